@@ -1,0 +1,1 @@
+"""The command line: flags in, views and exit statuses out; no logic."""

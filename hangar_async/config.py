@@ -1,0 +1,187 @@
+"""Settings as frozen values; the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.oci.platform import PlatformSelector
+from hangar_async.oci.reference import parse_registry
+
+MAX_JOBS = 20
+#: File name endings of the archive formats; `dir` has none.
+FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
+DEFAULT_NAME = "saved-images"
+DEFAULT_PART_SIZE = "2G"
+_SIZE = re.compile(r"(\d+)([kmgKMG]?)")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+# Eleven octal digits: what the time field of a tar header holds.
+_LAST_SECOND = 8**11 - 1
+
+
+def parse_size(text: str) -> int:
+    """Read a size in bytes: a number, or one with K, M or G (powers of 1024); raises InvalidValue."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match or int(match[1]) == 0:
+        raise InvalidValue(
+            f"{text!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
+        )
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """Proxy URLs by the scheme of the request, and the hosts that are asked directly (`NO_PROXY`, split)."""
+
+    http: str | None = None
+    https: str | None = None
+    bypass: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often what can recover is tried, and the waits between: they double from `first` to `longest` seconds."""
+
+    attempts: int = 5
+    first: float = 0.5
+    longest: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """How registries are reached.
+
+    `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); `certificates`
+    are directories laid out as Docker's certs.d; `username` and `password` belong to one registry, which the
+    transfer names. Times are in seconds; there is no limit on the whole of a transfer.
+    """
+
+    tls_verify: bool = True
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    credential_files: tuple[Path, ...] = ()
+    certificates: tuple[Path, ...] = (Path("/etc/docker/certs.d"),)
+    proxies: Proxies = Proxies()
+    retry: RetryPolicy = RetryPolicy()
+    connect_timeout: float = 30.0
+    stall_timeout: float = 60.0
+    credential_helper_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the process's environment says."""
+
+    source_registry: str | None = None
+    source_date_epoch: int | None = None
+    registries: RegistrySettings = RegistrySettings()
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
+        """Read the environment (the process's own by default); raises UsageError. Empty values count as unset."""
+        values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+        return cls(
+            source_registry=values.get("SOURCE_REGISTRY"),
+            source_date_epoch=_epoch(values.get("SOURCE_DATE_EPOCH")),
+            registries=RegistrySettings(
+                username=values.get("SOURCE_USERNAME"),
+                password=values.get("SOURCE_PASSWORD"),
+                credential_files=_credential_files(values),
+                proxies=_proxies(values),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveOptions:
+    """What `save` is to do.
+
+    `images` is the path of a list, or its lines. `destination` None means the default name; `part_size` is in bytes,
+    None for one file; `source` replaces the registry of every image; `failed` is where the lines of failed images go
+    (None: nowhere). `jobs` outside of 1..20 becomes the nearest bound. `sync=False` leaves out every fsync: for
+    measurements only. Raises UsageError when made with a value that cannot be right.
+    """
+
+    images: Path | Sequence[str]
+    list_name: str = ""
+    architectures: Sequence[str] = ("amd64", "arm64")
+    systems: Sequence[str] = ()
+    format: str = "gzip"
+    destination: Path | None = None
+    failed: Path | None = Path("save-failed.txt")
+    jobs: int = 1
+    part_size: int | None = None
+    source: str | None = None
+    include_foreign: bool = False
+    cache: Path = Path("saved-image-cache")
+    environment: Environment = field(default_factory=Environment.read)
+    sync: bool = True
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        if self.part_size is not None and self.part_size <= 0:
+            raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
+        if self.part_size is not None and self.format == "dir":
+            raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
+        try:
+            _ = self.selector, self.source_registry
+        except InvalidValue as error:
+            raise UsageError(str(error)) from error
+
+    @property
+    def selector(self) -> PlatformSelector:
+        """The wanted platforms."""
+        return PlatformSelector.parse(self.architectures, self.systems)
+
+    @property
+    def source_registry(self) -> str | None:
+        """The registry that replaces that of every image: the option, else the environment's."""
+        name = self.source or self.environment.source_registry
+        return parse_registry(name.rstrip("/")) if name else None
+
+    @property
+    def permits(self) -> int:
+        """How many requests run at once."""
+        return min(max(self.jobs, 1), MAX_JOBS)
+
+    @property
+    def target(self) -> Path:
+        """The path of the output: a name without a dot in its last component gets the format's ending."""
+        path = self.destination or Path(DEFAULT_NAME)
+        return path if "." in path.name else path.with_name(path.name + FORMATS[self.format])
+
+
+def _epoch(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) > _LAST_SECOND:
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is not a time: write whole seconds since 1970")
+    return int(text)
+
+
+def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
+    """Name the files that may hold credentials: those that the environment names first."""
+    home = Path(values.get("HOME", "~")).expanduser()
+    named = [Path(values["DOCKER_CONFIG"]) / "config.json"] if "DOCKER_CONFIG" in values else []
+    if "REGISTRY_AUTH_FILE" in values:
+        named.append(Path(values["REGISTRY_AUTH_FILE"]))
+    usual = [] if "DOCKER_CONFIG" in values else [home / ".docker" / "config.json"]
+    if "XDG_RUNTIME_DIR" in values:
+        usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
+    settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"
+    return (*named, *usual, settings / "containers" / "auth.json")
+
+
+def _proxies(values: Mapping[str, str]) -> Proxies:
+    def either(name: str) -> str | None:
+        # Lower case wins, as in curl; upper-case HTTP_PROXY can be forged by a CGI request, which we never serve.
+        return values.get(name.lower()) or values.get(name.upper())
+
+    everything = either("all_proxy")
+    bypass = tuple(part.strip() for part in (either("no_proxy") or "").split(",") if part.strip())
+    return Proxies(either("http_proxy") or everything, either("https_proxy") or everything, bypass)

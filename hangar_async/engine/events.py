@@ -1,0 +1,133 @@
+"""What happens during a run, as values for whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from hangar_async.engine.report import ImageOutcome, Report
+    from hangar_async.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The list is read; `images` are to be done, `jobs` requests run at once."""
+
+    images: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person should know and that fails nothing: an invalid line, a bound that was applied."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlanned:
+    """An image's manifests are known. `new_bytes` and `new_blobs` are what no earlier image of this run named."""
+
+    name: str
+    platforms: int
+    new_blobs: int
+    new_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStarted:
+    """A blob begins to arrive; `size` in bytes, `start` where it goes on from an earlier try."""
+
+    digest: Digest
+    size: int
+    image: str
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlobProgress:
+    """More bytes of a blob (or of a manifest) have arrived: `gained` of them, `done` in all."""
+
+    digest: Digest
+    gained: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobEnded:
+    """A blob no longer arrives: it is whole and verified, or this try of it failed."""
+
+    digest: Digest
+    size: int
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReused:
+    """A blob of an earlier run was hashed, found right, and need not be fetched."""
+
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Something failed that may recover: it is tried again after `wait` seconds."""
+
+    what: str
+    why: str
+    wait: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEnded:
+    """An image is complete in the cache, or has failed."""
+
+    outcome: ImageOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveProgress:
+    """`written` bytes of the archive are written so far, compressed; `part` is the number of the current part, from 0."""
+
+    written: int
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committing:
+    """All bytes are written: they are synced and renamed into place."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The run is over, and this is what became of it."""
+
+    report: Report
+
+
+Event: TypeAlias = (
+    RunStarted
+    | Notice
+    | ImagePlanned
+    | BlobStarted
+    | BlobProgress
+    | BlobEnded
+    | BlobReused
+    | Retrying
+    | ImageEnded
+    | ArchiveProgress
+    | Committing
+    | RunEnded
+)
+#: Called in the event loop's thread, often: it must be quick and must not raise.
+Observer: TypeAlias = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Watch nothing."""

@@ -1,0 +1,170 @@
+"""The exceptions of this package; nothing else defines any.
+
+Every one is one line of text that a person can act on: what failed (`str(error)`) and what to do
+(`error.advice`). `reason` is a short constant label for reports, `transient` says whether trying again can help.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HangarError(Exception):
+    """Base of all exceptions raised from this package's code."""
+
+    reason: ClassVar[str] = "failed"
+    default_advice: ClassVar[str] = ""
+    #: How often an operation that raises this is tried at most, whatever the policy allows.
+    tries: ClassVar[int] = 1_000
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.advice = self.default_advice if advice is None else advice
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return False
+
+
+class UsageError(HangarError):
+    """Raised when what the caller asked for cannot be done, before any work has started."""
+
+    reason = "usage"
+
+
+class InvalidValue(HangarError, ValueError):
+    """Raised when a text is not a valid digest, reference, platform, size or list line."""
+
+    reason = "invalid value"
+
+
+class Conflict(HangarError):
+    """Raised when two lines of a list want different content under one name."""
+
+    reason = "conflict"
+    default_advice = "keep one of the two lines, or give one of them another tag"
+
+
+class NetworkError(HangarError):
+    """Raised when a host cannot be reached, or a connection breaks or stalls. `host` is HOST[:PORT]."""
+
+    reason = "network"
+    default_advice = "check the address, the proxy settings and the connection, then run the same command again"
+
+    def __init__(
+        self, message: str, *, host: str, transient: bool = True, advice: str | None = None, gained: int = 0
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.host = host
+        #: Bytes of a body that arrived before it broke.
+        self.gained = gained
+        self._transient = transient
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return self._transient
+
+
+class RegistryError(HangarError):
+    """Raised when a registry answers with an error status.
+
+    `host` is HOST[:PORT], `status` the HTTP status, `code` the registry's own error code ("" without one),
+    `retry_after` the seconds that the registry asks to wait, or None.
+    """
+
+    reason = "registry error"
+    default_advice = "see the registry's log, or run the same command again later"
+    TRANSIENT: ClassVar[frozenset[int]] = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        host: str,
+        status: int,
+        code: str = "",
+        retry_after: float | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.host = host
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return self.status in self.TRANSIENT
+
+
+class NotFound(RegistryError):
+    """Raised when a registry has no such repository, tag, manifest or blob."""
+
+    reason = "not found"
+    default_advice = "check name and tag; a private repository may look like this without credentials"
+
+
+class Unauthorized(RegistryError):
+    """Raised when a registry refuses the credentials, or wants some and none are known."""
+
+    reason = "unauthorised"
+    default_advice = "log in to the registry, or set SOURCE_USERNAME and SOURCE_PASSWORD"
+
+
+class ContentError(HangarError):
+    """Raised when what a registry, cache or archive serves is not what its digest, size or type says.
+
+    `digest` is the text of the digest concerned, or "".
+    """
+
+    reason = "bad content"
+    default_advice = "the registry serves broken content; tell its operator, or push the image there again"
+
+    def __init__(self, message: str, *, digest: str = "", advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.digest = digest
+
+
+class DigestMismatch(ContentError):
+    """Raised when bytes do not have the digest or the size that was asked for; tried once more, for a fluke."""
+
+    reason = "wrong digest"
+    tries = 2
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return True
+
+
+class UnsupportedManifest(ContentError):
+    """Raised for a manifest of a kind that cannot be kept byte for byte in an OCI layout."""
+
+    reason = "unsupported manifest"
+    default_advice = "push the image again with a current tool"
+
+
+class NoPlatform(HangarError):
+    """Raised when an image has none of the wanted platforms."""
+
+    reason = "no such platform"
+    default_advice = "choose other platforms with --arch and --os"
+
+
+class StorageError(HangarError):
+    """Raised when a local file cannot be read or written. `path` names it."""
+
+    reason = "disk"
+    default_advice = "make room or mend the permissions, then run the same command again"
+
+    def __init__(self, message: str, *, path: str, advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.path = path
+
+    @classmethod
+    def of(cls, error: OSError, path: object, doing: str = "write") -> StorageError:
+        """Make one from an OSError met while `doing` something with `path`."""
+        return cls(f"cannot {doing} {path}: {error.strerror or error}", path=str(path))

@@ -1,0 +1,114 @@
+"""Image lists: lines of text to entries, with the line's number in every complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.oci.reference import Reference
+
+_COMMENTS = ("#", "//")
+#: A longer line is no reference but a wrong file.
+_LONGEST_LINE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image of a list: its reference, and the first line that names it (`text` as written, trimmed).
+
+    `rival` is the earlier entry that wants another digest under the same name.
+    """
+
+    reference: Reference
+    line: int
+    text: str
+    rival: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidLine:
+    """A line that is not a reference, and why."""
+
+    name: str
+    line: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.line}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """What a list says: entries in order, each image once; invalid lines; how many lines repeated an image."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    invalid: tuple[InvalidLine, ...] = ()
+    duplicates: int = 0
+
+
+def parse(lines: Iterable[str], name: str = "image list", registry: str | None = None) -> ImageList:
+    """Read a list, putting every image on `registry` where one is given.
+
+    Blank lines, and lines that start with `#` or `//`, say nothing. A line that is no reference is collected, not raised.
+    """
+    entries: dict[Reference, Entry] = {}
+    names: dict[str, Entry] = {}
+    invalid: list[InvalidLine] = []
+    duplicates = 0
+    for number, line in enumerate(lines, 1):
+        text = line.strip().removeprefix("\ufeff").strip()
+        if not text or text.startswith(_COMMENTS):
+            continue
+        try:
+            reference = _reference(text, registry)
+        except InvalidValue as error:
+            invalid.append(InvalidLine(name, number, str(error)))
+            continue
+        if reference in entries:
+            duplicates += 1
+            continue
+        first = names.get(reference.cache_name)
+        entry = Entry(reference, number, text, rival=first if _contradict(first, reference) else None)
+        entries[reference] = entry
+        if first is None or (first.reference.digest is None and reference.digest is not None):
+            names[reference.cache_name] = entry
+    return ImageList(name, tuple(entries.values()), tuple(invalid), duplicates)
+
+
+def read(images: Path | Sequence[str], name: str = "", registry: str | None = None) -> ImageList:
+    """Read a list from a file, or from its lines; raises UsageError when it cannot be read or names no image."""
+    if isinstance(images, Path):
+        name = name or str(images)
+        try:
+            lines: Sequence[str] = images.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise UsageError(f"cannot read the image list {images}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"the image list {images} is not text in UTF-8: {error.reason} at byte {error.start}"
+            ) from error
+    else:
+        lines = [images] if isinstance(images, str) else images
+    found = parse(lines, name or "image list", registry)
+    if not found.entries:
+        why = f"all {len(found.invalid)} lines are invalid; {found.invalid[0]}" if found.invalid else "it is empty"
+        raise UsageError(f"{found.name} names no image: {why}")
+    return found
+
+
+def _reference(text: str, registry: str | None) -> Reference:
+    if len(text) > _LONGEST_LINE:
+        raise InvalidValue(f"{text[:40]!r}... is longer than {_LONGEST_LINE} characters: this is no image list")
+    if len(text.split()) > 1:
+        raise InvalidValue(f"{text[:140]!r} has white space: write one image a line")
+    reference = Reference.parse(text)
+    return reference.on(registry) if registry else reference
+
+
+def _contradict(first: Entry | None, reference: Reference) -> bool:
+    if first is None or first.reference.digest is None or reference.digest is None:
+        return False
+    return first.reference.digest != reference.digest

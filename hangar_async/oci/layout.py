@@ -1,0 +1,133 @@
+"""The files of a cache directory: folder names, saved-images-list.json, index.json; values to bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import REF_NAME, Descriptor
+from hangar_async.oci.platform import Platform
+from hangar_async.oci.reference import Reference
+
+#: The directory's own name, in the working directory and as the first component of every name in an archive.
+CACHE_NAME = "saved-image-cache"
+SHARE = "share"
+LIST_NAME = "saved-images-list.json"
+INDEX_NAME = "index.json"
+MARKER_NAME = "oci-layout"
+BLOBS = "blobs"
+#: Hangar's own `load` refuses any other version of its list.
+LIST_VERSION = "v1.1.0"
+#: Annotation of a partial index in `index.json`: the digest of the index that the registry served.
+ORIGINAL_DIGEST = "io.hangar-async.original.digest"
+#: The content of `oci-layout` (image-spec, image-layout.md).
+MARKER = b'{"imageLayoutVersion":"1.0.0"}\n'
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlatform:
+    """One manifest of a saved image: its descriptor, its platform, and the folder of its layout."""
+
+    descriptor: Descriptor
+    platform: Platform
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """One image of a cache: its name, its platforms, and the descriptor that names it as a whole.
+
+    `original` is the digest of the index that the registry served when `root` is a partial index of it.
+    """
+
+    reference: Reference
+    root: Descriptor
+    platforms: tuple[SavedPlatform, ...]
+    original: Digest | None = None
+
+
+def blob_name(digest: Digest) -> str:
+    """The path of a blob, relative to the cache directory."""
+    return f"{SHARE}/{digest.algorithm}/{digest.hex}"
+
+
+def folder_names(reference: Reference, manifests: Sequence[tuple[Digest, Platform]]) -> list[str]:
+    """Name the folders of an image's manifests, in index order.
+
+    A folder is the SHA-256 of `REGISTRY/REPO:TAG-PLATFORM`; of two that would be equal the later gets the first 12
+    characters of its digest appended before hashing.
+    """
+    names: list[str] = []
+    for digest, platform in manifests:
+        text = f"{reference.cache_name}-{platform.suffix}"
+        name = hashlib.sha256(text.encode()).hexdigest()
+        if name in names:
+            name = hashlib.sha256(f"{text}-{digest.short}".encode()).hexdigest()
+        names.append(name)
+    return names
+
+
+def image_index(platform: SavedPlatform) -> bytes:
+    """Make the `index.json` of one image folder."""
+    return _dump({"schemaVersion": 2, "manifests": [platform.descriptor.to_json()]})
+
+
+def cache_index(images: Iterable[SavedImage]) -> bytes:
+    """Make the `index.json` of the whole cache: each image once, by name."""
+    entries = []
+    for image in images:
+        annotations = {REF_NAME: image.reference.layout_name}
+        if image.original is not None:
+            annotations[ORIGINAL_DIGEST] = str(image.original)
+        entries.append(image.root.to_json(annotations))
+    return _dump({"schemaVersion": 2, "manifests": entries})
+
+
+def saved_images_list(images: Iterable[SavedImage], saved: datetime) -> bytes:
+    """Make Hangar's `saved-images-list.json`."""
+    entries = []
+    for image in images:
+        platforms = [
+            {
+                "Digest": str(item.descriptor.digest),
+                "Arch": item.platform.architecture,
+                "OS": item.platform.os,
+                "OsVersion": item.platform.os_version,
+                "Variant": item.platform.variant,
+                "Folder": item.folder,
+            }
+            for item in image.platforms
+        ]
+        entries.append(
+            {
+                "Source": image.reference.name,
+                "Tag": image.reference.cache_tag,
+                "ArchList": list(dict.fromkeys(item["Arch"] for item in platforms)),
+                "Images": platforms,
+            }
+        )
+    stamp = saved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _dump({"List": entries, "Version": LIST_VERSION, "SavedTime": stamp})
+
+
+def newest(created: Iterable[str]) -> datetime:
+    """The latest of these RFC 3339 times that can be read and lie after 1970; 1970 where none is."""
+    latest = EPOCH
+    for text in created:
+        try:
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is not None:
+                latest = max(latest, moment.astimezone(UTC))
+        except (ValueError, OverflowError):
+            continue
+    return latest
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,255 @@
+"""Manifests and indexes: parsed beside the raw bytes that their digest is of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from hangar_async.errors import ContentError, InvalidValue, UnsupportedManifest
+from hangar_async.oci import media_types
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.platform import NO_PLATFORM, Platform
+
+#: Larger documents are refused (distribution-spec, "Pushing Manifests": a registry should take up to 4 MiB).
+MAX_DOCUMENT = 4 << 20
+REF_NAME = "org.opencontainers.image.ref.name"
+_ATTESTED = "vnd.docker.reference.digest"
+_ATTESTATION_TYPE = "vnd.docker.reference.type"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class _PlatformJson(msgspec.Struct):
+    architecture: str = ""
+    os: str = ""
+    variant: str | None = None
+    os_version: str | None = msgspec.field(name="os.version", default=None)
+
+    def value(self) -> Platform:
+        return Platform(self.os, self.architecture, self.variant or "", self.os_version or "")
+
+
+class _DescriptorJson(msgspec.Struct):
+    digest: str
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    mediaType: str = ""  # noqa: N815 - the specification's name
+    platform: _PlatformJson | None = None
+    annotations: dict[str, str] | None = None
+    urls: list[str] | None = None
+
+
+class _Document(msgspec.Struct):
+    schemaVersion: int  # noqa: N815
+    mediaType: str = ""  # noqa: N815
+    config: msgspec.Raw | None = None
+    layers: list[msgspec.Raw] | None = None
+    manifests: list[msgspec.Raw] | None = None
+    fsLayers: msgspec.Raw | None = None  # noqa: N815
+
+
+class _ConfigJson(msgspec.Struct):
+    created: str | None = None
+    architecture: str | None = None
+    os: str | None = None
+    variant: str | None = None
+    os_version: str | None = msgspec.field(name="os.version", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a piece of content is: the unit of fetching, storing, archiving and deduplication.
+
+    `size` is in bytes; `raw` is its JSON exactly as it stood in its manifest or index (empty where it was made here).
+    Source: OCI image-spec, descriptor.md.
+    """
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    urls: tuple[str, ...] = ()
+    raw: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it names an index or a manifest list."""
+        return self.media_type in media_types.INDEXES
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its content is to be had elsewhere than at the registry."""
+        return bool(self.urls) or media_types.is_foreign(self.media_type)
+
+    @property
+    def attests(self) -> str | None:
+        """The digest, as text, of the manifest that this entry of an index is an attestation of."""
+        if self.annotations.get(_ATTESTATION_TYPE) == "attestation-manifest":
+            return self.annotations.get(_ATTESTED, "")
+        return None
+
+    def to_json(self, annotations: Mapping[str, str] = _NOTHING) -> dict[str, Any]:
+        """Its fields for a JSON document of ours, with these annotations instead of its own."""
+        fields: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.platform is not None and not self.platform.unknown:
+            platform = {"architecture": self.platform.architecture, "os": self.platform.os}
+            if self.platform.variant:
+                platform["variant"] = self.platform.variant
+            if self.platform.os_version:
+                platform["os.version"] = self.platform.os_version
+            fields["platform"] = platform
+        if annotations:
+            fields["annotations"] = dict(annotations)
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One image for one platform, or an artifact; Docker schema 2 and OCI alike.
+
+    Source: OCI image-spec, manifest.md; Docker image manifest version 2, schema 2.
+    """
+
+    raw: bytes = field(repr=False)
+    media_type: str
+    digest: Digest
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether this is a container image, told by the type of its config."""
+        return self.config.media_type in media_types.IMAGE_CONFIGS
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What names this document."""
+        return Descriptor(self.media_type, self.digest, len(self.raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An OCI image index or a Docker manifest list.
+
+    Source: OCI image-spec, image-index.md.
+    """
+
+    raw: bytes = field(repr=False)
+    media_type: str
+    digest: Digest
+    manifests: tuple[Descriptor, ...]
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What names this document."""
+        return Descriptor(self.media_type, self.digest, len(self.raw))
+
+    def with_only(self, kept: tuple[Descriptor, ...]) -> Index:
+        """Make the index of the same type that holds these descriptors, each as it stands in the original."""
+        head = f'{{"schemaVersion":2,"mediaType":{json.dumps(self.media_type)},"manifests":['.encode()
+        raw = head + b",".join(entry.raw for entry in kept) + b"]}"
+        return Index(raw, self.media_type, Digest.of(raw), kept)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What we read of an image's config: its platform, and when it was made ("" where it doesn't say).
+
+    Source: OCI image-spec, config.md.
+    """
+
+    platform: Platform
+    created: str
+
+    @classmethod
+    def parse(cls, raw: bytes, digest: Digest) -> ImageConfig:
+        """Read a config document; raises ContentError."""
+        config = _decode(raw, _ConfigJson, str(digest))
+        if not config.os or not config.architecture:
+            return cls(NO_PLATFORM, config.created or "")
+        platform = Platform(config.os, config.architecture, config.variant or "", config.os_version or "")
+        return cls(platform, config.created or "")
+
+
+def parse_manifest(raw: bytes, content_type: str = "", algorithm: str = "sha256") -> Manifest | Index:
+    """Read a manifest or index of any supported kind, sent with this Content-Type.
+
+    Raises UnsupportedManifest for Docker schema 1 and unknown kinds, ContentError for what is no manifest,
+    contradicts its Content-Type, or could be read as two kinds at once.
+    """
+    digest = Digest.of(raw, algorithm)
+    if len(raw) > MAX_DOCUMENT:
+        raise ContentError(f"manifest {digest} is larger than {MAX_DOCUMENT} bytes", digest=str(digest))
+    declared = content_type.partition(";")[0].strip().lower()
+    if declared in media_types.SCHEMA1:
+        raise _schema1(digest)
+    document = _decode(raw, _Document, str(digest))
+    media_type = _media_type(document, declared, digest)
+    if media_type in media_types.INDEXES:
+        entries = tuple(_descriptor(entry, digest) for entry in document.manifests or ())
+        return Index(raw, media_type, digest, entries)
+    assert document.config is not None  # noqa: S101 - _media_type has seen to it
+    layers = tuple(_descriptor(layer, digest) for layer in document.layers or ())
+    return Manifest(raw, media_type, digest, _descriptor(document.config, digest), layers)
+
+
+def _media_type(document: _Document, declared: str, digest: Digest) -> str:
+    """Tell the kind of a document; its own word, its Content-Type and its fields must agree."""
+    if document.schemaVersion == 1 or document.fsLayers is not None:
+        raise _schema1(digest)
+    known = media_types.MANIFESTS | media_types.INDEXES
+    own = document.mediaType
+    if own and declared in known and own != declared:
+        raise ContentError(f"manifest {digest} says it is {own}, but was sent as {declared}", digest=str(digest))
+    by_fields = media_types.OCI_INDEX if document.manifests is not None else media_types.OCI_MANIFEST
+    media_type = own or (declared if declared in known else by_fields)
+    if media_type not in known:
+        raise UnsupportedManifest(f"manifest {digest} is of the unsupported type {media_type}", digest=str(digest))
+    is_index = document.manifests is not None
+    is_manifest = document.layers is not None or document.config is not None
+    if is_index and is_manifest:
+        raise ContentError(f"manifest {digest} has both layers and manifests", digest=str(digest))
+    wanted = is_index if media_type in media_types.INDEXES else document.config is not None
+    if not wanted:
+        raise ContentError(f"manifest {digest} lacks the fields of its type {media_type}", digest=str(digest))
+    return media_type
+
+
+def _schema1(digest: Digest) -> UnsupportedManifest:
+    return UnsupportedManifest(
+        f"the image is in Docker schema 1 ({digest}), a kind without digests of its config that no OCI layout can hold",
+        digest=str(digest),
+        advice="pull and push it again with a current Docker, or ask its publisher for a current image",
+    )
+
+
+def _descriptor(raw: msgspec.Raw, document: Digest) -> Descriptor:
+    text = bytes(raw)
+    fields = _decode(text, _DescriptorJson, str(document))
+    try:
+        digest = Digest.parse(fields.digest)
+    except InvalidValue as error:
+        raise ContentError(f"manifest {document}: {error}", digest=str(document)) from error
+    return Descriptor(
+        fields.mediaType,
+        digest,
+        fields.size,
+        fields.platform.value() if fields.platform else None,
+        MappingProxyType(fields.annotations) if fields.annotations else _NOTHING,
+        tuple(fields.urls or ()),
+        text,
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _decode(raw: bytes, kind: type[_T], digest: str) -> _T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ContentError(f"document {digest} is not what the specification says: {error}", digest=digest) from error

@@ -1,0 +1,116 @@
+"""Platforms, and the choice among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hangar_async.errors import InvalidValue
+
+UNKNOWN = "unknown"
+# The names that people and kernels use for what OCI calls by Go's names.
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"), "armv7l": ("arm", "v7"), "armv7": ("arm", "v7"), "armv6": ("arm", "v6"),
+    "armv5": ("arm", "v5"), "i386": ("386", ""), "i686": ("386", ""),
+}  # fmt: skip
+_WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image runs on.
+
+    Source: OCI image-spec, image-index.md, "platform" (GOOS and GOARCH values, variant, os.version).
+    """
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether this names no platform at all."""
+        return self.os in ("", UNKNOWN) or self.architecture in ("", UNKNOWN)
+
+    @property
+    def suffix(self) -> str:
+        """What Hangar appends to a tag for this platform, without the leading dash.
+
+        Linux: `amd64` and `arm64` without a variant, others with it (`armv7`). Other systems: `OS-ARCH[VARIANT]`.
+        `-OSVERSION` at the end where there is one.
+        """
+        if self.unknown:
+            return UNKNOWN
+        plain = self.os == "linux" and self.architecture in ("amd64", "arm64")
+        text = self.architecture + ("" if plain else self.variant)
+        text = text if self.os == "linux" else f"{self.os}-{text}"
+        return f"{text}-{self.os_version}" if self.os_version else text
+
+    def __str__(self) -> str:
+        text = f"{self.os or UNKNOWN}/{self.architecture or UNKNOWN}"
+        text += f"/{self.variant}" if self.variant else ""
+        return f"{text} ({self.os_version})" if self.os_version else text
+
+
+NO_PLATFORM = Platform(UNKNOWN, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformPattern:
+    """One wanted platform; an empty field takes any value."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> PlatformPattern:
+        """Read `ARCH`, `ARCH/VARIANT`, `OS/ARCH`, `OS/ARCH/VARIANT` or `all`; raises InvalidValue."""
+        words = text.strip().lower().split("/")
+        if words == ["all"]:
+            return cls()
+        if not 1 <= len(words) <= 3 or not all(_WORD.fullmatch(word) for word in words):
+            raise InvalidValue(f"{text!r} is not an architecture: write amd64, arm/v7, linux/arm64 or all")
+        system = ""
+        if len(words) == 3 or (len(words) == 2 and not re.fullmatch(r"v[0-9.]+", words[1])):
+            system = words.pop(0)
+        architecture, implied = _ARCHITECTURES.get(words[0], (words[0], ""))
+        return cls(system, architecture, words[1] if len(words) == 2 else implied)
+
+    def matches(self, platform: Platform) -> bool:
+        """Whether a platform is of this pattern; arm64 without a variant is arm64/v8, arm without one arm/v7."""
+        if self.os and self.os != platform.os:
+            return False
+        architecture, implied = _ARCHITECTURES.get(platform.architecture, (platform.architecture, ""))
+        if self.architecture and self.architecture != architecture:
+            return False
+        variant = platform.variant or implied or {"arm64": "v8", "arm": "v7", "amd64": "v1"}.get(architecture, "")
+        return not self.variant or self.variant == variant
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformSelector:
+    """Which platforms of an image are wanted: any of the patterns, on any of the systems (all where empty)."""
+
+    patterns: tuple[PlatformPattern, ...]
+    systems: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, architectures: Iterable[str], systems: Iterable[str] = ()) -> PlatformSelector:
+        """Read the values of `--arch` and `--os`; raises InvalidValue for an empty or a malformed one."""
+        patterns = tuple(PlatformPattern.parse(text) for text in architectures)
+        names = [name.strip().lower() for name in systems]
+        for name in names:
+            if not _WORD.fullmatch(name):
+                raise InvalidValue(f"{name!r} is not an operating system: write linux, windows or all")
+        if not patterns:
+            raise InvalidValue("no architecture is given: write amd64, arm64 or all")
+        return cls(patterns, frozenset() if "all" in names else frozenset(names))
+
+    def __contains__(self, platform: Platform) -> bool:
+        if self.systems and platform.os not in self.systems:
+            return False
+        return any(pattern.matches(platform) for pattern in self.patterns)
