@@ -52,7 +52,8 @@ class ImageList:
 def parse(lines: Iterable[str], name: str = "image list", registry: str | None = None) -> ImageList:
     """Read a list, putting every image on `registry` where one is given.
 
-    Blank lines, and lines that start with `#` or `//`, say nothing. A line that is no reference is collected, not raised.
+    Blank lines, and lines that start with `#` or `//`, say nothing. A line that is no reference is collected, not
+    raised.
     """
     entries: dict[Reference, Entry] = {}
     names: dict[str, Entry] = {}

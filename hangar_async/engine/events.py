@@ -91,7 +91,7 @@ class ImageEnded:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveProgress:
-    """`written` bytes of the archive are written so far, compressed; `part` is the number of the current part, from 0."""
+    """`written` bytes of the archive, compressed, are written so far; `part` is the current part's number, from 0."""
 
     written: int
     part: int

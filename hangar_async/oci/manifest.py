@@ -71,7 +71,7 @@ class Descriptor:
     digest: Digest
     size: int
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
     urls: tuple[str, ...] = ()
     raw: bytes = field(default=b"", repr=False, compare=False)
 

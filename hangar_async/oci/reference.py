@@ -52,7 +52,8 @@ class Reference:
             object.__setattr__(self, "tag", "latest")
         if self.tag is not None and not _TAG.fullmatch(self.tag):
             raise InvalidValue(
-                f"{self.tag[:140]!r} is not a tag: write up to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"
+                f"{self.tag[:140]!r} is not a tag: write up to 128 letters, digits, '_', '.' and '-', "
+                "not starting with '.' or '-'"
             )
 
     @classmethod
@@ -121,5 +122,6 @@ def _check_repository(repository: str) -> None:
             f"{repository!r} has upper-case letters: repository names are lower case ({repository.lower()!r})"
         )
     raise InvalidValue(
-        f"{repository[:140]!r} is not a repository name: write lower-case letters and digits, separated by '.', '_', '-' or '/'"
+        f"{repository[:140]!r} is not a repository name: "
+        "write lower-case letters and digits, separated by '.', '_', '-' or '/'"
     )
