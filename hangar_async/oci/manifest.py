@@ -45,10 +45,10 @@ class _DescriptorJson(msgspec.Struct):
 class _Document(msgspec.Struct):
     schemaVersion: int  # noqa: N815
     mediaType: str = ""  # noqa: N815
-    config: msgspec.Raw | None = None
+    config: _DescriptorJson | None = None
     layers: list[msgspec.Raw] | None = None
     manifests: list[msgspec.Raw] | None = None
-    fsLayers: msgspec.Raw | None = None  # noqa: N815
+    fsLayers: list[msgspec.Raw] | None = None  # noqa: N815
 
 
 class _ConfigJson(msgspec.Struct):
@@ -194,7 +194,7 @@ def parse_manifest(raw: bytes, content_type: str = "", algorithm: str = "sha256"
         return Index(raw, media_type, digest, entries)
     assert document.config is not None  # noqa: S101 - _media_type has seen to it
     layers = tuple(_descriptor(layer, digest) for layer in document.layers or ())
-    return Manifest(raw, media_type, digest, _descriptor(document.config, digest), layers)
+    return Manifest(raw, media_type, digest, _value(document.config, digest), layers)
 
 
 def _media_type(document: _Document, declared: str, digest: Digest) -> str:
@@ -229,7 +229,10 @@ def _schema1(digest: Digest) -> UnsupportedManifest:
 
 def _descriptor(raw: msgspec.Raw, document: Digest) -> Descriptor:
     text = bytes(raw)
-    fields = _decode(text, _DescriptorJson, str(document))
+    return _value(_decode(text, _DescriptorJson, str(document)), document, text)
+
+
+def _value(fields: _DescriptorJson, document: Digest, raw: bytes = b"") -> Descriptor:
     try:
         digest = Digest.parse(fields.digest)
     except InvalidValue as error:
@@ -241,7 +244,7 @@ def _descriptor(raw: msgspec.Raw, document: Digest) -> Descriptor:
         fields.platform.value() if fields.platform else None,
         MappingProxyType(fields.annotations) if fields.annotations else _NOTHING,
         tuple(fields.urls or ()),
-        text,
+        raw,
     )
 
 
