@@ -71,7 +71,8 @@ class RegistryError(HangarError):
     """Raised when a registry answers with an error status.
 
     `host` is HOST[:PORT], `status` the HTTP status, `code` the registry's own error code ("" without one),
-    `retry_after` the seconds that the registry asks to wait, or None.
+    `retry_after` the seconds that the registry asks to wait, or None. `redirected` says that it is not the registry
+    itself that refused but the place that it had sent us to: asked again, the registry may name a fresh one.
     """
 
     reason = "registry error"
@@ -87,17 +88,19 @@ class RegistryError(HangarError):
         code: str = "",
         retry_after: float | None = None,
         advice: str | None = None,
+        redirected: bool = False,
     ) -> None:
         super().__init__(message, advice=advice)
         self.host = host
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        self.redirected = redirected
 
     @property
     def transient(self) -> bool:
         """Whether the same operation may succeed when it is tried again."""
-        return self.status in self.TRANSIENT
+        return self.status in self.TRANSIENT or (self.redirected and self.status in (400, 401, 403))
 
 
 class NotFound(RegistryError):
@@ -168,3 +171,17 @@ class StorageError(HangarError):
     def of(cls, error: OSError, path: object, doing: str = "write") -> StorageError:
         """Make one from an OSError met while `doing` something with `path`."""
         return cls(f"cannot {doing} {path}: {error.strerror or error}", path=str(path))
+
+
+def the_error(error: BaseException) -> HangarError:
+    """Return the first of this package's errors in an exception or a group of them.
+
+    Raises the exception itself where it is, or holds, none of ours: then it is a fault of the program.
+    """
+    if isinstance(error, HangarError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        strangers = error.split(lambda one: isinstance(one, HangarError))[1]
+        if strangers is None:
+            return the_error(error.exceptions[0])
+    raise error

@@ -18,13 +18,18 @@ _LONGEST_LINE = 4096
 class Entry:
     """One image of a list: its reference, and the first line that names it (`text` as written, trimmed).
 
-    `rival` is the earlier entry that wants another digest under the same name.
+    `earlier` is the entry of an earlier line with the same name and tag, and another digest or none.
     """
 
     reference: Reference
     line: int
     text: str
-    rival: Entry | None = None
+    earlier: Entry | None = None
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether this and the earlier entry name two digests, of which only one can have the name."""
+        return None not in (self.earlier and self.earlier.reference.digest, self.reference.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
             duplicates += 1
             continue
         first = names.get(reference.cache_name)
-        entry = Entry(reference, number, text, rival=first if _contradict(first, reference) else None)
+        entry = Entry(reference, number, text, first)
         entries[reference] = entry
         if first is None or (first.reference.digest is None and reference.digest is not None):
             names[reference.cache_name] = entry
@@ -107,9 +112,3 @@ def _reference(text: str, registry: str | None) -> Reference:
         raise InvalidValue(f"{text[:140]!r} has white space: write one image a line")
     reference = Reference.parse(text)
     return reference.on(registry) if registry else reference
-
-
-def _contradict(first: Entry | None, reference: Reference) -> bool:
-    if first is None or first.reference.digest is None or reference.digest is None:
-        return False
-    return first.reference.digest != reference.digest

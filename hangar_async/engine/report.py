@@ -14,18 +14,20 @@ from hangar_async.oci.layout import SavedImage
 class ImageOutcome:
     """What became of one image of the list: `image` when it was saved, else `error`.
 
+    `same_as` is the earlier entry that turned out to be the same image, saved once under that entry.
     `notes` name what was left out of it: foreign layers, entries of unknown platform.
     """
 
     entry: Entry
     image: SavedImage | None = None
     error: HangarError | None = None
+    same_as: Entry | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether it was saved."""
-        return self.image is not None
+        """Whether it was saved, by itself or as an earlier entry."""
+        return self.error is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class Report:
 
     @property
     def saved(self) -> tuple[ImageOutcome, ...]:
-        """The images that are in the output."""
-        return tuple(outcome for outcome in self.outcomes if outcome.ok)
+        """The images that are in the output, each once."""
+        return tuple(outcome for outcome in self.outcomes if outcome.image is not None)
 
     @property
     def failed(self) -> tuple[ImageOutcome, ...]:

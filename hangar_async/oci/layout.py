@@ -73,13 +73,23 @@ def folder_names(reference: Reference, manifests: Sequence[tuple[Digest, Platfor
     return names
 
 
-def image_index(platform: SavedPlatform) -> bytes:
-    """Make the `index.json` of one image folder."""
-    return _dump({"schemaVersion": 2, "manifests": [platform.descriptor.to_json()]})
+def folder_files(platform: SavedPlatform) -> dict[str, bytes]:
+    """Make the files of one image folder, by their names relative to the cache directory, in their order."""
+    index = _dump({"schemaVersion": 2, "manifests": [platform.descriptor.to_json()]})
+    return {f"{platform.folder}/{MARKER_NAME}": MARKER, f"{platform.folder}/{INDEX_NAME}": index}
 
 
-def cache_index(images: Iterable[SavedImage]) -> bytes:
-    """Make the `index.json` of the whole cache: each image once, by name."""
+def cache_files(images: Sequence[SavedImage], saved: datetime) -> dict[str, bytes]:
+    """Make the files of the cache directory as a whole, by their names, in their order."""
+    return {
+        MARKER_NAME: MARKER,
+        INDEX_NAME: _cache_index(images),
+        LIST_NAME: _saved_images_list(images, saved),
+    }
+
+
+def _cache_index(images: Iterable[SavedImage]) -> bytes:
+    # Each image once, by name (image-spec, image-layout.md, "index.json file").
     entries = []
     for image in images:
         annotations = {REF_NAME: image.reference.layout_name}
@@ -89,8 +99,7 @@ def cache_index(images: Iterable[SavedImage]) -> bytes:
     return _dump({"schemaVersion": 2, "manifests": entries})
 
 
-def saved_images_list(images: Iterable[SavedImage], saved: datetime) -> bytes:
-    """Make Hangar's `saved-images-list.json`."""
+def _saved_images_list(images: Iterable[SavedImage], saved: datetime) -> bytes:
     entries = []
     for image in images:
         platforms = [

@@ -90,6 +90,9 @@ class PlatformPattern:
         variant = platform.variant or implied or {"arm64": "v8", "arm": "v7", "amd64": "v1"}.get(architecture, "")
         return not self.variant or self.variant == variant
 
+    def __str__(self) -> str:
+        return "/".join(word for word in (self.os, self.architecture, self.variant) if word) or "all"
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformSelector:
@@ -114,3 +117,7 @@ class PlatformSelector:
         if self.systems and platform.os not in self.systems:
             return False
         return any(pattern.matches(platform) for pattern in self.patterns)
+
+    def __str__(self) -> str:
+        text = ", ".join(map(str, self.patterns))
+        return f"{text} on {', '.join(sorted(self.systems))}" if self.systems else text

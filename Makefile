@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh Debian machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The real parts of the tests: command and Debian package.
+REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar:libarchive-tools busybox:busybox
+
+.PHONY: demo test lint real-parts bench clean
+
+demo: $(VENV)/.run
+	$(BIN)/python -m hangar_async demo
+
+test: $(VENV)/.dev real-parts lint
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev real-parts
+	$(BIN)/python -m benchmarks $(BENCH)
+
+# Installs what is missing, as root; anybody else is told the command.
+real-parts:
+	@missing=""; for pair in $(REAL); do \
+	    command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; done; \
+	if [ -n "$$missing" ]; then \
+	    if [ "$$(id -u)" = 0 ]; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	    else \
+	        echo "missing:$$missing; as root: apt-get install$$missing"; exit 1; \
+	    fi; \
+	fi
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,speed]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

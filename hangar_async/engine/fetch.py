@@ -1,0 +1,166 @@
+"""Content from registries into the store: each digest once, from whichever repository gives it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from hangar_async.engine.permits import Permits, Rank, Turn
+from hangar_async.engine.receive import Receiver
+from hangar_async.errors import HangarError, StorageError
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
+from hangar_async.oci.reference import Reference
+from hangar_async.store.content import ContentStore
+from hangar_async.store.ingest import Ingest
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """One digest that images want: where it may be had, and the one task that fetches it."""
+
+    content: Descriptor
+    document: bool
+    rank: Rank
+    untried: list[Reference] = field(default_factory=list)
+    offered: set[str] = field(default_factory=set)
+    errors: dict[str, HangarError] = field(default_factory=dict)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: Turn | None = None
+    task: asyncio.Task[None] | None = None
+    waiters: int = 0
+    here: bool = False
+
+    def offer(self, image: Reference) -> None:
+        """Add a repository that names this digest."""
+        if image.name not in self.offered:
+            self.offered.add(image.name)
+            self.untried.append(image)
+            self.more.set()
+
+    def error(self, image: Reference) -> HangarError:
+        """What an image is told when no repository gave the digest: its own repository's answer first."""
+        return self.errors.get(image.name) or next(reversed(self.errors.values()))
+
+
+class Fetcher:
+    """Fetches content for all images of a run; single flight a digest, before the request.
+
+    Its tasks live in `group`, so that an image that gives up does not end the fetch of those who wait with it; a
+    fetch that nobody waits for any more is ended. `images` is how many images will say what they want: a digest that
+    every known repository failed to give fails only when no further image can name another one.
+    """
+
+    def __init__(
+        self, group: asyncio.TaskGroup, receiver: Receiver, store: ContentStore, permits: Permits, images: int
+    ) -> None:
+        self._group = group
+        self._receiver = receiver
+        self._store = store
+        self._permits = permits
+        self._unnamed = images
+        self._wanted: dict[tuple[Digest, int], _Wanted] = {}
+
+    async def root(self, image: Reference, rank: Rank) -> Manifest | Index:
+        """Return the manifest or index that a reference names, and store it; raises HangarError."""
+        if image.digest is not None and await self._store.contains(image.digest):
+            raw = await self._store.read(image.digest, MAX_DOCUMENT)
+            self._receiver.reused(image.digest, len(raw))
+            return parse_manifest(raw, algorithm=image.digest.algorithm)
+        served = await self._receiver.root(image, Turn(rank))
+        document = parse_manifest(served.raw, served.content_type, served.digest.algorithm)
+        await self._store.put(served.raw, served.digest)
+        return document
+
+    async def document(self, content: Descriptor, image: Reference, rank: Rank) -> Manifest | Index:
+        """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""
+        await self.fetch(content, image, rank, document=True)
+        raw = await self._store.read(content.digest, MAX_DOCUMENT)
+        return parse_manifest(raw, content.media_type, content.digest.algorithm)
+
+    def offer(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
+        """Say that an image's repository names this content, and how urgent it is."""
+        self._entry(content, rank, document).offer(image)
+
+    def named(self) -> None:
+        """Say that one more image has offered all it wants, or will never."""
+        self._unnamed -= 1
+        if self._unnamed == 0:
+            for wanted in self._wanted.values():
+                wanted.more.set()
+
+    async def fetch(
+        self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False, patient: bool = False
+    ) -> None:
+        """Wait until content is in the store, whole and verified, fetching it where nobody does yet.
+
+        `patient` waits for images that are not planned yet to name another repository, before it fails.
+        Raises HangarError: the answer of the image's own repository.
+        """
+        self.offer(content, image, rank, document=document)
+        wanted = self._entry(content, rank, document)
+        while not wanted.here:
+            if wanted.task is not None or wanted.untried:
+                await self._join(wanted)
+            elif not (patient and await self._another(wanted)):
+                raise wanted.error(image)
+
+    def _entry(self, content: Descriptor, rank: Rank, document: bool) -> _Wanted:
+        key = (content.digest, content.size)
+        wanted = self._wanted.get(key)
+        if wanted is None:
+            wanted = self._wanted[key] = _Wanted(content, document, rank)
+        elif rank < wanted.rank:
+            wanted.rank = rank
+            if wanted.turn is not None:
+                self._permits.raise_rank(wanted.turn, rank)
+        return wanted
+
+    async def _another(self, wanted: _Wanted) -> bool:
+        if any(isinstance(error, StorageError) for error in wanted.errors.values()):
+            return False
+        while not wanted.untried and self._unnamed > 0:
+            wanted.more.clear()
+            await wanted.more.wait()
+        return bool(wanted.untried or wanted.task)
+
+    async def _join(self, wanted: _Wanted) -> None:
+        if wanted.task is None:
+            wanted.task = self._group.create_task(self._run(wanted))
+        task = wanted.task
+        wanted.waiters += 1
+        try:
+            await asyncio.wait({task})
+        finally:
+            wanted.waiters -= 1
+            if wanted.task is task and (task.done() or wanted.waiters == 0):
+                wanted.task = None
+                task.cancel()
+
+    async def _run(self, wanted: _Wanted) -> None:
+        """Get one digest from the first repository that gives it; what went wrong stands in `wanted.errors`."""
+        content = wanted.content
+        try:
+            if await self._store.contains(content.digest, content.size):
+                wanted.here = True
+                self._receiver.reused(content.digest, content.size)
+                return
+            turn = wanted.turn = Turn(wanted.rank)
+            async with self._store.ingest(content.digest, content.size) as ingest:
+                while wanted.untried and not wanted.here:
+                    await self._try(wanted, wanted.untried[0], turn, ingest)
+        except StorageError as error:
+            for image in wanted.untried:
+                wanted.errors[image.name] = error
+            wanted.untried.clear()
+
+    async def _try(self, wanted: _Wanted, image: Reference, turn: Turn, ingest: Ingest) -> None:
+        try:
+            receive = self._receiver.document if wanted.document else self._receiver.blob
+            await receive(wanted.content, image, turn, ingest)
+            wanted.here = True
+        except StorageError:
+            raise
+        except HangarError as error:
+            wanted.errors[image.name] = error
+            wanted.untried.remove(image)

@@ -1,0 +1,159 @@
+"""The output of a run: images appended to an archive in list order, or the directory handed over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from hangar_async.archive.writer import ArchiveWriter
+from hangar_async.blocking import Interrupt, in_thread
+from hangar_async.config import SaveOptions
+from hangar_async.engine.events import ArchiveProgress, Committing, Observer
+from hangar_async.engine.report import Output
+from hangar_async.oci import layout, media_types
+from hangar_async.oci.layout import CACHE_NAME, SavedImage, blob_name
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.store.content import ContentStore
+from hangar_async.store.handover import HandOver
+
+
+class Packer(Protocol):
+    """Takes the images of a run in list order, then makes the output; nothing is under its name before."""
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Append an image that is complete in the store; raises StorageError."""
+        ...
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Make the output of these images; raises StorageError."""
+        ...
+
+
+@asynccontextmanager
+async def open_packer(options: SaveOptions, store: ContentStore, observe: Observer) -> AsyncIterator[Packer]:
+    """Open the output that the options ask for; what was not finished leaves nothing behind."""
+    if options.format == "dir":
+        yield DirectoryPacker(options, store, observe)
+        return
+    loop = asyncio.get_running_loop()
+    interrupt = Interrupt()
+
+    def progress(written: int, part: int) -> None:
+        interrupt()
+        loop.call_soon_threadsafe(observe, ArchiveProgress(written, part))
+
+    writer = await in_thread(
+        ArchiveWriter,
+        options.target,
+        options.format,
+        part_size=options.part_size,
+        mtime=options.environment.source_date_epoch or 0,
+        sync=options.sync,
+        progress=progress,
+    )
+    try:
+        yield ArchivePacker(writer, store, interrupt, observe, options)
+    finally:
+        await in_thread(writer.discard)
+
+
+class ArchivePacker:
+    """Appends to a tar: for each image its new blobs, then its folders; the cache's own files last."""
+
+    def __init__(
+        self, writer: ArchiveWriter, store: ContentStore, interrupt: Interrupt, observe: Observer, options: SaveOptions
+    ) -> None:
+        self._writer = writer
+        self._store = store
+        self._interrupt = interrupt
+        self._observe = observe
+        self._options = options
+        self._names: set[str] = set()
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Append an image that is complete in the store; raises StorageError."""
+        await self._interrupt.in_thread(self._add, image, tuple(contents))
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Append the index files and put the archive in place; raises StorageError."""
+        await self._interrupt.in_thread(self._close, layout.cache_files(images, saved))
+        self._observe(Committing(str(self._options.target)))
+        # From here on it is seen through: a commit cut short would leave names half changed.
+        written = await in_thread(self._writer.commit)
+        return Output(written.files, written.size, self._options.format, written.compressor)
+
+    def _add(self, image: SavedImage, contents: tuple[Descriptor, ...]) -> None:
+        for content in contents:
+            name = blob_name(content.digest)
+            if not self._is_new(name):
+                continue
+            self._writer.add_file(
+                f"{CACHE_NAME}/{name}",
+                self._store.path(content.digest),
+                content.size,
+                digest=content.digest,
+                compressed=media_types.is_compressed(content.media_type),
+            )
+        for platform in image.platforms:
+            for name, data in layout.folder_files(platform).items():
+                if self._is_new(name):
+                    self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
+            self._directory(f"{platform.folder}/{layout.BLOBS}")
+
+    def _close(self, files: dict[str, bytes]) -> None:
+        self._writer.add_link(f"{CACHE_NAME}/{layout.BLOBS}", layout.SHARE)
+        for name, data in files.items():
+            self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
+
+    def _is_new(self, name: str) -> bool:
+        """Note a name, after the directories that it is in; whether it was not there yet."""
+        if name in self._names:
+            return False
+        self._directory(str(PurePosixPath(name).parent))
+        self._names.add(name)
+        return True
+
+    def _directory(self, name: str) -> None:
+        if name in self._names:
+            return
+        if name == ".":
+            self._writer.add_directory(CACHE_NAME)
+        else:
+            self._directory(str(PurePosixPath(name).parent))
+            self._writer.add_directory(f"{CACHE_NAME}/{name}")
+        self._names.add(name)
+
+
+class DirectoryPacker:
+    """Makes the cache directory itself the output."""
+
+    def __init__(self, options: SaveOptions, store: ContentStore, observe: Observer) -> None:
+        self._options = options
+        self._store = store
+        self._observe = observe
+        self._names: set[str] = set()
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Note what belongs to the output."""
+        self._names.update(blob_name(content.digest) for content in contents)
+        for platform in image.platforms:
+            self._names.update(layout.folder_files(platform))
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Sync the directory and give it its name; raises StorageError."""
+        interrupt = Interrupt()
+        names = frozenset(self._names | set(layout.cache_files(images, saved)))
+        self._observe(Committing(str(self._options.target)))
+        work = HandOver(self._store.root, self._options.target, names, self._store.disk, self._options.sync, interrupt)
+        size = await interrupt.in_thread(work.run)
+        return Output((self._options.target,), size, self._options.format)
+
+
+def saved_time(options: SaveOptions, created: Iterable[str]) -> datetime:
+    """The time that the list of Hangar's carries: the same for the same content."""
+    epoch = options.environment.source_date_epoch
+    return layout.newest(created) if epoch is None else datetime.fromtimestamp(epoch, UTC)

@@ -1,0 +1,118 @@
+"""Bytes of one digest from one repository into the store, tried again while that can help."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+from hangar_async.config import RetryPolicy
+from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
+from hangar_async.engine.permits import Permits, Turn
+from hangar_async.engine.report import Traffic
+from hangar_async.engine.retry import retrying
+from hangar_async.errors import DigestMismatch, HangarError, StorageError
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor, parse_manifest
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import BlobBody, RegistryClient, ServedManifest
+from hangar_async.store.ingest import Ingest
+
+_Open = Callable[[int], AbstractAsyncContextManager[BlobBody]]
+
+
+class Receiver:
+    """Asks registries for content, each request under a permit, and counts what arrives."""
+
+    def __init__(self, client: RegistryClient, permits: Permits, policy: RetryPolicy, observe: Observer) -> None:
+        self._client = client
+        self._permits = permits
+        self._policy = policy
+        self._observe = observe
+        self._fetched_blobs = self._fetched_bytes = 0
+        self._reused_blobs = self._reused_bytes = 0
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was fetched and reused so far; bytes of tries that failed count as fetched."""
+        return Traffic(self._fetched_blobs, self._fetched_bytes, self._reused_blobs, self._reused_bytes)
+
+    def reused(self, digest: Digest, size: int) -> None:
+        """Count content that was in the store already."""
+        self._reused_blobs += 1
+        self._reused_bytes += size
+        self._observe(BlobReused(digest, size))
+
+    async def root(self, image: Reference, turn: Turn) -> ServedManifest:
+        """Get what a reference names; raises HangarError."""
+        served: list[ServedManifest] = []
+
+        async def once() -> None:
+            served.append(await self._client.get_manifest(image))
+
+        await self._tries(f"the manifest of {image}", turn, once)
+        self._count_document(served[0])
+        return served[0]
+
+    async def document(self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest) -> None:
+        """Get a manifest or index by its descriptor into the store; raises HangarError."""
+
+        async def once() -> None:
+            served = await self._client.get_manifest(image, content.digest)
+            if len(served.raw) != content.size:
+                message = f"manifest {content.digest} has {len(served.raw)} bytes, but its index says {content.size}"
+                raise DigestMismatch(message, digest=str(content.digest))
+            parse_manifest(served.raw, served.content_type, content.digest.algorithm)
+            await ingest.restart()
+            await ingest.write(served.raw)
+            await ingest.commit()
+            self._count_document(served)
+
+        await self._tries(f"manifest {content.digest.short} of {image}", turn, once)
+
+    async def blob(self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest) -> None:
+        """Get a blob into the store, a foreign layer from its URLs where the repository has it not.
+
+        Raises HangarError: the last answer.
+        """
+        doors: list[_Open] = [partial(self._client.open_blob, image, content)]
+        if content.is_foreign:
+            doors += [partial(self._client.open_foreign, url, content) for url in content.urls]
+        for door in doors:
+            try:
+                once = partial(self._receive, content, image, ingest, door)
+                await self._tries(f"blob {content.digest.short} of {image}", turn, once)
+            except StorageError:
+                raise
+            except HangarError:
+                if door is doors[-1]:
+                    raise
+            else:
+                return
+
+    async def _tries(self, what: str, turn: Turn, once: Callable[[], Awaitable[None]]) -> None:
+        async for attempt in retrying(self._policy, what, self._observe):
+            with attempt:
+                async with self._permits.hold(turn):
+                    await once()
+
+    async def _receive(self, content: Descriptor, image: Reference, ingest: Ingest, door: _Open) -> None:
+        async with door(ingest.offset) as body:
+            if body.start != ingest.offset:
+                await ingest.restart()
+            self._observe(BlobStarted(content.digest, content.size, str(image), ingest.offset))
+            try:
+                async for piece in body.pieces():
+                    await ingest.write(piece)
+                    self._fetched_bytes += len(piece)
+                    self._observe(BlobProgress(content.digest, len(piece), ingest.offset))
+                await ingest.commit()
+                self._fetched_blobs += 1
+            finally:
+                self._observe(BlobEnded(content.digest, content.size, ingest.committed))
+
+    def _count_document(self, served: ServedManifest) -> None:
+        size = len(served.raw)
+        self._fetched_blobs += 1
+        self._fetched_bytes += size
+        self._observe(BlobProgress(served.digest, size, size))

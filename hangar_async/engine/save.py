@@ -1,0 +1,158 @@
+"""`save`: images of a list into an archive or a directory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hangar_async import imagelist
+from hangar_async.blocking import in_thread
+from hangar_async.config import MAX_JOBS, SaveOptions
+from hangar_async.engine.destination import check_destination
+from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
+from hangar_async.engine.fetch import Fetcher
+from hangar_async.engine.images import Images, Kept
+from hangar_async.engine.pack import Packer, open_packer, saved_time
+from hangar_async.engine.permits import Permits
+from hangar_async.engine.plan import Planner
+from hangar_async.engine.receive import Receiver
+from hangar_async.engine.report import ImageOutcome, Output, Report
+from hangar_async.errors import the_error
+from hangar_async.imagelist import ImageList
+from hangar_async.oci.layout import SavedImage
+from hangar_async.registry.client import RegistryClient
+from hangar_async.store.content import ContentStore, open_store
+from hangar_async.store.disk import Disk
+from hangar_async.store.layouts import write_cache
+
+
+async def save(options: SaveOptions, observer: Observer = ignore) -> Report:
+    """Save the images of a list into one archive, parts of one, or a directory.
+
+    An image that fails is an outcome in the report, not an exception. Cancelling leaves no temporary archive behind;
+    what was fetched stays in the cache. Raises UsageError before any work starts, StorageError when the output or
+    the cache cannot be written; an earlier output is whole then.
+    """
+    run = _Run(options, observer)
+    images = await in_thread(imagelist.read, options.images, options.list_name, options.source_registry)
+    await in_thread(check_destination, options)
+    try:
+        report = await run.save(images)
+    except BaseExceptionGroup as group:
+        raise the_error(group) from group
+    observer(RunEnded(report))
+    return report
+
+
+@dataclass
+class _Saved:
+    """What the walk over the list has collected."""
+
+    outcomes: list[ImageOutcome]
+    images: list[SavedImage]
+    created: list[str]
+
+
+class _Run:
+    def __init__(self, options: SaveOptions, observe: Observer) -> None:
+        self._options = options
+        self._observe = observe
+        self._notices: list[str] = []
+        self._started = self._last_image_at = time.monotonic()
+
+    async def save(self, images: ImageList) -> Report:
+        options = self._options
+        self._observe(RunStarted(len(images.entries), options.permits))
+        registry = self._registry_of_credentials(images)
+        if options.jobs != options.permits:
+            self._notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
+        for line in images.invalid:
+            self._notice(str(line))
+        permits = Permits(options.permits)
+        settings = options.environment.registries
+        async with (
+            open_store(options.cache) as store,
+            RegistryClient(settings, username_for=registry, connections=options.permits, notice=self._notice) as client,
+        ):
+            receiver = Receiver(client, permits, settings.retry, self._observe)
+            async with open_packer(options, store, self._observe) as packer:
+                saved = await self._images(images, store, receiver, permits, packer)
+                output = await self._finish(saved, store, packer)
+        await self._write_failed(saved.outcomes)
+        ended = time.monotonic()
+        return Report(
+            outcomes=tuple(saved.outcomes),
+            invalid=images.invalid,
+            duplicates=images.duplicates,
+            traffic=receiver.traffic,
+            output=output,
+            seconds=ended - self._started,
+            tail_seconds=ended - self._last_image_at,
+            failed_list=options.failed if any(not outcome.ok for outcome in saved.outcomes) else None,
+            notices=tuple(self._notices),
+        )
+
+    async def _images(
+        self, images: ImageList, store: ContentStore, receiver: Receiver, permits: Permits, packer: Packer
+    ) -> _Saved:
+        """Bring in all images at once, and pack each as soon as those before it in the list are done."""
+        saved = _Saved([], [], [])
+        options = self._options
+        async with asyncio.TaskGroup() as group:
+            fetcher = Fetcher(group, receiver, store, permits, len(images.entries))
+            planner = Planner(fetcher, store, options.selector, options.include_foreign)
+            work = Images(fetcher, planner, store, self._observe)
+            tasks = [group.create_task(work.keep(entry, number)) for number, entry in enumerate(images.entries)]
+            for task in tasks:
+                task.add_done_callback(self._ended)
+            for task in tasks:
+                kept = await task
+                saved.outcomes.append(kept.outcome)
+                if kept.outcome.image is not None:
+                    await packer.add(kept.outcome.image, kept.contents)
+                    saved.images.append(kept.outcome.image)
+                    saved.created.extend(kept.created)
+        return saved
+
+    def _ended(self, task: asyncio.Task[Kept]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._last_image_at = time.monotonic()
+            self._observe(ImageEnded(task.result().outcome))
+
+    async def _finish(self, saved: _Saved, store: ContentStore, packer: Packer) -> Output | None:
+        if not saved.images:
+            return None
+        moment = saved_time(self._options, saved.created)
+        if not await write_cache(store, saved.images, moment):
+            self._notice(f"the file system of {store.root} has no links: other tools read it only image by image")
+        return await packer.finish(saved.images, moment)
+
+    async def _write_failed(self, outcomes: Sequence[ImageOutcome]) -> None:
+        """Keep the lines of failed images, as they were written, where the next run can take them up."""
+        path = self._options.failed
+        if path is None:
+            return
+        lines = [outcome.entry.text for outcome in outcomes if not outcome.ok]
+        if lines:
+            await in_thread(Disk().write_file, path, "".join(f"{line}\n" for line in lines).encode())
+        else:
+            await in_thread(Disk().remove, path)
+
+    def _registry_of_credentials(self, images: ImageList) -> str | None:
+        """Tell which registry the user name and password of the environment are for; they go to no other."""
+        if self._options.environment.registries.username is None:
+            return None
+        registries = sorted({entry.reference.registry for entry in images.entries})
+        if self._options.source_registry or len(registries) == 1:
+            return self._options.source_registry or registries[0]
+        self._notice(
+            f"SOURCE_USERNAME is not used: the list names {len(registries)} registries ({', '.join(registries[:3])}); "
+            "say which one it is for with --source, or log in to each"
+        )
+        return None
+
+    def _notice(self, text: str) -> None:
+        self._notices.append(text)
+        self._observe(Notice(text))

@@ -1,0 +1,165 @@
+"""Failures of the wire, told in this project's own exceptions."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import msgspec
+
+from hangar_async.errors import HangarError, NetworkError, NotFound, RegistryError, Unauthorized
+
+#: What is read of an error's body at most, in bytes.
+MAX_ERROR_BODY = 64 << 10
+_LONGEST_TEXT = 300
+_UNTRUSTED_ADVICE = (
+    "put the registry's CA certificate into /etc/docker/certs.d/HOST[:PORT]/ca.crt (certs.d, as for Docker) or name "
+    "it in SSL_CERT_FILE; --tls-verify=false turns the check off"
+)
+
+
+class _Entry(msgspec.Struct):
+    code: str | int | None = ""
+    message: str | None = ""
+
+
+class _Errors(msgspec.Struct):
+    errors: list[_Entry] | None = None
+    details: str | None = None  # what token servers say
+    message: str | None = None
+
+
+@contextmanager
+def reaching(host: str, what: str = "") -> Iterator[None]:
+    """Turn what aiohttp, ssl and the system raise inside of the block into NetworkErrors about `host`.
+
+    `what` says what was being had of it, for the message.
+    """
+    try:
+        yield
+    except HangarError:
+        raise
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # TimeoutError, ssl.SSLError and all socket errors are OSErrors; yarl and the parser raise ValueErrors.
+        why, transient, advice = _explain(error)
+        subject = f"{what} from {host}" if what else host
+        raise NetworkError(f"{subject}: {why}", host=host, transient=transient, advice=advice) from error
+
+
+def is_untrusted(error: BaseException | None) -> bool:
+    """Whether this failure is a certificate that did not pass verification."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _explain(error: Exception) -> tuple[str, bool, str | None]:
+    """Say why, whether trying again can help, and what to do (None: the usual)."""
+    if is_untrusted(error):
+        inner = getattr(error, "certificate_error", error)
+        reason = getattr(inner, "verify_message", "") or "it is not trusted"
+        return f"its TLS certificate cannot be verified: {reason}", False, _UNTRUSTED_ADVICE
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        transient = error.status in RegistryError.TRANSIENT
+        return f"the proxy answered {error.status} ({_plain(error.message)})", transient, "see the proxy settings"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy cannot be reached ({_system(error.os_error)})", True, "see the proxy settings"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"its address cannot be found ({_system(error.os_error)})", True, None
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return "nothing arrived for too long", True, None
+    if isinstance(error, TimeoutError):
+        return "the connection could not be made in time", True, None
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return f"TLS failed ({_system(getattr(error, 'os_error', error))})", True, None
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"the connection failed ({_system(error.os_error)})", True, None
+    if isinstance(error, aiohttp.InvalidURL):
+        return "an address makes no sense", False, None
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer is not HTTP ({_plain(error.message)})", True, None
+    if isinstance(error, ValueError):
+        return f"the answer is not what HTTP allows ({type(error).__name__})", True, None
+    return "the connection broke", True, None
+
+
+def _system(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    text = error.strerror if isinstance(error, OSError) else ""
+    return _plain(text or type(error).__name__)
+
+
+def refusal(
+    host: str, what: str, status: int, headers: Mapping[str, str], body: bytes, *, redirected: bool = False
+) -> RegistryError:
+    """Make the error for an answer of `status` to the wish for `what`."""
+    code, said = registry_says(body, headers.get("Content-Type", ""))
+    because = f": {said}" if said else ""
+    if status == 404:
+        return NotFound(f"{what} not found at {host}", host=host, status=status, code=code)
+    if status in (401, 403) and not redirected:
+        return Unauthorized(f"{host} denies access to {what}{because}", host=host, status=status, code=code)
+    if status == 429:
+        wait = retry_after(headers.get("Retry-After", ""))
+        return RegistryError(
+            f"{host} limits the rate of requests ({what}){because}",
+            host=host,
+            status=status,
+            code=code,
+            retry_after=wait,
+            advice="run the same command again later, with fewer --jobs, or log in for a higher limit",
+        )
+    return RegistryError(
+        f"{host} answered {status} for {what}{because}",
+        host=host,
+        status=status,
+        code=code,
+        retry_after=retry_after(headers.get("Retry-After", "")),
+        redirected=redirected,
+    )
+
+
+def registry_says(body: bytes, content_type: str = "") -> tuple[str, str]:
+    """Read a registry's own error list: the first code, and all of it as one line; empty for anything else.
+
+    Source: OCI distribution-spec, "Error Codes".
+    """
+    if "html" in content_type.lower():
+        return "", ""
+    try:
+        answer = msgspec.json.decode(body[:MAX_ERROR_BODY], type=_Errors)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", ""
+    entries = [(str(entry.code or ""), entry.message or "") for entry in answer.errors or ()]
+    if not entries:
+        return "", _plain(answer.details or answer.message or "")
+    text = "; ".join(f"{code}: {message}" if code and message else code or message for code, message in entries)
+    return _plain(entries[0][0])[:60], _plain(text)
+
+
+def retry_after(text: str, now: float | None = None) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from now on; None for what is neither."""
+    text = text.strip()
+    if text.isascii() and text.isdigit() and len(text) < 12:
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    present = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+    return max(0.0, (when - present).total_seconds())
+
+
+def _plain(text: str) -> str:
+    """One printable line of bounded length: what a server says may hold anything."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 2 * _LONGEST_TEXT]).split())
+    return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + "..."

@@ -1,0 +1,173 @@
+"""The content store: blobs on disk, each under its digest."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from hangar_async.blocking import in_thread
+from hangar_async.errors import StorageError, UsageError
+from hangar_async.oci.digest import Digest, Hasher
+from hangar_async.oci.layout import SHARE, blob_name
+from hangar_async.store.disk import Disk
+from hangar_async.store.ingest import Ingest
+
+LOCK_NAME = ".lock"
+PARTIALS = ".partial"
+_PIECE = 1 << 20
+
+
+class ContentStore:
+    """Blobs below one directory, shared by all images; what is named by a digest has that digest.
+
+    Blobs of an earlier run are hashed before they are trusted. Made by `open_store`.
+    """
+
+    def __init__(self, root: Path, disk: Disk, earlier: frozenset[str] = frozenset()) -> None:
+        self.root = root
+        self.disk = disk
+        # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
+        self._earlier = earlier
+        self._trusted: dict[Digest, int] = {}
+        self._numbers = itertools.count()
+        # Hashing what is there already needs processors, not permits of the network.
+        self._hashing = asyncio.Semaphore(os.cpu_count() or 2)
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is, or would be."""
+        return self.root / blob_name(digest)
+
+    async def contains(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is here, whole and of this size; a damaged one is removed. Raises StorageError."""
+        if digest in self._trusted:
+            return size in (None, self._trusted[digest])
+        if blob_name(digest) not in self._earlier:
+            return False
+        path = self.path(digest)
+        async with self._hashing:
+            found = await in_thread(_size, path)
+            if found is None or await _hash(path, digest.hasher()) != digest.hex:
+                await in_thread(self.disk.remove, path)
+                return False
+        self._trusted[digest] = found
+        return size in (None, found)
+
+    @asynccontextmanager
+    async def ingest(self, digest: Digest, size: int) -> AsyncIterator[Ingest]:
+        """Take in a blob of `size` bytes: write its pieces, then commit; without a commit nothing of it stays."""
+        partial = self.root / PARTIALS / f"{digest.algorithm}-{digest.hex}.{next(self._numbers)}"
+        ingest = Ingest(self.disk, partial, self.path(digest), digest, size)
+        try:
+            yield ingest
+        finally:
+            await ingest.close()
+        if ingest.committed:
+            self._trusted[digest] = size
+
+    async def put(self, data: bytes, digest: Digest) -> None:
+        """Store a small document whose digest was computed from these bytes."""
+        if digest not in self._trusted:
+            await in_thread(self.disk.write_file, self.path(digest), data)
+            self._trusted[digest] = len(data)
+
+    async def read(self, digest: Digest, limit: int) -> bytes:
+        """Return a small blob that `contains` said is here; raises StorageError, also when it exceeds `limit` bytes."""
+        return await in_thread(_read, self.path(digest), limit)
+
+
+@asynccontextmanager
+async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[ContentStore]:
+    """Open the store below `root`, making it (mode 0700) where it is not there, and hold its lock.
+
+    Raises UsageError when another run holds it, StorageError when it cannot be written.
+    """
+    disk = disk or Disk()
+    async with AsyncExitStack() as stack:
+        lock, earlier = await in_thread(_prepare, root, disk)
+        stack.callback(os.close, lock)
+        yield ContentStore(root, disk, earlier)
+
+
+def _prepare(root: Path, disk: Disk) -> tuple[int, frozenset[str]]:
+    disk.make_directory(root, 0o700)
+    path = root / LOCK_NAME
+    lock = disk.lock(path)
+    if lock is None:
+        holder = path.read_text(errors="replace").strip() or "another process"
+        raise UsageError(f"the cache {root} is in use by {holder}: wait for it, or work in another directory")
+    try:
+        disk.truncate(lock, path)
+        disk.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), path)
+        # The lock is ours, so whatever lies here is of a run that was killed.
+        disk.remove(root / PARTIALS)
+        disk.make_directory(root / PARTIALS)
+        disk.make_directory(root / SHARE / "sha256")
+        return lock, _names(root)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _names(root: Path) -> frozenset[str]:
+    """List the blobs below `root`, by their names relative to it."""
+    try:
+        return frozenset(
+            f"{SHARE}/{algorithm.name}/{entry.name}"
+            for algorithm in os.scandir(root / SHARE)
+            if algorithm.is_dir(follow_symlinks=False)
+            for entry in os.scandir(algorithm.path)
+        )
+    except OSError as error:
+        raise StorageError.of(error, root / SHARE, "read") from error
+
+
+def _size(path: Path) -> int | None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError.of(error, path, "look at") from error
+    return found.st_size
+
+
+async def _hash(path: Path, hasher: Hasher) -> str:
+    """Hash a file, one piece a thread call, so that a cancellation is not held up by a large file."""
+    buffer = memoryview(bytearray(_PIECE))
+
+    def step(file: BinaryIO) -> int:
+        count = file.readinto(buffer)  # type: ignore[attr-defined]
+        hasher.update(buffer[:count])
+        return int(count)
+
+    try:
+        file = await in_thread(_open, path)
+        try:
+            while await in_thread(step, file):
+                pass
+        finally:
+            file.close()
+    except OSError as error:
+        raise StorageError.of(error, path, "read") from error
+    return hasher.hexdigest()
+
+
+def _open(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with _open(path) as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise StorageError.of(error, path, "read") from error
+    if len(data) > limit:
+        raise StorageError(f"{path} is larger than {limit} bytes", path=str(path))
+    return data

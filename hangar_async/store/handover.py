@@ -1,0 +1,141 @@
+"""Hand the cache directory over as the product: `save -c dir`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.errors import DigestMismatch, StorageError
+from hangar_async.oci.layout import BLOBS, MARKER_NAME, SHARE
+from hangar_async.store.disk import Disk
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A cache at `root` that becomes the directory `target`; `names` are the files of this run, relative to the root.
+
+    Synchronous, for a thread; `goes_on` is asked between pieces and raises to end the work early.
+    """
+
+    root: Path
+    target: Path
+    names: frozenset[str]
+    disk: Disk
+    sync: bool = True
+    goes_on: Callable[[], None] = lambda: None
+
+    def run(self) -> int:
+        """Do it and return the size in bytes; raises StorageError, and DigestMismatch for a copy that went wrong.
+
+        What is not of this run is moved into a new cache first. The target appears under its name when it is whole
+        and on the disk; across file systems it is copied, synced and hashed again before the original is removed.
+        """
+        # The name is fixed, so that what a killed run left there becomes part of the new cache.
+        aside = self.root.with_name(f".{self.root.name}.aside")
+        keep = set(self.names) | {str(parent) for name in self.names for parent in Path(name).parents}
+        keep |= {f"{Path(name).parent}/{BLOBS}" for name in self.names if "/" in name} | {BLOBS}
+        self._move_strangers(self.root, keep, aside)
+        size = sum(_size(self.root / name) for name in self.names)
+        if self.sync:
+            self._sync_tree(self.root)
+        self._place()
+        if self.sync:
+            self.disk.sync(self.target.parent)
+        if _holds_blobs(aside):
+            self.disk.rename(aside, self.root)
+        else:
+            self.disk.remove(aside)
+        return size
+
+    def _move_strangers(self, directory: Path, keep: set[str], aside: Path) -> None:
+        """Move what is not of this run out of the cache, keeping its place below the root."""
+        for path in sorted(directory.iterdir()):
+            name = path.relative_to(self.root)
+            if str(name) not in keep:
+                self.disk.make_directory((aside / name).parent, 0o700)
+                self.disk.remove(aside / name)
+                self.disk.rename(path, aside / name)
+            elif path.is_dir() and not path.is_symlink():
+                self._move_strangers(path, keep, aside)
+
+    def _sync_tree(self, root: Path) -> None:
+        for name in sorted(self.names):
+            self.goes_on()
+            self.disk.sync(root / name)
+        parents = {parent for name in self.names for parent in Path(name).parents}
+        for directory in sorted(parents):
+            self.disk.sync(root / directory)
+
+    def _place(self) -> None:
+        try:
+            self.root.rename(self.target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise StorageError.of(error, self.target, "rename to") from error
+            self._copy()
+
+    def _copy(self) -> None:
+        temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
+        self.disk.remove(temporary)
+        try:
+            for name in sorted(self.names):
+                self._copy_file(self.root / name, temporary / name)
+                if name.endswith(f"/{MARKER_NAME}"):
+                    self.disk.make_directory((temporary / name).with_name(BLOBS))
+            self.disk.link(temporary / BLOBS, SHARE)
+            if self.sync:
+                self._sync_tree(temporary)
+            for name in sorted(self.names):
+                self._compare(self.root / name, temporary / name)
+            self.disk.rename(temporary, self.target)
+        except BaseException:
+            self.disk.remove(temporary)
+            raise
+        self.disk.remove(self.root)
+
+    def _copy_file(self, source: Path, target: Path) -> None:
+        self.disk.make_directory(target.parent)
+        descriptor = self.disk.create(target)
+        try:
+            for piece in self._pieces(source):
+                self.disk.write(descriptor, piece, target)
+        finally:
+            self.disk.close(descriptor, target)
+
+    def _compare(self, source: Path, target: Path) -> None:
+        original, copy = hashlib.sha256(), hashlib.sha256()
+        for path, hasher in ((source, original), (target, copy)):
+            for piece in self._pieces(path):
+                hasher.update(piece)
+        if original.digest() != copy.digest():
+            raise DigestMismatch(
+                f"the copy {target} differs from {source}",
+                advice="check the disk of the destination; the cache is whole",
+            )
+
+    def _pieces(self, path: Path) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(_PIECE))
+        try:
+            with path.open("rb", buffering=0) as file:
+                while count := file.readinto(buffer):
+                    self.goes_on()
+                    yield buffer[:count]
+        except OSError as error:
+            raise StorageError.of(error, path, "read") from error
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise StorageError.of(error, path, "look at") from error
+
+
+def _holds_blobs(aside: Path) -> bool:
+    return any(path.is_file() for path in (aside / SHARE).rglob("*"))
