@@ -17,7 +17,7 @@ MAX_JOBS = 20
 FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
 DEFAULT_NAME = "saved-images"
 DEFAULT_PART_SIZE = "2G"
-_SIZE = re.compile(r"(\d+)([kmgKMG]?)")
+_SIZE = re.compile(r"([0-9]+)([kmgKMG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 # Eleven octal digits: what the time field of a tar header holds.
 _LAST_SECOND = 8**11 - 1
@@ -128,6 +128,8 @@ class SaveOptions:
             raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
         if self.part_size is not None and self.format == "dir":
             raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
+        if self.destination is not None and not self.destination.name:
+            raise UsageError(f"{str(self.destination)!r} names no file to write (--destination)")
         try:
             _ = self.selector, self.source_registry
         except InvalidValue as error:

@@ -97,34 +97,48 @@ def _system(error: BaseException) -> str:
     return _plain(text or type(error).__name__)
 
 
-def refusal(
-    host: str, what: str, status: int, headers: Mapping[str, str], body: bytes, *, redirected: bool = False
+def refused(
+    host: str,
+    what: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    source: str = "",
+    redirected: bool = False,
 ) -> RegistryError:
-    """Make the error for an answer of `status` to the wish for `what`."""
+    """Make the error for an answer of `status` to the wish for `what`.
+
+    `source` is where the credentials that were sent came from, "" for none; `redirected` is for an answer not of the
+    registry but of the place that it sent us to.
+    """
     code, said = registry_says(body, headers.get("Content-Type", ""))
     because = f": {said}" if said else ""
+    wait = retry_after(headers.get("Retry-After", ""))
     if status == 404:
         return NotFound(f"{what} not found at {host}", host=host, status=status, code=code)
     if status in (401, 403) and not redirected:
-        return Unauthorized(f"{host} denies access to {what}{because}", host=host, status=status, code=code)
+        return denied(host, what, status, source=source, because=because, code=code)
+    message, advice = f"{host} answered {status} for {what}{because}", None
     if status == 429:
-        wait = retry_after(headers.get("Retry-After", ""))
-        return RegistryError(
-            f"{host} limits the rate of requests ({what}){because}",
-            host=host,
-            status=status,
-            code=code,
-            retry_after=wait,
-            advice="run the same command again later, with fewer --jobs, or log in for a higher limit",
-        )
+        message = f"{host} limits the rate of requests ({what}){because}"
+        advice = "run the same command again later, with fewer --jobs, or log in for a higher limit"
     return RegistryError(
-        f"{host} answered {status} for {what}{because}",
-        host=host,
-        status=status,
-        code=code,
-        retry_after=retry_after(headers.get("Retry-After", "")),
-        redirected=redirected,
+        message, host=host, status=status, code=code, retry_after=wait, advice=advice, redirected=redirected
     )
+
+
+def denied(
+    host: str, what: str, status: int = 401, *, source: str = "", because: str = "", code: str = ""
+) -> Unauthorized:
+    """Make the error for a wish that the registry does not grant us."""
+    if source:
+        message = f"{host} denies access to {what} with the credentials from {source}{because}"
+        advice = "check or renew these credentials, and that they may pull this image"
+    else:
+        message = f"{host} denies access to {what}, and no credentials for it are known{because}"
+        advice = f"{Unauthorized.default_advice}; a wrong name may look like this too"
+    return Unauthorized(message, host=host, status=status, code=code, advice=advice)
 
 
 def registry_says(body: bytes, content_type: str = "") -> tuple[str, str]:

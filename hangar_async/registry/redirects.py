@@ -59,7 +59,7 @@ def leads_inside(start: URL, target: URL) -> bool:
 
 def same_origin(one: URL, other: URL) -> bool:
     """Whether two URLs have scheme, host and port in common; only then may the second see what is for the first."""
-    return one.origin() == other.origin()
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def _join(here: URL, location: str) -> URL | None:
@@ -67,8 +67,6 @@ def _join(here: URL, location: str) -> URL | None:
     if not location or not location.isascii() or not location.isprintable() or " " in location:
         return None
     try:
-        target = here.join(URL(location, encoded=True)).with_fragment(None)
-        target.origin()
+        return here.join(URL(location, encoded=True)).with_fragment(None)
     except ValueError:
         return None
-    return target

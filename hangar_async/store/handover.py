@@ -74,11 +74,14 @@ class HandOver:
 
     def _place(self) -> None:
         try:
-            self.root.rename(self.target)
+            self._rename()
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise StorageError.of(error, self.target, "rename to") from error
             self._copy()
+
+    def _rename(self) -> None:
+        self.root.rename(self.target)
 
     def _copy(self) -> None:
         temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")

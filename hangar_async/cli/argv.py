@@ -1,0 +1,142 @@
+"""Command lines as scripts write them, brought into the one form that typer reads.
+
+Boolean flags may have a value (`--tls-verify=false`), and global flags may stand before or after the command. All of
+this is settled here, once, by the rules of getopt: what follows an option that takes a value is its value, and `--`
+ends the options.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hangar_async.errors import UsageError
+
+#: What Go's strconv.ParseBool reads, and nothing else.
+_BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
+    ("0", "f", "F", "false", "FALSE", "False"), False
+)
+_HELP = {"-h": "--help", "--help": "--help"}
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalFlags:
+    """The flags that every command takes."""
+
+    debug: bool = False
+    quiet: bool = False
+    tls_verify: bool = True
+    version: bool = False
+
+
+#: The spelling of each global flag, its field, and its help with its default.
+GLOBAL_FLAGS = {
+    "--debug": ("debug", "Say on standard error what is done, step by step.  [default: false]"),
+    "--quiet": ("quiet", "Show only warnings and failures.  [default: false]"),
+    "--tls-verify": ("tls_verify", "Verify TLS; --tls-verify=false also allows plain HTTP.  [default: true]"),
+    "--version": ("version", "Show the version and exit."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The options of a command: its boolean flags (each spelling, and the one to use), and those with a value."""
+
+    flags: Mapping[str, str] = field(default_factory=dict)
+    valued: frozenset[str] = frozenset()
+
+
+def normalise(argv: Sequence[str], commands: Mapping[str, Grammar]) -> tuple[GlobalFlags, list[str]]:
+    """Take the global flags out of a command line, and give every other boolean flag its bare form.
+
+    A flag that is off disappears, of several the last one counts. Raises UsageError for a value that is no boolean.
+    What is wrong otherwise stays as it is, for typer to complain about.
+    """
+    reader = _Reader(argv, commands)
+    while reader.arguments:
+        reader.read(reader.arguments.popleft())
+    command = [] if reader.command is None else [reader.command]
+    return GlobalFlags(**reader.globals), [*reader.before, *command, *reader.flags, *reader.after]
+
+
+class _Reader:
+    def __init__(self, argv: Sequence[str], commands: Mapping[str, Grammar]) -> None:
+        self.arguments = deque(argv)
+        self.commands = commands
+        self.grammar = Grammar()
+        self.command: str | None = None
+        self.globals: dict[str, bool] = {}
+        self.flags: dict[str, None] = {}
+        self.before: list[str] = []
+        self.after: list[str] = []
+        self.out = self.before
+
+    def read(self, argument: str) -> None:
+        if argument == "--":
+            self.out.extend([argument, *self.arguments])
+            self.arguments.clear()
+        elif argument.startswith("--"):
+            self.long(argument)
+        elif argument.startswith("-") and argument != "-":
+            self.short(argument)
+        elif self.command is None:
+            self.before += self.flags
+            self.flags = {}
+            self.command = argument
+            self.out = self.after
+            self.grammar = self.commands.get(argument, Grammar())
+        else:
+            self.out.append(argument)
+
+    def long(self, argument: str) -> None:
+        name, equals, value = argument.partition("=")
+        if name in self.grammar.valued:
+            self.out.append(argument)
+            if not equals:
+                self.out.extend(self.next())
+        elif name in GLOBAL_FLAGS or name in self.grammar.flags or name in _HELP:
+            self.switch(name, _boolean(name, value) if equals else self.bare(name))
+        else:
+            self.out.append(argument)
+
+    def short(self, argument: str) -> None:
+        for place, letter in enumerate(argument[1:], 1):
+            name, rest = f"-{letter}", argument[place + 1 :]
+            if name in self.grammar.valued:
+                # `-j 4`, `-j4`, and `-j=4` as Go's flags have it.
+                self.out.append(name)
+                self.out.extend([rest.removeprefix("=")] if rest else self.next())
+                return
+            if name not in self.grammar.flags and name not in _HELP:
+                self.out.append(f"-{argument[place:]}")
+                return
+            if rest.startswith("="):
+                self.switch(name, _boolean(name, rest[1:]))
+                return
+            self.switch(name, True)
+
+    def bare(self, name: str) -> bool:
+        # In `--tls-verify false` the flag is on, and `false` an argument: nobody means that.
+        if self.arguments and self.arguments[0] in ("true", "false"):
+            raise UsageError(f"the value of {name} stands behind a '=': write {name}={self.arguments[0]}")
+        return True
+
+    def next(self) -> list[str]:
+        # Where nothing is left, typer says that the value is missing.
+        return [self.arguments.popleft()] if self.arguments else []
+
+    def switch(self, name: str, on: bool) -> None:
+        if name in GLOBAL_FLAGS:
+            self.globals[GLOBAL_FLAGS[name][0]] = on
+            return
+        name = self.grammar.flags.get(name) or _HELP[name]
+        self.flags.pop(name, None)
+        if on:
+            self.flags[name] = None
+
+
+def _boolean(name: str, value: str) -> bool:
+    if value not in _BOOLEANS:
+        raise UsageError(f"{value!r} is not a value of {name}: write {name}=true or {name}=false")
+    return _BOOLEANS[value]

@@ -1,0 +1,116 @@
+"""What the events of a run add up to; every view shows numbers from here."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from hangar_async.engine import events
+from hangar_async.engine.events import Event
+from hangar_async.oci.digest import Digest
+
+#: Seconds that a rate is the mean of.
+_WINDOW = 10.0
+
+
+@dataclass(slots=True)
+class Flight:
+    """A blob on its way: `done` of `size` bytes are here."""
+
+    digest: Digest
+    size: int
+    image: str
+    done: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """The sums so far. Bytes of a blob whose try failed no longer count, until the next try goes on from them."""
+
+    images: int = 0
+    jobs: int = 1
+    done: int = 0
+    failed: int = 0
+    blobs: int = 0
+    planned_bytes: int = 0
+    here_bytes: int = 0
+    fetched_bytes: int = 0
+    reused_bytes: int = 0
+    archive_bytes: int = 0
+    part: int = 0
+    committing: bool = False
+    flights: dict[Digest, Flight] = field(default_factory=dict)
+    _unplanned: int = 0
+    _planned: set[str] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> None:
+        """Add an event. Progress comes thousands of times a second, so it is looked at first."""
+        match event:
+            case events.BlobProgress(digest, gained, done):
+                self.fetched_bytes += gained
+                flight = self.flights.get(digest)
+                if flight is None:
+                    # A manifest: it arrives in one piece.
+                    self.here_bytes += gained
+                else:
+                    flight.done = done
+            case events.ArchiveProgress(written, part):
+                self.archive_bytes, self.part = written, part
+            case events.BlobStarted(digest, size, image, start):
+                self.flights[digest] = Flight(digest, size, image, start)
+            case events.BlobEnded(digest, size, ok):
+                self.flights.pop(digest, None)
+                self.here_bytes += size if ok else 0
+            case events.BlobReused(_, size):
+                self.here_bytes += size
+                self.reused_bytes += size
+            case _:
+                self._image(event)
+
+    def _image(self, event: Event) -> None:
+        match event:
+            case events.RunStarted(images, jobs):
+                self.images = self._unplanned = images
+                self.jobs = jobs
+            case events.ImagePlanned(name, _, blobs, size):
+                self._planned.add(name)
+                self._unplanned -= 1
+                self.blobs += blobs
+                self.planned_bytes += size
+            case events.ImageEnded(outcome):
+                self._unplanned -= str(outcome.entry.reference) not in self._planned
+                self.done += outcome.ok
+                self.failed += not outcome.ok
+            case events.Committing():
+                self.committing = True
+
+    @property
+    def all_planned(self) -> bool:
+        """Whether the number of bytes that the whole run needs is known."""
+        return self._unplanned <= 0
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether no image is under way any more."""
+        return self.done + self.failed >= self.images
+
+    @property
+    def arrived_bytes(self) -> int:
+        """How many of the planned bytes are here, from registries or from the cache."""
+        arrived = self.here_bytes + sum(flight.done for flight in tuple(self.flights.values()))
+        return min(arrived, self.planned_bytes)
+
+
+class Rate:
+    """The speed of a growing number over the last seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def per_second(self, now: float, amount: int) -> float:
+        """Note the number at the time `now`, and return its growth a second."""
+        self._samples.append((now, amount))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - _WINDOW:
+            self._samples.popleft()
+        begin, first = self._samples[0]
+        return (amount - first) / (now - begin) if now > begin else 0.0

@@ -1,0 +1,78 @@
+"""Authentication: the Authorization header that a request needs.
+
+Source: Docker Registry v2 authentication, "Token Authentication"; RFC 7617 (Basic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hangar_async.registry.challenge import Challenge
+from hangar_async.registry.credentials import Credentials
+from hangar_async.registry.endpoints import Endpoint
+from hangar_async.registry.failures import denied
+from hangar_async.registry.flights import Flights
+from hangar_async.registry.tokens import Token, TokenServer, TokenWish, basic
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The value of an Authorization header (None: send none), and where its credential came from ("" for nowhere)."""
+
+    value: str | None = field(default=None, repr=False)
+    source: str = ""
+
+
+class Authorizer:
+    """Gives requests their Authorization: Basic, Bearer, or none.
+
+    Tokens are kept by registry, realm, service, scope and credential, got once by all who want the same one, and
+    renewed before they expire by `clock`, in seconds.
+    """
+
+    def __init__(
+        self, credentials: Credentials, server: TokenServer, flights: Flights, clock: Callable[[], float]
+    ) -> None:
+        self._credentials = credentials
+        self._server = server
+        self._flights = flights
+        self._clock = clock
+        self._tokens: dict[TokenWish, Token] = {}
+
+    async def authorize(
+        self, endpoint: Endpoint, repository: str, refused: Authorization | None = None
+    ) -> Authorization:
+        """Return what to send with a request to pull from a repository.
+
+        `refused` is what the registry has just answered 401 to: a token that was it is got anew. Raises Unauthorized
+        where credentials are wanted and none are known, and whatever getting a token raises.
+        """
+        challenge = _choose(endpoint.challenges)
+        if challenge is None:
+            return Authorization()
+        credential = await self._credentials.find(endpoint.registry, repository)
+        source = credential.source if credential else ""
+        if challenge.scheme == "basic":
+            if credential is None or not credential.username:
+                raise denied(endpoint.registry, repository, source=source)
+            return Authorization(basic(credential.username, credential.password), source)
+        if credential and credential.registry_token:
+            return Authorization(f"Bearer {credential.registry_token}", source)
+        scope = f"repository:{repository}:pull"
+        wish = TokenWish(endpoint.registry, endpoint.url, challenge.realm, challenge.service, scope, credential)
+        token = self._tokens.get(wish)
+        if token is None or token.expires <= self._clock() or (refused and refused.value == token.header):
+            token = await self._flights.join(wish, lambda: self._renew(wish))
+        return Authorization(token.header, source)
+
+    async def _renew(self, wish: TokenWish) -> Token:
+        token = self._tokens[wish] = await self._server.get(wish)
+        return token
+
+
+def _choose(challenges: tuple[Challenge, ...]) -> Challenge | None:
+    """Take the challenge to answer: Bearer, where tokens are to be had, before Basic."""
+    bearer = [challenge for challenge in challenges if challenge.scheme == "bearer" and challenge.realm]
+    others = [challenge for challenge in challenges if challenge.scheme == "basic"]
+    return (bearer or others or [None])[0]

@@ -1,0 +1,94 @@
+"""Endpoints: at which address a registry is asked, and how it wants its clients to log in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from yarl import URL
+
+from hangar_async.config import RegistrySettings
+from hangar_async.errors import NetworkError
+from hangar_async.oci.reference import DOCKER_HUB
+from hangar_async.registry.addresses import is_internal, is_loopback
+from hangar_async.registry.challenge import Challenge, parse_challenges
+from hangar_async.registry.failures import is_untrusted
+from hangar_async.registry.flights import Flights
+from hangar_async.registry.transport import Transport, drain
+
+_HUB_HOST = "registry-1.docker.io"
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """A registry's address, and the challenges that it last answered with."""
+
+    registry: str
+    url: URL
+    challenges: tuple[Challenge, ...] = ()
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether it is on this machine or its link."""
+        return is_internal(self.url.host or "")
+
+    def at(self, path: str) -> URL:
+        """The URL of a path below `/v2/`; the path is made of checked names and is taken as it is."""
+        return self.url.join(URL(f"/v2/{path}", encoded=True))
+
+
+class Endpoints:
+    """Finds each registry's endpoint once, by asking for `/v2/` as the specification has it.
+
+    HTTPS comes first. Plain HTTP is tried where that fails, for registries on this machine and where verification is
+    off; a certificate that does not pass verification is no reason for it.
+    Source: OCI distribution-spec, "Determining Support".
+    """
+
+    def __init__(
+        self, settings: RegistrySettings, transport: Transport, flights: Flights, notice: Callable[[str], None]
+    ) -> None:
+        self._verify = settings.tls_verify
+        self._transport = transport
+        self._flights = flights
+        self._notice = notice
+        self._known: dict[str, Endpoint] = {}
+
+    @property
+    def known(self) -> tuple[Endpoint, ...]:
+        """All endpoints found so far."""
+        return tuple(self._known.values())
+
+    async def find(self, registry: str) -> Endpoint:
+        """Return the endpoint of a registry; raises NetworkError where it cannot be reached."""
+        if registry not in self._known:
+            self._known[registry] = await self._flights.join(("endpoint", registry), lambda: self._look(registry))
+        return self._known[registry]
+
+    async def _look(self, registry: str) -> Endpoint:
+        host = _HUB_HOST if registry == DOCKER_HUB else registry
+        secure = URL(f"https://{host}")
+        try:
+            return await self._ping(registry, secure)
+        except NetworkError as error:
+            plain_allowed = is_loopback(secure.host or "") or not self._verify
+            if not plain_allowed or is_untrusted(error):
+                raise
+            return await self._plain(registry, URL(f"http://{host}"), error)
+
+    async def _plain(self, registry: str, url: URL, first: NetworkError) -> Endpoint:
+        try:
+            endpoint = await self._ping(registry, url)
+        except NetworkError as error:
+            message = f"{error} (by HTTP; by HTTPS: {str(first).removeprefix(registry).lstrip(': ')})"
+            raise NetworkError(message, host=registry, advice=error.advice) from error
+        if not endpoint.is_internal:
+            self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
+        return endpoint
+
+    async def _ping(self, registry: str, url: URL) -> Endpoint:
+        # Whatever the status: what is wrong beyond it shows when something is asked for.
+        async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
+            await drain(response)
+            challenges = response.headers.getall("WWW-Authenticate", []) if response.status == 401 else []
+            return Endpoint(registry, url, parse_challenges(challenges))

@@ -1,0 +1,137 @@
+"""Requests: one session for a run, redirects followed by hand, answers bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+import hangar_async
+from hangar_async.config import RegistrySettings
+from hangar_async.errors import ContentError, RegistryError
+from hangar_async.registry.failures import MAX_ERROR_BODY, reaching, refused
+from hangar_async.registry.proxy import proxy_for
+from hangar_async.registry.redirects import MOVED, Redirects, same_origin
+from hangar_async.registry.tls import TlsContexts
+
+#: A stream pauses when it holds twice as much as this, after which at most 256 KiB more, one read of the event
+#: loop, can come in: 1 MiB in all.
+READ_LIMIT = 384 << 10
+#: Signed URLs in Location headers may be long.
+_LONGEST_HEADER = 32 << 10
+
+
+class Transport:
+    """Sends requests over one session; `connections` is how many are open at once, and must cover all requests.
+
+    Nothing is decompressed, no cookie is kept, the environment is not looked at, and no time limit is on the whole
+    of an answer: only on making the connection, and on the time without a byte.
+    """
+
+    def __init__(self, settings: RegistrySettings, connections: int) -> None:
+        self._settings = settings
+        self._connections = connections
+        self._tls = TlsContexts(settings)
+
+    async def __aenter__(self) -> Self:
+        limit = self._settings.connect_timeout
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"hangar_async/{hangar_async.__version__}", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=limit, sock_connect=limit, sock_read=self._settings.stall_timeout
+            ),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_LIMIT,
+            max_field_size=_LONGEST_HEADER,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    @asynccontextmanager
+    async def send(
+        self,
+        url: URL,
+        host: str,
+        *,
+        headers: Mapping[str, str],
+        authorization: str | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a GET, or a POST of `form`, and hand out the first answer that is no redirect.
+
+        `host` is whom errors name. `authorization` is sent to the origin of `url` alone. A POST is never redirected.
+        The connection is kept for the next request when the answer was read to its end, else closed.
+        """
+        redirects = Redirects(url, host)
+        here = url
+        while True:
+            own = same_origin(url, here)
+            secret = {"Authorization": authorization} if authorization and own else {}
+            async with self._once(here, host if own else here.host or "", {**headers, **secret}, form) as response:
+                if response.status not in MOVED:
+                    yield response
+                    return
+                await drain(response)
+                here = redirects.follow(response.status, response.headers.get("Location", "") if form is None else "")
+
+    @asynccontextmanager
+    async def _once(
+        self, url: URL, host: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        proxy = proxy_for(url, self._settings.proxies)
+        context = await self._tls.context(url) if url.scheme == "https" else True
+        with reaching(host):
+            response = await self._session.request(
+                "GET" if form is None else "POST",
+                url,
+                headers=headers,
+                data=form,
+                proxy=proxy,
+                ssl=context,
+                allow_redirects=False,
+            )
+        try:
+            yield response
+        finally:
+            response.release()
+
+
+async def read_whole(
+    response: aiohttp.ClientResponse, host: str, what: str, limit: int, digest: str = ""
+) -> bytes:
+    """Read a document to its end; raises ContentError for one of more than `limit` bytes."""
+    body = bytearray()
+    with reaching(host, what):
+        while data := await response.content.readany():
+            body += data
+            if len(body) > limit:
+                raise ContentError(f"{what} from {host} is larger than {limit} bytes", digest=digest)
+    return bytes(body)
+
+
+async def drain(response: aiohttp.ClientResponse) -> bytes:
+    """Read what an answer says beside its status, as far as that is short, so that its connection can be used again."""
+    body = bytearray()
+    with suppress(aiohttp.ClientError, OSError):
+        while len(body) <= MAX_ERROR_BODY and (data := await response.content.readany()):
+            body += data
+    return bytes(body[:MAX_ERROR_BODY])
+
+
+async def refusal(
+    response: aiohttp.ClientResponse, host: str, what: str, source: str = "", *, redirected: bool = False
+) -> RegistryError:
+    """Make the error for an answer that is not what was wanted; see `failures.refused`."""
+    body = await drain(response)
+    return refused(host, what, response.status, response.headers, body, source=source, redirected=redirected)

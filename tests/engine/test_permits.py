@@ -1,0 +1,114 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.engine.permits import Permits, Turn
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_the_lowest_rank_goes_first() -> None:
+    permits = Permits(1)
+    order: list[int] = []
+
+    async def work(turn: Turn) -> None:
+        async with permits.hold(turn):
+            order.append(turn.rank[0])
+
+    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,))):
+        for rank in (5, 3, 4, 1, 2):
+            group.create_task(work(Turn((rank,))))
+        await _settle()
+        assert repr(permits) == "<Permits 1 of 1 held, 5 queued>"
+    assert order == [1, 2, 3, 4, 5]
+    assert repr(permits) == "<Permits 0 of 1 held, 0 queued>"
+
+
+async def test_a_rank_is_raised_while_it_waits() -> None:
+    permits = Permits(1)
+    order: list[str] = []
+
+    async def work(name: str, turn: Turn) -> None:
+        async with permits.hold(turn):
+            order.append(name)
+
+    late, middle = Turn((9,)), Turn((5,))
+    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,))):
+        group.create_task(work("middle", middle))
+        group.create_task(work("late", late))
+        await _settle()
+        permits.raise_rank(late, (1,))
+        permits.raise_rank(middle, (7,))  # a later rank changes nothing
+    assert order == ["late", "middle"]
+    assert middle.rank == (5,)
+
+
+async def test_a_cancelled_waiter_gives_its_place_away() -> None:
+    permits = Permits(1)
+    got: list[str] = []
+
+    async def work(name: str, turn: Turn) -> None:
+        async with permits.hold(turn):
+            got.append(name)
+
+    async with permits.hold(Turn((0,))):
+        first = asyncio.create_task(work("first", Turn((1,))))
+        second = asyncio.create_task(work("second", Turn((2,))))
+        await _settle()
+        first.cancel()
+        await _settle()
+    await second
+    assert got == ["second"]
+    assert "0 of 1 held" in repr(permits)
+
+
+async def test_a_permit_granted_to_a_task_that_is_cancelled_at_that_moment_is_not_lost() -> None:
+    permits = Permits(1)
+
+    async def work() -> None:
+        async with permits.hold(Turn((1,))):
+            pytest.fail("it was cancelled")
+
+    async with permits.hold(Turn((0,))):
+        waiting = asyncio.create_task(work())
+        await _settle()
+    waiting.cancel()  # the permit is granted, the task has not run yet
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(5), permits.hold(Turn((2,))):
+        assert "1 of 1 held" in repr(permits)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=25), st.integers(1, 4))
+def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool]], count: int) -> None:
+    async def run() -> None:
+        permits = Permits(count)
+        held = peak = 0
+
+        async def work(rank: int, steps: int) -> None:
+            nonlocal held, peak
+            async with permits.hold(Turn((rank,))):
+                held += 1
+                peak = max(peak, held)
+                try:
+                    for _ in range(steps):
+                        await asyncio.sleep(0)
+                finally:
+                    held -= 1
+
+        tasks = [asyncio.create_task(work(rank, steps)) for rank, steps, _ in jobs]
+        await asyncio.sleep(0)
+        for task, (_, _, cancelled) in zip(tasks, jobs, strict=True):
+            if cancelled:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert peak <= count
+        assert held == 0
+        assert f"0 of {count} held" in repr(permits)
+
+    asyncio.run(run())

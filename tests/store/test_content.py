@@ -1,0 +1,182 @@
+import asyncio
+import itertools
+import os
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hangar_async.errors import DigestMismatch, StorageError, UsageError
+from hangar_async.oci.digest import Digest
+from hangar_async.store.content import PARTIALS, ContentStore, open_store
+from tests.store.faulty import FaultyDisk
+
+DATA = b"layer" * 1000
+DIGEST = Digest.of(DATA)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ContentStore]:
+    async with open_store(tmp_path / "cache") as opened:
+        yield opened
+
+
+async def take_in(
+    store: ContentStore, data: bytes = DATA, digest: Digest | None = None, size: int | None = None
+) -> None:
+    async with store.ingest(digest or Digest.of(data), len(data) if size is None else size) as ingest:
+        for start in range(0, len(data), 1024):
+            await ingest.write(data[start : start + 1024])
+        await ingest.commit()
+
+
+def partials(store: ContentStore) -> list[str]:
+    return os.listdir(store.root / PARTIALS)
+
+
+async def test_what_was_committed_is_there(store: ContentStore) -> None:
+    assert not await store.contains(DIGEST, len(DATA))
+    await take_in(store)
+    assert await store.contains(DIGEST, len(DATA))
+    assert store.path(DIGEST) == store.root / "share" / "sha256" / DIGEST.hex
+    assert store.path(DIGEST).read_bytes() == DATA
+    assert await store.read(DIGEST, len(DATA)) == DATA
+    assert partials(store) == []
+
+
+async def test_other_algorithms_and_empty_blobs(store: ContentStore) -> None:
+    for data, algorithm in ((b"", "sha256"), (DATA, "sha512")):
+        digest = Digest.of(data, algorithm)
+        await take_in(store, data, digest)
+        assert store.path(digest).read_bytes() == data
+
+
+@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
+async def test_a_wrong_size_is_never_kept(store: ContentStore, size: int) -> None:
+    with pytest.raises(DigestMismatch):
+        await take_in(store, size=size)
+    assert not store.path(DIGEST).exists()
+    assert partials(store) == []
+
+
+async def test_wrong_bytes_are_never_kept_and_another_try_may_follow(store: ContentStore) -> None:
+    async with store.ingest(DIGEST, len(DATA)) as ingest:
+        await ingest.write(bytes(len(DATA)))
+        with pytest.raises(DigestMismatch, match=f"asked for {DIGEST}"):
+            await ingest.commit()
+        assert ingest.offset == 0
+        await ingest.write(DATA[:7])
+        await ingest.restart()
+        await ingest.write(DATA)
+        await ingest.commit()
+    assert await store.contains(DIGEST, len(DATA))
+
+
+async def test_what_is_not_committed_leaves_nothing(store: ContentStore) -> None:
+    async with store.ingest(DIGEST, len(DATA)) as ingest:
+        await ingest.write(DATA)
+    assert partials(store) == []
+    assert not await store.contains(DIGEST, len(DATA))
+
+
+async def test_a_cancelled_ingest_leaves_nothing(store: ContentStore) -> None:
+    begun = asyncio.Event()
+
+    async def forever() -> None:
+        async with store.ingest(DIGEST, 1 << 40) as ingest:
+            while True:
+                await ingest.write(DATA)
+                begun.set()
+
+    task = asyncio.create_task(forever())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert partials(store) == []
+
+
+async def test_blobs_of_an_earlier_run_are_hashed_before_they_are_trusted(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await take_in(store)
+    async with open_store(tmp_path) as store:
+        assert await store.contains(DIGEST, len(DATA))
+        assert await store.contains(DIGEST)
+        assert not await store.contains(DIGEST, 3)
+    store.path(DIGEST).write_bytes(DATA[:-1] + b"x")
+    async with open_store(tmp_path) as store:
+        assert not await store.contains(DIGEST, len(DATA))
+        assert not store.path(DIGEST).exists()
+
+
+async def test_a_link_in_the_store_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(DATA)
+    async with open_store(tmp_path / "cache") as store:
+        pass
+    store.path(DIGEST).symlink_to(elsewhere)
+    async with open_store(tmp_path / "cache") as store:
+        with pytest.raises(StorageError, match="cannot read"):
+            await store.contains(DIGEST, len(DATA))
+
+
+async def test_two_runs_do_not_share_a_cache(store: ContentStore) -> None:
+    with pytest.raises(UsageError, match=f"in use by process {os.getpid()} on "):
+        async with open_store(store.root):
+            pytest.fail("it was opened")
+
+
+async def test_partials_of_a_killed_run_go(tmp_path: Path) -> None:
+    async with open_store(tmp_path):
+        (tmp_path / PARTIALS / "sha256-abc.0").write_bytes(b"half")
+    async with open_store(tmp_path) as store:
+        assert partials(store) == []
+
+
+async def test_the_cache_is_made_for_its_owner_alone(store: ContentStore) -> None:
+    assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
+
+
+async def test_documents(store: ContentStore) -> None:
+    await store.put(DATA, DIGEST)
+    assert await store.contains(DIGEST, len(DATA))
+    assert await store.read(DIGEST, 1 << 20) == DATA
+    with pytest.raises(StorageError, match="larger than 10 bytes"):
+        await store.read(DIGEST, 10)
+
+
+async def test_every_failing_operation_is_told_and_leaves_nothing_wrong(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    async with open_store(tmp_path / "count", disk) as store:
+        disk.start()
+        await take_in(store)
+    operations = disk.count
+    assert operations >= 4
+    for number in range(operations):
+        disk = FaultyDisk()
+        async with open_store(tmp_path / str(number), disk) as store:
+            disk.start(fail_at=number)
+            with pytest.raises(StorageError, match="No space left on device"):
+                await take_in(store)
+            disk.start()
+            assert not store.path(DIGEST).exists()
+            assert not await store.contains(DIGEST, len(DATA))
+            await take_in(store)
+            assert store.path(DIGEST).read_bytes() == DATA
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(data=st.binary(max_size=5000), cuts=st.lists(st.integers(0, 5000), max_size=6))
+def test_any_pieces_make_the_blob(tmp_path: Path, data: bytes, cuts: list[int]) -> None:
+    async def run() -> None:
+        async with open_store(tmp_path) as store, store.ingest(Digest.of(data), len(data)) as ingest:
+            edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+            for start, stop in itertools.pairwise(edges):
+                await ingest.write(data[start:stop])
+            await ingest.commit()
+        assert store.path(Digest.of(data)).read_bytes() == data
+
+    asyncio.run(run())

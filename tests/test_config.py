@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+
+from hangar_async.config import Environment, Proxies, SaveOptions, parse_size
+from hangar_async.errors import InvalidValue, UsageError
+
+NOTHING = Environment()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("2G", 2 << 30), ("2g", 2 << 30), ("10M", 10 << 20), ("3k", 3072), (" 5K ", 5120)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "0G", "-1", "1.5G", "2GB", "G", "1 000", "٣"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(InvalidValue, match="is not a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "target"),
+    [
+        (None, "gzip", "saved-images.tar.gz"),
+        (None, "zstd", "saved-images.tar.zstd"),
+        (None, "dir", "saved-images"),
+        ("out", "gzip", "out.tar.gz"),
+        ("out.tgz", "gzip", "out.tgz"),
+        ("v1.2/out", "zstd", "v1.2/out.tar.zstd"),
+        ("out.d", "dir", "out.d"),
+    ],
+)
+def test_names_of_the_output(name: str | None, format_: str, target: str) -> None:
+    options = SaveOptions(images=["a"], destination=Path(name) if name else None, format=format_, environment=NOTHING)
+    assert options.target == Path(target)
+
+
+@pytest.mark.parametrize(("jobs", "permits"), [(-3, 1), (0, 1), (1, 1), (20, 20), (100, 20)])
+def test_jobs_have_bounds(jobs: int, permits: int) -> None:
+    assert SaveOptions(images=["a"], jobs=jobs, environment=NOTHING).permits == permits
+
+
+def test_options_that_cannot_be_right() -> None:
+    with pytest.raises(UsageError, match="unknown format 'lzma'"):
+        SaveOptions(images=["a"], format="lzma", environment=NOTHING)
+    with pytest.raises(UsageError, match="--part-size"):
+        SaveOptions(images=["a"], part_size=0, environment=NOTHING)
+    with pytest.raises(UsageError, match="no parts"):
+        SaveOptions(images=["a"], part_size=1, format="dir", environment=NOTHING)
+    with pytest.raises(UsageError, match="not an architecture"):
+        SaveOptions(images=["a"], architectures=["amd64", "a/b/c/d"], environment=NOTHING)
+    with pytest.raises(UsageError, match="not a registry"):
+        SaveOptions(images=["a"], source="https://reg", environment=NOTHING)
+
+
+def test_the_option_wins_over_the_environment() -> None:
+    environment = Environment.read({"SOURCE_REGISTRY": "env:5000", "HOME": "/home/u"})
+    assert SaveOptions(images=["a"], environment=environment).source_registry == "env:5000"
+    assert SaveOptions(images=["a"], source="opt:5000/", environment=environment).source_registry == "opt:5000"
+
+
+def test_credential_files_in_their_order() -> None:
+    plain = Environment.read({"HOME": "/h"}).registries.credential_files
+    assert plain == (Path("/h/.docker/config.json"), Path("/h/.config/containers/auth.json"))
+    everything = Environment.read(
+        {"HOME": "/h", "DOCKER_CONFIG": "/d", "REGISTRY_AUTH_FILE": "/r.json", "XDG_RUNTIME_DIR": "/run/1"}
+    )
+    assert everything.registries.credential_files == (
+        Path("/d/config.json"),
+        Path("/r.json"),
+        Path("/run/1/containers/auth.json"),
+        Path("/h/.config/containers/auth.json"),
+    )
+
+
+def test_proxies() -> None:
+    environment = Environment.read({"HTTP_PROXY": "http://a:1", "https_proxy": "http://b:2", "NO_PROXY": "x, .y ,"})
+    assert environment.registries.proxies == Proxies("http://a:1", "http://b:2", ("x", ".y"))
+    assert Environment.read({"ALL_PROXY": "http://c:3"}).registries.proxies == Proxies("http://c:3", "http://c:3")
+
+
+def test_the_password_is_not_shown() -> None:
+    environment = Environment.read({"SOURCE_USERNAME": "u", "SOURCE_PASSWORD": "geheim"})
+    assert environment.registries.password == "geheim"
+    assert "geheim" not in repr(environment)
+    assert "geheim" not in repr(SaveOptions(images=["a"], environment=environment))
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", str(8**11)])
+def test_what_is_no_source_date_epoch(text: str) -> None:
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
+        Environment.read({"SOURCE_DATE_EPOCH": text})
+
+
+def test_source_date_epoch() -> None:
+    assert Environment.read({"SOURCE_DATE_EPOCH": "1700000000"}).source_date_epoch == 1700000000
+    assert Environment.read({"SOURCE_DATE_EPOCH": ""}).source_date_epoch is None

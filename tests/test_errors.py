@@ -1,0 +1,45 @@
+import errno
+
+import pytest
+
+from hangar_async.errors import (
+    DigestMismatch,
+    HangarError,
+    NetworkError,
+    NotFound,
+    RegistryError,
+    StorageError,
+    the_error,
+)
+
+
+def test_what_can_recover() -> None:
+    assert NetworkError("x", host="h").transient
+    assert not NetworkError("x", host="h", transient=False).transient
+    assert [RegistryError("x", host="h", status=status).transient for status in (400, 403, 429, 500, 503)] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
+    assert not NotFound("x", host="h", status=404).transient
+    assert DigestMismatch("x").tries == 2
+    assert not HangarError("x").transient
+
+
+def test_storage_errors_name_the_path() -> None:
+    error = StorageError.of(OSError(errno.ENOSPC, "No space left on device"), "/cache/x")
+    assert str(error) == "cannot write /cache/x: No space left on device"
+    assert error.path == "/cache/x"
+    assert error.advice
+
+
+def test_the_error_of_a_group() -> None:
+    ours = NotFound("x", host="h", status=404)
+    assert the_error(ours) is ours
+    assert the_error(ExceptionGroup("g", [ExceptionGroup("h", [ours])])) is ours
+
+
+def test_a_fault_of_the_program_is_not_hidden() -> None:
+    group = ExceptionGroup("g", [HangarError("x"), KeyError("y")])
+    with pytest.raises(ExceptionGroup):
+        the_error(group)
+    with pytest.raises(KeyError):
+        the_error(KeyError("y"))

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.errors import UsageError
+from hangar_async.imagelist import parse, read
+
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def test_what_says_nothing_is_skipped() -> None:
+    found = parse(["\ufeff# list", "", "   ", "// other", "\tnginx:1.22\r", "  # indented"])
+    assert [(str(entry.reference), entry.line, entry.text) for entry in found.entries] == [
+        ("docker.io/library/nginx:1.22", 5, "nginx:1.22")
+    ]
+    assert found.invalid == ()
+
+
+def test_invalid_lines_are_told_with_file_and_line() -> None:
+    found = parse(["nginx", "Nginx:1", "a b", "x" * 5000], "list.txt")
+    assert len(found.entries) == 1
+    assert [str(line).split(": ")[0] for line in found.invalid] == ["list.txt:2", "list.txt:3", "list.txt:4"]
+    assert "white space" in str(found.invalid[1])
+
+
+def test_the_same_image_twice_is_one_entry() -> None:
+    found = parse(["nginx", "docker.io/library/nginx:latest", "nginx:latest", "nginx:1"])
+    assert len(found.entries) == 2
+    assert found.duplicates == 2
+
+
+def test_another_registry_may_make_lines_equal() -> None:
+    found = parse(["quay.io/team/app:1", "ghcr.io/team/app:1", "nginx"], registry="reg:5000")
+    assert [str(entry.reference) for entry in found.entries] == ["reg:5000/team/app:1", "reg:5000/library/nginx:latest"]
+
+
+def test_two_digests_under_one_name_contradict() -> None:
+    first, second = parse([f"nginx:1@{A}", f"nginx:1@{B}"]).entries
+    assert not first.contradicts
+    assert second.contradicts
+    assert second.earlier == first
+
+
+def test_a_tag_and_its_digest_are_told_to_belong_together_only_when_asked() -> None:
+    first, second, third = parse(["nginx:1", f"nginx:1@{A}", f"nginx:1@{B}"]).entries
+    assert second.earlier == first
+    assert not second.contradicts
+    assert third.contradicts
+    assert third.earlier == second
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty"),
+        (b"# only\n\n", "it is empty"),
+        (b"A\nB\n", "all 2 lines are invalid"),
+        (b"\xff\xfe", "UTF-8"),
+    ],
+)
+def test_a_list_of_nothing_is_a_usage_error(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=told):
+        read(path)
+
+
+def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        read(tmp_path / "none.txt")
+    with pytest.raises(UsageError, match="Is a directory"):
+        read(tmp_path)
+
+
+def test_lines_instead_of_a_file() -> None:
+    assert len(read(["nginx", "alpine"]).entries) == 2
+    assert len(read("nginx").entries) == 1
+
+
+@given(st.lists(st.text(max_size=40), max_size=8))
+def test_any_lines_are_read(lines: list[str]) -> None:
+    found = parse(lines)
+    assert len(found.entries) + len(found.invalid) + found.duplicates <= len(lines)
+    assert all("\n" not in str(line) for line in found.invalid)
