@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -15,12 +13,12 @@ from typer.exceptions import TyperException
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, GlobalFlags, Grammar, normalise
 from hangar_async.cli.demo import demo_command
+from hangar_async.cli.page import abandon
 from hangar_async.cli.save import save_command
 from hangar_async.cli.text import PROGRAM, error_text, one_line
 from hangar_async.errors import HangarError, UsageError, the_error
 
 USAGE, BROKEN, INTERRUPTED = 2, 3, 130
-_log = logging.getLogger(__name__)
 
 
 class _Command(TyperCommand):
@@ -41,15 +39,10 @@ def _format_global_flags(formatter: Any) -> None:
         formatter.write_dl([(flag, text) for flag, (_, text) in GLOBAL_FLAGS.items()])
 
 
-app = typer.Typer(
-    name=PROGRAM,
-    cls=_Group,
-    rich_markup_mode=None,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("save", cls=_Command)(save_command)
-app.command("demo", cls=_Command)(demo_command)
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(name=PROGRAM, cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=_SETTINGS)
+app.command("save", cls=_Command, context_settings=_SETTINGS)(save_command)
+app.command("demo", cls=_Command, context_settings=_SETTINGS)(demo_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -70,14 +63,14 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads our output any more, as behind `| head`; the flush at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon(sys.stdout)
         status = 0
     sys.exit(status)
 
 
 def _run(argv: Sequence[str]) -> int:
-    program = typer.main.get_command(app)
+    program: Any = typer.main.get_command(app)
+    name = PROGRAM
     try:
         flags, words = normalise(argv, _grammars(program))
         if flags.version:
@@ -87,13 +80,60 @@ def _run(argv: Sequence[str]) -> int:
             from hangar_async.cli.logs import show_logs
 
             show_logs()
-        status = program.main(words, prog_name=PROGRAM, standalone_mode=False, obj=flags)
+        # The command is called by itself: typer's way there, through the group, loads pydantic for every `--help`.
+        command = program.commands.get(words[0]) if words else None
+        if command is not None:
+            name = f"{PROGRAM} {words.pop(0)}"
+        status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
         return status if isinstance(status, int) else 0
     except TyperException as error:
-        return _complain(_sentence(error), error.exit_code)
+        return _complain(f"{_sentence(error)} try '{name} --help'", error.exit_code)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
         raise
     except Exception as error:
         return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say what ended a run: one line; the traceback is for `--debug`."""
+    import logging
+
+    logging.getLogger(__name__).debug("the command ended with an error", exc_info=error)
+    try:
+        known: HangarError = the_error(error)
+    except Exception as strange:
+        text = f"unexpected {type(strange).__name__}: {strange}; --debug shows where: please report it"
+        return _complain(text, BROKEN)
+    return _complain(error_text(known), USAGE if isinstance(known, UsageError) else BROKEN)
+
+
+def _complain(text: str, status: int) -> int:
+    typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
+    return status
+
+
+def _sentence(error: TyperException) -> str:
+    """Make half a line of what typer says over several."""
+    message = one_line(error.format_message()).removesuffix(".")
+    return f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else ';'}"
+
+
+def _grammars(program: Any) -> Mapping[str, Grammar]:
+    """Read off the commands which of their options are boolean flags, and which take a value."""
+    return {name: _grammar(command.params) for name, command in program.commands.items()}
+
+
+def _grammar(parameters: Sequence[Any]) -> Grammar:
+    flags: dict[str, str] = {}
+    valued: set[str] = set()
+    for parameter in parameters:
+        if parameter.param_type_name != "option":
+            continue
+        for spellings in (parameter.opts, parameter.secondary_opts):
+            if parameter.is_flag:
+                flags.update(dict.fromkeys(spellings, spellings[-1] if spellings else ""))
+            else:
+                valued.update(spellings)
+    return Grammar(flags, frozenset(valued))

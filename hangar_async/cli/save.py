@@ -6,15 +6,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from hangar_async.cli import options
 from hangar_async.cli.argv import GlobalFlags
-from hangar_async.config import DEFAULT_NAME, DEFAULT_PART_SIZE, FORMATS, MAX_JOBS, Environment, SaveOptions, parse_size
 from hangar_async.errors import InvalidValue, UsageError
 
 if TYPE_CHECKING:
+    from hangar_async.config import SaveOptions
     from hangar_async.engine.report import Report
 
 _STANDARD_INPUT = "-"
@@ -22,74 +23,31 @@ _STANDARD_INPUT = "-"
 
 def save_command(
     context: typer.Context,
-    file: Annotated[
-        str, typer.Option("-f", "--file", metavar="LIST", help="Image list, one image a line; - is standard input.")
-    ],
-    arch: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-a",
-            "--arch",
-            metavar="ARCH",
-            show_default="amd64,arm64",
-            help="Architectures, separated by commas: amd64, arm/v7, linux/arm64 or all. May be given again.",
-        ),
-    ] = None,
-    os: Annotated[
-        list[str] | None,
-        typer.Option("--os", metavar="OS", show_default="all", help="Systems, separated by commas: linux, windows."),
-    ] = None,
-    compress: Annotated[
-        str, typer.Option("-c", "--compress", metavar="FORMAT", show_default=True, help="gzip, zstd, or dir: no archive.")
-    ] = "gzip",
-    destination: Annotated[
-        str | None,
-        typer.Option(
-            "-d",
-            "--destination",
-            metavar="NAME",
-            show_default=f"{DEFAULT_NAME}{FORMATS['gzip']}, {DEFAULT_NAME}{FORMATS['zstd']} or {DEFAULT_NAME}",
-            help="Output; a name without a dot gets the ending of its format.",
-        ),
-    ] = None,
-    failed: Annotated[
-        str,
-        typer.Option("-o", "--failed", metavar="LIST", show_default=True, help="Where the lines of failed images go."),
-    ] = "save-failed.txt",
-    jobs: Annotated[
-        int,
-        typer.Option("-j", "--jobs", metavar="N", show_default=True, help=f"Requests at once, 1 to {MAX_JOBS}."),
-    ] = 1,
-    part: Annotated[bool, typer.Option("--part", help="Split the archive into parts.  [default: false]")] = False,
-    part_size: Annotated[
-        str,
-        typer.Option("--part-size", metavar="SIZE", show_default=True, help="Size of a part: bytes, or with K, M, G."),
-    ] = DEFAULT_PART_SIZE,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "-s",
-            "--source",
-            metavar="HOST[:PORT]",
-            show_default="$SOURCE_REGISTRY",
-            help="Registry that replaces the one of every image.",
-        ),
-    ] = None,
-    include_foreign: Annotated[
-        bool,
-        typer.Option("--include-foreign", help="Fetch foreign layers from their own addresses.  [default: false]"),
-    ] = False,
+    file: options.ImageListFile,
+    arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - nobody changes it
+    systems: options.Systems = ["all"],  # noqa: B006
+    compress: options.Compression = "gzip",
+    destination: options.Destination = None,
+    failed: options.FailedList = "save-failed.txt",
+    jobs: options.Jobs = 1,
+    part: options.Part = False,
+    part_size: options.PartSize = "2G",
+    source: options.Source = None,
+    include_foreign: options.IncludeForeign = False,
 ) -> int:
     """Save the images of a list into one archive, parts of one, or a directory."""
+    # Late: the help is shown without what only a run needs.
+    from hangar_async.config import Environment, SaveOptions
+
     flags: GlobalFlags = context.obj
     environment = Environment.read()
     registries = replace(environment.registries, tls_verify=flags.tls_verify)
     size = _part_size(part_size)
-    options = SaveOptions(
+    wanted = SaveOptions(
         images=_lines_of_standard_input() if file == _STANDARD_INPUT else Path(file),
         list_name="standard input" if file == _STANDARD_INPUT else "",
-        architectures=("amd64", "arm64") if arch is None else _words(arch),
-        systems=_words(os or ()),
+        architectures=_words(arch),
+        systems=_words(systems),
         format=compress,
         destination=None if destination is None else Path(destination),
         failed=Path(failed),
@@ -99,12 +57,11 @@ def save_command(
         include_foreign=include_foreign,
         environment=replace(environment, registries=registries),
     )
-    return run_save(options, quiet=flags.quiet)
+    return run_save(wanted, quiet=flags.quiet)
 
 
-def run_save(options: SaveOptions, *, quiet: bool = False) -> int:
+def run_save(wanted: SaveOptions, *, quiet: bool = False) -> int:
     """Save, show how it goes and what became of it, and return the exit status."""
-    # Here and not above: showing the help needs none of it.
     from hangar_async.cli.loop import run_until_done
     from hangar_async.cli.view import open_view
     from hangar_async.engine.save import save
@@ -115,17 +72,20 @@ def run_save(options: SaveOptions, *, quiet: bool = False) -> int:
             view.close()
             view.say(text)
 
-        report = run_until_done(lambda: save(options, view), tell)
-    _show(report, options, quiet)
+        report = run_until_done(lambda: save(wanted, view), tell)
+    _show(report, wanted, quiet)
     return report.status
 
 
-def _show(report: Report, options: SaveOptions, quiet: bool) -> None:
+def _show(report: Report, wanted: SaveOptions, quiet: bool) -> None:
     from hangar_async.cli import summary
     from hangar_async.cli.page import write_rows
 
-    if not quiet:
-        write_rows(summary.rows(report, options), sys.stdout)
+    if quiet:
+        # The view has named what failed already, on standard error.
+        write_rows(summary.next_steps(report, wanted), sys.stderr)
+    else:
+        write_rows(summary.rows(report, wanted), sys.stdout)
 
 
 def _words(values: Iterable[str]) -> Sequence[str]:
@@ -133,6 +93,8 @@ def _words(values: Iterable[str]) -> Sequence[str]:
 
 
 def _part_size(text: str) -> int:
+    from hangar_async.config import parse_size
+
     try:
         return parse_size(text)
     except InvalidValue as error:

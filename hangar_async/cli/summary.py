@@ -34,22 +34,25 @@ def rows(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
         yield from _output(report.output, options)
     yield "time", duration_text(report.seconds)
     yield from _remarks(report)
-    yield from failures(report, options)
+    yield from failures(report)
+    yield from next_steps(report, options)
 
 
-def failures(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
-    """Make the lines about what failed and how to go on; none when nothing did."""
+def failures(report: Report) -> Iterator[tuple[str, str]]:
+    """Make the lines about each failed image: its line in the list, the reason, and what to do."""
     for outcome in report.failed:
         if outcome.error is not None:
-            yield "failed", f"line {outcome.entry.line}: {outcome.entry.text}: {outcome.error.reason}"
+            yield "failed", f"line {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"
             yield "", error_text(outcome.error)
-    if not report.failed:
-        return
-    if report.failed_list is not None:
-        yield "list", f"the failed lines are in {one_line(str(report.failed_list))}; to save these alone:"
+
+
+def next_steps(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines on how to go on after failures; none when nothing failed."""
+    if report.failed and report.failed_list is not None:
+        yield "next", f"the failed lines are in {one_line(str(report.failed_list))}; to save these alone:"
         yield "", again(report, options)
-    if report.output is not None and options.format != "dir":
-        yield "", "or run the same command again for the whole archive: what is in the cache is not fetched again"
+        if report.output is not None and options.format != "dir":
+            yield "", "or run the same command again for the whole archive: what is in the cache is not fetched again"
 
 
 def again(report: Report, options: SaveOptions) -> str:

@@ -75,4 +75,4 @@ def _choose(challenges: tuple[Challenge, ...]) -> Challenge | None:
     """Take the challenge to answer: Bearer, where tokens are to be had, before Basic."""
     bearer = [challenge for challenge in challenges if challenge.scheme == "bearer" and challenge.realm]
     others = [challenge for challenge in challenges if challenge.scheme == "basic"]
-    return (bearer or others or [None])[0]
+    return next(iter(bearer + others), None)

@@ -6,32 +6,31 @@ Source: OCI distribution-spec, "Pull".
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 from yarl import URL
 
 from hangar_async.blocking import in_thread
 from hangar_async.config import RegistrySettings
-from hangar_async.errors import ContentError, DigestMismatch, InvalidValue, RegistryError
+from hangar_async.errors import DigestMismatch, InvalidValue
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.addresses import is_internal
-from hangar_async.registry.auth import Authorization, Authorizer
+from hangar_async.registry.answer import Answer
+from hangar_async.registry.auth import Authorizer
+from hangar_async.registry.blobs import foreign_url, open_body
 from hangar_async.registry.body import BlobBody
 from hangar_async.registry.credentials import Credentials
-from hangar_async.registry.endpoints import Endpoint, Endpoints
-from hangar_async.registry.failures import denied
+from hangar_async.registry.endpoints import Endpoints, challenges_of
 from hangar_async.registry.flights import Flights
-from hangar_async.registry.ranges import ContentRange
 from hangar_async.registry.tokens import TokenServer
-from hangar_async.registry.transport import Transport, drain, read_whole, refusal
+from hangar_async.registry.transport import Transport
 
 _INLINE = 64 << 10
 
@@ -93,23 +92,82 @@ class RegistryClient:
         and DigestMismatch where the bytes are not those that were asked for.
         """
         asked = digest or image.digest
-        what = f"manifest {image if digest is None else f'{image.name}@{digest}'}"
+        what = f"manifest {f'{image.name}@{digest}' if digest else image}"
         path = f"{image.repository}/manifests/{asked or image.tag}"
-        async with self._ask(image, path, what, {"Accept": media_types.ACCEPT}) as (response, host):
-            if response.status != 200:
-                raise await refusal(response, host, what)
-            _require_identity(response, host, what)
-            raw = await read_whole(response, host, what, MAX_DOCUMENT, str(asked or ""))
-            content_type = response.headers.get("Content-Type", "")
-            told = response.headers.get("Docker-Content-Digest", "")
+        async with self._ask(image, path, what, {"Accept": media_types.ACCEPT}) as answer:
+            raw = await answer.read(what, MAX_DOCUMENT, str(asked or ""))
+        source = f"{what} from {answer.host}"
         actual = await _digest(raw, asked.algorithm if asked else "sha256")
         if asked and actual != asked:
-            raise DigestMismatch(f"{what} from {host} has the digest {actual}", digest=str(asked))
-        await _check_told(raw, told, f"{what} from {host}")
-        return ServedManifest(raw, content_type, actual)
+            raise DigestMismatch(f"{source} has another digest, {actual}", digest=str(asked))
+        await _check_told(raw, answer.headers.get("Docker-Content-Digest", ""), source)
+        return ServedManifest(raw, answer.headers.get("Content-Type", ""), actual)
 
     @asynccontextmanager
     async def open_blob(self, image: Reference, blob: Descriptor, start: int = 0) -> AsyncIterator[BlobBody]:
-        """Open a blob of an image's repository, from byte `start` on where the registry can do that, else from 0."""
+        """Open a blob of an image's repository, from byte `start` on where the registry can do that, else from 0.
+
+        Raises as get_manifest does; ContentError for a body that is encoded, DigestMismatch for one of another size.
+        """
         what = f"blob {blob.digest} of {image.name}"
         path = f"{image.repository}/blobs/{blob.digest}"
+        async with open_body(partial(self._ask, image, path, what), blob, what, start) as body:
+            yield body
+
+    @asynccontextmanager
+    async def open_foreign(self, url: str, blob: Descriptor, start: int = 0) -> AsyncIterator[BlobBody]:
+        """Open a blob at one of the addresses that its descriptor names; never with credentials.
+
+        An address on this machine or its link is refused, unless a registry there is part of this run.
+        """
+        target = foreign_url(url, trusted=any(endpoint.is_internal for endpoint in self._endpoints.known))
+        what = f"foreign blob {blob.digest}"
+        async with open_body(partial(self._ask_foreign, target, what), blob, what, start) as body:
+            yield body
+
+    @asynccontextmanager
+    async def _ask(
+        self, image: Reference, path: str, what: str, headers: Mapping[str, str], accepted: Container[int] = (200,)
+    ) -> AsyncIterator[Answer]:
+        """Send a request to an image's registry, once more after a 401; raises RegistryErrors for other answers."""
+        endpoint = await self._endpoints.find(image.registry)
+        granted = await self._authorizer.authorize(endpoint, image.repository)
+        url = endpoint.at(path)
+        for is_last in (False, True):
+            async with self._transport.send(
+                url, image.registry, headers=headers, authorization=granted.value
+            ) as answer:
+                if answer.status in accepted:
+                    yield answer
+                    return
+                error = await answer.refusal(what, granted.source)
+                if is_last or answer.status != 401 or answer.redirected:
+                    raise error
+                endpoint.challenges = challenges_of(answer) or endpoint.challenges
+            renewed = await self._authorizer.authorize(endpoint, image.repository, refused=granted)
+            if renewed == granted:
+                raise error
+            granted = renewed
+
+    @asynccontextmanager
+    async def _ask_foreign(
+        self, url: URL, what: str, headers: Mapping[str, str], accepted: Container[int] = (200,)
+    ) -> AsyncIterator[Answer]:
+        async with self._transport.send(url, url.host_port_subcomponent or "", headers=headers) as answer:
+            if answer.status not in accepted:
+                raise await answer.refusal(what)
+            yield answer
+
+
+async def _digest(raw: bytes, algorithm: str) -> Digest:
+    return Digest.of(raw, algorithm) if len(raw) <= _INLINE else await in_thread(Digest.of, raw, algorithm)
+
+
+async def _check_told(raw: bytes, told: str, source: str) -> None:
+    """Compare bytes with the Docker-Content-Digest that came with them; one that is no digest says nothing."""
+    try:
+        digest = Digest.parse(told.strip())
+    except InvalidValue:
+        return
+    if digest != await _digest(raw, digest.algorithm):
+        raise DigestMismatch(f"{source} does not have the digest {digest} that it was sent with", digest=str(digest))

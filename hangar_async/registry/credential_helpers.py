@@ -79,7 +79,8 @@ async def _run(program: str, server: str, limit: float) -> tuple[int, bytes]:
 
 
 async def _talk(process: Process, server: str) -> bytes:
-    assert process.stdin and process.stdout  # noqa: S101 - both are pipes
+    assert process.stdin is not None  # noqa: S101 - both are pipes
+    assert process.stdout is not None  # noqa: S101
     with suppress(ConnectionError):  # a helper need not read what it is asked
         process.stdin.write(server.encode() + b"\n")
         await process.stdin.drain()

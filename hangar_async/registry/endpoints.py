@@ -11,10 +11,11 @@ from hangar_async.config import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.oci.reference import DOCKER_HUB
 from hangar_async.registry.addresses import is_internal, is_loopback
+from hangar_async.registry.answer import Answer
 from hangar_async.registry.challenge import Challenge, parse_challenges
 from hangar_async.registry.failures import is_untrusted
 from hangar_async.registry.flights import Flights
-from hangar_async.registry.transport import Transport, drain
+from hangar_async.registry.transport import Transport
 
 _HUB_HOST = "registry-1.docker.io"
 
@@ -88,7 +89,13 @@ class Endpoints:
 
     async def _ping(self, registry: str, url: URL) -> Endpoint:
         # Whatever the status: what is wrong beyond it shows when something is asked for.
-        async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
-            await drain(response)
-            challenges = response.headers.getall("WWW-Authenticate", []) if response.status == 401 else []
-            return Endpoint(registry, url, parse_challenges(challenges))
+        async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as answer:
+            await answer.drain()
+            return Endpoint(registry, url, challenges_of(answer))
+
+
+def challenges_of(answer: Answer) -> tuple[Challenge, ...]:
+    """The challenges that come with an answer of 401; none for any other."""
+    if answer.status != 401 or answer.redirected:
+        return ()
+    return parse_challenges(answer.headers.getall("WWW-Authenticate", []))

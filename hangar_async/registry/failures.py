@@ -14,8 +14,6 @@ import msgspec
 
 from hangar_async.errors import HangarError, NetworkError, NotFound, RegistryError, Unauthorized
 
-#: What is read of an error's body at most, in bytes.
-MAX_ERROR_BODY = 64 << 10
 _LONGEST_TEXT = 300
 _UNTRUSTED_ADVICE = (
     "put the registry's CA certificate into /etc/docker/certs.d/HOST[:PORT]/ca.crt (certs.d, as for Docker) or name "
@@ -149,7 +147,7 @@ def registry_says(body: bytes, content_type: str = "") -> tuple[str, str]:
     if "html" in content_type.lower():
         return "", ""
     try:
-        answer = msgspec.json.decode(body[:MAX_ERROR_BODY], type=_Errors)
+        answer = msgspec.json.decode(body, type=_Errors)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", ""
     entries = [(str(entry.code or ""), entry.message or "") for entry in answer.errors or ()]

@@ -64,7 +64,7 @@ class Flights:
         except asyncio.CancelledError:
             flight.result.cancel()
             raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             flight.result.set_exception(error)
         else:
             flight.result.set_result(value)

@@ -15,7 +15,7 @@ from yarl import URL
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.registry.credential_files import Credential
 from hangar_async.registry.redirects import leads_inside
-from hangar_async.registry.transport import Transport, read_whole, refusal
+from hangar_async.registry.transport import Transport
 
 MAX_TOKEN = 1 << 20
 #: How long a token lives when its server doesn't say, and how long before its end it is no longer used, in seconds.
@@ -111,11 +111,11 @@ class TokenServer:
         self, url: URL, wish: TokenWish, *, authorization: str | None = None, form: dict[str, str] | None = None
     ) -> _Answer:
         host = f"{url.host_port_subcomponent}"
-        async with self._transport.send(url, host, headers={}, authorization=authorization, form=form) as response:
-            if response.status != 200:
-                what, source = f"a token for {wish.scope}", wish.credential.source if wish.credential else ""
-                raise await refusal(response, host, what, source)
-            body = await read_whole(response, host, "the token", MAX_TOKEN)
+        what, source = f"a token for {wish.scope}", wish.credential.source if wish.credential else ""
+        async with self._transport.send(url, host, headers={}, authorization=authorization, form=form) as answer:
+            if answer.status != 200:
+                raise await answer.refusal(what, source)
+            body = await answer.read(what, MAX_TOKEN)
         try:
             return msgspec.json.decode(body, type=_Answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

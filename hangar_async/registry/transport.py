@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -12,8 +12,8 @@ from yarl import URL
 
 import hangar_async
 from hangar_async.config import RegistrySettings
-from hangar_async.errors import ContentError, RegistryError
-from hangar_async.registry.failures import MAX_ERROR_BODY, reaching, refused
+from hangar_async.registry.answer import Answer
+from hangar_async.registry.failures import reaching
 from hangar_async.registry.proxy import proxy_for
 from hangar_async.registry.redirects import MOVED, Redirects, same_origin
 from hangar_async.registry.tls import TlsContexts
@@ -67,7 +67,7 @@ class Transport:
         headers: Mapping[str, str],
         authorization: str | None = None,
         form: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[Answer]:
         """Send a GET, or a POST of `form`, and hand out the first answer that is no redirect.
 
         `host` is whom errors name. `authorization` is sent to the origin of `url` alone. A POST is never redirected.
@@ -78,12 +78,15 @@ class Transport:
         while True:
             own = same_origin(url, here)
             secret = {"Authorization": authorization} if authorization and own else {}
-            async with self._once(here, host if own else here.host or "", {**headers, **secret}, form) as response:
-                if response.status not in MOVED:
-                    yield response
+            name = host if own else here.host_port_subcomponent or host
+            async with self._once(here, name, {**headers, **secret}, form) as response:
+                answer = Answer(response, name, redirected=not own)
+                if answer.status not in MOVED:
+                    yield answer
                     return
-                await drain(response)
-                here = redirects.follow(response.status, response.headers.get("Location", "") if form is None else "")
+                await answer.drain()
+                # A POST carries a secret in its body, which is for the first address alone.
+                here = redirects.follow(answer.status, answer.headers.get("Location", "") if form is None else "")
 
     @asynccontextmanager
     async def _once(
@@ -105,33 +108,3 @@ class Transport:
             yield response
         finally:
             response.release()
-
-
-async def read_whole(
-    response: aiohttp.ClientResponse, host: str, what: str, limit: int, digest: str = ""
-) -> bytes:
-    """Read a document to its end; raises ContentError for one of more than `limit` bytes."""
-    body = bytearray()
-    with reaching(host, what):
-        while data := await response.content.readany():
-            body += data
-            if len(body) > limit:
-                raise ContentError(f"{what} from {host} is larger than {limit} bytes", digest=digest)
-    return bytes(body)
-
-
-async def drain(response: aiohttp.ClientResponse) -> bytes:
-    """Read what an answer says beside its status, as far as that is short, so that its connection can be used again."""
-    body = bytearray()
-    with suppress(aiohttp.ClientError, OSError):
-        while len(body) <= MAX_ERROR_BODY and (data := await response.content.readany()):
-            body += data
-    return bytes(body[:MAX_ERROR_BODY])
-
-
-async def refusal(
-    response: aiohttp.ClientResponse, host: str, what: str, source: str = "", *, redirected: bool = False
-) -> RegistryError:
-    """Make the error for an answer that is not what was wanted; see `failures.refused`."""
-    body = await drain(response)
-    return refused(host, what, response.status, response.headers, body, source=source, redirected=redirected)

@@ -1,0 +1,72 @@
+"""Answers: a response, and who gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+from multidict import CIMultiDictProxy
+
+from hangar_async.errors import ContentError, RegistryError
+from hangar_async.registry.failures import reaching, refused
+
+#: What is read at most of a body that is not what was asked for, in bytes.
+MAX_ERROR_BODY = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response whose body is still to be read; `host` is whom to name as its source.
+
+    `redirected` says that it comes from another origin than the one that was asked.
+    """
+
+    response: aiohttp.ClientResponse
+    host: str
+    redirected: bool
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The header fields."""
+        return self.response.headers
+
+    async def read(self, what: str, limit: int, digest: str = "") -> bytes:
+        """Read the whole body; raises NetworkError, or ContentError for one of more than `limit` bytes."""
+        self.require_identity(what, digest)
+        body = bytearray()
+        with reaching(self.host, what):
+            while data := await self.response.content.readany():
+                body += data
+                if len(body) > limit:
+                    raise ContentError(f"{what} from {self.host} is larger than {limit} bytes", digest=digest)
+        return bytes(body)
+
+    async def drain(self) -> bytes:
+        """Read what is said beside the status as far as it is short, so that the connection can be used again."""
+        body = bytearray()
+        try:
+            while len(body) <= MAX_ERROR_BODY and (data := await self.response.content.readany()):
+                body += data
+        except (aiohttp.ClientError, OSError):
+            pass  # the status says enough
+        return bytes(body[:MAX_ERROR_BODY])
+
+    async def refusal(self, what: str, source: str = "") -> RegistryError:
+        """Make the error for this answer to the wish for `what`, asked with the credentials from `source`."""
+        body = await self.drain()
+        return refused(self.host, what, self.status, self.headers, body, source=source, redirected=self.redirected)
+
+    def require_identity(self, what: str, digest: str = "") -> None:
+        """Raise ContentError for a body that is encoded although we asked for it as it is."""
+        encoding = self.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise ContentError(
+                f"{what} from {self.host} came with the Content-Encoding {encoding[:20]!r}, which was not asked for",
+                digest=digest,
+                advice="a proxy may be changing what it hands on: ask the registry without it",
+            )

@@ -1,0 +1,89 @@
+"""Opening blobs: which byte a body begins at, whatever became of the Range that was asked for.
+
+Source: OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Container, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from yarl import URL
+
+from hangar_async.errors import DigestMismatch, NetworkError
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.registry.addresses import is_internal
+from hangar_async.registry.answer import Answer
+from hangar_async.registry.body import BlobBody
+from hangar_async.registry.ranges import ContentRange
+
+
+class Ask(Protocol):
+    """Sends a request with these headers, and raises for an answer whose status is not among the accepted."""
+
+    def __call__(
+        self, headers: Mapping[str, str], accepted: Container[int] = ...
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Send the request; the answer is to be read inside of the block."""
+        ...
+
+
+@asynccontextmanager
+async def open_body(ask: Ask, blob: Descriptor, what: str, start: int) -> AsyncIterator[BlobBody]:
+    """Open a blob from `start` on; from 0 where the answer is the whole, an error, or not the range asked for."""
+    if start:
+        async with ask({"Range": f"bytes={start}-"}, (200, 206, 416)) as answer:
+            begin = _begin(answer, blob, start)
+            if begin is not None:
+                yield _body(answer, blob, what, begin)
+                return
+            await answer.drain()
+    async with ask({}, (200,)) as answer:
+        yield _body(answer, blob, what, 0)
+
+
+def _begin(answer: Answer, blob: Descriptor, start: int) -> int | None:
+    """Tell at which byte of the blob the answer to a range begins; None where it is of no use."""
+    if answer.status == 200:
+        return 0
+    held = ContentRange.parse(answer.headers.get("Content-Range", ""))
+    return start if answer.status == 206 and held and held.is_rest(start, blob.size) else None
+
+
+def _body(answer: Answer, blob: Descriptor, what: str, begin: int) -> BlobBody:
+    answer.require_identity(what, str(blob.digest))
+    length = answer.response.content_length
+    if length is not None and length != blob.size - begin:
+        raise DigestMismatch(
+            f"{what} from {answer.host} has {begin + length} bytes, not the declared {blob.size}",
+            digest=str(blob.digest),
+        )
+    return BlobBody(answer.response.content, blob, begin, answer.host)
+
+
+def foreign_url(text: str, *, trusted: bool) -> URL:
+    """Read an address that a descriptor names; raises NetworkError for one that we do not ask.
+
+    `trusted` allows addresses on this machine or its link.
+    """
+    try:
+        url = URL(text, encoded=True) if text.isascii() and text.isprintable() and " " not in text else URL()
+        usable = url.scheme in ("http", "https") and bool(url.host) and bool(url.port)
+    except ValueError:
+        url, usable = URL(), False
+    why = ""
+    if not usable:
+        why = "is no web address"
+    elif url.user is not None or url.password is not None:
+        why = "has a user name in it"
+    elif is_internal(url.host or "") and not trusted:
+        why = "is on this machine or its link"
+    if why:
+        raise NetworkError(
+            f"the address of a foreign layer {why} ({url.host or 'unreadable'})",
+            host=url.host or "",
+            transient=False,
+            advice="leave the layer out, or ask the publisher of the image",
+        )
+    return url.with_fragment(None)
