@@ -21,6 +21,7 @@ def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[
     raised with 128 and the signal's number. A second signal ends the process on the spot.
     """
     stop = _Stop(tell)
+    before = {number: signal.getsignal(number) for number in _WORDS}
 
     async def main() -> _T:
         stop.watch()
@@ -35,6 +36,10 @@ def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[
         # Whatever the unwinding met, the reason of the end is the signal.
         _log.debug("ended by signal %d", stop.signal, exc_info=error)
         raise SystemExit(128 + stop.signal) from None
+    finally:
+        # A closed loop of uvloop's keeps its hold on the signals.
+        for number, receiver in before.items():
+            signal.signal(number, receiver)
 
 
 class _Stop:
@@ -44,7 +49,7 @@ class _Stop:
         self._task: asyncio.Task[Any] | None = None
 
     def watch(self) -> None:
-        """Take over the signals; closing the loop gives them back."""
+        """Take over the signals."""
         self._task = asyncio.current_task()
         for number in _WORDS:
             # A shell starts background jobs with SIGINT ignored, and so it stays.

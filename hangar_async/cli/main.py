@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from hangar_async import __version__
-from hangar_async.cli.argv import GLOBAL_FLAGS, GlobalFlags, Grammar, normalise
+from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
 from hangar_async.cli.demo import demo_command
 from hangar_async.cli.page import abandon
 from hangar_async.cli.save import save_command

@@ -50,7 +50,7 @@ def save_command(
         systems=_words(systems),
         format=compress,
         destination=None if destination is None else Path(destination),
-        failed=Path(failed),
+        failed=_file(failed),
         jobs=jobs,
         part_size=size if part else None,
         source=source,
@@ -90,6 +90,12 @@ def _show(report: Report, wanted: SaveOptions, quiet: bool) -> None:
 
 def _words(values: Iterable[str]) -> Sequence[str]:
     return tuple(word for value in values for word in value.split(",") if word.strip())
+
+
+def _file(text: str) -> Path:
+    if not Path(text).name:
+        raise UsageError(f"{text!r} names no file to write (--failed)")
+    return Path(text)
 
 
 def _part_size(text: str) -> int:

@@ -175,15 +175,17 @@ class ImageConfig:
         return cls(platform, config.created or "")
 
 
-def parse_manifest(raw: bytes, content_type: str = "", algorithm: str = "sha256") -> Manifest | Index:
-    """Read a manifest or index of any supported kind, sent with this Content-Type.
+def parse_manifest(
+    raw: bytes, content_type: str = "", algorithm: str = "sha256", limit: int = MAX_DOCUMENT
+) -> Manifest | Index:
+    """Read a manifest or index of any supported kind, sent with this Content-Type, of at most `limit` bytes.
 
     Raises UnsupportedManifest for Docker schema 1 and unknown kinds, ContentError for what is no manifest,
     contradicts its Content-Type, or could be read as two kinds at once.
     """
     digest = Digest.of(raw, algorithm)
-    if len(raw) > MAX_DOCUMENT:
-        raise ContentError(f"manifest {digest} is larger than {MAX_DOCUMENT} bytes", digest=str(digest))
+    if len(raw) > limit:
+        raise ContentError(f"manifest {digest} is larger than {limit} bytes", digest=str(digest))
     declared = content_type.partition(";")[0].strip().lower()
     if declared in media_types.SCHEMA1:
         raise _schema1(digest)

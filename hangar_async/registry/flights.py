@@ -39,7 +39,8 @@ class Flights:
         for flight in self._aloft.values():
             if flight.task:
                 flight.task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        # The block's own exception is not for the group, which would wrap it; the tasks are cancelled already.
+        await self._group.__aexit__(None, None, None)
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:
         """Wait for the work that runs under `key`, starting it where there is none; raises what it raises."""

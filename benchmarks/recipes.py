@@ -1,0 +1,95 @@
+"""What the corpora hold: images, their platforms, and the sizes of their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+MB = 1_000_000
+#: files: the files of this machine; noise: bytes that nothing can compress.
+Content = Literal["files", "noise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer: layers of one key are one layer. `size` in bytes is about that of the blob, compressed or not."""
+
+    key: str
+    size: int
+    content: Content = "files"
+    gzip: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """An image for one architecture."""
+
+    architecture: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of one or more architectures, with Docker's media types or OCI's."""
+
+    repository: str
+    docker: bool
+    variants: tuple[Variant, ...]
+
+
+def _base(name: str, megabytes: int, architecture: str) -> Layer:
+    return Layer(f"base/{name}/{architecture}", megabytes * MB)
+
+
+def large() -> tuple[Image, ...]:
+    """16 images of about 1.2 GB together: three shared bases, big layers, one or two architectures, both kinds of types."""
+    images = []
+    for number in range(16):
+        name = f"app-{number:02}"
+        two = number % 3 != 0
+        variants = []
+        for architecture in ("amd64", "arm64") if two else ("amd64",):
+            own = [
+                Layer(f"{name}/{architecture}/{part}", size)
+                for part, size in enumerate((13 * MB, 4 * MB, 600_000, 30_000, 300))
+            ]
+            if number < 8:
+                own.insert(0, _base("system", 29, architecture))
+            if number < 4:
+                own.insert(1, _base("runtime", 52, architecture))
+            elif number >= 12:
+                own.insert(0, _base("other", 41, architecture))
+            big = {9: 190 * MB, 10: 120 * MB, 14: 105 * MB}.get(number, 0)
+            if big and architecture == "amd64":
+                own.append(Layer(f"{name}/big", big))
+            variants.append(Variant(architecture, tuple(own)))
+        images.append(Image(f"large/{name}", number % 2 == 0, tuple(variants)))
+    return tuple(images)
+
+
+def tiny() -> tuple[Image, ...]:
+    """300 images of a few KB, each with a config and a layer of its own over a base that ten share."""
+    return tuple(
+        Image(
+            f"tiny/app-{number:03}",
+            number % 2 == 0,
+            (Variant("amd64", (Layer(f"base/tiny-{number // 10}", 20_000), Layer(f"tiny-{number}", 2_000))),),
+        )
+        for number in range(300)
+    )
+
+
+def huge() -> tuple[Image, ...]:
+    """One image of 20 layers, 210 MB each."""
+    layers = tuple(Layer(f"huge/{number}", 210 * MB, "noise") for number in range(20))
+    return (Image("huge/app", False, (Variant("amd64", layers),)),)
+
+
+def plain() -> tuple[Image, ...]:
+    """One image of three layers, 50 MB each, that are not compressed."""
+    layers = tuple(Layer(f"plain/{number}", 50 * MB, gzip=False) for number in range(3))
+    return (Image("plain/app", False, (Variant("amd64", layers),)),)
+
+
+CORPORA: dict[str, Callable[[], tuple[Image, ...]]] = {"large": large, "tiny": tiny, "huge": huge, "plain": plain}

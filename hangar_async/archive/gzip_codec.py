@@ -1,0 +1,112 @@
+"""The gzip archive: one member of mixed DEFLATE blocks, and an empty second one that carries the footer.
+
+The data of every file start at a byte boundary with a cleared dictionary. Sources: RFC 1951, RFC 1952.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from types import ModuleType
+
+from hangar_async.archive.index import Encoding, Footer
+from hangar_async.archive.output import Output
+from hangar_async.archive.pieces import Pieces
+from hangar_async.archive.source import Source
+
+_PIECE = 1 << 20
+_BLOCK = 65535
+_BLOCK_HEADER = struct.Struct("<BHH")
+_FULL_HEADER = _BLOCK_HEADER.pack(0, _BLOCK, 0)
+#: No name, no time, operating system "unknown".
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+_HEADER_WITH_EXTRA = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
+#: An empty last block with fixed codes.
+_LAST_BLOCK = b"\x03\x00"
+_TRAILER = struct.Struct("<II")
+_EXTRA_FIELD = struct.Struct("<H2sH")
+DEFAULT_LEVEL = 2
+_FAST_LEVELS = range(1, 4)
+
+
+class GzipCodec:
+    """Writes gzip; `level` 0 stores all, 1 to 3 are isal's (zlib's where isal is missing), 4 to 9 zlib's."""
+
+    format = "gzip"
+
+    def __init__(self, output: Output, level: int | None = None, workers: int | None = None) -> None:
+        self._output = output
+        self._level = DEFAULT_LEVEL if level is None else level
+        self._library, self.compressor = _library(self._level)
+        self._crc32 = _library(1)[0].crc32
+        self._crc = 0
+        self._size = 0
+        self._pieces = Pieces(self._deflate, _PIECE, workers)
+        output.write(_HEADER)
+
+    def write(self, data: bytes) -> None:
+        """Append a few bytes, a unit of their own."""
+        self._count(data)
+        self._output.write(self._deflate(data))
+
+    def store(self, source: Source) -> Encoding:
+        """Append a source in stored blocks of 65,535 bytes; the last may be shorter."""
+        rest = source.size
+        while rest:
+            room = self._output.room(_BLOCK_HEADER.size + _BLOCK)
+            views, used = [], 0
+            while rest and len(room) - used >= _BLOCK_HEADER.size + _BLOCK:
+                count = min(rest, _BLOCK)
+                _BLOCK_HEADER.pack_into(room, used, 0, count, count ^ 0xFFFF)
+                used += _BLOCK_HEADER.size
+                views.append(room[used : used + count])
+                used += count
+                rest -= count
+            source.read_into(views)
+            for view in views:
+                self._count(view)
+            self._output.advance(used)
+        return "stored"
+
+    def compress(self, source: Source) -> Encoding:
+        """Append a source in pieces of 1 MiB, each compressed by itself."""
+        for piece, compressed in self._pieces.of(source):
+            self._count(piece)
+            self._output.write(compressed)
+        return "deflate"
+
+    def shrink(self, sample: bytes) -> int:
+        """Say to how many bytes a sample can be compressed."""
+        return len(self._deflate(sample)) if self._level else len(sample)
+
+    def finish(self, footer: Footer) -> None:
+        """End the member; the footer is an extra subfield of an empty second one."""
+        payload = footer.payload()
+        extra = _EXTRA_FIELD.pack(4 + len(payload), b"HG", len(payload)) + payload
+        self._output.write(_LAST_BLOCK + _TRAILER.pack(self._crc, self._size & 0xFFFFFFFF))
+        self._output.write(_HEADER_WITH_EXTRA + extra + _LAST_BLOCK + _TRAILER.pack(0, 0))
+
+    def close(self) -> None:
+        """End its threads; may be called again."""
+        self._pieces.close()
+
+    def _count(self, data: bytes | memoryview) -> None:
+        self._crc = self._crc32(data, self._crc)
+        self._size += len(data)
+
+    def _deflate(self, data: bytes | memoryview) -> bytes:
+        deflate = self._library.compressobj(self._level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        start: bytes = deflate.compress(data)
+        return start + deflate.flush(zlib.Z_FULL_FLUSH)
+
+
+def _library(level: int) -> tuple[ModuleType, str]:
+    if level in _FAST_LEVELS:
+        try:
+            import isal
+            from isal import isal_zlib
+        except ImportError:
+            pass
+        else:
+            return isal_zlib, f"isal {isal.__version__}"
+    return zlib, f"zlib {zlib.ZLIB_RUNTIME_VERSION}"

@@ -1,0 +1,128 @@
+"""The index files of a cache directory, read: bytes to values. What they say is checked before it is used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from hangar_async.errors import ContentError, InvalidValue
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.layout import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
+from hangar_async.oci.manifest import REF_NAME, Descriptor, Index, parse_manifest
+from hangar_async.oci.platform import Platform
+from hangar_async.oci.reference import Reference
+
+#: Larger index files are refused: a list of a hundred thousand platforms is about 30 MB.
+MAX_INDEX = 64 << 20
+_FOLDER = re.compile(r"[a-f0-9]{64}")
+_T = TypeVar("_T")
+
+
+class _ImageJson(msgspec.Struct):
+    Digest: str
+    Arch: str = ""
+    OS: str = ""
+    OsVersion: str | None = None
+    Variant: str | None = None
+    Folder: str = ""
+
+
+class _EntryJson(msgspec.Struct):
+    Source: str
+    Tag: str
+    Images: list[_ImageJson] | None = None
+
+
+class _ListJson(msgspec.Struct):
+    List: list[_EntryJson] | None
+    Version: str
+    SavedTime: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPlatform:
+    """One platform of an image, as `saved-images-list.json` has it."""
+
+    digest: Digest
+    platform: Platform
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """One image of `saved-images-list.json`; `name` is `REGISTRY/REPO:TAG`."""
+
+    name: str
+    platforms: tuple[ListedPlatform, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRoot:
+    """One image of `index.json`: its reference, what it names, and the digest of the original of a partial index."""
+
+    reference: Reference
+    root: Descriptor
+    original: Digest | None
+
+
+def parse_list(raw: bytes) -> tuple[ListedImage, ...]:
+    """Read `saved-images-list.json`; raises ContentError."""
+    document = _decode(raw, _ListJson, LIST_NAME)
+    if document.Version != LIST_VERSION:
+        raise ContentError(f"{LIST_NAME} has the version {document.Version!r}, and only {LIST_VERSION!r} can be read")
+    try:
+        return tuple(_listed(entry) for entry in document.List or ())
+    except InvalidValue as error:
+        raise ContentError(f"{LIST_NAME}: {error}") from error
+
+
+def parse_index(raw: bytes) -> tuple[NamedRoot, ...]:
+    """Read the `index.json` of a layout: the images that have a name which is a reference. Raises ContentError."""
+    index = _index(raw, INDEX_NAME)
+    roots = []
+    for entry in index.manifests:
+        try:
+            reference = Reference.parse(entry.annotations.get(REF_NAME, ""))
+            original = entry.annotations.get(ORIGINAL_DIGEST)
+            roots.append(NamedRoot(reference, entry, Digest.parse(original) if original else None))
+        except InvalidValue:
+            continue
+    return tuple(roots)
+
+
+def parse_folder(raw: bytes, folder: str) -> Descriptor:
+    """Read the `index.json` of one image folder: its one manifest. Raises ContentError."""
+    manifests = _index(raw, f"{folder}/{INDEX_NAME}").manifests
+    if len(manifests) != 1:
+        raise ContentError(f"{folder}/{INDEX_NAME} names {len(manifests)} manifests instead of one")
+    return manifests[0]
+
+
+def _listed(entry: _EntryJson) -> ListedImage:
+    platforms = []
+    for image in entry.Images or ():
+        if not _FOLDER.fullmatch(image.Folder):
+            raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
+        platform = Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
+        platforms.append(ListedPlatform(Digest.parse(image.Digest), platform, image.Folder))
+    return ListedImage(f"{entry.Source}:{entry.Tag}", tuple(platforms))
+
+
+def _index(raw: bytes, name: str) -> Index:
+    try:
+        document = parse_manifest(raw, limit=MAX_INDEX)
+    except ContentError as error:
+        raise ContentError(f"{name}: {error}") from error
+    if not isinstance(document, Index):
+        raise ContentError(f"{name} is no index")
+    return document
+
+
+def _decode(raw: bytes, kind: type[_T], name: str) -> _T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ContentError(f"{name} cannot be read: {error}") from error

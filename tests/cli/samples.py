@@ -1,0 +1,68 @@
+"""Digests, outcomes and reports for the tests of what is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.config import Environment, SaveOptions
+from hangar_async.engine.report import ImageOutcome, Output, Report, Traffic
+from hangar_async.errors import HangarError
+from hangar_async.imagelist import Entry, InvalidLine
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.layout import SavedImage, SavedPlatform
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.platform import Platform
+from hangar_async.oci.reference import Reference
+
+MIB = 1 << 20
+TRAFFIC = Traffic(12, 3 * MIB, 2, MIB)
+
+
+def digest(number: int) -> Digest:
+    return Digest("sha256", f"{number:064x}")
+
+
+def entry(text: str, line: int = 1) -> Entry:
+    return Entry(Reference.parse(text), line, text)
+
+
+def saved(text: str, line: int = 1, *, platforms: int = 2, notes: tuple[str, ...] = ()) -> ImageOutcome:
+    one = entry(text, line)
+    root = Descriptor("application/vnd.oci.image.index.v1+json", digest(line), 100)
+    held = tuple(
+        SavedPlatform(root, Platform("linux", arch), f"{number:064x}")
+        for number, arch in enumerate(("amd64", "arm64", "arm")[:platforms])
+    )
+    return ImageOutcome(one, SavedImage(one.reference, root, held), notes=notes)
+
+
+def failed(text: str, error: HangarError, line: int = 1) -> ImageOutcome:
+    return ImageOutcome(entry(text, line), error=error)
+
+
+def options(**changed: object) -> SaveOptions:
+    given: dict[str, object] = {"images": Path("images.txt"), "environment": Environment(), **changed}
+    return SaveOptions(**given)  # type: ignore[arg-type]
+
+
+def report(
+    *outcomes: ImageOutcome,
+    output: Output | None = None,
+    invalid: tuple[InvalidLine, ...] = (),
+    duplicates: int = 0,
+    traffic: Traffic = TRAFFIC,
+    failed_list: Path | None = None,
+    seconds: float = 75.0,
+) -> Report:
+    return Report(outcomes, invalid, duplicates, traffic, output, seconds, failed_list=failed_list)
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -1,0 +1,127 @@
+"""Real signals to a real process; each waits for a line of the other."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from hangar_async.cli.loop import run_until_done
+
+SCRIPT = """
+import asyncio, signal, sys
+if sys.argv[1] == "asyncio":
+    sys.modules["uvloop"] = None
+from hangar_async.cli.loop import run_until_done
+
+def tell(text):
+    print("told", text, flush=True)
+
+async def waits():
+    print("ready", type(asyncio.get_running_loop()).__module__.split(".")[0], flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        print("unwound", flush=True)
+
+async def hangs():
+    try:
+        await waits()
+    except asyncio.CancelledError:
+        await asyncio.Event().wait()
+
+async def breaks():
+    try:
+        await waits()
+    except asyncio.CancelledError:
+        raise OSError("on the way out") from None
+
+async def finishes():
+    try:
+        await waits()
+    except asyncio.CancelledError:
+        return "finished"
+
+if "ignored" in sys.argv:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("result", run_until_done(globals()[sys.argv[2]], tell))
+"""
+LOOPS = ["asyncio", "uvloop"]
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs one of the coroutines; it is at its wait when the block begins."""
+    command = [sys.executable, "-c", SCRIPT, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
+        try:
+            assert one.stdout is not None
+            assert one.stdout.readline() == f"ready {arguments[0]}\n"
+            yield one
+        finally:
+            one.kill()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("work", ["waits", "breaks"])
+def test_a_signal_cancels_and_says_so(loop: str, number: signal.Signals, status: int, word: str, work: str) -> None:
+    with process(loop, work) as one:
+        one.send_signal(number)
+        out, err = one.communicate()
+    assert out.splitlines() == [
+        f"told {word}: what was fetched stays in the cache (once more ends at once)",
+        "unwound",
+    ]
+    assert (one.returncode, err) == (status, "")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_at_once(loop: str, number: signal.Signals, status: int) -> None:
+    with process(loop, "hangs") as one:
+        assert one.stdout is not None
+        one.send_signal(signal.SIGINT)
+        assert one.stdout.readline().startswith("told interrupted")
+        assert one.stdout.readline() == "unwound\n"
+        one.send_signal(number)
+        out, err = one.communicate()
+    assert (one.returncode, out, err) == (status, "", "")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_work_that_is_done_in_spite_of_a_signal_counts(loop: str) -> None:
+    with process(loop, "finishes") as one:
+        one.send_signal(signal.SIGTERM)
+        out, _ = one.communicate()
+    assert (one.returncode, out.splitlines()[-1]) == (0, "result finished")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_ignored_signal_stays_ignored(loop: str) -> None:
+    with process(loop, "waits", "ignored") as one:
+        one.send_signal(signal.SIGINT)
+        one.send_signal(signal.SIGTERM)
+        out, _ = one.communicate()
+    assert one.returncode == 143
+    assert out.startswith("told terminated")
+
+
+def test_results_and_errors_come_through() -> None:
+    async def fine() -> int:
+        return 7
+
+    async def wrong() -> int:
+        raise KeyError("k")
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert run_until_done(fine, print) == 7
+    with pytest.raises(KeyError):
+        run_until_done(wrong, print)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

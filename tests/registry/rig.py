@@ -1,0 +1,140 @@
+"""What the tests of this room talk to: small servers on real sockets, and a proxy before them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OCI = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = b'{"schemaVersion":2,"mediaType":"%s","config":{},"layers":[]}' % OCI.encode()
+
+
+def describe(data: bytes, **changes: object) -> Descriptor:
+    fields: dict[str, object] = {"media_type": "application/octet-stream", "digest": Digest.of(data), "size": len(data)}
+    return Descriptor(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Served:
+    """A running server: its HOST:PORT, and every request that it got."""
+
+    host: str
+    requests: list[web.Request] = field(default_factory=list)
+
+    def asked(self, part: str) -> list[web.Request]:
+        return [request for request in self.requests if part in request.path]
+
+    def secrets(self) -> list[str]:
+        return [request.headers["Authorization"] for request in self.requests if "Authorization" in request.headers]
+
+
+@asynccontextmanager
+async def served(
+    handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Served]:
+    """Serve all requests with one handler."""
+    requests: list[web.Request] = []
+
+    async def record(request: web.Request) -> web.StreamResponse:
+        requests.append(request)
+        return await handler(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", record)
+    server = TestServer(app, host=host, scheme="https" if tls else "http")
+    await server.start_server(ssl=tls) if tls else await server.start_server()
+    try:
+        yield Served(f"{host}:{server.port}", requests)
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def raw_server(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Serve connections by hand; for what no HTTP server would do."""
+    async with asyncio.TaskGroup() as group:
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await talk(reader, writer)
+            writer.close()
+
+        def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(group.create_task(accept(reader, writer)))
+
+        tasks: list[asyncio.Task[None]] = []
+        server = await asyncio.start_server(start, "127.0.0.1", 0)
+        try:
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+
+
+async def request_head(reader: asyncio.StreamReader) -> tuple[str, Mapping[str, str]]:
+    """Read a request's first line and headers (names in lower case)."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    fields = (line.partition(":") for line in head[1:] if line)
+    return head[0], {name.lower(): value.strip() for name, _, value in fields}
+
+
+@dataclass
+class Proxy:
+    """A forward proxy that knows `routes`: HOST:PORT as asked for -> HOST:PORT where it really is."""
+
+    routes: dict[str, str]
+    address: str = ""
+    lines: list[str] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Proxy]:
+        async with raw_server(self._talk) as self.address:
+            yield self
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line, headers = await request_head(reader)
+        self.lines.append(line)
+        self.headers.append(headers)
+        method, target, _ = line.split(" ")
+        name = target if method == "CONNECT" else target.split("/")[2]
+        name = name if ":" in name else f"{name}:80"
+        if name not in self.routes:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            return
+        host, port = self.routes[name].rsplit(":", 1)
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            path = "/" + target.split("/", 3)[3]
+            head = "".join(f"{key}: {value}\r\n" for key, value in headers.items() if key != "connection")
+            there_writer.write(f"{method} {path} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pour(reader, there_writer))
+                group.create_task(_pour(there_reader, writer))
+        finally:
+            there_writer.close()
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
