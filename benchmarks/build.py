@@ -1,8 +1,9 @@
-"""Builds a corpus into blobs and documents, and pushes it to a registry; run in a process of its own.
+"""Builds a corpus into blobs and documents, and pushes it to a registry.
 
     python -m benchmarks.build CORPUS DIRECTORY HOST:PORT
 
-A process of its own, because what is measured later inherits the peak memory of who starts it.
+A process of its own, because what is measured later inherits the peak memory of who starts it. What was made is told
+in `corpus.json`, written last.
 """
 
 from __future__ import annotations
@@ -25,17 +26,21 @@ from benchmarks.recipes import CORPORA, Image, Layer, Variant
 _OCI = "application/vnd.oci.image."
 _DOCKER = "application/vnd.docker."
 _PIECE = 1 << 20
+TAG = "1.0"
+BLOBS = "blobs"
 #: Of type, digest and size: what OCI calls a descriptor.
 Descriptor = dict[str, Any]
 
 
-class Corpus:
-    """The blobs of a corpus below a directory, and the documents that name them."""
+class _Builder:
+    """Makes the blobs of a corpus below a directory, and the documents that name them."""
 
     def __init__(self, images: tuple[Image, ...], directory: Path) -> None:
         self._images = images
         self._directory = directory
         self._made: dict[str, Made] = {}
+        self._told: dict[str, Descriptor] = {}
+        self._documents_size = 0
 
     def build(self) -> None:
         """Make all layers, on all processors."""
@@ -50,7 +55,19 @@ class Corpus:
         """Push all images."""
         async with aiohttp.ClientSession(f"http://{registry}") as session:
             for image in self._images:
-                await _Push(session, image.repository, self._directory).image(self._documents(image))
+                blobs, manifests = self._documents(image)
+                for blob in blobs:
+                    self._told.setdefault(blob["digest"], {**blob, "repository": image.repository})
+                self._documents_size += sum(len(raw) for _, raw in manifests)
+                await _Push(session, image.repository, self._directory).image(blobs, manifests)
+
+    def told(self) -> dict[str, Any]:
+        """Return what `corpus.json` says."""
+        return {
+            "images": [f"{image.repository}:{TAG}" for image in self._images],
+            "blobs": list(self._told.values()),
+            "documents_size": self._documents_size,
+        }
 
     def _layers(self) -> Iterator[Layer]:
         return (layer for image in self._images for variant in image.variants for layer in variant.layers)
@@ -117,14 +134,13 @@ class _Push:
         self._base = f"/v2/{repository}"
         self._directory = directory
 
-    async def image(self, documents: tuple[list[Descriptor], list[tuple[str, bytes]]]) -> None:
-        blobs, manifests = documents
+    async def image(self, blobs: list[Descriptor], manifests: list[tuple[str, bytes]]) -> None:
         for blob in blobs:
             await self._blob(blob["digest"])
         for kind, raw in manifests:
             name = f"sha256:{hashlib.sha256(raw).hexdigest()}"
             await self._manifest(name, kind, raw)
-        await self._manifest("1.0", *manifests[-1])
+        await self._manifest(TAG, *manifests[-1])
 
     async def _blob(self, digest: str) -> None:
         async with self._session.post(f"{self._base}/blobs/uploads/") as answer:
@@ -143,9 +159,10 @@ class _Push:
 
 def main() -> None:
     name, directory, registry = sys.argv[1:]
-    corpus = Corpus(CORPORA[name](), Path(directory))
-    corpus.build()
-    asyncio.run(corpus.push(registry))
+    builder = _Builder(CORPORA[name](), Path(directory, BLOBS))
+    builder.build()
+    asyncio.run(builder.push(registry))
+    Path(directory, "corpus.json").write_text(json.dumps(builder.told(), indent=1))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,19 +39,27 @@ class Series:
         peaks = [one.tree_peak for one in self.runs if one.tree_peak is not None]
         return max(peaks) if peaks else None
 
+    def named(self, name: str) -> Series:
+        """Return the same under another name."""
+        return replace(self, name=name)
+
     def more(self, key: str) -> float:
         return median(one.more[key] for one in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A number that a target is set for; `pairs` is the same as the median over the pairs of one round."""
+    """A number that a target is set for; `pairs` is the same as the median over the pairs of one round.
+
+    Of findings with the same `choice` one is enough.
+    """
 
     what: str
     value: float
     target: float
     at_least: bool = False
     pairs: float | None = None
+    choice: str = ""
 
     @property
     def met(self) -> bool:
@@ -59,7 +68,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Answer:
-    """What a question came to; `either` names findings of which one has to be met, where not all have."""
+    """What a question came to."""
 
     question: str
     series: list[Series] = field(default_factory=list)
@@ -69,13 +78,28 @@ class Answer:
     def of(self, name: str) -> Series:
         return next(one for one in self.series if one.name == name)
 
-    def compare(self, ours: str, theirs: str, target: float) -> None:
+    @property
+    def met(self) -> bool:
+        """Whether all targets are met, or one of those that are a choice."""
+        alone = all(one.met for one in self.findings if not one.choice)
+        choices = {one.choice for one in self.findings if one.choice}
+        return alone and all(any(one.met for one in self.findings if one.choice == name) for name in choices)
+
+    def compare(self, ours: str, theirs: str, target: float, choice: str = "") -> None:
         """Find ours in parts of theirs, by time: at most the target."""
-        self.findings.append(self._ratio(f"time of {ours} / {theirs}", ours, theirs, target, at_least=False))
+        ratio = self._ratio(f"time of {ours} / {theirs}", ours, theirs, target, at_least=False)
+        self.findings.append(replace(ratio, choice=choice))
 
     def speed(self, ours: str, theirs: str, target: float) -> None:
         """Find our speed in parts of theirs: at least the target."""
         self.findings.append(self._ratio(f"speed of {ours} / {theirs}", theirs, ours, target, at_least=True))
+
+    def inner_speed(self, ours: str, theirs: str, target: float) -> None:
+        """Find our speed in parts of theirs, without the start of Python where a program tells its seconds itself."""
+        pairs = [_inner(b) / _inner(a) for a, b in zip(self.of(ours).runs, self.of(theirs).runs, strict=True)]
+        value = median(map(_inner, self.of(theirs).runs)) / median(map(_inner, self.of(ours).runs))
+        what = f"speed of {ours} / {theirs}, without the start of Python"
+        self.findings.append(Finding(what, value, target, True, median(pairs)))
 
     def bound(self, what: str, value: float, target: float) -> None:
         """Find a number that has a bound."""
@@ -85,7 +109,7 @@ class Answer:
         """Return it for a machine."""
         series = [asdict(one) for one in self.series]
         findings = [{**asdict(one), "met": one.met} for one in self.findings]
-        return {"question": self.question, "series": series, "findings": findings, "notes": self.notes}
+        return {"question": self.question, "series": series, "met": self.met, "findings": findings, "notes": self.notes}
 
     def _ratio(self, what: str, above: str, below: str, target: float, *, at_least: bool) -> Finding:
         first, second = self.of(above), self.of(below)
@@ -93,12 +117,16 @@ class Answer:
         return Finding(what, first.seconds / second.seconds, target, at_least, pairs)
 
 
+def _inner(one: Run) -> float:
+    return one.more.get("inner", one.seconds)
+
+
 def measure(commands: Sequence[Command], directory: Path, runs: int, say: Say) -> list[Series]:
     """Run all commands `runs` times, after one run of each that does not count; every other round backwards."""
     taken: dict[str, list[Run]] = {command.name: [] for command in commands}
     for number in range(runs + 1):
         for command in commands if number % 2 else reversed(commands):
-            one = run(command, directory / command.name.replace(" ", "-").replace("/", "-"))
+            one = run(command, directory / re.sub("[^a-z0-9]+", "-", command.name))
             kind = f"run {number}" if number else "warm-up"
             say(f"  {kind:<8} {command.name:<28} {one.seconds:8.2f} s {one.cpu:8.2f} cpu-s {one.peak:7.1f} MB")
             if number:

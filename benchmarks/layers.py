@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from isal import igzip
 
@@ -22,7 +22,7 @@ _PLACES = ("/usr/lib", "/usr/share", "/usr/bin", "/usr/local")
 #: A file of more bytes would decide a layer's size alone.
 _LARGEST_FILE = 48 << 20
 #: What gzip leaves of the files of a Linux system, about.
-_RATIO = 0.37
+_RATIO = 0.4
 _LEVEL = 2
 _PIECE = 1 << 20
 
@@ -83,9 +83,10 @@ def make(layer: Layer, paths: Iterable[str], directory: Path) -> Made:
     temporary = directory / f".{hashlib.sha256(layer.key.encode()).hexdigest()}.tmp"
     with temporary.open("wb") as file:
         stored, diff = _Hashing(file), hashlib.sha256()
-        with _compressed(stored, layer.gzip) as target, tarfile.open(
-            fileobj=_Tee(target, diff), mode="w|", format=tarfile.GNU_FORMAT, bufsize=_PIECE
-        ) as tar:
+        with (
+            _compressed(stored, layer.gzip) as target,
+            tarfile.open(fileobj=_Tee(target, diff), mode="w|", format=tarfile.GNU_FORMAT, bufsize=_PIECE) as tar,
+        ):
             # Two layers are never the same, even when the machine's files are used up and begin anew.
             _add(tar, "layer", [f"{layer.key}\n".encode()])
             for path in paths:
@@ -128,8 +129,9 @@ def _compressed(target: _Hashing, gzip: bool) -> Iterator[BinaryIO]:
     if not gzip:
         yield cast("BinaryIO", target)
         return
-    with igzip.IGzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=target, mtime=0) as file:
-        yield file
+    file: Any = igzip.IGzipFile
+    with file(filename="", mode="wb", compresslevel=_LEVEL, fileobj=target, mtime=0) as opened:
+        yield opened
 
 
 def _noise(layer: Layer) -> list[bytes]:

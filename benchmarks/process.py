@@ -16,7 +16,7 @@ _TIME_LIMIT = 900.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class RunFailed(Exception):  # noqa: N818 - says what happened
+class RunFailed(Exception):
     """A command ended with a status that is not 0, or did not do what it is measured for."""
 
 
@@ -48,7 +48,7 @@ class Run:
 
 
 def run(command: Command, directory: Path) -> Run:
-    """Run a command once, in a directory that is emptied before; what is dirty is on the disk before the clock starts."""
+    """Run a command once, in a directory that is emptied before; nothing is left to be synced when the clock starts."""
     shutil.rmtree(directory, ignore_errors=True)
     work = directory / "work"
     work.mkdir(parents=True)
@@ -81,7 +81,7 @@ def run(command: Command, directory: Path) -> Run:
 
 
 class _Sampler:
-    """Looks every 20 ms how much memory the processes of a session hold together; pages that they share count once each."""
+    """Looks every 20 ms how much memory the processes of a session hold together; shared pages count once each."""
 
     def __init__(self, session: int, *, on: bool) -> None:
         self._session = session
@@ -102,11 +102,13 @@ class _Sampler:
 
     def _watch(self) -> None:
         while not self._end.wait(0.02):
-            self.peak = max(self.peak, sum(self._resident(pid) for pid in os.listdir("/proc") if pid.isdigit()))
+            self.peak = max(
+                self.peak, sum(self._resident(path) for path in Path("/proc").iterdir() if path.name.isdigit())
+            )
 
-    def _resident(self, pid: str) -> int:
+    def _resident(self, process: Path) -> int:
         try:
-            fields = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             return 0
         return int(fields[21]) * _PAGE if int(fields[3]) == self._session else 0

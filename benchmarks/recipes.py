@@ -43,7 +43,7 @@ def _base(name: str, megabytes: int, architecture: str) -> Layer:
 
 
 def large() -> tuple[Image, ...]:
-    """16 images of about 1.2 GB together: three shared bases, big layers, one or two architectures, both kinds of types."""
+    """16 images of about 1.2 GB together: shared bases, big layers, one or two architectures, both kinds of types."""
     images = []
     for number in range(16):
         name = f"app-{number:02}"

@@ -15,6 +15,8 @@ from hangar_async.oci.reference import parse_registry
 MAX_JOBS = 20
 #: File name endings of the archive formats; `dir` has none.
 FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
+#: The lowest and the highest level of compression.
+LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
 DEFAULT_NAME = "saved-images"
 DEFAULT_PART_SIZE = "2G"
 _SIZE = re.compile(r"([0-9]+)([kmgKMG]?)")
@@ -101,7 +103,7 @@ class SaveOptions:
     """What `save` is to do.
 
     `images` is the path of a list, or its lines. `destination` None means the default name; `part_size` is in bytes,
-    None for one file; `source` replaces the registry of every image; `failed` is where the lines of failed images go
+    None for one file; `level` is that of the compression, None for a good choice; `source` replaces the registry of every image; `failed` is where the lines of failed images go
     (None: nowhere). `jobs` outside of 1..20 becomes the nearest bound. `sync=False` leaves out every fsync: for
     measurements only. Raises UsageError when made with a value that cannot be right.
     """
@@ -115,6 +117,7 @@ class SaveOptions:
     failed: Path | None = Path("save-failed.txt")
     jobs: int = 1
     part_size: int | None = None
+    level: int | None = None
     source: str | None = None
     include_foreign: bool = False
     cache: Path = Path("saved-image-cache")
@@ -124,6 +127,7 @@ class SaveOptions:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        check_level(self.format, self.level)
         if self.part_size is not None and self.part_size <= 0:
             raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
         if self.part_size is not None and self.format == "dir":
@@ -156,6 +160,17 @@ class SaveOptions:
         """The path of the output: a name without a dot in its last component gets the format's ending."""
         path = self.destination or Path(DEFAULT_NAME)
         return path if "." in path.name else path.with_name(path.name + FORMATS[self.format])
+
+
+def check_level(format_: str, level: int | None) -> None:
+    """Raise UsageError for a level of compression that a format does not have; None is always right."""
+    if level is None:
+        return
+    if format_ not in LEVELS:
+        raise UsageError(f"--compress-level {level}: a directory is not compressed")
+    lowest, highest = LEVELS[format_]
+    if not lowest <= level <= highest:
+        raise UsageError(f"--compress-level {level} is not a level of {format_}: write {lowest} to {highest}")
 
 
 def _epoch(text: str | None) -> int | None:

@@ -51,6 +51,10 @@ def test_options_that_cannot_be_right() -> None:
         SaveOptions(images=["a"], part_size=0, environment=NOTHING)
     with pytest.raises(UsageError, match="no parts"):
         SaveOptions(images=["a"], part_size=1, format="dir", environment=NOTHING)
+    with pytest.raises(UsageError, match="not a level of gzip: write 0 to 9"):
+        SaveOptions(images=["a"], level=10, environment=NOTHING)
+    with pytest.raises(UsageError, match="is not compressed"):
+        SaveOptions(images=["a"], level=1, format="dir", environment=NOTHING)
     with pytest.raises(UsageError, match="not an architecture"):
         SaveOptions(images=["a"], architectures=["amd64", "a/b/c/d"], environment=NOTHING)
     with pytest.raises(UsageError, match="not a registry"):

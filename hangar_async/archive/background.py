@@ -47,5 +47,5 @@ class Background:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            except BaseException as error:
                 self._error = self._error or error

@@ -46,7 +46,7 @@ class Codec(Protocol):
 
 
 def pays(codec: Codec, source: Source, *, compressed: bool) -> bool:
-    """Whether to compress a source: not when its type and its first bytes say that it is, nor when a sample gains < 3 %."""
+    """Whether to compress a source: not if its type and first bytes say that it is, nor if a sample gains under 3 %."""
     if compressed and source.head(6).startswith(_MAGIC):
         return False
     sample = source.head(_SAMPLE)

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hangar_async.errors import StorageError
@@ -59,17 +59,22 @@ class Files:
         with failing("close", path):
             os.close(descriptor)
 
+    def release(self, descriptor: int) -> None:
+        """Close a file whose content nobody needs, so that an error says nothing."""
+        with suppress(OSError):
+            os.close(descriptor)
+
     def rename(self, source: Path, target: Path) -> None:
         """Give a file its name, in place of a file that has it."""
         with failing("rename to", target):
             source.replace(target)
 
     def keep(self, path: Path, name: Path) -> bool:
-        """Give a file a second name, or where the file system has no hard links that name alone; False without a file."""
+        """Give a file a second name, or only that one where there are no hard links; False where there is no file."""
+        if not os.path.lexists(path):
+            return False
         try:
             os.link(path, name, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise StorageError.of(error, name, "link") from error
@@ -107,25 +112,26 @@ class Files:
                 if os.fstat(descriptor).st_nlink:
                     return descriptor
         except BaseException:
-            os.close(descriptor)
+            self.release(descriptor)
+            self.remove(path)
             raise
-        os.close(descriptor)
+        self.release(descriptor)
         return None
 
     def seize(self, path: Path) -> int | None:
-        """Lock a file that is there; None when a living process holds it, or it is gone."""
+        """Lock a file that is there; None when a living process or another user holds it, or it is gone."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
         except OSError as error:
             raise StorageError.of(error, path, "open") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
+            self.release(descriptor)
             return None
         except OSError as error:
-            os.close(descriptor)
+            self.release(descriptor)
             raise StorageError.of(error, path, "lock") from error
         return descriptor

@@ -97,7 +97,8 @@ class GzipCodec:
     def _deflate(self, data: bytes | memoryview) -> bytes:
         deflate = self._library.compressobj(self._level, zlib.DEFLATED, -zlib.MAX_WBITS)
         start: bytes = deflate.compress(data)
-        return start + deflate.flush(zlib.Z_FULL_FLUSH)
+        end: bytes = deflate.flush(zlib.Z_FULL_FLUSH)
+        return start + end
 
 
 def _library(level: int) -> tuple[ModuleType, str]:

@@ -16,7 +16,7 @@ from hangar_async.oci.digest import Hasher
 _BUFFER = 17 << 16
 _BUFFERS = 4
 #: So many bytes are handed to the disk at once while the writing goes on.
-_SYNC_EVERY = 64 << 20
+_SYNC_EVERY = 32 << 20
 
 
 @dataclass(slots=True, eq=False)
@@ -120,7 +120,7 @@ class Output:
         for part in self.parts:
             file, part.file = part.file, None
             if file is not None:
-                self._files.close(file, part.path)
+                self._files.release(file)
 
     def _open_part(self) -> Part:
         if not self.parts or self.parts[-1].ended:

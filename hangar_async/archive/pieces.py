@@ -22,7 +22,7 @@ class Pieces:
     def __init__(self, compress: Callable[[memoryview], bytes], size: int, workers: int | None = None) -> None:
         self._compress = compress
         self._size = size
-        self._workers = workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+        self._workers = workers or min(_processors(), _MOST_WORKERS)
         self._pool: ThreadPoolExecutor | None = None
         self._free: list[bytearray] = []
 
@@ -55,3 +55,10 @@ class Pieces:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._workers, "archive-compress")
         return self._pool.submit(self._compress, view)
+
+
+def _processors() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

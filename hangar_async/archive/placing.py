@@ -37,6 +37,7 @@ def place(names: TemporaryNames, files: Files, target: Path, moves: Sequence[tup
     for _, path in moves:
         if path.is_dir() and not path.is_symlink():
             raise StorageError(f"cannot write {path}: it is a directory", path=str(path), advice="choose another name")
+    others = stale(files, target, {path.name for _, path in moves})
     kept: list[tuple[Path, Path | None]] = []
     try:
         for source, path in moves:
@@ -48,7 +49,7 @@ def place(names: TemporaryNames, files: Files, target: Path, moves: Sequence[tup
     except BaseException:
         _put_back(names, files, kept)
         raise
-    remove_all(files, stale(files, target, {path.name for _, path in moves}))
+    remove_all(files, others)
 
 
 def stale(files: Files, target: Path, current: set[str]) -> list[Path]:

@@ -50,7 +50,7 @@ class TemporaryNames:
         try:
             remove_all(self._files, [*self._made, self._path(0)])
         finally:
-            self._files.close(lock, self._path(0))
+            self._files.release(lock)
 
     def _path(self, number: int) -> Path:
         return self._directory / f".{self._target.name}.{self._run}.{number}.tmp"
@@ -69,13 +69,13 @@ class TemporaryNames:
         for self._run, paths in runs.items():
             held = self._path(0)
             lock = self._files.seize(held)
-            if lock is None and held in paths:
+            if lock is None and os.path.lexists(held):
                 continue
             try:
                 remove_all(self._files, [path for path in paths if path != held] + [held])
             finally:
                 if lock is not None:
-                    self._files.close(lock, held)
+                    self._files.release(lock)
 
 
 def remove_all(files: Files, paths: list[Path]) -> None:
@@ -84,7 +84,7 @@ def remove_all(files: Files, paths: list[Path]) -> None:
     for path in paths:
         try:
             files.remove(path)
-        except Exception as error:  # noqa: BLE001 - raised below
+        except Exception as error:
             failure = failure or error
     if failure is not None:
         raise failure

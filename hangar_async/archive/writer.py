@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,11 +42,13 @@ def _ignore(written: int, part: int) -> None:
 class ArchiveWriter:
     """Writes one archive, `target`, or its parts of `part_size` bytes; nothing has these names before `commit`.
 
-    `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for a good choice; `mtime` the time of every entry in
-    seconds. The same calls make the same bytes whatever the number of `workers`. `progress` is called in the caller's
-    thread, after every entry and a few MiB, with the compressed bytes so far and the number of the part, from 0; what it
-    raises ends the work. One thread at a time may call. All methods raise StorageError; after any exception only
-    `discard` is left. Leaving its `with` block without a commit discards.
+    `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for a good choice; `mtime` is the time of every entry,
+    in seconds. The same calls make the same bytes whatever the number of `workers`.
+
+    `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far and
+    the number of the part, from 0; what it raises ends the work. One thread at a time may call. Raises InvalidValue for
+    a format or level that does not exist, or a name that is there already, StorageError for the rest; after any
+    exception only `discard` is left. Leaving its `with` block without a commit discards.
     """
 
     def __init__(

@@ -70,7 +70,8 @@ class LiveView:
         if tally.archive_bytes or tally.committing:
             sums.add_row("archive", "", self._archive())
         flights = tuple(tally.flights.values())[: max(1, min(tally.jobs, self._console.size.height - _OTHER_LINES))]
-        return Group(sums, _flights(flights)) if flights else sums
+        # Room for the `^C` that a terminal echoes: if that wrapped, the lines could not be removed properly.
+        return Group(sums, _flights(flights, self._console.size.width - 4)) if flights else sums
 
     def _above(self, line: Line) -> None:
         text = Text.assemble((f"{line.word:<8} ", _STYLES[line.word]), line.text)
@@ -104,15 +105,17 @@ def _bar(done: int, total: int) -> ProgressBar:
     return ProgressBar(total=max(total, 1), completed=done, width=_BAR)
 
 
-def _flights(flights: Iterable[Flight]) -> Table:
-    table = Table.grid(padding=(0, 2), expand=True)
+def _flights(flights: Iterable[Flight], width: int) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.width = max(width, 1)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for _ in range(3):
         table.add_column(no_wrap=True)
     for flight in flights:
         amount = f"{size_text(flight.done)} of {size_text(flight.size)}"
         table.add_row(
-            f"  {flight.image}",
+            # A Text, since `[fe80::1]:5000/name` would read as markup.
+            Text(f"  {flight.image}"),
             flight.digest.short,
             ProgressBar(total=max(flight.size, 1), completed=flight.done, width=16),
             amount,

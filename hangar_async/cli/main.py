@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -55,17 +57,28 @@ def _program(context: typer.Context) -> None:
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default that of the process, and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks is shown escaped; it does not end a run.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _mend_streams()
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except BrokenPipeError:
         abandon(sys.stdout)
         status = 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     sys.exit(status)
+
+
+def _mend_streams() -> None:
+    """Make sure that showing something never ends a run."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The process was started with it closed.
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            # A name that the encoding of the terminal lacks is shown escaped.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -88,8 +101,6 @@ def _run(argv: Sequence[str]) -> int:
         return status if isinstance(status, int) else 0
     except TyperException as error:
         return _complain(f"{_sentence(error)} try '{name} --help'", error.exit_code)
-    except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -104,6 +115,8 @@ def _failed(error: Exception) -> int:
     try:
         known: HangarError = the_error(error)
     except Exception as strange:
+        while isinstance(strange, ExceptionGroup):
+            strange = strange.exceptions[0]
         text = f"unexpected {type(strange).__name__}: {strange}; --debug shows where: please report it"
         return _complain(text, BROKEN)
     return _complain(error_text(known), USAGE if isinstance(known, UsageError) else BROKEN)

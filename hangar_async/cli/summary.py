@@ -79,10 +79,10 @@ def _images(report: Report) -> Iterator[tuple[str, str]]:
 
 def _traffic(report: Report) -> Iterator[tuple[str, str]]:
     traffic = report.traffic
-    yield "fetched", f"{count_text(traffic.fetched_blobs, 'blob')}, {size_text(traffic.fetched_bytes)}"
+    yield "fetched", f"{count_text(traffic.fetched_blobs, 'blob')} and manifests, {size_text(traffic.fetched_bytes)}"
     if traffic.reused_blobs:
-        text = f"{count_text(traffic.reused_blobs, 'blob')}, {size_text(traffic.reused_bytes)}, from the cache"
-        yield "reused", text
+        text = f"{count_text(traffic.reused_blobs, 'blob')} and manifests, {size_text(traffic.reused_bytes)}"
+        yield "reused", f"{text}, from the cache"
 
 
 def _output(output: Output, options: SaveOptions) -> Iterator[tuple[str, str]]:
@@ -130,7 +130,7 @@ def _beside(options: SaveOptions) -> Path:
 def _flags(options: SaveOptions) -> list[str]:
     """The flags that are not as they are by default."""
     words = [] if tuple(options.architectures) == ("amd64", "arm64") else ["-a", ",".join(options.architectures)]
-    words += ["--os", ",".join(options.systems)] if options.systems else []
+    words += ["--os", ",".join(options.systems)] if {"all"}.isdisjoint(options.systems) and options.systems else []
     words += ["-c", options.format] if options.format != "gzip" else []
     words += ["-o", str(options.failed)] if options.failed not in (None, Path("save-failed.txt")) else []
     words += ["-j", str(options.permits)] if options.permits != 1 else []

@@ -54,6 +54,7 @@ async def open_packer(options: SaveOptions, store: ContentStore, observe: Observ
         mtime=options.environment.source_date_epoch or 0,
         sync=options.sync,
         progress=progress,
+        level=options.level,
     )
     try:
         yield ArchivePacker(writer, store, interrupt, observe, options)

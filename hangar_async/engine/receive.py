@@ -15,7 +15,8 @@ from hangar_async.errors import DigestMismatch, HangarError, StorageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor, parse_manifest
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import BlobBody, RegistryClient, ServedManifest
+from hangar_async.registry.body import BlobBody
+from hangar_async.registry.client import RegistryClient, ServedManifest
 from hangar_async.store.ingest import Ingest
 
 _Open = Callable[[int], AbstractAsyncContextManager[BlobBody]]

@@ -39,5 +39,5 @@ def _short_address(host: str) -> _Address | None:
     # inet_aton takes what getaddrinfo takes: one to four numbers, octal and hexadecimal ones too.
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host)) if host.isascii() and host else None
-    except OSError:
+    except (OSError, ValueError):
         return None

@@ -9,8 +9,9 @@ import asyncio
 import os
 import re
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
+from typing import cast
 
 import msgspec
 
@@ -56,37 +57,49 @@ async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     return Credential(program, known.Username, known.Secret)
 
 
-async def _run(program: str, server: str, limit: float) -> tuple[int, bytes]:
-    """Run a helper to its end, in a process group of its own so that nothing of it outlives us."""
+class _Conversation(asyncio.SubprocessProtocol):
+    """What a helper says, and that it has ended."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.answer = bytearray()
+        self.exited = loop.create_future()
+        self.complete = loop.create_future()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if len(self.answer) <= _LARGEST:
+            self.answer += data
+
+    def process_exited(self) -> None:
+        self.exited.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Called when it has exited and its output is read to the end.
+        self.complete.set_result(None)
+
+
+async def _run(program: str, server: str, limit: float) -> tuple[int | None, bytes]:
+    """Run a helper to its end, in a process group of its own, so that it can be killed with all that it started."""
+    loop = asyncio.get_running_loop()
     try:
-        process = await asyncio.create_subprocess_exec(
-            program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, process_group=0
+        transport, talk = await loop.subprocess_exec(
+            _Conversation, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, process_group=0
         )
     except OSError as error:
         raise HangarError(f"the credential helper {program} cannot be run: {error.strerror}") from error
     try:
+        asked = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+        asked.write(server.encode() + b"\n")
+        asked.write_eof()
         async with asyncio.timeout(limit):
-            answer = await _talk(process, server)
-            return await process.wait(), answer
-    except BaseException as error:
-        # A helper that has ended may have left a daemon for the next one; only what did not end is killed.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        if isinstance(error, TimeoutError):
-            raise HangarError(f"the credential helper {program} did not answer within {limit:g} seconds") from None
-        raise
-
-
-async def _talk(process: Process, server: str) -> bytes:
-    assert process.stdin is not None  # noqa: S101 - both are pipes
-    assert process.stdout is not None  # noqa: S101
-    with suppress(ConnectionError):  # a helper need not read what it is asked
-        process.stdin.write(server.encode() + b"\n")
-        await process.stdin.drain()
-        process.stdin.close()
-        await process.stdin.wait_closed()
-    answer = bytearray()
-    while len(answer) < _LARGEST and (data := await process.stdout.read(_LARGEST)):
-        answer += data
-    return bytes(answer)
+            await talk.complete
+        return transport.get_returncode(), bytes(talk.answer)
+    except TimeoutError:
+        raise HangarError(f"the credential helper {program} did not answer within {limit:g} seconds") from None
+    finally:
+        # One that has ended may have left a daemon for the next one; only what did not end is killed.
+        if not talk.complete.done():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+        transport.close()
+        await talk.exited

@@ -89,8 +89,8 @@ def _explain(error: Exception) -> tuple[str, bool, str | None]:
 
 
 def _system(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
+    if isinstance(error, ssl.SSLError) and (reason := getattr(error, "reason", None)):
+        return _plain(str(reason).replace("_", " ").lower())
     text = error.strerror if isinstance(error, OSError) else ""
     return _plain(text or type(error).__name__)
 

@@ -37,7 +37,7 @@ class Redirects:
         return target
 
     def _wrong(self, here: URL, target: URL | None) -> str:
-        if target is None or target.scheme not in ("http", "https") or not target.host:
+        if target is None or target.scheme not in ("http", "https"):
             return "answered with a redirect to no web address"
         if target.user is not None or target.password is not None:
             return "redirects to an address with a user name in it, which is not followed"
@@ -67,6 +67,7 @@ def _join(here: URL, location: str) -> URL | None:
     if not location or not location.isascii() or not location.isprintable() or " " in location:
         return None
     try:
-        return here.join(URL(location, encoded=True)).with_fragment(None)
+        target = here.join(URL(location, encoded=True)).with_fragment(None)
+        return target if target.host and target.port else None  # a port out of range shows only here
     except ValueError:
         return None

@@ -76,6 +76,11 @@ def test_images_bytes_and_blobs(terminal: Terminal) -> None:
     ]
 
 
+def test_names_are_not_markup(terminal: Terminal) -> None:
+    terminal.feed(RunStarted(1, 1), BlobStarted(digest(1), MIB, "[fe80::1]:5000/one:1"))
+    assert terminal.drawn()[2].startswith("  [fe80::1]:5000/one:1  ")
+
+
 def test_time_left_is_told_once_everything_is_planned(terminal: Terminal) -> None:
     terminal.feed(RunStarted(1, 2), ImagePlanned("docker.io/library/one:1", 2, 14, 60 * MIB))
     assert terminal.drawn()[1] == "bytes  0 B of 60.0 MiB, 0 B/s"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,22 @@ def test_output_that_nobody_reads(home: Path) -> None:
             assert done.returncode in (0, 1)
     finally:
         os.close(writer)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_standard_streams(home: Path, closed: str) -> None:
+    line = shlex.join(command("save", "-f", "-"))
+    done = subprocess.run(
+        ["sh", "-c", f"{line} {closed}"], cwd=home, env=environment(home), capture_output=True, text=True, check=False
+    )
+    expected = "" if closed == "2>&-" else "hangar-async: standard input names no image: it is empty\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
+
+
+def test_a_name_that_is_no_text(home: Path) -> None:
+    done = run(home, "save", "-f", "list\udcff.txt")
+    assert done.returncode == 2
+    assert done.stderr == "hangar-async: cannot read the image list list\\udcff.txt: No such file or directory\n"
 
 
 def test_a_defect_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,8 @@ def test_all_saved() -> None:
     one = report(saved("one:1"), saved("two:2", 2, platforms=1), output=output("saved-images.tar.gz"))
     assert list(rows(one, options())) == [
         ("saved", "2 images, 3 platforms"),
-        ("fetched", "12 blobs, 3.0 MiB"),
-        ("reused", "2 blobs, 1.0 MiB, from the cache"),
+        ("fetched", "12 blobs and manifests, 3.0 MiB"),
+        ("reused", "2 blobs and manifests, 1.0 MiB, from the cache"),
         ("archive", f"{Path.cwd()}/saved-images.tar.gz, 5.0 MiB, gzip"),
         ("unpack", "tar -xzf saved-images.tar.gz"),
         ("time", "1 min 15 s"),

@@ -11,7 +11,7 @@ import trustme
 
 from hangar_async.config import RegistrySettings
 
-NAMES = ("127.0.0.1", "localhost", "registry.test", "auth.test", "cdn.test")
+NAMES = ("127.0.0.1", "localhost", "registry.test", "auth.test", "cdn.test", "registry-1.docker.io")
 
 
 @pytest.fixture(scope="session")

@@ -64,18 +64,21 @@ async def raw_server(
     talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
     """Serve connections by hand; for what no HTTP server would do."""
-    async with asyncio.TaskGroup() as group:
+    tasks: list[asyncio.Task[None]] = []
 
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 await talk(reader, writer)
+        finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
-        def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.append(group.create_task(accept(reader, writer)))
-
-        tasks: list[asyncio.Task[None]] = []
-        server = await asyncio.start_server(start, "127.0.0.1", 0)
+    async with asyncio.TaskGroup() as group:
+        server = await asyncio.start_server(
+            lambda reader, writer: tasks.append(group.create_task(accept(reader, writer))), "127.0.0.1", 0
+        )
         try:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
@@ -85,8 +88,10 @@ async def raw_server(
 
 
 async def request_head(reader: asyncio.StreamReader) -> tuple[str, Mapping[str, str]]:
-    """Read a request's first line and headers (names in lower case)."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    """Read a request's first line and headers (names in lower case); gives up on what is no HTTP, such as TLS."""
+    if not (first := await reader.readexactly(1)).isalpha():
+        raise ConnectionAbortedError
+    head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     fields = (line.partition(":") for line in head[1:] if line)
     return head[0], {name.lower(): value.strip() for name, _, value in fields}
 
@@ -99,6 +104,10 @@ class Proxy:
     address: str = ""
     lines: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:

@@ -1,0 +1,51 @@
+"""What a run has to leave behind; a command that did not do its work is not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks.process import RunFailed
+
+Check: TypeAlias = Callable[[Path], None]
+Blobs: TypeAlias = Sequence[dict[str, Any]]
+
+
+def blobs_in(place: str, blobs: Blobs) -> Check:
+    """All blobs are files of the right size below the place, named by their hex."""
+
+    def check(directory: Path) -> None:
+        for blob in blobs:
+            path = directory / "work" / place / str(blob["digest"]).removeprefix("sha256:")
+            if not path.is_file() or path.stat().st_size != blob["size"]:
+                raise RunFailed(f"{path} is missing or of another size")
+
+    return check
+
+
+def file_of(name: str, size: float) -> Check:
+    """A file has at least so many bytes."""
+
+    def check(directory: Path) -> None:
+        path = directory / "work" / name
+        if not path.is_file() or path.stat().st_size < size:
+            raise RunFailed(f"{path} is missing or too small")
+
+    return check
+
+
+def size_of(name: str) -> Callable[[Path], dict[str, float]]:
+    """Measure the size of a file, as `size` in bytes."""
+    return lambda directory: {"size": (directory / "work" / name).stat().st_size}
+
+
+def digests_told(name: str, blobs: Blobs) -> Check:
+    """A file names the digests of all blobs, a line for each."""
+
+    def check(directory: Path) -> None:
+        told = sorted(line.split()[0] for line in (directory / "work" / name).read_text().splitlines())
+        if told != sorted(str(blob["digest"]).removeprefix("sha256:") for blob in blobs):
+            raise RunFailed(f"{name} does not tell the digests of all blobs")
+
+    return check

@@ -1,0 +1,62 @@
+"""Our commands, as a person types them, and our programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.checks import Check, blobs_in, file_of, size_of
+from benchmarks.process import Command
+from benchmarks.stage import Corpus
+
+_ENDINGS = {"gzip": ".tar.gz", "zstd": ".tar.zstd"}
+
+
+def save(images: Path, corpus: Corpus, kind: str, jobs: int, *, whole: bool = True) -> Command:
+    """`save` of a list; `whole` when the list names all of the corpus."""
+    argv = (sys.executable, "-m", "hangar_async", "save", "-f", str(images), "-c", kind, "-d", "saved", "-j", str(jobs))
+    return Command(f"save -c {kind} -j {jobs}", argv, check=_saved(corpus, kind, whole))
+
+
+def save_unsynced(images: Path, corpus: Corpus, kind: str, jobs: int) -> Command:
+    """`save` through the library, without any sync."""
+    argv = (sys.executable, "-m", "benchmarks.programs.save", str(images), "saved", kind, str(jobs))
+    return Command(f"save {kind}, no sync", argv, check=_saved(corpus, kind, True))
+
+
+def archive(corpus: Corpus, kind: str) -> Command:
+    """The archive stage alone."""
+    told = str(corpus.directory / "corpus.json")
+    argv = (sys.executable, "-m", "benchmarks.programs.archive", told, "saved.tar", "seconds", kind)
+    return Command(f"archive {kind}", argv, check=file_of("saved.tar", 1), measures=_size_and_inner)
+
+
+def copy(corpus: Corpus, *, hashed: bool = False) -> Command:
+    """A read/write loop over the same files, with or without a SHA-256 beside it."""
+    told = str(corpus.directory / "corpus.json")
+    argv = (sys.executable, "-m", "benchmarks.programs.copy", told, "copied", "seconds", *(["hash"] if hashed else []))
+    name = "read/write/hash loop" if hashed else "read/write loop"
+    return Command(name, argv, check=file_of("copied", 1), measures=_inner)
+
+
+def pull(corpus: Corpus, registry: str, *, keep: bool) -> Command:
+    """Download and verification alone, to a store or to nothing; `inner` are its seconds without Python's start."""
+    told = str(corpus.directory / "corpus.json")
+    argv = (sys.executable, "-m", "benchmarks.programs.pull", told, registry, "seconds", *(["store"] if keep else []))
+    check = blobs_in("store/share/sha256", corpus.blobs) if keep else file_of("seconds", 1)
+    name = "pull into a store" if keep else "pull"
+    return Command(name, argv, check=check, measures=_inner)
+
+
+def _saved(corpus: Corpus, kind: str, whole: bool) -> Check:
+    if kind == "dir":
+        return blobs_in("saved/share/sha256", corpus.layers if whole else ())
+    return file_of(f"saved{_ENDINGS[kind]}", sum(layer["size"] for layer in corpus.layers) if whole else 1)
+
+
+def _size_and_inner(directory: Path) -> dict[str, float]:
+    return {**size_of("saved.tar")(directory), **_inner(directory)}
+
+
+def _inner(directory: Path) -> dict[str, float]:
+    return {"inner": float((directory / "work" / "seconds").read_text())}

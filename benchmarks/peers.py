@@ -1,0 +1,64 @@
+"""The commands beside ours: others' programs, as a shell has them do the same work."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.checks import Check, blobs_in, digests_told, file_of, size_of
+from benchmarks.process import Command
+from benchmarks.stage import Corpus
+
+#: Each image into an OCI layout of its own, over one directory of blobs.
+_LOOP = """
+mkdir -p cache && n=0
+while read -r image; do
+    n=$((n + 1))
+    skopeo --insecure-policy copy --quiet --all --src-tls-verify=false \\
+        --dest-shared-blob-dir cache/share "docker://$image" "oci:cache/$n" || exit 1
+done < "$1"
+"""
+_SYNC = "sync -f cache"
+
+
+def skopeo_loop(images: Path, check: Check, *, sync: bool = True) -> Command:
+    """Copy the images of a list one after the other, and sync at the end."""
+    return _shell("skopeo loop", f"set -e; {_LOOP}{_SYNC if sync else ''}", str(images), check=check)
+
+
+def skopeo_and_tar(images: Path, corpus: Corpus, *, sync: bool = True) -> Command:
+    """Copy the images of a list, then make one tar of all, compressed as little as can be; sync at the end."""
+    script = f"set -e; {_LOOP}tar -cf - cache | pigz -0 > saved.tar.gz\n{_SYNC if sync else ''}"
+    return _shell("skopeo loop, tar | pigz -0", script, str(images), check=file_of("saved.tar.gz", corpus.size * 0.95))
+
+
+def tar_and_pigz(corpus: Corpus) -> Command:
+    """Make one tar of a corpus's blobs, really compressed."""
+    names = " ".join(corpus.path(blob).name for blob in corpus.blobs)
+    script = f"tar -C {corpus.directory}/blobs -cf - {names} | pigz -6 > saved.tar.gz"
+    command = _shell("tar | pigz -6", script, check=file_of("saved.tar.gz", 1))
+    return replace(command, measures=size_of("saved.tar.gz"))
+
+
+def curl_and_openssl(urls: Path, corpus: Corpus) -> Command:
+    """Download blobs 4 at a time, each hashed by openssl."""
+    script = """xargs -P 4 -n 1 sh -c 'curl -sSf "$0" | openssl sha256 -r' < "$1" > told"""
+    return _shell("curl | openssl sha256", script, str(urls), check=digests_told("told", corpus.blobs))
+
+
+def curl_to_files(urls: Path, corpus: Corpus) -> Command:
+    """Download blobs 4 at a time into files, unverified."""
+    script = """mkdir blobs; cd blobs; xargs -P 4 -n 1 sh -c 'curl -sSf -o "${0##*:}" "$0"' < "$1" """
+    return _shell("curl to files", script, str(urls), check=blobs_in("blobs", corpus.blobs))
+
+
+def disk(size: int, files: int = 1) -> Command:
+    """Write and sync files of so many bytes each: nobody is faster."""
+    names = [f"file{number}" for number in range(files)]
+    argv = (sys.executable, "-m", "benchmarks.programs.write", str(size), *names)
+    return Command("write and fsync", argv, check=file_of("file0", size))
+
+
+def _shell(name: str, script: str, *words: str, check: Check) -> Command:
+    return Command(name, ("sh", "-c", script, "sh", *words), check=check, tree=True)

@@ -1,0 +1,1 @@
+"""One module a question: `ASKS` says what, `ask` measures it."""

@@ -1,0 +1,109 @@
+"""What all questions share: directories, the registry, and the corpora in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import benchmarks
+from benchmarks.harness import Series, measure
+from benchmarks.process import Command
+from benchmarks.recipes import CORPORA
+from tests.fakes.docker_registry import docker_registry
+
+#: The directory from which `python -m` finds what is measured.
+ROOT = Path(benchmarks.__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus in the registry: its images (`repository:tag`), and its blobs, which lie on the disk too."""
+
+    directory: Path
+    images: tuple[str, ...]
+    blobs: tuple[dict[str, Any], ...]
+    documents_size: int
+
+    @property
+    def size(self) -> int:
+        """All its bytes, each once."""
+        return self.documents_size + sum(int(blob["size"]) for blob in self.blobs)
+
+    @property
+    def layers(self) -> tuple[dict[str, Any], ...]:
+        """The blobs that are no config; every copy of the corpus holds them as they are."""
+        return tuple(blob for blob in self.blobs if "layer" in blob["mediaType"] or "rootfs" in blob["mediaType"])
+
+    def path(self, blob: dict[str, Any]) -> Path:
+        """Where a blob lies."""
+        return self.directory / "blobs" / str(blob["digest"]).removeprefix("sha256:")
+
+    def list_file(self, registry: str, count: int | None = None) -> Path:
+        """Write an image list that names its images, or the first ones, at a registry."""
+        path = self.directory / f"images-{count or 'all'}-{registry.replace(':', '-')}.txt"
+        path.write_text("".join(f"{registry}/{image}\n" for image in self.images[:count]))
+        return path
+
+
+class Stage:
+    """One session of measurements below a directory, with a registry at HOST:PORT `registry`."""
+
+    def __init__(self, directory: Path, registry: str, runs: int, say: Callable[[str], None]) -> None:
+        self.directory = directory
+        self.registry = registry
+        self.runs = runs
+        self.say = say
+
+    def corpus(self, name: str) -> Corpus:
+        """Return a corpus, building and pushing it where that was not done yet."""
+        directory = self.directory / "corpora" / f"{name}-{_recipe(name)}"
+        told = directory / "corpus.json"
+        if not told.exists():
+            self.say(f"building the corpus {name}")
+            directory.mkdir(parents=True, exist_ok=True)
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.build", name, str(directory), self.registry], check=True, cwd=ROOT
+            )
+        found = json.loads(told.read_text())
+        return Corpus(directory, tuple(found["images"]), tuple(found["blobs"]), found["documents_size"])
+
+    def measure(self, question: str, commands: Sequence[Command], runs: int | None = None) -> list[Series]:
+        """Measure commands in turn, each in a directory of its own."""
+        return measure(commands, self.directory / "runs" / question, self.runs if runs is None else runs, self.say)
+
+
+@contextmanager
+def open_stage(directory: Path, runs: int, say: Callable[[str], None]) -> Iterator[Stage]:
+    """Start the registry below the directory; it ends with the block."""
+    os.environ["PYTHONPATH"] = str(ROOT)
+    place = directory / "registry"
+    place.mkdir(parents=True, exist_ok=True)
+    with docker_registry(place) as address:
+        yield Stage(directory, address, runs, say)
+
+
+@contextmanager
+def far_away(registry: str, latency: float) -> Iterator[str]:
+    """Relay to a registry, with so many seconds added to each exchange, half of them in each direction."""
+    argv = (sys.executable, "-m", "benchmarks.programs.relay", registry, str(latency / 2))
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+
+
+def _recipe(name: str) -> str:
+    """Tell a corpus by what makes it, so that a changed one is built anew."""
+    source = b"".join((Path(__file__).parent / part).read_bytes() for part in ("build.py", "layers.py"))
+    return hashlib.sha256(repr(CORPORA[name]()).encode() + source).hexdigest()[:12]

@@ -1,0 +1,315 @@
+"""The program against a registry on a real socket: what is said, what it leaves, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from hangar_async.oci.platform import Platform
+from hangar_async.server.app import serving
+from hangar_async.server.build import Built, image, index, layer
+from hangar_async.server.content import MemoryContent
+from tests.cli.programs import command, environment
+
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a process leaves."""
+
+    status: int
+    out: str
+    err: str
+
+    def rows(self) -> dict[str, list[str]]:
+        """The summary: texts by label."""
+        found: dict[str, list[str]] = {}
+        label = ""
+        for line in self.out.splitlines():
+            label = line[:10].strip() or label
+            found.setdefault(label, []).append(line[11:])
+        return found
+
+
+@dataclass
+class Site:
+    """A registry with two images, and a directory to save into. While `gate` is closed, blobs wait at it."""
+
+    home: Path
+    content: MemoryContent = field(default_factory=MemoryContent)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    address: str = ""
+
+    def push(self, name: str, tag: str, built: Built) -> None:
+        for data in built.blobs.values():
+            self.content.add_blob(name, data)
+        for digest, (kind, raw) in built.documents.items():
+            self.content.add_manifest(name, raw, kind, [tag] if digest == built.digest else [])
+
+    def list(self, *names: str, file: str = "list.txt") -> None:
+        (self.home / file).write_text("".join(f"{self.address}/{name}\n" for name in names))
+
+    async def save(self, *arguments: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
+        return await self.call(*command("save", *arguments), env=env, given=given)
+
+    async def call(self, *line: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
+        process = await asyncio.create_subprocess_exec(
+            *line, cwd=self.home, env=environment(self.home, **(env or {})), stdin=-1, stdout=-1, stderr=-1
+        )
+        out, err = await process.communicate(given)
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+    @web.middleware
+    async def hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "/blobs/" in request.path:
+            self.waiting.set()
+            await self.gate.wait()
+        return await handler(request)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    one = Site(tmp_path)
+    one.gate.set()
+    base = layer({"etc/base": os.urandom(300_000)})
+    both = [image([base, layer({"app": str(platform).encode()})], platform) for platform in (AMD64, ARM64)]
+    one.push("team/one", "1", index(both))
+    one.push("two", "2", image([base, layer({"two": b"2"})], AMD64))
+    async with serving(one.content, middlewares=[one.hold]) as one.address:
+        one.list("team/one:1", "two:2")
+        yield one
+
+
+def normal(text: str, site: Site) -> str:
+    return text.replace(site.address, "REGISTRY").replace(str(site.home.resolve()), "HOME")
+
+
+async def test_a_list_is_saved(site: Site) -> None:
+    done = await site.save("-f", "list.txt", "-j", "4")
+    assert done.status == 0
+    rows = done.rows()
+    assert list(rows) == ["saved", "fetched", "archive", "unpack", "time"]
+    assert rows["saved"] == ["2 images, 3 platforms"]
+    size = (site.home / "saved-images.tar.gz").stat().st_size
+    assert normal(rows["archive"][0], site).startswith("HOME/saved-images.tar.gz, ")
+    assert f"{size / 1024:.1f} KiB, gzip" in rows["archive"][0]
+    lines = [line.split(maxsplit=1) for line in normal(done.err, site).splitlines()]
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _ in lines)
+    said = [text for _, text in lines]
+    assert said[0] == "start    2 images, 4 requests at once"
+    assert {"done     REGISTRY/team/one:1", "done     REGISTRY/two:2"} < set(said)
+    assert said[-1] == "finish   syncing saved-images.tar.gz and putting it in place"
+    assert not (site.home / "save-failed.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-c", "gzip"],
+        pytest.param(
+            ["-c", "zstd", "-d", "of zstd"],
+            marks=pytest.mark.skipif(shutil.which("zstd") is None, reason="tar --zstd needs zstd"),
+        ),
+        ["--part", "--part-size", "100K"],
+        ["--part", "--part-size", "20K", "-d", "a b.tgz"],
+    ],
+)
+async def test_the_way_to_unpack_is_right(site: Site, flags: list[str]) -> None:
+    done = await site.save("-f", "list.txt", "--quiet=false", *flags)
+    assert done.status == 0
+    (site.home / "saved-image-cache").rename(site.home / "cache")
+    unpacked = await site.call("sh", "-c", done.rows()["unpack"][0])
+    assert (unpacked.status, unpacked.err) == (0, "")
+    names = {path.name for path in (site.home / "saved-image-cache" / "share" / "sha256").iterdir()}
+    assert names == {path.name for path in (site.home / "cache" / "share" / "sha256").iterdir()}
+
+
+async def test_a_directory(site: Site) -> None:
+    done = await site.save("-f", "list.txt", "-c", "dir", "-d", "all")
+    assert (done.status, done.rows()["unpack"]) == (0, ["nothing: it is ready for use"])
+    assert (site.home / "all" / "index.json").is_file()
+
+
+async def test_what_failed_can_be_saved_by_the_command_that_is_shown(site: Site) -> None:
+    site.list("team/one:1", "late:1", "two:2")
+    first = await site.save("-f", "list.txt", "-d", "out")
+    rows = first.rows()
+    assert first.status == 1
+    assert rows["saved"] == ["2 of 3 images, 3 platforms"]
+    assert normal(rows["failed"][0], site) == "line 2: REGISTRY/late:1: not found"
+    assert (site.home / "save-failed.txt").read_text() == f"{site.address}/late:1\n"
+    before = (site.home / "out.tar.gz").read_bytes()
+
+    site.push("late", "1", image([layer({"late": b"1"})], ARM64))
+    again = rows["next"][1]
+    assert again == "hangar-async save -f save-failed.txt -d out-again.tar.gz"
+    second = await site.call("sh", "-c", again, env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    assert (second.status, second.rows()["saved"]) == (0, ["1 image, 1 platform"])
+    assert (site.home / "out.tar.gz").read_bytes() == before
+    assert (site.home / "out-again.tar.gz").exists()
+    assert not (site.home / "save-failed.txt").exists()
+
+
+async def test_nothing_saved(site: Site) -> None:
+    site.list("gone:1")
+    (site.home / "saved-images.tar.gz").write_text("earlier")
+    done = await site.save("-f", "list.txt")
+    assert done.status == 3
+    assert done.rows()["output"] == ["nothing was saved; nothing was written"]
+    assert (site.home / "saved-images.tar.gz").read_text() == "earlier"
+
+
+async def test_quiet_says_nothing_when_all_is_well(site: Site) -> None:
+    assert await site.save("-f", "list.txt", "--quiet") == Done(0, "", "")
+
+
+async def test_quiet_says_what_is_wrong(site: Site) -> None:
+    site.list("gone:1", "two:2")
+    done = await site.save("-f", "list.txt", "--quiet")
+    lines = normal(done.err, site).splitlines()
+    assert (done.status, done.out) == (1, "")
+    assert lines[0].startswith("failed   REGISTRY/gone:1: not found: ")
+    assert lines[1] == "next       the failed lines are in save-failed.txt; to save these alone:"
+    assert "Traceback" not in done.err
+
+
+async def test_standard_input_is_a_list(site: Site) -> None:
+    done = await site.save("-f", "-", given=f"# two\r\n{site.address}/two:2\r\nno image\r\n".encode())
+    assert done.status == 0
+    assert done.rows()["saved"] == ["1 image, 1 platform"]
+    assert done.rows()["invalid"] == ["standard input:3: 'no image' has white space: write one image a line"]
+
+
+@pytest.mark.parametrize(("jobs", "used"), [("0", "1"), ("100", "20")])
+async def test_jobs_out_of_bounds_are_warned_of(site: Site, jobs: str, used: str) -> None:
+    done = await site.save("-f", "list.txt", "-j", jobs, "--quiet")
+    assert done == Done(0, "", f"warning  --jobs {jobs} is outside of 1 to 20: {used} is used\n")
+
+
+async def test_debug_changes_nothing_but_what_is_said(site: Site) -> None:
+    plain = await site.save("-f", "list.txt", "-d", "plain")
+    loud = await site.call(*command("--debug", "save", "-f", "list.txt", "-d", "loud", "--tls-verify=false"))
+    assert (plain.status, loud.status) == (0, 0)
+    assert (site.home / "plain.tar.gz").read_bytes() == (site.home / "loud.tar.gz").read_bytes()
+
+
+async def test_a_summary_that_nobody_reads_changes_no_status(site: Site) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        *command("save", "-f", "list.txt"), cwd=site.home, env=environment(site.home), stdout=writer, stderr=writer
+    )
+    os.close(writer)
+    assert await process.wait() == 0
+    assert (site.home / "saved-images.tar.gz").exists()
+
+
+async def test_a_name_that_the_encoding_lacks_is_shown_escaped(site: Site) -> None:
+    done = await site.save("-f", "list.txt", "-d", "имя", env={"PYTHONIOENCODING": "ascii"})
+    assert done.status == 0
+    assert done.rows()["archive"][0].split("/")[-1].startswith(r"\u0438\u043c\u044f.tar.gz, ")
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, site: Site, *arguments: str) -> None:
+        self.shown = b""
+        self.ended = asyncio.Event()
+        self._site = site
+        self._line = command("save", *arguments)
+        self.process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Terminal:
+        self.screen, terminal = pty.openpty()
+        env = environment(self._site.home, TERM="xterm-256color", COLUMNS="100", LINES="30")
+        self.process = await asyncio.create_subprocess_exec(
+            *self._line, cwd=self._site.home, env=env, stdin=terminal, stdout=terminal, stderr=terminal,
+            start_new_session=True, preexec_fn=_take_terminal,
+        )  # fmt: skip
+        os.close(terminal)
+        asyncio.get_running_loop().add_reader(self.screen, self._read)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self.screen)
+        os.close(self.screen)
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.screen, keys)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.screen, 65536)
+        except OSError:
+            data = b""
+        self.shown += data
+        if not data:
+            asyncio.get_running_loop().remove_reader(self.screen)
+            self.ended.set()
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+async def test_on_a_terminal_the_view_is_live_and_gone_at_the_end(site: Site) -> None:
+    async with Terminal(site, "-f", "list.txt") as terminal:
+        await terminal.ended.wait()
+        assert await terminal.process.wait() == 0
+    shown = terminal.shown.decode()
+    live, _, summary = shown.rpartition("\x1b[?25h")
+    assert "\x1b[?25l" in live
+    assert "saved" in summary
+    assert "\x1b[1mtime" in summary
+
+
+async def test_control_c_on_a_terminal(site: Site) -> None:
+    site.gate.clear()
+    async with Terminal(site, "-f", "list.txt") as terminal:
+        await site.waiting.wait()
+        terminal.type(b"\x03")
+        await terminal.ended.wait()
+        assert await terminal.process.wait() == 130
+    site.gate.set()
+    # Behind the sequence that shows the cursor again come those that remove the live lines, then the line.
+    end = re.sub(r"\x1b\[\d*[A-Z]", "", terminal.shown.decode().rpartition("\x1b[?25h")[2])
+    assert end.strip().splitlines() == [
+        "hangar-async: interrupted: what was fetched stays in the cache (once more ends at once)"
+    ]
+
+
+async def test_termination_in_the_middle_and_the_same_command_again(site: Site) -> None:
+    site.gate.clear()
+    process = await asyncio.create_subprocess_exec(
+        *command("save", "-f", "list.txt", "--quiet"), cwd=site.home, env=environment(site.home), stderr=-1
+    )
+    await site.waiting.wait()
+    process.send_signal(signal.SIGTERM)
+    _, err = await process.communicate()
+    site.gate.set()
+    assert process.returncode == 143
+    assert err.decode() == "hangar-async: terminated: what was fetched stays in the cache (once more ends at once)\n"
+    assert sorted(path.name for path in site.home.iterdir()) == ["list.txt", "saved-image-cache"]
+    assert await site.save("-f", "list.txt", "--quiet") == Done(0, "", "")

@@ -1,0 +1,173 @@
+"""A TCP relay: a line that is long, that breaks, that stands still, or that gives its bytes a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+_PIECE = 1 << 18
+#: Pieces that a long line holds in each direction: 64 MiB, 1 GB/s for 50 ms. What sends waits when it is full.
+_IN_FLIGHT = 256
+
+
+@dataclass
+class Relay:
+    """What the relay does; may be changed while it runs, for the connections that are made after that.
+
+    `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. `cut_after` is how
+    many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST; only the first `cuts`
+    connections end so (None: all). With `trickle` (bytes, seconds) a few bytes from the server come at a time. While
+    `flowing` is clear, on connections of any age, nothing comes from the server.
+    """
+
+    delay: float = 0.0
+    cut_after: int | None = None
+    cuts: int | None = None
+    reset: bool = False
+    trickle: tuple[int, float] | None = None
+    #: HOST:PORT to connect to.
+    address: str = ""
+    connections: int = 0
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.flowing.set()
+
+
+@asynccontextmanager
+async def relay(
+    target: str,
+    *,
+    delay: float = 0.0,
+    cut_after: int | None = None,
+    cuts: int | None = None,
+    reset: bool = False,
+    trickle: tuple[int, float] | None = None,
+) -> AsyncIterator[Relay]:
+    """Relay connections to `target` (HOST:PORT) during the block; at its end all are broken."""
+    line = Relay(delay, cut_after, cuts, reset, trickle)
+    host, _, port = target.rpartition(":")
+    async with asyncio.TaskGroup() as group:
+        tasks: set[asyncio.Task[None]] = set()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = group.create_task(_carry(line, reader, writer, host, int(port)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_PIECE)
+        line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield line
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+
+
+async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+    """Carry one connection until both sides have ended it, one has broken it, or it is cut."""
+    number, line.connections = line.connections, line.connections + 1
+    cut = line.cut_after if line.cuts is None or number < line.cuts else None
+    there: asyncio.StreamWriter | None = None
+    try:
+        there_reader, there = await asyncio.open_connection(host, port, limit=_PIECE)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_Direction(reader, there, line.delay).run())
+            group.create_task(_FromServer(there_reader, writer, line, cut).run())
+    except* _Cut:
+        if line.reset:
+            _reset_on_close(writer)
+        else:
+            writer.close()
+    except* OSError:
+        pass
+    finally:
+        for one in (writer, there):
+            if one is not None:
+                one.transport.abort()
+                with suppress(OSError):
+                    await one.wait_closed()
+
+
+class _Cut(Exception):  # noqa: N818
+    """Ends a connection as was asked for."""
+
+
+class _Direction:
+    """Bytes of one direction: each is handed on `delay` seconds after it came."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._delay = delay
+        self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
+        # What was handed on is with the kernel: a cut comes after the byte that it is to come after.
+        writer.transport.set_write_buffer_limits(0)
+
+    async def run(self) -> None:
+        """Carry until the end of what comes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive())
+            await self._send()
+
+    async def _receive(self) -> None:
+        loop = asyncio.get_running_loop()
+        data = b" "
+        while data:
+            data = await self._reader.read(_PIECE)
+            await self._queue.put((loop.time() + self._delay, data))
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due, data = await self._queue.get()
+            if (early := due - loop.time()) > 0:
+                await asyncio.sleep(early)
+            if not data:
+                break
+            await self.hand_on(data)
+        self._writer.write_eof()
+
+    async def hand_on(self, data: bytes) -> None:
+        """Write bytes and wait until they are written."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+
+class _FromServer(_Direction):
+    """What the server says, on a line that may break."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
+    ) -> None:
+        super().__init__(reader, writer, line.delay)
+        self._line = line
+        self._trickle = line.trickle
+        self._rest = cut
+
+    async def hand_on(self, data: bytes) -> None:
+        """Write bytes as far as the line goes."""
+        count, pause = self._trickle or (len(data), 0.0)
+        for start in range(0, len(data), count):
+            await self._line.flowing.wait()
+            await super().hand_on(self._within(data[start : start + count]))
+            if self._rest == 0:
+                raise _Cut
+            if pause:
+                await asyncio.sleep(pause)
+
+    def _within(self, data: bytes) -> bytes:
+        if self._rest is not None:
+            data = data[: self._rest]
+            self._rest -= len(data)
+        return data
+
+
+def _reset_on_close(writer: asyncio.StreamWriter) -> None:
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

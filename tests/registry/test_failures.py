@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import ssl
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.registry.failures import reaching, refused, registry_says, retry_after
+
+NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("21600", 21600.0),
+        ("Tue, 14 Nov 2023 22:14:20 GMT", 60.0),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", 0.0),
+        ("Tue, 14 Nov 2023 23:14:20 +0100", 60.0),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", None),
+        ("9" * 400, None),
+        ("Tue, 99 Nov 2023 22:14:20 GMT", None),
+    ],
+)
+def test_retry_after(text: str, expected: float | None) -> None:
+    assert retry_after(text, NOW) == expected
+
+
+@given(st.text(max_size=60))
+def test_any_retry_after_has_an_answer(text: str) -> None:
+    wait = retry_after(text, NOW)
+    assert wait is None or wait >= 0
+
+
+def test_an_error_list_is_told_in_one_line() -> None:
+    body = json.dumps(
+        {
+            "errors": [
+                {"code": "DENIED", "message": "not\nyours", "detail": {"a": 1}},
+                {"message": "at all"},
+                {"code": 7},
+            ]
+        }
+    )
+    assert registry_says(body.encode(), "application/json") == ("DENIED", "DENIED: not yours; at all; 7")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"details":"incorrect username or password"}', "incorrect username or password"),
+        (b'{"message":"try later"}', "try later"),
+        (b"{}", ""),
+        (b'{"errors":null}', ""),
+        (b'{"errors":"all of them"}', ""),
+        (b"[]", ""),
+        (b"<html>Bad Gateway</html>", ""),
+        (b"\xff\xfe", ""),
+        (b"[" * 100_000, ""),
+        (b'{"message":"\\u001b[31mred\\u0007"}', "[31mred"),
+    ],
+)
+def test_what_else_a_registry_may_say(body: bytes, said: str) -> None:
+    assert registry_says(body)[1] == said
+
+
+def test_html_is_not_read_even_as_json() -> None:
+    assert registry_says(b'{"message":"x"}', "text/html; charset=utf-8") == ("", "")
+
+
+@given(st.binary(max_size=200))
+def test_any_body_has_an_answer(body: bytes) -> None:
+    assert all(isinstance(part, str) for part in registry_says(body))
+
+
+def test_a_long_speech_is_cut() -> None:
+    assert len(registry_says(json.dumps({"message": "word " * 10_000}).encode())[1]) < 400
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "transient"),
+    [(404, NotFound, False), (401, Unauthorized, False), (403, Unauthorized, False), (429, RegistryError, True),
+     (400, RegistryError, False), (500, RegistryError, True), (501, RegistryError, False), (503, RegistryError, True)],
+)  # fmt: skip
+def test_the_status_makes_the_error(status: int, kind: type[RegistryError], transient: bool) -> None:
+    error = refused("reg.io", "manifest reg.io/app:v1", status, {}, b"")
+    assert type(error) is kind
+    assert (error.host, error.status, error.transient) == ("reg.io", status, transient)
+    assert "reg.io" in str(error)
+    assert "manifest reg.io/app:v1" in str(error)
+    assert error.advice
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_are_named_by_their_source(status: int) -> None:
+    error = refused("reg.io", "it", status, {}, b"", source="/home/me/.docker/config.json")
+    assert "/home/me/.docker/config.json" in str(error)
+    assert "renew" in error.advice
+
+
+def test_a_place_that_a_registry_sent_us_to_may_be_asked_for_anew() -> None:
+    error = refused("cdn.io", "blob x", 403, {}, b"<Error>Request has expired</Error>", redirected=True)
+    assert type(error) is RegistryError
+    assert error.transient
+    assert refused("cdn.io", "blob x", 404, {}, b"", redirected=True).transient is False
+
+
+def fail(error: Exception) -> NetworkError:
+    with pytest.raises(NetworkError) as caught, reaching("reg.io"):
+        raise error
+    assert caught.value.__cause__ is error
+    assert caught.value.host == "reg.io"
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TimeoutError(),
+        ConnectionResetError(104, "Connection reset by peer"),
+        OSError(113, "No route to host"),
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ClientPayloadError("x"),
+        aiohttp.SocketTimeoutError(),
+        aiohttp.ConnectionTimeoutError(),
+        ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"),
+        ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+        ValueError("chunk"),
+    ],
+)
+def test_what_may_recover(error: Exception) -> None:
+    assert fail(error).transient
+
+
+def test_an_untrusted_certificate_stays_so_and_tells_the_ways_out() -> None:
+    error = fail(ssl.SSLCertVerificationError(1, "certificate verify failed"))
+    assert not error.transient
+    assert "--tls-verify=false" in error.advice
+    assert "certs.d" in error.advice
+
+
+def test_our_own_errors_pass_unchanged() -> None:
+    mine = NotFound("x", host="h", status=404)
+    with pytest.raises(NotFound) as caught, reaching("reg.io"):
+        raise mine
+    assert caught.value is mine
+
+
+def test_other_exceptions_pass_unchanged() -> None:
+    with pytest.raises(ZeroDivisionError), reaching("reg.io"):
+        raise ZeroDivisionError
