@@ -98,7 +98,10 @@ def far_away(registry: str, latency: float) -> Iterator[str]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip()
+            address = process.stdout.readline().strip()
+            if not address:
+                raise RuntimeError("the relay did not start")
+            yield address
         finally:
             process.stdin.close()
 

@@ -32,7 +32,7 @@ class Ask(Protocol):
 @asynccontextmanager
 async def open_body(ask: Ask, blob: Descriptor, what: str, start: int) -> AsyncIterator[BlobBody]:
     """Open a blob from `start` on; from 0 where the answer is the whole, an error, or not the range asked for."""
-    if start:
+    if 0 < start < blob.size:
         async with ask({"Range": f"bytes={start}-"}, (200, 206, 416)) as answer:
             begin = _begin(answer, blob, start)
             if begin is not None:

@@ -51,22 +51,26 @@ async def relay(
     """Relay connections to `target` (HOST:PORT) during the block; at its end all are broken."""
     line = Relay(delay, cut_after, cuts, reset, trickle)
     host, _, port = target.rpartition(":")
-    async with asyncio.TaskGroup() as group:
-        tasks: set[asyncio.Task[None]] = set()
+    connections: set[asyncio.Task[None]] = set()
 
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = group.create_task(_carry(line, reader, writer, host, int(port)))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of the server's; a task group would wrap what a test raises in the block.
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+        await _carry(line, reader, writer, host, int(port))
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_PIECE)
-        line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield line
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_PIECE)
+    line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield line
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        if connections:
+            await asyncio.wait(connections)
 
 
 async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
@@ -94,7 +98,7 @@ async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.Stre
                     await one.wait_closed()
 
 
-class _Cut(Exception):  # noqa: N818
+class _Cut(Exception):
     """Ends a connection as was asked for."""
 
 

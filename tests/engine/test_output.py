@@ -1,0 +1,201 @@
+"""What comes out of a run: archives, parts, directories."""
+
+import json
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hangar_async.config import Environment, RegistrySettings
+from hangar_async.engine.events import ArchiveProgress, Committing, Event
+from hangar_async.errors import StorageError
+from hangar_async.server.build import index
+from hangar_async.server.layers import layer
+from tests.engine.rig import ARM64, Registry, registry, run, small
+
+BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")
+PLAIN = layer({"plain": b"really compressible " * 20000}, "none")
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Registry]:
+    async with registry() as found:
+        for number in range(4):
+            amd64 = small(f"app{number}", BASE, PLAIN)
+            arm64 = small(f"app{number}-arm64", BASE, platform=ARM64)
+            found.content.add(f"app{number}:1", index([amd64, arm64]))
+        yield found
+
+
+def lines(served: Registry, *numbers: int) -> list[str]:
+    return [f"{served.address}/app{number}:1" for number in numbers or range(4)]
+
+
+def unpack(command: str, folder: Path) -> Path:
+    target = folder / "unpacked"
+    target.mkdir()
+    subprocess.run(["bash", "-o", "pipefail", "-ec", f"{command} -C {target}"], cwd=folder, check=True)
+    return target / "saved-image-cache"
+
+
+def tree(root: Path) -> dict[str, bytes | str]:
+    found: dict[str, bytes | str] = {}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        if name.startswith(".") or name == "archive-index.json":
+            continue
+        if path.is_symlink():
+            found[name] = str(path.readlink())
+        elif not path.is_dir():
+            found[name] = path.read_bytes()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("format_", "name", "command"),
+    [("gzip", "out.tar.gz", "tar -xzf out.tar.gz"), ("zstd", "out.tar.zstd", "tar --zstd -xf out.tar.zstd")],
+)
+async def test_an_archive_holds_the_cache(
+    served: Registry, tmp_path: Path, format_: str, name: str, command: str
+) -> None:
+    report = await run(tmp_path, *lines(served), format=format_)
+    assert report.output is not None
+    assert report.output.files == (tmp_path / name,)
+    assert report.output.size == (tmp_path / name).stat().st_size
+    unpacked = unpack(command, tmp_path)
+    assert tree(unpacked) == tree(tmp_path / "saved-image-cache")
+    assert (unpacked / "blobs" / "sha256" / BASE.digest.hex).read_bytes() == BASE.data
+    assert all(not any((folder / "blobs").iterdir()) for folder in unpacked.iterdir() if len(folder.name) == 64)
+    subprocess.run(["sha256sum", "-c", f"{name}.sha256"], cwd=tmp_path, check=True, capture_output=True)
+
+
+async def test_the_order_of_an_archive_is_that_of_the_list(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served), format="gzip", jobs=20)
+    with tarfile.open(tmp_path / "out.tar.gz", "r|gz") as tar:
+        members = list(tar)
+    names = [member.name for member in members]
+    assert len(names) == len(set(names))
+    seen = {""}
+    for member in members:
+        assert str(Path(member.name).parent).removeprefix(".") in seen, f"{member.name} comes before its directory"
+        if member.isdir():
+            seen.add(member.name)
+        assert (member.uid, member.gid, member.mtime) == (0, 0, 0)
+    folders = [name.rpartition("/")[2] for name in names if len(name) == len("saved-image-cache/") + 64]
+    listed = json.loads((tmp_path / "saved-image-cache" / "saved-images-list.json").read_text())["List"]
+    assert folders == [item["Folder"] for image in listed for item in image["Images"]]
+    assert names[-5:] == [
+        f"saved-image-cache/{name}"
+        for name in ("blobs", "oci-layout", "index.json", "saved-images-list.json", "archive-index.json")
+    ]
+
+
+@pytest.mark.parametrize("count", [3, 120])
+async def test_parts_joined_are_the_archive(served: Registry, tmp_path: Path, count: int) -> None:
+    whole = await run(tmp_path, *lines(served), format="gzip", destination=tmp_path / "whole.tar.gz")
+    assert whole.output is not None
+    size = -(-whole.output.size // count)
+    report = await run(tmp_path, *lines(served), format="gzip", part_size=size)
+    assert report.output is not None
+    assert abs(len(report.output.files) - count) <= 1
+    sizes = [path.stat().st_size for path in report.output.files]
+    assert set(sizes[:-1]) == {size}
+    joined = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("out.tar.gz.part*")))
+    assert joined == (tmp_path / "whole.tar.gz").read_bytes()
+    assert tree(unpack("cat out.tar.gz.part* | tar -xz", tmp_path)) == tree(tmp_path / "saved-image-cache")
+    subprocess.run(["sha256sum", "-c", "out.tar.gz.sha256"], cwd=tmp_path, check=True, capture_output=True)
+
+
+async def test_only_the_images_of_this_run_go_in(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    await run(tmp_path, *lines(served, 2), format="gzip")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    await run(alone, *lines(served, 2), format="gzip")
+    assert (tmp_path / "out.tar.gz").read_bytes() == (alone / "out.tar.gz").read_bytes()
+    assert len(json.loads((tmp_path / "saved-image-cache" / "index.json").read_text())["manifests"]) == 1
+
+
+@pytest.mark.parametrize("format_", ["gzip", "zstd"])
+async def test_the_same_content_makes_the_same_bytes(served: Registry, tmp_path: Path, format_: str) -> None:
+    made = []
+    for number, jobs in enumerate((1, 20, 7)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        report = await run(place, *lines(served), format=format_, jobs=jobs)
+        assert report.output is not None
+        made.append(report.output.path.read_bytes())
+        again = await run(place, *lines(served), format=format_, jobs=jobs)  # from a full cache
+        assert again.output is not None
+        made.append(again.output.path.read_bytes())
+    assert len(set(made)) == 1
+
+
+async def test_source_date_epoch_is_the_time_of_everything(served: Registry, tmp_path: Path) -> None:
+    environment = Environment(source_date_epoch=1_700_000_000, registries=RegistrySettings())
+    await run(tmp_path, *lines(served, 0), format="gzip", environment=environment)
+    with tarfile.open(tmp_path / "out.tar.gz") as tar:
+        assert {member.mtime for member in tar} == {1_700_000_000}
+        file = tar.extractfile("saved-image-cache/saved-images-list.json")
+        assert file is not None
+        assert json.load(file)["SavedTime"] == "2023-11-14T22:13:20Z"
+
+
+async def test_an_earlier_archive_stays_when_nothing_was_saved_and_goes_when_something_was(
+    served: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "out.tar.gz").write_bytes(b"earlier")
+    for number in range(3):
+        (tmp_path / f"out.tar.gz.part{number}").write_bytes(b"stale")
+    report = await run(tmp_path, f"{served.address}/none:1", format="gzip")
+    assert report.status == 3
+    assert (tmp_path / "out.tar.gz").read_bytes() == b"earlier"
+    report = await run(tmp_path, f"{served.address}/none:1", *lines(served, 0), format="gzip")
+    assert report.status == 1
+    assert (tmp_path / "out.tar.gz").read_bytes()[:2] == b"\x1f\x8b"
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["failed.txt", "out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]
+
+
+async def test_a_directory_takes_the_place_of_the_cache(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    report = await run(tmp_path, *lines(served, 1, 2), format="dir")
+    assert report.output is not None
+    names = tree(tmp_path / "out")
+    assert sum(len(data) for name, data in names.items() if name != "blobs") == report.output.size
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    await run(alone, *lines(served, 1, 2), format="dir")
+    assert names == tree(alone / "out")
+    # What belonged to the earlier run alone is the new cache, and is found by the next run.
+    asked = served.blobs_asked().total()
+    await run(tmp_path, *lines(served, 0), format="dir", destination=tmp_path / "third")
+    assert served.blobs_asked().total() - asked <= 4
+
+
+async def test_the_archive_is_told_of(served: Registry, tmp_path: Path) -> None:
+    events: list[Event] = []
+    report = await run(tmp_path, *lines(served), format="gzip", part_size=100_000, events=events)
+    assert report.output is not None
+    progress = [event for event in events if isinstance(event, ArchiveProgress)]
+    assert [event.written for event in progress] == sorted(event.written for event in progress)
+    assert 0 < progress[-1].written <= report.output.size
+    assert [event.path for event in events if isinstance(event, Committing)] == [str(tmp_path / "out.tar.gz")]
+    assert report.output.compressor.startswith("isal")
+
+
+async def test_an_output_that_cannot_be_written_ends_the_run(served: Registry, tmp_path: Path) -> None:
+    def vanish(event: Event) -> None:
+        if isinstance(event, Committing):
+            # The target's name is taken by a directory that is not empty: the rename must fail.
+            (tmp_path / "out.tar.gz" / "x").mkdir(parents=True)
+
+    from hangar_async.engine.save import save
+    from tests.engine.rig import options
+
+    with pytest.raises(StorageError) as caught:
+        await save(options(tmp_path, *lines(served, 0), format="gzip"), vanish)
+    assert "out.tar.gz" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar.gz", "saved-image-cache"]

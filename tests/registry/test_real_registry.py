@@ -1,0 +1,184 @@
+"""The client against Debian's docker-registry: open, with a password, with TLS, and with signed tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+
+from hangar_async.config import RegistrySettings
+from hangar_async.errors import NetworkError, NotFound, Unauthorized
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Manifest, parse_manifest
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import RegistryClient
+from tests.fakes.docker_registry import PASSWORD, USERNAME, docker_registry
+from tests.fakes.push import push_blob
+
+from .rig import OCI, describe, served
+
+pytestmark = pytest.mark.real
+DATA = random.Random(2).randbytes(1_000_000)
+LAYER = describe(DATA)
+CONFIG = b'{"architecture":"amd64","os":"linux"}'
+
+
+async def fill(host: str, name: str = "team/app", **session: object) -> bytes:
+    """Push an image of one layer, tagged v1; return its manifest."""
+    config = describe(CONFIG, media_type="application/vnd.oci.image.config.v1+json")
+    document = {"schemaVersion": 2, "mediaType": OCI, "config": config.to_json(), "layers": [LAYER.to_json()]}
+    raw = json.dumps(document, indent=3).encode()
+    base = f"{'https' if 'connector' in session else 'http'}://{host}"
+    async with aiohttp.ClientSession(base, **session) as push:  # type: ignore[arg-type]
+        for content in (CONFIG, DATA):
+            await push_blob(push, name, Digest.of(content), content)
+        async with push.put(f"/v2/{name}/manifests/v1", data=raw, headers={"Content-Type": OCI}) as answer:
+            assert answer.status == 201, await answer.text()
+    return raw
+
+
+async def check(client: RegistryClient, host: str, raw: bytes, name: str = "team/app") -> None:
+    """Fetch all of the image by tag and by digest, whole and from the middle."""
+    image = Reference.parse(f"{host}/{name}:v1")
+    manifest = await client.get_manifest(image)
+    assert manifest.raw == raw
+    assert (await client.get_manifest(image, manifest.digest)) == manifest
+    parsed = parse_manifest(manifest.raw, manifest.content_type)
+    assert isinstance(parsed, Manifest)
+    for start in (0, 1, 765_432, LAYER.size - 1):
+        async with client.open_blob(image, parsed.layers[0], start) as body:
+            assert body.start == start
+            assert b"".join([piece async for piece in body.pieces()]) == DATA[start:]
+
+
+async def test_an_open_registry(tmp_path: Path) -> None:
+    with docker_registry(tmp_path) as host:
+        raw = await fill(host)
+        async with RegistryClient(RegistrySettings()) as client:
+            await check(client, host, raw)
+            with pytest.raises(NotFound) as caught:
+                await client.get_manifest(Reference.parse(f"{host}/team/app:v2"))
+            assert caught.value.code == "MANIFEST_UNKNOWN"
+            with pytest.raises(NotFound):
+                async with client.open_blob(Reference.parse(f"{host}/team/app"), describe(b"other")):
+                    raise AssertionError
+
+
+async def test_a_registry_with_a_password(tmp_path: Path) -> None:
+    with docker_registry(tmp_path, htpasswd=True) as host:
+        raw = await fill(host, headers={"Authorization": aiohttp.encode_basic_auth(USERNAME, PASSWORD)})
+        async with RegistryClient(RegistrySettings()) as client:
+            with pytest.raises(Unauthorized, match="no credentials"):
+                await check(client, host, raw)
+        settings = RegistrySettings(username=USERNAME, password=PASSWORD)
+        async with RegistryClient(settings, username_for=host) as client:
+            await check(client, host, raw)
+        async with RegistryClient(replace(settings, password="other"), username_for=host) as client:
+            with pytest.raises(Unauthorized, match="given user name") as caught:
+                await check(client, host, raw)
+        assert "other" not in str(caught.value)
+
+
+async def test_a_registry_with_tls(tmp_path: Path, authority: trustme.CA) -> None:
+    mine = authority.issue_cert("127.0.0.1", "localhost")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    mine.private_key_pem.write_to_path(tmp_path / "server.key")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with docker_registry(tmp_path, certificate=tmp_path / "server.pem", key=tmp_path / "server.key") as host:
+        raw = await fill(host, connector=aiohttp.TCPConnector(ssl=context))
+        folder = tmp_path / "certs.d" / host
+        folder.mkdir(parents=True)
+        authority.cert_pem.write_to_path(folder / "ca.crt")
+        async with RegistryClient(RegistrySettings(certificates=(tmp_path / "certs.d",))) as client:
+            await check(client, host, raw)
+        async with RegistryClient(RegistrySettings(certificates=())) as client:
+            with pytest.raises(NetworkError, match="certificate"):
+                await check(client, host, raw)
+        async with RegistryClient(RegistrySettings(certificates=(), tls_verify=False)) as client:
+            await check(client, host, raw)
+
+
+class Signer:
+    """Makes the tokens that docker-registry takes: JSON web tokens with the certificate of their key inside."""
+
+    def __init__(self, authority: trustme.CA) -> None:
+        mine = authority.issue_cert("tokens.test", key_type=trustme.KeyType.RSA)
+        key = load_pem_private_key(mine.private_key_pem.bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        self.key = key
+        self.certificate = load_pem_x509_certificate(mine.cert_chain_pems[0].bytes()).public_bytes(Encoding.DER)
+
+    def sign(self, repository: str, life: int) -> str:
+        now = int(time.time())
+        header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(self.certificate).decode()]}
+        access = [{"type": "repository", "name": repository, "actions": ["pull", "push"]}]
+        claims = {"iss": "tests", "aud": "tests", "nbf": now - 5, "iat": now, "exp": now + life, "access": access}
+        text = ".".join(_encode(json.dumps(part).encode()) for part in (header, claims))
+        return f"{text}.{_encode(self.key.sign(text.encode(), padding.PKCS1v15(), SHA256()))}"
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@asynccontextmanager
+async def token_registry(
+    tmp_path: Path, authority: trustme.CA, lives: list[int]
+) -> AsyncIterator[tuple[str, Signer, list[str]]]:
+    """A registry that wants tokens, and their server, whose tokens live as long as `lives` says, one by one."""
+    signer = Signer(authority)
+    authority.cert_pem.write_to_path(tmp_path / "roots.pem")
+    scopes: list[str] = []
+
+    async def token(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != aiohttp.encode_basic_auth("me", "secret"):
+            return web.json_response({"details": "who are you"}, status=401)
+        scopes.append(request.query["scope"])
+        life = lives.pop(0)
+        # What lives no longer is said to live on, as with a clock that goes wrong.
+        return web.json_response({"token": signer.sign(scopes[-1].split(":")[1], life), "expires_in": 300})
+
+    async with served(token) as server:
+        with docker_registry(
+            tmp_path, token_realm=f"http://{server.host}/token", token_certificates=tmp_path / "roots.pem"
+        ) as host:
+            yield host, signer, scopes
+
+
+async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA) -> None:
+    async with token_registry(tmp_path, authority, lives=[300, 300]) as (host, signer, scopes):
+        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('team/app', 300)}"})
+        settings = RegistrySettings(username="me", password="secret")
+        async with RegistryClient(settings, username_for=host) as client:
+            await check(client, host, raw)
+            with pytest.raises(NotFound):
+                await client.get_manifest(Reference.parse(f"{host}/team/other"))
+        async with RegistryClient(RegistrySettings()) as client:
+            with pytest.raises(Unauthorized, match="who are you"):
+                await check(client, host, raw)
+    assert scopes == ["repository:team/app:pull", "repository:team/other:pull"]
+
+
+async def test_a_token_that_the_registry_no_longer_takes_is_got_anew(tmp_path: Path, authority: trustme.CA) -> None:
+    async with token_registry(tmp_path, authority, lives=[-3600, 300]) as (host, signer, scopes):
+        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('team/app', 300)}"})
+        settings = RegistrySettings(username="me", password="secret")
+        async with RegistryClient(settings, username_for=host) as client:
+            await check(client, host, raw)
+    assert scopes == ["repository:team/app:pull"] * 2
