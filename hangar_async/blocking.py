@@ -25,7 +25,7 @@ async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwar
         raise
 
 
-class Interrupted(Exception):  # noqa: N818 - it ends a thread and is seen by nobody
+class Interrupted(Exception):
     """Raised in a thread by an `Interrupt` whose work is no longer wanted."""
 
 

@@ -99,13 +99,49 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """What is written, and where.
+
+    `format` is gzip, zstd or dir; `part_size` in bytes, None for one file; `level` that of the compression, None for a
+    good choice; `epoch` the SOURCE_DATE_EPOCH in seconds, or None. `sync=False` leaves out every fsync. Raises
+    UsageError when made with a value that cannot be right.
+    """
+
+    target: Path
+    format: str = "gzip"
+    part_size: int | None = None
+    level: int | None = None
+    epoch: int | None = None
+    sync: bool = True
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        if not self.target.name:
+            raise UsageError(f"{str(self.target)!r} names no file to write (-d): write a name")
+        check_level(self.format, self.level)
+        if self.part_size is not None and self.part_size <= 0:
+            raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
+        if self.part_size is not None and self.format == "dir":
+            raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
+
+
+def output_path(destination: Path | None, format_: str) -> Path:
+    """The path of an output: a name without a dot in its last component gets the format's ending."""
+    path = destination or Path(DEFAULT_NAME)
+    ending = FORMATS.get(format_, "")
+    return path if "." in path.name or not path.name else path.with_name(path.name + ending)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SaveOptions:
     """What `save` is to do.
 
     `images` is the path of a list, or its lines. `destination` None means the default name; `part_size` is in bytes,
-    None for one file; `level` is that of the compression, None for a good choice; `source` replaces the registry of every image; `failed` is where the lines of failed images go
-    (None: nowhere). `jobs` outside of 1..20 becomes the nearest bound. `sync=False` leaves out every fsync: for
-    measurements only. Raises UsageError when made with a value that cannot be right.
+    None for one file; `level` is that of the compression, None for a good choice; `source` replaces the registry of
+    every image; `failed` is where the lines of failed images go (None: nowhere). `jobs` outside of 1..20 becomes the
+    nearest bound. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a
+    value that cannot be right.
     """
 
     images: Path | Sequence[str]
@@ -125,17 +161,8 @@ class SaveOptions:
     sync: bool = True
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
-        check_level(self.format, self.level)
-        if self.part_size is not None and self.part_size <= 0:
-            raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
-        if self.part_size is not None and self.format == "dir":
-            raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
-        if self.destination is not None and not self.destination.name:
-            raise UsageError(f"{str(self.destination)!r} names no file to write (--destination)")
         try:
-            _ = self.selector, self.source_registry
+            _ = self.output, self.selector, self.source_registry
         except InvalidValue as error:
             raise UsageError(str(error)) from error
 
@@ -157,9 +184,20 @@ class SaveOptions:
 
     @property
     def target(self) -> Path:
-        """The path of the output: a name without a dot in its last component gets the format's ending."""
-        path = self.destination or Path(DEFAULT_NAME)
-        return path if "." in path.name else path.with_name(path.name + FORMATS[self.format])
+        """The path of the output."""
+        return output_path(self.destination, self.format)
+
+    @property
+    def output(self) -> OutputSettings:
+        """What is written, and where."""
+        return OutputSettings(
+            target=self.target,
+            format=self.format,
+            part_size=self.part_size,
+            level=self.level,
+            epoch=self.environment.source_date_epoch,
+            sync=self.sync,
+        )
 
 
 def check_level(format_: str, level: int | None) -> None:

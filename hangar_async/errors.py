@@ -173,6 +173,17 @@ class StorageError(HangarError):
         return cls(f"cannot {doing} {path}: {error.strerror or error}", path=str(path))
 
 
+class ArchiveError(HangarError):
+    """Raised when an archive is not whole or not what its format says. `path` names the file, or the part of it."""
+
+    reason = "bad archive"
+    default_advice = "copy the archive here again, and check it with: sha256sum -c NAME.sha256"
+
+    def __init__(self, message: str, *, path: str, advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.path = path
+
+
 def the_error(error: BaseException) -> HangarError:
     """Return the first of this package's errors in an exception or a group of them.
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.fakes.relay import relaying
+from tests.fakes.relay import relay
 
 
 async def _serve(target: str, seconds: float) -> None:
-    async with relaying(target, delay=seconds) as state:
+    async with relay(target, delay=seconds) as state:
         print(state.address, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 from hangar_async.oci.digest import Digest
 
-INDEX_NAME = "saved-image-cache/archive-index.json"
 VERSION = 1
 Encoding = Literal["stored", "deflate", "zstd"]
 _FOOTER = struct.Struct("<8sQQ")

@@ -10,7 +10,6 @@ from hangar_async.archive.files import Files
 from hangar_async.archive.temporary import TemporaryNames, remove_all
 from hangar_async.errors import StorageError
 
-CHECKSUMS = ".sha256"
 _PADDED_FROM = 11
 
 
@@ -18,15 +17,6 @@ def part_paths(target: Path, count: int) -> tuple[Path, ...]:
     """Name the parts of an archive: `NAME.part0` and so on, of equal width when there are more than ten."""
     width = len(str(count - 1)) if count >= _PADDED_FROM else 1
     return tuple(target.with_name(f"{target.name}.part{number:0{width}}") for number in range(count))
-
-
-def checksum_lines(paths: Sequence[Path], digests: Sequence[str]) -> bytes:
-    r"""Return the text that `sha256sum -c` reads; a name with `\` or a line break is escaped as sha256sum does."""
-    lines = []
-    for path, digest in zip(paths, digests, strict=True):
-        name = path.name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-        lines.append(f"{'' if name == path.name else chr(92)}{digest}  {name}\n")
-    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def place(names: TemporaryNames, files: Files, target: Path, moves: Sequence[tuple[Path, Path]], *, sync: bool) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hangar_async.archive import index, tar
+from hangar_async.archive import checksums, index, tar
 from hangar_async.archive.codec import pays
 from hangar_async.archive.codecs import check_codec, make_codec
 from hangar_async.archive.files import Files
 from hangar_async.archive.index import Entry, Footer
+from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.output import Output
-from hangar_async.archive.placing import CHECKSUMS, checksum_lines, part_paths, place
+from hangar_async.archive.placing import part_paths, place
 from hangar_async.archive.source import BytesSource, Source, open_source
 from hangar_async.archive.temporary import TemporaryNames
 from hangar_async.errors import InvalidValue, StorageError
@@ -117,9 +118,9 @@ class ArchiveWriter:
 
     def commit(self) -> Written:
         """End the archive and give it its name, in place of an earlier one; all of it is on the disk then."""
-        with self._working(index.INDEX_NAME):
+        with self._working(ARCHIVE_INDEX):
             content = index.encode(self._codec.format, self._entries)
-            self._add(index.INDEX_NAME, BytesSource(content), Digest.of(content), compressed=False)
+            self._add(ARCHIVE_INDEX, BytesSource(content), Digest.of(content), compressed=False)
             last = self._entries[-1]
             self._pending += tar.end(self._size)
             self._flush_headers()
@@ -139,11 +140,11 @@ class ArchiveWriter:
     def _place(self) -> tuple[Path, ...]:
         parts = self._output.finish()
         paths = (self._target,) if self._part_size is None else part_paths(self._target, len(parts))
-        checksums = self._temporary.new()
-        text = checksum_lines(paths, [part.hasher.hexdigest() for part in parts])
-        self._files.write_file(checksums, text, sync=self._sync)
+        sums = self._temporary.new()
+        text = checksums.encode(paths, [part.hasher.hexdigest() for part in parts])
+        self._files.write_file(sums, text, sync=self._sync)
         moves = [(part.path, path) for part, path in zip(parts, paths, strict=True)]
-        moves.append((checksums, self._target.with_name(self._target.name + CHECKSUMS)))
+        moves.append((sums, self._target.with_name(self._target.name + checksums.SUFFIX)))
         place(self._temporary, self._files, self._target, moves, sync=self._sync)
         return paths
 

@@ -118,7 +118,7 @@ def _list_images(directory: Path) -> None:
     if not path.exists():
         return
     _say(f"\n{path}:")
-    for image in parse_list(path.read_bytes()):
+    for image in parse_list(path.read_bytes()).images:
         platforms = ("artifact" if one.platform.unknown else str(one.platform) for one in image.platforms)
         _say(f"  {image.name}: {', '.join(platforms)}")
 

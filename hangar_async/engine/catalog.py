@@ -18,8 +18,10 @@ from hangar_async.oci.catalog import (
 )
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import Holdings
+from hangar_async.oci.layout import SavedImage, SavedPlatform
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.platform import Platform
+from hangar_async.oci.reference import Reference
 
 #: Documents are read in rounds: indexes, then what they name; nested deeper is refused.
 _ROUNDS = 10
@@ -37,14 +39,14 @@ class HeldPlatform:
 
 @dataclass(frozen=True, slots=True)
 class HeldImage:
-    """One image in holdings; `name` is `REGISTRY/REPO:TAG`.
+    """One image in holdings.
 
     `root` names it as a whole (None in holdings without an `index.json`), `original` is the digest of the index that
     the registry served when `root` is a partial one. `contents` is everything that is to be there, each digest once;
     `problems` is what is missing or cannot be read.
     """
 
-    name: str
+    reference: Reference
     root: Descriptor | None
     original: Digest | None
     platforms: tuple[HeldPlatform, ...]
@@ -52,12 +54,30 @@ class HeldImage:
     problems: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """`REGISTRY/REPO:TAG`."""
+        return self.reference.cache_name
+
+    @property
     def size(self) -> int:
         """How many bytes it consists of."""
         return sum(content.size for content in self.contents)
 
+    def saved(self, root: Descriptor) -> SavedImage:
+        """How a cache names it, as a whole by this descriptor."""
+        platforms = tuple(SavedPlatform(one.descriptor, one.platform, one.folder) for one in self.platforms)
+        return SavedImage(self.reference, root, platforms, self.original)
 
-def read_catalog(holdings: Holdings) -> list[HeldImage]:
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The images in holdings, in the order of their list, and its time as it stands there."""
+
+    images: tuple[HeldImage, ...]
+    saved: str
+
+
+def read_catalog(holdings: Holdings) -> Catalog:
     """Read what images there are; raises ContentError when the list of them cannot be read.
 
     Synchronous, for a thread. Digests of documents are checked; blobs are only looked for.
@@ -71,11 +91,12 @@ def read_catalog(holdings: Holdings) -> list[HeldImage]:
     listed = parse_list(files[layout.LIST_NAME])
     roots = _roots(files.get(layout.INDEX_NAME))
     sizes = holdings.sizes()
-    folders = _folders(holdings, listed)
+    folders = _folders(holdings, listed.images)
     wanted = [root.root for root in roots.values()] + [one for one in folders.values() if isinstance(one, Descriptor)]
     documents = _Documents(holdings, sizes)
     documents.load(wanted)
-    return [_image(image, roots.get(image.name), folders, documents, sizes) for image in listed]
+    images = tuple(_image(image, roots.get(image.name), folders, documents, sizes) for image in listed.images)
+    return Catalog(images, listed.saved)
 
 
 def find_image(images: Iterable[HeldImage], name: str) -> HeldImage:
@@ -176,7 +197,8 @@ def _image(
             problems[f"blob {content.digest} has {size} bytes instead of {content.size}"] = None
     held = tuple(one for one in contents.values() if layout.blob_name(one.digest) in sizes or not one.is_foreign)
     named, original = (root.root, root.original) if root is not None else (None, None)
-    return HeldImage(listed.name, named, original, tuple(platforms), held, tuple(problems))
+    reference = root.reference if root is not None else Reference.parse(listed.name)
+    return HeldImage(reference, named, original, tuple(platforms), held, tuple(problems))
 
 
 def _collect(

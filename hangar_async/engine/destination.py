@@ -11,19 +11,30 @@ from hangar_async.errors import UsageError
 
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
-    target = options.target
+    check_failed_list(options.failed)
+    check_target(options.target, directory=options.format == "dir")
+    cache, place = options.cache.resolve(), options.target.resolve()
+    if options.format == "dir" and (place == cache or place in cache.parents or cache in place.parents):
+        raise UsageError(
+            f"the destination {options.target} overlaps the cache {options.cache}: choose another name (-d)"
+        )
+
+
+def check_failed_list(path: Path | None) -> None:
+    """Raise UsageError when the list of failed images cannot be written."""
+    if path is not None:
+        _check_parent(path, "-o")
+        if path.is_dir():
+            raise UsageError(f"the list of failed images {path} is a directory: name a file (-o)")
+
+
+def check_target(target: Path, *, directory: bool) -> None:
+    """Raise UsageError when there can be no new file, or no new directory, of this name."""
     _check_parent(target, "-d")
-    if options.failed is not None:
-        _check_parent(options.failed, "-o")
-        if options.failed.is_dir():
-            raise UsageError(f"the list of failed images {options.failed} is a directory: name a file (-o)")
-    if options.format != "dir":
+    if not directory:
         if target.is_dir():
-            raise UsageError(f"the destination {target} is a directory: name a file, or choose --compress dir")
+            raise UsageError(f"the destination {target} is a directory: name a file (-d)")
         return
-    cache, place = options.cache.resolve(), target.resolve()
-    if place == cache or place in cache.parents or cache in place.parents:
-        raise UsageError(f"the destination {target} overlaps the cache {options.cache}: choose another name (-d)")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(f"the destination {target} exists and is no directory: remove it, or choose another name (-d)")
     if target.is_dir() and _filled(target):

@@ -105,6 +105,13 @@ class Committing:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """More bytes were read and checked, or copied: `gained` of them."""
+
+    gained: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is over, and this is what became of it."""
 
@@ -123,6 +130,7 @@ Event: TypeAlias = (
     | ImageEnded
     | ArchiveProgress
     | Committing
+    | Checked
     | RunEnded
 )
 #: Called in the event loop's thread, often: it must be quick and must not raise.

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hangar_async.archive.writer import ArchiveWriter
 from hangar_async.blocking import Interrupt, in_thread
-from hangar_async.config import SaveOptions
+from hangar_async.config import OutputSettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Observer
 from hangar_async.engine.report import Output
 from hangar_async.oci import layout, media_types
@@ -34,10 +34,10 @@ class Packer(Protocol):
 
 
 @asynccontextmanager
-async def open_packer(options: SaveOptions, store: ContentStore, observe: Observer) -> AsyncIterator[Packer]:
+async def open_packer(settings: OutputSettings, store: ContentStore, observe: Observer) -> AsyncIterator[Packer]:
     """Open the output that the options ask for; what was not finished leaves nothing behind."""
-    if options.format == "dir":
-        yield DirectoryPacker(options, store, observe)
+    if settings.format == "dir":
+        yield DirectoryPacker(settings, store, observe)
         return
     loop = asyncio.get_running_loop()
     interrupt = Interrupt()
@@ -48,16 +48,16 @@ async def open_packer(options: SaveOptions, store: ContentStore, observe: Observ
 
     writer = await in_thread(
         ArchiveWriter,
-        options.target,
-        options.format,
-        part_size=options.part_size,
-        mtime=options.environment.source_date_epoch or 0,
-        sync=options.sync,
+        settings.target,
+        settings.format,
+        part_size=settings.part_size,
+        mtime=settings.epoch or 0,
+        sync=settings.sync,
         progress=progress,
-        level=options.level,
+        level=settings.level,
     )
     try:
-        yield ArchivePacker(writer, store, interrupt, observe, options)
+        yield ArchivePacker(writer, store, interrupt, observe, settings)
     finally:
         await in_thread(writer.discard)
 
@@ -66,13 +66,18 @@ class ArchivePacker:
     """Appends to a tar: for each image its new blobs, then its folders; the cache's own files last."""
 
     def __init__(
-        self, writer: ArchiveWriter, store: ContentStore, interrupt: Interrupt, observe: Observer, options: SaveOptions
+        self,
+        writer: ArchiveWriter,
+        store: ContentStore,
+        interrupt: Interrupt,
+        observe: Observer,
+        settings: OutputSettings,
     ) -> None:
         self._writer = writer
         self._store = store
         self._interrupt = interrupt
         self._observe = observe
-        self._options = options
+        self._settings = settings
         self._names: set[str] = set()
 
     async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
@@ -82,10 +87,10 @@ class ArchivePacker:
     async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
         """Append the index files and put the archive in place; raises StorageError."""
         await self._interrupt.in_thread(self._close, layout.cache_files(images, saved))
-        self._observe(Committing(str(self._options.target)))
+        self._observe(Committing(str(self._settings.target)))
         # From here on it is seen through: a commit cut short would leave names half changed.
         written = await in_thread(self._writer.commit)
-        return Output(written.files, written.size, self._options.format, written.compressor)
+        return Output(written.files, written.size, self._settings.format, written.compressor)
 
     def _add(self, image: SavedImage, contents: tuple[Descriptor, ...]) -> None:
         for content in contents:
@@ -132,8 +137,8 @@ class ArchivePacker:
 class DirectoryPacker:
     """Makes the cache directory itself the output."""
 
-    def __init__(self, options: SaveOptions, store: ContentStore, observe: Observer) -> None:
-        self._options = options
+    def __init__(self, settings: OutputSettings, store: ContentStore, observe: Observer) -> None:
+        self._settings = settings
         self._store = store
         self._observe = observe
         self._names: set[str] = set()
@@ -148,13 +153,14 @@ class DirectoryPacker:
         """Sync the directory and give it its name; raises StorageError."""
         interrupt = Interrupt()
         names = frozenset(self._names | set(layout.cache_files(images, saved)))
-        self._observe(Committing(str(self._options.target)))
-        work = HandOver(self._store.root, self._options.target, names, self._store.disk, self._options.sync, interrupt)
+        self._observe(Committing(str(self._settings.target)))
+        work = HandOver(
+            self._store.root, self._settings.target, names, self._store.disk, self._settings.sync, interrupt
+        )
         size = await interrupt.in_thread(work.run)
-        return Output((self._options.target,), size, self._options.format)
+        return Output((self._settings.target,), size, self._settings.format)
 
 
-def saved_time(options: SaveOptions, created: Iterable[str]) -> datetime:
+def saved_time(epoch: int | None, created: Iterable[str]) -> datetime:
     """The time that the list of Hangar's carries: the same for the same content."""
-    epoch = options.environment.source_date_epoch
     return layout.newest(created) if epoch is None else datetime.fromtimestamp(epoch, UTC)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from hangar_async import imagelist
 from hangar_async.blocking import in_thread
 from hangar_async.config import MAX_JOBS, SaveOptions
-from hangar_async.engine.destination import check_destination
+from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
 from hangar_async.engine.fetch import Fetcher
 from hangar_async.engine.images import Images, Kept
+from hangar_async.engine.merge import MergePacker, merged, read_existing
 from hangar_async.engine.pack import Packer, open_packer, saved_time
 from hangar_async.engine.permits import Permits
 from hangar_async.engine.plan import Planner
@@ -35,14 +37,26 @@ async def save(options: SaveOptions, observer: Observer = ignore) -> Report:
     what was fetched stays in the cache. Raises UsageError before any work starts, StorageError when the output or
     the cache cannot be written; an earlier output is whole then.
     """
-    run = _Run(options, observer)
+    return await _run(_Run(options, observer), options)
+
+
+async def sync(options: SaveOptions, observer: Observer = ignore) -> Report:
+    """Bring more images of a list into an existing cache directory, `options.cache`, whose index keeps all others.
+
+    An image of a name that is there already takes its place. Format, destination and parts say nothing here. As for
+    the rest this is `save`.
+    """
+    return await _run(_Merge(options, observer), options)
+
+
+async def _run(run: _Run, options: SaveOptions) -> Report:
     images = await in_thread(imagelist.read, options.images, options.list_name, options.source_registry)
-    await in_thread(check_destination, options)
+    await run.check()
     try:
         report = await run.save(images)
     except BaseExceptionGroup as group:
         raise the_error(group) from group
-    observer(RunEnded(report))
+    run.observe(RunEnded(report))
     return report
 
 
@@ -58,13 +72,26 @@ class _Saved:
 class _Run:
     def __init__(self, options: SaveOptions, observe: Observer) -> None:
         self._options = options
-        self._observe = observe
+        self.observe = observe
         self._notices: list[str] = []
         self._started = self._last_image_at = time.monotonic()
 
+    async def check(self) -> None:
+        """Raise UsageError when the output cannot be made."""
+        await in_thread(check_destination, self._options)
+
+    def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[Packer]:
+        """Open what takes the images."""
+        return open_packer(self._options.output, store, self.observe)
+
+    def indexed(self, images: Sequence[SavedImage]) -> Sequence[SavedImage]:
+        """What the index of the cache is to name when these images are saved."""
+        return images
+
     async def save(self, images: ImageList) -> Report:
+        """Save the images of a list."""
         options = self._options
-        self._observe(RunStarted(len(images.entries), options.permits))
+        self.observe(RunStarted(len(images.entries), options.permits))
         registry = self._registry_of_credentials(images)
         if options.jobs != options.permits:
             self._notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
@@ -76,8 +103,8 @@ class _Run:
             open_store(options.cache) as store,
             RegistryClient(settings, username_for=registry, connections=options.permits, notice=self._notice) as client,
         ):
-            receiver = Receiver(client, permits, settings.retry, self._observe)
-            async with open_packer(options, store, self._observe) as packer:
+            receiver = Receiver(client, permits, settings.retry, self.observe)
+            async with self.open_packer(store) as packer:
                 saved = await self._images(images, store, receiver, permits, packer)
                 output = await self._finish(saved, store, packer)
         await self._write_failed(saved.outcomes)
@@ -103,7 +130,7 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             fetcher = Fetcher(group, receiver, store, permits, len(images.entries))
             planner = Planner(fetcher, store, options.selector, options.include_foreign)
-            work = Images(fetcher, planner, store, self._observe)
+            work = Images(fetcher, planner, store, self.observe)
             tasks = [group.create_task(work.keep(entry, number)) for number, entry in enumerate(images.entries)]
             for task in tasks:
                 task.add_done_callback(self._ended)
@@ -119,13 +146,13 @@ class _Run:
     def _ended(self, task: asyncio.Task[Kept]) -> None:
         if not task.cancelled() and task.exception() is None:
             self._last_image_at = time.monotonic()
-            self._observe(ImageEnded(task.result().outcome))
+            self.observe(ImageEnded(task.result().outcome))
 
     async def _finish(self, saved: _Saved, store: ContentStore, packer: Packer) -> Output | None:
         if not saved.images:
             return None
-        moment = saved_time(self._options, saved.created)
-        if not await write_cache(store, saved.images, moment):
+        moment = saved_time(self._options.output.epoch, saved.created)
+        if not await write_cache(store, self.indexed(saved.images), moment):
             self._notice(f"the file system of {store.root} has no links: other tools read it only image by image")
         return await packer.finish(saved.images, moment)
 
@@ -155,4 +182,26 @@ class _Run:
 
     def _notice(self, text: str) -> None:
         self._notices.append(text)
-        self._observe(Notice(text))
+        self.observe(Notice(text))
+
+
+class _Merge(_Run):
+    """A run whose output is the cache directory itself, with the images that it held before."""
+
+    def __init__(self, options: SaveOptions, observe: Observer) -> None:
+        super().__init__(options, observe)
+        self._existing: Sequence[SavedImage] = ()
+
+    async def check(self) -> None:
+        await in_thread(check_failed_list, self._options.failed)
+
+    @asynccontextmanager
+    async def open_packer(self, store: ContentStore) -> AsyncIterator[Packer]:
+        existing = await in_thread(read_existing, store.root)
+        self._existing = existing.images
+        for text in existing.notices:
+            self._notice(text)
+        yield MergePacker(store, self._options.sync)
+
+    def indexed(self, images: Sequence[SavedImage]) -> Sequence[SavedImage]:
+        return merged(self._existing, images)

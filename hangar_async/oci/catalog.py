@@ -60,6 +60,14 @@ class ListedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedList:
+    """What `saved-images-list.json` says: its images, and its time as it stands there."""
+
+    images: tuple[ListedImage, ...]
+    saved: str
+
+
+@dataclass(frozen=True, slots=True)
 class NamedRoot:
     """One image of `index.json`: its reference, what it names, and the digest of the original of a partial index."""
 
@@ -68,13 +76,13 @@ class NamedRoot:
     original: Digest | None
 
 
-def parse_list(raw: bytes) -> tuple[ListedImage, ...]:
+def parse_list(raw: bytes) -> SavedList:
     """Read `saved-images-list.json`; raises ContentError."""
     document = _decode(raw, _ListJson, LIST_NAME)
     if document.Version != LIST_VERSION:
         raise ContentError(f"{LIST_NAME} has the version {document.Version!r}, and only {LIST_VERSION!r} can be read")
     try:
-        return tuple(_listed(entry) for entry in document.List or ())
+        return SavedList(tuple(_listed(entry) for entry in document.List or ()), document.SavedTime)
     except InvalidValue as error:
         raise ContentError(f"{LIST_NAME}: {error}") from error
 
@@ -108,7 +116,7 @@ def _listed(entry: _EntryJson) -> ListedImage:
             raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
         platform = Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
         platforms.append(ListedPlatform(Digest.parse(image.Digest), platform, image.Folder))
-    return ListedImage(f"{entry.Source}:{entry.Tag}", tuple(platforms))
+    return ListedImage(Reference.parse(f"{entry.Source}:{entry.Tag}").cache_name, tuple(platforms))
 
 
 def _index(raw: bytes, name: str) -> Index:

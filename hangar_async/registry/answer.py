@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from hangar_async.errors import ContentError, RegistryError
+from hangar_async.errors import ContentError, NetworkError, RegistryError
 from hangar_async.registry.failures import reaching, refused
 
 #: What is read at most of a body that is not what was asked for, in bytes.
 MAX_ERROR_BODY = 64 << 10
+#: How long we wait for it, in seconds: it only adds to what the status says.
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,11 @@ class Answer:
     async def drain(self) -> bytes:
         """Read what is said beside the status as far as it is short, so that the connection can be used again."""
         body = bytearray()
-        try:
-            while len(body) <= MAX_ERROR_BODY and (data := await self.response.content.readany()):
-                body += data
-        except (aiohttp.ClientError, OSError):
-            pass  # the status says enough
+        with suppress(NetworkError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                with reaching(self.host):
+                    while len(body) <= MAX_ERROR_BODY and (data := await self.response.content.readany()):
+                        body += data
         return bytes(body[:MAX_ERROR_BODY])
 
     async def refusal(self, what: str, source: str = "") -> RegistryError:

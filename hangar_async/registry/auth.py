@@ -55,7 +55,7 @@ class Authorizer:
         source = credential.source if credential else ""
         if challenge.scheme == "basic":
             if credential is None or not credential.username:
-                raise denied(endpoint.registry, repository, source=source)
+                raise denied(endpoint.registry, f"{endpoint.registry}/{repository}", source=source)
             return Authorization(basic(credential.username, credential.password), source)
         if credential and credential.registry_token:
             return Authorization(f"Bearer {credential.registry_token}", source)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from yarl import URL
 
 from hangar_async.config import RegistrySettings
-from hangar_async.errors import NetworkError
+from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import DOCKER_HUB
 from hangar_async.registry.addresses import is_internal, is_loopback
 from hangar_async.registry.answer import Answer
@@ -88,10 +89,13 @@ class Endpoints:
         return endpoint
 
     async def _ping(self, registry: str, url: URL) -> Endpoint:
-        # Whatever the status: what is wrong beyond it shows when something is asked for.
-        async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as answer:
-            await answer.drain()
-            return Endpoint(registry, url, challenges_of(answer))
+        # Whatever it answers, a redirect that we do not follow too: what is wrong shows when something is asked for.
+        challenges: tuple[Challenge, ...] = ()
+        with suppress(RegistryError):
+            async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as answer:
+                await answer.drain()
+                challenges = challenges_of(answer)
+        return Endpoint(registry, url, challenges)
 
 
 def challenges_of(answer: Answer) -> tuple[Challenge, ...]:

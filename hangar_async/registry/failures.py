@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
+from aiohttp.http import HttpProcessingError
 
 from hangar_async.errors import HangarError, NetworkError, NotFound, RegistryError, Unauthorized
 
@@ -42,7 +43,7 @@ def reaching(host: str, what: str = "") -> Iterator[None]:
         yield
     except HangarError:
         raise
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
         # TimeoutError, ssl.SSLError and all socket errors are OSErrors; yarl and the parser raise ValueErrors.
         why, transient, advice = _explain(error)
         subject = f"{what} from {host}" if what else host
@@ -83,7 +84,7 @@ def _explain(error: Exception) -> tuple[str, bool, str | None]:
         return "an address makes no sense", False, None
     if isinstance(error, aiohttp.ClientResponseError):
         return f"the answer is not HTTP ({_plain(error.message)})", True, None
-    if isinstance(error, ValueError):
+    if isinstance(error, HttpProcessingError | ValueError):
         return f"the answer is not what HTTP allows ({type(error).__name__})", True, None
     return "the connection broke", True, None
 

@@ -40,10 +40,22 @@ async def serving(
 
     On leaving, nothing new is accepted, answers under way get `grace` seconds to end, and all connections are closed.
     """
+    async with listening(application(content, middlewares), host, port, tls=tls, grace=grace) as address:
+        yield address
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: ssl.SSLContext | None = None,
+    grace: float = _GRACE,
+) -> AsyncIterator[str]:
+    """Run an application on a socket, as `serving` does."""
     # A client that goes away ends its answer: nothing is read that nobody takes.
-    runner = web.AppRunner(
-        application(content, middlewares), access_log=None, handler_cancellation=True, shutdown_timeout=grace
-    )
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=grace)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class HandOver:
         self._move_strangers(self.root, keep, aside)
         size = sum(_size(self.root / name) for name in self.names)
         if self.sync:
-            self._sync_tree(self.root)
+            sync_files(self.disk, self.root, self.names, self.goes_on)
         self._place()
         if self.sync:
             self.disk.sync(self.target.parent)
@@ -63,14 +63,6 @@ class HandOver:
                 self.disk.rename(path, aside / name)
             elif path.is_dir() and not path.is_symlink():
                 self._move_strangers(path, keep, aside)
-
-    def _sync_tree(self, root: Path) -> None:
-        for name in sorted(self.names):
-            self.goes_on()
-            self.disk.sync(root / name)
-        parents = {parent for name in self.names for parent in Path(name).parents}
-        for directory in sorted(parents):
-            self.disk.sync(root / directory)
 
     def _place(self) -> None:
         try:
@@ -93,7 +85,7 @@ class HandOver:
                     self.disk.make_directory((temporary / name).with_name(BLOBS))
             self.disk.link(temporary / BLOBS, SHARE)
             if self.sync:
-                self._sync_tree(temporary)
+                sync_files(self.disk, temporary, self.names, self.goes_on)
             for name in sorted(self.names):
                 self._compare(self.root / name, temporary / name)
             self.disk.rename(temporary, self.target)
@@ -131,6 +123,15 @@ class HandOver:
                     yield buffer[:count]
         except OSError as error:
             raise StorageError.of(error, path, "read") from error
+
+
+def sync_files(disk: Disk, root: Path, names: Collection[str], goes_on: Callable[[], None]) -> None:
+    """Wait until files below a root, and the directories that they are in, are on the disk."""
+    for name in sorted(names):
+        goes_on()
+        disk.sync(root / name)
+    for directory in sorted({parent for name in names for parent in Path(name).parents}):
+        disk.sync(root / directory)
 
 
 def _size(path: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.archive.placing import checksum_lines, part_paths
+from hangar_async.archive.placing import part_paths
 from hangar_async.archive.writer import ArchiveWriter
 from hangar_async.errors import StorageError
 
@@ -39,12 +39,6 @@ def test_sha256sum_checks_what_was_written(tmp_path: Path, name: str, part_size:
     command = ["sha256sum", "--strict", "-c", f"./{name}.sha256"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.count(": OK\n") == len(written.files)
-
-
-def test_a_checksum_line_is_a_digest_and_the_name_alone() -> None:
-    assert checksum_lines([Path("/x/a.part0"), Path("/x/a.part1")], ["0" * 64, "1" * 64]) == (
-        b"0" * 64 + b"  a.part0\n" + b"1" * 64 + b"  a.part1\n"
-    )
 
 
 def test_what_an_earlier_archive_had_more_goes(tmp_path: Path) -> None:

@@ -187,15 +187,7 @@ async def test_the_archive_is_told_of(served: Registry, tmp_path: Path) -> None:
 
 
 async def test_an_output_that_cannot_be_written_ends_the_run(served: Registry, tmp_path: Path) -> None:
-    def vanish(event: Event) -> None:
-        if isinstance(event, Committing):
-            # The target's name is taken by a directory that is not empty: the rename must fail.
-            (tmp_path / "out.tar.gz" / "x").mkdir(parents=True)
-
-    from hangar_async.engine.save import save
-    from tests.engine.rig import options
-
-    with pytest.raises(StorageError) as caught:
-        await save(options(tmp_path, *lines(served, 0), format="gzip"), vanish)
-    assert "out.tar.gz" in str(caught.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar.gz", "saved-image-cache"]
+    (tmp_path / "out.tar.gz.part0" / "in the way").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"out\.tar\.gz\.part0"):
+        await run(tmp_path, *lines(served, 0), format="gzip", part_size=100_000)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar.gz.part0", "saved-image-cache"]

@@ -30,13 +30,10 @@ def docker_registry(
     htpasswd: bool = False,
     certificate: Path | None = None,
     key: Path | None = None,
-    token_realm: str | None = None,
-    token_certificates: Path | None = None,
 ) -> Iterator[str]:
     """Run a registry that stores below `directory`, and yield its HOST:PORT once it answers; it ends with the block.
 
-    `certificate` and `key` are files in PEM: it is served over TLS then. With `token_realm` it wants Bearer tokens
-    that are signed with a key of `token_certificates`.
+    `certificate` and `key` are files in PEM: it is served over TLS then.
     """
     directory.mkdir(parents=True, exist_ok=True)
     # The port is free again when the registry takes it; that another process takes it between the two is seen.
@@ -56,15 +53,6 @@ def docker_registry(
         passwords = directory / "htpasswd"
         passwords.write_text(_HTPASSWD)
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(passwords)}}
-    if token_realm is not None:
-        config["auth"] = {
-            "token": {
-                "realm": token_realm,
-                "service": "tests",
-                "issuer": "tests",
-                "rootcertbundle": str(token_certificates),
-            }
-        }
     if certificate is not None:
         config["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
     settings, log = directory / "config.yml", directory / "log"

@@ -238,3 +238,24 @@ async def test_cancelling_a_request_leaves_the_client_usable() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await client.get_manifest(Reference.parse(f"{registry.host}/app:quick"))).raw == MANIFEST
+
+
+async def test_an_error_that_never_ends_is_not_heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hangar_async.registry.answer._PATIENCE", 0.1)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/v2/":
+            return web.Response()
+        response = web.StreamResponse(status=503)
+        await response.prepare(request)
+        await response.write(b"<")
+        await asyncio.Event().wait()
+        return response
+
+    assert (await failure(handle)).status == 503
+
+
+async def test_registries_by_an_ipv6_address() -> None:
+    async with served(manifest(), host="::1") as registry, RegistryClient(SETTINGS) as client:
+        image = Reference.parse(f"[::1]:{registry.host.rpartition(':')[2]}/app")
+        assert (await client.get_manifest(image)).raw == MANIFEST

@@ -98,10 +98,12 @@ def _app() -> web.Application:
     return app
 
 
-@pytest.mark.parametrize("status", [404, 500, 429])
+@pytest.mark.parametrize("status", [404, 500, 429, 307])
 async def test_what_the_base_path_says_does_not_matter(status: int) -> None:
     async def handle(request: web.Request) -> web.Response:
-        return web.Response(status=status) if request.path == "/v2/" else web.Response(body=MANIFEST)
+        if request.path == "/v2/":
+            return web.Response(status=status, headers={"Location": "ftp://nowhere.test/"})
+        return web.Response(body=MANIFEST)
 
     async with served(handle) as registry:
         assert await get(f"{registry.host}/app", RegistrySettings()) == MANIFEST

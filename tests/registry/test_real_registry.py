@@ -139,7 +139,7 @@ def _encode(data: bytes) -> str:
 
 @asynccontextmanager
 async def token_registry(
-    tmp_path: Path, authority: trustme.CA, lives: list[int]
+    tmp_path: Path, authority: trustme.CA, environ: pytest.MonkeyPatch, lives: list[int]
 ) -> AsyncIterator[tuple[str, Signer, list[str]]]:
     """A registry that wants tokens, and their server, whose tokens live as long as `lives` says, one by one."""
     signer = Signer(authority)
@@ -155,14 +155,18 @@ async def token_registry(
         return web.json_response({"token": signer.sign(scopes[-1].split(":")[1], life), "expires_in": 300})
 
     async with served(token) as server:
-        with docker_registry(
-            tmp_path, token_realm=f"http://{server.host}/token", token_certificates=tmp_path / "roots.pem"
-        ) as host:
+        # docker-registry takes its configuration from the environment too.
+        environ.setenv("REGISTRY_AUTH", "token")
+        environ.setenv("REGISTRY_AUTH_TOKEN_REALM", f"http://{server.host}/token")
+        environ.setenv("REGISTRY_AUTH_TOKEN_SERVICE", "tests")
+        environ.setenv("REGISTRY_AUTH_TOKEN_ISSUER", "tests")
+        environ.setenv("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE", str(tmp_path / "roots.pem"))
+        with docker_registry(tmp_path) as host:
             yield host, signer, scopes
 
 
-async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA) -> None:
-    async with token_registry(tmp_path, authority, lives=[300, 300]) as (host, signer, scopes):
+async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with token_registry(tmp_path, authority, monkeypatch, lives=[300, 300]) as (host, signer, scopes):
         raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('team/app', 300)}"})
         settings = RegistrySettings(username="me", password="secret")
         async with RegistryClient(settings, username_for=host) as client:
@@ -175,8 +179,10 @@ async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA) -> 
     assert scopes == ["repository:team/app:pull", "repository:team/other:pull"]
 
 
-async def test_a_token_that_the_registry_no_longer_takes_is_got_anew(tmp_path: Path, authority: trustme.CA) -> None:
-    async with token_registry(tmp_path, authority, lives=[-3600, 300]) as (host, signer, scopes):
+async def test_a_token_that_the_registry_no_longer_takes_is_got_anew(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with token_registry(tmp_path, authority, monkeypatch, lives=[-3600, 300]) as (host, signer, scopes):
         raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('team/app', 300)}"})
         settings = RegistrySettings(username="me", password="secret")
         async with RegistryClient(settings, username_for=host) as client:

@@ -1,0 +1,87 @@
+"""More images in a cache that has some: what it held before stays named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hangar_async.blocking import Interrupt
+from hangar_async.engine.catalog import read_catalog
+from hangar_async.engine.report import Output
+from hangar_async.errors import ContentError, UsageError
+from hangar_async.oci import layout
+from hangar_async.oci.layout import SavedImage, blob_name
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.store.content import ContentStore
+from hangar_async.store.handover import sync_files
+from hangar_async.store.holdings import DirectoryHoldings
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The images that a cache names, and what a person should know of them."""
+
+    images: tuple[SavedImage, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+def read_existing(root: Path) -> Existing:
+    """Read what a cache names, so that it can be named again; synchronous, for a thread.
+
+    Raises UsageError for one whose index cannot be read, or that has none to merge with: nothing is lost by guessing.
+    """
+    if not (root / layout.LIST_NAME).exists():
+        return Existing()
+    try:
+        catalog = read_catalog(DirectoryHoldings(root))
+    except ContentError as error:
+        raise UsageError(f"cannot merge with the index of {root}: {error}") from error
+    without = [image.name for image in catalog.images if image.root is None]
+    if without:
+        raise UsageError(
+            f"cannot merge with the index of {root}: its {layout.INDEX_NAME} does not name {without[0]}, "
+            f"which its {layout.LIST_NAME} does"
+        )
+    images = tuple(image.saved(image.root) for image in catalog.images if image.root is not None)
+    notices = tuple(
+        f"{image.name} was incomplete before: {image.problems[0]}" for image in catalog.images if image.problems
+    )
+    return Existing(images, notices)
+
+
+def merged(existing: Iterable[SavedImage], new: Iterable[SavedImage]) -> list[SavedImage]:
+    """Put the new images among those that were there, each in the place of the one of its name, or at the end."""
+    images = {image.reference.cache_name: image for image in existing}
+    for image in new:
+        images[image.reference.cache_name] = image
+    return list(images.values())
+
+
+class MergePacker:
+    """Leaves everything where it is, in the cache, and syncs what is new."""
+
+    def __init__(self, store: ContentStore, sync: bool) -> None:
+        self._store = store
+        self._sync = sync
+        self._names: set[str] = set()
+        self._size = 0
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Note what is new."""
+        for content in contents:
+            name = blob_name(content.digest)
+            if name not in self._names:
+                self._names.add(name)
+                self._size += content.size
+        for platform in image.platforms:
+            self._names.update(layout.folder_files(platform))
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Sync what is new; raises StorageError."""
+        if self._sync:
+            interrupt = Interrupt()
+            names = self._names | set(layout.cache_files(images, saved))
+            await interrupt.in_thread(sync_files, self._store.disk, self._store.root, names, interrupt)
+        return Output((self._store.root,), self._size, "cache")

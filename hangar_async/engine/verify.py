@@ -1,0 +1,115 @@
+"""`verify`: whether an archive or a cache directory holds what it says, whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.archive.checksums import check_parts
+from hangar_async.blocking import Interrupt
+from hangar_async.engine.catalog import HeldImage, read_catalog
+from hangar_async.engine.events import Checked, Observer, ignore
+from hangar_async.engine.places import is_archive, open_holdings
+from hangar_async.errors import ArchiveError, ContentError, InvalidValue
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.holdings import HeldFile
+from hangar_async.oci.layout import SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found: all images, how many files and bytes were read, and everything that is wrong."""
+
+    images: tuple[HeldImage, ...]
+    files: int
+    size: int
+    problems: tuple[str, ...]
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 when all is right, 1 otherwise."""
+        return 1 if self.problems else 0
+
+
+async def verify(path: Path, observer: Observer = ignore) -> Verdict:
+    """Read all of an archive, its parts, or a cache directory, and check every digest and that every image is whole.
+
+    Nothing is unpacked. Raises UsageError where there is nothing to verify, StorageError where it cannot be read.
+    """
+    loop = asyncio.get_running_loop()
+
+    def tell(count: int) -> None:
+        loop.call_soon_threadsafe(observer, Checked(count))
+
+    parts, contents = Interrupt(), Interrupt()
+    async with asyncio.TaskGroup() as group:
+        # The parts as they lie on the disk, and what is in them, are hashed side by side.
+        outside = group.create_task(parts.in_thread(_check_parts, path, parts))
+        inside = group.create_task(contents.in_thread(_check_contents, path, contents, tell))
+    verdict = inside.result()
+    return Verdict(verdict.images, verdict.files, verdict.size, (*outside.result(), *verdict.problems))
+
+
+def _check_parts(path: Path, goes_on: Callable[[], None]) -> list[str]:
+    return check_parts(path, goes_on) if is_archive(path) else []
+
+
+def _check_contents(path: Path, goes_on: Callable[[], None], tell: Callable[[int], None]) -> Verdict:
+    problems: list[str] = []
+    damaged: set[str] = set()
+    count = size = 0
+    images: tuple[HeldImage, ...] = ()
+    try:
+        with open_holdings(path) as holdings:
+            for file in holdings.files():
+                count, size = count + 1, size + file.size
+                problem = _check_file(file, goes_on, tell)
+                if problem:
+                    damaged.add(file.name)
+                    problems.append(problem)
+            images = read_catalog(holdings).images
+    except (ArchiveError, ContentError) as error:
+        problems.append(str(error))
+    problems += [f"{image.name}: {problem}" for image in images for problem in image.problems]
+    problems += _images_of(damaged, images)
+    return Verdict(images, count, size, tuple(problems))
+
+
+def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[int], None]) -> str:
+    """Read a file to its end, and say what is wrong with it."""
+    digest = _digest_of(file.name)
+    hasher = digest.hasher() if digest else None
+    got = 0
+    for piece in file.pieces:
+        goes_on()
+        got += len(piece)
+        tell(len(piece))
+        if hasher:
+            hasher.update(piece)
+    if got != file.size:
+        return f"{file.name} has {got} bytes instead of {file.size}"
+    if hasher and digest and hasher.hexdigest() != digest.hex:
+        return f"blob {digest} is damaged: its bytes have the digest {digest.algorithm}:{hasher.hexdigest()}"
+    return ""
+
+
+def _digest_of(name: str) -> Digest | None:
+    """The digest that a file's name promises; None for files that are no blobs."""
+    place, _, rest = name.partition("/")
+    if place != SHARE:
+        return None
+    try:
+        return Digest.parse(rest.replace("/", ":", 1))
+    except InvalidValue:
+        return None
+
+
+def _images_of(damaged: set[str], images: Iterable[HeldImage]) -> list[str]:
+    """Name the images that need a damaged file."""
+    found = []
+    for image in images:
+        broken = [one for one in image.contents if f"{SHARE}/{one.digest.algorithm}/{one.digest.hex}" in damaged]
+        found += [f"{image.name}: needs the damaged blob {one.digest}" for one in broken]
+    return found

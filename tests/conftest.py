@@ -1,0 +1,131 @@
+"""Fixtures of all rooms. No test reads the settings of the machine, blocks the event loop, or leaves loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import trustme
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from hangar_async.server.build import Built
+from tests.fakes import docker_registry as real
+from tests.fakes import skopeo as client
+from tests.fakes.images import library
+from tests.fakes.registry import FakeRegistry, fake_registry
+
+_SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT")
+_REAL_FIXTURES = {"docker_registry", "htpasswd_registry", "tls_registry", "skopeo"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need the real parts."""
+    for item in items:
+        if _REAL_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide what the machine's user has set up: credentials, proxies, certificates."""
+    for name in list(os.environ):
+        if name.startswith(_SETTINGS) or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail a test whose code of ours blocks the event loop."""
+    with blockbuster_ctx("hangar_async") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    """An authority for certificates that nobody else trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_certificate(ca: trustme.CA) -> trustme.LeafCert:
+    """A certificate for loopback names."""
+    return ca.issue_cert("127.0.0.1", "localhost", "::1")
+
+
+@pytest.fixture(scope="session")
+def server_tls(server_certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """What a server on loopback needs for TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_tls(ca: trustme.CA) -> ssl.SSLContext:
+    """What a client needs to trust it."""
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def images() -> Mapping[str, Built]:
+    """One image of every kind."""
+    return library()
+
+
+@pytest.fixture(name="fake_registry")
+async def _fake_registry() -> AsyncIterator[FakeRegistry]:
+    """A fake registry without TLS and credentials."""
+    async with fake_registry() as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry, shared by all tests: its HOST:PORT. Use repositories of your own."""
+    _need(real.BINARY)
+    with real.docker_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def htpasswd_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry that wants `real.USERNAME` and `real.PASSWORD`: its HOST:PORT."""
+    _need(real.BINARY)
+    with real.docker_registry(tmp_path_factory.mktemp("htpasswd"), htpasswd=True) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory, server_certificate: trustme.LeafCert) -> Iterator[str]:
+    """A real registry behind TLS, with a certificate of `ca`: its HOST:PORT."""
+    _need(real.BINARY)
+    directory = tmp_path_factory.mktemp("tls")
+    certificate, key = directory / "server.pem", directory / "server.key"
+    certificate.write_bytes(b"".join(blob.bytes() for blob in server_certificate.cert_chain_pems))
+    server_certificate.private_key_pem.write_to_path(key)
+    with real.docker_registry(directory, certificate=certificate, key=key) as address:
+        yield address
+
+
+@pytest.fixture
+def skopeo(tmp_path: Path) -> client.Skopeo:
+    """Runs skopeo: `await skopeo("inspect", ...)`."""
+    _need(client.BINARY)
+    home = tmp_path / "skopeo"
+    home.mkdir()
+    return client.Skopeo(home)
+
+
+def _need(binary: str) -> None:
+    if shutil.which(binary) is None:
+        missing = f"{binary} is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
