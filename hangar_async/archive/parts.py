@@ -29,7 +29,8 @@ def find_volume(path: Path) -> Volume:
     listed = _listed(base)
     if not found:
         with failing("read", path):
-            os.stat(path)
+            path.stat()
+        raise _wrong(path, "is not a file")
     if listed:
         names = _listed_names(base, found, list(listed))
     elif base.name in found and path == base:

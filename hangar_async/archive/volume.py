@@ -68,11 +68,11 @@ class Volume:
 
 
 class Window(io.RawIOBase):
-    """A stretch of a volume as a file, from 0 to its length; one thread at a time. Raises ArchiveError, StorageError."""
+    """A stretch of a volume as a file, from 0 to its length, for one thread; raises ArchiveError, StorageError."""
 
     def __init__(self, volume: Volume, start: int, end: int) -> None:
         super().__init__()
-        self._volume = volume
+        self.volume = volume
         self._start = start
         self._end = end
         self._position = start
@@ -107,12 +107,12 @@ class Window(io.RawIOBase):
         view = memoryview(buffer).cast("B")[: max(0, self._end - self._position)]
         done = 0
         while done < len(view):
-            part = self._go_to(self._volume.part_at(self._position))
+            part = self._go_to(self.volume.part_at(self._position))
             inside = self._position - part.start
             with failing("read", part.path):
                 count = os.preadv(self._file, [view[done : done + part.size - inside]], inside)
             if not count:
-                self._volume.broken(self._position, "ends too early; it was cut while it was read")
+                self.volume.broken(self._position, "ends too early; it was cut while it was read")
             done += count
             self._position += count
         return done

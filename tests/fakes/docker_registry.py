@@ -48,6 +48,8 @@ def docker_registry(
             "delete": {"enabled": True},
         },
         "http": {"addr": address, "secret": "of the tests"},
+        # Else no manifest may name a foreign layer.
+        "validation": {"manifests": {"urls": {"allow": ["^https?://"]}}},
     }
     if htpasswd:
         passwords = directory / "htpasswd"

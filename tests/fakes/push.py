@@ -5,6 +5,7 @@ Source: OCI distribution-spec, "Push": blobs first, children before parents, the
 
 from __future__ import annotations
 
+import io
 import ssl
 
 import aiohttp
@@ -18,14 +19,15 @@ async def push(
     name: str,
     built: Built,
     *,
-    auth: aiohttp.BasicAuth | None = None,
+    authorization: str | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Digest:
     """Push an image to HOST:PORT as `REPOSITORY[:TAG]`, and return its digest."""
     repository, _, tag = name.partition(":")
+    headers = {"Authorization": authorization} if authorization else {}
     connector = aiohttp.TCPConnector(ssl=tls) if tls else aiohttp.TCPConnector()
     base = f"{'https' if tls else 'http'}://{registry}"
-    async with aiohttp.ClientSession(base, auth=auth, connector=connector) as session:
+    async with aiohttp.ClientSession(base, headers=headers, connector=connector) as session:
         for digest, data in built.blobs.items():
             await push_blob(session, repository, digest, data)
         for digest, (media_type, raw) in built.documents.items():
@@ -43,7 +45,7 @@ async def push_blob(session: aiohttp.ClientSession, repository: str, digest: Dig
     async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
         assert begun.status == 202, await begun.text()
         place = begun.headers["Location"]
-    async with session.put(f"{place}{'&' if '?' in place else '?'}digest={digest}", data=data) as done:
+    async with session.put(f"{place}{'&' if '?' in place else '?'}digest={digest}", data=io.BytesIO(data)) as done:
         assert done.status == 201, await done.text()
 
 

@@ -1,0 +1,87 @@
+"""Compressed bytes back into content, a bounded piece at a time whatever the bytes claim."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
+
+import zstandard
+
+from hangar_async.archive.volume import Window
+
+_READ = 1 << 18
+#: No writer of ours uses a larger window; what Hangar and the zstd program write by default does not either.
+_MOST_WINDOW = 8 << 20
+
+try:
+    from isal import igzip, isal_zlib
+
+    _library, _gzip_file = isal_zlib, igzip.IGzipFile
+    _ERRORS: tuple[type[Exception], ...] = (isal_zlib.error, zlib.error, zstandard.ZstdError, EOFError)
+except ImportError:
+    _library, _gzip_file = zlib, gzip.GzipFile
+    _ERRORS = (zlib.error, zstandard.ZstdError, EOFError)
+
+
+class Decoder(Protocol):
+    """Content, decoded from a window that it does not close."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end."""
+        ...
+
+
+class Inflater:
+    """Raw DEFLATE data of a window, decoded; it ends where they do."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._inflate = _library.decompressobj(-zlib.MAX_WBITS)
+        self._input = b""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end."""
+        while not self._inflate.eof:
+            # Even without new input there may be output that did not fit into the last buffer.
+            self._input = self._input or self._window.read(_READ) or b""
+            ended = not self._input
+            data = self._inflate.decompress(self._input, len(buffer))
+            self._input = self._inflate.unconsumed_tail
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+            if ended:
+                break
+        return 0
+
+
+def frames(window: Window) -> Decoder:
+    """Decode zstd frames, skipping what is to be skipped."""
+    reader = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
+    return cast(Decoder, reader.stream_reader(window, read_size=_READ, read_across_frames=True, closefd=False))
+
+
+def members(window: Window) -> Decoder:
+    """Decode gzip members; their CRC-32 is checked."""
+    return cast(Decoder, _gzip_file(fileobj=window, mode="rb"))
+
+
+@contextmanager
+def decoding(window: Window) -> Iterator[None]:
+    """Make an ArchiveError of what a decoder says about the bytes before the window's position."""
+    try:
+        yield
+    except (*_ERRORS, gzip.BadGzipFile) as error:
+        window.volume.broken(window.offset, f"the compressed data are damaged before here: {error}")
+
+
+def fill(decoder: Decoder, window: Window, buffer: memoryview) -> int:
+    """Fill a buffer; it stays partly empty only at the end. Raises ArchiveError."""
+    done = 0
+    with decoding(window):
+        while done < len(buffer) and (count := decoder.readinto(buffer[done:])):
+            done += count
+    return done

@@ -1,0 +1,61 @@
+"""The content of one file of an archive, read through the index."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from hangar_async.archive.decoding import Inflater, fill, frames
+from hangar_async.archive.index import Entry
+from hangar_async.archive.volume import Volume
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_SKIP = 1 << 18
+
+
+class EntryReader(io.RawIOBase):
+    """A file's content from `offset` of the stream on, where `size` bytes of it are left.
+
+    Ends after exactly so many bytes: more or fewer are an ArchiveError that names the part. One thread at a time.
+    """
+
+    def __init__(self, volume: Volume, entry: Entry, offset: int, size: int) -> None:
+        super().__init__()
+        self._entry = entry
+        self._rest = size
+        self._ended = False
+        self._window = volume.open(offset, entry.offset + entry.length)
+        self._decoder = frames(self._window) if entry.encoding == "zstd" else Inflater(self._window)
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill a buffer; what is less is the end."""
+        view = memoryview(buffer).cast("B")[: self._rest]
+        done = fill(self._decoder, self._window, view)
+        self._rest -= done
+        if done < len(view):
+            self._broken(f"ends {self._rest} bytes too early")
+        if not self._rest and not self._ended:
+            self._ended = True
+            if fill(self._decoder, self._window, memoryview(bytearray(1))):
+                self._broken(f"has more than its {self._entry.size} bytes")
+        return done
+
+    def skip(self, count: int) -> None:
+        """Decode `count` bytes for nothing."""
+        buffer = memoryview(bytearray(min(count, _SKIP)))
+        while count > 0:
+            count -= self.readinto(buffer[:count])
+
+    def close(self) -> None:
+        """Close the file that it reads; may be called again."""
+        self._window.close()
+        super().close()
+
+    def _broken(self, problem: str) -> None:
+        self._window.volume.broken(self._window.offset, f"{self._entry.name} {problem}")

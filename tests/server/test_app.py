@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from hangar_async.oci.digest import Digest
+from hangar_async.server.answers import byte_range
+from hangar_async.server.app import serving
+from hangar_async.server.build import Built
+from hangar_async.server.content import PIECE, MemoryContent
+
+DATA = bytes(range(256)) * 16_000
+ABSENT = f"sha256:{'0' * 64}"
+
+
+@pytest.fixture
+def content(images: Mapping[str, Built]) -> MemoryContent:
+    content = MemoryContent()
+    for tag in ("1.0", "1.1", "2.0", "latest"):
+        content.add(f"team/app:{tag}", images["multi"])
+    content.add("other:1", images["oci"])
+    content.add_blob("team/app", DATA)
+    content.add_blob("team/app", b"")
+    return content
+
+
+@pytest.fixture
+async def client(content: MemoryContent) -> AsyncIterator[aiohttp.ClientSession]:
+    async with serving(content) as address, aiohttp.ClientSession(f"http://{address}") as session:
+        yield session
+
+
+async def test_the_version_is_said(client: aiohttp.ClientSession) -> None:
+    for path in ("/v2/", "/v2"):
+        async with client.get(path) as answer:
+            assert answer.status == 200
+            assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+            assert await answer.json() == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_manifests_by_tag_and_digest(
+    client: aiohttp.ClientSession, images: Mapping[str, Built], method: str
+) -> None:
+    built = images["multi"]
+    known = {"latest": built.digest, **{str(digest): digest for digest in built.documents}}
+    for reference, digest in known.items():
+        media_type, raw = built.documents[digest]
+        async with client.request(method, f"/v2/team/app/manifests/{reference}") as answer:
+            assert answer.status == 200
+            assert answer.headers["Content-Type"] == media_type
+            assert answer.headers["Content-Length"] == str(len(raw))
+            assert answer.headers["Docker-Content-Digest"] == str(digest)
+            assert answer.headers["ETag"] == f'"{digest}"'
+            assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+            assert await answer.read() == (raw if method == "GET" else b"")
+
+
+@pytest.mark.parametrize("data", [DATA, b""])
+async def test_blobs(client: aiohttp.ClientSession, data: bytes) -> None:
+    path = f"/v2/team/app/blobs/{Digest.of(data)}"
+    async with client.get(path) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Docker-Content-Digest"] == str(Digest.of(data))
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert answer.content_length == len(data)
+        assert await answer.read() == data
+    async with client.head(path) as answer:
+        assert (answer.status, answer.content_length) == (200, len(data))
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-", 0, len(DATA)),
+        ("bytes=0-0", 0, 1),
+        (f"bytes={PIECE - 1}-{PIECE}", PIECE - 1, PIECE + 1),
+        (f"bytes={len(DATA) - 1}-", len(DATA) - 1, len(DATA)),
+        ("bytes=5-99999999999", 5, len(DATA)),
+        ("bytes=-3", len(DATA) - 3, len(DATA)),
+        ("bytes=-99999999999", 0, len(DATA)),
+        ("Bytes= 7-8 ", 7, 9),
+    ],
+)
+async def test_ranges(client: aiohttp.ClientSession, asked: str, start: int, stop: int) -> None:
+    async with client.get(f"/v2/team/app/blobs/{Digest.of(DATA)}", headers={"Range": asked}) as answer:
+        assert answer.status == 206
+        assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(DATA)}"
+        assert answer.content_length == stop - start
+        assert await answer.read() == DATA[start:stop]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=9-5"},
+        {"Range": "bytes=-"},
+        {"Range": "bytes=0-1,5-6"},
+        {"Range": "lines=0-1"},
+        {"Range": "bytes=" + "9" * 5000 + "-"},
+        {"Range": "bytes=²-"},
+        {"Range": "bytes=0-1", "If-Range": '"something else"'},
+    ],
+)
+async def test_ranges_that_mean_the_whole(client: aiohttp.ClientSession, headers: Mapping[str, str]) -> None:
+    async with client.get(f"/v2/team/app/blobs/{Digest.of(DATA)}", headers=headers) as answer:
+        assert answer.status == 200
+        assert "Content-Range" not in answer.headers
+        assert await answer.read() == DATA
+
+
+async def test_a_range_of_what_has_not_changed(client: aiohttp.ClientSession) -> None:
+    digest = Digest.of(DATA)
+    headers = {"Range": "bytes=2-3", "If-Range": f'"{digest}"'}
+    async with client.get(f"/v2/team/app/blobs/{digest}", headers=headers) as answer:
+        assert (answer.status, await answer.read()) == (206, DATA[2:4])
+    # A range is for GET alone.
+    async with client.head(f"/v2/team/app/blobs/{digest}", headers=headers) as answer:
+        assert (answer.status, answer.content_length) == (200, len(DATA))
+
+
+@pytest.mark.parametrize(("data", "asked"), [(DATA, f"bytes={len(DATA)}-"), (DATA, "bytes=-0"), (b"", "bytes=0-")])
+async def test_ranges_outside(client: aiohttp.ClientSession, data: bytes, asked: str) -> None:
+    async with client.get(f"/v2/team/app/blobs/{Digest.of(data)}", headers={"Range": asked}) as answer:
+        assert answer.status == 416
+        assert answer.headers["Content-Range"] == f"bytes */{len(data)}"
+        assert await code(answer) == "RANGE_INVALID"
+
+
+@given(st.text("bytes=0123456789- ,", max_size=30) | st.from_regex(r"bytes=[0-9]{0,3}-[0-9]{0,3}"), st.integers(0, 50))
+def test_any_range_lies_within(text: str, size: int) -> None:
+    try:
+        found = byte_range(text, size)
+    except ValueError:
+        return
+    assert found is None or 0 <= found[0] < found[1] <= size
+
+
+async def test_what_the_client_has_is_not_sent(client: aiohttp.ClientSession) -> None:
+    digest = Digest.of(DATA)
+    for known in (f'"{digest}"', f'"x", W/"{digest}"'):
+        async with client.get(f"/v2/team/app/blobs/{digest}", headers={"If-None-Match": known}) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (304, f'"{digest}"')
+            assert await answer.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/v2/gone/manifests/latest", 404, "NAME_UNKNOWN"),
+        ("GET", f"/v2/gone/blobs/{ABSENT}", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/gone/tags/list", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/team/app/manifests/gone", 404, "MANIFEST_UNKNOWN"),
+        ("GET", "/v2/team/app/manifests/.no-tag", 404, "MANIFEST_UNKNOWN"),
+        ("GET", f"/v2/team/app/manifests/{ABSENT}", 404, "MANIFEST_UNKNOWN"),
+        ("GET", "/v2/team/app/manifests/sha256:short", 400, "DIGEST_INVALID"),
+        ("GET", f"/v2/team/app/blobs/{ABSENT}", 404, "BLOB_UNKNOWN"),
+        ("GET", f"/v2/other/blobs/{Digest.of(DATA)}", 404, "BLOB_UNKNOWN"),
+        ("GET", "/v2/team/app/blobs/sha256:short", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/team/app/blobs/md5:00", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/Team/App/manifests/latest", 400, "NAME_INVALID"),
+        ("GET", "/v2/team//app/manifests/latest", 400, "NAME_INVALID"),
+        ("GET", "/v2/a%2f..%2fetc/tags/list", 400, "NAME_INVALID"),
+        ("GET", "/v2/team/app/elsewhere", 404, "NAME_UNKNOWN"),
+        ("GET", "/", 404, "NAME_UNKNOWN"),
+        ("POST", "/v2/team/app/blobs/uploads/", 405, "UNSUPPORTED"),
+        ("PUT", "/v2/team/app/manifests/latest", 405, "UNSUPPORTED"),
+        ("DELETE", "/v2/team/app/manifests/latest", 405, "UNSUPPORTED"),
+    ],
+)
+async def test_errors_are_the_specification_s(
+    client: aiohttp.ClientSession, method: str, path: str, status: int, error: str
+) -> None:
+    async with client.request(method, path) as answer:
+        assert answer.status == status
+        assert answer.content_type == "application/json"
+        assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+        assert await code(answer) == error
+
+
+async def test_tags_in_pages(client: aiohttp.ClientSession) -> None:
+    assert await pages(client, "/v2/team/app/tags/list", "tags") == [["1.0", "1.1", "2.0", "latest"]]
+    assert await pages(client, "/v2/team/app/tags/list?n=3", "tags") == [["1.0", "1.1", "2.0"], ["latest"]]
+    assert await pages(client, "/v2/team/app/tags/list?n=2", "tags") == [["1.0", "1.1"], ["2.0", "latest"]]
+    assert await pages(client, "/v2/team/app/tags/list?n=0", "tags") == [[]]
+    assert await pages(client, "/v2/team/app/tags/list?last=1.1", "tags") == [["2.0", "latest"]]
+    assert await pages(client, "/v2/team/app/tags/list?n=9&last=zzz", "tags") == [[]]
+
+
+async def test_repositories_in_pages(client: aiohttp.ClientSession) -> None:
+    assert await pages(client, "/v2/_catalog", "repositories") == [["other", "team/app"]]
+    assert await pages(client, "/v2/_catalog?n=1", "repositories") == [["other"], ["team/app"]]
+
+
+@pytest.mark.parametrize("count", ["-1", "x", "", "9" * 30, "²"])
+async def test_a_page_size_that_is_none(client: aiohttp.ClientSession, count: str) -> None:
+    async with client.get("/v2/_catalog", params={"n": count}) as answer:
+        assert (answer.status, await code(answer)) == (400, "PAGINATION_NUMBER_INVALID")
+
+
+async def test_over_tls(content: MemoryContent, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    async with (
+        serving(content, tls=server_tls) as address,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_tls)) as session,
+        session.get(f"https://{address}/v2/") as answer,
+    ):
+        assert answer.status == 200
+
+
+async def test_the_port_is_closed_at_the_end(content: MemoryContent) -> None:
+    async with serving(content) as address:
+        host, port = address.split(":")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, int(port))
+
+
+async def test_an_address_of_ip_6(content: MemoryContent) -> None:
+    try:
+        async with serving(content, "::1") as address:
+            assert address.startswith("[::1]:")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+
+class Endless(MemoryContent):
+    """Content that never ends, and tells when a reading is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = asyncio.Event()
+
+    async def size(self, repository: str, digest: Digest) -> int | None:
+        return 1 << 50
+
+    async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        try:
+            while True:
+                yield bytes(PIECE)
+        finally:
+            self.over.set()
+
+
+async def test_a_client_that_goes_ends_the_reading() -> None:
+    content = Endless()
+    async with serving(content) as address, aiohttp.ClientSession() as session:
+        async with session.get(f"http://{address}/v2/a/blobs/{ABSENT}") as answer:
+            await answer.content.readexactly(5 * PIECE)
+            answer.close()
+        await content.over.wait()
+
+
+async def test_the_end_of_the_server_ends_the_reading() -> None:
+    content = Endless()
+    async with aiohttp.ClientSession() as session:
+        async with serving(content, grace=0.01) as address:
+            answer = await session.get(f"http://{address}/v2/a/blobs/{ABSENT}")
+            await answer.content.readexactly(PIECE)
+        assert content.over.is_set()
+        answer.close()
+
+
+class Broken(MemoryContent):
+    """Content that cannot be read to its end."""
+
+    async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        async for piece in super().read(digest, start, stop):
+            yield piece
+            raise OSError("the disk is gone")
+
+
+async def test_a_failure_in_the_middle_ends_the_answer_short(caplog: pytest.LogCaptureFixture) -> None:
+    content = Broken()
+    digest = content.add_blob("a", DATA)
+    async with serving(content) as address, aiohttp.ClientSession(f"http://{address}") as session:
+        async with session.get(f"/v2/a/blobs/{digest}") as answer:
+            assert answer.status == 200
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()
+        async with session.get("/v2/") as answer:
+            assert answer.status == 200
+    assert "the disk is gone" in caplog.text
+
+
+async def code(answer: aiohttp.ClientResponse) -> str:
+    document: dict[str, Any] = json.loads(await answer.read())
+    (error,) = document["errors"]
+    assert set(error) == {"code", "message", "detail"}
+    return str(error["code"])
+
+
+async def pages(client: aiohttp.ClientSession, path: str, key: str) -> list[list[str]]:
+    """Follow the links from page to page."""
+    found = []
+    while path:
+        async with client.get(path) as answer:
+            assert answer.status == 200
+            found.append((await answer.json())[key])
+            path = str(URL(answer.links["next"]["url"]).relative()) if "next" in answer.links else ""
+    return found
