@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _TIME_LIMIT = 900.0
+_LARGE = 1 << 16
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -25,8 +25,7 @@ class Command:
     """A command to measure; it starts in an empty directory of its own.
 
     `check` looks at that directory afterwards, outside of the measured time, and raises RunFailed. `measures` reads
-    further numbers from there. `tree` samples the memory of all processes of the command together. What is in
-    `places` is emptied before each run, and belongs to no other command.
+    further numbers from there. `tree` samples the memory of all processes of the command together.
     """
 
     name: str
@@ -48,8 +47,11 @@ class Run:
 
 
 def run(command: Command, directory: Path) -> Run:
-    """Run a command once, in a directory that is emptied before; nothing is left to be synced when the clock starts."""
-    shutil.rmtree(directory, ignore_errors=True)
+    """Run a command once, in a directory that is new; nothing is left to be synced when the clock starts.
+
+    Afterwards large files are empty, but nothing is removed: ext4 is slow to make files while it remembers others
+    that were removed within the last minutes, and that would be measured.
+    """
     work = directory / "work"
     work.mkdir(parents=True)
     os.sync()
@@ -77,7 +79,15 @@ def run(command: Command, directory: Path) -> Run:
     command.check(directory)
     peak = used.ru_maxrss * 1024 / 1e6
     tree = max(sampler.peak / 1e6, peak) if command.tree else None
-    return Run(seconds, used.ru_utime + used.ru_stime, peak, tree, command.measures(directory))
+    done = Run(seconds, used.ru_utime + used.ru_stime, peak, tree, command.measures(directory))
+    _empty(work)
+    return done
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size > _LARGE:
+            os.truncate(path, 0)
 
 
 class _Sampler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -61,6 +62,7 @@ class Stage:
         self.registry = registry
         self.runs = runs
         self.say = say
+        self._outputs = directory / "runs" / str(os.getpid())
 
     def corpus(self, name: str) -> Corpus:
         """Return a corpus, building and pushing it where that was not done yet."""
@@ -77,7 +79,7 @@ class Stage:
 
     def measure(self, question: str, commands: Sequence[Command], runs: int | None = None) -> list[Series]:
         """Measure commands in turn, each in a directory of its own."""
-        return measure(commands, self.directory / "runs" / question, self.runs if runs is None else runs, self.say)
+        return measure(commands, self._outputs / question, self.runs if runs is None else runs, self.say)
 
 
 @contextmanager
@@ -87,7 +89,10 @@ def open_stage(directory: Path, runs: int, say: Callable[[str], None]) -> Iterat
     place = directory / "registry"
     place.mkdir(parents=True, exist_ok=True)
     with docker_registry(place) as address:
-        yield Stage(directory, address, runs, say)
+        try:
+            yield Stage(directory, address, runs, say)
+        finally:
+            shutil.rmtree(directory / "runs", ignore_errors=True)
 
 
 @contextmanager

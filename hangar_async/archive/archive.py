@@ -31,6 +31,7 @@ class Archive:
         self.volume = volume
         #: `gzip` or `zstd`.
         self.compression = compression
+        self.footer = footer
         self.index = None if footer is None else _read_index(volume, compression, footer)
 
     @cached_property

@@ -6,7 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import zstandard
 
@@ -16,14 +16,17 @@ _READ = 1 << 18
 #: No writer of ours uses a larger window; what Hangar and the zstd program write by default does not either.
 _MOST_WINDOW = 8 << 20
 
+_library: Any = zlib
+_gzip_file: Any = gzip.GzipFile
+_errors: tuple[type[Exception], ...] = (zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzipFile)
 try:
     from isal import igzip, isal_zlib
-
-    _library, _gzip_file = isal_zlib, igzip.IGzipFile
-    _ERRORS: tuple[type[Exception], ...] = (isal_zlib.error, zlib.error, zstandard.ZstdError, EOFError)
 except ImportError:
-    _library, _gzip_file = zlib, gzip.GzipFile
-    _ERRORS = (zlib.error, zstandard.ZstdError, EOFError)
+    pass
+else:
+    _library, _gzip_file = isal_zlib, igzip.IGzipFile
+    _isal_error: Any = isal_zlib.error
+    _errors = (*_errors, _isal_error)
 
 
 class Decoder(Protocol):
@@ -60,13 +63,16 @@ class Inflater:
 
 def frames(window: Window) -> Decoder:
     """Decode zstd frames, skipping what is to be skipped."""
+    source: Any = window
     reader = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
-    return cast(Decoder, reader.stream_reader(window, read_size=_READ, read_across_frames=True, closefd=False))
+    decoder: Decoder = reader.stream_reader(source, read_size=_READ, read_across_frames=True, closefd=False)
+    return decoder
 
 
 def members(window: Window) -> Decoder:
     """Decode gzip members; their CRC-32 is checked."""
-    return cast(Decoder, _gzip_file(fileobj=window, mode="rb"))
+    decoder: Decoder = _gzip_file(fileobj=window, mode="rb")
+    return decoder
 
 
 @contextmanager
@@ -74,7 +80,7 @@ def decoding(window: Window) -> Iterator[None]:
     """Make an ArchiveError of what a decoder says about the bytes before the window's position."""
     try:
         yield
-    except (*_ERRORS, gzip.BadGzipFile) as error:
+    except _errors as error:
         window.volume.broken(window.offset, f"the compressed data are damaged before here: {error}")
 
 

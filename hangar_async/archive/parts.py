@@ -38,7 +38,11 @@ def find_volume(path: Path) -> Volume:
     else:
         names = _numbered_names(base, [name for name in found if name != base.name])
     if path.name in found and path.name not in names:
-        raise _wrong(path, f"is not of this archive, whose files are {names[0]} and so on: it is of another run")
+        raise ArchiveError(
+            f"{path} is not of the archive that {base.name}{checksums.SUFFIX} lists: one of the two is of another run",
+            path=str(path),
+            advice="move away what is older of them",
+        )
     volume = _volume(base, names, listed)
     strays = tuple(base.with_name(name) for name in found if name not in names)
     return Volume(volume.path, volume.parts, strays)

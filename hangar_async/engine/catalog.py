@@ -43,7 +43,7 @@ class HeldImage:
 
     `root` names it as a whole (None in holdings without an `index.json`), `original` is the digest of the index that
     the registry served when `root` is a partial one. `contents` is everything that is to be there, each digest once;
-    `problems` is what is missing or cannot be read.
+    `configs` are those of its images; `problems` is what is missing or cannot be read.
     """
 
     reference: Reference
@@ -51,6 +51,7 @@ class HeldImage:
     original: Digest | None
     platforms: tuple[HeldPlatform, ...]
     contents: tuple[Descriptor, ...]
+    configs: tuple[Descriptor, ...]
     problems: tuple[str, ...]
 
     @property
@@ -94,6 +95,8 @@ def read_catalog(holdings: Holdings) -> Catalog:
     folders = _folders(holdings, listed.images)
     wanted = [root.root for root in roots.values()] + [one for one in folders.values() if isinstance(one, Descriptor)]
     documents = _Documents(holdings, sizes)
+    originals = [root.original for root in roots.values() if root.original is not None]
+    wanted += [_unnamed(digest, sizes) for digest in originals]
     documents.load(wanted)
     images = tuple(_image(image, roots.get(image.name), folders, documents, sizes) for image in listed.images)
     return Catalog(images, listed.saved)
@@ -178,7 +181,7 @@ def _image(
     if root is not None:
         _collect(root.root, documents, contents, problems)
         if root.original is not None:
-            _note_original(root.original, contents, sizes, problems)
+            _note_original(_unnamed(root.original, sizes), documents, contents, problems)
     platforms = []
     for platform in listed.platforms:
         descriptor = folders[platform.folder]
@@ -187,7 +190,7 @@ def _image(
             continue
         own: dict[Digest, Descriptor] = {}
         _collect(descriptor, documents, own, problems)
-        contents = {**own, **contents} if root is None else {**contents, **own}
+        contents = {**contents, **own}
         platforms.append(_platform(platform, descriptor, own))
     for content in contents.values():
         size = sizes.get(layout.blob_name(content.digest))
@@ -198,7 +201,9 @@ def _image(
     held = tuple(one for one in contents.values() if layout.blob_name(one.digest) in sizes or not one.is_foreign)
     named, original = (root.root, root.original) if root is not None else (None, None)
     reference = root.reference if root is not None else Reference.parse(listed.name)
-    return HeldImage(reference, named, original, tuple(platforms), held, tuple(problems))
+    manifests = [documents.parsed.get(platform.descriptor.digest) for platform in platforms]
+    configs = tuple(one.config for one in manifests if isinstance(one, Manifest) and one.is_image)
+    return HeldImage(reference, named, original, tuple(platforms), held, configs, tuple(problems))
 
 
 def _collect(
@@ -219,15 +224,24 @@ def _collect(
             contents.setdefault(part.digest, part)
 
 
+def _unnamed(digest: Digest, sizes: Mapping[str, int]) -> Descriptor:
+    # Nothing says how large an original index is, nor of which type: it itself does.
+    return Descriptor("", digest, sizes.get(layout.blob_name(digest), 0))
+
+
 def _note_original(
-    digest: Digest, contents: dict[Digest, Descriptor], sizes: Mapping[str, int], problems: dict[str, None]
+    one: Descriptor, documents: _Documents, contents: dict[Digest, Descriptor], problems: dict[str, None]
 ) -> None:
-    # Nothing names its size; its digest is checked with the others.
-    size = sizes.get(layout.blob_name(digest))
-    if size is None:
-        problems[f"the original index {digest} is missing"] = None
-    else:
-        contents[digest] = Descriptor("", digest, size)
+    """Note the index that the registry served, and the indexes within it that are held in part."""
+    document = documents.parsed.get(one.digest)
+    if document is None:
+        problems[documents.wrong.get(one.digest, f"the original index {one.digest} is missing")] = None
+        return
+    contents.setdefault(one.digest, one)
+    if isinstance(document, Index):
+        for entry in document.manifests:
+            if entry.digest not in contents and isinstance(documents.parsed.get(entry.digest), Index):
+                _note_original(entry, documents, contents, problems)
 
 
 def _platform(listed: ListedPlatform, descriptor: Descriptor, own: Mapping[Digest, Descriptor]) -> HeldPlatform:

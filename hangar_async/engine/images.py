@@ -81,17 +81,10 @@ class Images:
                 group.create_task(self._fetcher.fetch(blob, entry.reference, _rank(number, blob), patient=True))
         image = plan.saved(entry.reference)
         await write_image(self._store, image)
-        created = [await self._created(manifest.config) for manifest, _ in plan.platforms if manifest.is_image]
+        created = [
+            await created_of(self._store, manifest.config) for manifest, _ in plan.platforms if manifest.is_image
+        ]
         return Kept(ImageOutcome(entry, image, notes=plan.notes), plan.contents, created)
-
-    async def _created(self, config: Descriptor) -> str:
-        """When an image was made; nothing where its config cannot be read, which saves the image all the same."""
-        if config.size > MAX_DOCUMENT:
-            return ""
-        try:
-            return ImageConfig.parse(await self._store.read(config.digest, MAX_DOCUMENT), config.digest).created
-        except ContentError:
-            return ""
 
     def _root_of(self, entry: Entry) -> asyncio.Future[Digest | None]:
         """What will tell the digest that an entry's name stands for; None when the entry failed before that."""
@@ -104,6 +97,16 @@ class Images:
         self._named.update(content.digest for content in new)
         size = sum(content.size for content in new)
         self._observe(ImagePlanned(str(entry.reference), len(plan.platforms), len(new), size))
+
+
+async def created_of(store: ContentStore, config: Descriptor) -> str:
+    """When an image was made; nothing where its config cannot be read, which saves the image all the same."""
+    if config.size > MAX_DOCUMENT:
+        return ""
+    try:
+        return ImageConfig.parse(await store.read(config.digest, MAX_DOCUMENT), config.digest).created
+    except ContentError:
+        return ""
 
 
 def _rank(number: int, blob: Descriptor) -> Rank:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from hangar_async.archive.reader import open_archive
+from hangar_async.archive.archive import Archive, open_archive
+from hangar_async.archive.holdings import holdings_of
+from hangar_async.errors import UsageError
 from hangar_async.oci.holdings import Holdings
 from hangar_async.store.holdings import DirectoryHoldings
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a path names an archive or parts of one, and no directory."""
-    return not path.is_dir()
+def find_archive(path: Path) -> Archive | None:
+    """Open an archive by its name, with or without `.partN`; None for a directory. Synchronous, for a thread.
 
-
-@contextmanager
-def open_holdings(path: Path) -> Iterator[Holdings]:
-    """Open a cache directory, an archive, its name without `.partN`, or one of its parts; synchronous.
-
-    Raises UsageError where there is nothing, ArchiveError where it is no archive.
+    Raises UsageError where there is nothing, ArchiveError where it is no whole archive.
     """
-    if not is_archive(path):
-        yield DirectoryHoldings(path)
-        return
-    with open_archive(path) as archive:
-        yield archive
+    if path.is_dir():
+        return None
+    if not path.exists() and not any(path.parent.glob(f"{_escaped(path.name)}.part*")):
+        raise UsageError(f"there is no {path}: name an archive, with or without .partN, or a cache directory")
+    return open_archive(path)
+
+
+def holdings_at(path: Path, archive: Archive | None) -> Holdings:
+    """The files of an archive that `find_archive` opened, or of the directory."""
+    return DirectoryHoldings(path) if archive is None else holdings_of(archive)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

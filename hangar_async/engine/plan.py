@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hangar_async.engine.fetch import Fetcher
@@ -26,22 +26,17 @@ _ABREAST = 20
 class ImagePlan:
     """What is to be held of one image; save, load and mirror share it.
 
-    `documents` are its manifests and indexes, in the store already; `blobs` the configs and layers to hold, each
-    once, in the order of the index; `partial` the index to make where not all of the original is held.
+    `contents` is everything to be held of the image, each digest once, in the order in which it stands in its index:
+    a manifest, its config, its layers, the next one. Of these, `blobs` are the configs and layers, which are still to
+    be fetched. `partial` is the index to make where not all of the original is held.
     """
 
     root: Manifest | Index
     platforms: tuple[tuple[Manifest, Platform], ...]
-    documents: tuple[Descriptor, ...]
+    contents: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
     partial: Index | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def contents(self) -> tuple[Descriptor, ...]:
-        """Everything to be held of the image, each digest once."""
-        partial = (self.partial.descriptor,) if self.partial else ()
-        return tuple({item.digest: item for item in (*self.documents, *partial, *self.blobs)}.values())
 
     def saved(self, reference: Reference) -> SavedImage:
         """How the cache names it, once all of it is held."""
@@ -169,18 +164,43 @@ class Planner:
         return [task.result() for task in tasks]
 
     def _made(self, root: Manifest | Index, found: _Found) -> ImagePlan:
-        manifests = [manifest for manifest, _ in found.platforms] + found.attestations
-        documents = [index.descriptor for index in found.indexes.values()] + [one.descriptor for one in manifests]
-        blobs = [item for manifest in manifests for item in (manifest.config, *manifest.layers)]
-        foreign = {item.digest: item for item in blobs if item.is_foreign and not self._include_foreign}
-        notes = [f"left out the foreign layer {digest} (--include-foreign fetches it)" for digest in foreign]
+        manifests = {one.digest: one for one in (*(item for item, _ in found.platforms), *found.attestations)}
+        parts = [part for manifest in manifests.values() for part in (manifest.config, *manifest.layers)]
+        foreign = {part.digest for part in parts if part.is_foreign and not self._include_foreign}
+        notes = [f"left out the foreign layer {digest} (--include-foreign fetches it)" for digest in sorted(foreign)]
         if found.unknown:
             notes.append(f"left out {found.unknown} entries of unknown platform")
         partial = None
         if isinstance(root, Index) and not found.keeps(root.descriptor):
             partial = root.with_only(tuple(_kept(root, found)))
-        held = {item.digest: item for item in blobs if item.digest not in foreign}
-        return ImagePlan(root, tuple(found.platforms), tuple(documents), tuple(held.values()), partial, tuple(notes))
+        contents: dict[Digest, Descriptor] = {}
+        _gather(partial or root, found.indexes, manifests, contents)
+        # Of a partial image, the indexes that the registry served; behind it, so that it is read first.
+        contents |= {index.digest: index.descriptor for index in found.indexes.values() if index.digest not in contents}
+        held = tuple(one for one in contents.values() if one.digest not in foreign)
+        named = {part.digest for part in parts}
+        blobs = tuple(one for one in held if one.digest in named)
+        return ImagePlan(root, tuple(found.platforms), held, blobs, partial, tuple(notes))
+
+
+def _gather(
+    document: Manifest | Index,
+    indexes: Mapping[Digest, Index],
+    manifests: Mapping[Digest, Manifest],
+    contents: dict[Digest, Descriptor],
+) -> None:
+    """Put a document and everything below it that is held into `contents`, in the order in which it stands there."""
+    if document.digest in contents:
+        return
+    contents[document.digest] = document.descriptor
+    if isinstance(document, Manifest):
+        for part in (document.config, *document.layers):
+            contents.setdefault(part.digest, part)
+        return
+    for entry in document.manifests:
+        below = indexes.get(entry.digest) or manifests.get(entry.digest)
+        if below is not None:
+            _gather(below, indexes, manifests, contents)
 
 
 def _kept(index: Index, found: _Found) -> Iterable[Descriptor]:

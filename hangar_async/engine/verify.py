@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from hangar_async.archive.checksums import check_parts
-from hangar_async.blocking import Interrupt
+from hangar_async.archive.archive import Archive
+from hangar_async.archive.checking import check_index, check_part
+from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.engine.catalog import HeldImage, read_catalog
 from hangar_async.engine.events import Checked, Observer, ignore
-from hangar_async.engine.places import is_archive, open_holdings
+from hangar_async.engine.places import find_archive, holdings_at
 from hangar_async.errors import ArchiveError, ContentError, InvalidValue
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import HeldFile
@@ -43,33 +45,46 @@ async def verify(path: Path, observer: Observer = ignore) -> Verdict:
     def tell(count: int) -> None:
         loop.call_soon_threadsafe(observer, Checked(count))
 
-    parts, contents = Interrupt(), Interrupt()
+    outside, inside = Interrupt(), Interrupt()
+    archive = await in_thread(find_archive, path)
     async with asyncio.TaskGroup() as group:
         # The parts as they lie on the disk, and what is in them, are hashed side by side.
-        outside = group.create_task(parts.in_thread(_check_parts, path, parts))
-        inside = group.create_task(contents.in_thread(_check_contents, path, contents, tell))
-    verdict = inside.result()
-    return Verdict(verdict.images, verdict.files, verdict.size, (*outside.result(), *verdict.problems))
+        parts = group.create_task(outside.in_thread(_check_parts, archive, outside))
+        contents = group.create_task(inside.in_thread(_check_contents, path, archive, inside, tell))
+    verdict = contents.result()
+    return Verdict(verdict.images, verdict.files, verdict.size, (*parts.result(), *verdict.problems))
 
 
-def _check_parts(path: Path, goes_on: Callable[[], None]) -> list[str]:
-    return check_parts(path, goes_on) if is_archive(path) else []
+def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[str]:
+    """Hash the parts of an archive, and compare its index with its tar."""
+    if archive is None:
+        return []
+    problems = [f"{stray} is not of this archive" for stray in archive.volume.strays]
+    checks = [partial(check_part, archive.volume, part, lambda _: goes_on()) for part in archive.volume.parts]
+    for check in (*checks, partial(check_index, archive)):
+        try:
+            check()
+        except ArchiveError as error:
+            problems.append(str(error))
+    return problems
 
 
-def _check_contents(path: Path, goes_on: Callable[[], None], tell: Callable[[int], None]) -> Verdict:
+def _check_contents(
+    path: Path, archive: Archive | None, goes_on: Callable[[], None], tell: Callable[[int], None]
+) -> Verdict:
     problems: list[str] = []
     damaged: set[str] = set()
     count = size = 0
     images: tuple[HeldImage, ...] = ()
     try:
-        with open_holdings(path) as holdings:
-            for file in holdings.files():
-                count, size = count + 1, size + file.size
-                problem = _check_file(file, goes_on, tell)
-                if problem:
-                    damaged.add(file.name)
-                    problems.append(problem)
-            images = read_catalog(holdings).images
+        holdings = holdings_at(path, archive)
+        for file in holdings.files():
+            count, size = count + 1, size + file.size
+            problem = _check_file(file, goes_on, tell)
+            if problem:
+                damaged.add(file.name)
+                problems.append(problem)
+        images = read_catalog(holdings).images
     except (ArchiveError, ContentError) as error:
         problems.append(str(error))
     problems += [f"{image.name}: {problem}" for image in images for problem in image.problems]
@@ -82,12 +97,16 @@ def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[int
     digest = _digest_of(file.name)
     hasher = digest.hasher() if digest else None
     got = 0
-    for piece in file.pieces:
-        goes_on()
-        got += len(piece)
-        tell(len(piece))
-        if hasher:
-            hasher.update(piece)
+    try:
+        for piece in file.pieces:
+            goes_on()
+            got += len(piece)
+            tell(len(piece))
+            if hasher:
+                hasher.update(piece)
+    except ArchiveError as error:
+        # In an archive with an index the files behind it can be read all the same.
+        return str(error)
     if got != file.size:
         return f"{file.name} has {got} bytes instead of {file.size}"
     if hasher and digest and hasher.hexdigest() != digest.hex:

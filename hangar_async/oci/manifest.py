@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -173,6 +173,13 @@ class ImageConfig:
             return cls(NO_PLATFORM, config.created or "")
         platform = Platform(config.os, config.architecture, config.variant or "", config.os_version or "")
         return cls(platform, config.created or "")
+
+
+def join_index(entries: Sequence[Descriptor]) -> Index:
+    """Make an OCI index of these manifests."""
+    fields = [entry.to_json() for entry in entries]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": fields}).encode()
+    return Index(raw, media_types.OCI_INDEX, Digest.of(raw), tuple(entries))
 
 
 def parse_manifest(

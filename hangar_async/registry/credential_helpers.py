@@ -61,29 +61,28 @@ class _Conversation(asyncio.SubprocessProtocol):
     """What a helper says, and that it has ended."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
         self.answer = bytearray()
-        self.exited = loop.create_future()
-        self.complete = loop.create_future()
+        self.exited = asyncio.Event()
+        self.complete = asyncio.Event()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if len(self.answer) <= _LARGEST:
             self.answer += data
 
     def process_exited(self) -> None:
-        self.exited.set_result(None)
+        self.exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Called when it has exited and its output is read to the end.
-        self.complete.set_result(None)
+        self.complete.set()
 
 
 async def _run(program: str, server: str, limit: float) -> tuple[int | None, bytes]:
-    """Run a helper to its end, in a process group of its own, so that it can be killed with all that it started."""
+    """Run a helper to its end, in a session of its own, so that it can be killed with all that it started."""
     loop = asyncio.get_running_loop()
     try:
         transport, talk = await loop.subprocess_exec(
-            _Conversation, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, process_group=0
+            _Conversation, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
         )
     except OSError as error:
         raise HangarError(f"the credential helper {program} cannot be run: {error.strerror}") from error
@@ -92,14 +91,14 @@ async def _run(program: str, server: str, limit: float) -> tuple[int | None, byt
         asked.write(server.encode() + b"\n")
         asked.write_eof()
         async with asyncio.timeout(limit):
-            await talk.complete
+            await talk.complete.wait()
         return transport.get_returncode(), bytes(talk.answer)
     except TimeoutError:
         raise HangarError(f"the credential helper {program} did not answer within {limit:g} seconds") from None
     finally:
         # One that has ended may have left a daemon for the next one; only what did not end is killed.
-        if not talk.complete.done():
+        if not talk.complete.is_set():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
         transport.close()
-        await talk.exited
+        await talk.exited.wait()

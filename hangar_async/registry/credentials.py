@@ -36,8 +36,7 @@ class Credentials:
     async def find(self, registry: str, repository: str) -> Credential | None:
         """Return what is known for a repository; `registry` is normalised. None where nothing is."""
         if registry == self._username_for and self._settings.username:
-            source = "the given user name and password"
-            return Credential(source, self._settings.username, self._settings.password or "")
+            return Credential("the settings of this run", self._settings.username, self._settings.password or "")
         for file in self._files:
             for name in file.helpers_for(registry):
                 if known := await self._ask(name, registry):

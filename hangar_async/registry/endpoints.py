@@ -82,8 +82,11 @@ class Endpoints:
         try:
             endpoint = await self._ping(registry, url)
         except NetworkError as error:
-            message = f"{error} (by HTTP; by HTTPS: {str(first).removeprefix(registry).lstrip(': ')})"
-            raise NetworkError(message, host=registry, advice=error.advice) from error
+            by_https, by_http = (str(each).removeprefix(f"{registry}: ") for each in (first, error))
+            why = (
+                f"{by_https} (by HTTPS), {by_http} (by HTTP)" if by_https != by_http else f"{by_http}, by HTTPS or HTTP"
+            )
+            raise NetworkError(f"{registry}: {why}", host=registry, advice=error.advice) from error
         if not endpoint.is_internal:
             self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
         return endpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -47,7 +48,9 @@ def reaching(host: str, what: str = "") -> Iterator[None]:
         # TimeoutError, ssl.SSLError and all socket errors are OSErrors; yarl and the parser raise ValueErrors.
         why, transient, advice = _explain(error)
         subject = f"{what} from {host}" if what else host
-        raise NetworkError(f"{subject}: {why}", host=host, transient=transient, advice=advice) from error
+        # Those that show the URL, which may be signed, are not shown on.
+        cause = None if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL) else error
+        raise NetworkError(f"{subject}: {why}", host=host, transient=transient, advice=advice) from cause
 
 
 def is_untrusted(error: BaseException | None) -> bool:
@@ -92,8 +95,11 @@ def _explain(error: Exception) -> tuple[str, bool, str | None]:
 def _system(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError) and (reason := getattr(error, "reason", None)):
         return _plain(str(reason).replace("_", " ").lower())
-    text = error.strerror if isinstance(error, OSError) else ""
-    return _plain(text or type(error).__name__)
+    if not isinstance(error, OSError):
+        return type(error).__name__
+    # asyncio puts the address into strerror; errors of the resolver have numbers of their own, below zero.
+    text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return _plain(text or type(error).__name__).lower()
 
 
 def refused(

@@ -146,5 +146,8 @@ def user_of(request: web.Request, users: Mapping[str, str]) -> str | None:
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     if scheme != "Basic":
         return None
-    name, _, password = base64.b64decode(encoded).decode().partition(":")
+    try:
+        name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return None
     return name if name in users and users[name] == password else None

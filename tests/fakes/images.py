@@ -15,6 +15,7 @@ ARM64 = Platform("linux", "arm64", "v8")
 ARM_V7 = Platform("linux", "arm", "v7")
 WINDOWS = Platform("windows", "amd64", os_version="10.0.20348.2113")
 WINDOWS_OLD = Platform("windows", "amd64", os_version="10.0.17763.5329")
+_DOCKER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _NOISE = 300_000
 _TEXT = 20_000
 
@@ -55,7 +56,7 @@ def library() -> Mapping[str, Built]:
         "oci": linux("oci", AMD64),
         "docker": linux("docker", AMD64, docker=True),
         "zstd": image([bases[AMD64], layer(tree("zstd"), "zstd")], AMD64),
-        "plain": image([layer(tree("plain"), "none"), layer({"last": b"1"}, "none", docker=True)], AMD64),
+        "plain": image([layer(tree("plain"), "none"), layer({"last": b"1"}, "none")], AMD64),
         "empty": image([], AMD64),
         "multi": index(three),
         "docker-list": index([linux("list", one, docker=True) for one in (AMD64, ARM64)], docker=True),
@@ -71,6 +72,3 @@ def library() -> Mapping[str, Built]:
             config=b'{"name":"chart","version":"1.0.0"}',
         ),
     }
-
-
-_DOCKER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"

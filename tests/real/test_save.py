@@ -21,6 +21,9 @@ from tests.fakes.push import push
 from tests.fakes.skopeo import Skopeo
 
 
+OPEN = ("--dest-tls-verify=false",)
+
+
 def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
     values: dict[str, Any] = {
         "images": lines,
@@ -55,7 +58,7 @@ async def test_every_kind_of_image_is_read_back_by_skopeo(
     for platform in platforms:
         source, target = f"oci:{root / platform['Folder']}", f"docker://{docker_registry}/copies/{platform['Folder']}"
         share = str(root / "share")
-        await skopeo("copy", "--src-shared-blob-dir", share, "--dest-tls-verify=false", source, target)
+        await skopeo("copy", "--preserve-digests", "--src-shared-blob-dir", share, *OPEN, source, target)
         raw = await skopeo("inspect", "--raw", "--tls-verify=false", target)
         assert str(Digest.of(raw.encode())) == platform["Digest"]
     for name, built in names.items():

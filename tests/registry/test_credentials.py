@@ -259,16 +259,29 @@ async def test_a_helper_that_is_none(tmp_path: Path, name: str) -> None:
     assert len(notices) == 1
 
 
-async def test_a_helper_of_someone_who_no_longer_waits_is_ended(tmp_path: Path, helpers: Helpers) -> None:
-    os.mkfifo(tmp_path / "started")
-    helpers.add("slow", f"echo $$ > {tmp_path}/started; sleep 600")
+async def test_a_helper_that_knows_only_a_name(tmp_path: Path, helpers: Helpers) -> None:
+    helpers.add("empty", says("me", ""))
+    path = write(tmp_path / "config.json", credsStore="empty")
+    assert await find(RegistrySettings(credential_files=(path,)), "a.io") is None
+
+
+@pytest.mark.parametrize("by", ["cancellation", "time"])
+async def test_a_helper_is_ended_with_all_that_it_started(tmp_path: Path, helpers: Helpers, by: str) -> None:
+    os.mkfifo(tmp_path / "held")
+    # The helper and its child hold the pipe open for as long as they live.
+    helpers.add("slow", f"exec 3> {tmp_path}/held; echo started >&3; sleep 600; echo over")
     path = write(tmp_path / "config.json", credsStore="slow")
-    credentials = Credentials(RegistrySettings(credential_files=(path,)), None, lambda _: None)
+    limit = 600 if by == "cancellation" else 0.5
+    credentials = Credentials(
+        RegistrySettings(credential_files=(path,), credential_helper_timeout=limit), None, lambda _: None
+    )
     await credentials.load()
     task = asyncio.ensure_future(credentials.find("a.io", "app"))
-    process = int(await asyncio.to_thread((tmp_path / "started").read_text))
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
+    held = await asyncio.to_thread((tmp_path / "held").open)
+    with held:
+        assert await asyncio.to_thread(held.readline) == "started\n"
+        if by == "cancellation":
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() is (by == "cancellation")
+        assert await asyncio.to_thread(held.read) == ""

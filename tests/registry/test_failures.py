@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 
 import aiohttp
@@ -141,6 +142,14 @@ def fail(error: Exception) -> NetworkError:
 )
 def test_what_may_recover(error: Exception) -> None:
     assert fail(error).transient
+
+
+def test_the_system_is_quoted_in_its_own_words() -> None:
+    refused = OSError(111, "Connect call failed ('127.0.0.1', 1)")
+    key = aiohttp.client_reqrep.ConnectionKey("reg.io", 443, True, True, None, None, None)
+    assert str(fail(aiohttp.ClientConnectorError(key, refused))) == "reg.io: the connection failed (connection refused)"
+    unknown = aiohttp.ClientConnectorDNSError(key, socket.gaierror(-2, "Name or service not known"))
+    assert str(fail(unknown)) == "reg.io: its address cannot be found (name or service not known)"
 
 
 def test_an_untrusted_certificate_stays_so_and_tells_the_ways_out() -> None:

@@ -63,6 +63,7 @@ def test_a_proxy_that_cannot_be_used_is_said(text: str) -> None:
         ("fd00::1", "fd00::/16", True),
         ("reg.io", "10.0.0.0/8", False),
         ("reg.io", "reg.io/8", False),
+        ("10.1.2.3", "10.0.0.0/99", False),
         ("reg.io", "", False),
         ("reg.io", ":443", False),
     ],

@@ -27,18 +27,21 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Manifest, parse_manifest
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
-from tests.fakes.docker_registry import PASSWORD, USERNAME, docker_registry
+from tests.fakes.docker_registry import PASSWORD, USERNAME
+from tests.fakes.docker_registry import docker_registry as running_registry
 from tests.fakes.push import push_blob
 
 from .rig import OCI, describe, served
 
-pytestmark = pytest.mark.real
+# Where docker-registry is missing, this fixture skips.
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]
 DATA = random.Random(2).randbytes(1_000_000)
 LAYER = describe(DATA)
+NAME = "client/app"
 CONFIG = b'{"architecture":"amd64","os":"linux"}'
 
 
-async def fill(host: str, name: str = "team/app", **session: object) -> bytes:
+async def fill(host: str, name: str = NAME, **session: object) -> bytes:
     """Push an image of one layer, tagged v1; return its manifest."""
     config = describe(CONFIG, media_type="application/vnd.oci.image.config.v1+json")
     document = {"schemaVersion": 2, "mediaType": OCI, "config": config.to_json(), "layers": [LAYER.to_json()]}
@@ -52,7 +55,7 @@ async def fill(host: str, name: str = "team/app", **session: object) -> bytes:
     return raw
 
 
-async def check(client: RegistryClient, host: str, raw: bytes, name: str = "team/app") -> None:
+async def check(client: RegistryClient, host: str, raw: bytes, name: str = NAME) -> None:
     """Fetch all of the image by tag and by digest, whole and from the middle."""
     image = Reference.parse(f"{host}/{name}:v1")
     manifest = await client.get_manifest(image)
@@ -66,52 +69,47 @@ async def check(client: RegistryClient, host: str, raw: bytes, name: str = "team
             assert b"".join([piece async for piece in body.pieces()]) == DATA[start:]
 
 
-async def test_an_open_registry(tmp_path: Path) -> None:
-    with docker_registry(tmp_path) as host:
-        raw = await fill(host)
-        async with RegistryClient(RegistrySettings()) as client:
-            await check(client, host, raw)
-            with pytest.raises(NotFound) as caught:
-                await client.get_manifest(Reference.parse(f"{host}/team/app:v2"))
-            assert caught.value.code == "MANIFEST_UNKNOWN"
-            with pytest.raises(NotFound):
-                async with client.open_blob(Reference.parse(f"{host}/team/app"), describe(b"other")):
-                    raise AssertionError
+async def test_an_open_registry(docker_registry: str) -> None:
+    raw = await fill(docker_registry)
+    async with RegistryClient(RegistrySettings()) as client:
+        await check(client, docker_registry, raw)
+        with pytest.raises(NotFound) as caught:
+            await client.get_manifest(Reference.parse(f"{docker_registry}/{NAME}:v2"))
+        assert caught.value.code == "MANIFEST_UNKNOWN"
+        with pytest.raises(NotFound):
+            async with client.open_blob(Reference.parse(f"{docker_registry}/{NAME}"), describe(b"other")):
+                raise AssertionError
 
 
-async def test_a_registry_with_a_password(tmp_path: Path) -> None:
-    with docker_registry(tmp_path, htpasswd=True) as host:
-        raw = await fill(host, headers={"Authorization": aiohttp.encode_basic_auth(USERNAME, PASSWORD)})
-        async with RegistryClient(RegistrySettings()) as client:
-            with pytest.raises(Unauthorized, match="no credentials"):
-                await check(client, host, raw)
-        settings = RegistrySettings(username=USERNAME, password=PASSWORD)
-        async with RegistryClient(settings, username_for=host) as client:
+async def test_a_registry_with_a_password(htpasswd_registry: str) -> None:
+    host = htpasswd_registry
+    raw = await fill(host, headers={"Authorization": aiohttp.encode_basic_auth(USERNAME, PASSWORD)})
+    async with RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(Unauthorized, match="no credentials"):
             await check(client, host, raw)
-        async with RegistryClient(replace(settings, password="other"), username_for=host) as client:
-            with pytest.raises(Unauthorized, match="given user name") as caught:
-                await check(client, host, raw)
-        assert "other" not in str(caught.value)
+    settings = RegistrySettings(username=USERNAME, password=PASSWORD)
+    async with RegistryClient(settings, username_for=host) as client:
+        await check(client, host, raw)
+    async with RegistryClient(replace(settings, password="other"), username_for=host) as client:
+        with pytest.raises(Unauthorized, match="settings of this run") as caught:
+            await check(client, host, raw)
+    assert "other" not in str(caught.value)
 
 
-async def test_a_registry_with_tls(tmp_path: Path, authority: trustme.CA) -> None:
-    mine = authority.issue_cert("127.0.0.1", "localhost")
-    mine.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
-    mine.private_key_pem.write_to_path(tmp_path / "server.key")
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    with docker_registry(tmp_path, certificate=tmp_path / "server.pem", key=tmp_path / "server.key") as host:
-        raw = await fill(host, connector=aiohttp.TCPConnector(ssl=context))
-        folder = tmp_path / "certs.d" / host
-        folder.mkdir(parents=True)
-        authority.cert_pem.write_to_path(folder / "ca.crt")
-        async with RegistryClient(RegistrySettings(certificates=(tmp_path / "certs.d",))) as client:
-            await check(client, host, raw)
-        async with RegistryClient(RegistrySettings(certificates=())) as client:
-            with pytest.raises(NetworkError, match="certificate"):
-                await check(client, host, raw)
-        async with RegistryClient(RegistrySettings(certificates=(), tls_verify=False)) as client:
-            await check(client, host, raw)
+async def test_a_registry_with_tls(
+    tls_registry: str, ca: trustme.CA, client_tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    raw = await fill(tls_registry, connector=aiohttp.TCPConnector(ssl=client_tls))
+    folder = tmp_path / "certs.d" / tls_registry
+    folder.mkdir(parents=True)
+    ca.cert_pem.write_to_path(folder / "ca.crt")
+    async with RegistryClient(RegistrySettings(certificates=(tmp_path / "certs.d",))) as client:
+        await check(client, tls_registry, raw)
+    async with RegistryClient(RegistrySettings(certificates=())) as client:
+        with pytest.raises(NetworkError, match="certificate"):
+            await check(client, tls_registry, raw)
+    async with RegistryClient(RegistrySettings(certificates=(), tls_verify=False)) as client:
+        await check(client, tls_registry, raw)
 
 
 class Signer:
@@ -161,30 +159,30 @@ async def token_registry(
         environ.setenv("REGISTRY_AUTH_TOKEN_SERVICE", "tests")
         environ.setenv("REGISTRY_AUTH_TOKEN_ISSUER", "tests")
         environ.setenv("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE", str(tmp_path / "roots.pem"))
-        with docker_registry(tmp_path) as host:
+        with running_registry(tmp_path) as host:
             yield host, signer, scopes
 
 
 async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
     async with token_registry(tmp_path, authority, monkeypatch, lives=[300, 300]) as (host, signer, scopes):
-        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('team/app', 300)}"})
+        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('client/app', 300)}"})
         settings = RegistrySettings(username="me", password="secret")
         async with RegistryClient(settings, username_for=host) as client:
             await check(client, host, raw)
             with pytest.raises(NotFound):
-                await client.get_manifest(Reference.parse(f"{host}/team/other"))
+                await client.get_manifest(Reference.parse(f"{host}/client/other"))
         async with RegistryClient(RegistrySettings()) as client:
             with pytest.raises(Unauthorized, match="who are you"):
                 await check(client, host, raw)
-    assert scopes == ["repository:team/app:pull", "repository:team/other:pull"]
+    assert scopes == ["repository:client/app:pull", "repository:client/other:pull"]
 
 
 async def test_a_token_that_the_registry_no_longer_takes_is_got_anew(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with token_registry(tmp_path, authority, monkeypatch, lives=[-3600, 300]) as (host, signer, scopes):
-        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('team/app', 300)}"})
+        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('client/app', 300)}"})
         settings = RegistrySettings(username="me", password="secret")
         async with RegistryClient(settings, username_for=host) as client:
             await check(client, host, raw)
-    assert scopes == ["repository:team/app:pull"] * 2
+    assert scopes == ["repository:client/app:pull"] * 2

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +17,7 @@ from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.redirects import MAX_REDIRECTS, Redirects
 
-from .rig import Handler, Proxy, Served, describe, served
+from .rig import Handler, Proxy, Served, describe, raw_server, request_head, served
 
 DATA = b"layer" * 1000
 BLOB = describe(DATA)
@@ -140,6 +142,21 @@ async def test_storage_that_does_not_answer_is_named_without_the_signature() -> 
     assert caught.value.transient
     assert gone in str(caught.value)
     assert "SECRET" not in str(caught.value)
+
+
+async def test_storage_that_speaks_no_http_is_named_without_the_signature() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        writer.write(b"what?\r\n\r\n")
+        await writer.drain()
+
+    async with (
+        raw_server(talk) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn}/x?sig=SECRET")) as registry,
+    ):
+        with pytest.raises(NetworkError, match="not HTTP") as caught:
+            await fetch(registry.host)
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_wrong_size_at_the_storage() -> None:

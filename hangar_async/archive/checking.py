@@ -1,0 +1,117 @@
+"""Whether an archive is what it says: its parts, its index against its tar headers, its files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from hangar_async.archive import tar
+from hangar_async.archive.archive import Archive
+from hangar_async.archive.decoding import Inflater, fill, frames
+from hangar_async.archive.footers import GZIP
+from hangar_async.archive.index import Entry
+from hangar_async.archive.names import ARCHIVE_INDEX
+from hangar_async.archive.tar_reader import TarError, TarReader
+from hangar_async.archive.volume import Part, Volume
+from hangar_async.errors import ArchiveError
+from hangar_async.oci.digest import Hasher
+
+_PIECE = 1 << 20
+_MOST_HEADERS = 64 << 20
+_GZIP_HEADER = 10
+
+
+def check_part(volume: Volume, part: Part, tick: Callable[[int], None]) -> None:
+    """Hash a part, if `NAME.sha256` has a digest for it; `tick` is told the bytes of each piece.
+
+    Raises ArchiveError if it has another one.
+    """
+    if part.digest is None:
+        return
+    hasher = hashlib.sha256()
+    with volume.open(part.start, part.start + part.size) as window:
+        _hash(window.readinto, hasher, tick)
+    if hasher.hexdigest() != part.digest:
+        raise ArchiveError(
+            f"{part.path} is damaged: its digest is not the one in {volume.path.name}.sha256", path=str(part.path)
+        )
+
+
+def check_entry(archive: Archive, entry: Entry, tick: Callable[[int], None]) -> None:
+    """Read a file and hash it; raises ArchiveError if its data are damaged or have another digest."""
+    hasher = entry.digest.hasher()
+    with archive.open(entry) as reader:
+        _hash(reader.readinto, hasher, tick)
+    if hasher.hexdigest() != entry.digest.hex:
+        archive.volume.broken(entry.offset, f"{entry.name} has another content than its digest says")
+
+
+def check_index(archive: Archive) -> None:
+    """Compare the index with the headers of the tar, so that every program finds there what we find.
+
+    Reads the headers alone. Raises ArchiveError.
+    """
+    position = _GZIP_HEADER if archive.compression == GZIP else 0
+    size = 0
+    for entry in archive.entries.values():
+        _check_before(archive, position, size, entry.offset, entry.name, entry.size)
+        position, size = entry.offset + entry.length, entry.size
+    if archive.footer is not None:
+        _check_before(archive, position, size, archive.footer.offset, ARCHIVE_INDEX, None)
+
+
+def _hash(readinto: Callable[[memoryview], int], hasher: Hasher, tick: Callable[[int], None]) -> None:
+    buffer = memoryview(bytearray(_PIECE))
+    while count := readinto(buffer):
+        hasher.update(buffer[:count])
+        tick(count)
+
+
+def _decode(archive: Archive, start: int, end: int) -> bytearray:
+    data = bytearray()
+    buffer = memoryview(bytearray(1 << 16))
+    with archive.volume.open(start, end) as window:
+        decoder = Inflater(window) if archive.compression == GZIP else frames(window)
+        while count := fill(decoder, window, buffer):
+            data += buffer[:count]
+            if len(data) > _MOST_HEADERS:
+                archive.volume.broken(start, "the index leaves out what is here")
+    return data
+
+
+def _check_before(archive: Archive, start: int, padded: int, end: int, name: str, size: int | None) -> None:
+    headers = _decode(archive, start, end)
+    try:
+        _check_headers(headers, padded, name, size)
+    except TarError as error:
+        archive.volume.broken(start, f"the tar headers before {name} are wrong: {error}")
+
+
+class _Headers:
+    def __init__(self, data: memoryview) -> None:
+        self._rest = data
+
+    def fill(self, buffer: memoryview) -> int:
+        taken = self._rest[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._rest = self._rest[len(taken) :]
+        return len(taken)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+
+def _check_headers(data: bytearray, padded: int, name: str, size: int | None) -> None:
+    """Compare what stands between two files: padding, directories, links, and the header of the second file."""
+    padding = -padded % tar.BLOCK
+    if any(data[:padding]) or len(data) < padding:
+        raise TarError("the padding is not right")
+    headers = _Headers(memoryview(data)[padding:])
+    for member in TarReader(headers):
+        if member.kind == tar.FILE:
+            if member.name != name or size not in (None, member.size):
+                raise TarError(f"they are of {member.name[:200]!r} with {member.size} bytes")
+            if len(headers):
+                raise TarError("more follows where the data should begin")
+            return
+    raise TarError("there are none of it")

@@ -1,0 +1,158 @@
+"""`extract`: one image out of an archive or a cache directory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from hangar_async.archive.plain import PlainTar
+from hangar_async.blocking import Interrupt, in_thread
+from hangar_async.config import ExtractOptions
+from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image, read_catalog
+from hangar_async.engine.destination import check_target
+from hangar_async.engine.events import Checked, Observer, ignore
+from hangar_async.engine.places import find_archive, holdings_at
+from hangar_async.engine.report import Output
+from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
+from hangar_async.oci import layout
+from hangar_async.oci.holdings import HeldFile, Holdings
+from hangar_async.oci.manifest import MAX_DOCUMENT, REF_NAME, Descriptor, Manifest, join_index, parse_manifest
+from hangar_async.oci.platform import PlatformPattern
+from hangar_async.oci.reference import Reference
+from hangar_async.store.disk import Disk
+from hangar_async.store.tree import NewTree
+
+
+async def extract(options: ExtractOptions, observer: Observer = ignore) -> Output:
+    """Write one image as an OCI image layout, or one platform of it as a tar that `docker load` reads.
+
+    Every blob is checked on the way. Raises UsageError for an image that is not there, NoPlatform, ContentError for a
+    damaged one, ArchiveError, StorageError; nothing is left then.
+    """
+    await in_thread(check_target, options.destination, directory=options.format == "oci")
+    interrupt = Interrupt()
+    loop = asyncio.get_running_loop()
+
+    def goes_on(count: int) -> None:
+        interrupt()
+        loop.call_soon_threadsafe(observer, Checked(count))
+
+    return await interrupt.in_thread(_extract, options, goes_on)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is written of an image: what names it, and all its content."""
+
+    reference: Reference
+    root: Descriptor
+    contents: tuple[Descriptor, ...]
+    made: dict[str, bytes]
+
+
+def _extract(options: ExtractOptions, goes_on: Callable[[int], None]) -> Output:
+    holdings = holdings_at(options.source, find_archive(options.source))
+    image = find_image(read_catalog(holdings).images, _name(options.image))
+    if image.problems:
+        raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
+    if options.format == "oci":
+        size = _write_layout(options, holdings, _choose(image, options.platform, holdings), goes_on)
+    else:
+        size = _write_docker_archive(options, holdings, image, goes_on)
+    return Output((options.destination,), size, options.format)
+
+
+def _name(text: str) -> str:
+    try:
+        return Reference.parse(text).cache_name
+    except InvalidValue as error:
+        raise UsageError(str(error)) from error
+
+
+def _platforms(image: HeldImage, wanted: str | None) -> list[HeldPlatform]:
+    try:
+        pattern = PlatformPattern.parse(wanted or "all")
+    except InvalidValue as error:
+        raise UsageError(f"--platform: {error}") from error
+    found = [one for one in image.platforms if wanted is None or pattern.matches(one.platform)]
+    if not found:
+        names = ", ".join(str(one.platform) for one in image.platforms)
+        raise NoPlatform(f"no {wanted} in {image.name}; it has {names}", advice="choose another one with --platform")
+    return found
+
+
+def _choose(image: HeldImage, wanted: str | None, holdings: Holdings) -> _Chosen:
+    if wanted is None and image.root is not None:
+        # The raw index that a partial one was made of is no part of a layout that has to be whole.
+        contents = tuple(one for one in image.contents if one.digest != image.original)
+        return _Chosen(image.reference, image.root, contents, {})
+    found = _platforms(image, wanted)
+    parts = tuple({one.digest: one for platform in found for one in _contents(platform, holdings)}.values())
+    if len(found) == 1:
+        return _Chosen(image.reference, found[0].descriptor, parts, {})
+    index = join_index([platform.descriptor for platform in found])
+    return _Chosen(image.reference, index.descriptor, parts, {_blob(index.descriptor): index.raw})
+
+
+def _contents(platform: HeldPlatform, holdings: Holdings) -> list[Descriptor]:
+    manifest = _manifest(platform, holdings)
+    held = holdings.sizes()
+    blobs = [manifest.config, *manifest.layers]
+    return [platform.descriptor, *(one for one in blobs if layout.blob_name(one.digest) in held)]
+
+
+def _manifest(platform: HeldPlatform, holdings: Holdings) -> Manifest:
+    name = layout.blob_name(platform.descriptor.digest)
+    document = parse_manifest(holdings.documents([name], MAX_DOCUMENT)[name], platform.descriptor.media_type)
+    assert isinstance(document, Manifest)  # noqa: S101 - the catalogue has read it as one
+    return document
+
+
+def _blob(descriptor: Descriptor) -> str:
+    return f"{layout.BLOBS}/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
+
+
+def _read(holdings: Holdings, contents: Iterable[Descriptor]) -> Iterator[tuple[Descriptor, HeldFile]]:
+    wanted = {layout.blob_name(one.digest): one for one in contents}
+    for file in holdings.files(wanted):
+        yield wanted[file.name], file
+
+
+def _write_layout(options: ExtractOptions, holdings: Holdings, chosen: _Chosen, goes_on: Callable[[int], None]) -> int:
+    """Source: OCI image-spec, image-layout.md."""
+    annotations = {REF_NAME: chosen.reference.layout_name}
+    index = {"schemaVersion": 2, "manifests": [chosen.root.to_json(annotations)]}
+    documents = {layout.MARKER_NAME: layout.MARKER, layout.INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
+    files = ((_blob(one), one.digest, file) for one, file in _read(holdings, chosen.contents))
+    tree = NewTree(options.destination, Disk(), goes_on, options.sync)
+    return tree.write(files, {**chosen.made, **documents})
+
+
+def _write_docker_archive(
+    options: ExtractOptions, holdings: Holdings, image: HeldImage, goes_on: Callable[[int], None]
+) -> int:
+    """Source: moby's image/spec, "Combined Image JSON + Filesystem Changeset Format"."""
+    found = _platforms(image, options.platform)
+    if len(found) > 1:
+        several = ", ".join(str(one.platform) for one in found)
+        raise UsageError(f"{image.name} has {several}, and a docker-archive holds one: choose it with --platform")
+    manifest = _manifest(found[0], holdings)
+    if not manifest.is_image:
+        raise UsageError(f"{image.name} is an artifact and no image: --format oci can hold it")
+    contents = (manifest.config, *manifest.layers)
+    missing = [one for one in contents if layout.blob_name(one.digest) not in holdings.sizes()]
+    if missing:
+        raise UsageError(f"{image.name} has the foreign layer {missing[0].digest}, which was left out of the archive")
+    names = {one.digest: f"{one.digest.hex}.tar" for one in manifest.layers}
+    names[manifest.config.digest] = f"{manifest.config.digest.hex}.json"
+    # Docker takes a name without digest; an image by digest alone has none.
+    tags = [image.reference.layout_name] if image.reference.tag else []
+    listed = {"Config": names[manifest.config.digest], "RepoTags": tags}
+    document = json.dumps([{**listed, "Layers": [names[one.digest] for one in manifest.layers]}]).encode()
+    with PlainTar(options.destination, sync=options.sync) as tar:
+        for one, file in _read(holdings, contents):
+            tar.add(names[one.digest], file.size, file.pieces, one.digest, goes_on)
+        tar.add("manifest.json", len(document), iter([document]), None, goes_on)
+        return tar.commit()
