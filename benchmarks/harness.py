@@ -126,7 +126,7 @@ def measure(commands: Sequence[Command], directory: Path, runs: int, say: Say) -
     taken: dict[str, list[Run]] = {command.name: [] for command in commands}
     for number in range(runs + 1):
         for command in commands if number % 2 else reversed(commands):
-            one = run(command, directory / f"{number}-{re.sub('[^a-z0-9]+', '-', command.name)}")
+            one = run(command, directory / f"{number}-{re.sub('[^A-Za-z0-9]+', '-', command.name)}")
             kind = f"run {number}" if number else "warm-up"
             say(f"  {kind:<8} {command.name:<28} {one.seconds:8.2f} s {one.cpu:8.2f} cpu-s {one.peak:7.1f} MB")
             if number:

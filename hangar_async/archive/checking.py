@@ -1,4 +1,4 @@
-"""Whether an archive is what it says: its parts, its index against its tar headers, its files."""
+"""Whether an archive is what it says: its parts against their digests, its index against its tar headers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from hangar_async.archive import tar
 from hangar_async.archive.archive import Archive
 from hangar_async.archive.decoding import Inflater, fill, frames
 from hangar_async.archive.footers import GZIP
-from hangar_async.archive.index import Entry
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.tar_reader import TarError, TarReader
 from hangar_async.archive.volume import Part, Volume
 from hangar_async.errors import ArchiveError
-from hangar_async.oci.digest import Hasher
 
 _PIECE = 1 << 20
 _MOST_HEADERS = 64 << 20
@@ -29,21 +27,15 @@ def check_part(volume: Volume, part: Part, tick: Callable[[int], None]) -> None:
     if part.digest is None:
         return
     hasher = hashlib.sha256()
+    buffer = memoryview(bytearray(_PIECE))
     with volume.open(part.start, part.start + part.size) as window:
-        _hash(window.readinto, hasher, tick)
+        while count := window.readinto(buffer):
+            hasher.update(buffer[:count])
+            tick(count)
     if hasher.hexdigest() != part.digest:
         raise ArchiveError(
             f"{part.path} is damaged: its digest is not the one in {volume.path.name}.sha256", path=str(part.path)
         )
-
-
-def check_entry(archive: Archive, entry: Entry, tick: Callable[[int], None]) -> None:
-    """Read a file and hash it; raises ArchiveError if its data are damaged or have another digest."""
-    hasher = entry.digest.hasher()
-    with archive.open(entry) as reader:
-        _hash(reader.readinto, hasher, tick)
-    if hasher.hexdigest() != entry.digest.hex:
-        archive.volume.broken(entry.offset, f"{entry.name} has another content than its digest says")
 
 
 def check_index(archive: Archive) -> None:
@@ -58,13 +50,6 @@ def check_index(archive: Archive) -> None:
         position, size = entry.offset + entry.length, entry.size
     if archive.footer is not None:
         _check_before(archive, position, size, archive.footer.offset, ARCHIVE_INDEX, None)
-
-
-def _hash(readinto: Callable[[memoryview], int], hasher: Hasher, tick: Callable[[int], None]) -> None:
-    buffer = memoryview(bytearray(_PIECE))
-    while count := readinto(buffer):
-        hasher.update(buffer[:count])
-        tick(count)
 
 
 def _decode(archive: Archive, start: int, end: int) -> bytearray:

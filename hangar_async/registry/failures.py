@@ -99,7 +99,7 @@ def _system(error: BaseException) -> str:
         return type(error).__name__
     # asyncio puts the address into strerror; errors of the resolver have numbers of their own, below zero.
     text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-    return _plain(text or type(error).__name__).lower()
+    return _plain(text or str(error) or type(error).__name__).lower()
 
 
 def refused(

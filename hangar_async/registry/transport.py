@@ -70,13 +70,13 @@ class Transport:
     ) -> AsyncIterator[Answer]:
         """Send a GET, or a POST of `form`, and hand out the first answer that is no redirect.
 
-        `host` is whom errors name. `authorization` is sent to the origin of `url` alone. A POST is never redirected.
+        `host` is whom errors name. `authorization` is sent to the origin of `url` alone, and no longer once a
+        redirect has left it. A POST is never redirected.
         The connection is kept for the next request when the answer was read to its end, else closed.
         """
         redirects = Redirects(url, host)
-        here = url
+        here, own = url, True
         while True:
-            own = same_origin(url, here)
             secret = {"Authorization": authorization} if authorization and own else {}
             name = host if own else here.host_port_subcomponent or host
             async with self._once(here, name, {**headers, **secret}, form) as response:
@@ -87,6 +87,7 @@ class Transport:
                 await answer.drain()
                 # A POST carries a secret in its body, which is for the first address alone.
                 here = redirects.follow(answer.status, answer.headers.get("Location", "") if form is None else "")
+                own = own and same_origin(url, here)
 
     @asynccontextmanager
     async def _once(

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hangar_async.oci.layout import BLOBS, MARKER_NAME, SHARE
 from hangar_async.store.disk import Disk
 
 _PIECE = 1 << 20
+_SYNCS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,19 @@ class HandOver:
 
 def sync_files(disk: Disk, root: Path, names: Collection[str], goes_on: Callable[[], None]) -> None:
     """Wait until files below a root, and the directories that they are in, are on the disk."""
-    for name in sorted(names):
+
+    def sync(name: str | Path) -> None:
         goes_on()
         disk.sync(root / name)
-    for directory in sorted({parent for name in names for parent in Path(name).parents}):
-        disk.sync(root / directory)
+
+    # Several at once: a file system writes its journal for all who wait at that moment.
+    pool = ThreadPoolExecutor(_SYNCS_AT_ONCE, "sync")
+    try:
+        for paths in (names, {parent for name in names for parent in Path(name).parents}):
+            for _ in pool.map(sync, sorted(paths)):
+                pass
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _size(path: Path) -> int:

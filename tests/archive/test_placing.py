@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.archive.files import Files
 from hangar_async.archive.placing import part_paths
 from hangar_async.archive.writer import ArchiveWriter
 from hangar_async.errors import StorageError
+from hangar_async.oci.digest import Digest
 
 from .faulty import FaultyFiles
 from .samples import fill, joined, needs, noise, temporary, visible, write
@@ -221,3 +225,47 @@ def test_a_killed_run_leaves_the_old_archive_and_the_next_one_cleans_up(tmp_path
     write(tmp_path / "a", "gzip", [b"new"])
     assert temporary(tmp_path) == []
     assert state(tmp_path) != old
+
+
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"cannot lock .*No locks available"):
+        write(tmp_path / "a", "gzip", [])
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_file_that_another_run_took_for_left_over_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    taken: list[str] = []
+
+    def slow(descriptor: int, flags: int) -> None:
+        if not taken:
+            (name,) = temporary(tmp_path)
+            (tmp_path / name).unlink()
+            taken.append(name)
+        real(descriptor, flags)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with ArchiveWriter(tmp_path / "a", "gzip"):
+        assert len(temporary(tmp_path)) == 1
+        assert temporary(tmp_path) != taken
+
+
+def test_an_error_of_the_disk_in_the_background_ends_the_writing(tmp_path: Path) -> None:
+    class Broken(Files):
+        def sync(self, descriptor: int, path: Path) -> None:
+            raise StorageError.of(OSError(errno.EIO, "Input/output error"), path, "sync")
+
+    source = tmp_path / "source"
+    source.write_bytes(noise(MIB))
+    with ArchiveWriter(tmp_path / "a", "gzip", part_size=MIB, files=Broken()) as writer:
+        with pytest.raises(StorageError, match="Input/output error"):
+            for number in range(1000):
+                writer.add_file(f"blob{number}", source, MIB, digest=Digest.of(b""), compressed=True)
+        assert number < 999
+    assert os.listdir(tmp_path) == ["source"]
