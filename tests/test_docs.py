@@ -1,0 +1,33 @@
+"""The documents say what is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_fault_has_the_test_that_it_names() -> None:
+    rows = re.findall(r"\| (\w+/test_\w+) `(test_\w+)` \|", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(rows) > 20
+    for file, name in rows:
+        assert f"def {name}(" in (ROOT / "tests" / f"{file}.py").read_text(), f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_rooms_are_those_of_the_architecture_page() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "hangar_async"
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    modules = {path.name for path in package.glob("[a-z]*.py")}
+    for room in rooms:
+        assert f"`{room}/`" in text
+    for module in modules:
+        assert f"`{module}`" in text
