@@ -208,8 +208,7 @@ class CompressOptions:
     output: OutputSettings
 
     def __post_init__(self) -> None:
-        if self.output.format == "dir":
-            raise UsageError("unknown format 'dir' (--format): write gzip or zstd")
+        check_archive_format(self.output.format)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,8 +224,8 @@ class DecompressOptions:
     sync: bool = True
 
     def __post_init__(self) -> None:
-        if self.format not in (None, "gzip", "zstd"):
-            raise UsageError(f"unknown format {self.format!r} (--format): write gzip or zstd")
+        if self.format is not None:
+            check_archive_format(self.format)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +246,12 @@ class ExtractOptions:
     def __post_init__(self) -> None:
         if self.format not in ("oci", "docker-archive"):
             raise UsageError(f"unknown format {self.format!r} (--format): write oci or docker-archive")
+
+
+def check_archive_format(format_: str) -> None:
+    """Raise UsageError for what is no format of an archive."""
+    if format_ not in LEVELS:
+        raise UsageError(f"unknown format {format_!r} (--format): write gzip or zstd")
 
 
 def check_level(format_: str, level: int | None) -> None:

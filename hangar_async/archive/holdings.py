@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from hangar_async.archive.archive import Archive
 from hangar_async.archive.names import ARCHIVE_INDEX
-from hangar_async.archive.stream import stream_files
-from hangar_async.oci.holdings import HeldFile
+from hangar_async.archive.stream import StreamedFile, stream_files
+from hangar_async.oci.holdings import HeldFile, promised_digest
 from hangar_async.oci.layout import CACHE_NAME
 
 _PIECE = 1 << 20
@@ -16,6 +16,8 @@ _PREFIX = f"{CACHE_NAME}/"
 #: Small files that a pass over an archive without index keeps for later: bytes in all, and of one.
 _KEPT = 32 << 20
 _SMALL = 1 << 20
+#: An archive with more files than any index of ours could name is refused.
+_MOST_FILES = 1 << 20
 
 
 class IndexedHoldings:
@@ -29,33 +31,26 @@ class IndexedHoldings:
         """The size in bytes of every file, by its name, in the order of the tar."""
         return self._sizes
 
-    def documents(self, names: Collection[str], limit: int) -> dict[str, bytes]:
-        """Read the small files of these names that are there; one of more than `limit` bytes is left out."""
-        entries = self.archive.entries
-        return {
-            name: self.archive.read(entries[_PREFIX + name], limit)
-            for name in names
-            if self._sizes.get(name, limit + 1) <= limit
-        }
-
     def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
-        """Read the files of these names, or all, in the order of the tar."""
+        """Read the files of these names that are there, or all, in the order of the tar."""
         chosen = None if names is None else set(names)
         for entry in self.archive.entries.values():
             name = entry.name.removeprefix(_PREFIX)
             if chosen is None or name in chosen:
                 with self.archive.open(entry) as reader:
-                    yield HeldFile(name, entry.size, _pieces(reader))
+                    yield HeldFile(name, entry.size, entry.digest, _pieces(reader))
 
 
 class StreamedHoldings:
     """The files of an archive without index; whatever is asked of it costs a pass over the archive, or part of one.
 
-    The first pass notes all sizes, and keeps small files as far as they are likely to be asked for.
+    The first pass notes all sizes, and keeps small files as far as they are likely to be asked for. `goes_on` is
+    called for each piece that is passed over, and raises to end the work early.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, goes_on: Callable[[], None] = lambda: None) -> None:
         self.archive = archive
+        self._goes_on = goes_on
         self._sizes: dict[str, int] | None = None
         self._kept: dict[str, bytes] = {}
 
@@ -64,8 +59,7 @@ class StreamedHoldings:
         if self._sizes is None:
             sizes: dict[str, int] = {}
             room = _KEPT
-            for file in stream_files(self.archive):
-                name = file.name.removeprefix(_PREFIX)
+            for name, file in self._pass():
                 sizes[name] = file.size
                 if file.size <= min(_SMALL, room):
                     room -= file.size
@@ -73,34 +67,39 @@ class StreamedHoldings:
             self._sizes = sizes
         return self._sizes
 
-    def documents(self, names: Collection[str], limit: int) -> dict[str, bytes]:
-        """Read the small files of these names that are there; one of more than `limit` bytes is left out."""
-        sizes = self.sizes()
-        wanted = {name for name in names if sizes.get(name, limit + 1) <= limit}
-        found = {name: self._kept[name] for name in wanted if name in self._kept}
-        missing = wanted - found.keys()
-        if missing:
-            found |= {file.name: b"".join(map(bytes, file.pieces)) for file in self.files(missing)}
-        return found
-
     def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
-        """Read the files of these names, or all, in the order of the tar."""
-        rest = None if names is None else set(names)
-        for file in stream_files(self.archive):
-            name = file.name.removeprefix(_PREFIX)
-            if rest is not None:
-                if name not in rest:
-                    continue
+        """Read the files of these names that are there, or all, in the order of the tar."""
+        if names is None:
+            yield from (_held(name, file) for name, file in self._pass())
+            return
+        rest = self.sizes().keys() & set(names)
+        if rest <= self._kept.keys():
+            for name in (name for name in self._kept if name in rest):
+                data = self._kept[name]
+                yield HeldFile(name, len(data), promised_digest(name), iter([data]))
+            return
+        for name, file in self._pass():
+            if name in rest:
                 rest.discard(name)
-            yield HeldFile(name, file.size, _pieces(file))
-            if rest is not None and not rest:
-                return
+                yield _held(name, file)
+                if not rest:
+                    return
+
+    def _pass(self) -> Iterator[tuple[str, StreamedFile]]:
+        for number, file in enumerate(stream_files(self.archive, self._goes_on)):
+            if number == _MOST_FILES:
+                self.archive.volume.broken(0, f"more than {_MOST_FILES:,} files are in it")
+            yield file.name.removeprefix(_PREFIX), file
 
 
-def holdings_of(archive: Archive) -> IndexedHoldings | StreamedHoldings:
-    """The files of an archive; its own index is none of them."""
+def holdings_of(archive: Archive, goes_on: Callable[[], None] = lambda: None) -> IndexedHoldings | StreamedHoldings:
+    """The files of an archive; its own index is none of them. `goes_on` is for StreamedHoldings."""
     assert ARCHIVE_INDEX not in archive.entries  # noqa: S101 - the index cannot name itself
-    return StreamedHoldings(archive) if archive.index is None else IndexedHoldings(archive)
+    return StreamedHoldings(archive, goes_on) if archive.index is None else IndexedHoldings(archive)
+
+
+def _held(name: str, file: StreamedFile) -> HeldFile:
+    return HeldFile(name, file.size, promised_digest(name), _pieces(file))
 
 
 def _pieces(reader: io.RawIOBase) -> Iterator[memoryview]:

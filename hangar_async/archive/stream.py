@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from hangar_async.archive import tar
@@ -46,26 +46,29 @@ class StreamedFile(io.RawIOBase):
 class _Source:
     """The tar within an archive."""
 
-    def __init__(self, decoder: Decoder, window: Window) -> None:
+    def __init__(self, decoder: Decoder, window: Window, goes_on: Callable[[], None]) -> None:
         self._decoder = decoder
         self._window = window
+        self._goes_on = goes_on
 
     def fill(self, buffer: memoryview) -> int:
+        self._goes_on()
         return fill(self._decoder, self._window, buffer)
 
     def broken(self, problem: str) -> NoReturn:
         self._window.volume.broken(self._window.offset, problem)
 
 
-def stream_files(archive: Archive) -> Iterator[StreamedFile]:
+def stream_files(archive: Archive, goes_on: Callable[[], None] = lambda: None) -> Iterator[StreamedFile]:
     """Yield the regular files of an archive, but for its own index; each one is valid until the next.
 
     Directories and the one link of the format are passed over. Raises ArchiveError for any other name or kind, for a
-    name that comes twice, and for a stream that is damaged or ends too early. No digest is checked.
+    name that comes twice, and for a stream that is damaged or ends too early. No digest is checked. `goes_on` is called
+    before every piece of about 1 MiB at most, and raises to end the work early.
     """
     with archive.volume.open() as window:
         decoder = members(window) if archive.compression == GZIP else frames(window)
-        source = _Source(decoder, window)
+        source = _Source(decoder, window, goes_on)
         reader = TarReader(source)
         seen: set[str] = set()
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from hangar_async.engine.documents import Documents, Gathered, read_files
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.oci import layout
 from hangar_async.oci.catalog import (
@@ -19,12 +20,12 @@ from hangar_async.oci.catalog import (
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import Holdings
 from hangar_async.oci.layout import SavedImage, SavedPlatform
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
+from hangar_async.oci.manifest import Descriptor, Index, Manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 
-#: Documents are read in rounds: indexes, then what they name; nested deeper is refused.
-_ROUNDS = 10
+#: The index of a folder names one manifest.
+_MOST_FOLDER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class HeldImage:
 
     `root` names it as a whole (None in holdings without an `index.json`), `original` is the digest of the index that
     the registry served when `root` is a partial one. `contents` is everything that is to be there, each digest once;
-    `configs` are those of its images; `problems` is what is missing or cannot be read.
+    `configs` are those of its images; `problems` is what is missing or cannot be read. `originals` are those of the
+    contents that are kept beside it alone: indexes that the registry served, of which not all is held.
     """
 
     reference: Reference
@@ -53,11 +55,19 @@ class HeldImage:
     contents: tuple[Descriptor, ...]
     configs: tuple[Descriptor, ...]
     problems: tuple[str, ...]
+    originals: frozenset[Digest] = frozenset()
 
     @property
     def name(self) -> str:
         """`REGISTRY/REPO:TAG`."""
         return self.reference.cache_name
+
+    @property
+    def digest(self) -> Digest | None:
+        """What names it as a whole: the digest of `root`, or of its only manifest; None where there is neither."""
+        if self.root is not None:
+            return self.root.digest
+        return self.platforms[0].descriptor.digest if len(self.platforms) == 1 else None
 
     @property
     def size(self) -> int:
@@ -79,27 +89,31 @@ class Catalog:
 
 
 def read_catalog(holdings: Holdings) -> Catalog:
-    """Read what images there are; raises ContentError when the list of them cannot be read.
+    """Read what images there are; raises ContentError when the list of them cannot be read, or names too much.
 
-    Synchronous, for a thread. Digests of documents are checked; blobs are only looked for.
+    Synchronous, for a thread. Digests of documents are checked; blobs are only looked for. Images that `index.json`
+    alone names come last.
     """
-    files = holdings.documents([layout.LIST_NAME, layout.INDEX_NAME], MAX_INDEX)
+    files = dict(read_files(holdings, [layout.LIST_NAME, layout.INDEX_NAME], MAX_INDEX))
     if layout.LIST_NAME not in files:
         raise ContentError(
             f"there is no {layout.LIST_NAME} in it",
             advice="name an archive, its first part, or a cache directory made by save",
         )
-    listed = parse_list(files[layout.LIST_NAME])
-    roots = _roots(files.get(layout.INDEX_NAME))
-    sizes = holdings.sizes()
+    listed = parse_list(_whole(files[layout.LIST_NAME]))
+    indexed = layout.INDEX_NAME in files
+    roots = {one.reference.cache_name: one for one in parse_index(_whole(files[layout.INDEX_NAME]))} if indexed else {}
+    documents = Documents(holdings, holdings.sizes())
     folders = _folders(holdings, listed.images)
-    wanted = [root.root for root in roots.values()] + [one for one in folders.values() if isinstance(one, Descriptor)]
-    documents = _Documents(holdings, sizes)
-    originals = [root.original for root in roots.values() if root.original is not None]
-    wanted += [_unnamed(digest, sizes) for digest in originals]
-    documents.load(wanted)
-    images = tuple(_image(image, roots.get(image.name), folders, documents, sizes) for image in listed.images)
-    return Catalog(images, listed.saved)
+    documents.load(
+        [root.root for root in roots.values()]
+        + [documents.unnamed(root.original) for root in roots.values() if root.original is not None]
+        + [one for one in folders.values() if isinstance(one, Descriptor)]
+    )
+    images = [_image(image, roots.get(image.name), indexed, folders, documents) for image in listed.images]
+    names = {image.name for image in listed.images}
+    images += [_unlisted(root, documents) for name, root in roots.items() if name not in names]
+    return Catalog(tuple(images), listed.saved)
 
 
 def find_image(images: Iterable[HeldImage], name: str) -> HeldImage:
@@ -111,139 +125,106 @@ def find_image(images: Iterable[HeldImage], name: str) -> HeldImage:
     return held[name]
 
 
-def _roots(raw: bytes | None) -> dict[str, NamedRoot]:
-    if raw is None:
-        return {}
-    return {root.reference.cache_name: root for root in parse_index(raw)}
+def _whole(content: bytes | ContentError) -> bytes:
+    if isinstance(content, ContentError):
+        raise content
+    return content
 
 
 def _folders(holdings: Holdings, listed: Iterable[ListedImage]) -> dict[str, Descriptor | str]:
     """Read the layouts of all platforms: the descriptor of the manifest, or what is wrong."""
-    names = [platform.folder for image in listed for platform in image.platforms]
-    files = holdings.documents([f"{name}/{layout.INDEX_NAME}" for name in names], MAX_DOCUMENT)
-    found: dict[str, Descriptor | str] = {}
-    for name in names:
-        raw = files.get(f"{name}/{layout.INDEX_NAME}")
+    names = {f"{one.folder}/{layout.INDEX_NAME}": one.folder for image in listed for one in image.platforms}
+    found: dict[str, Descriptor | str] = {folder: f"{name} is missing" for name, folder in names.items()}
+    for name, content in read_files(holdings, names, _MOST_FOLDER):
         try:
-            found[name] = f"{name}/{layout.INDEX_NAME} is missing" if raw is None else parse_folder(raw, name)
+            found[names[name]] = parse_folder(_whole(content), names[name])
         except ContentError as error:
-            found[name] = str(error)
+            found[names[name]] = str(error)
     return found
-
-
-@dataclass
-class _Documents:
-    """Manifests and indexes that were read, and what was wrong with others."""
-
-    holdings: Holdings
-    sizes: Mapping[str, int]
-    parsed: dict[Digest, Manifest | Index] = field(default_factory=dict)
-    wrong: dict[Digest, str] = field(default_factory=dict)
-
-    def load(self, wanted: Iterable[Descriptor]) -> None:
-        """Read these, then what the indexes among them name, and so on."""
-        missing = {one.digest: one for one in wanted}
-        for _ in range(_ROUNDS):
-            names = {layout.blob_name(digest): one for digest, one in missing.items()}
-            raws = self.holdings.documents(names, MAX_DOCUMENT)
-            below: dict[Digest, Descriptor] = {}
-            for name, one in names.items():
-                document = self._parse(one, raws.get(name))
-                if isinstance(document, Index):
-                    below.update({entry.digest: entry for entry in document.manifests})
-            missing = {digest: one for digest, one in below.items() if digest not in self.parsed}
-            missing = {digest: one for digest, one in missing.items() if digest not in self.wrong}
-            if not missing:
-                return
-
-    def _parse(self, one: Descriptor, raw: bytes | None) -> Manifest | Index | None:
-        try:
-            if raw is None:
-                raise ContentError(f"manifest {one.digest} is missing")
-            if Digest.of(raw, one.digest.algorithm) != one.digest:
-                raise ContentError(f"manifest {one.digest} is damaged")
-            document = self.parsed[one.digest] = parse_manifest(raw, one.media_type, one.digest.algorithm)
-        except ContentError as error:
-            self.wrong[one.digest] = str(error)
-            return None
-        return document
 
 
 def _image(
     listed: ListedImage,
     root: NamedRoot | None,
+    indexed: bool,
     folders: Mapping[str, Descriptor | str],
-    documents: _Documents,
-    sizes: Mapping[str, int],
+    documents: Documents,
 ) -> HeldImage:
-    contents: dict[Digest, Descriptor] = {}
-    problems: dict[str, None] = {}
+    found = Gathered()
     if root is not None:
-        _collect(root.root, documents, contents, problems)
-        if root.original is not None:
-            _note_original(_unnamed(root.original, sizes), documents, contents, problems)
-    platforms = []
-    for platform in listed.platforms:
-        descriptor = folders[platform.folder]
-        if isinstance(descriptor, str):
-            problems[descriptor] = None
-            continue
-        own: dict[Digest, Descriptor] = {}
-        _collect(descriptor, documents, own, problems)
-        contents = {**contents, **own}
-        platforms.append(_platform(platform, descriptor, own))
-    for content in contents.values():
-        size = sizes.get(layout.blob_name(content.digest))
-        if size is None and not content.is_foreign:
-            problems.setdefault(f"blob {content.digest} is missing", None)
-        elif size is not None and size != content.size:
-            problems[f"blob {content.digest} has {size} bytes instead of {content.size}"] = None
-    held = tuple(one for one in contents.values() if layout.blob_name(one.digest) in sizes or not one.is_foreign)
-    named, original = (root.root, root.original) if root is not None else (None, None)
+        _gather_root(root, documents, found)
+    elif indexed:
+        found.problems[f"{layout.INDEX_NAME} does not name it, which {layout.LIST_NAME} does"] = None
+    if not listed.platforms:
+        found.problems[f"{layout.LIST_NAME} names no platform of it"] = None
+    platforms = tuple(_platform(one, root, indexed, folders[one.folder], documents, found) for one in listed.platforms)
     reference = root.reference if root is not None else Reference.parse(listed.name)
+    return _held(reference, root, platforms, documents, found)
+
+
+def _unlisted(root: NamedRoot, documents: Documents) -> HeldImage:
+    found = Gathered()
+    _gather_root(root, documents, found)
+    found.problems[f"{layout.LIST_NAME} does not name it, which {layout.INDEX_NAME} does"] = None
+    return _held(root.reference, root, (), documents, found)
+
+
+def _gather_root(root: NamedRoot, documents: Documents, found: Gathered) -> None:
+    documents.gather(root.root, found)
+    if root.original is not None:
+        documents.gather_original(documents.unnamed(root.original), found)
+
+
+def _platform(
+    listed: ListedPlatform,
+    root: NamedRoot | None,
+    indexed: bool,
+    folder: Descriptor | str,
+    documents: Documents,
+    found: Gathered,
+) -> HeldPlatform:
+    """Tell what one platform consists of; one whose folder cannot be read is known by what the list says."""
+    if isinstance(folder, str):
+        found.problems[folder] = None
+        return HeldPlatform(Descriptor("", listed.digest, 0, listed.platform), listed.platform, listed.folder, 0)
+    place = f"{listed.folder}/{layout.INDEX_NAME}"
+    # Hangar's list has the digest at the source, and its folders may have what it made of that.
+    if indexed and folder.digest != listed.digest:
+        found.problems[f"{place} names {folder.digest}, and {layout.LIST_NAME} {listed.digest}"] = None
+    if root is not None and folder.digest not in found.contents:
+        found.problems[f"{place} names {folder.digest}, which the image's index does not"] = None
+    if isinstance(documents.parsed.get(folder.digest), Index):
+        found.problems[f"{place} names an index and no manifest"] = None
+    documents.gather(folder, found)
+    descriptor = Descriptor(folder.media_type, folder.digest, folder.size, listed.platform)
+    return HeldPlatform(descriptor, listed.platform, listed.folder, documents.size(folder))
+
+
+def _held(
+    reference: Reference,
+    root: NamedRoot | None,
+    platforms: tuple[HeldPlatform, ...],
+    documents: Documents,
+    found: Gathered,
+) -> HeldImage:
+    contents = {**found.contents, **found.originals}
+    for one in contents.values():
+        size = documents.sizes.get(layout.blob_name(one.digest))
+        if size is None and not one.is_foreign and one.digest not in documents.wrong:
+            found.problems.setdefault(f"blob {one.digest} is missing", None)
+        elif size is not None and size != one.size:
+            found.problems[f"blob {one.digest} has {size} bytes instead of {one.size}"] = None
+    held = tuple(
+        one for one in contents.values() if layout.blob_name(one.digest) in documents.sizes or not one.is_foreign
+    )
     manifests = [documents.parsed.get(platform.descriptor.digest) for platform in platforms]
-    configs = tuple(one.config for one in manifests if isinstance(one, Manifest) and one.is_image)
-    return HeldImage(reference, named, original, tuple(platforms), held, configs, tuple(problems))
-
-
-def _collect(
-    one: Descriptor, documents: _Documents, contents: dict[Digest, Descriptor], problems: dict[str, None]
-) -> None:
-    """Gather a manifest or index and everything below it."""
-    if one.digest in contents:
-        return
-    contents[one.digest] = one
-    document = documents.parsed.get(one.digest)
-    if document is None:
-        problems[documents.wrong.get(one.digest, f"manifest {one.digest} is nested too deep")] = None
-    elif isinstance(document, Index):
-        for entry in document.manifests:
-            _collect(entry, documents, contents, problems)
-    else:
-        for part in (document.config, *document.layers):
-            contents.setdefault(part.digest, part)
-
-
-def _unnamed(digest: Digest, sizes: Mapping[str, int]) -> Descriptor:
-    # Nothing says how large an original index is, nor of which type: it itself does.
-    return Descriptor("", digest, sizes.get(layout.blob_name(digest), 0))
-
-
-def _note_original(
-    one: Descriptor, documents: _Documents, contents: dict[Digest, Descriptor], problems: dict[str, None]
-) -> None:
-    """Note the index that the registry served, and the indexes within it that are held in part."""
-    document = documents.parsed.get(one.digest)
-    if document is None:
-        problems[documents.wrong.get(one.digest, f"the original index {one.digest} is missing")] = None
-        return
-    contents.setdefault(one.digest, one)
-    if isinstance(document, Index):
-        for entry in document.manifests:
-            if entry.digest not in contents and isinstance(documents.parsed.get(entry.digest), Index):
-                _note_original(entry, documents, contents, problems)
-
-
-def _platform(listed: ListedPlatform, descriptor: Descriptor, own: Mapping[Digest, Descriptor]) -> HeldPlatform:
-    size = sum(content.size for content in own.values())
-    return HeldPlatform(descriptor, listed.platform, listed.folder, size)
+    return HeldImage(
+        reference,
+        None if root is None else root.root,
+        None if root is None else root.original,
+        platforms,
+        held,
+        tuple(one.config for one in manifests if isinstance(one, Manifest) and one.is_image),
+        tuple(found.problems),
+        frozenset(found.originals.keys() - found.contents.keys()),
+    )

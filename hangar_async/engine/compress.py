@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from hangar_async.archive.holdings import holdings_of
 from hangar_async.archive.names import blob_digest
@@ -11,7 +12,16 @@ from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import CompressOptions, DecompressOptions
 from hangar_async.engine.catalog import HeldImage, read_catalog
 from hangar_async.engine.destination import check_target
-from hangar_async.engine.events import Checked, ImageEnded, Observer, RunEnded, RunStarted, ignore
+from hangar_async.engine.events import (
+    Checked,
+    CheckStarted,
+    Event,
+    ImageEnded,
+    Observer,
+    RunEnded,
+    RunStarted,
+    ignore,
+)
 from hangar_async.engine.images import created_of
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.places import find_archive
@@ -38,7 +48,7 @@ async def compress(options: CompressOptions, observer: Observer = ignore) -> Rep
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
     await in_thread(check_target, options.output.target, directory=False)
     catalog = await in_thread(lambda: read_catalog(DirectoryHoldings(options.cache)))
-    observer(RunStarted(len(catalog.images), 1))
+    observer(RunStarted(len(catalog.images), 0))
     outcomes: list[ImageOutcome] = []
     images: list[SavedImage] = []
     created: list[str] = []
@@ -99,21 +109,26 @@ async def decompress(options: DecompressOptions, observer: Observer = ignore) ->
     interrupt = Interrupt()
     loop = asyncio.get_running_loop()
 
+    def tell(event: Event) -> None:
+        loop.call_soon_threadsafe(observer, event)
+
+    return await interrupt.in_thread(_unpack, options, interrupt, tell)
+
+
+def _unpack(options: DecompressOptions, interrupt: Interrupt, tell: Callable[[Event], None]) -> Output:
     def goes_on(count: int) -> None:
         interrupt()
-        loop.call_soon_threadsafe(observer, Checked(count))
+        tell(Checked(count))
 
-    return await interrupt.in_thread(_unpack, options, NewTree(options.destination, Disk(), goes_on, options.sync))
-
-
-def _unpack(options: DecompressOptions, tree: NewTree) -> Output:
     archive = find_archive(options.archive)
     if archive is None:
         raise UsageError(f"{options.archive} is a directory: there is nothing to unpack (-f)")
     if options.format not in (None, archive.compression):
         raise UsageError(f"{options.archive} is {archive.compression}, not {options.format} (--format)")
-    holdings = holdings_of(archive)
+    holdings = holdings_of(archive, interrupt)
     folders = sorted({name.split("/")[0] for name in holdings.sizes() if name.count("/") == 1})
+    tell(CheckStarted(sum(holdings.sizes().values())))
+    tree = NewTree(options.destination, Disk(), goes_on, options.sync)
     size = tree.write(
         ((file.name, blob_digest(f"{layout.CACHE_NAME}/{file.name}"), file) for file in holdings.files()),
         {},

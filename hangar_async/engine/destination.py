@@ -28,17 +28,21 @@ def check_failed_list(path: Path | None) -> None:
             raise UsageError(f"the list of failed images {path} is a directory: name a file (-o)")
 
 
-def check_target(target: Path, *, directory: bool) -> None:
-    """Raise UsageError when there can be no new file, or no new directory, of this name."""
-    _check_parent(target, "-d")
+def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
+    """Raise UsageError when there can be no new file, or no new directory, of this name; `flag` is what names it."""
+    _check_parent(target, flag)
     if not directory:
         if target.is_dir():
-            raise UsageError(f"the destination {target} is a directory: name a file (-d)")
+            raise UsageError(f"the destination {target} is a directory: name a file ({flag})")
         return
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise UsageError(f"the destination {target} exists and is no directory: remove it, or choose another name (-d)")
+        raise UsageError(
+            f"the destination {target} exists and is no directory: remove it, or choose another name ({flag})"
+        )
     if target.is_dir() and _filled(target):
-        raise UsageError(f"the destination {target} exists and is not empty: remove it, or choose another name (-d)")
+        raise UsageError(
+            f"the destination {target} exists and is not empty: remove it, or choose another name ({flag})"
+        )
 
 
 def _check_parent(path: Path, flag: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The list is read; `images` are to be done, `jobs` requests run at once."""
+    """The list is read; `images` are to be done, `jobs` requests run at once (0: none are made)."""
 
     images: int
     jobs: int
@@ -105,6 +105,13 @@ class Committing:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckStarted:
+    """So many bytes are to be read and checked, or copied."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """More bytes were read and checked, or copied: `gained` of them."""
 
@@ -130,6 +137,7 @@ Event: TypeAlias = (
     | ImageEnded
     | ArchiveProgress
     | Committing
+    | CheckStarted
     | Checked
     | RunEnded
 )

@@ -12,7 +12,7 @@ from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import ExtractOptions
 from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image, read_catalog
 from hangar_async.engine.destination import check_target
-from hangar_async.engine.events import Checked, Observer, ignore
+from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
 from hangar_async.engine.places import find_archive, holdings_at
 from hangar_async.engine.report import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
@@ -31,15 +31,14 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     Every blob is checked on the way. Raises UsageError for an image that is not there, NoPlatform, ContentError for a
     damaged one, ArchiveError, StorageError; nothing is left then.
     """
-    await in_thread(check_target, options.destination, directory=options.format == "oci")
+    await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
     interrupt = Interrupt()
     loop = asyncio.get_running_loop()
 
-    def goes_on(count: int) -> None:
-        interrupt()
-        loop.call_soon_threadsafe(observer, Checked(count))
+    def tell(event: Event) -> None:
+        loop.call_soon_threadsafe(observer, event)
 
-    return await interrupt.in_thread(_extract, options, goes_on)
+    return await interrupt.in_thread(_extract, options, interrupt, tell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,21 @@ class _Chosen:
     made: dict[str, bytes]
 
 
-def _extract(options: ExtractOptions, goes_on: Callable[[int], None]) -> Output:
-    holdings = holdings_at(options.source, find_archive(options.source))
+def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Event], None]) -> Output:
+    def goes_on(count: int) -> None:
+        interrupt()
+        tell(Checked(count))
+
+    holdings = holdings_at(options.source, find_archive(options.source), interrupt)
     image = find_image(read_catalog(holdings).images, _name(options.image))
     if image.problems:
         raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
     if options.format == "oci":
-        size = _write_layout(options, holdings, _choose(image, options.platform, holdings), goes_on)
+        chosen = _choose(image, options.platform, holdings)
+        tell(CheckStarted(sum(content.size for content in chosen.contents)))
+        size = _write_layout(options, holdings, chosen, goes_on)
     else:
+        tell(CheckStarted(image.size))
         size = _write_docker_archive(options, holdings, image, goes_on)
     return Output((options.destination,), size, options.format)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hangar_async.archive.archive import Archive, open_archive
@@ -23,9 +24,12 @@ def find_archive(path: Path) -> Archive | None:
     return open_archive(path)
 
 
-def holdings_at(path: Path, archive: Archive | None) -> Holdings:
-    """The files of an archive that `find_archive` opened, or of the directory."""
-    return DirectoryHoldings(path) if archive is None else holdings_of(archive)
+def holdings_at(path: Path, archive: Archive | None, goes_on: Callable[[], None]) -> Holdings:
+    """The files of an archive that `find_archive` opened, or of the directory.
+
+    `goes_on` is called between the pieces of a long pass over an archive without index, and raises to end it.
+    """
+    return DirectoryHoldings(path) if archive is None else holdings_of(archive, goes_on)
 
 
 def _escaped(name: str) -> str:

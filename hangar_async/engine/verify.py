@@ -12,9 +12,9 @@ from hangar_async.archive.archive import Archive
 from hangar_async.archive.checking import check_index, check_part
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.engine.catalog import HeldImage, read_catalog
-from hangar_async.engine.events import Checked, Observer, ignore
+from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
 from hangar_async.engine.places import find_archive, holdings_at
-from hangar_async.errors import ArchiveError, ContentError, InvalidValue
+from hangar_async.errors import ArchiveError, ContentError, InvalidValue, the_error
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import HeldFile
 from hangar_async.oci.layout import SHARE
@@ -42,15 +42,18 @@ async def verify(path: Path, observer: Observer = ignore) -> Verdict:
     """
     loop = asyncio.get_running_loop()
 
-    def tell(count: int) -> None:
-        loop.call_soon_threadsafe(observer, Checked(count))
+    def tell(event: Event) -> None:
+        loop.call_soon_threadsafe(observer, event)
 
     outside, inside = Interrupt(), Interrupt()
     archive = await in_thread(find_archive, path)
-    async with asyncio.TaskGroup() as group:
-        # The parts as they lie on the disk, and what is in them, are hashed side by side.
-        parts = group.create_task(outside.in_thread(_check_parts, archive, outside))
-        contents = group.create_task(inside.in_thread(_check_contents, path, archive, inside, tell))
+    try:
+        async with asyncio.TaskGroup() as group:
+            # The parts as they lie on the disk, and what is in them, are hashed side by side.
+            parts = group.create_task(outside.in_thread(_check_parts, archive, outside))
+            contents = group.create_task(inside.in_thread(_check_contents, path, archive, inside, tell))
+    except BaseExceptionGroup as failed:
+        raise the_error(failed) from failed
     verdict = contents.result()
     return Verdict(verdict.images, verdict.files, verdict.size, (*parts.result(), *verdict.problems))
 
@@ -70,14 +73,17 @@ def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[s
 
 
 def _check_contents(
-    path: Path, archive: Archive | None, goes_on: Callable[[], None], tell: Callable[[int], None]
+    path: Path, archive: Archive | None, goes_on: Callable[[], None], tell: Callable[[Event], None]
 ) -> Verdict:
     problems: list[str] = []
     damaged: set[str] = set()
     count = size = 0
     images: tuple[HeldImage, ...] = ()
     try:
-        holdings = holdings_at(path, archive)
+        holdings = holdings_at(path, archive, goes_on)
+        if archive is None or archive.index is not None:
+            # Without an index the size is known at the end.
+            tell(CheckStarted(sum(holdings.sizes().values())))
         for file in holdings.files():
             count, size = count + 1, size + file.size
             problem = _check_file(file, goes_on, tell)
@@ -92,7 +98,7 @@ def _check_contents(
     return Verdict(images, count, size, tuple(problems))
 
 
-def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[int], None]) -> str:
+def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[Event], None]) -> str:
     """Read a file to its end, and say what is wrong with it."""
     digest = _digest_of(file.name)
     hasher = digest.hasher() if digest else None
@@ -101,7 +107,7 @@ def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[int
         for piece in file.pieces:
             goes_on()
             got += len(piece)
-            tell(len(piece))
+            tell(Checked(len(piece)))
             if hasher:
                 hasher.update(piece)
     except ArchiveError as error:

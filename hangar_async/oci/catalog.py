@@ -18,6 +18,8 @@ from hangar_async.oci.reference import Reference
 #: Larger index files are refused: a list of a hundred thousand platforms is about 30 MB.
 MAX_INDEX = 64 << 20
 _FOLDER = re.compile(r"[a-f0-9]{64}")
+#: The longest word or time of a list that is taken.
+_LONGEST = 200
 _T = TypeVar("_T")
 
 
@@ -77,28 +79,46 @@ class NamedRoot:
 
 
 def parse_list(raw: bytes) -> SavedList:
-    """Read `saved-images-list.json`; raises ContentError."""
+    """Read `saved-images-list.json`; raises ContentError.
+
+    What it says twice counts once: an image that comes again, or a platform of it.
+    """
     document = _decode(raw, _ListJson, LIST_NAME)
     if document.Version != LIST_VERSION:
-        raise ContentError(f"{LIST_NAME} has the version {document.Version!r}, and only {LIST_VERSION!r} can be read")
+        version = document.Version[:_LONGEST]
+        raise ContentError(f"{LIST_NAME} has the version {version!r}, and only {LIST_VERSION!r} can be read")
+    images: dict[str, dict[str, ListedPlatform]] = {}
     try:
-        return SavedList(tuple(_listed(entry) for entry in document.List or ()), document.SavedTime)
+        _check_words(document.SavedTime)
+        for entry in document.List or ():
+            platforms = images.setdefault(Reference.parse(f"{entry.Source}:{entry.Tag}").cache_name, {})
+            for image in entry.Images or ():
+                platform = _listed(image)
+                if platforms.setdefault(platform.folder, platform) != platform:
+                    raise InvalidValue(f"two platforms of one image have the folder {platform.folder}")
     except InvalidValue as error:
         raise ContentError(f"{LIST_NAME}: {error}") from error
+    listed = tuple(ListedImage(name, tuple(platforms.values())) for name, platforms in images.items())
+    return SavedList(listed, document.SavedTime)
 
 
 def parse_index(raw: bytes) -> tuple[NamedRoot, ...]:
-    """Read the `index.json` of a layout: the images that have a name which is a reference. Raises ContentError."""
+    """Read the `index.json` of a layout: the images that have a name which is a reference.
+
+    Raises ContentError, also where two have one name.
+    """
     index = _index(raw, INDEX_NAME)
-    roots = []
+    roots: dict[str, NamedRoot] = {}
     for entry in index.manifests:
         try:
             reference = Reference.parse(entry.annotations.get(REF_NAME, ""))
             original = entry.annotations.get(ORIGINAL_DIGEST)
-            roots.append(NamedRoot(reference, entry, Digest.parse(original) if original else None))
+            root = NamedRoot(reference, entry, Digest.parse(original) if original else None)
         except InvalidValue:
             continue
-    return tuple(roots)
+        if roots.setdefault(reference.cache_name, root) != root:
+            raise ContentError(f"{INDEX_NAME} names {reference.cache_name} twice")
+    return tuple(roots.values())
 
 
 def parse_folder(raw: bytes, folder: str) -> Descriptor:
@@ -109,14 +129,18 @@ def parse_folder(raw: bytes, folder: str) -> Descriptor:
     return manifests[0]
 
 
-def _listed(entry: _EntryJson) -> ListedImage:
-    platforms = []
-    for image in entry.Images or ():
-        if not _FOLDER.fullmatch(image.Folder):
-            raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
-        platform = Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
-        platforms.append(ListedPlatform(Digest.parse(image.Digest), platform, image.Folder))
-    return ListedImage(Reference.parse(f"{entry.Source}:{entry.Tag}").cache_name, tuple(platforms))
+def _listed(image: _ImageJson) -> ListedPlatform:
+    if not _FOLDER.fullmatch(image.Folder):
+        raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
+    words = (image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
+    _check_words(*words)
+    return ListedPlatform(Digest.parse(image.Digest), Platform(*words), image.Folder)
+
+
+def _check_words(*words: str) -> None:
+    for word in words:
+        if len(word) > _LONGEST or not word.isprintable():
+            raise InvalidValue(f"{word[:80]!r} is no platform or time")
 
 
 def _index(raw: bytes, name: str) -> Index:

@@ -1,4 +1,4 @@
-"""Holdings: saved images, wherever they lie; typing only."""
+"""Holdings: saved images, wherever they lie; typing only, but for what a name promises."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from hangar_async.errors import InvalidValue
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.layout import SHARE
+
 
 @dataclass(frozen=True, slots=True)
 class HeldFile:
     """One file of holdings: its name relative to the cache directory, its size in bytes, its content to be read once.
 
-    `pieces` are of about 1 MiB; each is good until the next one is asked for.
+    `digest` is what the content is said to have, None where nothing says so; whoever reads it checks that, and the
+    size. `pieces` are of about 1 MiB; each is good until the next one is asked for.
     """
 
     name: str
     size: int
+    digest: Digest | None
     pieces: Iterator[bytes | memoryview]
 
 
@@ -30,10 +36,17 @@ class Holdings(Protocol):
         """The size in bytes of every regular file, by its name, in stored order."""
         ...
 
-    def documents(self, names: Collection[str], limit: int) -> dict[str, bytes]:
-        """Read the small files of these names that are there; one of more than `limit` bytes is left out."""
+    def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
+        """Read the files of these names that are there, or all, in stored order."""
         ...
 
-    def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
-        """Read the files of these names, or all, in stored order."""
-        ...
+
+def promised_digest(name: str) -> Digest | None:
+    """The digest that a file's name promises; None for a file that is no blob."""
+    place, _, rest = name.partition("/")
+    if place != SHARE:
+        return None
+    try:
+        return Digest.parse(rest.replace("/", ":", 1))
+    except InvalidValue:
+        return None

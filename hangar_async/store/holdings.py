@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from hangar_async.errors import StorageError
-from hangar_async.oci.holdings import HeldFile
+from hangar_async.oci.holdings import HeldFile, promised_digest
 
 _PIECE = 1 << 20
 #: `share/sha256/<hex>` is the deepest.
@@ -27,17 +27,12 @@ class DirectoryHoldings:
             self._sizes = dict(_walk(self.root, "", _DEPTH))
         return self._sizes
 
-    def documents(self, names: Collection[str], limit: int) -> dict[str, bytes]:
-        """Read the small files of these names that are there; one of more than `limit` bytes is left out."""
-        sizes = self.sizes()
-        return {name: b"".join(_pieces(self.root / name)) for name in names if sizes.get(name, limit + 1) <= limit}
-
     def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
-        """Read the files of these names, or all, in the order of their names."""
+        """Read the files of these names that are there, or all, in the order of their names."""
         chosen = None if names is None else set(names)
         for name, size in self.sizes().items():
             if chosen is None or name in chosen:
-                yield HeldFile(name, size, _pieces(self.root / name))
+                yield HeldFile(name, size, promised_digest(name), _pieces(self.root / name))
 
 
 def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:

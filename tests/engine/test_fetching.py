@@ -91,8 +91,8 @@ async def test_a_digest_is_tried_from_the_next_image_that_names_it(served: Regis
     served.content.remove("app1", BASE.digest)
     report = await run(tmp_path, *lines, jobs=1)
     assert report.status == 0, report.failed
-    for number in range(3):
-        assert served.asked[f"/v2/app{number}/blobs/{BASE.digest}"] == 1
+    asked = [served.asked[f"/v2/app{number}/blobs/{BASE.digest}"] for number in range(3)]
+    assert max(asked) == asked[2] == 1
 
 
 async def test_a_digest_that_nobody_gives_fails_all_who_need_it_and_no_other(served: Registry, tmp_path: Path) -> None:

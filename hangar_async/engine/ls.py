@@ -1,0 +1,77 @@
+"""`ls`: what an archive or a cache directory holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.blocking import Interrupt
+from hangar_async.engine.catalog import HeldImage, read_catalog
+from hangar_async.engine.places import find_archive, holdings_at
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPart:
+    """One file of an archive: its size in bytes, and the SHA-256 that `NAME.sha256` has for it, None without one."""
+
+    path: Path
+    size: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What there is at a path.
+
+    `format` is gzip, zstd or dir. `parts` are the files of an archive in their order, one where it is not split, none
+    of a directory; `strays` look like parts and are not of it. `indexed` says whether any of its files can be read by
+    itself. `size` is in bytes on the disk, `content_size` that of the files in it. `saved` is the time of its list.
+    """
+
+    path: Path
+    format: str
+    indexed: bool
+    parts: tuple[ListedPart, ...]
+    strays: tuple[Path, ...]
+    size: int
+    content_size: int
+    saved: str
+    images: tuple[HeldImage, ...]
+
+    @property
+    def incomplete(self) -> tuple[HeldImage, ...]:
+        """The images of which something is missing."""
+        return tuple(image for image in self.images if image.problems)
+
+
+async def ls(path: Path) -> Listing:
+    """Read what images there are in an archive, its parts or one of them, or a cache directory.
+
+    Nothing is unpacked. Blobs are looked for, not read: `verify` does that. An archive without our index is passed
+    over once. Raises UsageError where there is nothing, ArchiveError and ContentError for what is no archive or
+    cache, StorageError.
+    """
+    interrupt = Interrupt()
+    return await interrupt.in_thread(_ls, path, interrupt)
+
+
+def _ls(path: Path, interrupt: Interrupt) -> Listing:
+    archive = find_archive(path)
+    holdings = holdings_at(path, archive, interrupt)
+    catalog = read_catalog(holdings)
+    content_size = sum(holdings.sizes().values())
+    if archive is None:
+        return Listing(path, "dir", True, (), (), content_size, content_size, catalog.saved, catalog.images)
+    volume = archive.volume
+    parts = tuple(ListedPart(part.path, part.size, part.digest) for part in volume.parts)
+    return Listing(
+        path=volume.path,
+        format=archive.compression,
+        indexed=archive.index is not None,
+        parts=parts,
+        strays=volume.strays,
+        size=volume.size,
+        content_size=content_size,
+        saved=catalog.saved,
+        images=catalog.images,
+    )
