@@ -59,6 +59,8 @@ class PlainTar:
         for piece in pieces:
             got += len(piece)
             goes_on(len(piece))
+            if got > size:
+                break
             if hasher is not None:
                 hasher.update(piece)
             self._write(piece)

@@ -12,6 +12,7 @@ from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import ExtractOptions
 from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image, read_catalog
 from hangar_async.engine.destination import check_target
+from hangar_async.engine.documents import read_files
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
 from hangar_async.engine.places import find_archive, holdings_at
 from hangar_async.engine.report import Output
@@ -57,7 +58,7 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Even
         tell(Checked(count))
 
     holdings = holdings_at(options.source, find_archive(options.source), interrupt)
-    image = find_image(read_catalog(holdings).images, _name(options.image))
+    image = _find(read_catalog(holdings).images, options.image)
     if image.problems:
         raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
     if options.format == "oci":
@@ -70,11 +71,17 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Even
     return Output((options.destination,), size, options.format)
 
 
-def _name(text: str) -> str:
+def _find(images: Iterable[HeldImage], text: str) -> HeldImage:
     try:
-        return Reference.parse(text).cache_name
+        wanted = Reference.parse(text)
     except InvalidValue as error:
         raise UsageError(str(error)) from error
+    image = find_image(images, wanted.cache_name)
+    digests = [one.descriptor.digest for one in image.platforms]
+    digests += [one for one in (image.original, image.root and image.root.digest) if one is not None]
+    if wanted.digest not in (None, *digests):
+        raise UsageError(f"{image.name} in it is not {wanted.digest} but {digests[-1]}")
+    return image
 
 
 def _platforms(image: HeldImage, wanted: str | None) -> list[HeldPlatform]:
@@ -92,7 +99,7 @@ def _platforms(image: HeldImage, wanted: str | None) -> list[HeldPlatform]:
 def _choose(image: HeldImage, wanted: str | None, holdings: Holdings) -> _Chosen:
     if wanted is None and image.root is not None:
         # The raw index that a partial one was made of is no part of a layout that has to be whole.
-        contents = tuple(one for one in image.contents if one.digest != image.original)
+        contents = tuple(one for one in image.contents if one.digest not in image.originals)
         return _Chosen(image.reference, image.root, contents, {})
     found = _platforms(image, wanted)
     parts = tuple({one.digest: one for platform in found for one in _contents(platform, holdings)}.values())
@@ -111,7 +118,10 @@ def _contents(platform: HeldPlatform, holdings: Holdings) -> list[Descriptor]:
 
 def _manifest(platform: HeldPlatform, holdings: Holdings) -> Manifest:
     name = layout.blob_name(platform.descriptor.digest)
-    document = parse_manifest(holdings.documents([name], MAX_DOCUMENT)[name], platform.descriptor.media_type)
+    raw = dict(read_files(holdings, [name], MAX_DOCUMENT))[name]
+    if isinstance(raw, ContentError):
+        raise raw
+    document = parse_manifest(raw, platform.descriptor.media_type)
     assert isinstance(document, Manifest)  # noqa: S101 - the catalogue has read it as one
     return document
 
@@ -131,7 +141,7 @@ def _write_layout(options: ExtractOptions, holdings: Holdings, chosen: _Chosen, 
     annotations = {REF_NAME: chosen.reference.layout_name}
     index = {"schemaVersion": 2, "manifests": [chosen.root.to_json(annotations)]}
     documents = {layout.MARKER_NAME: layout.MARKER, layout.INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
-    files = ((_blob(one), one.digest, file) for one, file in _read(holdings, chosen.contents))
+    files = ((_blob(one), file) for one, file in _read(holdings, chosen.contents))
     tree = NewTree(options.destination, Disk(), goes_on, options.sync)
     return tree.write(files, {**chosen.made, **documents})
 

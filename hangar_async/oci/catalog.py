@@ -18,8 +18,9 @@ from hangar_async.oci.reference import Reference
 #: Larger index files are refused: a list of a hundred thousand platforms is about 30 MB.
 MAX_INDEX = 64 << 20
 _FOLDER = re.compile(r"[a-f0-9]{64}")
-#: The longest word or time of a list that is taken.
+#: The longest word and the longest name of a list that are taken.
 _LONGEST = 200
+_LONGEST_NAME = 1000
 _T = TypeVar("_T")
 
 
@@ -91,7 +92,7 @@ def parse_list(raw: bytes) -> SavedList:
     try:
         _check_words(document.SavedTime)
         for entry in document.List or ():
-            platforms = images.setdefault(Reference.parse(f"{entry.Source}:{entry.Tag}").cache_name, {})
+            platforms = images.setdefault(_name(entry), {})
             for image in entry.Images or ():
                 platform = _listed(image)
                 if platforms.setdefault(platform.folder, platform) != platform:
@@ -127,6 +128,13 @@ def parse_folder(raw: bytes, folder: str) -> Descriptor:
     if len(manifests) != 1:
         raise ContentError(f"{folder}/{INDEX_NAME} names {len(manifests)} manifests instead of one")
     return manifests[0]
+
+
+def _name(entry: _EntryJson) -> str:
+    text = f"{entry.Source}:{entry.Tag}"
+    if len(text) > _LONGEST_NAME:
+        raise InvalidValue(f"{text[:80]!r}... is longer than {_LONGEST_NAME} characters")
+    return Reference.parse(text).cache_name
 
 
 def _listed(image: _ImageJson) -> ListedPlatform:

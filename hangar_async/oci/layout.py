@@ -102,6 +102,8 @@ def _cache_index(images: Iterable[SavedImage]) -> bytes:
 def _saved_images_list(images: Iterable[SavedImage], saved: datetime) -> bytes:
     entries = []
     for image in images:
+        if not image.platforms:
+            continue  # `index.json` alone names it
         platforms = [
             {
                 "Digest": str(item.descriptor.digest),

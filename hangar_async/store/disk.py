@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
 from pathlib import Path
 
 from hangar_async.errors import StorageError
@@ -65,7 +66,8 @@ class Disk:
 
     def write_file(self, path: Path, data: bytes) -> None:
         """Write a small file whole, under a temporary name first, so that a reader sees the old one or the new."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        # Two threads may write one document at the same moment, when two names stand for the same image.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         self.remove(temporary)
         descriptor = self.create(temporary)
         try:

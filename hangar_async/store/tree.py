@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hangar_async.errors import DigestMismatch
-from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import HeldFile
 from hangar_async.store.disk import Disk
 from hangar_async.store.handover import sync_files
@@ -28,23 +27,24 @@ class NewTree:
 
     def write(
         self,
-        files: Iterable[tuple[str, Digest | None, HeldFile]],
+        files: Iterable[tuple[str, HeldFile]],
         documents: Mapping[str, bytes],
         directories: Iterable[str] = (),
         links: Mapping[str, str] | None = None,
     ) -> int:
-        """Write files under new names, each with the digest that it must have, and the rest; return the size in bytes.
+        """Write files under new names, and the rest; return the size in bytes.
 
-        Raises DigestMismatch for a file that is not what it should be, StorageError; nothing is left then.
+        The directories are asked for when all files are written. Raises DigestMismatch for a file that has not its
+        digest or size, StorageError; nothing is left then.
         """
         temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
         self.disk.remove(temporary)
         names: set[str] = set()
         try:
             size = 0
-            for name, digest, file in files:
+            for name, file in files:
                 names.add(name)
-                size += self._copy(file, temporary / name, digest)
+                size += self._copy(file, temporary / name)
             for name, data in documents.items():
                 names.add(name)
                 self.disk.make_directory((temporary / name).parent)
@@ -57,6 +57,7 @@ class NewTree:
             if self.sync:
                 sync_files(self.disk, temporary, names, lambda: self.goes_on(0))
             self.disk.rename(temporary, self.target)
+            temporary = self.target
             if self.sync:
                 self.disk.sync(self.target.parent)
         except BaseException:
@@ -64,8 +65,9 @@ class NewTree:
             raise
         return size
 
-    def _copy(self, file: HeldFile, path: Path, digest: Digest | None) -> int:
+    def _copy(self, file: HeldFile, path: Path) -> int:
         self.disk.make_directory(path.parent)
+        digest = file.digest
         hasher = digest.hasher() if digest else None
         got = 0
         descriptor = self.disk.create(path)
@@ -83,5 +85,5 @@ class NewTree:
         if got != file.size:
             raise DigestMismatch(f"{file.name} has {got} bytes instead of {file.size}")
         if hasher is not None and digest is not None and hasher.hexdigest() != digest.hex:
-            raise DigestMismatch(f"blob {digest} is damaged", digest=str(digest), advice="get the archive anew")
+            raise DigestMismatch(f"{file.name} is damaged", digest=str(digest), advice="get the archive anew")
         return got

@@ -148,6 +148,14 @@ async def test_documents(store: ContentStore) -> None:
         await store.read(DIGEST, 10)
 
 
+async def test_one_document_from_two_sides_at_once(store: ContentStore) -> None:
+    for number in range(50):
+        data = f"document {number}".encode()
+        await asyncio.gather(*(store.put(data, Digest.of(data)) for _ in range(4)))
+        assert store.path(Digest.of(data)).read_bytes() == data
+    assert all(not path.name.startswith(".") for path in store.path(DIGEST).parent.iterdir())
+
+
 async def test_every_failing_operation_is_told_and_leaves_nothing_wrong(tmp_path: Path) -> None:
     disk = FaultyDisk()
     async with open_store(tmp_path / "count", disk) as store:
