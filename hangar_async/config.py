@@ -19,7 +19,7 @@ FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
 LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
 DEFAULT_NAME = "saved-images"
 DEFAULT_PART_SIZE = "2G"
-_SIZE = re.compile(r"([0-9]+)([kmgKMG]?)")
+_SIZE = re.compile(r"([0-9]{1,15})([kmgKMG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 # Eleven octal digits: what the time field of a tar header holds.
 _LAST_SECOND = 8**11 - 1
@@ -268,7 +268,7 @@ def check_level(format_: str, level: int | None) -> None:
 def _epoch(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) > _LAST_SECOND:
+    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) > _LAST_SECOND:
         raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is not a time: write whole seconds since 1970")
     return int(text)
 

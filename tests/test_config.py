@@ -16,7 +16,7 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "0G", "-1", "1.5G", "2GB", "G", "1 000", "٣"])
+@pytest.mark.parametrize("text", ["", "0", "0G", "-1", "1.5G", "2GB", "G", "1 000", "٣", "9" * 5000])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not a size"):
         parse_size(text)
@@ -94,7 +94,7 @@ def test_the_password_is_not_shown() -> None:
     assert "geheim" not in repr(SaveOptions(images=["a"], environment=environment))
 
 
-@pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", str(8**11)])
+@pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", str(8**11), "9" * 5000])
 def test_what_is_no_source_date_epoch(text: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
         Environment.read({"SOURCE_DATE_EPOCH": text})

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+import zstandard
+
 from hangar_async.archive import tar
 from hangar_async.archive.archive import Archive
-from hangar_async.archive.decoding import Inflater, fill, frames
-from hangar_async.archive.footers import GZIP
+from hangar_async.archive.decoding import Inflater, decoding, fill, frames
+from hangar_async.archive.footers import GZIP, SEEK_TABLE_START, SKIPPABLE_MAGIC, ZSTD, read_seek_table
 from hangar_async.archive.names import ARCHIVE_INDEX
+from hangar_async.archive.stream import stream_files
 from hangar_async.archive.tar_reader import TarError, TarReader
 from hangar_async.archive.volume import Part, Volume
 from hangar_async.errors import ArchiveError
@@ -17,6 +20,8 @@ from hangar_async.errors import ArchiveError
 _PIECE = 1 << 20
 _MOST_HEADERS = 64 << 20
 _GZIP_HEADER = 10
+#: The longest header of a zstd frame (RFC 8878, 3.1.1).
+_FRAME_HEADER = 18
 
 
 def check_part(volume: Volume, part: Part, tick: Callable[[int], None]) -> None:
@@ -50,6 +55,36 @@ def check_index(archive: Archive) -> None:
         position, size = entry.offset + entry.length, entry.size
     if archive.footer is not None:
         _check_before(archive, position, size, archive.footer.offset, ARCHIVE_INDEX, None)
+
+
+def check_stream(archive: Archive, goes_on: Callable[[], None]) -> None:
+    """Decode an archive from the start to the end, as every other program does: checksums, tar, table of frames.
+
+    For one whose parts have no digests to be compared with. `goes_on` is called between pieces. Raises ArchiveError.
+    """
+    for _ in stream_files(archive, goes_on):
+        pass
+    if archive.compression == ZSTD:
+        _check_seek_table(archive.volume, goes_on)
+
+
+def _check_seek_table(volume: Volume, goes_on: Callable[[], None]) -> None:
+    end = 0
+    with volume.open() as window:
+        for start, length, size in read_seek_table(volume).frames():
+            goes_on()
+            window.seek(start)
+            head = window.read(_FRAME_HEADER) or b""
+            magic, content = int.from_bytes(head[:4], "little"), 0
+            if magic not in SKIPPABLE_MAGIC:
+                with decoding(window):
+                    content = zstandard.frame_content_size(head)
+            if content not in (size, zstandard.CONTENTSIZE_UNKNOWN):
+                volume.broken(start, f"the table of frames says {size} bytes of content, and the frame {content}")
+            end = start + length
+        window.seek(end)
+        if (window.read(4) or b"") != SEEK_TABLE_START:
+            volume.broken(end, "the table of frames does not fit the frames")
 
 
 def _decode(archive: Archive, start: int, end: int) -> bytearray:

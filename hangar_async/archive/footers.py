@@ -5,15 +5,16 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
 
-from hangar_async.archive.index import Footer
+from hangar_async.archive.index import MAGIC, Footer
 from hangar_async.archive.volume import Volume
 
 GZIP = "gzip"
 ZSTD = "zstd"
 _MAGIC = {b"\x1f\x8b\x08": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
-_SKIPPABLE_MAGIC = range(0x184D2A50, 0x184D2A60)
+SKIPPABLE_MAGIC = range(0x184D2A50, 0x184D2A60)
 _FOOTER_SIZE = 24
 # The whole second member but the 24 bytes themselves; see gzip_codec.
 _MEMBER_START = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff\x1c\x00HG\x18\x00"
@@ -22,6 +23,7 @@ _FRAME_START = struct.pack("<II", 0x184D2A5D, _FOOTER_SIZE)
 _SEEK_FOOTER = struct.Struct("<IBI")
 _SEEKABLE_MAGIC = 0x8F92EAB1
 _SEEK_TABLE_MAGIC = 0x184D2A5E
+SEEK_TABLE_START = struct.pack("<I", _SEEK_TABLE_MAGIC)
 _SEEK_ENTRY = struct.Struct("<II")
 # Of a million frames; without the table, frames are decoded instead of jumped over.
 _MOST_TABLE = 8 << 20
@@ -30,7 +32,7 @@ _MOST_TABLE = 8 << 20
 def compression_of(volume: Volume) -> str | None:
     """Tell the format from the first bytes: `gzip`, `zstd`, or None."""
     start = volume.read(0, 4)
-    if len(start) == 4 and int.from_bytes(start, "little") in _SKIPPABLE_MAGIC:
+    if len(start) == 4 and int.from_bytes(start, "little") in SKIPPABLE_MAGIC:
         return ZSTD
     return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
@@ -53,6 +55,12 @@ def zstd_footer(volume: Volume) -> Footer | None:
     return Footer.of(frame[len(_FRAME_START) :]) if frame.startswith(_FRAME_START) else None
 
 
+def lost_footer(volume: Volume) -> bool:
+    """Whether the end of an archive whose footer cannot be found looks as if one were there, or its remains."""
+    tail = volume.read(max(0, volume.size - _MOST_TABLE), _MOST_TABLE)
+    return any(mark in tail for mark in (MAGIC, _MEMBER_START, _FRAME_START))
+
+
 class SeekTable:
     """The frames of a zstd archive: where each begins, in the stream and in the tar."""
 
@@ -60,6 +68,13 @@ class SeekTable:
         entries = _SEEK_ENTRY.iter_unpack
         self._compressed = array("Q", accumulate((size for size, _ in entries(data)), initial=0))
         self._content = array("Q", accumulate((size for _, size in entries(data)), initial=0))
+
+    def frames(self) -> Iterator[tuple[int, int, int]]:
+        """Go through the frames: where each begins, its length, and that of its content."""
+        for start, end, (before, after) in zip(
+            self._compressed, self._compressed[1:], pairwise(self._content), strict=False
+        ):
+            yield start, end - start, after - before
 
     def jump(self, offset: int, count: int) -> tuple[int, int]:
         """From the frame at `offset` go on by whole frames of at most `count` bytes of content in all.

@@ -17,7 +17,7 @@ VERSION = 1
 Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {"gzip": ("stored", "deflate"), "zstd": ("zstd",)}
 _FOOTER = struct.Struct("<8sQQ")
-_MAGIC = b"HGRSEEK1"
+MAGIC = b"HGRSEEK1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class Footer:
     @classmethod
     def of(cls, payload: bytes) -> Footer | None:
         """Read the 24 bytes; None where they are something else."""
-        if len(payload) != _FOOTER.size or not payload.startswith(_MAGIC):
+        if len(payload) != _FOOTER.size or not payload.startswith(MAGIC):
             return None
         return cls(*_FOOTER.unpack(payload)[1:])
 
     def payload(self) -> bytes:
         """Return the 24 bytes that stand behind the end of the tar."""
-        return _FOOTER.pack(_MAGIC, self.offset, self.length)
+        return _FOOTER.pack(MAGIC, self.offset, self.length)
 
 
 @dataclass(frozen=True, slots=True)
