@@ -163,6 +163,26 @@ async def test_a_broken_body_goes_on_from_where_it_stopped(served: Registry, tmp
     assert (tmp_path / "out" / "share" / "sha256" / big.digest.hex).read_bytes() == big.data
 
 
+async def test_a_break_behind_the_last_byte_costs_nothing(served: Registry, tmp_path: Path) -> None:
+    lines = fill(served, 1)
+
+    async def cut(request: web.Request) -> web.StreamResponse | None:
+        if not request.path.endswith(str(BASE.digest)):
+            return None
+        answer = web.StreamResponse()
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        await answer.write(BASE.data)
+        assert request.transport is not None
+        request.transport.close()  # without the chunk that ends the body
+        return answer
+
+    served.fault = cut
+    report = await run(tmp_path, *lines)
+    assert report.status == 0, report.failed
+    assert served.blobs_asked()[str(BASE.digest)] == 1
+
+
 async def test_a_wrong_blob_is_never_kept(served: Registry, tmp_path: Path) -> None:
     lines = fill(served, 1)
 
