@@ -12,11 +12,11 @@ from hangar_async.registry.failures import reaching
 
 #: A piece holds at least so many bytes where more follow, and at most so many.
 SMALLEST_PIECE = 256 << 10
-LARGEST_PIECE = 1 << 20
+LARGEST_PIECE = 512 << 10
 
 
 class BlobBody:
-    """The bytes of a blob from `start` on, read once; at most 1 MiB lies in the stream beside the piece handed out."""
+    """The bytes of a blob from `start` on, read once; at most 512 KiB lie in the stream beside the piece handed out."""
 
     def __init__(self, content: aiohttp.StreamReader, blob: Descriptor, start: int, host: str) -> None:
         self.start = start
@@ -30,7 +30,7 @@ class BlobBody:
         self._end: HangarError | StopAsyncIteration | None = None
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """Iterate over the bytes, in pieces of 256 KiB to 1 MiB; the last one may be smaller.
+        """Iterate over the bytes, in pieces of 256 to 512 KiB; the last one may be smaller.
 
         When the body breaks, stalls or ends early, all that had arrived is handed out first; then NetworkError is
         raised, with the number of these bytes as `gained`. Raises DigestMismatch for more bytes than the blob has.
@@ -94,7 +94,7 @@ class BlobBody:
         """Get what had arrived before the stream broke.
 
         After a failure aiohttp hands out nothing more, though it still holds it; a blob that is to go on from the
-        byte reached must not lose up to 1 MiB each time.
+        byte reached must not lose up to 512 KiB each time.
         """
         self._content.set_exception(None)  # type: ignore[arg-type]
         return self._content.read_nowait()

@@ -19,8 +19,8 @@ from hangar_async.registry.redirects import MOVED, Redirects, same_origin
 from hangar_async.registry.tls import TlsContexts
 
 #: A stream pauses when it holds twice as much as this, after which at most 256 KiB more, one read of the event
-#: loop, can come in: 1 MiB in all.
-READ_LIMIT = 384 << 10
+#: loop, can come in: 512 KiB in all. More was no faster, and cost memory with many requests at once.
+READ_LIMIT = 128 << 10
 #: Signed URLs in Location headers may be long.
 _LONGEST_HEADER = 32 << 10
 
