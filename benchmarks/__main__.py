@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import pkgutil
+import sys
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from benchmarks import questions
 from benchmarks.harness import Answer
-from benchmarks.report import record, table
+from benchmarks.process import RunFailed
+from benchmarks.report import record, table, verdict
 from benchmarks.stage import open_stage
 
 _NAMES = [module.name for module in pkgutil.iter_modules(questions.__path__)]
@@ -29,7 +31,11 @@ def main() -> None:
         for name, module in modules.items():
             load = os.getloadavg()[0]
             _say(f"\n== {name}: {module.ASKS}")
-            answer = module.ask(stage)
+            try:
+                answer = module.ask(stage)
+            except RunFailed as error:
+                # One command that fails is no reason to measure nothing else.
+                answer = Answer(name, failed=str(error))
             answer.notes.append(f"load before and after: {load:.1f}, {os.getloadavg()[0]:.1f}")
             answers.append(answer)
             _say(table(answer))
@@ -38,7 +44,8 @@ def main() -> None:
                 words.json.write_text(json.dumps(record(answers), indent=1))
     _say("")
     for answer in answers:
-        _say(f"{answer.question:<16} {'all targets met' if answer.met else 'MISSED'}")
+        _say(f"{answer.question:<16} {verdict(answer)}")
+    sys.exit(any(answer.failed for answer in answers))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -74,6 +74,7 @@ class Answer:
     series: list[Series] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: str = ""
 
     def of(self, name: str) -> Series:
         return next(one for one in self.series if one.name == name)
@@ -109,7 +110,14 @@ class Answer:
         """Return it for a machine."""
         series = [asdict(one) for one in self.series]
         findings = [{**asdict(one), "met": one.met} for one in self.findings]
-        return {"question": self.question, "series": series, "met": self.met, "findings": findings, "notes": self.notes}
+        return {
+            "question": self.question,
+            "series": series,
+            "met": self.met,
+            "findings": findings,
+            "notes": self.notes,
+            "failed": self.failed,
+        }
 
     def _ratio(self, what: str, above: str, below: str, target: float, *, at_least: bool) -> Finding:
         first, second = self.of(above), self.of(below)

@@ -49,11 +49,13 @@ class Run:
 def run(command: Command, directory: Path) -> Run:
     """Run a command once, in a directory that is new; nothing is left to be synced when the clock starts.
 
-    Afterwards large files are empty, but nothing is removed: ext4 is slow to make files while it remembers others
-    that were removed within the last minutes, and that would be measured.
+    What is large of the runs beside it is emptied just before: a virtual machine takes back memory that is free for
+    some seconds, and is slow to give it again. But nothing is removed: ext4 is slow to make files while it remembers
+    others that were removed within the last minutes. Either would be measured.
     """
     work = directory / "work"
     work.mkdir(parents=True)
+    _empty(directory.parent)
     os.sync()
     with (directory / "output").open("wb") as output:
         began = time.monotonic()
@@ -79,9 +81,7 @@ def run(command: Command, directory: Path) -> Run:
     command.check(directory)
     peak = used.ru_maxrss * 1024 / 1e6
     tree = max(sampler.peak / 1e6, peak) if command.tree else None
-    done = Run(seconds, used.ru_utime + used.ru_stime, peak, tree, command.measures(directory))
-    _empty(work)
-    return done
+    return Run(seconds, used.ru_utime + used.ru_stime, peak, tree, command.measures(directory))
 
 
 def _empty(directory: Path) -> None:

@@ -99,8 +99,7 @@ def open_stage(directory: Path, runs: int, say: Callable[[str], None]) -> Iterat
 def far_away(registry: str, latency: float) -> Iterator[str]:
     """Relay to a registry, with so many seconds added to each exchange, half of them in each direction."""
     argv = (sys.executable, "-m", "benchmarks.programs.relay", registry, str(latency / 2))
-    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             address = process.stdout.readline().strip()
@@ -108,7 +107,7 @@ def far_away(registry: str, latency: float) -> Iterator[str]:
                 raise RuntimeError("the relay did not start")
             yield address
         finally:
-            process.stdin.close()
+            process.terminate()
 
 
 def _recipe(name: str) -> str:

@@ -11,35 +11,83 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hangar_async.config import Environment, RegistrySettings, RetryPolicy, SaveOptions
+    from hangar_async.config import (
+        CompressOptions,
+        DecompressOptions,
+        Environment,
+        ExtractOptions,
+        OutputSettings,
+        RegistrySettings,
+        RetryPolicy,
+        SaveOptions,
+    )
+    from hangar_async.engine.catalog import HeldImage, HeldPlatform
+    from hangar_async.engine.compress import compress, decompress
     from hangar_async.engine.events import Event, Observer
-    from hangar_async.engine.report import ImageOutcome, Report
-    from hangar_async.engine.save import save
-    from hangar_async.errors import HangarError, UsageError
+    from hangar_async.engine.extract import extract
+    from hangar_async.engine.ls import ListedPart, Listing, ls
+    from hangar_async.engine.report import ImageOutcome, Output, Report
+    from hangar_async.engine.save import save, sync
+    from hangar_async.engine.verify import Verdict, verify
+    from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, StorageError, UsageError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArchiveError",
+    "CompressOptions",
+    "ContentError",
+    "DecompressOptions",
     "Environment",
     "Event",
+    "ExtractOptions",
     "HangarError",
+    "HeldImage",
+    "HeldPlatform",
     "ImageOutcome",
+    "ListedPart",
+    "Listing",
+    "NoPlatform",
     "Observer",
+    "Output",
+    "OutputSettings",
     "RegistrySettings",
     "Report",
     "RetryPolicy",
     "SaveOptions",
+    "StorageError",
     "UsageError",
+    "Verdict",
     "__version__",
+    "compress",
+    "decompress",
+    "extract",
+    "ls",
     "save",
+    "sync",
+    "verify",
 ]
 
 _HOMES = {
-    "config": ("Environment", "RegistrySettings", "RetryPolicy", "SaveOptions"),
+    "config": (
+        "CompressOptions",
+        "DecompressOptions",
+        "Environment",
+        "ExtractOptions",
+        "OutputSettings",
+        "RegistrySettings",
+        "RetryPolicy",
+        "SaveOptions",
+    ),
+    "engine.catalog": ("HeldImage", "HeldPlatform"),
+    "engine.compress": ("compress", "decompress"),
     "engine.events": ("Event", "Observer"),
-    "engine.report": ("ImageOutcome", "Report"),
-    "engine.save": ("save",),
-    "errors": ("HangarError", "UsageError"),
+    "engine.extract": ("extract",),
+    "engine.ls": ("ListedPart", "Listing", "ls"),
+    "engine.report": ("ImageOutcome", "Output", "Report"),
+    "engine.save": ("save", "sync"),
+    "engine.verify": ("Verdict", "verify"),
+    "errors": ("ArchiveError", "ContentError", "HangarError", "NoPlatform", "StorageError", "UsageError"),
 }
 
 

@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 from hangar_async.server.build import Built
 from tests.fakes import docker_registry as real
 from tests.fakes import skopeo as client
 from tests.fakes.images import library
 from tests.fakes.registry import FakeRegistry, fake_registry
+
+# How long an example takes says something about the machine alone.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 _SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT")
 _REAL_FIXTURES = {"docker_registry", "htpasswd_registry", "tls_registry", "skopeo"}

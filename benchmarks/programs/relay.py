@@ -3,7 +3,7 @@
     python -m benchmarks.programs.relay HOST:PORT SECONDS
 
 Each byte is handed on SECONDS later, in both directions. Its own HOST:PORT is the first line that it writes; it ends
-when its standard input does.
+when it is terminated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.fakes.relay import relay
 async def _serve(target: str, seconds: float) -> None:
     async with relay(target, delay=seconds) as state:
         print(state.address, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        await asyncio.Event().wait()
 
 
 def main() -> None:

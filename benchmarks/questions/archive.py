@@ -20,8 +20,7 @@ def ask(stage: Stage) -> Answer:
     for one in archives:
         answer.inner_speed(one.name, loop.name, 0.85)
         answer.inner_speed(one.name, pigz.name, 20)
-    ratio = answer.of(loop.name).more("inner") / answer.of(hashing.name).more("inner")
-    answer.notes.append(
-        f"the loop with a SHA-256 beside it, as the checksum file needs, reaches {ratio:.2f} of the loop"
-    )
+    for one in (*archives, loop):
+        ratio = answer.of(hashing.name).more("inner") / answer.of(one.name).more("inner")
+        answer.notes.append(f"{one.name}: {ratio:.2f} of the speed of the loop that hashes, as the checksum file needs")
     return answer

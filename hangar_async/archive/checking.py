@@ -43,14 +43,15 @@ def check_part(volume: Volume, part: Part, tick: Callable[[int], None]) -> None:
         )
 
 
-def check_index(archive: Archive) -> None:
+def check_index(archive: Archive, goes_on: Callable[[], None] = lambda: None) -> None:
     """Compare the index with the headers of the tar, so that every program finds there what we find.
 
-    Reads the headers alone. Raises ArchiveError.
+    Reads the headers alone; `goes_on` is called before those of each file. Raises ArchiveError.
     """
     position = _GZIP_HEADER if archive.compression == GZIP else 0
     size = 0
     for entry in archive.entries.values():
+        goes_on()
         _check_before(archive, position, size, entry.offset, entry.name, entry.size)
         position, size = entry.offset + entry.length, entry.size
     if archive.footer is not None:
@@ -83,7 +84,7 @@ def _check_seek_table(volume: Volume, goes_on: Callable[[], None]) -> None:
                 volume.broken(start, f"the table of frames says {size} bytes of content, and the frame {content}")
             end = start + length
         window.seek(end)
-        if (window.read(4) or b"") != SEEK_TABLE_START:
+        if end and window.read(4) != SEEK_TABLE_START:
             volume.broken(end, "the table of frames does not fit the frames")
 
 

@@ -71,9 +71,7 @@ class SeekTable:
 
     def frames(self) -> Iterator[tuple[int, int, int]]:
         """Go through the frames: where each begins, its length, and that of its content."""
-        for start, end, (before, after) in zip(
-            self._compressed, self._compressed[1:], pairwise(self._content), strict=False
-        ):
+        for (start, end), (before, after) in zip(pairwise(self._compressed), pairwise(self._content), strict=True):
             yield start, end - start, after - before
 
     def jump(self, offset: int, count: int) -> tuple[int, int]:

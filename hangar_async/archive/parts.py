@@ -123,7 +123,9 @@ def _volume(base: Path, names: list[str], listed: dict[str, str]) -> Volume:
 def _check_sizes(parts: list[Part]) -> None:
     *full, last = parts
     if full:
-        expected = Counter(part.size for part in full).most_common(1)[0][0]
+        counts = Counter(part.size for part in full)
+        # Of as many of one size as of another the smaller ones were cut.
+        expected = max(counts, key=lambda size: (counts[size], size))
         for part in full:
             if part.size != expected:
                 raise _wrong(part.path, f"has {part.size} bytes and the parts beside it {expected}")

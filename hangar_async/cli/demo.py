@@ -44,7 +44,7 @@ def demo(directory: Path, flags: Iterable[str] = ()) -> int:
     except OSError as error:
         raise UsageError(f"cannot use the directory {directory}: {error.strerror}") from error
     words = [*_SAVE, *(f"--{flag}" for flag in flags)]
-    status = run_until_done(lambda: _run(directory, words), lambda _: None)
+    status = run_until_done(lambda: _run(directory, words), lambda _: None, "")
     if status in _WRITTEN:
         _say("")
         _list_files(directory)

@@ -14,7 +14,7 @@ from rich.text import Text
 from hangar_async.cli.tally import Flight, Rate, Tally
 from hangar_async.cli.text import PROGRAM, clock_text, size_text
 from hangar_async.cli.view import Line, line_of
-from hangar_async.engine.events import BlobProgress, Event
+from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Drawings a second. They are made by a thread of rich's; an event only adds to the sums.
 REFRESH = 8
@@ -46,7 +46,7 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Take in an event."""
         self._tally(event)
-        line = None if type(event) is BlobProgress or self._closed else line_of(event)
+        line = None if type(event) in (BlobProgress, Checked) or self._closed else line_of(event)
         if line is not None and line.word in _STYLES:
             self._above(line)
 
@@ -62,11 +62,17 @@ class LiveView:
     def render(self) -> RenderableType:
         """Draw the present state."""
         tally = self._tally
-        if not tally.images:
-            return Text("reading the image list")
         sums = Table.grid(padding=(0, 2))
+        if not tally.images:
+            if not tally.to_check and not tally.checked:
+                return Text("reading")
+            sums.add_row("bytes", _bar(tally.checked, tally.to_check) if tally.to_check else "", self._checked())
+            return sums
         sums.add_row("images", _bar(tally.done + tally.failed, tally.images), self._images())
-        sums.add_row("bytes", _bar(tally.arrived_bytes, tally.planned_bytes), self._bytes())
+        if tally.jobs:
+            sums.add_row("bytes", _bar(tally.arrived_bytes, tally.planned_bytes), self._bytes())
+        else:
+            sums.add_row("bytes", "", self._checked())
         if tally.archive_bytes or tally.committing:
             sums.add_row("archive", "", self._archive())
         flights = tuple(tally.flights.values())[: max(1, min(tally.jobs, self._console.size.height - _OTHER_LINES))]
@@ -92,6 +98,16 @@ class LiveView:
         text += f", {size_text(int(rate))}/s"
         if tally.all_planned and rate >= 1 and here < tally.planned_bytes:
             text += f", {clock_text((tally.planned_bytes - here) / rate)} left"
+        return text
+
+    def _checked(self) -> str:
+        tally = self._tally
+        rate = self._rate.per_second(self._clock(), tally.checked)
+        if not tally.to_check:
+            return f"{size_text(tally.checked)} checked, {size_text(int(rate))}/s"
+        text = f"{size_text(tally.checked)} of {size_text(tally.to_check)}, {size_text(int(rate))}/s"
+        if rate >= 1 and tally.checked < tally.to_check:
+            text += f", {clock_text((tally.to_check - tally.checked) / rate)} left"
         return text
 
     def _archive(self) -> str:

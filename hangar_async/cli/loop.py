@@ -14,13 +14,13 @@ _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _log = logging.getLogger(__name__)
 
 
-def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[str], None]) -> _T:
+def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[str], None], remains: str) -> _T:
     """Run a coroutine to its end and return its result.
 
-    SIGINT and SIGTERM cancel it, `tell` is called with a line about it, and once everything is unwound SystemExit is
-    raised with 128 and the signal's number. A second signal ends the process on the spot.
+    SIGINT and SIGTERM cancel it, `tell` is called with a line about it that says what `remains`, and once everything
+    is unwound SystemExit is raised with 128 and the signal's number. A second signal ends the process on the spot.
     """
-    stop = _Stop(tell)
+    stop = _Stop(tell, remains)
     before = {number: signal.getsignal(number) for number in _WORDS}
 
     async def main() -> _T:
@@ -43,9 +43,10 @@ def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[
 
 
 class _Stop:
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], remains: str) -> None:
         self.signal: int | None = None
         self._tell = tell
+        self._remains = remains
         self._task: asyncio.Task[Any] | None = None
 
     def watch(self) -> None:
@@ -60,7 +61,7 @@ class _Stop:
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
-        self._tell(f"{_WORDS[number]}: what was fetched stays in the cache (once more ends at once)")
+        self._tell(f"{_WORDS[number]}: {self._remains} (once more ends at once)")
         if self._task is not None:
             self._task.cancel()
 

@@ -14,13 +14,19 @@ from typer.exceptions import TyperException
 
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
+from hangar_async.cli.compress import compress_command
+from hangar_async.cli.decompress import decompress_command
 from hangar_async.cli.demo import demo_command
+from hangar_async.cli.extract import extract_command
+from hangar_async.cli.ls import ls_command
 from hangar_async.cli.page import abandon
 from hangar_async.cli.save import save_command
+from hangar_async.cli.sync import sync_command
 from hangar_async.cli.text import PROGRAM, error_text, one_line
-from hangar_async.errors import HangarError, UsageError, the_error
+from hangar_async.cli.verify import verify_command
+from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
-USAGE, BROKEN, INTERRUPTED = 2, 3, 130
+WRONG, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
 
 
 class _Command(TyperCommand):
@@ -43,8 +49,17 @@ def _format_global_flags(formatter: Any) -> None:
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(name=PROGRAM, cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=_SETTINGS)
-app.command("save", cls=_Command, context_settings=_SETTINGS)(save_command)
-app.command("demo", cls=_Command, context_settings=_SETTINGS)(demo_command)
+for _name, _command in (
+    ("save", save_command),
+    ("sync", sync_command),
+    ("ls", ls_command),
+    ("verify", verify_command),
+    ("extract", extract_command),
+    ("compress", compress_command),
+    ("decompress", decompress_command),
+    ("demo", demo_command),
+):
+    app.command(_name, cls=_Command, context_settings=_SETTINGS)(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -119,7 +134,14 @@ def _failed(error: Exception) -> int:
             strange = strange.exceptions[0]
         text = f"unexpected {type(strange).__name__}: {strange}; --debug shows where: please report it"
         return _complain(text, BROKEN)
-    return _complain(error_text(known), USAGE if isinstance(known, UsageError) else BROKEN)
+    return _complain(error_text(known), _status(known))
+
+
+def _status(error: HangarError) -> int:
+    """What was asked for cannot be (2), what was read is wrong (1), or the output could not be written (3)."""
+    if isinstance(error, UsageError | NoPlatform):
+        return USAGE
+    return WRONG if isinstance(error, ArchiveError | ContentError) else BROKEN
 
 
 def _complain(text: str, status: int) -> int:

@@ -54,6 +54,14 @@ FailedList = Annotated[
     ),
 ]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", metavar="N", show_default=True, help="Requests at once, 1 to 20.")]
+Level = Annotated[
+    int | None,
+    typer.Option(
+        "--compress-level",
+        metavar="N",
+        help="Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 3 for zstd]",
+    ),
+]
 Part = Annotated[bool, typer.Option("--part", help="Split the archive into parts.  [default: false]")]
 PartSize = Annotated[
     str,
@@ -73,4 +81,71 @@ Source = Annotated[
 IncludeForeign = Annotated[
     bool,
     typer.Option("--include-foreign", help="Fetch foreign layers from their own addresses.  [default: false]"),
+]
+Archive = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCHIVE", help="An archive, with or without .partN, or a cache directory.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead.  [default: false]")]
+CacheToPack = Annotated[
+    str, typer.Option("-f", "--file", metavar="DIR", show_default=True, help="Cache directory to be packed.")
+]
+ArchiveName = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        "--destination",
+        metavar="NAME",
+        show_default=True,
+        help="Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd.",
+    ),
+]
+ArchiveFormat = Annotated[str, typer.Option("--format", metavar="FORMAT", show_default=True, help="gzip or zstd.")]
+ArchiveFile = Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="An archive, with or without .partN.")]
+ExpectedFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="FORMAT", help="gzip or zstd; another one is refused.  [default: what the content says]"
+    ),
+]
+NewCache = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        "--destination",
+        metavar="DIR",
+        show_default=True,
+        help="Directory to unpack into; it must not exist, or be empty.",
+    ),
+]
+MergedCache = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        "--destination",
+        metavar="DIR",
+        show_default=True,
+        help="Cache directory that the images are added to.",
+    ),
+]
+Image = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="Name of the image, as in an image list.", show_default=False)
+]
+ExtractedPath = Annotated[
+    str, typer.Option("-o", "--output", metavar="PATH", help="New directory for oci, file for docker-archive.")
+]
+ImageFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        show_default=True,
+        help="oci (an OCI image layout) or docker-archive (a tar for docker load).",
+    ),
+]
+OnePlatform = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="OS/ARCH", help="The one platform to write.  [default: all of the image]"),
 ]

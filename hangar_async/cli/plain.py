@@ -9,7 +9,7 @@ from typing import TextIO
 from hangar_async.cli.tally import Rate, Tally
 from hangar_async.cli.text import PROGRAM, size_text
 from hangar_async.cli.view import Line, line_of
-from hangar_async.engine.events import BlobProgress, Event
+from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Seconds between two lines of progress, at least.
 INTERVAL = 10.0
@@ -44,7 +44,7 @@ class PlainView:
         self._tally(event)
         if self._closed:
             return
-        line = None if type(event) is BlobProgress else line_of(event, advice=self._quiet)
+        line = None if type(event) in (BlobProgress, Checked) else line_of(event, advice=self._quiet)
         if line is not None and (line.wrong or not self._quiet):
             self._write(line)
         if not self._quiet and self._clock() >= self._due:
@@ -61,9 +61,16 @@ class PlainView:
     def _progress(self) -> Line:
         now, tally = self._clock(), self._tally
         self._due = now + INTERVAL
-        rate = self._rate.per_second(now, tally.fetched_bytes)
-        text = f"{tally.done + tally.failed}/{tally.images} images, {size_text(tally.arrived_bytes)} of "
-        text += f"{'' if tally.all_planned else 'at least '}{size_text(tally.planned_bytes)}, {size_text(int(rate))}/s"
+        rate = f"{size_text(int(self._rate.per_second(now, tally.fetched_bytes + tally.checked)))}/s"
+        if not tally.images:
+            total = f" of {size_text(tally.to_check)}" if tally.to_check else " checked"
+            return Line("progress", f"{size_text(tally.checked)}{total}, {rate}")
+        text = f"{tally.done + tally.failed}/{tally.images} images, "
+        if tally.jobs:
+            known = "" if tally.all_planned else "at least "
+            text += f"{size_text(tally.arrived_bytes)} of {known}{size_text(tally.planned_bytes)}, {rate}"
+        else:
+            text += f"{size_text(tally.checked)} checked, {rate}"
         if tally.archive_bytes:
             text += f", archive {size_text(tally.archive_bytes)}"
         return Line("progress", text)

@@ -39,6 +39,8 @@ class Tally:
     archive_bytes: int = 0
     part: int = 0
     committing: bool = False
+    to_check: int = 0
+    checked: int = 0
     flights: dict[Digest, Flight] = field(default_factory=dict)
     _unplanned: int = 0
     _planned: set[str] = field(default_factory=set)
@@ -54,6 +56,8 @@ class Tally:
                     self.here_bytes += gained
                 else:
                     flight.done = done
+            case events.Checked(gained):
+                self.checked += gained
             case events.ArchiveProgress(written, part):
                 self.archive_bytes, self.part = written, part
             case events.BlobStarted(digest, size, image, start):
@@ -83,6 +87,8 @@ class Tally:
                 self.failed += not outcome.ok
             case events.Committing():
                 self.committing = True
+            case events.CheckStarted(size):
+                self.to_check = size
 
     @property
     def all_planned(self) -> bool:

@@ -74,7 +74,10 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
     """Say what happened, with what to do about it where wanted; None for what is too small or too large for a line."""
     match event:
         case events.RunStarted(images, jobs):
-            return Line("start", f"{count_text(images, 'image')}, {count_text(jobs, 'request')} at once")
+            requests = f", {count_text(jobs, 'request')} at once" if jobs else ""
+            return Line("start", f"{count_text(images, 'image')}{requests}")
+        case events.CheckStarted(size):
+            return Line("start", f"{size_text(size)} to be read and checked")
         case events.Notice(text):
             return Line("warning", one_line(text))
         case events.ImagePlanned(name, platforms, blobs, size):

@@ -13,6 +13,7 @@ from hangar_async.oci.catalog import (
     ListedImage,
     ListedPlatform,
     NamedRoot,
+    SavedList,
     parse_folder,
     parse_index,
     parse_list,
@@ -88,19 +89,19 @@ class Catalog:
     saved: str
 
 
-def read_catalog(holdings: Holdings) -> Catalog:
+def read_catalog(holdings: Holdings, *, unlisted: bool = False) -> Catalog:
     """Read what images there are; raises ContentError when the list of them cannot be read, or names too much.
 
     Synchronous, for a thread. Digests of documents are checked; blobs are only looked for. Images that `index.json`
-    alone names come last.
+    alone names are among them, in their place; with `unlisted` there may be none but these.
     """
     files = dict(read_files(holdings, [layout.LIST_NAME, layout.INDEX_NAME], MAX_INDEX))
-    if layout.LIST_NAME not in files:
+    if layout.LIST_NAME not in files and not unlisted:
         raise ContentError(
             f"there is no {layout.LIST_NAME} in it",
             advice="name an archive, its first part, or a cache directory made by save",
         )
-    listed = parse_list(_whole(files[layout.LIST_NAME]))
+    listed = parse_list(_whole(files[layout.LIST_NAME])) if layout.LIST_NAME in files else SavedList((), "")
     indexed = layout.INDEX_NAME in files
     roots = {one.reference.cache_name: one for one in parse_index(_whole(files[layout.INDEX_NAME]))} if indexed else {}
     documents = Documents(holdings, holdings.sizes())
@@ -113,6 +114,8 @@ def read_catalog(holdings: Holdings) -> Catalog:
     images = [_image(image, roots.get(image.name), indexed, folders, documents) for image in listed.images]
     names = {image.name for image in listed.images}
     images += [_unlisted(root, documents) for name, root in roots.items() if name not in names]
+    order = {name: number for number, name in enumerate(roots)}
+    images.sort(key=lambda image: order.get(image.name, len(order)))
     return Catalog(tuple(images), listed.saved)
 
 

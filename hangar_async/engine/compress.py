@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from hangar_async.archive.archive import Archive
 from hangar_async.archive.holdings import holdings_of
-from hangar_async.archive.names import blob_digest
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import CompressOptions, DecompressOptions
 from hangar_async.engine.catalog import HeldImage, read_catalog
@@ -26,9 +26,10 @@ from hangar_async.engine.images import created_of
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.places import find_archive
 from hangar_async.engine.report import ImageOutcome, Output, Report, Traffic
-from hangar_async.errors import ContentError, HangarError, UsageError
+from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError
 from hangar_async.imagelist import Entry
 from hangar_async.oci import layout
+from hangar_async.oci.holdings import HeldFile, Holdings
 from hangar_async.oci.layout import SavedImage
 from hangar_async.oci.manifest import Descriptor, Index, join_index
 from hangar_async.store.content import ContentStore, open_store
@@ -126,13 +127,32 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, tell: Callable[[Ev
     if options.format not in (None, archive.compression):
         raise UsageError(f"{options.archive} is {archive.compression}, not {options.format} (--format)")
     holdings = holdings_of(archive, interrupt)
-    folders = sorted({name.split("/")[0] for name in holdings.sizes() if name.count("/") == 1})
-    tell(CheckStarted(sum(holdings.sizes().values())))
+    if archive.index is not None:
+        # Without an index the size is known at the end.
+        tell(CheckStarted(sum(holdings.sizes().values())))
     tree = NewTree(options.destination, Disk(), goes_on, options.sync)
-    size = tree.write(
-        ((file.name, blob_digest(f"{layout.CACHE_NAME}/{file.name}"), file) for file in holdings.files()),
-        {},
-        [f"{folder}/{layout.BLOBS}" for folder in folders],
-        {layout.BLOBS: layout.SHARE},
-    )
+    taken = _Taken(holdings, archive)
+    size = tree.write(taken, {}, taken.directories(), {layout.BLOBS: layout.SHARE})
     return Output((options.destination,), size, "dir")
+
+
+class _Taken:
+    """The files of an archive as they are unpacked, each once, and the directories that go with them."""
+
+    def __init__(self, holdings: Holdings, archive: Archive) -> None:
+        self._holdings = holdings
+        self._archive = archive
+        self._names: set[str] = set()
+
+    def __iter__(self) -> Iterator[tuple[str, HeldFile]]:
+        for file in self._holdings.files():
+            self._names.add(file.name)
+            yield file.name, file
+        if layout.LIST_NAME not in self._names:
+            path = str(self._archive.volume.path)
+            raise ArchiveError(f"{path} is no archive of images: there is no {layout.LIST_NAME} in it", path=path)
+
+    def directories(self) -> Iterator[str]:
+        """The empty directories, once all files are taken."""
+        folders = {name.split("/")[0] for name in self._names if name.count("/") == 1}
+        yield from (f"{folder}/{layout.BLOBS}" for folder in sorted(folders))

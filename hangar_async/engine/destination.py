@@ -31,6 +31,8 @@ def check_failed_list(path: Path | None) -> None:
 def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
     """Raise UsageError when there can be no new file, or no new directory, of this name; `flag` is what names it."""
     _check_parent(target, flag)
+    if not target.name:
+        raise UsageError(f"{str(target)!r} names nothing that could be made ({flag}): write a name")
     if not directory:
         if target.is_dir():
             raise UsageError(f"the destination {target} is a directory: name a file ({flag})")

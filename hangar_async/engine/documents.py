@@ -39,7 +39,7 @@ def _content(file: HeldFile) -> bytes | ContentError:
         return ContentError(str(error))
     if len(data) != file.size:
         return ContentError(f"{file.name} is not of the {file.size} bytes that it is said to have")
-    if file.digest is not None and Digest.of(data, file.digest.algorithm) != file.digest:
+    if file.digest is not None and Digest.of(bytes(data), file.digest.algorithm) != file.digest:
         return ContentError(f"{file.name} is damaged", digest=str(file.digest))
     return bytes(data)
 

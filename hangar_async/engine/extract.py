@@ -66,8 +66,9 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Even
         tell(CheckStarted(sum(content.size for content in chosen.contents)))
         size = _write_layout(options, holdings, chosen, goes_on)
     else:
-        tell(CheckStarted(image.size))
-        size = _write_docker_archive(options, holdings, image, goes_on)
+        platform = _only_platform(image, options.platform)
+        tell(CheckStarted(platform.size))
+        size = _write_docker_archive(options, holdings, image, platform, goes_on)
     return Output((options.destination,), size, options.format)
 
 
@@ -78,7 +79,8 @@ def _find(images: Iterable[HeldImage], text: str) -> HeldImage:
         raise UsageError(str(error)) from error
     image = find_image(images, wanted.cache_name)
     digests = [one.descriptor.digest for one in image.platforms]
-    digests += [one for one in (image.original, image.root and image.root.digest) if one is not None]
+    if image.root is not None:
+        digests.append(image.original or image.root.digest)
     if wanted.digest not in (None, *digests):
         raise UsageError(f"{image.name} in it is not {wanted.digest} but {digests[-1]}")
     return image
@@ -94,6 +96,14 @@ def _platforms(image: HeldImage, wanted: str | None) -> list[HeldPlatform]:
         names = ", ".join(str(one.platform) for one in image.platforms)
         raise NoPlatform(f"no {wanted} in {image.name}; it has {names}", advice="choose another one with --platform")
     return found
+
+
+def _only_platform(image: HeldImage, wanted: str | None) -> HeldPlatform:
+    found = _platforms(image, wanted)
+    if len(found) > 1:
+        several = ", ".join(str(one.platform) for one in found)
+        raise UsageError(f"{image.name} has {several}, and a docker-archive holds one: choose it with --platform")
+    return found[0]
 
 
 def _choose(image: HeldImage, wanted: str | None, holdings: Holdings) -> _Chosen:
@@ -147,14 +157,14 @@ def _write_layout(options: ExtractOptions, holdings: Holdings, chosen: _Chosen, 
 
 
 def _write_docker_archive(
-    options: ExtractOptions, holdings: Holdings, image: HeldImage, goes_on: Callable[[int], None]
+    options: ExtractOptions,
+    holdings: Holdings,
+    image: HeldImage,
+    platform: HeldPlatform,
+    goes_on: Callable[[int], None],
 ) -> int:
     """Source: moby's image/spec, "Combined Image JSON + Filesystem Changeset Format"."""
-    found = _platforms(image, options.platform)
-    if len(found) > 1:
-        several = ", ".join(str(one.platform) for one in found)
-        raise UsageError(f"{image.name} has {several}, and a docker-archive holds one: choose it with --platform")
-    manifest = _manifest(found[0], holdings)
+    manifest = _manifest(platform, holdings)
     if not manifest.is_image:
         raise UsageError(f"{image.name} is an artifact and no image: --format oci can hold it")
     contents = (manifest.config, *manifest.layers)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from hangar_async.blocking import Interrupt
-from hangar_async.engine.catalog import read_catalog
+from hangar_async.engine.catalog import HeldImage, read_catalog
+from hangar_async.engine.documents import read_files
 from hangar_async.engine.report import Output
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.oci import layout
+from hangar_async.oci.holdings import Holdings
 from hangar_async.oci.layout import SavedImage, blob_name
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig
 from hangar_async.store.content import ContentStore
 from hangar_async.store.handover import sync_files
 from hangar_async.store.holdings import DirectoryHoldings
@@ -21,9 +24,10 @@ from hangar_async.store.holdings import DirectoryHoldings
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """The images that a cache names, and what a person should know of them."""
+    """The images that a cache names, when each of their platforms was made, what a person should know of them."""
 
     images: tuple[SavedImage, ...] = ()
+    created: tuple[tuple[str, ...], ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -32,10 +36,16 @@ def read_existing(root: Path) -> Existing:
 
     Raises UsageError for one whose index cannot be read, or that has none to merge with: nothing is lost by guessing.
     """
-    if not (root / layout.LIST_NAME).exists():
+    holdings = DirectoryHoldings(root)
+    # A run that was killed at its very end leaves the one of the two that is written first.
+    files = [name for name in (layout.INDEX_NAME, layout.LIST_NAME) if os.path.lexists(root / name)]
+    linked = (root / layout.BLOBS).is_symlink()
+    if not linked and (root / layout.BLOBS).exists():
+        raise UsageError(f"{root} is a layout of another program: its {layout.BLOBS} is no link")
+    if not files:
         return Existing()
     try:
-        catalog = read_catalog(DirectoryHoldings(root))
+        catalog = read_catalog(holdings, unlisted=files == [layout.INDEX_NAME])
     except ContentError as error:
         raise UsageError(f"cannot merge with the index of {root}: {error}") from error
     without = [image.name for image in catalog.images if image.root is None]
@@ -45,10 +55,23 @@ def read_existing(root: Path) -> Existing:
             f"which its {layout.LIST_NAME} does"
         )
     images = tuple(image.saved(image.root) for image in catalog.images if image.root is not None)
+    created = tuple(_created(image, holdings) for image in catalog.images)
     notices = tuple(
         f"{image.name} was incomplete before: {image.problems[0]}" for image in catalog.images if image.problems
     )
-    return Existing(images, notices)
+    return Existing(images, created, notices)
+
+
+def _created(image: HeldImage, holdings: Holdings) -> tuple[str, ...]:
+    configs = {blob_name(config.digest): config.digest for config in image.configs}
+    found = []
+    for name, raw in read_files(holdings, configs, MAX_DOCUMENT):
+        if isinstance(raw, bytes):
+            try:
+                found.append(ImageConfig.parse(raw, configs[name]).created)
+            except ContentError:
+                continue
+    return tuple(found)
 
 
 def merged(existing: Iterable[SavedImage], new: Iterable[SavedImage]) -> list[SavedImage]:

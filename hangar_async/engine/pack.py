@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -46,20 +46,23 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
         interrupt()
         loop.call_soon_threadsafe(observe, ArchiveProgress(written, part))
 
-    writer = await in_thread(
-        ArchiveWriter,
-        settings.target,
-        settings.format,
-        part_size=settings.part_size,
-        mtime=settings.epoch or 0,
-        sync=settings.sync,
-        progress=progress,
-        level=settings.level,
-    )
-    try:
-        yield ArchivePacker(writer, store, interrupt, observe, settings)
-    finally:
-        await in_thread(writer.discard)
+    async with AsyncExitStack() as stack:
+
+        def make() -> ArchiveWriter:
+            writer = ArchiveWriter(
+                settings.target,
+                settings.format,
+                part_size=settings.part_size,
+                mtime=settings.epoch or 0,
+                sync=settings.sync,
+                progress=progress,
+                level=settings.level,
+            )
+            # Before the thread ends: a cancellation now must discard it too.
+            stack.push_async_callback(in_thread, writer.discard)
+            return writer
+
+        yield ArchivePacker(await in_thread(make), store, interrupt, observe, settings)
 
 
 class ArchivePacker:

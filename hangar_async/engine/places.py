@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hangar_async.archive.archive import Archive, open_archive
 from hangar_async.archive.holdings import holdings_of
-from hangar_async.errors import UsageError
+from hangar_async.errors import StorageError, UsageError
 from hangar_async.oci.holdings import Holdings
 from hangar_async.store.holdings import DirectoryHoldings
 
@@ -17,9 +17,13 @@ def find_archive(path: Path) -> Archive | None:
 
     Raises UsageError where there is nothing, ArchiveError where it is no whole archive.
     """
-    if path.is_dir():
-        return None
-    if not path.exists() and not any(path.parent.glob(f"{_escaped(path.name)}.part*")):
+    try:
+        if path.is_dir():
+            return None
+        found = path.exists() or any(path.parent.glob(f"{_escaped(path.name)}.part*"))
+    except OSError as error:
+        raise StorageError.of(error, path, "read") from error
+    if not found:
         raise UsageError(f"there is no {path}: name an archive, with or without .partN, or a cache directory")
     return open_archive(path)
 

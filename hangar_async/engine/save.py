@@ -15,7 +15,7 @@ from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
 from hangar_async.engine.fetch import Fetcher
 from hangar_async.engine.images import Images, Kept
-from hangar_async.engine.merge import MergePacker, merged, read_existing
+from hangar_async.engine.merge import Existing, MergePacker, merged, read_existing
 from hangar_async.engine.pack import Packer, open_packer, saved_time
 from hangar_async.engine.permits import Permits
 from hangar_async.engine.plan import Planner
@@ -88,6 +88,10 @@ class _Run:
         """What the index of the cache is to name when these images are saved."""
         return images
 
+    def created(self, saved: _Saved) -> Sequence[str]:
+        """When the images that the index is to name were made."""
+        return saved.created
+
     async def save(self, images: ImageList) -> Report:
         """Save the images of a list."""
         options = self._options
@@ -151,7 +155,7 @@ class _Run:
     async def _finish(self, saved: _Saved, store: ContentStore, packer: Packer) -> Output | None:
         if not saved.images:
             return None
-        moment = saved_time(self._options.output.epoch, saved.created)
+        moment = saved_time(self._options.output.epoch, self.created(saved))
         if not await write_cache(store, self.indexed(saved.images), moment):
             self._notice(f"the file system of {store.root} has no links: other tools read it only image by image")
         return await packer.finish(saved.images, moment)
@@ -190,18 +194,23 @@ class _Merge(_Run):
 
     def __init__(self, options: SaveOptions, observe: Observer) -> None:
         super().__init__(options, observe)
-        self._existing: Sequence[SavedImage] = ()
+        self._existing = Existing()
 
     async def check(self) -> None:
         await in_thread(check_failed_list, self._options.failed)
 
     @asynccontextmanager
     async def open_packer(self, store: ContentStore) -> AsyncIterator[Packer]:
-        existing = await in_thread(read_existing, store.root)
-        self._existing = existing.images
-        for text in existing.notices:
+        self._existing = await in_thread(read_existing, store.root)
+        for text in self._existing.notices:
             self._notice(text)
         yield MergePacker(store, self._options.sync)
 
     def indexed(self, images: Sequence[SavedImage]) -> Sequence[SavedImage]:
-        return merged(self._existing, images)
+        return merged(self._existing.images, images)
+
+    def created(self, saved: _Saved) -> Sequence[str]:
+        replaced = {image.reference.cache_name for image in saved.images}
+        kept = zip(self._existing.images, self._existing.created, strict=True)
+        stays = [texts for image, texts in kept if image.reference.cache_name not in replaced]
+        return [*saved.created, *(text for texts in stays for text in texts)]

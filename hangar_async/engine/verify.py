@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 
 from hangar_async.archive.archive import Archive
-from hangar_async.archive.checking import check_index, check_part
+from hangar_async.archive.checking import check_index, check_part, check_stream
+from hangar_async.archive.footers import lost_footer
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.engine.catalog import HeldImage, read_catalog
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
 from hangar_async.engine.places import find_archive, holdings_at
-from hangar_async.errors import ArchiveError, ContentError, InvalidValue, the_error
-from hangar_async.oci.digest import Digest
+from hangar_async.errors import ArchiveError, ContentError, the_error
 from hangar_async.oci.holdings import HeldFile
-from hangar_async.oci.layout import SHARE
+from hangar_async.oci.layout import blob_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,10 @@ async def verify(path: Path, observer: Observer = ignore) -> Verdict:
         loop.call_soon_threadsafe(observer, event)
 
     outside, inside = Interrupt(), Interrupt()
-    archive = await in_thread(find_archive, path)
+    try:
+        archive = await in_thread(find_archive, path)
+    except ArchiveError as error:
+        return Verdict((), 0, 0, (str(error),))
     try:
         async with asyncio.TaskGroup() as group:
             # The parts as they lie on the disk, and what is in them, are hashed side by side.
@@ -55,7 +58,8 @@ async def verify(path: Path, observer: Observer = ignore) -> Verdict:
     except BaseExceptionGroup as failed:
         raise the_error(failed) from failed
     verdict = contents.result()
-    return Verdict(verdict.images, verdict.files, verdict.size, (*parts.result(), *verdict.problems))
+    problems = dict.fromkeys((*parts.result(), *verdict.problems))
+    return Verdict(verdict.images, verdict.files, verdict.size, tuple(problems))
 
 
 def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[str]:
@@ -63,8 +67,14 @@ def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[s
     if archive is None:
         return []
     problems = [f"{stray} is not of this archive" for stray in archive.volume.strays]
+    if archive.index is None and lost_footer(archive.volume):
+        problems.append(f"{archive.volume.path}: its end is damaged, where the place of its index should stand")
     checks = [partial(check_part, archive.volume, part, lambda _: goes_on()) for part in archive.volume.parts]
-    for check in (*checks, partial(check_index, archive)):
+    checks.append(partial(check_index, archive, goes_on))
+    if archive.index is not None and any(part.digest is None for part in archive.volume.parts):
+        # What no digest vouches for is decoded as other programs do it.
+        checks.append(partial(check_stream, archive, goes_on))
+    for check in checks:
         try:
             check()
         except ArchiveError as error:
@@ -100,7 +110,7 @@ def _check_contents(
 
 def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[Event], None]) -> str:
     """Read a file to its end, and say what is wrong with it."""
-    digest = _digest_of(file.name)
+    digest = file.digest
     hasher = digest.hasher() if digest else None
     got = 0
     try:
@@ -116,25 +126,14 @@ def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[Eve
     if got != file.size:
         return f"{file.name} has {got} bytes instead of {file.size}"
     if hasher and digest and hasher.hexdigest() != digest.hex:
-        return f"blob {digest} is damaged: its bytes have the digest {digest.algorithm}:{hasher.hexdigest()}"
+        return f"{file.name} is damaged: its bytes have the digest {digest.algorithm}:{hasher.hexdigest()}"
     return ""
-
-
-def _digest_of(name: str) -> Digest | None:
-    """The digest that a file's name promises; None for files that are no blobs."""
-    place, _, rest = name.partition("/")
-    if place != SHARE:
-        return None
-    try:
-        return Digest.parse(rest.replace("/", ":", 1))
-    except InvalidValue:
-        return None
 
 
 def _images_of(damaged: set[str], images: Iterable[HeldImage]) -> list[str]:
     """Name the images that need a damaged file."""
     found = []
     for image in images:
-        broken = [one for one in image.contents if f"{SHARE}/{one.digest.algorithm}/{one.digest.hex}" in damaged]
+        broken = [one for one in image.contents if blob_name(one.digest) in damaged]
         found += [f"{image.name}: needs the damaged blob {one.digest}" for one in broken]
     return found

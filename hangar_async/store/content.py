@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,30 +88,27 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
     Raises UsageError when another run holds it, StorageError when it cannot be written.
     """
     disk = disk or Disk()
-    async with AsyncExitStack() as stack:
-        lock, earlier = await in_thread(_prepare, root, disk)
-        stack.callback(os.close, lock)
+    with ExitStack() as stack:
+        # The lock is on the stack before the thread ends: a cancellation here must free it too.
+        earlier = await in_thread(_prepare, root, disk, stack)
         yield ContentStore(root, disk, earlier)
 
 
-def _prepare(root: Path, disk: Disk) -> tuple[int, frozenset[str]]:
+def _prepare(root: Path, disk: Disk, stack: ExitStack) -> frozenset[str]:
     disk.make_directory(root, 0o700)
     path = root / LOCK_NAME
     lock = disk.lock(path)
     if lock is None:
         holder = path.read_text(errors="replace").strip() or "another process"
         raise UsageError(f"the cache {root} is in use by {holder}: wait for it, or work in another directory")
-    try:
-        disk.truncate(lock, path)
-        disk.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), path)
-        # The lock is ours, so whatever lies here is of a run that was killed.
-        disk.remove(root / PARTIALS)
-        disk.make_directory(root / PARTIALS)
-        disk.make_directory(root / SHARE / "sha256")
-        return lock, _names(root)
-    except BaseException:
-        os.close(lock)
-        raise
+    stack.callback(os.close, lock)
+    disk.truncate(lock, path)
+    disk.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), path)
+    # The lock is ours, so whatever lies here is of a run that was killed.
+    disk.remove(root / PARTIALS)
+    disk.make_directory(root / PARTIALS)
+    disk.make_directory(root / SHARE / "sha256")
+    return _names(root)
 
 
 def _names(root: Path) -> frozenset[str]:
@@ -147,12 +144,10 @@ async def _hash(path: Path, hasher: Hasher) -> str:
         return int(count)
 
     try:
-        file = await in_thread(_open, path)
-        try:
+        with ExitStack() as stack:
+            file = await in_thread(lambda: stack.enter_context(_open(path)))
             while await in_thread(step, file):
                 pass
-        finally:
-            file.close()
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
     return hasher.hexdigest()

@@ -3,96 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import re
 import shutil
 import signal
-import sys
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from hangar_async.oci.platform import Platform
-from hangar_async.server.app import serving
-from hangar_async.server.build import Built, image, index, layer
-from hangar_async.server.content import MemoryContent
+from hangar_async.server.build import image, layer
 from tests.cli.programs import command, environment
-
-AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a process leaves."""
-
-    status: int
-    out: str
-    err: str
-
-    def rows(self) -> dict[str, list[str]]:
-        """The summary: texts by label."""
-        found: dict[str, list[str]] = {}
-        label = ""
-        for line in self.out.splitlines():
-            label = line[:10].strip() or label
-            found.setdefault(label, []).append(line[11:])
-        return found
-
-
-@dataclass
-class Site:
-    """A registry with two images, and a directory to save into. While `gate` is closed, blobs wait at it."""
-
-    home: Path
-    content: MemoryContent = field(default_factory=MemoryContent)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: asyncio.Event = field(default_factory=asyncio.Event)
-    address: str = ""
-
-    def push(self, name: str, tag: str, built: Built) -> None:
-        for data in built.blobs.values():
-            self.content.add_blob(name, data)
-        for digest, (kind, raw) in built.documents.items():
-            self.content.add_manifest(name, raw, kind, [tag] if digest == built.digest else [])
-
-    def list(self, *names: str, file: str = "list.txt") -> None:
-        (self.home / file).write_text("".join(f"{self.address}/{name}\n" for name in names))
-
-    async def save(self, *arguments: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
-        return await self.call(*command("save", *arguments), env=env, given=given)
-
-    async def call(self, *line: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
-        process = await asyncio.create_subprocess_exec(
-            *line, cwd=self.home, env=environment(self.home, **(env or {})), stdin=-1, stdout=-1, stderr=-1
-        )
-        out, err = await process.communicate(given)
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
-
-    @web.middleware
-    async def hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if "/blobs/" in request.path:
-            self.waiting.set()
-            await self.gate.wait()
-        return await handler(request)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    one = Site(tmp_path)
-    one.gate.set()
-    base = layer({"etc/base": os.urandom(300_000)})
-    both = [image([base, layer({"app": str(platform).encode()})], platform) for platform in (AMD64, ARM64)]
-    one.push("team/one", "1", index(both))
-    one.push("two", "2", image([base, layer({"two": b"2"})], AMD64))
-    async with serving(one.content, middlewares=[one.hold]) as one.address:
-        one.list("team/one:1", "two:2")
-        yield one
+from tests.cli.site import ARM64, Done, Site
 
 
 def normal(text: str, site: Site) -> str:
@@ -103,11 +25,11 @@ async def test_a_list_is_saved(site: Site) -> None:
     done = await site.save("-f", "list.txt", "-j", "4")
     assert done.status == 0
     rows = done.rows()
-    assert list(rows) == ["saved", "fetched", "archive", "unpack", "time"]
+    assert list(rows) == ["saved", "fetched", "archive", "check", "unpack", "time"]
     assert rows["saved"] == ["2 images, 3 platforms"]
     size = (site.home / "saved-images.tar.gz").stat().st_size
     assert normal(rows["archive"][0], site).startswith("HOME/saved-images.tar.gz, ")
-    assert f"{size / 1024:.1f} KiB, gzip" in rows["archive"][0]
+    assert f"{size / 1024:.1f} KiB, gzip by " in rows["archive"][0]
     lines = [line.split(maxsplit=1) for line in normal(done.err, site).splitlines()]
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _ in lines)
     said = [text for _, text in lines]
@@ -127,13 +49,18 @@ async def test_a_list_is_saved(site: Site) -> None:
         ),
         ["--part", "--part-size", "100K"],
         ["--part", "--part-size", "20K", "-d", "a b.tgz"],
+        ["-d", "a dir/out", "--compress-level", "9"],
     ],
 )
 async def test_the_way_to_unpack_is_right(site: Site, flags: list[str]) -> None:
+    (site.home / "a dir").mkdir()
     done = await site.save("-f", "list.txt", "--quiet=false", *flags)
     assert done.status == 0
     (site.home / "saved-image-cache").rename(site.home / "cache")
-    unpacked = await site.call("sh", "-c", done.rows()["unpack"][0])
+    checked = await site.shell(done.rows()["check"][0])
+    assert (checked.status, checked.err) == (0, "")
+    assert all(line.endswith(": OK") for line in checked.out.splitlines())
+    unpacked = await site.shell(done.rows()["unpack"][0])
     assert (unpacked.status, unpacked.err) == (0, "")
     names = {path.name for path in (site.home / "saved-image-cache" / "share" / "sha256").iterdir()}
     assert names == {path.name for path in (site.home / "cache" / "share" / "sha256").iterdir()}
@@ -145,24 +72,35 @@ async def test_a_directory(site: Site) -> None:
     assert (site.home / "all" / "index.json").is_file()
 
 
-async def test_what_failed_can_be_saved_by_the_command_that_is_shown(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("flags", "output"),
+    [
+        (["-d", "out"], "out.tar.gz"),
+        (["-c", "zstd", "--part", "--part-size=100K", "-j", "3", "--compress-level", "1"], "saved-images.tar.zstd"),
+        (["-c", "dir", "-d", "my mirror", "-a", "all", "-o", "bad.txt"], "my mirror"),
+    ],
+)
+async def test_what_failed_is_added_by_the_commands_that_are_shown(site: Site, flags: list[str], output: str) -> None:
     site.list("team/one:1", "late:1", "two:2")
-    first = await site.save("-f", "list.txt", "-d", "out")
+    first = await site.save("-f", "list.txt", *flags)
     rows = first.rows()
     assert first.status == 1
     assert rows["saved"] == ["2 of 3 images, 3 platforms"]
     assert normal(rows["failed"][0], site) == "line 2: REGISTRY/late:1: not found"
-    assert (site.home / "save-failed.txt").read_text() == f"{site.address}/late:1\n"
-    before = (site.home / "out.tar.gz").read_bytes()
+    failed = site.home / ("bad.txt" if "-o" in flags else "save-failed.txt")
+    assert failed.read_text() == f"{site.address}/late:1\n"
 
     site.push("late", "1", image([layer({"late": b"1"})], ARM64))
-    again = rows["next"][1]
-    assert again == "hangar-async save -f save-failed.txt -d out-again.tar.gz"
-    second = await site.call("sh", "-c", again, env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
-    assert (second.status, second.rows()["saved"]) == (0, ["1 image, 1 platform"])
-    assert (site.home / "out.tar.gz").read_bytes() == before
-    assert (site.home / "out-again.tar.gz").exists()
-    assert not (site.home / "save-failed.txt").exists()
+    for line in rows["next"][1:]:
+        done = await site.shell(line)
+        assert (done.status, "failed" in done.rows()) == (0, False), done.err
+    listed = json.loads((await site.run("ls", output, "--json")).out)
+    assert {one["name"].removeprefix(f"{site.address}/") for one in listed["images"]} == {
+        "team/one:1",
+        "two:2",
+        "late:1",
+    }
+    assert (await site.run("verify", output, "--quiet")) == Done(0, "", "")
 
 
 async def test_nothing_saved(site: Site) -> None:
@@ -184,7 +122,10 @@ async def test_quiet_says_what_is_wrong(site: Site) -> None:
     lines = normal(done.err, site).splitlines()
     assert (done.status, done.out) == (1, "")
     assert lines[0].startswith("failed   REGISTRY/gone:1: not found: ")
-    assert lines[1] == "next       the failed lines are in save-failed.txt; to save these alone:"
+    assert lines[1] == (
+        "next       the failed lines are in save-failed.txt; to fetch these images, and make the archive anew with all:"
+    )
+    assert lines[2:] == [f"{'':11}hangar-async sync -f save-failed.txt", f"{'':11}hangar-async compress"]
     assert "Traceback" not in done.err
 
 

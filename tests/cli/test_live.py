@@ -13,6 +13,8 @@ from hangar_async.engine.events import (
     BlobEnded,
     BlobProgress,
     BlobStarted,
+    Checked,
+    CheckStarted,
     Committing,
     Event,
     ImageEnded,
@@ -57,8 +59,32 @@ def terminal() -> Iterator[Terminal]:
     one.view.close()
 
 
-def test_before_the_list_is_read(terminal: Terminal) -> None:
-    assert terminal.drawn() == ["reading the image list"]
+def test_before_anything_is_known(terminal: Terminal) -> None:
+    assert terminal.drawn() == ["reading"]
+
+
+def test_what_is_read_and_checked(terminal: Terminal) -> None:
+    terminal.feed(CheckStarted(40 * MIB), Checked(10 * MIB))
+    terminal.clock.now += 5
+    assert terminal.drawn() == ["bytes  10.0 MiB of 40.0 MiB, 2.0 MiB/s, 0:00:15 left"]
+    terminal.feed(Checked(30 * MIB))
+    assert terminal.drawn() == ["bytes  40.0 MiB of 40.0 MiB, 8.0 MiB/s"]
+
+
+def test_what_is_read_to_an_unknown_end(terminal: Terminal) -> None:
+    terminal.feed(Checked(10 * MIB))
+    terminal.clock.now += 5
+    assert terminal.drawn() == ["bytes  10.0 MiB checked, 2.0 MiB/s"]
+
+
+def test_a_run_without_requests(terminal: Terminal) -> None:
+    terminal.feed(RunStarted(2, 0), Checked(10 * MIB), ArchiveProgress(7 * MIB, 1))
+    terminal.clock.now += 5
+    assert terminal.drawn() == [
+        "images  0 of 2",
+        "bytes  10.0 MiB checked, 2.0 MiB/s",
+        "archive  7.0 MiB written, part 2",
+    ]
 
 
 def test_images_bytes_and_blobs(terminal: Terminal) -> None:

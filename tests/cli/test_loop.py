@@ -48,7 +48,7 @@ async def finishes():
 
 if "ignored" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-print("result", run_until_done(globals()[sys.argv[2]], tell))
+print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays"))
 """
 LOOPS = ["asyncio", "uvloop"]
 
@@ -76,7 +76,7 @@ def test_a_signal_cancels_and_says_so(loop: str, number: signal.Signals, status:
         one.send_signal(number)
         out, err = one.communicate()
     assert out.splitlines() == [
-        f"told {word}: what was fetched stays in the cache (once more ends at once)",
+        f"told {word}: the rest stays (once more ends at once)",
         "unwound",
     ]
     assert (one.returncode, err) == (status, "")
@@ -121,7 +121,7 @@ def test_results_and_errors_come_through() -> None:
         raise KeyError("k")
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert run_until_done(fine, print) == 7
+    assert run_until_done(fine, print, "") == 7
     with pytest.raises(KeyError):
-        run_until_done(wrong, print)
+        run_until_done(wrong, print, "")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,26 +12,57 @@ from pathlib import Path
 import pytest
 
 from hangar_async import __version__
+from hangar_async.archive import gzip_codec, zstd_codec
 from hangar_async.cli import main
-from hangar_async.config import DEFAULT_NAME, DEFAULT_PART_SIZE, MAX_JOBS, SaveOptions
+from hangar_async.config import (
+    DEFAULT_NAME,
+    DEFAULT_PART_SIZE,
+    LEVELS,
+    MAX_JOBS,
+    DecompressOptions,
+    ExtractOptions,
+    SaveOptions,
+)
+from tests.cli.conftest import Program
 from tests.cli.programs import command, environment, run
+from tests.cli.site import Done
 
-FLAGS = [
-    ("-f, --file", None),
-    ("-a, --arch", "amd64,arm64"),
-    ("--os", "all"),
-    ("-c, --compress", "gzip"),
-    ("-d, --destination", DEFAULT_NAME),
-    ("-o, --failed", "save-failed.txt"),
-    ("-j, --jobs", "1"),
-    ("--part", "false"),
-    ("--part-size", DEFAULT_PART_SIZE),
-    ("-s, --source", "$SOURCE_REGISTRY, else each its own"),
-    ("--include-foreign", "false"),
-    ("--debug", "false"),
-    ("--quiet", "false"),
-    ("--tls-verify", "true"),
-]
+GLOBAL_FLAGS = {"--debug": "false", "--quiet": "false", "--tls-verify": "true"}
+LIST_FLAGS = {
+    "-f, --file": None,
+    "-a, --arch": "amd64,arm64",
+    "--os": "all",
+    "-j, --jobs": "1",
+    "-s, --source": "$SOURCE_REGISTRY, else each its own",
+    "--include-foreign": "false",
+}
+ARCHIVE_FLAGS = {
+    "-d, --destination": DEFAULT_NAME,
+    "--compress-level": f"{gzip_codec.DEFAULT_LEVEL} for gzip, {zstd_codec.DEFAULT_LEVEL} for zstd",
+    "--part": "false",
+    "--part-size": DEFAULT_PART_SIZE,
+}
+#: The flags and arguments of each command, with their defaults; None where it is required.
+FLAGS: dict[str, dict[str, str | None]] = {
+    "save": {**LIST_FLAGS, **ARCHIVE_FLAGS, "-c, --compress": "gzip", "-o, --failed": "save-failed.txt"},
+    "sync": {**LIST_FLAGS, "-d, --destination": "saved-image-cache", "-o, --failed": "sync-failed.txt"},
+    "ls": {"ARCHIVE": None, "--json": "false"},
+    "verify": {"ARCHIVE": None, "--json": "false"},
+    "extract": {
+        "ARCHIVE": None,
+        "IMAGE": None,
+        "-o, --output": None,
+        "--format": "oci",
+        "--platform": "all of the image",
+    },
+    "compress": {**ARCHIVE_FLAGS, "-f, --file": "saved-image-cache", "--format": "gzip"},
+    "decompress": {
+        "-f, --file": None,
+        "--format": "what the content says",
+        "-d, --destination": "saved-image-cache",
+    },
+    "demo": {"DIRECTORY": "demo"},
+}
 USAGE = [
     (["save"], "missing option '-f' / '--file'; try 'hangar-async save --help'"),
     (["save", "-f"], "option '-f' requires an argument; try 'hangar-async save --help'"),
@@ -50,7 +82,7 @@ USAGE = [
     ),
     (["save", "-f", "list.txt", "-a", ","], "no architecture is given: write amd64, arm64 or all"),
     (["save", "-f", "list.txt", "-o", ""], "'' names no file to write (--failed)"),
-    (["save", "-f", "list.txt", "-d", ""], "'.' names no file to write (--destination)"),
+    (["save", "-f", "list.txt", "-d", ""], "'.' names no file to write (-d): write a name"),
     (
         ["save", "-f", "list.txt", "-c", "dir", "--part"],
         "a directory has no parts: leave out --part, or choose --compress gzip or zstd",
@@ -68,6 +100,45 @@ USAGE = [
     (["saev"], "no such command 'saev'. Did you mean 'save'? try 'hangar-async --help'"),
     (["save", "-f", "empty.txt"], "empty.txt names no image: it is empty"),
     (["save", "-f", "-"], "standard input names no image: it is empty"),
+    (["save", "-f", "list.txt", "--compress-level", "10"], "--compress-level 10 is not a level of gzip: write 0 to 9"),
+    (
+        ["save", "-f", "list.txt", "-c", "zstd", "--compress-level=0"],
+        "--compress-level 0 is not a level of zstd: write 1 to 19",
+    ),
+    (
+        ["save", "-f", "list.txt", "-c", "dir", "--compress-level", "1"],
+        "--compress-level 1: a directory is not compressed",
+    ),
+    (["sync"], "missing option '-f' / '--file'; try 'hangar-async sync --help'"),
+    (["sync", "-f", "list.txt", "-d", ""], "'' names nothing (--destination)"),
+    (["sync", "-f", "gone.txt"], "cannot read the image list gone.txt: No such file or directory"),
+    (["ls"], "missing argument 'ARCHIVE'; try 'hangar-async ls --help'"),
+    (["ls", ""], "'' names nothing (ARCHIVE)"),
+    (["ls", "gone"], "there is no gone: name an archive, with or without .partN, or a cache directory"),
+    (["verify", "gone"], "there is no gone: name an archive, with or without .partN, or a cache directory"),
+    (["extract", "gone"], "missing argument 'IMAGE'; try 'hangar-async extract --help'"),
+    (["extract", "gone", "one:1"], "missing option '-o' / '--output'; try 'hangar-async extract --help'"),
+    (["extract", "gone", "one:1", "-o", ""], "'' names no file to write (--output)"),
+    (
+        ["extract", "gone", "one:1", "-o", "out", "--format", "docker"],
+        "unknown format 'docker' (--format): write oci or docker-archive",
+    ),
+    (
+        ["extract", "gone", "one:1", "-o", "none/out"],
+        "the directory none does not exist (-o none/out): make it first",
+    ),
+    (["compress", "-f", "gone"], "there is no cache directory gone (-f)"),
+    (["compress", "-d", ""], "'.' names no file to write (-d): write a name"),
+    (["compress", "--format", "dir"], "unknown format 'dir' (--format): write gzip or zstd"),
+    (
+        ["compress", "--part-size", "none"],
+        "--part-size: 'none' is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G",
+    ),
+    (["compress", "--compress-level", "-1"], "--compress-level -1 is not a level of gzip: write 0 to 9"),
+    (["decompress"], "missing option '-f' / '--file'; try 'hangar-async decompress --help'"),
+    (["decompress", "-f", "gone"], "there is no gone: name an archive, with or without .partN, or a cache directory"),
+    (["decompress", "-f", "x", "--format", "xz"], "unknown format 'xz' (--format): write gzip or zstd"),
+    (["decompress", "-f", "."], ". is a directory: there is nothing to unpack (-f)"),
 ]
 
 
@@ -79,9 +150,11 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("arguments", "line"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
-def test_usage_errors_are_one_line_and_status_2(home: Path, arguments: list[str], line: str) -> None:
-    done = run(home, *arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hangar-async: {line}\n")
+def test_usage_errors_are_one_line_and_status_2(
+    home: Path, program: Program, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert program(*arguments) == Done(2, "", f"hangar-async: {line}\n")
     assert sorted(path.name for path in home.iterdir()) == ["empty.txt", "list.txt"]
 
 
@@ -108,19 +181,43 @@ def test_debug_shows_where_an_error_comes_from(home: Path) -> None:
     assert lines[-1] == "hangar-async: cannot read the image list gone.txt: No such file or directory"
 
 
-def test_help_of_save_has_every_flag_with_its_default(home: Path) -> None:
-    for arguments in (["save", "--help"], ["save", "-h"], ["--debug", "save", "-f", "x", "--help=true"]):
-        done = run(home, *arguments, env={"COLUMNS": "300"})
-        assert (done.returncode, done.stderr) == (0, "")
-        text = re.sub(r"-\n +", "-", done.stdout)
-        text = re.sub(r"\s+", " ", text)
-        for flag, default in FLAGS:
-            after = text.partition(f" {flag} ")[2]
-            assert after, flag
-            first = re.search(r"\[(default: [^]]*|required)\]", after)
-            assert first is not None
-            assert first[1] == ("required" if default is None else f"default: {default}"), flag
-        assert f"1 to {MAX_JOBS}" in text
+@pytest.mark.parametrize("name", FLAGS)
+def test_help_has_every_flag_with_its_default(program: Program, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    done = program(name, "--help")
+    assert (done.status, done.err) == (0, "")
+    text = re.sub(r"-\n +", "-", done.out)
+    text = re.sub(r"\s+", " ", text)
+    # Behind the usage line, which names arguments too.
+    text = text.partition(f"Usage: hangar-async {name} ")[2].partition(". ")[2]
+    for flag, default in {**FLAGS[name], **GLOBAL_FLAGS}.items():
+        after = text.partition(f" {flag} ")[2]
+        assert after, flag
+        first = re.search(r"\[(default: [^]]*|required)\]", after)
+        assert first is not None
+        assert first[1] == ("required" if default is None else f"default: {default}"), flag
+
+
+def test_ways_to_ask_for_help(home: Path) -> None:
+    shown = run(home, "save", "--help")
+    for arguments in (["save", "-h"], ["--debug", "save", "-f", "x", "--help=true"]):
+        done = run(home, *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, shown.stdout, "")
+
+
+def test_no_flag_is_left_out_here(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    for name, flags in FLAGS.items():
+        options = program(name, "--help").out.partition("Options:\n")[2].partition("\n\n")[0]
+        shown = {flag for line in options.splitlines() for flag in re.findall(r"^  (?:-\w, )?(--[a-z-]+)", line)}
+        assert shown - {"--help"} == {flag.split(", ")[-1] for flag in flags if flag.startswith("-")}
+
+
+def test_help_names_the_bounds(program: Program) -> None:
+    text = re.sub(r"\s+", " ", program("save", "--help").out)
+    assert f"1 to {MAX_JOBS}" in text
+    for name, (lowest, highest) in LEVELS.items():
+        assert f"{lowest} to {highest} for {name}" in text
 
 
 def test_defaults_in_the_help_are_those_of_the_library() -> None:
@@ -128,13 +225,16 @@ def test_defaults_in_the_help_are_those_of_the_library() -> None:
     assert tuple(defaults.architectures) == ("amd64", "arm64")
     assert (defaults.systems, defaults.format, defaults.jobs, defaults.source) == ((), "gzip", 1, None)
     assert (defaults.failed, defaults.part_size, defaults.include_foreign) == (Path("save-failed.txt"), None, False)
+    assert str(defaults.cache) == FLAGS["sync"]["-d, --destination"] == FLAGS["compress"]["-f, --file"]
+    assert str(DecompressOptions(archive=Path("x")).destination) == FLAGS["decompress"]["-d, --destination"]
+    extracted = ExtractOptions(source=Path("x"), image="one", destination=Path("y"))
+    assert (extracted.format, extracted.platform) == (FLAGS["extract"]["--format"], None)
 
 
 def test_help_of_the_program(home: Path) -> None:
     done = run(home, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^  save  Save the images", done.stdout, re.MULTILINE)
-    assert re.search(r"^  demo  ", done.stdout, re.MULTILINE)
+    assert re.findall(r"^  ([a-z]+)  ", done.stdout, re.MULTILINE) == list(FLAGS)
     for flag in ("--debug", "--quiet", "--tls-verify", "--version"):
         assert f"\n  {flag} " in done.stdout
 
@@ -151,7 +251,7 @@ def test_version(home: Path, arguments: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"hangar-async {__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["save", "--help"], ["demo", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in FLAGS)])
 def test_help_loads_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     script = (
         "import json, sys\nfrom hangar_async.cli.main import run\n"

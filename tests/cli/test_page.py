@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from hangar_async.cli.page import write_rows
+from hangar_async.cli.page import write_rows, write_table
 
 ROWS = [("saved", "1 image"), ("", "and more"), ("failed", "[bold]x[/bold] " + "long " * 40)]
 
@@ -37,3 +37,22 @@ def test_nobody_reads() -> None:
     with os.fdopen(writer, "w") as stream:
         write_rows([("a", "b" * 100_000)], stream)
         write_rows([("a", "b")], stream)
+
+
+def test_a_table_has_aligned_columns() -> None:
+    stream = io.StringIO()
+    write_table(["ONE", "TWO"], [["a", "b c"], ["longer", ""]], stream)
+    assert stream.getvalue() == "ONE     TWO\na       b c\nlonger\n"
+
+
+def test_a_table_without_rows_has_its_heads() -> None:
+    stream = io.StringIO()
+    write_table(["ONE", "TWO"], [], stream)
+    assert stream.getvalue() == "ONE  TWO\n"
+
+
+def test_a_table_that_nobody_reads_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        write_table(["ONE"], [["a" * 100_000]], stream)

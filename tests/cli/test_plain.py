@@ -9,6 +9,8 @@ from hangar_async.engine.events import (
     BlobEnded,
     BlobProgress,
     BlobStarted,
+    Checked,
+    CheckStarted,
     Committing,
     ImageEnded,
     ImagePlanned,
@@ -82,6 +84,40 @@ def test_progress_comes_every_interval_at_most() -> None:
         "12:03:04 progress 0/2 images, 10.0 MiB of at least 40.0 MiB, 1.0 MiB/s",
         "12:03:04 progress 0/2 images, 20.0 MiB of at least 40.0 MiB, 1.0 MiB/s",
         "12:03:04 progress 0/2 images, 40.0 MiB of 40.0 MiB, 341.3 KiB/s, archive 7.0 MiB",
+    ]
+
+
+def test_what_is_read_is_counted_against_the_whole() -> None:
+    clock = Clock()
+    show, stream = view(clock)
+    show(CheckStarted(40 * MIB))
+    for second in range(1, 16):
+        clock.now = 1000.0 + second
+        show(Checked(2 * MIB))
+    assert stream.getvalue().splitlines() == [
+        "12:03:04 start    40.0 MiB to be read and checked",
+        "12:03:04 progress 20.0 MiB of 40.0 MiB, 2.0 MiB/s",
+    ]
+
+
+def test_what_is_read_to_an_unknown_end_is_counted() -> None:
+    clock = Clock()
+    show, stream = view(clock)
+    clock.now += INTERVAL
+    show(Checked(20 * MIB))
+    assert stream.getvalue() == "12:03:04 progress 20.0 MiB checked, 2.0 MiB/s\n"
+
+
+def test_a_run_without_requests() -> None:
+    clock = Clock()
+    show, stream = view(clock)
+    show(RunStarted(2, 0))
+    show(ArchiveProgress(7 * MIB, 0))
+    clock.now += INTERVAL
+    show(Checked(10 * MIB))
+    assert stream.getvalue().splitlines() == [
+        "12:03:04 start    2 images",
+        "12:03:04 progress 0/2 images, 10.0 MiB checked, 1.0 MiB/s, archive 7.0 MiB",
     ]
 
 

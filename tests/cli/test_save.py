@@ -54,6 +54,8 @@ def test_defaults(asked: list[tuple[SaveOptions, bool]]) -> None:
         ("--compress=dir", "format", "dir"),
         ("-d out/x", "destination", Path("out/x")),
         ("--destination x.tgz", "destination", Path("x.tgz")),
+        ("--compress-level 9", "level", 9),
+        ("-c zstd --compress-level=19", "level", 19),
         ("-o f.txt", "failed", Path("f.txt")),
         ("--failed=f.txt", "failed", Path("f.txt")),
         ("-j 4", "jobs", 4),

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hangar_async.cli.summary import next_steps, rows
-from hangar_async.config import Environment, RegistrySettings, SaveOptions
+from hangar_async.cli.summary import after_compress, after_save, after_sync, index_rows
+from hangar_async.config import CompressOptions, OutputSettings, SaveOptions
 from hangar_async.engine.report import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import DigestMismatch, NotFound
 from hangar_async.imagelist import InvalidLine
+from hangar_async.oci.layout import EPOCH, LIST_NAME, cache_files
 from tests.cli.samples import MIB, entry, failed, options, report, saved
 
 FAILED_LIST = Path("save-failed.txt")
@@ -19,7 +21,7 @@ def shown(one: Report, asked: SaveOptions) -> dict[str, list[str]]:
     """The summary's texts by their labels."""
     found: dict[str, list[str]] = {}
     label = ""
-    for name, text in rows(one, asked):
+    for name, text in after_save(one, asked):
         label = name or label
         assert text.isprintable()
         found.setdefault(label, []).append(text)
@@ -27,16 +29,17 @@ def shown(one: Report, asked: SaveOptions) -> dict[str, list[str]]:
 
 
 def output(*names: str, form: str = "gzip") -> Output:
-    return Output(tuple(Path(name) for name in names), 5 * MIB, form)
+    return Output(tuple(Path(name) for name in names), 5 * MIB, form, "" if form == "dir" else "isal 9.8")
 
 
 def test_all_saved() -> None:
     one = report(saved("one:1"), saved("two:2", 2, platforms=1), output=output("saved-images.tar.gz"))
-    assert list(rows(one, options())) == [
+    assert list(after_save(one, options())) == [
         ("saved", "2 images, 3 platforms"),
         ("fetched", "12 blobs and manifests, 3.0 MiB"),
         ("reused", "2 blobs and manifests, 1.0 MiB, from the cache"),
-        ("archive", f"{Path.cwd()}/saved-images.tar.gz, 5.0 MiB, gzip"),
+        ("archive", f"{Path.cwd()}/saved-images.tar.gz, 5.0 MiB, gzip by isal 9.8"),
+        ("check", "sha256sum -c saved-images.tar.gz.sha256"),
         ("unpack", "tar -xzf saved-images.tar.gz"),
         ("time", "1 min 15 s"),
     ]
@@ -58,7 +61,29 @@ def test_parts_are_joined_with_the_pattern_outside_of_the_quotes() -> None:
     asked = options(destination=Path("my images.tar.gz"), part_size=512 * MIB)
     found = shown(report(saved("one:1"), output=output(*names)), asked)
     assert found["parts"] == ["12 parts of 512M: my images.tar.gz.part00 to my images.tar.gz.part11"]
+    assert found["check"] == ["sha256sum -c 'my images.tar.gz.sha256'"]
     assert found["unpack"] == ["cat 'my images.tar.gz'.part* | tar -xz"]
+
+
+def test_the_digests_are_checked_in_their_own_directory() -> None:
+    asked = options(destination=Path("out dir/images"))
+    found = shown(report(saved("one:1"), output=output("out dir/images.tar.gz")), asked)
+    assert found["check"] == ["cd 'out dir' && sha256sum -c images.tar.gz.sha256"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "form", "text"),
+    [
+        (0.09, "gzip", "1 min 15 s"),
+        (0.1, "gzip", "1 min 15 s; the archive was whole 0.1 s after the last image"),
+        (65.0, "gzip", "1 min 15 s; the archive was whole 1 min 05 s after the last image"),
+        (65.0, "dir", "1 min 15 s"),
+    ],
+)
+def test_how_long_the_archive_took_after_the_last_image(seconds: float, form: str, text: str) -> None:
+    asked = options(format=form)
+    one = replace(report(saved("one:1"), output=output(str(asked.target), form=form)), tail_seconds=seconds)
+    assert shown(one, asked)["time"] == [text]
 
 
 def test_one_part() -> None:
@@ -85,57 +110,12 @@ def test_failures_are_named_with_reason_and_advice() -> None:
         "line 7: bad:1: wrong digest",
         r"other bytes\x1b[2J came; tell its operator",
     ]
-    assert found["next"] == [
-        "the failed lines are in save-failed.txt; to save these alone:",
-        "hangar-async save -f save-failed.txt -d saved-images-again.tar.gz",
-        "or run the same command again for the whole archive: what is in the cache is not fetched again",
-    ]
 
 
 def test_nothing_saved() -> None:
     found = shown(report(GONE, failed_list=FAILED_LIST), options())
     assert found["saved"] == ["0 of 1 image, 0 platforms"]
     assert found["output"] == ["nothing was saved; nothing was written"]
-    assert found["next"][1:] == ["hangar-async save -f save-failed.txt"]
-
-
-def test_the_command_to_go_on_has_the_same_flags() -> None:
-    asked = options(
-        architectures=("amd64", "arm/v7"),
-        systems=("linux",),
-        format="zstd",
-        destination=Path("out dir/images"),
-        failed=Path("bad list.txt"),
-        jobs=100,
-        part_size=3 << 20,
-        source="mirror.example.com:5000",
-        include_foreign=True,
-        environment=Environment(registries=RegistrySettings(tls_verify=False)),
-    )
-    one = report(saved("one:1"), GONE, output=output("out dir/images.tar.zstd", form="zstd"), failed_list=asked.failed)
-    assert shown(one, asked)["next"][1] == (
-        "hangar-async save -f 'bad list.txt' -d 'out dir/images-again.tar.zstd' -a amd64,arm/v7 --os linux -c zstd "
-        "-o 'bad list.txt' -j 20 --part --part-size 3M -s mirror.example.com:5000 --include-foreign --tls-verify=false"
-    )
-
-
-@pytest.mark.parametrize(
-    ("destination", "form", "beside"),
-    [("my.tgz", "gzip", "my.tgz-again"), ("x.tar.gz", "zstd", "x.tar.gz-again"), ("d/all", "dir", "d/all-again")],
-)
-def test_the_output_that_was_written_is_left_alone(destination: str, form: str, beside: str) -> None:
-    asked = options(destination=Path(destination), format=form)
-    one = report(saved("one:1"), GONE, output=output(destination, form=form), failed_list=FAILED_LIST)
-    assert f"-d {beside}" in shown(one, asked)["next"][1]
-
-
-def test_a_directory_cannot_be_made_twice() -> None:
-    one = report(saved("one:1"), GONE, output=output("saved-images", form="dir"), failed_list=FAILED_LIST)
-    assert len(list(next_steps(one, options(format="dir")))) == 2
-
-
-def test_next_steps_are_for_failures() -> None:
-    assert list(next_steps(report(saved("one:1"), output=output("a")), options())) == []
 
 
 def test_lines_that_repeat_an_image() -> None:
@@ -155,3 +135,48 @@ def test_invalid_lines_and_notes() -> None:
     assert found["invalid"][0] == r"images.txt:1: 'x y' has white\x07 space"
     assert found["invalid"][20:] == ["and 5 more"]
     assert found["note"] == ["docker.io/library/one:1: left out 2 entries of unknown platform"]
+
+
+def test_a_sync_tells_what_the_index_now_names(tmp_path: Path) -> None:
+    names = [saved("one:1"), saved("two:2", 2, platforms=1), saved("older:1", 3)]
+    files = cache_files([one.image for one in names if one.image], EPOCH)
+    (tmp_path / LIST_NAME).write_bytes(files[LIST_NAME])
+    one = report(*names[:2], output=Output((tmp_path,), 5 * MIB, "cache"))
+    assert list(after_sync(one, options(cache=tmp_path))) == [
+        ("synced", "2 images, 3 platforms"),
+        ("fetched", "12 blobs and manifests, 3.0 MiB"),
+        ("reused", "2 blobs and manifests, 1.0 MiB, from the cache"),
+        ("directory", str(tmp_path)),
+        ("index", "names 3 images, 5 platforms"),
+        ("time", "1 min 15 s"),
+    ]
+
+
+def test_a_sync_of_nothing() -> None:
+    found = dict(after_sync(report(GONE, failed_list=FAILED_LIST), options(cache=Path("c\x07"))))
+    assert found["directory"] == r"nothing was saved; the index of c\x07 is as it was"
+    assert found["failed"] == "line 4: gone:1: not found"
+
+
+def test_a_directory_without_index_has_no_line_of_it(tmp_path: Path) -> None:
+    assert list(index_rows(tmp_path)) == []
+
+
+def test_a_compress() -> None:
+    asked = CompressOptions(cache=Path("c"), output=OutputSettings(target=Path("out.tar.gz"), part_size=MIB))
+    parts = output("out.tar.gz.part0", "out.tar.gz.part1")
+    assert list(after_compress(report(saved("one:1"), GONE, output=parts), asked)) == [
+        ("packed", "1 of 2 images, 2 platforms"),
+        ("archive", f"{Path.cwd()}/out.tar.gz, 5.0 MiB, gzip by isal 9.8"),
+        ("parts", "2 parts of 1M: out.tar.gz.part0 to out.tar.gz.part1"),
+        ("check", "sha256sum -c out.tar.gz.sha256"),
+        ("unpack", "cat out.tar.gz.part* | tar -xz"),
+        ("time", "1 min 15 s"),
+        ("failed", "image 4: gone:1: not found"),
+        ("", "the registry has no gone:1; check name and tag"),
+    ]
+
+
+def test_a_compress_of_nothing() -> None:
+    asked = CompressOptions(cache=Path("c"), output=OutputSettings(target=Path("out.tar.gz")))
+    assert dict(after_compress(report(GONE), asked))["output"] == "no image of c is whole; nothing was written"

@@ -20,7 +20,6 @@ from tests.fakes.images import tree
 from tests.fakes.push import push
 from tests.fakes.skopeo import Skopeo
 
-
 OPEN = ("--dest-tls-verify=false",)
 
 

@@ -1,0 +1,70 @@
+"""The values of flags, from their text to what the engine takes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hangar_async.cli.argv import GlobalFlags
+from hangar_async.errors import InvalidValue, UsageError
+
+if TYPE_CHECKING:
+    from hangar_async.config import Environment
+
+_STANDARD_INPUT = "-"
+
+
+def words(values: Iterable[str]) -> Sequence[str]:
+    """Split values at their commas."""
+    return tuple(word for value in values for word in value.split(",") if word.strip())
+
+
+def file_path(text: str, flag: str) -> Path:
+    """Read the name of a file to write; raises UsageError."""
+    if not Path(text).name:
+        raise UsageError(f"{text!r} names no file to write ({flag})")
+    return Path(text)
+
+
+def place(text: str, flag: str) -> Path:
+    """Read the name of what is there; raises UsageError for an empty one: nobody means the present place by it."""
+    if not text:
+        raise UsageError(f"{text!r} names nothing ({flag})")
+    return Path(text)
+
+
+def size_of_part(text: str) -> int:
+    """Read the value of `--part-size`; raises UsageError."""
+    from hangar_async.config import parse_size
+
+    try:
+        return parse_size(text)
+    except InvalidValue as error:
+        raise UsageError(f"--part-size: {error}") from error
+
+
+def environment_for(flags: GlobalFlags) -> Environment:
+    """Read the environment, and let the global flags win; raises UsageError."""
+    from hangar_async.config import Environment
+
+    environment = Environment.read()
+    return replace(environment, registries=replace(environment.registries, tls_verify=flags.tls_verify))
+
+
+def image_list(file: str) -> tuple[Path | Sequence[str], str]:
+    """Read the value of `-f`: the path of a list, or its lines and their name where it is standard input."""
+    return (_lines_of_standard_input(), "standard input") if file == _STANDARD_INPUT else (Path(file), "")
+
+
+def _lines_of_standard_input() -> list[str]:
+    try:
+        return sys.stdin.buffer.read().decode().splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read the image list from standard input: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"the image list from standard input is not text in UTF-8: {error.reason} at byte {error.start}"
+        ) from error

@@ -1,0 +1,265 @@
+"""`sync`: a cache gets more images, and what it named before stays named."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.config import CompressOptions, OutputSettings
+from hangar_async.engine.compress import compress
+from hangar_async.engine.events import Event
+from hangar_async.engine.report import Report
+from hangar_async.engine.save import sync
+from hangar_async.engine.verify import verify
+from hangar_async.errors import UsageError
+from hangar_async.oci.reference import Reference
+from hangar_async.server.build import index
+from hangar_async.server.layers import layer
+from tests.engine.forms import tree
+from tests.engine.rig import ARM64, Registry, options, registry, run, small
+from tests.engine.test_verify import Countdown
+
+BASE = layer({"base": bytes(range(256)) * 300}, "gzip")
+DAYS = ("2024-01-02T00:00:00Z", "2025-06-07T08:09:10Z", "2023-01-01T00:00:00Z", "2022-01-01T00:00:00Z")
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Registry]:
+    async with registry() as found:
+        for number, day in enumerate(DAYS):
+            amd64 = small(f"app{number}", BASE, created=day)
+            found.content.add(f"app{number}:1", index([amd64, small(f"arm{number}", BASE, platform=ARM64)]))
+        yield found
+
+
+def lines(served: Registry, *numbers: int) -> list[str]:
+    return [f"{served.address}/app{number}:1" for number in numbers]
+
+
+async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None, **keywords: Any) -> Report:
+    sink = events if events is not None else []
+    return await sync(options(tmp_path, *images, **keywords), sink.append)
+
+
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "saved-image-cache"
+
+
+def named(root: Path) -> list[str]:
+    """The images that both index files name, in the same order."""
+    listed = json.loads((root / "saved-images-list.json").read_text())["List"]
+    entries = json.loads((root / "index.json").read_text())["manifests"]
+    names = [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries]
+    # What is named by its digest has that as its tag in the list.
+    assert [f"{one['Source']}:{one['Tag']}" for one in listed] == [Reference.parse(name).cache_name for name in names]
+    return names
+
+
+async def is_a_save_of(tmp_path: Path, root: Path, *images: str) -> None:
+    """Whether a cache is what one save of all these images makes of them, and the archive of it too."""
+    place = tmp_path / "other"
+    place.mkdir()
+    await run(place, *images)
+    if root.name != "with strangers":
+        assert tree(root) == tree(place / "out")
+    assert (await verify(root)).problems == ()
+    await compress(
+        CompressOptions(cache=root, output=OutputSettings(target=place / "packed.tar", format="gzip", sync=False))
+    )
+    await run(place, *images, format="gzip", destination=place / "saved.tar")
+    assert (place / "packed.tar").read_bytes() == (place / "saved.tar").read_bytes()
+
+
+async def test_into_nothing_it_makes_a_cache(served: Registry, tmp_path: Path) -> None:
+    report = await bring(tmp_path, *lines(served, 0, 1))
+    assert report.status == 0
+    assert report.output is not None
+    assert report.output.files == (cache(tmp_path),)
+    assert not (tmp_path / "out").exists()
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1))
+
+
+async def test_into_an_empty_directory_it_makes_a_cache(served: Registry, tmp_path: Path) -> None:
+    cache(tmp_path).mkdir()
+    await bring(tmp_path, *lines(served, 2))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 2))
+
+
+async def test_more_images_make_a_save_of_all(served: Registry, tmp_path: Path) -> None:
+    """Also the time of the list, which is of an image that was there before."""
+    await run(tmp_path, *lines(served, 1, 0), format="gzip")
+    report = await bring(tmp_path, *lines(served, 2, 3))
+    assert report.status == 0
+    assert named(cache(tmp_path)) == lines(served, 1, 0, 2, 3)
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 1, 0, 2, 3))
+
+
+async def test_into_a_directory_that_a_save_made(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), destination=tmp_path / "made")
+    asked = served.blobs_asked().total()
+    await bring(tmp_path, *lines(served, 2), cache=tmp_path / "made")
+    assert served.blobs_asked()[str(BASE.digest)] == 1
+    assert served.blobs_asked().total() > asked
+    await is_a_save_of(tmp_path, tmp_path / "made", *lines(served, 0, 1, 2))
+
+
+async def test_an_image_of_the_same_name_takes_its_place(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1, 2), format="gzip")
+    served.content.add("app1:1", small("other", BASE))
+    report = await bring(tmp_path, *lines(served, 3, 1))
+    assert report.status == 0
+    assert named(cache(tmp_path)) == lines(served, 0, 1, 2, 3)
+    shutil.move(cache(tmp_path), tmp_path / "with strangers")
+    await is_a_save_of(tmp_path, tmp_path / "with strangers", *lines(served, 0, 1, 2, 3))
+
+
+async def test_the_same_again_changes_nothing(served: Registry, tmp_path: Path) -> None:
+    await bring(tmp_path, *lines(served, 0, 1, 2))
+    before = tree(cache(tmp_path))
+    asked = served.blobs_asked().total()
+    for images in (lines(served, 0, 1, 2), lines(served, 2, 0), lines(served, 1)):
+        assert (await bring(tmp_path, *images)).status == 0
+        assert tree(cache(tmp_path)) == before
+    assert served.blobs_asked().total() == asked
+
+
+async def test_images_by_digest_and_in_part_stay_what_they_are(served: Registry, tmp_path: Path) -> None:
+    digest = served.content.add("app0:1", index([small("a", BASE), small("b", BASE, platform=ARM64)]))
+    by_digest = f"{served.address}/app0@{digest}"
+    amd64: dict[str, Any] = {"architectures": ["amd64"]}
+    await run(tmp_path, by_digest, *lines(served, 1), format="gzip", **amd64)
+    await bring(tmp_path, *lines(served, 2), **amd64)
+    assert named(cache(tmp_path)) == [by_digest, *lines(served, 1, 2)]
+    place = tmp_path / "other"
+    place.mkdir()
+    await run(place, by_digest, *lines(served, 1, 2), **amd64)
+    assert tree(cache(tmp_path)) == tree(place / "out")
+
+
+async def test_a_failed_image_costs_the_index_nothing(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    before = tree(cache(tmp_path))
+    missing = f"{served.address}/none:1"
+    report = await bring(tmp_path, missing, failed=tmp_path / "sync-failed.txt")
+    assert report.status == 3
+    assert (tmp_path / "sync-failed.txt").read_text() == f"{missing}\n"
+    assert tree(cache(tmp_path)) == before
+    report = await bring(tmp_path, missing, *lines(served, 2), failed=tmp_path / "sync-failed.txt")
+    assert report.status == 1
+    assert named(cache(tmp_path)) == lines(served, 0, 1, 2)
+    # An image that was there and cannot be had again stays as it was.
+    served.content.add("app0:1", small("app0", BASE, layer({"gone": b"1"})))
+    gone = str(layer({"gone": b"1"}).digest)
+
+    async def fault(request: Any) -> Any:
+        from aiohttp import web
+
+        return web.Response(status=404) if gone in request.path else None
+
+    served.fault = fault
+    report = await bring(tmp_path, *lines(served, 0))
+    assert report.status == 3
+    assert named(cache(tmp_path)) == lines(served, 0, 1, 2)
+    image = next(one for one in (await verify(cache(tmp_path))).images if one.name == lines(served, 0)[0])
+    assert len(image.platforms) == 2
+
+
+@pytest.mark.parametrize("name", ["index.json", "saved-images-list.json"])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"List": [], "Version": "v9"}'])
+async def test_an_unreadable_index_stays_as_it_is(served: Registry, tmp_path: Path, name: str, data: bytes) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    (cache(tmp_path) / name).write_bytes(data)
+    before = tree(cache(tmp_path))
+    served.asked.clear()
+    with pytest.raises(UsageError, match="cannot merge with the index"):
+        await bring(tmp_path, *lines(served, 2))
+    assert tree(cache(tmp_path)) == before
+    assert not served.asked
+
+
+async def test_a_cache_of_hangar_is_refused_unchanged(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    (cache(tmp_path) / "index.json").unlink()
+    before = tree(cache(tmp_path))
+    with pytest.raises(UsageError, match=r"its index\.json does not name"):
+        await bring(tmp_path, *lines(served, 2))
+    assert tree(cache(tmp_path)) == before
+
+
+async def test_a_layout_of_another_program_is_refused_unchanged(served: Registry, tmp_path: Path) -> None:
+    """Its `blobs` is a directory full of what it holds."""
+    (cache(tmp_path) / "blobs" / "sha256").mkdir(parents=True)
+    (cache(tmp_path) / "blobs" / "sha256" / ("0" * 64)).write_text("theirs")
+    (cache(tmp_path) / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    before = tree(cache(tmp_path))
+    with pytest.raises(UsageError, match="is a layout of another program"):
+        await bring(tmp_path, *lines(served, 0))
+    assert {name: data for name, data in tree(cache(tmp_path)).items() if not name.startswith("share")} == before
+
+
+async def test_what_the_layout_alone_names_stays_named(served: Registry, tmp_path: Path) -> None:
+    """Another program has put an image in by its name; or a run was killed between the two index files."""
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    before = (cache(tmp_path) / "saved-images-list.json").read_bytes()
+    await bring(tmp_path, *lines(served, 2, 3))
+    (cache(tmp_path) / "saved-images-list.json").write_bytes(before)
+    report = await bring(tmp_path, *lines(served, 3))
+    assert any("app2:1 was incomplete before" in notice for notice in report.notices)
+    entries = json.loads((cache(tmp_path) / "index.json").read_text())["manifests"]
+    assert [one["annotations"]["org.opencontainers.image.ref.name"] for one in entries] == lines(served, 0, 1, 2, 3)
+    # The same command again, as after a kill: all is as if nothing had been.
+    await bring(tmp_path, *lines(served, 2, 3))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1, 2, 3))
+
+
+async def test_a_first_run_that_was_killed_at_its_end_goes_on(served: Registry, tmp_path: Path) -> None:
+    await bring(tmp_path, *lines(served, 0, 1))
+    (cache(tmp_path) / "saved-images-list.json").unlink()
+    await bring(tmp_path, *lines(served, 0, 1))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1))
+
+
+async def test_an_incomplete_image_is_told_of_and_stays_named(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    listed = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
+    shutil.rmtree(cache(tmp_path) / listed[0]["Images"][1]["Folder"])
+    events: list[Event] = []
+    report = await bring(tmp_path, *lines(served, 2), events=events)
+    assert [notice for notice in report.notices if "app0:1 was incomplete before" in notice]
+    again = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
+    assert again[:2] == listed
+    assert (await verify(cache(tmp_path))).status == 1
+    await bring(tmp_path, *lines(served, 0))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1, 2))
+
+
+async def test_cancelled_anywhere_the_index_is_whole(served: Registry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(served, 0, 1), format="gzip")
+    for number in range(1, 12, 2):
+        countdown = Countdown(number)
+        countdown.watched = asyncio.create_task(sync(options(tmp_path, *lines(served, 2, 3)), countdown))
+        try:
+            await countdown.watched
+        except asyncio.CancelledError:
+            assert named(cache(tmp_path)) in (lines(served, 0, 1), lines(served, 0, 1, 2, 3))
+        assert (await verify(cache(tmp_path))).problems == ()
+    await bring(tmp_path, *lines(served, 2, 3))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1, 2, 3))
+
+
+async def test_two_at_once_do_not_mix(served: Registry, tmp_path: Path) -> None:
+    """The second is told that the first is at work, or comes after it; no image is lost."""
+    await run(tmp_path, *lines(served, 0), format="gzip")
+    both = await asyncio.gather(
+        bring(tmp_path, *lines(served, 1)), bring(tmp_path, *lines(served, 2)), return_exceptions=True
+    )
+    done = [number for number, found in zip((1, 2), both, strict=True) if isinstance(found, Report)]
+    assert done
+    assert all("is in use by" in str(found) for found in both if not isinstance(found, Report))
+    assert sorted(named(cache(tmp_path))) == sorted(lines(served, 0, *done))
+    assert sorted(os.listdir(tmp_path)) == ["out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]

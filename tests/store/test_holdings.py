@@ -1,0 +1,87 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from hangar_async.errors import StorageError
+from hangar_async.oci.digest import Digest
+from hangar_async.store.holdings import DirectoryHoldings
+
+BLOB = f"share/sha256/{Digest.of(b'blob').hex}"
+LARGE = f"share/sha512/{'a' * 128}"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory with files of the format, and with what is passed over."""
+    files = {
+        BLOB: b"blob",
+        LARGE: bytes(range(256)) * 12_345,
+        "index.json": b"{}",
+        f"{'f' * 64}/index.json": b"{}",
+        "empty": b"",
+        ".lock": b"hidden",
+        ".partial/x": b"hidden",
+        "share/.hidden": b"hidden",
+        "a/b/c/too-deep": b"deep",
+    }
+    for name, data in files.items():
+        path = tmp_path / "cache" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "cache" / "blobs").symlink_to("share")
+    (tmp_path / "cache" / "link.json").symlink_to("index.json")
+    (tmp_path / "cache" / "up").symlink_to("..")
+    os.mkfifo(tmp_path / "cache" / "pipe")
+    return tmp_path / "cache"
+
+
+def test_regular_files_are_listed(root: Path) -> None:
+    sizes = DirectoryHoldings(root).sizes()
+    assert sizes == {BLOB: 4, LARGE: 256 * 12_345, "index.json": 2, f"{'f' * 64}/index.json": 2, "empty": 0}
+    assert list(sizes) == sorted(sizes)
+
+
+def test_files_are_read_in_pieces(root: Path) -> None:
+    found = {}
+    for file in DirectoryHoldings(root).files():
+        pieces = [bytes(piece) for piece in file.pieces]
+        assert all(0 < len(piece) <= 1 << 20 for piece in pieces)
+        found[file.name] = b"".join(pieces)
+        assert len(found[file.name]) == file.size
+    assert found.keys() == DirectoryHoldings(root).sizes().keys()
+    assert found[LARGE] == (root / LARGE).read_bytes()
+
+
+def test_blobs_promise_a_digest(root: Path) -> None:
+    promised = {file.name: file.digest for file in DirectoryHoldings(root).files()}
+    assert promised[BLOB] == Digest.of(b"blob")
+    assert promised[LARGE] == Digest("sha512", "a" * 128)
+    assert promised["index.json"] is None
+
+
+def test_files_are_chosen_by_their_names(root: Path) -> None:
+    chosen = [file.name for file in DirectoryHoldings(root).files(["index.json", "none", BLOB, "../x", "link.json"])]
+    assert chosen == ["index.json", BLOB]
+
+
+def test_a_file_that_became_a_link_is_not_followed(root: Path, tmp_path: Path) -> None:
+    holdings = DirectoryHoldings(root)
+    assert BLOB in holdings.sizes()
+    (root / BLOB).unlink()
+    (root / BLOB).symlink_to(tmp_path / "secret")
+    (tmp_path / "secret").write_text("secret")
+    (file,) = holdings.files([BLOB])
+    with pytest.raises(StorageError, match=f"cannot read .*{BLOB}"):
+        list(file.pieces)
+
+
+def test_a_file_or_directory_that_is_gone_is_a_storage_error(root: Path) -> None:
+    holdings = DirectoryHoldings(root)
+    assert BLOB in holdings.sizes()
+    (root / BLOB).unlink()
+    (file,) = holdings.files([BLOB])
+    with pytest.raises(StorageError, match="No such file"):
+        list(file.pieces)
+    with pytest.raises(StorageError, match="cannot read"):
+        DirectoryHoldings(root / "none").sizes()

@@ -1,0 +1,96 @@
+"""What the pages say is tried: their command lines, and the reader in the one on the format."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hangar_async.cli.argv import normalise
+from hangar_async.cli.main import _grammars, app
+from tests.cli.shelf import Shelf, make_shelf
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"^ *(?:.*\| |\.venv/bin/)?(hangar-async [^`\[]*)$", re.MULTILINE)
+
+
+def lines() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for line in COMMAND.findall(page.read_text()):
+            found.append((page.name, line.partition(" #")[0].partition(" ||")[0].strip()))
+    return found
+
+
+@pytest.fixture(scope="module")
+async def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return await make_shelf(tmp_path_factory.mktemp("pages"))
+
+
+@pytest.mark.parametrize(("page", "line"), lines())
+def test_every_command_line_can_be_parsed(page: str, line: str) -> None:
+    program: Any = typer.main.get_command(app)
+    _, words = normalise(shlex.split(line)[1:], _grammars(program))
+    assert words, f"{page}: {line}"
+    with program.commands[words[0]].make_context(words[0], words[1:]) as context:
+        assert context.params
+
+
+def test_there_is_a_page_for_each_command() -> None:
+    program: Any = typer.main.get_command(app)
+    names = {name for name in program.commands if (ROOT / "docs" / f"{name}.md").is_file()}
+    assert names == set(program.commands)
+    table = (ROOT / "README.md").read_text()
+    for name in names:
+        assert f"| [`hangar-async {name}`](docs/{name}.md) |" in table
+
+
+def test_pages_name_each_flag_with_its_default() -> None:
+    program: Any = typer.main.get_command(app)
+    for name, command in program.commands.items():
+        page = (ROOT / "docs" / f"{name}.md").read_text()
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and "--help" not in parameter.opts:
+                [row] = re.findall(rf"^\| `{re.escape(', '.join(parameter.opts))}` \| (.*?) \|", page, re.MULTILINE)
+                default = parameter.default[0] if isinstance(parameter.default, list) else parameter.default
+                if parameter.required:
+                    assert row == "required"
+                elif parameter.is_flag:
+                    assert row == "off"
+                elif default is not None:
+                    assert row == f"`{default}`"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+\.md)\)", page.read_text()):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", ["plain.tar.gz", "plain.tar.zstd", "split.tar.gz"])
+def test_the_reader_of_the_page_reads_what_we_write(shelf: Shelf, tmp_path: Path, name: str) -> None:
+    script = tmp_path / "reader.py"
+    page = (ROOT / "docs" / "archive-format.md").read_text()
+    script.write_text(page.partition("```python\n")[2].partition("```")[0])
+
+    def read(*arguments: str) -> bytes:
+        return subprocess.run([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, check=True).stdout
+
+    cache = shelf.home / "saved-image-cache"
+    files = {
+        f"saved-image-cache/{path.relative_to(cache)}": path.stat().st_size
+        for path in cache.rglob("[!.]*")
+        if path.is_file()
+    }
+    listed = [line.split(" ", 1) for line in read(str(shelf.home / name)).decode().splitlines()]
+    assert {entry: int(size) for size, entry in listed} == files
+    largest = max(files, key=lambda entry: files[entry]).rpartition("/")[2]
+    assert hashlib.sha256(read(str(shelf.home / name), largest)).hexdigest() == largest
