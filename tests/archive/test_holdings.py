@@ -79,7 +79,7 @@ def test_blobs_promise_their_digests(path: Path) -> None:
 @pytest.mark.parametrize("path", ["plain-gzip", "plain-zstd"], indirect=True)
 def test_a_pass_can_be_interrupted(path: Path) -> None:
     """Within a large file too, also one that nobody reads."""
-    counts = []
+    counts: list[str] = []
     for limit in (1, 3, 8):
         left = limit
 

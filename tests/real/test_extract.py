@@ -1,5 +1,6 @@
 """What `extract` writes, read by a real client."""
 
+import gzip
 import json
 import tarfile
 from collections.abc import Mapping
@@ -80,16 +81,10 @@ async def test_a_platform_alone_is_read_by_skopeo(
         names = [f"{layer['digest'][7:]}.tar" for layer in manifest["layers"]]
         assert {*names, "manifest.json"} <= set(tar.getnames())
     digests = [f"sha256:{path.name}" for path in (tmp_path / "dir").iterdir() if len(path.name) == 64]
-    assert set(config["rootfs"]["diff_ids"]) <= {*digests, *(await unpacked(tmp_path / "dir"))}
+    assert set(config["rootfs"]["diff_ids"]) <= {*digests, *unpacked(tmp_path / "dir")}
 
 
-async def unpacked(directory: Path) -> list[str]:
+def unpacked(directory: Path) -> list[str]:
     """The digests of what the layers of a directory of skopeo's hold."""
-    import gzip
-
-    found = []
-    for path in directory.iterdir():
-        data = path.read_bytes()
-        if data.startswith(b"\x1f\x8b"):
-            found.append(str(Digest.of(gzip.decompress(data))))
-    return found
+    layers = [path.read_bytes() for path in directory.iterdir()]
+    return [str(Digest.of(gzip.decompress(data))) for data in layers if data.startswith(b"\x1f\x8b")]
