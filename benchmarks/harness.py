@@ -129,12 +129,15 @@ def _inner(one: Run) -> float:
     return one.more.get("inner", one.seconds)
 
 
-def measure(commands: Sequence[Command], directory: Path, runs: int, say: Say) -> list[Series]:
-    """Run all commands `runs` times, after one run of each that does not count; every other round backwards."""
+def measure(commands: Sequence[Command], directory: Path, runs: int, writes: int, say: Say) -> list[Series]:
+    """Run all commands `runs` times, after one run of each that does not count; every other round backwards.
+
+    `writes` is about how many bytes each will write.
+    """
     taken: dict[str, list[Run]] = {command.name: [] for command in commands}
     for number in range(runs + 1):
         for command in commands if number % 2 else reversed(commands):
-            one = run(command, directory / f"{number}-{re.sub('[^A-Za-z0-9]+', '-', command.name)}")
+            one = run(command, directory / f"{number}-{re.sub('[^A-Za-z0-9]+', '-', command.name)}", writes)
             kind = f"run {number}" if number else "warm-up"
             say(f"  {kind:<8} {command.name:<28} {one.seconds:8.2f} s {one.cpu:8.2f} cpu-s {one.peak:7.1f} MB")
             if number:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 _TIME_LIMIT = 900.0
 _LARGE = 1 << 16
+_ZEROS = bytes(1 << 20)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -46,17 +47,19 @@ class Run:
     more: dict[str, float] = field(default_factory=dict)
 
 
-def run(command: Command, directory: Path) -> Run:
+def run(command: Command, directory: Path, writes: int = 0) -> Run:
     """Run a command once, in a directory that is new; nothing is left to be synced when the clock starts.
 
-    What is large of the runs beside it is emptied just before: a virtual machine takes back memory that is free for
-    some seconds, and is slow to give it again. But nothing is removed: ext4 is slow to make files while it remembers
-    others that were removed within the last minutes. Either would be measured.
+    `writes` is about how many bytes it will write: as much memory is used and freed just before, because a virtual
+    machine takes back what is free for some seconds, and is slow to give it again. What is large of the runs beside it
+    is emptied, but nothing is removed: ext4 is slow to make files while it remembers others that were removed within
+    the last minutes. Either would be measured.
     """
     work = directory / "work"
     work.mkdir(parents=True)
     _empty(directory.parent)
     os.sync()
+    _use_memory(directory.parent / "scratch", writes)
     with (directory / "output").open("wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -82,6 +85,13 @@ def run(command: Command, directory: Path) -> Run:
     peak = used.ru_maxrss * 1024 / 1e6
     tree = max(sampler.peak / 1e6, peak) if command.tree else None
     return Run(seconds, used.ru_utime + used.ru_stime, peak, tree, command.measures(directory))
+
+
+def _use_memory(scratch: Path, size: int) -> None:
+    with scratch.open("wb", buffering=0) as file:
+        for _ in range(0, size, len(_ZEROS)):
+            file.write(_ZEROS)
+        file.truncate(0)
 
 
 def _empty(directory: Path) -> None:

@@ -77,9 +77,11 @@ class Stage:
         found = json.loads(told.read_text())
         return Corpus(directory, tuple(found["images"]), tuple(found["blobs"]), found["documents_size"])
 
-    def measure(self, question: str, commands: Sequence[Command], runs: int | None = None) -> list[Series]:
-        """Measure commands in turn, each in a directory of its own."""
-        return measure(commands, self._outputs / question, self.runs if runs is None else runs, self.say)
+    def measure(
+        self, question: str, commands: Sequence[Command], *, runs: int | None = None, writes: int = 0
+    ) -> list[Series]:
+        """Measure commands in turn, each in a directory of its own; `writes` is about how many bytes each writes."""
+        return measure(commands, self._outputs / question, self.runs if runs is None else runs, writes, self.say)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def ask(stage: Stage) -> Answer:
     archives = [ours.archive(corpus, kind) for kind in _KINDS]
     loop, hashing = ours.copy(corpus), ours.copy(corpus, hashed=True)
     pigz = peers.tar_and_pigz(corpus)
-    answer = Answer("archive", stage.measure("archive", [*archives, loop, hashing, pigz]))
+    answer = Answer("archive", stage.measure("archive", [*archives, loop, hashing, pigz], writes=corpus.size))
     for one in archives:
         answer.inner_speed(one.name, loop.name, 0.85)
         answer.inner_speed(one.name, pigz.name, 20)

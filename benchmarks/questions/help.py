@@ -31,6 +31,6 @@ def ask(stage: Stage) -> Answer:
     program.write_text(_PROGRAM)
     helped = Command("save --help", (sys.executable, "-m", "hangar_async", "save", "--help"))
     plain = Command("typer program --help", (sys.executable, str(program), "--help"))
-    answer = Answer("help", stage.measure("help", [helped, plain], max(stage.runs, _LEAST_RUNS)))
+    answer = Answer("help", stage.measure("help", [helped, plain], runs=max(stage.runs, _LEAST_RUNS)))
     answer.compare(helped.name, plain.name, 1.3)
     return answer

@@ -20,7 +20,7 @@ def ask(stage: Stage) -> Answer:
     keep = ours.pull(corpus, stage.registry, keep=True)
     curl = peers.curl_and_openssl(urls, corpus)
     files = peers.curl_to_files(urls, corpus)
-    answer = Answer("pull", stage.measure("pull", [pull, curl, keep, files]))
+    answer = Answer("pull", stage.measure("pull", [pull, curl, keep, files], writes=corpus.size))
     answer.speed(pull.name, curl.name, 1.0)
     answer.inner_speed(pull.name, curl.name, 1.0)
     ratio = answer.of(keep.name).seconds / answer.of(files.name).seconds

@@ -15,7 +15,7 @@ def ask(stage: Stage) -> Answer:
     images = corpus.list_file(stage.registry)
     gzip, zstd = (ours.save(images, corpus, kind, 4) for kind in ("gzip", "zstd"))
     loop, disk = peers.skopeo_and_tar(images, corpus), peers.disk(corpus.size, files=2)
-    answer = Answer("save_archive", stage.measure("save_archive", [gzip, zstd, loop, disk]))
+    answer = Answer("save_archive", stage.measure("save_archive", [gzip, zstd, loop, disk], writes=2 * corpus.size))
     answer.compare(gzip.name, loop.name, 0.5, choice="loop or disk")
     answer.compare(gzip.name, disk.name, 1.25, choice="loop or disk")
     answer.compare(zstd.name, gzip.name, 1.2)

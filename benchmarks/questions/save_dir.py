@@ -17,7 +17,7 @@ def ask(stage: Stage) -> Answer:
     save = ours.save(images, corpus, "dir", 4)
     loop = peers.skopeo_loop(images, blobs_in("cache/share/sha256", corpus.layers))
     disk = peers.disk(corpus.size)
-    answer = Answer("save_dir", stage.measure("save_dir", [save, loop, disk]))
+    answer = Answer("save_dir", stage.measure("save_dir", [save, loop, disk], writes=corpus.size))
     answer.compare(save.name, loop.name, 0.6, choice="loop or disk")
     answer.compare(save.name, disk.name, 1.2, choice="loop or disk")
     return answer

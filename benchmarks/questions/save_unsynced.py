@@ -15,6 +15,6 @@ def ask(stage: Stage) -> Answer:
     images = corpus.list_file(stage.registry)
     save = ours.save_unsynced(images, corpus, "gzip", 4)
     loop = peers.skopeo_and_tar(images, corpus, sync=False)
-    answer = Answer("save_unsynced", stage.measure("save_unsynced", [save, loop]))
+    answer = Answer("save_unsynced", stage.measure("save_unsynced", [save, loop], writes=2 * corpus.size))
     answer.compare(save.name, loop.name, 0.35)
     return answer

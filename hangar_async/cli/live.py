@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hangar_async.cli.lines import Line, line_of
 from hangar_async.cli.tally import Flight, Rate, Tally
 from hangar_async.cli.text import PROGRAM, clock_text, size_text
-from hangar_async.cli.view import Line, line_of
 from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Drawings a second. They are made by a thread of rich's; an event only adds to the sums.

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from hangar_async.cli.lines import Line, line_of
 from hangar_async.cli.tally import Rate, Tally
 from hangar_async.cli.text import PROGRAM, size_text
-from hangar_async.cli.view import Line, line_of
 from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Seconds between two lines of progress, at least.

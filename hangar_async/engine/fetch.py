@@ -126,7 +126,13 @@ class Fetcher:
 
     async def _join(self, wanted: _Wanted) -> None:
         if wanted.task is None:
-            wanted.task = self._group.create_task(self._run(wanted))
+            work = self._run(wanted)
+            try:
+                wanted.task = self._group.create_task(work)
+            except RuntimeError:
+                # The run is being cancelled; the image that asks will be in a moment.
+                work.close()
+                raise asyncio.CancelledError from None
         task = wanted.task
         wanted.waiters += 1
         try:

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from hangar_async.cli.lines import line_of
 from hangar_async.cli.live import LiveView
 from hangar_async.cli.plain import PlainView
-from hangar_async.cli.view import line_of, open_view
+from hangar_async.cli.view import open_view
 from hangar_async.engine.events import ArchiveProgress, BlobProgress, RunStarted
 from tests.cli.samples import digest
 
