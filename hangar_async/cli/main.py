@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,16 +15,8 @@ from typer.exceptions import TyperException
 
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
-from hangar_async.cli.compress import compress_command
-from hangar_async.cli.decompress import decompress_command
-from hangar_async.cli.demo import demo_command
-from hangar_async.cli.extract import extract_command
-from hangar_async.cli.ls import ls_command
 from hangar_async.cli.page import abandon
-from hangar_async.cli.save import save_command
-from hangar_async.cli.sync import sync_command
 from hangar_async.cli.text import PROGRAM, error_text, one_line
-from hangar_async.cli.verify import verify_command
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
 WRONG, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
@@ -48,21 +41,20 @@ def _format_global_flags(formatter: Any) -> None:
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
-app = typer.Typer(name=PROGRAM, cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=_SETTINGS)
-for _name, _command in (
-    ("save", save_command),
-    ("sync", sync_command),
-    ("ls", ls_command),
-    ("verify", verify_command),
-    ("extract", extract_command),
-    ("compress", compress_command),
-    ("decompress", decompress_command),
-    ("demo", demo_command),
-):
-    app.command(_name, cls=_Command, context_settings=_SETTINGS)(_command)
+#: Each is the function NAME_command of the module NAME beside this one.
+COMMANDS = ("save", "sync", "ls", "verify", "extract", "compress", "decompress", "demo")
 
 
-@app.callback(invoke_without_command=True)
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Make the program with these commands; one costs a fraction of all to load."""
+    app = typer.Typer(name=PROGRAM, cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=_SETTINGS)
+    app.callback(invoke_without_command=True)(_program)
+    for name in names:
+        command = getattr(importlib.import_module(f"hangar_async.cli.{name}"), f"{name}_command")
+        app.command(name, cls=_Command, context_settings=_SETTINGS)(command)
+    return app
+
+
 def _program(context: typer.Context) -> None:
     """Move container images into places without a network."""
     if context.invoked_subcommand is None:
@@ -97,7 +89,9 @@ def _mend_streams() -> None:
 
 
 def _run(argv: Sequence[str]) -> int:
-    program: Any = typer.main.get_command(app)
+    # Only global flags, which have no values of their own, stand before a command.
+    named = next((word for word in argv if not word.startswith("-")), "")
+    program: Any = typer.main.get_command(make_app([named] if named in COMMANDS else COMMANDS))
     name = PROGRAM
     try:
         flags, words = normalise(argv, _grammars(program))

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from hangar_async.cli.argv import normalise
-from hangar_async.cli.main import _grammars, app
+from hangar_async.cli.main import _grammars, make_app
 from tests.cli.shelf import Shelf
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def lines() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "line"), lines())
 def test_every_command_line_can_be_parsed(page: str, line: str) -> None:
-    program: Any = typer.main.get_command(app)
+    program: Any = typer.main.get_command(make_app())
     _, words = normalise(shlex.split(line)[1:], _grammars(program))
     assert words, f"{page}: {line}"
     with program.commands[words[0]].make_context(words[0], words[1:]) as context:
@@ -37,7 +37,7 @@ def test_every_command_line_can_be_parsed(page: str, line: str) -> None:
 
 
 def test_there_is_a_page_for_each_command() -> None:
-    program: Any = typer.main.get_command(app)
+    program: Any = typer.main.get_command(make_app())
     names = {name for name in program.commands if (ROOT / "docs" / f"{name}.md").is_file()}
     assert names == set(program.commands)
     table = (ROOT / "README.md").read_text()
@@ -46,7 +46,7 @@ def test_there_is_a_page_for_each_command() -> None:
 
 
 def test_pages_name_each_flag_with_its_default() -> None:
-    program: Any = typer.main.get_command(app)
+    program: Any = typer.main.get_command(make_app())
     for name, command in program.commands.items():
         page = (ROOT / "docs" / f"{name}.md").read_text()
         for parameter in command.params:
