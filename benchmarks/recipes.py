@@ -69,15 +69,21 @@ def large() -> tuple[Image, ...]:
 
 
 def tiny() -> tuple[Image, ...]:
-    """300 images of a few KB, each with a config and a layer of its own over a base that ten share."""
-    return tuple(
-        Image(
-            f"tiny/app-{number:03}",
-            number % 2 == 0,
-            (Variant("amd64", (Layer(f"base/tiny-{number // 10}", 20_000), Layer(f"tiny-{number}", 2_000))),),
+    """300 images of a few KB: as the large ones, two of three for two architectures, over bases that ten share."""
+    images = []
+    for number in range(300):
+        variants = tuple(
+            Variant(
+                architecture,
+                (
+                    Layer(f"base/tiny-{number // 10}/{architecture}", 20_000),
+                    Layer(f"tiny-{number}/{architecture}", 2_000),
+                ),
+            )
+            for architecture in (("amd64", "arm64") if number % 3 != 0 else ("amd64",))
         )
-        for number in range(300)
-    )
+        images.append(Image(f"tiny/app-{number:03}", number % 2 == 0, variants))
+    return tuple(images)
 
 
 def huge() -> tuple[Image, ...]:
