@@ -70,20 +70,26 @@ def large() -> tuple[Image, ...]:
 
 def tiny() -> tuple[Image, ...]:
     """300 images of a few KB: as the large ones, two of three for two architectures, over bases that ten share."""
-    images = []
-    for number in range(300):
-        variants = tuple(
-            Variant(
-                architecture,
-                (
-                    Layer(f"base/tiny-{number // 10}/{architecture}", 20_000),
-                    Layer(f"tiny-{number}/{architecture}", 2_000),
-                ),
-            )
-            for architecture in (("amd64", "arm64") if number % 3 != 0 else ("amd64",))
+    return tuple(_small("tiny", number, ("amd64", "arm64") if number % 3 != 0 else ("amd64",)) for number in range(300))
+
+
+def tiny_single() -> tuple[Image, ...]:
+    """300 images of a few KB, all for one architecture: without an index, and with the fewest requests an image."""
+    return tuple(_small("tiny-single", number, ("amd64",)) for number in range(300))
+
+
+def _small(name: str, number: int, architectures: tuple[str, ...]) -> Image:
+    variants = tuple(
+        Variant(
+            architecture,
+            (
+                Layer(f"base/{name}-{number // 10}/{architecture}", 20_000),
+                Layer(f"{name}-{number}/{architecture}", 2_000),
+            ),
         )
-        images.append(Image(f"tiny/app-{number:03}", number % 2 == 0, variants))
-    return tuple(images)
+        for architecture in architectures
+    )
+    return Image(f"{name}/app-{number:03}", number % 2 == 0, variants)
 
 
 def huge() -> tuple[Image, ...]:
@@ -98,4 +104,10 @@ def plain() -> tuple[Image, ...]:
     return (Image("plain/app", False, (Variant("amd64", layers),)),)
 
 
-CORPORA: dict[str, Callable[[], tuple[Image, ...]]] = {"large": large, "tiny": tiny, "huge": huge, "plain": plain}
+CORPORA: dict[str, Callable[[], tuple[Image, ...]]] = {
+    "large": large,
+    "tiny": tiny,
+    "tiny_single": tiny_single,
+    "huge": huge,
+    "plain": plain,
+}

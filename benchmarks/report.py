@@ -26,10 +26,10 @@ def table(answer: Answer) -> str:
     """Return what an answer says, as text."""
     if answer.failed:
         return answer.failed
-    lines = [f"{'command':<40} {'seconds':>8} {'cpu-s':>8} {'peak MB':>8} {'tree MB':>8}"]
+    lines = [f"{'command':<56} {'seconds':>8} {'cpu-s':>8} {'peak MB':>8} {'tree MB':>8}"]
     for one in answer.series:
         tree = "" if one.tree_peak is None else f"{one.tree_peak:.1f}"
-        lines.append(f"{one.name:<40} {one.seconds:8.2f} {one.cpu:8.2f} {one.peak:8.1f} {tree:>8}")
+        lines.append(f"{one.name:<56} {one.seconds:8.2f} {one.cpu:8.2f} {one.peak:8.1f} {tree:>8}")
     lines += [_line(one) for one in answer.findings]
     return "\n".join([*lines, *answer.notes])
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hangar_async.blocking import in_thread
+from hangar_async.cli.loop import run_until_done
 from hangar_async.config import RegistrySettings
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
@@ -68,7 +69,7 @@ def main() -> None:
         )
         for blob in json.loads(Path(told).read_text())["blobs"]
     ]
-    taken = asyncio.run(_pull(blobs, Path(store[0]) if store else None))
+    taken = run_until_done(lambda: _pull(blobs, Path(store[0]) if store else None), print, "")
     Path(seconds).write_text(str(taken))
 
 

@@ -5,11 +5,11 @@ python -m benchmarks.programs.save LIST DESTINATION gzip|zstd|dir JOBS
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 from hangar_async import SaveOptions, save
+from hangar_async.cli.loop import run_until_done
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     options = SaveOptions(
         images=Path(images), destination=Path(destination), format=kind, jobs=int(jobs), failed=None, sync=False
     )
-    sys.exit(asyncio.run(save(options)).status)
+    sys.exit(run_until_done(lambda: save(options), print, "").status)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,8 +43,8 @@ class Endpoint:
 class Endpoints:
     """Finds each registry's endpoint once, by asking for `/v2/` as the specification has it.
 
-    HTTPS comes first. Plain HTTP is tried where that fails, for registries on this machine and where verification is
-    off; a certificate that does not pass verification is no reason for it.
+    HTTPS is what counts. Plain HTTP is taken where that fails, for registries on this machine and where verification
+    is off; a certificate that does not pass verification is no reason for it.
     Source: OCI distribution-spec, "Determining Support".
     """
 
@@ -70,26 +71,36 @@ class Endpoints:
     async def _look(self, registry: str) -> Endpoint:
         host = _HUB_HOST if registry == DOCKER_HUB else registry
         secure = URL(f"https://{host}")
-        try:
+        if self._verify and not is_loopback(secure.host or ""):
             return await self._ping(registry, secure)
-        except NetworkError as error:
-            plain_allowed = is_loopback(secure.host or "") or not self._verify
-            if not plain_allowed or is_untrusted(error):
-                raise
-            return await self._plain(registry, URL(f"http://{host}"), error)
+        async with asyncio.TaskGroup() as group:
+            # Both at once, so that a registry that is far away costs no further round trip.
+            plain = group.create_task(self._try(registry, URL(f"http://{host}")))
+            first = await self._try(registry, secure)
+            if isinstance(first, Endpoint) or is_untrusted(first):
+                plain.cancel()
+        if isinstance(first, Endpoint):
+            return first
+        if is_untrusted(first):
+            raise first
+        return self._plain(registry, first, plain.result())
 
-    async def _plain(self, registry: str, url: URL, first: NetworkError) -> Endpoint:
-        try:
-            endpoint = await self._ping(registry, url)
-        except NetworkError as error:
-            by_https, by_http = (str(each).removeprefix(f"{registry}: ") for each in (first, error))
+    def _plain(self, registry: str, first: NetworkError, second: Endpoint | NetworkError) -> Endpoint:
+        if isinstance(second, NetworkError):
+            by_https, by_http = (str(each).removeprefix(f"{registry}: ") for each in (first, second))
             why = (
                 f"{by_https} (by HTTPS), {by_http} (by HTTP)" if by_https != by_http else f"{by_http}, by HTTPS or HTTP"
             )
-            raise NetworkError(f"{registry}: {why}", host=registry, advice=error.advice) from error
-        if not endpoint.is_internal:
+            raise NetworkError(f"{registry}: {why}", host=registry, advice=second.advice) from second
+        if not second.is_internal:
             self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
-        return endpoint
+        return second
+
+    async def _try(self, registry: str, url: URL) -> Endpoint | NetworkError:
+        try:
+            return await self._ping(registry, url)
+        except NetworkError as error:
+            return error
 
     async def _ping(self, registry: str, url: URL) -> Endpoint:
         # Whatever it answers, a redirect that we do not follow too: what is wrong shows when something is asked for.
