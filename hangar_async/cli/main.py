@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,7 +74,18 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
         status = 0
     except KeyboardInterrupt:
         status = INTERRUPTED
+    _end_streams()
     sys.exit(status)
+
+
+def _end_streams() -> None:
+    """Let nothing that nobody reads any more make another status of it at the exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                abandon(stream)
 
 
 def _mend_streams() -> None:
