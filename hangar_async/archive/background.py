@@ -26,6 +26,11 @@ class Background:
             self._thread.start()
         self._jobs.put(job)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a job has failed."""
+        return self._error is not None
+
     def check(self) -> None:
         """Raise the first error of a job."""
         if self._error is not None:

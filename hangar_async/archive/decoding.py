@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import zstandard
 
+from hangar_async.archive import deflate
 from hangar_async.archive.volume import Window
 
 _READ = 1 << 18
 #: No writer of ours uses a larger window; what Hangar and the zstd program write by default does not either.
 _MOST_WINDOW = 8 << 20
 
-_library: Any = zlib
-_gzip_file: Any = gzip.GzipFile
-_errors: tuple[type[Exception], ...] = (zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzipFile)
-try:
-    from isal import igzip, isal_zlib
-except ImportError:
-    pass
-else:
-    _library, _gzip_file = isal_zlib, igzip.IGzipFile
-    _isal_error: Any = isal_zlib.error
-    _errors = (*_errors, _isal_error)
+_errors = (*deflate.ERRORS, zstandard.ZstdError)
 
 
 class Decoder(Protocol):
@@ -42,7 +31,7 @@ class Inflater:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._inflate = _library.decompressobj(-zlib.MAX_WBITS)
+        self._inflate = deflate.inflater()
         self._input = b""
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -71,7 +60,7 @@ def frames(window: Window) -> Decoder:
 
 def members(window: Window) -> Decoder:
     """Decode gzip members; their CRC-32 is checked."""
-    decoder: Decoder = _gzip_file(fileobj=window, mode="rb")
+    decoder: Decoder = deflate.gzip_reader(window)
     return decoder
 
 
@@ -90,4 +79,5 @@ def fill(decoder: Decoder, window: Window, buffer: memoryview) -> int:
     with decoding(window):
         while done < len(buffer) and (count := decoder.readinto(buffer[done:])):
             done += count
+    deflate.relax()
     return done

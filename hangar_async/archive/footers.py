@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
-from hangar_async.archive.index import MAGIC, Footer
+from hangar_async.archive.index import Footer
 from hangar_async.archive.volume import Volume
 
 GZIP = "gzip"
@@ -53,12 +53,6 @@ def zstd_footer(volume: Volume) -> Footer | None:
         return None
     frame = volume.read(max(0, table - len(_FRAME_START) - _FOOTER_SIZE), len(_FRAME_START) + _FOOTER_SIZE)
     return Footer.of(frame[len(_FRAME_START) :]) if frame.startswith(_FRAME_START) else None
-
-
-def lost_footer(volume: Volume) -> bool:
-    """Whether the end of an archive whose footer cannot be found looks as if one were there, or its remains."""
-    tail = volume.read(max(0, volume.size - _MOST_TABLE), _MOST_TABLE)
-    return any(mark in tail for mark in (MAGIC, _MEMBER_START, _FRAME_START))
 
 
 class SeekTable:

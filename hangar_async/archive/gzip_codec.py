@@ -6,9 +6,8 @@ The data of every file start at a byte boundary with a cleared dictionary. Sourc
 from __future__ import annotations
 
 import struct
-import zlib
-from types import ModuleType
 
+from hangar_async.archive.deflate import compressor_name, crc32, deflate, relax
 from hangar_async.archive.index import Encoding, Footer
 from hangar_async.archive.output import Output
 from hangar_async.archive.pieces import Pieces
@@ -26,7 +25,6 @@ _LAST_BLOCK = b"\x03\x00"
 _TRAILER = struct.Struct("<II")
 _EXTRA_FIELD = struct.Struct("<H2sH")
 DEFAULT_LEVEL = 2
-_FAST_LEVELS = range(1, 4)
 
 
 class GzipCodec:
@@ -37,8 +35,7 @@ class GzipCodec:
     def __init__(self, output: Output, level: int | None = None, workers: int | None = None) -> None:
         self._output = output
         self._level = DEFAULT_LEVEL if level is None else level
-        self._library, self.compressor = _library(self._level)
-        self._crc32 = _library(1)[0].crc32
+        self.compressor = compressor_name(self._level)
         self._crc = 0
         self._size = 0
         self._pieces = Pieces(self._deflate, _PIECE, workers)
@@ -48,6 +45,7 @@ class GzipCodec:
         """Append a few bytes, a unit of their own."""
         self._count(data)
         self._output.write(self._deflate(data))
+        relax()
 
     def store(self, source: Source) -> Encoding:
         """Append a source in stored blocks of 65,535 bytes; the last may be shorter."""
@@ -65,6 +63,7 @@ class GzipCodec:
             source.read_into(views)
             for view in views:
                 self._count(view)
+            relax()
             self._output.advance(used)
         return "stored"
 
@@ -73,6 +72,7 @@ class GzipCodec:
         for piece, compressed in self._pieces.of(source):
             self._count(piece)
             self._output.write(compressed)
+        relax()
         return "deflate"
 
     def shrink(self, sample: bytes) -> int:
@@ -91,23 +91,8 @@ class GzipCodec:
         self._pieces.close()
 
     def _count(self, data: bytes | memoryview) -> None:
-        self._crc = self._crc32(data, self._crc)
+        self._crc = crc32(data, self._crc)
         self._size += len(data)
 
     def _deflate(self, data: bytes | memoryview) -> bytes:
-        deflate = self._library.compressobj(self._level, zlib.DEFLATED, -zlib.MAX_WBITS)
-        start: bytes = deflate.compress(data)
-        end: bytes = deflate.flush(zlib.Z_FULL_FLUSH)
-        return start + end
-
-
-def _library(level: int) -> tuple[ModuleType, str]:
-    if level in _FAST_LEVELS:
-        try:
-            import isal
-            from isal import isal_zlib
-        except ImportError:
-            pass
-        else:
-            return isal_zlib, f"isal {isal.__version__}"
-    return zlib, f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+        return deflate(data, self._level)

@@ -53,6 +53,8 @@ class StreamedHoldings:
         self._goes_on = goes_on
         self._sizes: dict[str, int] | None = None
         self._kept: dict[str, bytes] = {}
+        #: An index of ours was met in the tar: what said where it is has been cut off.
+        self.lost_footer = False
 
     def sizes(self) -> Mapping[str, int]:
         """The size in bytes of every file, by its name, in the order of the tar."""
@@ -86,9 +88,12 @@ class StreamedHoldings:
                     return
 
     def _pass(self) -> Iterator[tuple[str, StreamedFile]]:
-        for number, file in enumerate(stream_files(self.archive, self._goes_on)):
+        for number, file in enumerate(stream_files(self.archive, self._goes_on, index=True)):
             if number == _MOST_FILES:
                 self.archive.volume.broken(0, f"more than {_MOST_FILES:,} files are in it")
+            if file.name == ARCHIVE_INDEX:
+                self.lost_footer = True
+                continue
             yield file.name.removeprefix(_PREFIX), file
 
 

@@ -1,21 +1,25 @@
-"""The compressed stream on its way to disk: cut into parts, hashed and synced beside the writing."""
+"""The compressed stream on its way to disk: cut into parts, hashed, written and synced beside the compressing."""
 
 from __future__ import annotations
 
 import hashlib
+import mmap
+from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from hangar_async.archive.background import Background
-from hangar_async.archive.files import Files
+from hangar_async.archive.deflate import relax
 from hangar_async.archive.temporary import TemporaryNames
+from hangar_async.disk import ALIGNMENT, Disk
 from hangar_async.oci.digest import Hasher
 
-_BUFFER = 17 << 16
-_BUFFERS = 4
-#: So many bytes are handed to the disk at once while the writing goes on.
+#: What is written at once, and room for one of the largest pieces behind it.
+_SLAB = 33 << 16
+_SLABS = 4
+#: So many bytes of the page cache are handed to the disk at once while the writing goes on.
 _SYNC_EVERY = 32 << 20
 
 
@@ -27,7 +31,8 @@ class Part:
     file: int | None
     hasher: Hasher = field(default_factory=hashlib.sha256)
     size: int = 0
-    #: How much of it was handed to the disk.
+    #: How much of it is written, and how much was handed to the disk.
+    written: int = 0
     synced: int = 0
     #: A sync of it is asked for and not done.
     syncing: bool = False
@@ -35,25 +40,41 @@ class Part:
     ended: bool = False
 
 
-class Output:
-    """Takes the compressed stream in order and cuts it every `part_size` bytes; all of it goes through its buffers.
+class _Slab:
+    """A buffer at an address that direct writing takes; `done` gets a word for each job that has read from it."""
 
-    A codec fills `room` and says how much by `advance`, or calls `write`. Raises StorageError, also later than
-    at the write that failed; then only `abandon` is left. `finish` or `abandon` ends the threads.
+    def __init__(self) -> None:
+        self.view = memoryview(mmap.mmap(-1, _SLAB))
+        self.jobs = 0
+        self.done: SimpleQueue[None] = SimpleQueue()
+
+    def wait(self) -> None:
+        """Wait until nobody reads from it any more."""
+        while self.jobs:
+            self.done.get()
+            self.jobs -= 1
+
+
+class Output:
+    """Takes the compressed stream in order and cuts it every `part_size` bytes; all of it goes through its slabs.
+
+    A codec fills `room` and says how much by `advance`, or calls `write`. Hashing and writing go on at once, in a
+    thread each. Raises StorageError, also later than at the write that failed; then only `abandon` is left. `finish`
+    or `abandon` ends the threads.
     """
 
-    def __init__(self, names: TemporaryNames, files: Files, part_size: int | None, sync: bool) -> None:
+    def __init__(self, names: TemporaryNames, disk: Disk, part_size: int | None, sync: bool) -> None:
         self._names = names
-        self._files = files
+        self._disk = disk
         self._part_size = part_size
         self._sync = sync
-        self._free: SimpleQueue[bytearray] = SimpleQueue()
-        self._made = 1
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._direct = part_size is None or part_size % ALIGNMENT == 0
+        self._slab = _Slab()
+        self._used: deque[_Slab] = deque()
         self._fill = 0
         self._flushed = 0
         self._hashing = Background("archive-hash")
+        self._writing = Background("archive-write")
         self._syncing = Background("archive-sync")
         self.parts: list[Part] = []
 
@@ -68,10 +89,10 @@ class Output:
         return max(0, len(self.parts) - 1)
 
     def room(self, least: int) -> memoryview:
-        """Return what is free of the buffer, at least `least` bytes of it (at most 1 MiB)."""
-        if _BUFFER - self._fill < least:
-            self.flush()
-        return self._view[self._fill :]
+        """Return what is free of the slab, at least `least` bytes of it (at most 2 MiB)."""
+        if _SLAB - self._fill < least:
+            self._flush()
+        return self._slab.view[self._fill :]
 
     def advance(self, count: int) -> None:
         """Take over the first `count` bytes of the last `room`."""
@@ -87,73 +108,97 @@ class Output:
             self.advance(count)
             rest = rest[count:]
 
-    def flush(self) -> None:
-        """Write what is in the buffer."""
-        self._hashing.check()
-        self._syncing.check()
-        buffer, rest, part = self._buffer, self._view[: self._fill], None
-        while rest:
-            part = self._open_part()
-            space = len(rest) if self._part_size is None else self._part_size - part.size
-            piece, rest = rest[:space], rest[space:]
-            # Hashing and writing go on at once; the buffer is not filled again before both are done.
-            self._hashing.put(partial(self._hash, part.hasher, piece, None if rest else buffer))
-            self._write(part, piece)
-            self._flushed += len(piece)
-        if part is not None:
-            self._fill = 0
-            self._next_buffer()
-
     def finish(self) -> list[Part]:
         """Write, sync, hash and close all; return the parts."""
-        self.flush()
+        self._flush(last=True)
         if self.parts and not self.parts[-1].ended:
             self._end(self.parts[-1])
         self._hashing.join()
+        self._writing.join()
         self._syncing.join()
         return self.parts
 
     def abandon(self) -> None:
         """End the threads and close the files, whatever failed; may be called again."""
         self._hashing.stop()
+        self._writing.stop()
         self._syncing.stop()
         for part in self.parts:
             file, part.file = part.file, None
             if file is not None:
-                self._files.release(file)
+                self._disk.release(file)
+
+    def _flush(self, *, last: bool = False) -> None:
+        """Hand on what is in the slab, and go on with another one; what is not aligned waits for more."""
+        for one in (self._hashing, self._writing, self._syncing):
+            one.check()
+        slab, rest = self._slab, self._slab.view[: self._fill]
+        while rest:
+            part = self._open_part()
+            space = len(rest) if self._part_size is None else self._part_size - part.size
+            piece = rest[:space]
+            if len(piece) < space or self._part_size is None:
+                piece = piece[: len(piece) if last else len(piece) - len(piece) % ALIGNMENT]
+            if not piece:
+                break
+            self._hand_on(part, piece, slab)
+            rest = rest[len(piece) :]
+        self._slab = self._next_slab(slab)
+        self._slab.view[: len(rest)] = rest
+        self._fill = len(rest)
 
     def _open_part(self) -> Part:
         if not self.parts or self.parts[-1].ended:
             path = self._names.new()
-            self.parts.append(Part(path, self._files.create(path)))
+            self.parts.append(Part(path, self._disk.create(path, direct=self._direct)))
         return self.parts[-1]
 
-    def _write(self, part: Part, piece: memoryview) -> None:
-        assert part.file is not None  # noqa: S101 - what has not ended is open
-        self._files.write(part.file, piece, part.path)
+    def _hand_on(self, part: Part, piece: memoryview, slab: _Slab) -> None:
+        slab.jobs += 2
+        self._hashing.put(partial(self._hash, part, piece, slab))
+        self._writing.put(partial(self._write, part, piece, slab))
         part.size += len(piece)
+        self._flushed += len(piece)
         if part.size == self._part_size:
             self._end(part)
-        elif self._sync and not part.syncing and part.size - part.synced >= _SYNC_EVERY:
-            part.syncing = True
-            part.synced = part.size
-            self._syncing.put(partial(self._sync_so_far, part, part.file))
 
     def _end(self, part: Part) -> None:
         part.ended = True
-        self._syncing.put(partial(self._close, part))
+        # Syncing waits for the disk, and what is written next need not.
+        self._writing.put(lambda: self._syncing.put(partial(self._close, part)))
 
-    def _next_buffer(self) -> None:
-        if self._made < _BUFFERS and self._free.empty():
-            self._made += 1
-            self._buffer = bytearray(_BUFFER)
-        else:
-            self._buffer = self._free.get()
-        self._view = memoryview(self._buffer)
+    def _next_slab(self, slab: _Slab) -> _Slab:
+        self._used.append(slab)
+        if len(self._used) < _SLABS:
+            return _Slab()
+        oldest = self._used.popleft()
+        oldest.wait()
+        return oldest
+
+    def _hash(self, part: Part, piece: memoryview, slab: _Slab) -> None:
+        try:
+            relax()
+            part.hasher.update(piece)
+        finally:
+            slab.done.put(None)
+
+    def _write(self, part: Part, piece: memoryview, slab: _Slab) -> None:
+        try:
+            if part.file is None or self._writing.failed:
+                return
+            self._disk.write(part.file, piece, part.path)
+            part.written += len(piece)
+            behind = part.written - part.synced >= _SYNC_EVERY
+            if self._sync and behind and not part.syncing and not self._disk.is_direct(part.file):
+                part.syncing = True
+                part.synced = part.written
+                self._syncing.put(partial(self._sync_so_far, part, part.file))
+        finally:
+            slab.done.put(None)
 
     def _sync_so_far(self, part: Part, file: int) -> None:
         try:
-            self._files.sync(file, part.path)
+            self._disk.sync_file(file, part.path)
         finally:
             part.syncing = False
 
@@ -162,13 +207,6 @@ class Output:
         if file is None:
             return
         if self._sync:
-            self._files.sync(file, part.path)
+            self._disk.sync_file(file, part.path)
         part.file = None
-        self._files.close(file, part.path)
-
-    def _hash(self, hasher: Hasher, piece: memoryview, buffer: bytearray | None) -> None:
-        try:
-            hasher.update(piece)
-        finally:
-            if buffer is not None:
-                self._free.put(buffer)
+        self._disk.close(file, part.path)

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 from hangar_async.archive import checksums
-from hangar_async.archive.files import failing
 from hangar_async.archive.volume import Part, Volume, identity
+from hangar_async.disk import failing
 from hangar_async.errors import ArchiveError
 
 _NUMBERED = re.compile(r"(?P<base>.+)\.part(?P<number>[0-9]{1,9})", re.DOTALL)

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from hangar_async.archive import tar
-from hangar_async.archive.files import Files
 from hangar_async.archive.temporary import TemporaryNames
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest
 
@@ -20,11 +20,11 @@ class PlainTar:
     Synchronous, for a thread. All methods raise StorageError.
     """
 
-    def __init__(self, target: Path, *, sync: bool = True, files: Files | None = None) -> None:
+    def __init__(self, target: Path, *, sync: bool = True, disk: Disk | None = None) -> None:
         self._target = target
         self._sync = sync
-        self._files = files or Files()
-        self._names = TemporaryNames(target, self._files)
+        self._disk = disk or Disk()
+        self._names = TemporaryNames(target, self._disk)
         self._path = self._names.new()
         self._file: int | None = None
         self._size = 0
@@ -37,7 +37,7 @@ class PlainTar:
     ) -> None:
         try:
             if self._file is not None:
-                self._files.release(self._file)
+                self._disk.release(self._file)
         finally:
             self._names.close()
 
@@ -76,16 +76,16 @@ class PlainTar:
         file, self._file = self._file, None
         if file is not None:
             if self._sync:
-                self._files.sync(file, self._path)
-            self._files.close(file, self._path)
-        self._files.rename(self._path, self._target)
+                self._disk.sync_file(file, self._path)
+            self._disk.close(file, self._path)
+        self._disk.rename(self._path, self._target)
         self._names.forget(self._path)
         if self._sync:
-            self._files.sync_directory(self._target.parent)
+            self._disk.sync(self._target.parent)
         return self._size
 
     def _write(self, data: bytes | memoryview) -> None:
         if self._file is None:
-            self._file = self._files.create(self._path)
-        self._files.write(self._file, memoryview(data), self._path)
+            self._file = self._disk.create(self._path)
+        self._disk.write(self._file, memoryview(data), self._path)
         self._size += len(data)

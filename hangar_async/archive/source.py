@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from hangar_async.archive.files import failing
+from hangar_async.disk import failing
 from hangar_async.errors import StorageError
 
 
@@ -91,7 +91,7 @@ class BytesSource:
 def open_source(path: Path, size: int, read_on: Callable[[], None]) -> Iterator[FileSource]:
     """Open a file that must have `size` bytes when all is read; links are not followed. Raises StorageError.
 
-    `read_on` is called after every reading, of about 1 MiB.
+    `read_on` is called after every reading, of about 2 MiB.
     """
     with failing("read", path):
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

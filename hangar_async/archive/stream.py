@@ -59,8 +59,10 @@ class _Source:
         self._window.volume.broken(self._window.offset, problem)
 
 
-def stream_files(archive: Archive, goes_on: Callable[[], None] = lambda: None) -> Iterator[StreamedFile]:
-    """Yield the regular files of an archive, but for its own index; each one is valid until the next.
+def stream_files(
+    archive: Archive, goes_on: Callable[[], None] = lambda: None, *, index: bool = False
+) -> Iterator[StreamedFile]:
+    """Yield the regular files of an archive, its own index only if `index`; each one is valid until the next.
 
     Directories and the one link of the format are passed over. Raises ArchiveError for any other name or kind, for a
     name that comes twice, and for a stream that is damaged or ends too early. No digest is checked. `goes_on` is called
@@ -76,7 +78,7 @@ def stream_files(archive: Archive, goes_on: Callable[[], None] = lambda: None) -
                 name = member.name.removeprefix("./").rstrip("/") if member.kind == tar.DIRECTORY else member.name
                 name = name.removeprefix("./")
                 _check(member, name, seen, source)
-                if member.kind in _FILES and name != ARCHIVE_INDEX:
+                if member.kind in _FILES and (index or name != ARCHIVE_INDEX):
                     with StreamedFile(name, member.size, source, reader) as file:
                         yield file
             _read_to_the_end(source)

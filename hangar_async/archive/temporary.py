@@ -8,7 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
-from hangar_async.archive.files import Files
+from hangar_async.disk import Disk
 
 
 class TemporaryNames:
@@ -19,9 +19,9 @@ class TemporaryNames:
     Raises StorageError.
     """
 
-    def __init__(self, target: Path, files: Files) -> None:
+    def __init__(self, target: Path, disk: Disk) -> None:
         self._target = target
-        self._files = files
+        self._disk = disk
         self._directory = target.parent
         self._made: list[Path] = []
         self._lock: int | None = None
@@ -48,9 +48,9 @@ class TemporaryNames:
         if lock is None:
             return
         try:
-            remove_all(self._files, [*self._made, self._path(0)])
+            remove_all(self._disk, [*self._made, self._path(0)])
         finally:
-            self._files.release(lock)
+            self._disk.release(lock)
 
     def _path(self, number: int) -> Path:
         return self._directory / f".{self._target.name}.{self._run}.{number}.tmp"
@@ -59,31 +59,31 @@ class TemporaryNames:
         while self._lock is None:
             self._run = f"{os.getpid()}-{secrets.token_hex(4)}"
             self._numbers = itertools.count(1)
-            self._lock = self._files.hold(self._path(0))
+            self._lock = self._disk.hold(self._path(0))
 
     def _remove_leftovers(self) -> None:
         runs: dict[str, list[Path]] = {}
-        for name in self._files.names(self._directory):
+        for name in self._disk.names(self._directory):
             if match := self._pattern.fullmatch(name):
                 runs.setdefault(match[1], []).append(self._directory / name)
         for self._run, paths in runs.items():
             held = self._path(0)
-            lock = self._files.seize(held)
+            lock = self._disk.seize(held)
             if lock is None and os.path.lexists(held):
                 continue
             try:
-                remove_all(self._files, [path for path in paths if path != held] + [held])
+                remove_all(self._disk, [path for path in paths if path != held] + [held])
             finally:
                 if lock is not None:
-                    self._files.release(lock)
+                    self._disk.release(lock)
 
 
-def remove_all(files: Files, paths: list[Path]) -> None:
+def remove_all(disk: Disk, paths: list[Path]) -> None:
     """Remove files; tries each of them before the first error is raised."""
     failure: Exception | None = None
     for path in paths:
         try:
-            files.remove(path)
+            disk.remove(path)
         except Exception as error:
             failure = failure or error
     if failure is not None:

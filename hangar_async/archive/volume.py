@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from hangar_async.archive.files import failing
+from hangar_async.disk import failing
 from hangar_async.errors import ArchiveError
 
 if TYPE_CHECKING:

@@ -12,19 +12,19 @@ from typing import Self
 from hangar_async.archive import checksums, index, tar
 from hangar_async.archive.codec import pays
 from hangar_async.archive.codecs import check_codec, make_codec
-from hangar_async.archive.files import Files
 from hangar_async.archive.index import Entry, Footer
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.output import Output
 from hangar_async.archive.placing import part_paths, place
 from hangar_async.archive.source import BytesSource, Source, open_source
 from hangar_async.archive.temporary import TemporaryNames
+from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
 from hangar_async.oci.digest import Digest
 
 # Headers without a file between them are written out when there are so many bytes of them.
 _MANY_HEADERS = 1 << 16
-_READS_A_REPORT = 4
+_READS_A_REPORT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class ArchiveWriter:
         progress: Callable[[int, int], None] = _ignore,
         level: int | None = None,
         workers: int | None = None,
-        files: Files | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self._target = target
         self._part_size = part_size
         self._mtime = mtime
         self._sync = sync
         self._progress = progress
-        self._files = files or Files()
+        self._disk = disk or Disk()
         self._entries: list[Entry] = []
         self._names: set[str] = set()
         self._pending = bytearray()
@@ -78,8 +78,8 @@ class ArchiveWriter:
         self._reads = 0
         check_codec(format, level)
         self._state = "open"
-        self._temporary = TemporaryNames(target, self._files)
-        self._output = Output(self._temporary, self._files, part_size, sync)
+        self._temporary = TemporaryNames(target, self._disk)
+        self._output = Output(self._temporary, self._disk, part_size, sync)
         self._codec = make_codec(format, self._output, level, workers)
 
     def __enter__(self) -> Self:
@@ -142,10 +142,10 @@ class ArchiveWriter:
         paths = (self._target,) if self._part_size is None else part_paths(self._target, len(parts))
         sums = self._temporary.new()
         text = checksums.encode(paths, [part.hasher.hexdigest() for part in parts])
-        self._files.write_file(sums, text, sync=self._sync)
+        self._disk.write_new(sums, text, sync=self._sync)
         moves = [(part.path, path) for part, path in zip(parts, paths, strict=True)]
         moves.append((sums, self._target.with_name(self._target.name + checksums.SUFFIX)))
-        place(self._temporary, self._files, self._target, moves, sync=self._sync)
+        place(self._temporary, self._disk, self._target, moves, sync=self._sync)
         return paths
 
     def _add(self, name: str, source: Source, digest: Digest, *, compressed: bool) -> None:
@@ -182,7 +182,7 @@ class ArchiveWriter:
         self._state = "open"
 
     def _read_on(self) -> None:
-        """Count a reading of about 1 MiB, and report some of them."""
+        """Count a reading of about 2 MiB, and report some of them."""
         self._reads = (self._reads + 1) % _READS_A_REPORT
         if not self._reads:
             self._report()

@@ -10,6 +10,7 @@ from hangar_async.archive.archive import Archive
 from hangar_async.archive.holdings import holdings_of
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import CompressOptions, DecompressOptions
+from hangar_async.disk import Disk
 from hangar_async.engine.catalog import HeldImage, read_catalog
 from hangar_async.engine.destination import check_target
 from hangar_async.engine.events import (
@@ -33,7 +34,6 @@ from hangar_async.oci.holdings import HeldFile, Holdings
 from hangar_async.oci.layout import SavedImage
 from hangar_async.oci.manifest import Descriptor, Index, join_index
 from hangar_async.store.content import ContentStore, open_store
-from hangar_async.store.disk import Disk
 from hangar_async.store.holdings import DirectoryHoldings
 from hangar_async.store.tree import NewTree
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hangar_async.archive.plain import PlainTar
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import ExtractOptions
+from hangar_async.disk import Disk
 from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image, read_catalog
 from hangar_async.engine.destination import check_target
 from hangar_async.engine.documents import read_files
@@ -22,7 +23,6 @@ from hangar_async.oci.holdings import HeldFile, Holdings
 from hangar_async.oci.manifest import MAX_DOCUMENT, REF_NAME, Descriptor, Manifest, join_index, parse_manifest
 from hangar_async.oci.platform import PlatformPattern
 from hangar_async.oci.reference import Reference
-from hangar_async.store.disk import Disk
 from hangar_async.store.tree import NewTree
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hangar_async import imagelist
 from hangar_async.blocking import in_thread
 from hangar_async.config import MAX_JOBS, SaveOptions
+from hangar_async.disk import Disk
 from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
 from hangar_async.engine.fetch import Fetcher
@@ -26,7 +27,6 @@ from hangar_async.imagelist import ImageList
 from hangar_async.oci.layout import SavedImage
 from hangar_async.registry.client import RegistryClient
 from hangar_async.store.content import ContentStore, open_store
-from hangar_async.store.disk import Disk
 from hangar_async.store.layouts import write_cache
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hangar_async.archive.archive import Archive
 from hangar_async.archive.checking import check_index, check_part, check_stream
-from hangar_async.archive.footers import lost_footer
+from hangar_async.archive.holdings import StreamedHoldings
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.engine.catalog import HeldImage, read_catalog
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
@@ -67,8 +67,6 @@ def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[s
     if archive is None:
         return []
     problems = [f"{stray} is not of this archive" for stray in archive.volume.strays]
-    if archive.index is None and lost_footer(archive.volume):
-        problems.append(f"{archive.volume.path}: its end is damaged, where the place of its index should stand")
     checks = [partial(check_part, archive.volume, part, lambda _: goes_on()) for part in archive.volume.parts]
     checks.append(partial(check_index, archive, goes_on))
     if archive.index is not None and any(part.digest is None for part in archive.volume.parts):
@@ -101,6 +99,8 @@ def _check_contents(
                 damaged.add(file.name)
                 problems.append(problem)
         images = read_catalog(holdings).images
+        if isinstance(holdings, StreamedHoldings) and holdings.lost_footer:
+            problems.append(f"{path}: its end is damaged, where the place of its index should stand")
     except (ArchiveError, ContentError) as error:
         problems.append(str(error))
     problems += [f"{image.name}: {problem}" for image in images for problem in image.problems]

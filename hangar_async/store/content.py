@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hangar_async.blocking import in_thread
+from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.oci.digest import Digest, Hasher
 from hangar_async.oci.layout import SHARE, blob_name
-from hangar_async.store.disk import Disk
 from hangar_async.store.ingest import Ingest
 
 LOCK_NAME = ".lock"

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.oci.layout import BLOBS, MARKER_NAME, SHARE
-from hangar_async.store.disk import Disk
 
 _PIECE = 1 << 20
 _SYNCS_AT_ONCE = 8

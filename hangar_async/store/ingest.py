@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hangar_async.blocking import in_thread
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest, Hasher
-from hangar_async.store.disk import Disk
 
 
 class Ingest:

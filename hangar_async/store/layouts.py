@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from hangar_async.blocking import in_thread
+from hangar_async.disk import Disk
 from hangar_async.oci import layout
 from hangar_async.oci.layout import SavedImage
 from hangar_async.store.content import ContentStore
-from hangar_async.store.disk import Disk
 
 
 async def write_image(store: ContentStore, image: SavedImage) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.holdings import HeldFile
-from hangar_async.store.disk import Disk
 from hangar_async.store.handover import sync_files
 
 

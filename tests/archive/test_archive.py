@@ -121,8 +121,8 @@ def test_an_archive_without_an_index_has_none(tmp_path: Path) -> None:
 
 def test_without_the_fast_library_zlib_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a", "gzip", BLOBS)
-    monkeypatch.setattr("hangar_async.archive.decoding._library", zlib)
-    monkeypatch.setattr("hangar_async.archive.decoding._gzip_file", gzip.GzipFile)
+    monkeypatch.setattr("hangar_async.archive.deflate._fast", zlib)
+    monkeypatch.setattr("hangar_async.archive.deflate._gzip_file", gzip.GzipFile)
     archive = open_archive(tmp_path / "a")
     streamed = {file.name: file.readall() for file in stream_files(archive)}
     for data in BLOBS:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.archive.files import Files
 from hangar_async.archive.placing import part_paths
 from hangar_async.archive.writer import ArchiveWriter
+from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 from hangar_async.oci.digest import Digest
+from tests.fakes.faulty_disk import FaultyDisk
 
-from .faulty import FaultyFiles
 from .samples import fill, joined, needs, noise, temporary, visible, write
 
 MIB = 1 << 20
@@ -95,17 +95,17 @@ def test_a_full_disk_at_any_operation_leaves_the_old_archive(
     old = state(old_directory)
     failed = set()
     for number in range(1000):
-        files = FaultyFiles(number)
+        disk = FaultyDisk(number)
         try:
-            write(old_directory / "a.tar", kind, new, part_size=after, files=files)
+            write(old_directory / "a.tar", kind, new, part_size=after, disk=disk)
         except StorageError:
-            failed.add(files.failed)
+            failed.add(disk.failed)
         else:
-            assert not files.failed
+            assert not disk.failed
             break
         assert state(old_directory) == old
         assert temporary(old_directory) == []
-    assert failed == {"create", "write", "sync", "close", "rename", "keep", "sync_directory", "names", "hold"}
+    assert failed == {"create", "write", "sync_file", "close", "rename", "keep", "sync", "names", "hold"}
     assert state(old_directory) == state(whole)
 
 
@@ -113,7 +113,7 @@ def test_the_descriptors_are_all_closed(tmp_path: Path) -> None:
     before = len(os.listdir("/dev/fd"))
     for number in range(60):
         try:
-            write(tmp_path / "a", "gzip", [noise(100_000)], part_size=30_000, files=FaultyFiles(number))
+            write(tmp_path / "a", "gzip", [noise(100_000)], part_size=30_000, disk=FaultyDisk(number))
         except StorageError:
             assert len(os.listdir("/dev/fd")) == before
         else:
@@ -132,27 +132,27 @@ def test_without_hard_links_a_failure_still_puts_the_old_archive_back(
     old = state(tmp_path)
     failed = set()
     for number in range(1000):
-        files = FaultyFiles(number)
+        disk = FaultyDisk(number)
         try:
-            write(tmp_path / "a", "gzip", [b"new"], part_size=30_000, files=files)
+            write(tmp_path / "a", "gzip", [b"new"], part_size=30_000, disk=disk)
         except StorageError:
-            failed.add(files.failed)
+            failed.add(disk.failed)
         else:
             break
         assert state(tmp_path) == old
         assert temporary(tmp_path) == []
-    assert failed >= {"rename", "keep", "sync_directory"}
+    assert failed >= {"rename", "keep", "sync"}
     assert visible(tmp_path) == ["a.part0", "a.sha256"]
 
 
-class Order(FaultyFiles):
+class Order(FaultyDisk):
     def __init__(self) -> None:
         super().__init__()
         self.done: list[tuple[str, str]] = []
 
     def _watch(self, name: str, operation: Callable[..., object]) -> Callable[..., object]:
-        def watched(*arguments: object) -> object:
-            result = operation(*arguments)
+        def watched(*arguments: object, **keywords: object) -> object:
+            result = operation(*arguments, **keywords)
             path = next(item for item in reversed(arguments) if isinstance(item, Path))
             with self._guard:
                 self.done.append((name, path.name))
@@ -163,23 +163,23 @@ class Order(FaultyFiles):
 
 def test_all_is_on_the_disk_before_anything_has_its_name_and_the_names_are_before_success(tmp_path: Path) -> None:
     order = Order()
-    write(tmp_path / "a", "gzip", [noise(100_000)], part_size=30_000, files=order)
+    write(tmp_path / "a", "gzip", [noise(100_000)], part_size=30_000, disk=order)
     names = [name for name, _ in order.done]
     renamed = names.index("rename")
     created = {path for name, path in order.done if name == "create"}
-    synced = {path for name, path in order.done[:renamed] if name == "sync"}
+    synced = {path for name, path in order.done[:renamed] if name == "sync_file"}
     closed = {path for name, path in order.done[:renamed] if name == "close"}
     assert synced == closed == created - {path for path in created if path.endswith(".0.tmp")}
     assert [path for name, path in order.done if name == "rename"] == [
         "a.part0", "a.part1", "a.part2", "a.part3", "a.sha256",
     ]  # fmt: skip
-    assert ("sync_directory", tmp_path.name) in order.done[renamed:]
+    assert ("sync", tmp_path.name) in order.done[renamed:]
 
 
 def test_without_sync_nothing_is_synced(tmp_path: Path) -> None:
     order = Order()
-    write(tmp_path / "a", "gzip", [noise(100_000)], sync=False, files=order)
-    assert not {"sync", "sync_directory"} & {name for name, _ in order.done}
+    write(tmp_path / "a", "gzip", [noise(100_000)], sync=False, disk=order)
+    assert not {"sync", "sync_file"} & {name for name, _ in order.done}
 
 
 def test_what_a_dead_run_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
@@ -257,13 +257,13 @@ def test_a_lock_file_that_another_run_took_for_left_over_is_made_anew(
 
 
 def test_an_error_of_the_disk_in_the_background_ends_the_writing(tmp_path: Path) -> None:
-    class Broken(Files):
-        def sync(self, descriptor: int, path: Path) -> None:
+    class Broken(Disk):
+        def sync_file(self, descriptor: int, path: Path) -> None:
             raise StorageError.of(OSError(errno.EIO, "Input/output error"), path, "sync")
 
     source = tmp_path / "source"
     source.write_bytes(noise(MIB))
-    with ArchiveWriter(tmp_path / "a", "gzip", part_size=MIB, files=Broken()) as writer:
+    with ArchiveWriter(tmp_path / "a", "gzip", part_size=MIB, disk=Broken()) as writer:
         with pytest.raises(StorageError, match="Input/output error"):
             for number in range(1000):
                 writer.add_file(f"blob{number}", source, MIB, digest=Digest.of(b""), compressed=True)

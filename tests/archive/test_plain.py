@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hangar_async.archive.files import Files
 from hangar_async.archive.plain import PlainTar
 from hangar_async.blocking import Interrupted
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.oci.digest import Digest
 
@@ -94,8 +94,8 @@ def test_it_can_be_interrupted(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-class Failing(Files):
-    """Files of which one operation fails."""
+class Failing(Disk):
+    """A disk of which one operation fails."""
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -106,17 +106,17 @@ class Failing(Files):
             self.left = 1_000_000
             raise StorageError.of(OSError(errno.ENOSPC, "No space left on device"), path)
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, *, direct: bool = False) -> int:
         self._step(path)
         return super().create(path)
 
-    def write(self, descriptor: int, data: memoryview, path: Path) -> None:
+    def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
         self._step(path)
         super().write(descriptor, data, path)
 
-    def sync(self, descriptor: int, path: Path) -> None:
+    def sync_file(self, descriptor: int, path: Path) -> None:
         self._step(path)
-        super().sync(descriptor, path)
+        super().sync_file(descriptor, path)
 
     def close(self, descriptor: int, path: Path) -> None:
         super().close(descriptor, path)
@@ -131,7 +131,7 @@ def test_a_full_disk_at_any_operation_leaves_the_earlier_file(tmp_path: Path) ->
     (tmp_path / "x.tar").write_text("earlier")
     for number in range(100):
         try:
-            with PlainTar(tmp_path / "x.tar", files=Failing(number)) as tar:
+            with PlainTar(tmp_path / "x.tar", disk=Failing(number)) as tar:
                 add(tar, "a", b"1" * 2500)
                 tar.commit()
         except StorageError:

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangar_async.archive import codecs, gzip_codec
+from hangar_async.archive import codecs, deflate
 from hangar_async.archive.writer import ArchiveWriter
 from hangar_async.errors import InvalidValue, StorageError
 from hangar_async.oci.digest import Digest
@@ -208,7 +208,7 @@ def test_formats_and_levels_that_do_not_exist(tmp_path: Path, kind: str, level: 
 
 
 def test_without_the_fast_library_zlib_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzip_codec, "_FAST_LEVELS", range(0))
+    monkeypatch.setattr(deflate, "FAST_LEVELS", range(0))
     content = [text(3 * MIB), noise(MIB)]
     written = write(tmp_path / "a", "gzip", content)
     assert written.compressor.startswith("zlib ")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hangar_async.errors import DigestMismatch, StorageError, UsageError
 from hangar_async.oci.digest import Digest
 from hangar_async.store.content import PARTIALS, ContentStore, open_store
-from tests.store.faulty import FaultyDisk
+from tests.fakes.faulty_disk import FaultyDisk
 
 DATA = b"layer" * 1000
 DIGEST = Digest.of(DATA)

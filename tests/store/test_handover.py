@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from hangar_async.blocking import Interrupted
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
-from hangar_async.store.disk import Disk
 from hangar_async.store.handover import HandOver
-from tests.store.faulty import FaultyDisk
+from tests.fakes.faulty_disk import FaultyDisk
 
 NAMES = frozenset({"share/sha256/one", "f1/oci-layout", "f1/index.json", "oci-layout", "index.json"})
 

@@ -3,6 +3,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hangar_async.disk import Disk
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.layout import SavedImage, SavedPlatform
 from hangar_async.oci.manifest import Descriptor
@@ -10,7 +11,6 @@ from hangar_async.oci.media_types import OCI_MANIFEST
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 from hangar_async.store.content import open_store
-from hangar_async.store.disk import Disk
 from hangar_async.store.layouts import write_cache, write_image
 
 PLATFORM = Platform("linux", "amd64")

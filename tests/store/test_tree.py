@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from hangar_async.blocking import Interrupted
+from hangar_async.disk import Disk
 from hangar_async.errors import ArchiveError, DigestMismatch, StorageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import HeldFile
-from hangar_async.store.disk import Disk
 from hangar_async.store.tree import NewTree
-from tests.store.faulty import FaultyDisk
+from tests.fakes.faulty_disk import FaultyDisk
 
 CONTENTS = {"share/sha256/one": b"one" * 1000, "f1/index.json": b"{}", "empty": b""}
 

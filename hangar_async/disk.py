@@ -1,0 +1,218 @@
+"""The one place that changes files; every operation is synchronous and meant for a thread."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hangar_async.errors import StorageError
+
+#: What file systems without hard links, or without symbolic ones, answer.
+_NO_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EMLINK})
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Writes past the page cache: 0 where the system has no such thing.
+_DIRECT = getattr(os, "O_DIRECT", 0)
+#: What addresses, offsets and lengths of direct writes are multiples of, in bytes.
+ALIGNMENT = 4096
+
+
+@contextmanager
+def failing(doing: str, path: object) -> Iterator[None]:
+    """Make a StorageError of an OSError met while `doing` something with `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError.of(error, path, doing) from error
+
+
+class Disk:
+    """File operations whose errors, StorageErrors, name the path; none is swallowed."""
+
+    def make_directory(self, path: Path, mode: int = 0o755) -> None:
+        """Make a directory and its parents; one that is there stays as it is."""
+        with failing("make the directory", path):
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+
+    def create(self, path: Path, *, direct: bool = False) -> int:
+        """Open a file that must not exist for reading and writing; the caller closes the descriptor.
+
+        With `direct` what is written goes to the device at once, and not through the page cache, where the file
+        system can do that; it must be aligned then, but for the end of the file.
+        """
+        with failing("create", path):
+            try:
+                return os.open(path, _NEW_FILE | (_DIRECT if direct else 0), 0o644)
+            except OSError as error:
+                if not direct or error.errno != errno.EINVAL:
+                    raise
+            # Some file systems make the file before they refuse.
+            path.unlink(missing_ok=True)
+            return os.open(path, _NEW_FILE, 0o644)
+
+    def is_direct(self, descriptor: int) -> bool:
+        """Whether what is written goes past the page cache."""
+        return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & _DIRECT)
+
+    def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
+        """Write all of `data`; from a piece on that is not aligned, a direct file is written through the page cache."""
+        view = memoryview(data)
+        with failing("write", path):
+            while view:
+                try:
+                    count = os.write(descriptor, view)
+                except OSError as error:
+                    if error.errno != errno.EINVAL or not self.is_direct(descriptor):
+                        raise
+                    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+                    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~_DIRECT)
+                    continue
+                view = view[count:]
+
+    def truncate(self, descriptor: int, path: Path) -> None:
+        """Make a file empty and go to its start."""
+        with failing("write", path):
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+    def sync_file(self, descriptor: int, path: Path) -> None:
+        """Wait until an open file's content is on the disk."""
+        with failing("sync", path):
+            os.fsync(descriptor)
+
+    def close(self, descriptor: int, path: Path) -> None:
+        """Close a file; some file systems report a failed write only here."""
+        with failing("close", path):
+            os.close(descriptor)
+
+    def release(self, descriptor: int) -> None:
+        """Close a file whose content nobody needs, so that an error says nothing."""
+        with suppress(OSError):
+            os.close(descriptor)
+
+    def sync(self, path: Path) -> None:
+        """Wait until a file's content, or the names in a directory, are on the disk."""
+        with failing("sync", path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def write_file(self, path: Path, data: bytes) -> None:
+        """Write a small file whole, under a temporary name first, so that a reader sees the old one or the new."""
+        # Two threads may write one document at the same moment, when two names stand for the same image.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+        self.remove(temporary)
+        try:
+            self.write_new(temporary, data)
+            self.rename(temporary, path)
+        except BaseException:
+            self.remove(temporary)
+            raise
+
+    def write_new(self, path: Path, data: bytes, *, sync: bool = False) -> None:
+        """Write a small new file whole."""
+        descriptor = self.create(path)
+        try:
+            self.write(descriptor, data, path)
+            if sync:
+                self.sync_file(descriptor, path)
+        finally:
+            self.close(descriptor, path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file or directory its final name, in place of a file that has it."""
+        with failing("rename to", target):
+            source.replace(target)
+
+    def keep(self, path: Path, name: Path) -> bool:
+        """Give a file a second name, or only that one where there are no hard links; False where there is no file."""
+        if not os.path.lexists(path):
+            return False
+        try:
+            os.link(path, name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise StorageError.of(error, name, "link") from error
+            self.rename(path, name)
+        return True
+
+    def link(self, path: Path, target: str) -> bool:
+        """Make `path` a relative symbolic link to `target`; returns False where the file system has no links."""
+        try:
+            if path.is_symlink() and str(path.readlink()) == target:
+                return True
+            self.remove(path)
+            path.symlink_to(target)
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise StorageError.of(error, path, "make the link") from error
+        return True
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, a link or a whole directory; one that is not there is no error."""
+        with failing("remove", path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def names(self, directory: Path) -> list[str]:
+        """List the names of the files in a directory, sorted; directories are left out."""
+        with failing("read", directory), os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+
+    def lock(self, path: Path) -> int | None:
+        """Lock a file, made where it is not there, until the returned descriptor is closed; None when another holds it.
+
+        The kernel frees the lock of a process that died.
+        """
+        with failing("open", path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        return self._locked(descriptor, path)
+
+    def seize(self, path: Path) -> int | None:
+        """Lock a file that is there; None when a living process or another user holds it, or it is gone."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, PermissionError):
+            return None
+        except OSError as error:
+            raise StorageError.of(error, path, "open") from error
+        return self._locked(descriptor, path)
+
+    def hold(self, path: Path) -> int | None:
+        """Make a file and lock it for this process until the returned descriptor is closed.
+
+        None when another process removed it meanwhile, taking it for a dead one's: the caller tries again.
+        """
+        descriptor = self.create(path)
+        try:
+            with failing("lock", path):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink:
+                    return descriptor
+        except BaseException:
+            self.release(descriptor)
+            self.remove(path)
+            raise
+        self.release(descriptor)
+        return None
+
+    def _locked(self, descriptor: int, path: Path) -> int | None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release(descriptor)
+            return None
+        except OSError as error:
+            self.release(descriptor)
+            raise StorageError.of(error, path, "lock") from error
+        return descriptor

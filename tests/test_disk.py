@@ -1,0 +1,70 @@
+import errno
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from hangar_async.disk import ALIGNMENT, Disk
+from hangar_async.errors import StorageError
+
+
+def aligned(size: int) -> memoryview:
+    view = memoryview(mmap.mmap(-1, size))
+    view[:] = os.urandom(size)
+    return view
+
+
+@pytest.mark.parametrize("sizes", [[1], [ALIGNMENT, 1], [3 * ALIGNMENT, ALIGNMENT, 7, ALIGNMENT, 1], [10]])
+def test_direct_writing_takes_any_pieces(tmp_path: Path, sizes: list[int]) -> None:
+    disk = Disk()
+    descriptor = disk.create(tmp_path / "x", direct=True)
+    wrote = b""
+    for size in sizes:
+        piece = aligned(size)
+        disk.write(descriptor, piece, tmp_path / "x")
+        wrote += bytes(piece)
+    disk.sync_file(descriptor, tmp_path / "x")
+    disk.close(descriptor, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == wrote
+
+
+def test_a_file_system_without_direct_writing_gets_a_plain_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            os.close(real(path, flags & ~os.O_DIRECT, mode))  # it makes the file before it refuses
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    disk = Disk()
+    descriptor = disk.create(tmp_path / "x", direct=True)
+    assert not disk.is_direct(descriptor)
+    disk.close(descriptor, tmp_path / "x")
+
+
+def test_a_direct_file_that_is_there_already_stays(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("earlier")
+    for direct in (True, False):
+        with pytest.raises(StorageError, match="File exists"):
+            Disk().create(tmp_path / "x", direct=direct)
+    assert (tmp_path / "x").read_text() == "earlier"
+
+
+def test_an_error_of_the_system_is_no_reason_to_write_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk()
+    descriptor = disk.create(tmp_path / "x")
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "write", broken)
+    with pytest.raises(StorageError, match="Invalid argument"):
+        disk.write(descriptor, b"data", tmp_path / "x")
+    disk.release(descriptor)
