@@ -59,7 +59,8 @@ class RegistrySettings:
 
     `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); `certificates`
     are directories laid out as Docker's certs.d; `username` and `password` belong to one registry, which the
-    transfer names. Times are in seconds; there is no limit on the whole of a transfer.
+    transfer names. Times are in seconds; there is no limit on the whole of a transfer. `buffered=False` has long bodies
+    received by aiohttp's own stream: slower, for a system on which taking them over makes trouble.
     """
 
     tls_verify: bool = True
@@ -72,6 +73,7 @@ class RegistrySettings:
     connect_timeout: float = 30.0
     stall_timeout: float = 60.0
     credential_helper_timeout: float = 30.0
+    buffered: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ _READ = 1 << 18
 #: No writer of ours uses a larger window; what Hangar and the zstd program write by default does not either.
 _MOST_WINDOW = 8 << 20
 
-_errors = (*deflate.ERRORS, zstandard.ZstdError)
+_errors: tuple[type[Exception], ...] = (*deflate.ERRORS, zstandard.ZstdError)
 
 
 class Decoder(Protocol):

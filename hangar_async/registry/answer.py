@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 
 from hangar_async.errors import ContentError, NetworkError, RegistryError
+from hangar_async.registry.body import Feed
 from hangar_async.registry.failures import reaching, refused
 
 #: What is read at most of a body that is not what was asked for, in bytes.
@@ -28,6 +30,8 @@ class Answer:
     response: aiohttp.ClientResponse
     host: str
     redirected: bool
+    #: Receives a body that is long; see `feed_of`.
+    feed: Callable[[], Feed]
 
     @property
     def status(self) -> int:

@@ -6,7 +6,7 @@ Source: OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Protocol
 
 from yarl import URL
@@ -36,11 +36,13 @@ async def open_body(ask: Ask, blob: Descriptor, what: str, start: int) -> AsyncI
         async with ask({"Range": f"bytes={start}-"}, (200, 206, 416)) as answer:
             begin = _begin(answer, blob, start)
             if begin is not None:
-                yield _body(answer, blob, what, begin)
+                with closing(_body(answer, blob, what, begin)) as body:
+                    yield body
                 return
             await answer.drain()
     async with ask({}, (200,)) as answer:
-        yield _body(answer, blob, what, 0)
+        with closing(_body(answer, blob, what, 0)) as body:
+            yield body
 
 
 def _begin(answer: Answer, blob: Descriptor, start: int) -> int | None:
@@ -59,7 +61,7 @@ def _body(answer: Answer, blob: Descriptor, what: str, begin: int) -> BlobBody:
             f"{what} from {answer.host} has {begin + length} bytes, not the declared {blob.size}",
             digest=str(blob.digest),
         )
-    return BlobBody(answer.response.content, blob, begin, answer.host)
+    return BlobBody(answer.feed(), blob, begin, answer.host)
 
 
 def foreign_url(text: str, *, trusted: bool) -> URL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ import hangar_async
 from hangar_async.config import RegistrySettings
 from hangar_async.registry.answer import Answer
 from hangar_async.registry.failures import reaching
+from hangar_async.registry.intake import Buffers, feed_of
 from hangar_async.registry.proxy import proxy_for
 from hangar_async.registry.redirects import MOVED, Redirects, same_origin
 from hangar_async.registry.tls import TlsContexts
@@ -36,6 +38,7 @@ class Transport:
         self._settings = settings
         self._connections = connections
         self._tls = TlsContexts(settings)
+        self._buffers = Buffers() if settings.buffered else None
 
     async def __aenter__(self) -> Self:
         limit = self._settings.connect_timeout
@@ -80,7 +83,8 @@ class Transport:
             secret = {"Authorization": authorization} if authorization and own else {}
             name = host if own else here.host_port_subcomponent or host
             async with self._once(here, name, {**headers, **secret}, form) as response:
-                answer = Answer(response, name, redirected=not own)
+                feed = partial(feed_of, response, self._settings.stall_timeout, self._buffers)
+                answer = Answer(response, name, redirected=not own, feed=feed)
                 if answer.status not in MOVED:
                     yield answer
                     return

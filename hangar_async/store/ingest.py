@@ -28,7 +28,7 @@ class Ingest:
         self.offset = 0
         self.committed = False
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Append a piece, about 1 MiB; raises StorageError, and DigestMismatch for more bytes than declared."""
         if self.offset + len(piece) > self._size:
             raise DigestMismatch(
@@ -63,7 +63,7 @@ class Ingest:
             self._file = self._disk.create(self._partial)
         return self._file
 
-    def _append(self, piece: bytes) -> None:
+    def _append(self, piece: bytes | memoryview) -> None:
         self._disk.write(self._open(), piece, self._partial)
         self._hasher.update(piece)
         self.offset += len(piece)

@@ -13,15 +13,21 @@ from hangar_async.config import RegistrySettings
 from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, NotFound, RegistryError
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.body import LARGEST_PIECE, SMALLEST_PIECE
+from hangar_async.registry.body import LARGEST_PIECE, SMALLEST_PIECE, StreamFeed
 from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.intake import Intake
 
 from .rig import Handler, Served, describe, raw_server, request_head, served
 
-SETTINGS = RegistrySettings()
 DATA = random.Random(1).randbytes(3_000_000)
 BLOB = describe(DATA)
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@pytest.fixture(params=[True, False], ids=["buffered", "streamed"])
+def settings(request: pytest.FixtureRequest) -> RegistrySettings:
+    """Both ways to receive a body."""
+    return RegistrySettings(buffered=request.param, stall_timeout=0.2)
 
 
 def answering(answer: Answer) -> Handler:
@@ -35,17 +41,19 @@ async def whole(request: web.Request) -> web.Response:
     return web.Response(body=DATA)
 
 
-async def fetch(answer: Answer, blob: Descriptor = BLOB, start: int = 0) -> tuple[int, list[bytes], Served]:
+async def fetch(
+    settings: RegistrySettings, answer: Answer, blob: Descriptor = BLOB, start: int = 0
+) -> tuple[int, list[bytes], Served]:
     async with (
         served(answering(answer)) as registry,
-        RegistryClient(SETTINGS) as client,
+        RegistryClient(settings) as client,
         client.open_blob(Reference.parse(f"{registry.host}/team/app"), blob, start) as body,
     ):
-        return body.start, [piece async for piece in body.pieces()], registry
+        return body.start, [bytes(piece) async for piece in body.pieces()], registry
 
 
-async def test_a_blob_comes_whole_in_pieces_of_measure() -> None:
-    start, pieces, registry = await fetch(whole)
+async def test_a_blob_comes_whole_in_pieces_of_measure(settings: RegistrySettings) -> None:
+    start, pieces, registry = await fetch(settings, whole)
     assert (start, b"".join(pieces)) == (0, DATA)
     assert all(SMALLEST_PIECE <= len(piece) <= LARGEST_PIECE for piece in pieces[:-1])
     [request] = registry.asked("blobs")
@@ -54,14 +62,14 @@ async def test_a_blob_comes_whole_in_pieces_of_measure() -> None:
     assert "Range" not in request.headers
 
 
-async def test_an_empty_blob_has_no_pieces() -> None:
+async def test_an_empty_blob_has_no_pieces(settings: RegistrySettings) -> None:
     async def empty(request: web.Request) -> web.Response:
         return web.Response()
 
-    assert (await fetch(empty, describe(b"")))[:2] == (0, [])
+    assert (await fetch(settings, empty, describe(b"")))[:2] == (0, [])
 
 
-async def test_a_body_without_length_is_taken() -> None:
+async def test_a_body_without_length_is_taken(settings: RegistrySettings) -> None:
     async def chunked(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
@@ -70,22 +78,22 @@ async def test_a_body_without_length_is_taken() -> None:
             await response.write(DATA[at : at + 10_007])
         return response
 
-    assert b"".join((await fetch(chunked))[1]) == DATA
+    assert b"".join((await fetch(settings, chunked))[1]) == DATA
 
 
-async def test_a_range_is_asked_for_and_given() -> None:
+async def test_a_range_is_asked_for_and_given(settings: RegistrySettings) -> None:
     async def partial(request: web.Request) -> web.Response:
         first = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         field = f"bytes {first}-{len(DATA) - 1}/{len(DATA)}"
         return web.Response(status=206, body=DATA[first:], headers={"Content-Range": field})
 
-    start, pieces, registry = await fetch(partial, start=1_234_567)
+    start, pieces, registry = await fetch(settings, partial, start=1_234_567)
     assert (start, b"".join(pieces)) == (1_234_567, DATA[1_234_567:])
     assert [request.headers["Range"] for request in registry.asked("blobs")] == ["bytes=1234567-"]
 
 
-async def test_a_range_that_is_passed_over_gives_the_whole() -> None:
-    start, pieces, registry = await fetch(whole, start=1000)
+async def test_a_range_that_is_passed_over_gives_the_whole(settings: RegistrySettings) -> None:
+    start, pieces, registry = await fetch(settings, whole, start=1000)
     assert (start, b"".join(pieces)) == (0, DATA)
     assert len(registry.asked("blobs")) == 1
 
@@ -101,43 +109,45 @@ async def test_a_range_that_is_passed_over_gives_the_whole() -> None:
         (206, "nonsense"),
     ],
 )
-async def test_a_range_that_went_wrong_is_asked_for_again_whole(status: int, content_range: str | None) -> None:
+async def test_a_range_that_went_wrong_is_asked_for_again_whole(
+    settings: RegistrySettings, status: int, content_range: str | None
+) -> None:
     async def mangled(request: web.Request) -> web.Response:
         if "Range" not in request.headers:
             return web.Response(body=DATA)
         fields = {"Content-Range": content_range} if content_range else {}
         return web.Response(status=status, body=DATA[1000:] if status == 206 else b"", headers=fields)
 
-    start, pieces, registry = await fetch(mangled, start=1000)
+    start, pieces, registry = await fetch(settings, mangled, start=1000)
     assert (start, b"".join(pieces)) == (0, DATA)
     assert ["Range" in request.headers for request in registry.asked("blobs")] == [True, False]
 
 
-async def test_a_part_that_nobody_asked_for_is_refused() -> None:
+async def test_a_part_that_nobody_asked_for_is_refused(settings: RegistrySettings) -> None:
     async def partial(request: web.Request) -> web.Response:
         return web.Response(status=206, body=DATA, headers={"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"})
 
     with pytest.raises(RegistryError) as caught:
-        await fetch(partial)
+        await fetch(settings, partial)
     assert caught.value.status == 206
 
 
-async def test_a_blob_that_is_not_there() -> None:
+async def test_a_blob_that_is_not_there(settings: RegistrySettings) -> None:
     async def missing(request: web.Request) -> web.Response:
         raise web.HTTPNotFound
 
     for start in (0, 5):
         with pytest.raises(NotFound, match=str(BLOB.digest)):
-            await fetch(missing, start=start)
+            await fetch(settings, missing, start=start)
 
 
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
-async def test_a_length_other_than_declared_is_refused_at_once(size: int) -> None:
+async def test_a_length_other_than_declared_is_refused_at_once(settings: RegistrySettings, size: int) -> None:
     with pytest.raises(DigestMismatch, match=f"not the declared {size}"):
-        await fetch(whole, describe(DATA, size=size))
+        await fetch(settings, whole, describe(DATA, size=size))
 
 
-async def test_more_bytes_than_declared_are_refused() -> None:
+async def test_more_bytes_than_declared_are_refused(settings: RegistrySettings) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -145,18 +155,20 @@ async def test_more_bytes_than_declared_are_refused() -> None:
             await response.write(DATA)
 
     with pytest.raises(DigestMismatch, match="larger than the declared"):
-        await fetch(endless)
+        await fetch(settings, endless)
 
 
-async def test_an_encoding_that_was_not_asked_for_is_refused() -> None:
+async def test_an_encoding_that_was_not_asked_for_is_refused(settings: RegistrySettings) -> None:
     async def encoded(request: web.Request) -> web.Response:
         return web.Response(body=DATA, headers={"Content-Encoding": "gzip"})
 
     with pytest.raises(ContentError, match="gzip"):
-        await fetch(encoded)
+        await fetch(settings, encoded)
 
 
-async def broken(head: bytes, sent: bytes, *, reset: bool = False, stall: bool = False) -> tuple[bytes, HangarError]:
+async def broken(
+    settings: RegistrySettings, head: bytes, sent: bytes, *, reset: bool = False, stall: bool = False
+) -> tuple[bytes, HangarError]:
     """Fetch from a server that says `head`, sends some bytes, and goes; return what arrived, and the error.
 
     The client looks at the body only when the connection is over, and all that arrived lies in the stream; so it has to
@@ -177,12 +189,13 @@ async def broken(head: bytes, sent: bytes, *, reset: bool = False, stall: bool =
         writer.close()
 
     arrived = b""
-    settings = RegistrySettings(stall_timeout=0.2)
     async with raw_server(talk) as host, RegistryClient(settings) as client:
         with pytest.raises(HangarError) as caught:
             async with client.open_blob(Reference.parse(f"{host}/app"), BLOB) as body:
-                stream = body._content
-                while stream.exception() is None and not stream.is_eof():  # noqa: ASYNC110 - there is no event
+                feed = body._feed
+                assert isinstance(feed, Intake | StreamFeed)
+                stream = feed._content
+                while stream.exception() is None and not stream.is_eof() and not stall:  # noqa: ASYNC110
                     await asyncio.sleep(0)
                 async for piece in body.pieces():
                     arrived += piece
@@ -193,47 +206,47 @@ LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA)
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100_000, 250_000])
-async def test_a_body_that_ends_early_is_handed_out_as_far_as_it_came(sent: int) -> None:
-    arrived, error = await broken(LENGTH, DATA[:sent])
+async def test_a_body_that_ends_early_is_handed_out_as_far_as_it_came(settings: RegistrySettings, sent: int) -> None:
+    arrived, error = await broken(settings, LENGTH, DATA[:sent])
     assert arrived == DATA[:sent]
     assert isinstance(error, NetworkError)
     assert (error.transient, error.gained) == (True, sent)
 
 
 @pytest.mark.parametrize("sent", [100, 250_000])
-async def test_a_body_without_length_that_ends_early(sent: int) -> None:
-    arrived, error = await broken(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", DATA[:sent])
+async def test_a_body_without_length_that_ends_early(settings: RegistrySettings, sent: int) -> None:
+    arrived, error = await broken(settings, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", DATA[:sent])
     assert arrived == DATA[:sent]
     assert isinstance(error, NetworkError)
     assert (error.transient, error.gained) == (True, sent)
     assert f"{sent} of {len(DATA)} bytes" in str(error)
 
 
-async def test_a_chunked_body_that_breaks() -> None:
+async def test_a_chunked_body_that_breaks(settings: RegistrySettings) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(DATA)
-    arrived, error = await broken(head, DATA[:250_000])
+    arrived, error = await broken(settings, head, DATA[:250_000])
     assert arrived == DATA[:250_000]
     assert isinstance(error, NetworkError)
     assert error.gained == 250_000
 
 
-async def test_a_body_that_stalls_is_handed_out_as_far_as_it_came() -> None:
-    arrived, error = await broken(LENGTH, DATA[:250_000], stall=True)
+async def test_a_body_that_stalls_is_handed_out_as_far_as_it_came(settings: RegistrySettings) -> None:
+    arrived, error = await broken(settings, LENGTH, DATA[:250_000], stall=True)
     assert arrived == DATA[:250_000]
     assert isinstance(error, NetworkError)
     assert (error.transient, error.gained) == (True, 250_000)
     assert "nothing arrived" in str(error)
 
 
-async def test_a_reset_is_a_break() -> None:
+async def test_a_reset_is_a_break(settings: RegistrySettings) -> None:
     # What the system had not handed to us when the reset came is lost, so only a part may arrive.
-    arrived, error = await broken(LENGTH, DATA[:250_000], reset=True)
+    arrived, error = await broken(settings, LENGTH, DATA[:250_000], reset=True)
     assert DATA.startswith(arrived)
     assert isinstance(error, NetworkError)
     assert (error.transient, error.gained) == (True, len(arrived))
 
 
-async def test_the_stream_holds_no_more_than_its_bound() -> None:
+async def test_the_stream_holds_no_more_than_its_bound(settings: RegistrySettings) -> None:
     """A consumer that takes nothing makes the server wait."""
     size = 64 << 20
     written = 0
@@ -250,7 +263,7 @@ async def test_the_stream_holds_no_more_than_its_bound() -> None:
     blob = describe(b"", size=size)
     async with (
         served(answering(flood)) as registry,
-        RegistryClient(SETTINGS) as client,
+        RegistryClient(settings) as client,
         client.open_blob(Reference.parse(f"{registry.host}/app"), blob) as body,
     ):
         first = await anext(body.pieces())
@@ -265,17 +278,17 @@ async def test_the_stream_holds_no_more_than_its_bound() -> None:
         assert written < size
 
 
-async def test_leaving_early_closes_the_connection_and_frees_its_place() -> None:
-    async with served(answering(whole)) as registry, RegistryClient(SETTINGS, connections=1) as client:
+async def test_leaving_early_closes_the_connection_and_frees_its_place(settings: RegistrySettings) -> None:
+    async with served(answering(whole)) as registry, RegistryClient(settings, connections=1) as client:
         image = Reference.parse(f"{registry.host}/app")
         for _ in range(3):
             async with client.open_blob(image, BLOB) as body:
                 assert len(await anext(body.pieces())) > 0
         async with client.open_blob(image, BLOB) as body:
-            assert b"".join([piece async for piece in body.pieces()]) == DATA
+            assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA
 
 
-async def test_a_cancelled_read_loses_nothing() -> None:
+async def test_a_cancelled_read_loses_nothing(settings: RegistrySettings) -> None:
     release = asyncio.Event()
 
     async def in_two(request: web.Request) -> web.StreamResponse:
@@ -288,11 +301,11 @@ async def test_a_cancelled_read_loses_nothing() -> None:
 
     async with (
         served(answering(in_two)) as registry,
-        RegistryClient(SETTINGS) as client,
+        RegistryClient(settings) as client,
         client.open_blob(Reference.parse(f"{registry.host}/app"), BLOB) as body,
     ):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await anext(body.pieces())
         release.set()
-        assert b"".join([piece async for piece in body.pieces()]) == DATA
+        assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA

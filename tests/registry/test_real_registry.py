@@ -66,7 +66,7 @@ async def check(client: RegistryClient, host: str, raw: bytes, name: str = NAME)
     for start in (0, 1, 765_432, LAYER.size - 1):
         async with client.open_blob(image, parsed.layers[0], start) as body:
             assert body.start == start
-            assert b"".join([piece async for piece in body.pieces()]) == DATA[start:]
+            assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA[start:]
 
 
 async def test_an_open_registry(docker_registry: str) -> None:

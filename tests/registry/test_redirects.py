@@ -48,7 +48,7 @@ async def fetch(host: str, start: int = 0, settings: RegistrySettings | None = N
         RegistryClient(chosen, username_for=host) as client,
         client.open_blob(Reference.parse(f"{host}/app"), BLOB, start) as body,
     ):
-        return b"".join([piece async for piece in body.pieces()])
+        return b"".join([bytes(piece) async for piece in body.pieces()])
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -120,7 +120,7 @@ async def foreign(url: str, known: str | None = None, start: int = 0) -> bytes:
         if known:
             await client.get_manifest(Reference.parse(f"{known}/app"))
         async with client.open_foreign(url, BLOB, start) as body:
-            return b"".join([piece async for piece in body.pieces()])
+            return b"".join([bytes(piece) async for piece in body.pieces()])
 
 
 async def test_a_foreign_blob_comes_without_credentials() -> None:
