@@ -31,6 +31,12 @@ def archive(corpus: Corpus, kind: str) -> Command:
     return Command(f"archive {kind}", argv, check=file_of("saved.tar", 1), measures=_size_and_inner)
 
 
+def verify(archive: Path) -> Command:
+    """All of an archive checked; `inner` are its seconds without Python's start."""
+    argv = (sys.executable, "-m", "benchmarks.programs.verify", str(archive), "seconds")
+    return Command(f"verify {archive.name}", argv, check=file_of("seconds", 1), measures=_inner)
+
+
 def copy(corpus: Corpus, *, hashed: bool = False) -> Command:
     """A read/write loop over the same files, with or without a SHA-256 beside it."""
     told = str(corpus.directory / "corpus.json")

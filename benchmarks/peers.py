@@ -41,6 +41,11 @@ def tar_and_pigz(corpus: Corpus) -> Command:
     return replace(command, measures=size_of("saved.tar.gz"))
 
 
+def openssl(file: Path) -> Command:
+    """Hash a file."""
+    return Command(f"openssl sha256 {file.name}", ("openssl", "sha256", str(file)))
+
+
 def curl_and_openssl(urls: Path, corpus: Corpus) -> Command:
     """Download blobs 4 at a time, each hashed by openssl."""
     script = """xargs -P 4 -n 1 sh -c 'curl -sSf "$0" | openssl sha256 -r' < "$1" > told"""

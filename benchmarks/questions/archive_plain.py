@@ -16,7 +16,7 @@ def ask(stage: Stage) -> Answer:
     pigz = peers.tar_and_pigz(corpus)
     answer = Answer("archive_plain", stage.measure("archive_plain", [*archives, pigz]))
     for one in archives:
-        answer.speed(one.name, pigz.name, 6)
+        answer.inner_speed(one.name, pigz.name, 6)
         size = answer.of(one.name).more("size") / answer.of(pigz.name).more("size")
         answer.bound(f"size of {one.name} / {pigz.name}", size, 1.15)
     return answer

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from hangar_async.archive import index
 from hangar_async.archive.decoding import Inflater, fill, frames
+from hangar_async.archive.deflate import STORED_BLOCK, STORED_HEADER
 from hangar_async.archive.entry_reader import EntryReader
 from hangar_async.archive.footers import GZIP, SeekTable, compression_of, gzip_footer, read_seek_table, zstd_footer
 from hangar_async.archive.index import Entry, Footer, Index
@@ -17,8 +18,6 @@ from hangar_async.errors import ArchiveError
 
 # An index of 300,000 files.
 _MOST_INDEX = 64 << 20
-_STORED_BLOCK = 65535
-_STORED_HEADER = 5
 
 
 class Archive:
@@ -74,8 +73,8 @@ class Archive:
     def _jump(self, entry: Entry, start: int) -> tuple[int, int]:
         """How far one can go without decoding: in the stream, and in content."""
         if entry.encoding == "stored":
-            blocks = start // _STORED_BLOCK
-            return blocks * (_STORED_BLOCK + _STORED_HEADER), blocks * _STORED_BLOCK
+            blocks = start // STORED_BLOCK
+            return blocks * (STORED_BLOCK + STORED_HEADER.size), blocks * STORED_BLOCK
         return self._seek_table.jump(entry.offset, start) if entry.encoding == "zstd" and start else (0, 0)
 
 

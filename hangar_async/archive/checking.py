@@ -71,11 +71,12 @@ def check_stream(archive: Archive, goes_on: Callable[[], None]) -> None:
 
 def _check_seek_table(volume: Volume, goes_on: Callable[[], None]) -> None:
     end = 0
+    buffer = bytearray(_FRAME_HEADER)
     with volume.open() as window:
         for start, length, size in read_seek_table(volume).frames():
             goes_on()
             window.seek(start)
-            head = window.read(_FRAME_HEADER) or b""
+            head = bytes(buffer[: window.readinto(buffer)])
             magic, content = int.from_bytes(head[:4], "little"), 0
             if magic not in SKIPPABLE_MAGIC:
                 with decoding(window):
@@ -83,9 +84,8 @@ def _check_seek_table(volume: Volume, goes_on: Callable[[], None]) -> None:
             if content not in (size, zstandard.CONTENTSIZE_UNKNOWN):
                 volume.broken(start, f"the table of frames says {size} bytes of content, and the frame {content}")
             end = start + length
-        window.seek(end)
-        if end and window.read(4) != SEEK_TABLE_START:
-            volume.broken(end, "the table of frames does not fit the frames")
+    if end and volume.read(end, 4) != SEEK_TABLE_START:
+        volume.broken(end, "the table of frames does not fit the frames")
 
 
 def _decode(archive: Archive, start: int, end: int) -> bytearray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,11 @@ else:
 ERRORS: tuple[type[Exception], ...] = (zlib.error, _fast.error, EOFError, gzip.BadGzipFile)
 #: The levels that isal has; for the others zlib is asked.
 FAST_LEVELS = range(1, 4)
+
+#: A stored block (RFC 1951, 3.2.4): its type with the padding behind it, its length, the complement of that. All but
+#: the last one of a file are of STORED_BLOCK bytes.
+STORED_HEADER = struct.Struct("<BHH")
+STORED_BLOCK = 65535
 
 crc32: Callable[[bytes | memoryview, int], int] = _fast.crc32
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hangar_async.archive.decoding import Inflater, fill, frames
-from hangar_async.archive.index import Entry
-from hangar_async.archive.volume import Volume
+from hangar_async.archive.decoding import Decoder, Inflater, Unwrapper, fill, frames
+from hangar_async.archive.index import Encoding, Entry
+from hangar_async.archive.volume import Volume, Window
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _SKIP = 1 << 18
+_DECODERS: dict[Encoding, Callable[[Window], Decoder]] = {"stored": Unwrapper, "deflate": Inflater, "zstd": frames}
 
 
 class EntryReader(io.RawIOBase):
@@ -27,7 +29,7 @@ class EntryReader(io.RawIOBase):
         self._rest = size
         self._ended = False
         self._window = volume.open(offset, entry.offset + entry.length)
-        self._decoder = frames(self._window) if entry.encoding == "zstd" else Inflater(self._window)
+        self._decoder = _DECODERS[entry.encoding](self._window)
 
     def readable(self) -> bool:
         """Whether it can be read."""

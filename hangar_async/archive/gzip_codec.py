@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import struct
 
-from hangar_async.archive.deflate import compressor_name, crc32, deflate, relax
+from hangar_async.archive.deflate import STORED_BLOCK, STORED_HEADER, compressor_name, crc32, deflate, relax
 from hangar_async.archive.index import Encoding, Footer
 from hangar_async.archive.output import Output
 from hangar_async.archive.pieces import Pieces
 from hangar_async.archive.source import Source
 
 _PIECE = 1 << 20
-_BLOCK = 65535
-_BLOCK_HEADER = struct.Struct("<BHH")
-_FULL_HEADER = _BLOCK_HEADER.pack(0, _BLOCK, 0)
 #: No name, no time, operating system "unknown".
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _HEADER_WITH_EXTRA = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
@@ -51,12 +48,12 @@ class GzipCodec:
         """Append a source in stored blocks of 65,535 bytes; the last may be shorter."""
         rest = source.size
         while rest:
-            room = self._output.room(_BLOCK_HEADER.size + _BLOCK)
+            room = self._output.room(STORED_HEADER.size + STORED_BLOCK)
             views, used = [], 0
-            while rest and len(room) - used >= _BLOCK_HEADER.size + _BLOCK:
-                count = min(rest, _BLOCK)
-                _BLOCK_HEADER.pack_into(room, used, 0, count, count ^ 0xFFFF)
-                used += _BLOCK_HEADER.size
+            while rest and len(room) - used >= STORED_HEADER.size + STORED_BLOCK:
+                count = min(rest, STORED_BLOCK)
+                STORED_HEADER.pack_into(room, used, 0, count, count ^ 0xFFFF)
+                used += STORED_HEADER.size
                 views.append(room[used : used + count])
                 used += count
                 rest -= count

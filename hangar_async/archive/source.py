@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from hangar_async.archive.volume import behind
 from hangar_async.disk import failing
 from hangar_async.errors import StorageError
 
@@ -42,16 +43,13 @@ class FileSource:
 
     def read_into(self, views: Sequence[memoryview]) -> None:
         """Fill the views with the bytes that come next; raises StorageError, also where the file ends too early."""
-        rest = list(views)
+        rest = behind(views, 0)
         with failing("read", self._path):
             while rest:
                 count = os.readv(self._file, rest)
                 if not count:
                     raise self._wrong_size()
-                while rest and count >= len(rest[0]):
-                    count -= len(rest.pop(0))
-                if count:
-                    rest[0] = rest[0][count:]
+                rest = behind(rest, count)
         self._read_on()
 
     def check_end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -59,7 +60,7 @@ class Volume:
     def read(self, start: int, count: int) -> bytes:
         """Return `count` bytes of the stream, or as many as there are; raises ArchiveError, StorageError."""
         with self.open(start, min(start + count, self.size)) as window:
-            return window.readall()
+            return window.read()
 
     def broken(self, offset: int, problem: str) -> NoReturn:
         """Raise an ArchiveError that names the part where the stream is broken."""
@@ -102,17 +103,43 @@ class Window(io.RawIOBase):
         self._position = max(self._start, base + offset)
         return self.tell()
 
+    @property
+    def left(self) -> int:
+        """How many bytes there are from the position to the end of the stretch."""
+        return max(0, self._end - self._position)
+
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill a buffer with what comes next; it ends early only at the end of the stretch."""
-        view = memoryview(buffer).cast("B")[: max(0, self._end - self._position)]
+        return self.readv([memoryview(buffer).cast("B")[: self.left]])
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return `size` bytes, or all that is left."""
+        size = self.left if size < 0 else min(size, self.left)
+        part = self.volume.part_at(self._position)
+        inside = self._position - part.start
+        if size and inside + size <= part.size:
+            # One copy less than by way of `readinto`.
+            self._go_to(part)
+            with failing("read", part.path):
+                data = os.pread(self._file, size, inside)
+            if len(data) == size:
+                self._position += size
+                return data
+        buffer = bytearray(size)
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def readv(self, views: Sequence[memoryview]) -> int:
+        """Fill several buffers, of not more bytes than are `left`, one after the other."""
+        rest = behind(views, 0)
         done = 0
-        while done < len(view):
+        while rest:
             part = self._go_to(self.volume.part_at(self._position))
             inside = self._position - part.start
             with failing("read", part.path):
-                count = os.preadv(self._file, [view[done : done + part.size - inside]], inside)
+                count = os.preadv(self._file, before(rest, part.size - inside), inside)
             if not count:
                 self.volume.broken(self._position, "ends too early; it was cut while it was read")
+            rest = behind(rest, count)
             done += count
             self._position += count
         return done
@@ -142,6 +169,27 @@ class Window(io.RawIOBase):
         file, self._file, self._part = self._file, -1, None
         if file >= 0:
             os.close(file)
+
+
+def behind(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return what is left of buffers, none of it empty, when the first `count` bytes of them are full."""
+    rest: list[memoryview] = []
+    for view in views:
+        if count < len(view):
+            rest.append(view[count:] if count else view)
+        count = max(0, count - len(view))
+    return rest
+
+
+def before(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return the first `count` bytes of buffers."""
+    first: list[memoryview] = []
+    for view in views:
+        if count <= 0:
+            break
+        first.append(view[:count])
+        count -= len(view)
+    return first
 
 
 def identity(found: os.stat_result) -> tuple[int, int, int]:

@@ -30,7 +30,7 @@ _SEEK_TABLE_MAGIC = 0x184D2A5E
 _SEEK_ENTRY = struct.Struct("<II")
 _SEEK_FOOTER = struct.Struct("<IBI")
 _SEEKABLE_MAGIC = 0x8F92EAB1
-DEFAULT_LEVEL = 3
+DEFAULT_LEVEL = 2
 
 
 class ZstdCodec:

@@ -59,7 +59,7 @@ Level = Annotated[
     typer.Option(
         "--compress-level",
         metavar="N",
-        help="Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 3 for zstd]",
+        help="Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 2 for zstd]",
     ),
 ]
 Part = Annotated[bool, typer.Option("--part", help="Split the archive into parts.  [default: false]")]

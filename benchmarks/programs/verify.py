@@ -1,0 +1,25 @@
+"""Check all of an archive.
+
+python -m benchmarks.programs.verify ARCHIVE SECONDS_FILE
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from hangar_async import verify
+from hangar_async.cli.loop import run_until_done
+
+
+def main() -> None:
+    archive, seconds = Path(sys.argv[1]), Path(sys.argv[2])
+    began = time.monotonic()
+    verdict = run_until_done(lambda: verify(archive), print, "")
+    seconds.write_text(str(time.monotonic() - began))
+    sys.exit(verdict.status)
+
+
+if __name__ == "__main__":
+    main()
