@@ -24,11 +24,14 @@ def save_unsynced(images: Path, corpus: Corpus, kind: str, jobs: int) -> Command
     return Command(f"save {kind}, no sync", argv, check=_saved(corpus, kind, True))
 
 
-def archive(corpus: Corpus, kind: str) -> Command:
-    """The archive stage alone."""
+def archive(corpus: Corpus, kind: str, *, hashed: bool = True) -> Command:
+    """The archive stage alone, with or without the SHA-256 of the archive for the file beside it."""
     told = str(corpus.directory / "corpus.json")
-    argv = (sys.executable, "-m", "benchmarks.programs.archive", told, "saved.tar", "seconds", kind)
-    return Command(f"archive {kind}", argv, check=file_of("saved.tar", 1), measures=_size_and_inner)
+    argv: tuple[str, ...] = (sys.executable, "-m", "benchmarks.programs.archive", told, "saved.tar", "seconds", kind)
+    name = f"archive {kind}" if hashed else f"archive {kind}, not hashed"
+    return Command(
+        name, argv if hashed else (*argv, "unhashed"), check=file_of("saved.tar", 1), measures=_size_and_inner
+    )
 
 
 def verify(archive: Path) -> Command:

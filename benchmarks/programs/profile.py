@@ -1,0 +1,77 @@
+"""Where the processor seconds of a `save` go.
+
+    python -m benchmarks.programs.profile LIST gzip|zstd JOBS JSON_FILE
+
+Each kind of work is timed by the clock of the thread that does it; what is left over is Python between them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hangar_async import SaveOptions, save
+from hangar_async.archive import deflate, gzip_codec
+from hangar_async.archive.output import Output
+from hangar_async.archive.source import FileSource
+from hangar_async.cli.loop import run_until_done
+from hangar_async.disk import Disk
+from hangar_async.oci.digest import Digest, Hasher
+
+_spent: Counter[str] = Counter()
+_started = time.process_time()
+
+
+def _timed(work: Callable[..., Any], name: str | Callable[[], str]) -> Callable[..., Any]:
+    def timed(*arguments: Any, **keywords: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return work(*arguments, **keywords)
+        finally:
+            _spent[name if isinstance(name, str) else name()] += time.thread_time() - began  # type: ignore[assignment]
+
+    return timed
+
+
+class _TimedHasher:
+    def __init__(self, hasher: Hasher) -> None:
+        self.update = _timed(hasher.update, "hash of blobs")
+        self.hexdigest = hasher.hexdigest
+
+
+def _watch() -> None:
+    original = Digest.hasher
+    Digest.hasher = lambda self: _TimedHasher(original(self))  # type: ignore[method-assign, assignment]
+    FileSource.read_into = _timed(FileSource.read_into, "archive read")  # type: ignore[method-assign]
+    vars(gzip_codec)["crc32"] = _timed(deflate.crc32, "CRC-32")
+    Output._hash = _timed(Output._hash, "hash of the archive")  # type: ignore[method-assign]
+    Disk.write = _timed(Disk.write, _written)  # type: ignore[method-assign]
+
+
+def _written() -> str:
+    return "archive write" if threading.current_thread().name == "archive-write" else "cache write"
+
+
+def main() -> None:
+    images, kind, jobs, told = sys.argv[1:]
+    _watch()
+    options = SaveOptions(
+        images=Path(images), destination=Path("saved"), format=kind, jobs=int(jobs), failed=None, sync=False
+    )
+    began = time.thread_time()
+    report = run_until_done(lambda: save(options), print, "")
+    _spent["receive: event loop"] = time.thread_time() - began  # type: ignore[assignment]
+    _spent["start of Python"] = _started  # type: ignore[assignment]
+    _spent["rest"] = time.process_time() - sum(_spent.values())  # type: ignore[assignment]
+    Path(told).write_text(json.dumps(_spent))
+    sys.exit(report.status)
+
+
+if __name__ == "__main__":
+    main()
