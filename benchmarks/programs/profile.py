@@ -47,7 +47,7 @@ class _TimedHasher:
 
 def _watch() -> None:
     original = Digest.hasher
-    Digest.hasher = lambda self: _TimedHasher(original(self))  # type: ignore[method-assign, assignment]
+    Digest.hasher = lambda self: _TimedHasher(original(self))  # type: ignore[method-assign]
     FileSource.read_into = _timed(FileSource.read_into, "archive read")  # type: ignore[method-assign]
     vars(gzip_codec)["crc32"] = _timed(deflate.crc32, "CRC-32")
     Output._hash = _timed(Output._hash, "hash of the archive")  # type: ignore[method-assign]

@@ -118,16 +118,21 @@ async def test_only_the_images_of_this_run_go_in(served: Registry, tmp_path: Pat
     assert len(json.loads((tmp_path / "saved-image-cache" / "index.json").read_text())["manifests"]) == 1
 
 
+@pytest.mark.parametrize("epoch", [None, 1_700_000_000])
 @pytest.mark.parametrize("format_", ["gzip", "zstd"])
-async def test_the_same_content_makes_the_same_bytes(served: Registry, tmp_path: Path, format_: str) -> None:
+async def test_the_same_content_makes_the_same_bytes(
+    served: Registry, tmp_path: Path, format_: str, epoch: int | None
+) -> None:
+    environment = Environment(source_date_epoch=epoch, registries=RegistrySettings())
     made = []
     for number, jobs in enumerate((1, 20, 7)):
         place = tmp_path / str(number)
         place.mkdir()
-        report = await run(place, *lines(served), format=format_, jobs=jobs)
+        report = await run(place, *lines(served), format=format_, jobs=jobs, environment=environment)
         assert report.output is not None
         made.append(report.output.path.read_bytes())
-        again = await run(place, *lines(served), format=format_, jobs=jobs)  # from a full cache
+        # From a full cache.
+        again = await run(place, *lines(served), format=format_, jobs=jobs, environment=environment)
         assert again.output is not None
         made.append(again.output.path.read_bytes())
     assert len(set(made)) == 1
