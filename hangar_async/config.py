@@ -46,11 +46,16 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often what can recover is tried, and the waits between: they double from `first` to `longest` seconds."""
+    """How often what can recover is tried again in a row, and the waits before: they double from `first` to `longest`.
 
-    attempts: int = 5
+    A host that asks for a pause gets one of at most `longest_pause`, and of `max_wait` in sum. All in seconds.
+    """
+
+    retries: int = 4
     first: float = 0.5
     longest: float = 30.0
+    longest_pause: float = 900.0
+    max_wait: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

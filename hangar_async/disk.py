@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,26 @@ class Disk:
             # Some file systems make the file before they refuse.
             path.unlink(missing_ok=True)
             return os.open(path, _NEW_FILE, 0o644)
+
+    def reopen(self, path: Path) -> int | None:
+        """Open a regular file that is there, for reading from its start and writing; None where there is none.
+
+        Something else of that name is removed. The caller closes the descriptor.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise StorageError.of(error, path, "open") from error
+            self.remove(path)
+            return None
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        self.release(descriptor)
+        self.remove(path)
+        return None
 
     def is_direct(self, descriptor: int) -> bool:
         """Whether what is written goes past the page cache."""

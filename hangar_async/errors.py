@@ -26,6 +26,11 @@ class HangarError(Exception):
         """Whether the same operation may succeed when it is tried again."""
         return False
 
+    @property
+    def uses_try(self) -> bool:
+        """Whether it counts as one of the tries that are made in a row."""
+        return True
+
 
 class UsageError(HangarError):
     """Raised when what the caller asked for cannot be done, before any work has started."""
@@ -66,6 +71,11 @@ class NetworkError(HangarError):
         """Whether the same operation may succeed when it is tried again."""
         return self._transient
 
+    @property
+    def uses_try(self) -> bool:
+        """Whether it counts as one of the tries that are made in a row: not where bytes were gained."""
+        return not self.gained
+
 
 class RegistryError(HangarError):
     """Raised when a registry answers with an error status.
@@ -103,6 +113,17 @@ class RegistryError(HangarError):
         return self.status in self.TRANSIENT or (self.redirected and self.status in (400, 401, 403))
 
 
+class RateLimited(RegistryError):
+    """Raised when a registry takes no more requests for longer than we wait; `retry_after` is how long, in seconds."""
+
+    reason = "rate limited"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return False
+
+
 class NotFound(RegistryError):
     """Raised when a registry has no such repository, tag, manifest or blob."""
 
@@ -137,10 +158,20 @@ class DigestMismatch(ContentError):
     reason = "wrong digest"
     tries = 2
 
+    def __init__(self, message: str, *, digest: str = "", advice: str | None = None, stale: bool = False) -> None:
+        super().__init__(message, digest=digest, advice=advice)
+        #: Some of the bytes were not of this try, but kept by an earlier run.
+        self.stale = stale
+
     @property
     def transient(self) -> bool:
         """Whether the same operation may succeed when it is tried again."""
         return True
+
+    @property
+    def uses_try(self) -> bool:
+        """Whether it counts as one of the tries that are made in a row."""
+        return not self.stale
 
 
 class UnsupportedManifest(ContentError):

@@ -105,6 +105,7 @@ class ZstdCodec:
     def _frame(self, data: bytes | memoryview) -> bytes:
         # A compressor is of one thread; making one costs more than a small frame.
         if not hasattr(self._own, "compressor"):
-            self._own.compressor = zstandard.ZstdCompressor(level=self._level)
+            # Its checksum vouches for tar headers, which have no digest.
+            self._own.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
         frame: bytes = self._own.compressor.compress(data)
         return frame

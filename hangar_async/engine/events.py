@@ -83,6 +83,15 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class HostClosed:
+    """A registry takes no requests for now: none is made of it for `seconds`."""
+
+    host: str
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ImageEnded:
     """An image is complete in the cache, or has failed."""
 
@@ -134,6 +143,7 @@ Event: TypeAlias = (
     | BlobEnded
     | BlobReused
     | Retrying
+    | HostClosed
     | ImageEnded
     | ArchiveProgress
     | Committing

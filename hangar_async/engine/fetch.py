@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from hangar_async.engine.permits import Permits, Rank, Turn
+from hangar_async.engine.governor import Governor
+from hangar_async.engine.permits import Rank, Turn
 from hangar_async.engine.receive import Receiver
 from hangar_async.errors import HangarError, StorageError
 from hangar_async.oci.digest import Digest
@@ -52,12 +53,12 @@ class Fetcher:
     """
 
     def __init__(
-        self, group: asyncio.TaskGroup, receiver: Receiver, store: ContentStore, permits: Permits, images: int
+        self, group: asyncio.TaskGroup, receiver: Receiver, store: ContentStore, governor: Governor, images: int
     ) -> None:
         self._group = group
         self._receiver = receiver
         self._store = store
-        self._permits = permits
+        self._governor = governor
         self._unnamed = images
         self._wanted: dict[tuple[Digest, int], _Wanted] = {}
 
@@ -113,7 +114,7 @@ class Fetcher:
         elif rank < wanted.rank:
             wanted.rank = rank
             if wanted.turn is not None:
-                self._permits.raise_rank(wanted.turn, rank)
+                self._governor.raise_rank(wanted.turn, rank)
         return wanted
 
     async def _another(self, wanted: _Wanted) -> bool:

@@ -1,4 +1,4 @@
-"""The permits of a run: how many requests are made at once, and whose turn is next."""
+"""The permits of a run: how many requests are made at once, in all and at each host, and whose turn is next."""
 
 from __future__ import annotations
 
@@ -18,11 +18,36 @@ class Turn:
 
     def __init__(self, rank: Rank) -> None:
         self.rank = rank
+        self._lane: Lane | None = None
         self._granted: asyncio.Future[None] | None = None
+
+    @property
+    def _waits(self) -> bool:
+        return self._granted is not None and not self._granted.done()
+
+
+class Lane:
+    """The part of the queue that is for one host: at most `limit` of the permits are given to it at once."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.active = 0
+        self._queue: list[tuple[Rank, int, Turn]] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be given to it."""
+        return self.active < max(1, int(self.limit))
+
+    def _first(self) -> tuple[Rank, int] | None:
+        """The place of the first turn that still waits: one stands in the queue once for each rank that it had."""
+        while self._queue and not self._queue[0][2]._waits:
+            heapq.heappop(self._queue)
+        return self._queue[0][:2] if self._queue else None
 
 
 class Permits:
-    """A semaphore whose permits go to the waiter of the lowest rank, whoever came first.
+    """A semaphore whose permits go to the waiter of the lowest rank whose lane has room, whoever came first.
 
     Belongs to one event loop. `repr()` is a line of its state.
     """
@@ -31,51 +56,70 @@ class Permits:
         self.count = count
         self._free = count
         self._numbers = itertools.count()
-        self._queue: list[tuple[Rank, int, Turn]] = []
+        self._lanes: list[Lane] = []
+
+    def lane(self) -> Lane:
+        """Make a lane, for as many permits as there are."""
+        lane = Lane(self.count)
+        self._lanes.append(lane)
+        return lane
 
     @asynccontextmanager
-    async def hold(self, turn: Turn) -> AsyncIterator[None]:
+    async def hold(self, turn: Turn, lane: Lane) -> AsyncIterator[None]:
         """Wait for a permit, and hold it for the block."""
-        await self._acquire(turn)
+        await self._acquire(turn, lane)
         try:
             yield
         finally:
-            self._release()
+            self._release(lane)
 
     def raise_rank(self, turn: Turn, rank: Rank) -> None:
         """Let a turn go earlier, also while it waits; a later rank changes nothing."""
         if rank < turn.rank:
             turn.rank = rank
-            if turn._granted is not None and not turn._granted.done():
-                self._push(turn)
+            if turn._waits and turn._lane is not None:
+                self._push(turn, turn._lane)
 
-    async def _acquire(self, turn: Turn) -> None:
-        if self._free > 0:
+    def grant(self) -> None:
+        """Give what is free to those who wait; to be called when the limit of a lane was raised."""
+        while self._free > 0:
+            waiting = [(first, lane) for lane in self._lanes if lane.has_room and (first := lane._first()) is not None]
+            if not waiting:
+                return
+            _, lane = min(waiting, key=lambda found: found[0])
+            _, _, turn = heapq.heappop(lane._queue)
+            assert turn._granted is not None  # noqa: S101 - `_first` has seen to it
+            turn._granted.set_result(None)
             self._free -= 1
+            lane.active += 1
+
+    async def _acquire(self, turn: Turn, lane: Lane) -> None:
+        # Where there is room nobody waits: it would have been granted.
+        if self._free > 0 and lane.has_room:
+            self._free -= 1
+            lane.active += 1
             return
+        turn._lane = lane
         turn._granted = asyncio.get_running_loop().create_future()
-        self._push(turn)
+        self._push(turn, lane)
         try:
             await turn._granted
         except asyncio.CancelledError:
             # Either nothing was granted yet, and the entry in the queue is dead; or a permit is ours to give back.
             if turn._granted.done() and not turn._granted.cancelled():
-                self._release()
+                self._release(lane)
             raise
         finally:
             turn._granted = None
 
-    def _push(self, turn: Turn) -> None:
-        heapq.heappush(self._queue, (turn.rank, next(self._numbers), turn))
+    def _push(self, turn: Turn, lane: Lane) -> None:
+        heapq.heappush(lane._queue, (turn.rank, next(self._numbers), turn))
 
-    def _release(self) -> None:
-        # A turn stands in the queue once for each rank it had; only the entry of a turn that still waits counts.
-        while self._queue:
-            _, _, turn = heapq.heappop(self._queue)
-            if turn._granted is not None and not turn._granted.done():
-                turn._granted.set_result(None)
-                return
+    def _release(self, lane: Lane) -> None:
         self._free += 1
+        lane.active -= 1
+        self.grant()
 
     def __repr__(self) -> str:
-        return f"<Permits {self.count - self._free} of {self.count} held, {len(self._queue)} queued>"
+        queued = sum(len(lane._queue) for lane in self._lanes)
+        return f"<Permits {self.count - self._free} of {self.count} held, {queued} queued>"

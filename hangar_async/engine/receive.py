@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from hangar_async.config import RetryPolicy
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
-from hangar_async.engine.permits import Permits, Turn
+from hangar_async.engine.governor import Governor
+from hangar_async.engine.permits import Turn
 from hangar_async.engine.report import Traffic
-from hangar_async.engine.retry import retrying
 from hangar_async.errors import DigestMismatch, HangarError, StorageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor, parse_manifest
 from hangar_async.oci.reference import Reference
+from hangar_async.registry.blobs import host_of
 from hangar_async.registry.body import BlobBody
 from hangar_async.registry.client import RegistryClient, ServedManifest
 from hangar_async.store.ingest import Ingest
@@ -25,10 +25,9 @@ _Open = Callable[[int], AbstractAsyncContextManager[BlobBody]]
 class Receiver:
     """Asks registries for content, each request under a permit, and counts what arrives."""
 
-    def __init__(self, client: RegistryClient, permits: Permits, policy: RetryPolicy, observe: Observer) -> None:
+    def __init__(self, client: RegistryClient, governor: Governor, observe: Observer) -> None:
         self._client = client
-        self._permits = permits
-        self._policy = policy
+        self._governor = governor
         self._observe = observe
         self._fetched_blobs = self._fetched_bytes = 0
         self._reused_blobs = self._reused_bytes = 0
@@ -46,14 +45,10 @@ class Receiver:
 
     async def root(self, image: Reference, turn: Turn) -> ServedManifest:
         """Get what a reference names; raises HangarError."""
-        served: list[ServedManifest] = []
-
-        async def once() -> None:
-            served.append(await self._client.get_manifest(image))
-
-        await self._tries(f"the manifest of {image}", turn, once)
-        self._count_document(served[0])
-        return served[0]
+        what = f"the manifest of {image}"
+        served = await self._governor.run(what, image.registry, turn, partial(self._client.get_manifest, image))
+        self._count_document(served)
+        return served
 
     async def document(self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest) -> None:
         """Get a manifest or index by its descriptor into the store; raises HangarError."""
@@ -69,33 +64,27 @@ class Receiver:
             await ingest.commit()
             self._count_document(served)
 
-        await self._tries(f"manifest {content.digest.short} of {image}", turn, once)
+        await self._governor.run(f"manifest {content.digest.short} of {image}", image.registry, turn, once)
 
     async def blob(self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest) -> None:
         """Get a blob into the store, a foreign layer from its URLs where the repository has it not.
 
         Raises HangarError: the last answer.
         """
-        doors: list[_Open] = [partial(self._client.open_blob, image, content)]
+        doors: list[tuple[str, _Open]] = [(image.registry, partial(self._client.open_blob, image, content))]
         if content.is_foreign:
-            doors += [partial(self._client.open_foreign, url, content) for url in content.urls]
-        for door in doors:
+            doors += [(host_of(url), partial(self._client.open_foreign, url, content)) for url in content.urls]
+        for host, door in doors:
             try:
                 once = partial(self._receive, content, image, ingest, door)
-                await self._tries(f"blob {content.digest.short} of {image}", turn, once)
+                await self._governor.run(f"blob {content.digest.short} of {image}", host, turn, once)
             except StorageError:
                 raise
             except HangarError:
-                if door is doors[-1]:
+                if door is doors[-1][1]:
                     raise
             else:
                 return
-
-    async def _tries(self, what: str, turn: Turn, once: Callable[[], Awaitable[None]]) -> None:
-        async for attempt in retrying(self._policy, what, self._observe):
-            with attempt:
-                async with self._permits.hold(turn):
-                    await once()
 
     async def _receive(self, content: Descriptor, image: Reference, ingest: Ingest, door: _Open) -> None:
         if ingest.offset == content.size > 0:

@@ -15,10 +15,10 @@ from hangar_async.disk import Disk
 from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
 from hangar_async.engine.fetch import Fetcher
+from hangar_async.engine.governor import Governor
 from hangar_async.engine.images import Images, Kept
 from hangar_async.engine.merge import Existing, MergePacker, merged, read_existing
 from hangar_async.engine.pack import Packer, open_packer, saved_time
-from hangar_async.engine.permits import Permits
 from hangar_async.engine.plan import Planner
 from hangar_async.engine.receive import Receiver
 from hangar_async.engine.report import ImageOutcome, Output, Report
@@ -101,15 +101,15 @@ class _Run:
             self._notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
         for line in images.invalid:
             self._notice(str(line))
-        permits = Permits(options.permits)
         settings = options.environment.registries
+        governor = Governor(options.permits, settings.retry, self.observe)
         async with (
             open_store(options.cache) as store,
             RegistryClient(settings, username_for=registry, connections=options.permits, notice=self._notice) as client,
         ):
-            receiver = Receiver(client, permits, settings.retry, self.observe)
+            receiver = Receiver(client, governor, self.observe)
             async with self.open_packer(store) as packer:
-                saved = await self._images(images, store, receiver, permits, packer)
+                saved = await self._images(images, store, receiver, governor, packer)
                 output = await self._finish(saved, store, packer)
         await self._write_failed(saved.outcomes)
         ended = time.monotonic()
@@ -126,13 +126,13 @@ class _Run:
         )
 
     async def _images(
-        self, images: ImageList, store: ContentStore, receiver: Receiver, permits: Permits, packer: Packer
+        self, images: ImageList, store: ContentStore, receiver: Receiver, governor: Governor, packer: Packer
     ) -> _Saved:
         """Bring in all images at once, and pack each as soon as those before it in the list are done."""
         saved = _Saved([], [], [])
         options = self._options
         async with asyncio.TaskGroup() as group:
-            fetcher = Fetcher(group, receiver, store, permits, len(images.entries))
+            fetcher = Fetcher(group, receiver, store, governor, len(images.entries))
             planner = Planner(fetcher, store, options.selector, options.include_foreign)
             work = Images(fetcher, planner, store, self.observe)
             tasks = [group.create_task(work.keep(entry, number)) for number, entry in enumerate(images.entries)]

@@ -64,6 +64,14 @@ def _body(answer: Answer, blob: Descriptor, what: str, begin: int) -> BlobBody:
     return BlobBody(answer.feed(), blob, begin, answer.host)
 
 
+def host_of(address: str) -> str:
+    """Name the host of an address that a descriptor names; "" for what is no address."""
+    try:
+        return URL(address).host_port_subcomponent or ""
+    except ValueError:
+        return ""
+
+
 def foreign_url(text: str, *, trusted: bool) -> URL:
     """Read an address that a descriptor names; raises NetworkError for one that we do not ask.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -20,6 +20,7 @@ from hangar_async.store.ingest import Ingest
 
 LOCK_NAME = ".lock"
 PARTIALS = ".partial"
+_PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
 _PIECE = 1 << 20
 
 
@@ -29,13 +30,16 @@ class ContentStore:
     Blobs of an earlier run are hashed before they are trusted. Made by `open_store`.
     """
 
-    def __init__(self, root: Path, disk: Disk, earlier: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, root: Path, disk: Disk, earlier: frozenset[str] = frozenset(), partials: frozenset[str] = frozenset()
+    ) -> None:
         self.root = root
         self.disk = disk
+        # Names of what ingests have left.
+        self._partials = set(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
         self._earlier = earlier
         self._trusted: dict[Digest, int] = {}
-        self._numbers = itertools.count()
         # Hashing what is there already needs processors, not permits of the network.
         self._hashing = asyncio.Semaphore(os.cpu_count() or 2)
 
@@ -60,21 +64,36 @@ class ContentStore:
 
     @asynccontextmanager
     async def ingest(self, digest: Digest, size: int) -> AsyncIterator[Ingest]:
-        """Take in a blob of `size` bytes: write its pieces, then commit; without a commit nothing of it stays."""
-        partial = self.root / PARTIALS / f"{digest.algorithm}-{digest.hex}.{next(self._numbers)}"
-        ingest = Ingest(self.disk, partial, self.path(digest), digest, size)
+        """Take in a blob of `size` bytes: write its pieces, then commit.
+
+        It begins with what an earlier ingest has left of it. One at a time for a digest and size.
+        """
+        name = f"{digest.algorithm}-{digest.hex}.{size}"
+        ingest = Ingest(self.disk, self.root / PARTIALS / name, self.path(digest), digest, size)
         try:
+            if name in self._partials:
+                async with self._hashing:
+                    await ingest.resume()
             yield ingest
         finally:
             await ingest.close()
-        if ingest.committed:
-            self._trusted[digest] = size
+            self._partials.discard(name)
+            if ingest.committed:
+                self._trusted[digest] = size
+            elif ingest.offset:
+                self._partials.add(name)
 
     async def put(self, data: bytes, digest: Digest) -> None:
         """Store a small document whose digest was computed from these bytes."""
         if digest not in self._trusted:
             await in_thread(self.disk.write_file, self.path(digest), data)
             self._trusted[digest] = len(data)
+
+    async def forget_partials(self) -> None:
+        """Remove what ingests have left: nobody wants it any more. Raises StorageError."""
+        self._partials.clear()
+        await in_thread(self.disk.remove, self.root / PARTIALS)
+        await in_thread(self.disk.make_directory, self.root / PARTIALS)
 
     async def read(self, digest: Digest, limit: int) -> bytes:
         """Return a small blob that `contains` said is here; raises StorageError, also when it exceeds `limit` bytes."""
@@ -90,11 +109,11 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
     disk = disk or Disk()
     with ExitStack() as stack:
         # The lock is on the stack before the thread ends: a cancellation here must free it too.
-        earlier = await in_thread(_prepare, root, disk, stack)
-        yield ContentStore(root, disk, earlier)
+        earlier, partials = await in_thread(_prepare, root, disk, stack)
+        yield ContentStore(root, disk, earlier, partials)
 
 
-def _prepare(root: Path, disk: Disk, stack: ExitStack) -> frozenset[str]:
+def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], frozenset[str]]:
     disk.make_directory(root, 0o700)
     path = root / LOCK_NAME
     lock = disk.lock(path)
@@ -104,11 +123,15 @@ def _prepare(root: Path, disk: Disk, stack: ExitStack) -> frozenset[str]:
     stack.callback(os.close, lock)
     disk.truncate(lock, path)
     disk.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), path)
-    # The lock is ours, so whatever lies here is of a run that was killed.
-    disk.remove(root / PARTIALS)
     disk.make_directory(root / PARTIALS)
+    partials = set()
+    for path in (root / PARTIALS).iterdir():
+        if _PARTIAL.fullmatch(path.name):
+            partials.add(path.name)
+        else:
+            disk.remove(path)
     disk.make_directory(root / SHARE / "sha256")
-    return _names(root)
+    return _names(root), frozenset(partials)
 
 
 def _names(root: Path) -> frozenset[str]:

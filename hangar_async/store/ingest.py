@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hangar_async.blocking import in_thread
-from hangar_async.disk import Disk
+from hangar_async.disk import Disk, failing
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest, Hasher
+
+_PIECE = 1 << 20
 
 
 class Ingest:
     """A blob that arrives: hashed and written piece by piece, and renamed into place when it is right.
 
-    Made by `ContentStore.ingest`, which closes it; what is not committed by then is removed.
+    Made by `ContentStore.ingest`, which opens and closes it. What is not committed by then stays as a partial file,
+    with which the next ingest of the digest begins, in this run or a later one.
     """
 
     def __init__(self, disk: Disk, partial: Path, target: Path, digest: Digest, size: int) -> None:
@@ -26,11 +30,26 @@ class Ingest:
         self._file: int | None = None
         #: How many bytes it holds.
         self.offset = 0
+        #: How many of them an earlier ingest had left, which may have been damaged since.
+        self.resumed = 0
         self.committed = False
 
+    async def resume(self) -> None:
+        """Take up what an earlier ingest left, hashing it; raises StorageError."""
+        if not await in_thread(self._reopen):
+            return
+        buffer = memoryview(bytearray(_PIECE))
+        while await in_thread(self._take_in, buffer):
+            pass
+        self.resumed = self.offset
+
     async def write(self, piece: bytes | memoryview) -> None:
-        """Append a piece, about 1 MiB; raises StorageError, and DigestMismatch for more bytes than declared."""
+        """Append a piece, about 1 MiB.
+
+        Raises StorageError, and DigestMismatch for more bytes than declared (and forgets all).
+        """
         if self.offset + len(piece) > self._size:
+            await self.restart()
             raise DigestMismatch(
                 f"{self._digest} is larger than the {self._size} bytes declared", digest=str(self._digest)
             )
@@ -47,16 +66,37 @@ class Ingest:
         """
         found = f"{self._digest.algorithm}:{self._hasher.hexdigest()}"
         if self.offset != self._size or found != str(self._digest):
-            got = f"{self.offset} bytes of digest {found}"
+            got, kept = f"{self.offset} bytes of digest {found}", self.resumed
             await self.restart()
-            raise DigestMismatch(f"asked for {self._digest} of {self._size} bytes, got {got}", digest=str(self._digest))
+            message = f"asked for {self._digest} of {self._size} bytes, got {got}"
+            if kept:
+                message += f"; {kept} of them were of an earlier run, so all is fetched anew"
+            raise DigestMismatch(message, digest=str(self._digest), stale=kept > 0)
         await in_thread(self._place)
         self.committed = True
 
     async def close(self) -> None:
-        """Close the file and remove what was not committed; may be called again."""
+        """Close the file; what was not committed stays, but for an empty file. May be called again."""
         if not self.committed:
             await in_thread(self._close)
+
+    def _reopen(self) -> bool:
+        """Open what there is of a partial file; one that cannot be the beginning of the blob is removed."""
+        self._file = self._disk.reopen(self._partial)
+        if self._file is None:
+            return False
+        if 0 < os.fstat(self._file).st_size <= self._size:
+            return True
+        self._close()
+        return False
+
+    def _take_in(self, buffer: memoryview) -> int:
+        assert self._file is not None  # noqa: S101 - it was opened
+        with failing("read", self._partial):
+            count = os.readv(self._file, [buffer])
+        self._hasher.update(buffer[:count])
+        self.offset += count
+        return count
 
     def _open(self) -> int:
         if self._file is None:
@@ -70,7 +110,7 @@ class Ingest:
 
     def _reset(self) -> None:
         self._hasher = self._digest.hasher()
-        self.offset = 0
+        self.offset = self.resumed = 0
         if self._file is not None:
             self._disk.truncate(self._file, self._partial)
 
@@ -86,4 +126,5 @@ class Ingest:
             if file is not None:
                 self._disk.close(file, self._partial)
         finally:
-            self._disk.remove(self._partial)
+            if not self.offset:
+                self._disk.remove(self._partial)

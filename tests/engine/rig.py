@@ -80,7 +80,7 @@ def small(name: str, *layers: Layer, platform: Platform = AMD64, **keywords: Any
 
 
 def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
-    settings = RegistrySettings(retry=RetryPolicy(attempts=3, first=0.0, longest=0.0), stall_timeout=20.0)
+    settings = RegistrySettings(retry=RetryPolicy(retries=2, first=0.0, longest=0.0), stall_timeout=20.0)
     values: dict[str, Any] = {
         "images": lines,
         "format": "dir",

@@ -278,7 +278,7 @@ async def test_credentials_of_the_environment_go_to_the_one_registry_of_the_list
 
     from hangar_async.config import Environment, RegistrySettings, RetryPolicy
 
-    settings = RegistrySettings(username="u", password="p:w", retry=RetryPolicy(1, 0.0, 0.0))
+    settings = RegistrySettings(username="u", password="p:w", retry=RetryPolicy(0, 0.0, 0.0))
     environment = Environment(registries=settings)
     sent: list[str | None] = []
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.engine.permits import Permits, Turn
+from hangar_async.engine.permits import Lane, Permits, Turn
 
 
 async def _settle() -> None:
@@ -14,13 +14,14 @@ async def _settle() -> None:
 
 async def test_the_lowest_rank_goes_first() -> None:
     permits = Permits(1)
+    lane = permits.lane()
     order: list[int] = []
 
     async def work(turn: Turn) -> None:
-        async with permits.hold(turn):
+        async with permits.hold(turn, lane):
             order.append(turn.rank[0])
 
-    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,))):
+    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,)), lane):
         for rank in (5, 3, 4, 1, 2):
             group.create_task(work(Turn((rank,))))
         await _settle()
@@ -31,14 +32,15 @@ async def test_the_lowest_rank_goes_first() -> None:
 
 async def test_a_rank_is_raised_while_it_waits() -> None:
     permits = Permits(1)
+    lane = permits.lane()
     order: list[str] = []
 
     async def work(name: str, turn: Turn) -> None:
-        async with permits.hold(turn):
+        async with permits.hold(turn, lane):
             order.append(name)
 
     late, middle = Turn((9,)), Turn((5,))
-    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,))):
+    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,)), lane):
         group.create_task(work("middle", middle))
         group.create_task(work("late", late))
         await _settle()
@@ -50,13 +52,14 @@ async def test_a_rank_is_raised_while_it_waits() -> None:
 
 async def test_a_cancelled_waiter_gives_its_place_away() -> None:
     permits = Permits(1)
+    lane = permits.lane()
     got: list[str] = []
 
     async def work(name: str, turn: Turn) -> None:
-        async with permits.hold(turn):
+        async with permits.hold(turn, lane):
             got.append(name)
 
-    async with permits.hold(Turn((0,))):
+    async with permits.hold(Turn((0,)), lane):
         first = asyncio.create_task(work("first", Turn((1,))))
         second = asyncio.create_task(work("second", Turn((2,))))
         await _settle()
@@ -69,30 +72,67 @@ async def test_a_cancelled_waiter_gives_its_place_away() -> None:
 
 async def test_a_permit_granted_to_a_task_that_is_cancelled_at_that_moment_is_not_lost() -> None:
     permits = Permits(1)
+    lane = permits.lane()
 
     async def work() -> None:
-        async with permits.hold(Turn((1,))):
+        async with permits.hold(Turn((1,)), lane):
             pytest.fail("it was cancelled")
 
-    async with permits.hold(Turn((0,))):
+    async with permits.hold(Turn((0,)), lane):
         waiting = asyncio.create_task(work())
         await _settle()
     waiting.cancel()  # the permit is granted, the task has not run yet
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    async with asyncio.timeout(5), permits.hold(Turn((2,))):
+    async with asyncio.timeout(5), permits.hold(Turn((2,)), lane):
         assert "1 of 1 held" in repr(permits)
+
+
+async def test_a_lane_that_is_full_lets_others_by() -> None:
+    permits = Permits(4)
+    narrow, wide = permits.lane(), permits.lane()
+    narrow.limit = 1.9
+    order: list[str] = []
+    go_on = asyncio.Event()
+
+    async def work(name: str, turn: Turn, lane: Lane) -> None:
+        async with permits.hold(turn, lane):
+            order.append(name)
+            await go_on.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(work(f"narrow {number}", Turn((number,)), narrow))
+        for number in range(4):
+            group.create_task(work(f"wide {number}", Turn((10 + number,)), wide))
+        await _settle()
+        assert order == ["narrow 0", "wide 0", "wide 1", "wide 2"]
+        narrow.limit = 4
+        permits.grant()
+        await _settle()
+        assert len(order) == 4  # no permit is free
+        go_on.set()
+    assert order[4:] == ["narrow 1", "narrow 2", "wide 3"]
+
+
+async def test_a_lane_is_never_shut() -> None:
+    permits = Permits(2)
+    lane = permits.lane()
+    lane.limit = 0.1
+    async with asyncio.timeout(5), permits.hold(Turn((0,)), lane):
+        assert not lane.has_room
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=25), st.integers(1, 4))
 def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool]], count: int) -> None:
     async def run() -> None:
         permits = Permits(count)
+        lane = permits.lane()
         held = peak = 0
 
         async def work(rank: int, steps: int) -> None:
             nonlocal held, peak
-            async with permits.hold(Turn((rank,))):
+            async with permits.hold(Turn((rank,)), lane):
                 held += 1
                 peak = max(peak, held)
                 try:
