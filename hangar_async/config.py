@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.mirrors import NO_MIRRORS, Mirrors, read_registries_conf
 from hangar_async.oci.platform import PlatformSelector
 from hangar_async.oci.reference import parse_registry
 
@@ -21,6 +22,8 @@ DEFAULT_NAME = "saved-images"
 DEFAULT_PART_SIZE = "2G"
 _SIZE = re.compile(r"([0-9]{1,15})([kmgKMG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhSMH]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 # Eleven octal digits: what the time field of a tar header holds.
 _LAST_SECOND = 8**11 - 1
 
@@ -33,6 +36,14 @@ def parse_size(text: str) -> int:
             f"{text!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
         )
     return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def parse_duration(text: str) -> float:
+    """Read a length of time in seconds: a number, or one with s, m or h; raises InvalidValue."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise InvalidValue(f"{text!r} is not a length of time: write seconds, or a number with s, m or h, such as 15m")
+    return float(match[1]) * _SECONDS[match[2].lower()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class RegistrySettings:
     are directories laid out as Docker's certs.d; `username` and `password` belong to one registry, which the
     transfer names. Times are in seconds; there is no limit on the whole of a transfer. `buffered=False` has long bodies
     received by aiohttp's own stream: slower, for a system on which taking them over makes trouble.
+    `limit_rate` caps the bytes a second of all transfers together.
     """
 
     tls_verify: bool = True
@@ -79,6 +91,12 @@ class RegistrySettings:
     stall_timeout: float = 60.0
     credential_helper_timeout: float = 30.0
     buffered: bool = True
+    limit_rate: int | None = None
+    mirrors: Mirrors = NO_MIRRORS
+
+    def verifies(self, registry: str) -> bool:
+        """Whether the TLS of a registry is verified, and plain HTTP is out of the question."""
+        return self.tls_verify and registry not in self.mirrors.insecure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +119,7 @@ class Environment:
                 password=values.get("SOURCE_PASSWORD"),
                 credential_files=_credential_files(values),
                 proxies=_proxies(values),
+                mirrors=_mirrors(values),
             ),
         )
 
@@ -291,6 +310,11 @@ def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
         usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
     settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"
     return (*named, *usual, settings / "containers" / "auth.json")
+
+
+def _mirrors(values: Mapping[str, str]) -> Mirrors:
+    path = values.get("CONTAINERS_REGISTRIES_CONF")
+    return read_registries_conf(Path(path)) if path else NO_MIRRORS
 
 
 def _proxies(values: Mapping[str, str]) -> Proxies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hangar_async.cli.text import count_text, error_text, one_line, size_text
+from hangar_async.cli.text import clock_text, count_text, duration_text, error_text, one_line, size_text
 from hangar_async.engine import events
 from hangar_async.engine.events import Event
 from hangar_async.engine.report import ImageOutcome
@@ -41,6 +41,11 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
             return Line("planned", f"{name}: {count_text(platforms, 'platform')}, {new}")
         case events.Retrying(what, why, wait, attempt):
             return Line("retry", one_line(f"{what} in {wait:.1f} s, try {attempt} failed: {why}"))
+        case events.HostClosed(host, why, seconds):
+            return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {why}"))
+        case events.QuotaTold(host, remaining, limit, window):
+            within = f" within {duration_text(window)}" if window else ""
+            return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))
         case events.ImageEnded(outcome):
             return _ended(outcome, advice)
         case events.Committing(path):

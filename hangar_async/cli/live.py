@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hangar_async.cli.lines import Line, line_of
 from hangar_async.cli.tally import Flight, Rate, Tally
-from hangar_async.cli.text import PROGRAM, clock_text, size_text
+from hangar_async.cli.text import PROGRAM, clock_text, one_line, size_text
 from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Drawings a second. They are made by a thread of rich's; an event only adds to the sums.
@@ -21,7 +21,7 @@ REFRESH = 8
 _BAR = 28
 #: Lines of the screen that are not for blobs.
 _OTHER_LINES = 5
-_STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim"}
+_STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "yellow"}
 
 
 class LiveView:
@@ -30,7 +30,7 @@ class LiveView:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._tally = Tally()
+        self._tally = Tally(clock)
         self._rate = Rate()
         self._rate.per_second(clock(), 0)
         self._closed = False
@@ -75,9 +75,20 @@ class LiveView:
             sums.add_row("bytes", "", self._checked())
         if tally.archive_bytes or tally.committing:
             sums.add_row("archive", "", self._archive())
+        for label, text in self._hosts():
+            sums.add_row(label, "", Text(text, "yellow" if label == "waiting" else ""))
         flights = tuple(tally.flights.values())[: max(1, min(tally.jobs, self._console.size.height - _OTHER_LINES))]
         # Room for the `^C` that a terminal echoes: if that wrapped, the lines could not be removed properly.
         return Group(sums, _flights(flights, self._console.size.width - 4)) if flights else sums
+
+    def _hosts(self) -> Iterator[tuple[str, str]]:
+        """What registries say of the requests that they take."""
+        now = self._clock()
+        for host, opens in tuple(self._tally.closed.items()):
+            if opens > now:
+                yield "waiting", one_line(f"{host} takes no requests for {clock_text(opens - now)}")
+        for host, (remaining, limit) in tuple(self._tally.quotas.items()):
+            yield "quota", one_line(f"{remaining:,} of {limit:,} requests are left at {host}")
 
     def _above(self, line: Line) -> None:
         text = Text.assemble((f"{line.word:<8} ", _STYLES[line.word]), line.text)

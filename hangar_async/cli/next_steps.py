@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hangar_async.cli.text import PROGRAM, command_text, flag_size, one_line
-from hangar_async.config import CompressOptions, SaveOptions
+from hangar_async.config import CompressOptions, RegistrySettings, SaveOptions
 from hangar_async.engine.report import Report
 
 _CACHE = Path("saved-image-cache")
@@ -74,8 +74,27 @@ def _network_flags(options: SaveOptions) -> list[str]:
     words += ["-j", str(options.permits)] if options.permits != 1 else []
     words += ["-s", options.source] if options.source else []
     words += ["--include-foreign"] if options.include_foreign else []
-    words += [] if options.environment.registries.tls_verify else ["--tls-verify=false"]
-    return words
+    settings, usual = options.environment.registries, RegistrySettings()
+    words += [] if settings.tls_verify else ["--tls-verify=false"]
+    for flag, value, default in (
+        ("--retries", settings.retry.retries, usual.retry.retries),
+        ("--stall-timeout", settings.stall_timeout, usual.stall_timeout),
+        ("--max-wait", settings.retry.max_wait, usual.retry.max_wait),
+    ):
+        words += [flag, f"{value:g}"] if value != default else []
+    words += ["--limit-rate", flag_size(settings.limit_rate)] if settings.limit_rate else []
+    return words + _mirror_flags(settings)
+
+
+def _mirror_flags(settings: RegistrySettings) -> list[str]:
+    # What a flag can say; the rest comes from the same file again.
+    pairs = [
+        f"{route.prefix}={mirror.location}"
+        for route in settings.mirrors.routes
+        for mirror in route.mirrors
+        if not mirror.insecure and mirror.pull == "all" and "*" not in route.prefix
+    ]
+    return [word for pair in pairs for word in ("--mirror", pair)]
 
 
 def _archive_flags(options: SaveOptions) -> list[str]:

@@ -78,6 +78,50 @@ Source = Annotated[
         help="Registry in place of that of every image.  [default: $SOURCE_REGISTRY, else each its own]",
     ),
 ]
+Retries = Annotated[
+    int,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        show_default=True,
+        help="Tries in a row after one that failed and gained nothing; a wait that the registry asks for is no try.",
+    ),
+]
+StallTimeout = Annotated[
+    str,
+    typer.Option(
+        "--stall-timeout",
+        metavar="TIME",
+        show_default=True,
+        help="How long nothing may arrive: seconds, or a number with s, m or h.",
+    ),
+]
+MaxWait = Annotated[
+    str,
+    typer.Option(
+        "--max-wait",
+        metavar="TIME",
+        show_default=True,
+        help="How long in sum a registry may make us wait that limits the rate of requests.",
+    ),
+]
+LimitRate = Annotated[
+    str | None,
+    typer.Option(
+        "--limit-rate",
+        metavar="SIZE",
+        help="Bytes a second of all transfers together: a number, or one with K, M or G.  [default: no limit]",
+    ),
+]
+Mirror = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mirror",
+        metavar="REGISTRY=MIRROR",
+        help="Where a registry's images are tried first, such as docker.io=mirror.local:5000. May be repeated.  "
+        "[default: those of $CONTAINERS_REGISTRIES_CONF]",
+    ),
+]
 IncludeForeign = Annotated[
     bool,
     typer.Option("--include-foreign", help="Fetch foreign layers from their own addresses.  [default: false]"),

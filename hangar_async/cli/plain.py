@@ -9,7 +9,7 @@ from typing import TextIO
 from hangar_async.cli.lines import Line, line_of
 from hangar_async.cli.tally import Rate, Tally
 from hangar_async.cli.text import PROGRAM, size_text
-from hangar_async.engine.events import BlobProgress, Checked, Event
+from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaTold
 
 #: Seconds between two lines of progress, at least.
 INTERVAL = 10.0
@@ -38,6 +38,7 @@ class PlainView:
         self._rate.per_second(clock(), 0)
         self._due = clock() + INTERVAL
         self._closed = False
+        self._quotas: dict[str, bool] = {}
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
@@ -45,10 +46,19 @@ class PlainView:
         if self._closed:
             return
         line = None if type(event) in (BlobProgress, Checked) else line_of(event, advice=self._quiet)
+        if isinstance(event, QuotaTold) and not self._is_news(event):
+            line = None
         if line is not None and (line.wrong or not self._quiet):
             self._write(line)
         if not self._quiet and self._clock() >= self._due:
             self._write(self._progress())
+
+    def _is_news(self, quota: QuotaTold) -> bool:
+        """Whether a quota is worth a line: the first time, and when little is left of it."""
+        level = quota.remaining * 10 <= quota.limit
+        news = self._quotas.get(quota.host) != level
+        self._quotas[quota.host] = level
+        return news
 
     def say(self, text: str) -> None:
         """Show a line that is no event."""

@@ -29,13 +29,19 @@ def save_command(
     part_size: options.PartSize = "2G",
     source: options.Source = None,
     include_foreign: options.IncludeForeign = False,
+    mirror: options.Mirror = None,
+    retries: options.Retries = 4,
+    stall_timeout: options.StallTimeout = "60s",
+    max_wait: options.MaxWait = "1h",
+    limit_rate: options.LimitRate = None,
 ) -> int:
     """Save the images of a list into one archive, parts of one, or a directory."""
     # Late: the help is shown without what only a run needs.
     from hangar_async.config import SaveOptions
 
     flags: GlobalFlags = context.obj
-    environment = values.environment_for(flags)
+    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
+    environment = network.applied(values.environment_for(flags))
     size = values.size_of_part(part_size)
     images, name = values.image_list(file)
     wanted = SaveOptions(

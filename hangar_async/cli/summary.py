@@ -87,6 +87,8 @@ def _traffic(report: Report) -> Iterator[tuple[str, str]]:
     if traffic.reused_blobs:
         text = f"{count_text(traffic.reused_blobs, 'blob')} and manifests, {size_text(traffic.reused_bytes)}"
         yield "reused", f"{text}, from the cache"
+    if traffic.resumed_bytes:
+        yield "resumed", f"{size_text(traffic.resumed_bytes)} of blobs that an earlier run had begun"
 
 
 def _archive(output: Output, settings: OutputSettings) -> Iterator[tuple[str, str]]:

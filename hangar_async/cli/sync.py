@@ -24,12 +24,18 @@ def sync_command(
     jobs: options.Jobs = 1,
     source: options.Source = None,
     include_foreign: options.IncludeForeign = False,
+    mirror: options.Mirror = None,
+    retries: options.Retries = 4,
+    stall_timeout: options.StallTimeout = "60s",
+    max_wait: options.MaxWait = "1h",
+    limit_rate: options.LimitRate = None,
 ) -> int:
     """Add the images of a list to a cache directory, whose index keeps all others."""
     from hangar_async.config import SaveOptions
 
     flags: GlobalFlags = context.obj
-    environment = values.environment_for(flags)
+    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
+    environment = network.applied(values.environment_for(flags))
     cache = values.place(destination, "--destination")
     images, name = values.image_list(file)
     wanted = SaveOptions(

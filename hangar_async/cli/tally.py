@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hangar_async.engine import events
@@ -25,8 +27,12 @@ class Flight:
 
 @dataclass(slots=True)
 class Tally:
-    """The sums so far. Bytes of a blob whose try failed no longer count, until the next try goes on from them."""
+    """The sums so far. Bytes of a blob whose try failed no longer count, until the next try goes on from them.
 
+    `closed` says for hosts until when, by the clock, none is asked; `quotas` what they say is left, and of how much.
+    """
+
+    clock: Callable[[], float] = time.monotonic
     images: int = 0
     jobs: int = 1
     done: int = 0
@@ -42,6 +48,8 @@ class Tally:
     to_check: int = 0
     checked: int = 0
     flights: dict[Digest, Flight] = field(default_factory=dict)
+    closed: dict[str, float] = field(default_factory=dict)
+    quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
     _unplanned: int = 0
     _planned: set[str] = field(default_factory=set)
 
@@ -68,6 +76,10 @@ class Tally:
             case events.BlobReused(_, size):
                 self.here_bytes += size
                 self.reused_bytes += size
+            case events.HostClosed(host, _, seconds):
+                self.closed[host] = self.clock() + seconds
+            case events.QuotaTold(host, remaining, limit, _):
+                self.quotas[host] = (remaining, limit)
             case _:
                 self._image(event)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import InvalidValue, UsageError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hangar_async.config import Environment
 
 _STANDARD_INPUT = "-"
+_T = TypeVar("_T")
 
 
 def words(values: Iterable[str]) -> Sequence[str]:
@@ -40,10 +41,7 @@ def size_of_part(text: str) -> int:
     """Read the value of `--part-size`; raises UsageError."""
     from hangar_async.config import parse_size
 
-    try:
-        return parse_size(text)
-    except InvalidValue as error:
-        raise UsageError(f"--part-size: {error}") from error
+    return _read("--part-size", parse_size, text)
 
 
 def environment_for(flags: GlobalFlags) -> Environment:
@@ -52,6 +50,49 @@ def environment_for(flags: GlobalFlags) -> Environment:
 
     environment = Environment.read()
     return replace(environment, registries=replace(environment.registries, tls_verify=flags.tls_verify))
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The flags that say how registries are asked, as they were typed."""
+
+    retries: int
+    stall_timeout: str
+    max_wait: str
+    limit_rate: str | None
+    mirror: Sequence[str]
+
+    def applied(self, environment: Environment) -> Environment:
+        """Let them change what the environment says; raises UsageError."""
+        from hangar_async.config import parse_duration, parse_size
+        from hangar_async.mirrors import join_routes, parse_mirror
+
+        if self.retries < 0:
+            raise UsageError(f"--retries {self.retries}: write 0 or more")
+        settings = environment.registries
+        routes = [_read("--mirror", parse_mirror, text) for text in self.mirror]
+        stall = _read("--stall-timeout", parse_duration, self.stall_timeout)
+        if stall <= 0:
+            raise UsageError(f"--stall-timeout {self.stall_timeout}: write a time above 0")
+        policy = replace(
+            settings.retry, retries=self.retries, max_wait=_read("--max-wait", parse_duration, self.max_wait)
+        )
+        changed = replace(
+            settings,
+            retry=policy,
+            stall_timeout=stall,
+            limit_rate=None if self.limit_rate is None else _read("--limit-rate", parse_size, self.limit_rate),
+            # What is typed comes first.
+            mirrors=join_routes([*routes, *settings.mirrors.routes]),
+        )
+        return replace(environment, registries=changed)
+
+
+def _read(flag: str, parse: Callable[[str], _T], text: str) -> _T:
+    try:
+        return parse(text)
+    except InvalidValue as error:
+        raise UsageError(f"{flag}: {error}") from error
 
 
 def image_list(file: str) -> tuple[Path | Sequence[str], str]:

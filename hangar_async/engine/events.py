@@ -92,6 +92,16 @@ class HostClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaTold:
+    """A registry said what is left of the requests that it allows in `window` seconds (0: it did not say that)."""
+
+    host: str
+    remaining: int
+    limit: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImageEnded:
     """An image is complete in the cache, or has failed."""
 
@@ -144,6 +154,7 @@ Event: TypeAlias = (
     | BlobReused
     | Retrying
     | HostClosed
+    | QuotaTold
     | ImageEnded
     | ArchiveProgress
     | Committing

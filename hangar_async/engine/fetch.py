@@ -9,11 +9,22 @@ from hangar_async.engine.governor import Governor
 from hangar_async.engine.permits import Rank, Turn
 from hangar_async.engine.receive import Receiver
 from hangar_async.errors import HangarError, StorageError
+from hangar_async.mirrors import NO_MIRRORS, Mirrors
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import ServedManifest
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A repository that may give a digest, and the image for which it is asked; behind a `mirror` there is another."""
+
+    reference: Reference
+    image: Reference
+    mirror: bool
 
 
 @dataclass(slots=True)
@@ -23,7 +34,7 @@ class _Wanted:
     content: Descriptor
     document: bool
     rank: Rank
-    untried: list[Reference] = field(default_factory=list)
+    untried: list[_Source] = field(default_factory=list)
     offered: set[str] = field(default_factory=set)
     errors: dict[str, HangarError] = field(default_factory=dict)
     more: asyncio.Event = field(default_factory=asyncio.Event)
@@ -32,16 +43,21 @@ class _Wanted:
     waiters: int = 0
     here: bool = False
 
-    def offer(self, image: Reference) -> None:
+    def offer(self, source: _Source) -> None:
         """Add a repository that names this digest."""
-        if image.name not in self.offered:
-            self.offered.add(image.name)
-            self.untried.append(image)
+        if source.reference.name not in self.offered:
+            self.offered.add(source.reference.name)
+            self.untried.append(source)
             self.more.set()
 
     def error(self, image: Reference) -> HangarError:
         """What an image is told when no repository gave the digest: its own repository's answer first."""
         return self.errors.get(image.name) or next(reversed(self.errors.values()))
+
+    def failed(self, source: _Source, error: HangarError) -> None:
+        """Note that a repository does not give it."""
+        self.errors[source.image.name] = error
+        self.untried.remove(source)
 
 
 class Fetcher:
@@ -53,13 +69,20 @@ class Fetcher:
     """
 
     def __init__(
-        self, group: asyncio.TaskGroup, receiver: Receiver, store: ContentStore, governor: Governor, images: int
+        self,
+        group: asyncio.TaskGroup,
+        receiver: Receiver,
+        store: ContentStore,
+        governor: Governor,
+        images: int,
+        mirrors: Mirrors = NO_MIRRORS,
     ) -> None:
         self._group = group
         self._receiver = receiver
         self._store = store
         self._governor = governor
         self._unnamed = images
+        self._mirrors = mirrors
         self._wanted: dict[tuple[Digest, int], _Wanted] = {}
 
     async def root(self, image: Reference, rank: Rank) -> Manifest | Index:
@@ -68,10 +91,19 @@ class Fetcher:
             raw = await self._store.read(image.digest, MAX_DOCUMENT)
             self._receiver.reused(image.digest, len(raw))
             return parse_manifest(raw, algorithm=image.digest.algorithm)
-        served = await self._receiver.root(image, Turn(rank))
+        served = await self._ask_root(image, rank)
         document = parse_manifest(served.raw, served.content_type, served.digest.algorithm)
         await self._store.put(served.raw, served.digest)
         return document
+
+    async def _ask_root(self, image: Reference, rank: Rank) -> ServedManifest:
+        *mirrors, registry = self._mirrors.sources(image)
+        for mirror in mirrors:
+            try:
+                return await self._receiver.root(mirror, Turn(rank), others=True)
+            except HangarError:
+                continue
+        return await self._receiver.root(registry, Turn(rank))
 
     async def document(self, content: Descriptor, image: Reference, rank: Rank) -> Manifest | Index:
         """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""
@@ -81,7 +113,11 @@ class Fetcher:
 
     def offer(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
         """Say that an image's repository names this content, and how urgent it is."""
-        self._entry(content, rank, document).offer(image)
+        wanted = self._entry(content, rank, document)
+        *mirrors, registry = self._mirrors.sources(image)
+        for mirror in mirrors:
+            wanted.offer(_Source(mirror, image, mirror=True))
+        wanted.offer(_Source(registry, image, mirror=False))
 
     def named(self) -> None:
         """Say that one more image has offered all it wants, or will never."""
@@ -157,17 +193,15 @@ class Fetcher:
                 while wanted.untried and not wanted.here:
                     await self._try(wanted, wanted.untried[0], turn, ingest)
         except StorageError as error:
-            for image in wanted.untried:
-                wanted.errors[image.name] = error
-            wanted.untried.clear()
+            for source in tuple(wanted.untried):
+                wanted.failed(source, error)
 
-    async def _try(self, wanted: _Wanted, image: Reference, turn: Turn, ingest: Ingest) -> None:
+    async def _try(self, wanted: _Wanted, source: _Source, turn: Turn, ingest: Ingest) -> None:
         try:
             receive = self._receiver.document if wanted.document else self._receiver.blob
-            await receive(wanted.content, image, turn, ingest)
+            await receive(wanted.content, source.reference, turn, ingest, others=source.mirror)
             wanted.here = True
         except StorageError:
             raise
         except HangarError as error:
-            wanted.errors[image.name] = error
-            wanted.untried.remove(image)
+            wanted.failed(source, error)

@@ -39,13 +39,19 @@ class Governor:
         """Let a turn go earlier, also while it waits."""
         self._permits.raise_rank(turn, rank)
 
-    async def run(self, what: str, host: str, turn: Turn, once: Callable[[], Awaitable[_T]]) -> _T:
+    async def run(
+        self, what: str, host: str, turn: Turn, once: Callable[[], Awaitable[_T]], *, others: bool = False
+    ) -> _T:
         """Make a request of `host`, and again while that can help; return what `once` returns.
 
-        Raises the last HangarError: RateLimited where the host asks for a longer wait than we make.
+        Where there are `others` to be asked the same, such as the registry behind a mirror, nothing is waited for, and
+        a host that could not be reached is not asked again for a while. Raises the last HangarError: RateLimited where
+        the host asks for a longer wait than we make.
         """
         state = self.host(host)
         failures = 0
+        if others:
+            state.check()
         while True:
             async with state.hold(turn) as asked:
                 try:
@@ -55,6 +61,9 @@ class Governor:
                 else:
                     state.answered(asked)
                     return found
+            if others and failure.uses_try:
+                state.missed(failure)
+                raise failure
             failures = await self._after(failure, what, state, asked, failures)
 
     async def _after(self, failure: HangarError, what: str, host: Host, asked: int, failures: int) -> int:

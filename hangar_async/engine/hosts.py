@@ -16,6 +16,8 @@ from hangar_async.errors import HangarError, NetworkError, RateLimited, Registry
 _CROWDED = frozenset({429, 502, 503, 504})
 #: What a pause counts at least for the sum of all pauses, in seconds, so that a host cannot refuse for ever.
 _LEAST_PAUSE = 1.0
+#: How long a mirror that does not answer is left alone, in seconds.
+_MISSED_FOR = 60.0
 
 
 class Host:
@@ -37,6 +39,7 @@ class Host:
         self._refusals = 0
         self._waited = 0.0
         self._given_up: RateLimited | None = None
+        self._missed: tuple[float, HangarError] | None = None
 
     @property
     def limit(self) -> int:
@@ -57,6 +60,16 @@ class Host:
                 if self._given_up is None and self._clock.monotonic() >= self._opens_at:
                     yield self._cuts
                     return
+
+    def check(self) -> None:
+        """Raise what was `missed` a short while ago, or what closes the host now: another one can be asked instead."""
+        if self._missed is not None and self._clock.monotonic() < self._missed[0]:
+            raise self._missed[1]
+
+    def missed(self, error: HangarError) -> None:
+        """Note that a request has failed that another host is asked now."""
+        if _is_crowded(error):
+            self._missed = self._clock.monotonic() + _MISSED_FOR, error
 
     def answered(self, asked: int) -> None:
         """Note that a request was answered as it should be."""

@@ -9,6 +9,7 @@ from functools import partial
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.governor import Governor
 from hangar_async.engine.permits import Turn
+from hangar_async.engine.rate import RateLimit
 from hangar_async.engine.report import Traffic
 from hangar_async.errors import DigestMismatch, HangarError, StorageError
 from hangar_async.oci.digest import Digest
@@ -25,17 +26,20 @@ _Open = Callable[[int], AbstractAsyncContextManager[BlobBody]]
 class Receiver:
     """Asks registries for content, each request under a permit, and counts what arrives."""
 
-    def __init__(self, client: RegistryClient, governor: Governor, observe: Observer) -> None:
+    def __init__(self, client: RegistryClient, governor: Governor, rate: RateLimit, observe: Observer) -> None:
         self._client = client
         self._governor = governor
+        self._rate = rate
         self._observe = observe
         self._fetched_blobs = self._fetched_bytes = 0
-        self._reused_blobs = self._reused_bytes = 0
+        self._reused_blobs = self._reused_bytes = self._resumed_bytes = 0
 
     @property
     def traffic(self) -> Traffic:
         """What was fetched and reused so far; bytes of tries that failed count as fetched."""
-        return Traffic(self._fetched_blobs, self._fetched_bytes, self._reused_blobs, self._reused_bytes)
+        return Traffic(
+            self._fetched_blobs, self._fetched_bytes, self._reused_blobs, self._reused_bytes, self._resumed_bytes
+        )
 
     def reused(self, digest: Digest, size: int) -> None:
         """Count content that was in the store already."""
@@ -43,14 +47,16 @@ class Receiver:
         self._reused_bytes += size
         self._observe(BlobReused(digest, size))
 
-    async def root(self, image: Reference, turn: Turn) -> ServedManifest:
-        """Get what a reference names; raises HangarError."""
-        what = f"the manifest of {image}"
-        served = await self._governor.run(what, image.registry, turn, partial(self._client.get_manifest, image))
+    async def root(self, image: Reference, turn: Turn, *, others: bool = False) -> ServedManifest:
+        """Get what a reference names; raises HangarError. `others`: see Governor.run."""
+        what, once = f"the manifest of {image}", partial(self._client.get_manifest, image)
+        served = await self._governor.run(what, image.registry, turn, once, others=others)
         self._count_document(served)
         return served
 
-    async def document(self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest) -> None:
+    async def document(
+        self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest, *, others: bool = False
+    ) -> None:
         """Get a manifest or index by its descriptor into the store; raises HangarError."""
 
         async def once() -> None:
@@ -64,9 +70,12 @@ class Receiver:
             await ingest.commit()
             self._count_document(served)
 
-        await self._governor.run(f"manifest {content.digest.short} of {image}", image.registry, turn, once)
+        what = f"manifest {content.digest.short} of {image}"
+        await self._governor.run(what, image.registry, turn, once, others=others)
 
-    async def blob(self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest) -> None:
+    async def blob(
+        self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest, *, others: bool = False
+    ) -> None:
         """Get a blob into the store, a foreign layer from its URLs where the repository has it not.
 
         Raises HangarError: the last answer.
@@ -77,7 +86,8 @@ class Receiver:
         for host, door in doors:
             try:
                 once = partial(self._receive, content, image, ingest, door)
-                await self._governor.run(f"blob {content.digest.short} of {image}", host, turn, once)
+                what = f"blob {content.digest.short} of {image}"
+                await self._governor.run(what, host, turn, once, others=others)
             except StorageError:
                 raise
             except HangarError:
@@ -89,8 +99,7 @@ class Receiver:
     async def _receive(self, content: Descriptor, image: Reference, ingest: Ingest, door: _Open) -> None:
         if ingest.offset == content.size > 0:
             # The last try broke off behind the last byte.
-            await ingest.commit()
-            self._fetched_blobs += 1
+            await self._commit(ingest)
             return
         async with door(ingest.offset) as body:
             if body.start != ingest.offset:
@@ -101,10 +110,16 @@ class Receiver:
                     await ingest.write(piece)
                     self._fetched_bytes += len(piece)
                     self._observe(BlobProgress(content.digest, len(piece), ingest.offset))
-                await ingest.commit()
-                self._fetched_blobs += 1
+                    await self._rate.take(len(piece))
+                await self._commit(ingest)
             finally:
                 self._observe(BlobEnded(content.digest, content.size, ingest.committed))
+
+    async def _commit(self, ingest: Ingest) -> None:
+        resumed = ingest.resumed
+        await ingest.commit()
+        self._fetched_blobs += 1
+        self._resumed_bytes += resumed
 
     def _count_document(self, served: ServedManifest) -> None:
         size = len(served.raw)

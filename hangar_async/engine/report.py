@@ -32,12 +32,16 @@ class ImageOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Blobs and bytes, manifests among them: fetched from registries, and reused from the cache."""
+    """Blobs and bytes, manifests among them: fetched from registries, and reused from the cache.
+
+    `resumed_bytes` are those of blobs that an earlier run had begun to fetch.
+    """
 
     fetched_blobs: int = 0
     fetched_bytes: int = 0
     reused_blobs: int = 0
     reused_bytes: int = 0
+    resumed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

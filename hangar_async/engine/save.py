@@ -13,13 +13,14 @@ from hangar_async.blocking import in_thread
 from hangar_async.config import MAX_JOBS, SaveOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.destination import check_destination, check_failed_list
-from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
+from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
 from hangar_async.engine.fetch import Fetcher
 from hangar_async.engine.governor import Governor
 from hangar_async.engine.images import Images, Kept
 from hangar_async.engine.merge import Existing, MergePacker, merged, read_existing
 from hangar_async.engine.pack import Packer, open_packer, saved_time
 from hangar_async.engine.plan import Planner
+from hangar_async.engine.rate import RateLimit
 from hangar_async.engine.receive import Receiver
 from hangar_async.engine.report import ImageOutcome, Output, Report
 from hangar_async.errors import the_error
@@ -105,11 +106,19 @@ class _Run:
         governor = Governor(options.permits, settings.retry, self.observe)
         async with (
             open_store(options.cache) as store,
-            RegistryClient(settings, username_for=registry, connections=options.permits, notice=self._notice) as client,
+            RegistryClient(
+                settings,
+                username_for=registry,
+                connections=options.permits,
+                notice=self._notice,
+                quota=lambda host, quota: self.observe(QuotaTold(host, quota.remaining, quota.limit, quota.window)),
+            ) as client,
         ):
-            receiver = Receiver(client, governor, self.observe)
+            receiver = Receiver(client, governor, RateLimit(settings.limit_rate), self.observe)
             async with self.open_packer(store) as packer:
                 saved = await self._images(images, store, receiver, governor, packer)
+                if all(outcome.ok for outcome in saved.outcomes):
+                    await store.forget_partials()
                 output = await self._finish(saved, store, packer)
         await self._write_failed(saved.outcomes)
         ended = time.monotonic()
@@ -131,8 +140,9 @@ class _Run:
         """Bring in all images at once, and pack each as soon as those before it in the list are done."""
         saved = _Saved([], [], [])
         options = self._options
+        mirrors = options.environment.registries.mirrors
         async with asyncio.TaskGroup() as group:
-            fetcher = Fetcher(group, receiver, store, governor, len(images.entries))
+            fetcher = Fetcher(group, receiver, store, governor, len(images.entries), mirrors)
             planner = Planner(fetcher, store, options.selector, options.include_foreign)
             work = Images(fetcher, planner, store, self.observe)
             tasks = [group.create_task(work.keep(entry, number)) for number, entry in enumerate(images.entries)]

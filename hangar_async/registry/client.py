@@ -29,6 +29,7 @@ from hangar_async.registry.body import BlobBody
 from hangar_async.registry.credentials import Credentials
 from hangar_async.registry.endpoints import Endpoints, challenges_of
 from hangar_async.registry.flights import Flights
+from hangar_async.registry.quota import Quota
 from hangar_async.registry.tokens import TokenServer
 from hangar_async.registry.transport import Transport
 
@@ -44,7 +45,7 @@ class ServedManifest:
     digest: Digest
 
 
-def _ignore(text: str) -> None:
+def _ignore(*what: object) -> None:
     """Tell nobody."""
 
 
@@ -53,7 +54,8 @@ class RegistryClient:
 
     `username_for` is the registry, normalised, that the settings' user name and password are for; no other host ever
     gets them. `connections` must be at least the number of requests that run at once. `notice` is told what a person
-    should know. Nothing is tried again here but a request whose token has run out.
+    should know, `quota` what a registry says is left of the requests that it allows. Nothing is tried again here but
+    a request whose token has run out.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class RegistryClient:
         username_for: str | None = None,
         connections: int = 20,
         notice: Callable[[str], None] = _ignore,
+        quota: Callable[[str, Quota], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._quota = quota
         self._flights = Flights()
         self._transport = Transport(settings, connections)
         self._endpoints = Endpoints(settings, self._transport, self._flights, notice)
@@ -95,6 +99,8 @@ class RegistryClient:
         what = f"manifest {f'{image.name}@{digest}' if digest else image}"
         path = f"{image.repository}/manifests/{asked or image.tag}"
         async with self._ask(image, path, what, {"Accept": media_types.ACCEPT}) as answer:
+            if (quota := Quota.parse(answer.headers)) is not None:
+                self._quota(image.registry, quota)
             raw = await answer.read(what, MAX_DOCUMENT, str(asked or ""))
         source = f"{what} from {answer.host}"
         actual = await _digest(raw, asked.algorithm if asked else "sha256")

@@ -51,7 +51,7 @@ class Endpoints:
     def __init__(
         self, settings: RegistrySettings, transport: Transport, flights: Flights, notice: Callable[[str], None]
     ) -> None:
-        self._verify = settings.tls_verify
+        self._settings = settings
         self._transport = transport
         self._flights = flights
         self._notice = notice
@@ -71,7 +71,7 @@ class Endpoints:
     async def _look(self, registry: str) -> Endpoint:
         host = _HUB_HOST if registry == DOCKER_HUB else registry
         secure = URL(f"https://{host}")
-        if self._verify and not is_loopback(secure.host or ""):
+        if self._settings.verifies(registry) and not is_loopback(secure.host or ""):
             return await self._ping(registry, secure)
         async with asyncio.TaskGroup() as group:
             # Both at once, so that a registry that is far away costs no further round trip.

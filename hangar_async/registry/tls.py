@@ -21,10 +21,10 @@ class TlsContexts:
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
-        self._verify = settings.tls_verify
+        self._settings = settings
         self._directories = settings.certificates
         self._of_host: dict[str, ssl.SSLContext] = {}
-        self._of_folders: dict[tuple[Path, ...], ssl.SSLContext] = {}
+        self._of_folders: dict[tuple[bool, tuple[Path, ...]], ssl.SSLContext] = {}
         self._making = asyncio.Lock()
 
     async def context(self, url: URL) -> ssl.SSLContext:
@@ -39,14 +39,15 @@ class TlsContexts:
     def _make(self, host: str) -> ssl.SSLContext:
         names = (host, host.removesuffix(":443")) if host.endswith(":443") else (host,)
         folders = tuple(base / name for base in self._directories for name in names if (base / name).is_dir())
-        if folders not in self._of_folders:
-            self._of_folders[folders] = self._load(folders, host)
-        return self._of_folders[folders]
+        verify = all(self._settings.verifies(name) for name in names)
+        if (verify, folders) not in self._of_folders:
+            self._of_folders[verify, folders] = self._load(folders, host, verify)
+        return self._of_folders[verify, folders]
 
-    def _load(self, folders: tuple[Path, ...], host: str) -> ssl.SSLContext:
+    def _load(self, folders: tuple[Path, ...], host: str, verify: bool) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
-        if not self._verify:
+        if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         for folder in folders:

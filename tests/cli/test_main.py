@@ -35,6 +35,11 @@ LIST_FLAGS = {
     "-j, --jobs": "1",
     "-s, --source": "$SOURCE_REGISTRY, else each its own",
     "--include-foreign": "false",
+    "--mirror": "those of $CONTAINERS_REGISTRIES_CONF",
+    "--retries": "4",
+    "--stall-timeout": "60s",
+    "--max-wait": "1h",
+    "--limit-rate": "no limit",
 }
 ARCHIVE_FLAGS = {
     "-d, --destination": DEFAULT_NAME,
