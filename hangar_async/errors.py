@@ -216,7 +216,7 @@ class ArchiveError(HangarError):
 
 
 def the_error(error: BaseException) -> HangarError:
-    """Return the first of this package's errors in an exception or a group of them.
+    """Return the first of this package's errors in an exception or a group of them; one of the disk comes first.
 
     Raises the exception itself where it is, or holds, none of ours: then it is a fault of the program.
     """
@@ -225,5 +225,6 @@ def the_error(error: BaseException) -> HangarError:
     if isinstance(error, BaseExceptionGroup):
         strangers = error.split(lambda one: isinstance(one, HangarError))[1]
         if strangers is None:
-            return the_error(error.exceptions[0])
+            of_the_disk = error.subgroup(StorageError)
+            return the_error((of_the_disk or error).exceptions[0])
     raise error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,25 @@ def tls_registry(tmp_path_factory: pytest.TempPathFactory, server_certificate: t
     server_certificate.private_key_pem.write_to_path(key)
     with real.docker_registry(directory, certificate=certificate, key=key) as address:
         yield address
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes file systems of so many bytes; skipped where that is not allowed."""
+    mounted: list[Path] = []
+
+    def mount(size: int) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        argv = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if not sys.platform.startswith("linux") or subprocess.run(argv, capture_output=True, check=False).returncode:
+            pytest.skip("file systems cannot be mounted here")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import CompressOptions, DecompressOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.catalog import HeldImage, read_catalog
-from hangar_async.engine.destination import check_target
+from hangar_async.engine.destination import check_part_size, check_target
 from hangar_async.engine.events import (
     Checked,
     CheckStarted,
@@ -48,6 +48,7 @@ async def compress(options: CompressOptions, observer: Observer = ignore) -> Rep
     if not await in_thread(options.cache.is_dir):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
     await in_thread(check_target, options.output.target, directory=False)
+    await in_thread(check_part_size, options.output)
     catalog = await in_thread(lambda: read_catalog(DirectoryHoldings(options.cache)))
     observer(RunStarted(len(catalog.images), 0))
     outcomes: list[ImageOutcome] = []

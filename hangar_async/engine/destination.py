@@ -5,18 +5,31 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hangar_async.config import SaveOptions
+from hangar_async.config import OutputSettings, SaveOptions
+from hangar_async.engine.room import fitting_part
 from hangar_async.errors import UsageError
+from hangar_async.filesystem import largest_file
 
 
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
     check_failed_list(options.failed)
     check_target(options.target, directory=options.format == "dir")
+    check_part_size(options.output)
     cache, place = options.cache.resolve(), options.target.resolve()
     if options.format == "dir" and (place == cache or place in cache.parents or cache in place.parents):
         raise UsageError(
             f"the destination {options.target} overlaps the cache {options.cache}: choose another name (-d)"
+        )
+
+
+def check_part_size(output: OutputSettings) -> None:
+    """Raise UsageError for parts that are larger than a file may be where they go."""
+    largest = largest_file(output.target.parent)
+    if largest is not None and output.part_size is not None and output.part_size > largest:
+        raise UsageError(
+            f"a file at {output.target.parent.absolute()} has at most {largest:,} bytes, and a part of "
+            f"{output.part_size:,} would be larger: write --part-size {fitting_part(largest)}"
         )
 
 

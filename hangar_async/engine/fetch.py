@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from hangar_async.engine.governor import Governor
-from hangar_async.engine.permits import Rank, Turn
+from hangar_async.engine.permits import Rank, Turn, is_planning
 from hangar_async.engine.receive import Receiver
 from hangar_async.errors import HangarError, StorageError
 from hangar_async.mirrors import NO_MIRRORS, Mirrors
@@ -100,10 +100,10 @@ class Fetcher:
         *mirrors, registry = self._mirrors.sources(image)
         for mirror in mirrors:
             try:
-                return await self._receiver.root(mirror, Turn(rank), others=True)
+                return await self._receiver.root(mirror, Turn(rank, ahead=True), others=True)
             except HangarError:
                 continue
-        return await self._receiver.root(registry, Turn(rank))
+        return await self._receiver.root(registry, Turn(rank, ahead=True))
 
     async def document(self, content: Descriptor, image: Reference, rank: Rank) -> Manifest | Index:
         """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""
@@ -188,7 +188,7 @@ class Fetcher:
                 wanted.here = True
                 self._receiver.reused(content.digest, content.size)
                 return
-            turn = wanted.turn = Turn(wanted.rank)
+            turn = wanted.turn = Turn(wanted.rank, ahead=is_planning(wanted.rank))
             async with self._store.ingest(content.digest, content.size) as ingest:
                 while wanted.untried and not wanted.here:
                     await self._try(wanted, wanted.untried[0], turn, ingest)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.fetch import Fetcher
-from hangar_async.engine.permits import Rank
+from hangar_async.engine.permits import blob_rank, planning_rank
 from hangar_async.engine.plan import ImagePlan, Planner
 from hangar_async.engine.report import ImageOutcome
-from hangar_async.errors import Conflict, ContentError, HangarError, the_error
+from hangar_async.engine.room import Room
+from hangar_async.errors import Conflict, ContentError, HangarError, StorageError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig
@@ -31,16 +32,20 @@ class Kept:
 class Images:
     """Keeps images of one run, all at the same time; `keep` is called once for each entry."""
 
-    def __init__(self, fetcher: Fetcher, planner: Planner, store: ContentStore, observe: Observer) -> None:
+    def __init__(self, fetcher: Fetcher, planner: Planner, store: ContentStore, room: Room, observe: Observer) -> None:
         self._fetcher = fetcher
         self._planner = planner
         self._store = store
+        self._room = room
         self._observe = observe
         self._roots: dict[Entry, asyncio.Future[Digest | None]] = {}
         self._named: set[Digest] = set()
 
     async def keep(self, entry: Entry, number: int) -> Kept:
-        """Bring an image into the store, whole; `number` is its place in the list. A failure is an outcome."""
+        """Bring an image into the store, whole; `number` is its place in the list. A failure is an outcome.
+
+        Raises StorageError, which ends the run.
+        """
         root = self._root_of(entry)
         try:
             plan = await self._plan(entry, number, root)
@@ -48,7 +53,11 @@ class Images:
                 return Kept(ImageOutcome(entry, same_as=entry.earlier))
             return await self._hold(entry, number, plan)
         except (HangarError, ExceptionGroup) as error:
-            return Kept(ImageOutcome(entry, error=the_error(error)))
+            failure = the_error(error)
+            if isinstance(failure, StorageError):
+                # Of the disk, and not of the image: it would meet all others too.
+                raise failure from error
+            return Kept(ImageOutcome(entry, error=failure))
         finally:
             if not root.done():
                 root.set_result(None)
@@ -58,16 +67,17 @@ class Images:
         try:
             if entry.contradicts:
                 raise _conflict(entry)
-            root = await self._fetcher.root(entry.reference, (number, 0))
+            root = await self._fetcher.root(entry.reference, planning_rank(number))
             found.set_result(root.digest)
             earlier = await self._root_of(entry.earlier) if entry.earlier is not None else None
             if earlier is not None:
                 if earlier != root.digest:
                     raise _conflict(entry)
                 return None
-            plan = await self._planner.plan(entry.reference, root, (number, 0))
+            plan = await self._planner.plan(entry.reference, root, planning_rank(number))
+            await self._room.plan(plan.contents, self._store.missing)
             for blob in plan.blobs:
-                self._fetcher.offer(blob, entry.reference, _rank(number, blob))
+                self._fetcher.offer(blob, entry.reference, blob_rank(number, blob.size))
         finally:
             self._fetcher.named()
         self._tell(entry, plan)
@@ -78,7 +88,9 @@ class Images:
             await self._store.put(plan.partial.raw, plan.partial.digest)
         async with asyncio.TaskGroup() as group:
             for blob in plan.blobs:
-                group.create_task(self._fetcher.fetch(blob, entry.reference, _rank(number, blob), patient=True))
+                group.create_task(
+                    self._fetcher.fetch(blob, entry.reference, blob_rank(number, blob.size), patient=True)
+                )
         image = plan.saved(entry.reference)
         await write_image(self._store, image)
         created = [
@@ -107,11 +119,6 @@ async def created_of(store: ContentStore, config: Descriptor) -> str:
         return ImageConfig.parse(await store.read(config.digest, MAX_DOCUMENT), config.digest).created
     except ContentError:
         return ""
-
-
-def _rank(number: int, blob: Descriptor) -> Rank:
-    # Documents of an image come first (number, 0), then its blobs, the largest first.
-    return (number, 1, -blob.size)
 
 
 def _conflict(entry: Entry) -> Conflict:

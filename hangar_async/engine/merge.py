@@ -90,6 +90,7 @@ class MergePacker:
         self._sync = sync
         self._names: set[str] = set()
         self._size = 0
+        self.written = 0
 
     async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
         """Note what is new."""

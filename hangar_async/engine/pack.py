@@ -24,6 +24,9 @@ from hangar_async.store.handover import HandOver
 class Packer(Protocol):
     """Takes the images of a run in list order, then makes the output; nothing is under its name before."""
 
+    #: How many bytes of an archive are written so far.
+    written: int
+
     async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
         """Append an image that is complete in the store; raises StorageError."""
         ...
@@ -44,6 +47,7 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
 
     def progress(written: int, part: int) -> None:
         interrupt()
+        packer.written = written
         loop.call_soon_threadsafe(observe, ArchiveProgress(written, part))
 
     async with AsyncExitStack() as stack:
@@ -62,7 +66,8 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
             stack.push_async_callback(in_thread, writer.discard)
             return writer
 
-        yield ArchivePacker(await in_thread(make), store, interrupt, observe, settings)
+        packer = ArchivePacker(await in_thread(make), store, interrupt, observe, settings)
+        yield packer
 
 
 class ArchivePacker:
@@ -82,6 +87,7 @@ class ArchivePacker:
         self._observe = observe
         self._settings = settings
         self._names: set[str] = set()
+        self.written = 0
 
     async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
         """Append an image that is complete in the store; raises StorageError."""
@@ -145,6 +151,7 @@ class DirectoryPacker:
         self._store = store
         self._observe = observe
         self._names: set[str] = set()
+        self.written = 0
 
     async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
         """Note what belongs to the output."""

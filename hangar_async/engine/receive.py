@@ -32,6 +32,8 @@ class Receiver:
         self._rate = rate
         self._observe = observe
         self._fetched_blobs = self._fetched_bytes = 0
+        #: Bytes of blobs that arrived.
+        self.received = 0
         self._reused_blobs = self._reused_bytes = self._resumed_bytes = 0
 
     @property
@@ -109,6 +111,7 @@ class Receiver:
                 async for piece in body.pieces():
                     await ingest.write(piece)
                     self._fetched_bytes += len(piece)
+                    self.received += len(piece)
                     self._observe(BlobProgress(content.digest, len(piece), ingest.offset))
                     await self._rate.take(len(piece))
                 await self._commit(ingest)

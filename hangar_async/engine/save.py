@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hangar_async import imagelist
 from hangar_async.blocking import in_thread
-from hangar_async.config import MAX_JOBS, SaveOptions
+from hangar_async.config import MAX_JOBS, OutputSettings, SaveOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
@@ -23,6 +23,7 @@ from hangar_async.engine.plan import Planner
 from hangar_async.engine.rate import RateLimit
 from hangar_async.engine.receive import Receiver
 from hangar_async.engine.report import ImageOutcome, Output, Report
+from hangar_async.engine.room import Room
 from hangar_async.errors import the_error
 from hangar_async.imagelist import ImageList
 from hangar_async.oci.layout import SavedImage
@@ -85,6 +86,11 @@ class _Run:
         """Open what takes the images."""
         return open_packer(self._options.output, store, self.observe)
 
+    @property
+    def output(self) -> OutputSettings | None:
+        """What is written beside the cache."""
+        return self._options.output
+
     def indexed(self, images: Sequence[SavedImage]) -> Sequence[SavedImage]:
         """What the index of the cache is to name when these images are saved."""
         return images
@@ -116,7 +122,8 @@ class _Run:
         ):
             receiver = Receiver(client, governor, RateLimit(settings.limit_rate), self.observe)
             async with self.open_packer(store) as packer:
-                saved = await self._images(images, store, receiver, governor, packer)
+                room = Room(options.cache, self.output, lambda: receiver.received, lambda: packer.written)
+                saved = await self._images(images, store, receiver, governor, packer, room)
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
@@ -135,7 +142,13 @@ class _Run:
         )
 
     async def _images(
-        self, images: ImageList, store: ContentStore, receiver: Receiver, governor: Governor, packer: Packer
+        self,
+        images: ImageList,
+        store: ContentStore,
+        receiver: Receiver,
+        governor: Governor,
+        packer: Packer,
+        room: Room,
     ) -> _Saved:
         """Bring in all images at once, and pack each as soon as those before it in the list are done."""
         saved = _Saved([], [], [])
@@ -144,7 +157,7 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             fetcher = Fetcher(group, receiver, store, governor, len(images.entries), mirrors)
             planner = Planner(fetcher, store, options.selector, options.include_foreign)
-            work = Images(fetcher, planner, store, self.observe)
+            work = Images(fetcher, planner, store, room, self.observe)
             tasks = [group.create_task(work.keep(entry, number)) for number, entry in enumerate(images.entries)]
             for task in tasks:
                 task.add_done_callback(self._ended)
@@ -215,6 +228,10 @@ class _Merge(_Run):
         for text in self._existing.notices:
             self._notice(text)
         yield MergePacker(store, self._options.sync)
+
+    @property
+    def output(self) -> None:
+        return None
 
     def indexed(self, images: Sequence[SavedImage]) -> Sequence[SavedImage]:
         return merged(self._existing.images, images)

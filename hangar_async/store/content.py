@@ -6,9 +6,10 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from hangar_async.blocking import in_thread
@@ -16,12 +17,14 @@ from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.oci.digest import Digest, Hasher
 from hangar_async.oci.layout import SHARE, blob_name
+from hangar_async.oci.manifest import Descriptor
 from hangar_async.store.ingest import Ingest
 
 LOCK_NAME = ".lock"
 PARTIALS = ".partial"
 _PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
 _PIECE = 1 << 20
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class ContentStore:
@@ -31,12 +34,12 @@ class ContentStore:
     """
 
     def __init__(
-        self, root: Path, disk: Disk, earlier: frozenset[str] = frozenset(), partials: frozenset[str] = frozenset()
+        self, root: Path, disk: Disk, earlier: frozenset[str] = frozenset(), partials: Mapping[str, int] = _NOTHING
     ) -> None:
         self.root = root
         self.disk = disk
-        # Names of what ingests have left.
-        self._partials = set(partials)
+        # What ingests have left: names and sizes.
+        self._partials = dict(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
         self._earlier = earlier
         self._trusted: dict[Digest, int] = {}
@@ -56,11 +59,17 @@ class ContentStore:
         path = self.path(digest)
         async with self._hashing:
             found = await in_thread(_size, path)
-            if found is None or await _hash(path, digest.hasher()) != digest.hex:
+            if found is None or not await _is_whole(path, digest):
                 await in_thread(self.disk.remove, path)
                 return False
         self._trusted[digest] = found
         return size in (None, found)
+
+    def missing(self, content: Descriptor) -> int:
+        """How many bytes of a blob are to be fetched yet, if what earlier runs have left is good."""
+        if content.digest in self._trusted or blob_name(content.digest) in self._earlier:
+            return 0
+        return content.size - self._partials.get(_partial_name(content.digest, content.size), 0)
 
     @asynccontextmanager
     async def ingest(self, digest: Digest, size: int) -> AsyncIterator[Ingest]:
@@ -68,7 +77,7 @@ class ContentStore:
 
         It begins with what an earlier ingest has left of it. One at a time for a digest and size.
         """
-        name = f"{digest.algorithm}-{digest.hex}.{size}"
+        name = _partial_name(digest, size)
         ingest = Ingest(self.disk, self.root / PARTIALS / name, self.path(digest), digest, size)
         try:
             if name in self._partials:
@@ -77,11 +86,11 @@ class ContentStore:
             yield ingest
         finally:
             await ingest.close()
-            self._partials.discard(name)
+            self._partials.pop(name, None)
             if ingest.committed:
                 self._trusted[digest] = size
             elif ingest.offset:
-                self._partials.add(name)
+                self._partials[name] = ingest.offset
 
     async def put(self, data: bytes, digest: Digest) -> None:
         """Store a small document whose digest was computed from these bytes."""
@@ -113,7 +122,7 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
         yield ContentStore(root, disk, earlier, partials)
 
 
-def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], frozenset[str]]:
+def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], Mapping[str, int]]:
     disk.make_directory(root, 0o700)
     path = root / LOCK_NAME
     lock = disk.lock(path)
@@ -124,14 +133,18 @@ def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], 
     disk.truncate(lock, path)
     disk.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), path)
     disk.make_directory(root / PARTIALS)
-    partials = set()
+    partials = {}
     for path in (root / PARTIALS).iterdir():
         if _PARTIAL.fullmatch(path.name):
-            partials.add(path.name)
+            partials[path.name] = path.lstat().st_size
         else:
             disk.remove(path)
     disk.make_directory(root / SHARE / "sha256")
-    return _names(root), frozenset(partials)
+    return _names(root), partials
+
+
+def _partial_name(digest: Digest, size: int) -> str:
+    return f"{digest.algorithm}-{digest.hex}.{size}"
 
 
 def _names(root: Path) -> frozenset[str]:
@@ -155,6 +168,14 @@ def _size(path: Path) -> int | None:
     except OSError as error:
         raise StorageError.of(error, path, "look at") from error
     return found.st_size
+
+
+async def _is_whole(path: Path, digest: Digest) -> bool:
+    """Whether a file has a digest; one that cannot be read has not."""
+    try:
+        return await _hash(path, digest.hasher()) == digest.hex
+    except StorageError:
+        return False
 
 
 async def _hash(path: Path, hasher: Hasher) -> str:

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given
@@ -152,3 +153,41 @@ def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool
         assert f"0 of {count} held" in repr(permits)
 
     asyncio.run(run())
+
+
+async def test_one_of_several_permits_plans_ahead() -> None:
+    permits = Permits(3)
+    lane = permits.lane()
+    order: list[str] = []
+
+    async def work(name: str, turn: Turn) -> None:
+        async with permits.hold(turn, lane):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(permits.hold(Turn((0,)), lane))
+        for number in range(4):
+            group.create_task(work(f"blob {number}", Turn((number, 1))))
+            group.create_task(work(f"plan {number}", Turn((10 + number, 0), ahead=True)))
+        await _settle()
+    assert order[:3] == ["plan 0", "blob 0", "blob 1"]
+    assert [name for name in order if name.startswith("plan")] == [f"plan {number}" for number in range(4)]
+    assert order.index("plan 1") < order.index("blob 3")
+
+
+async def test_a_single_permit_goes_strictly_by_rank() -> None:
+    permits = Permits(1)
+    lane = permits.lane()
+    order: list[int] = []
+
+    async def work(turn: Turn) -> None:
+        async with permits.hold(turn, lane):
+            order.append(turn.rank[0])
+
+    async with asyncio.TaskGroup() as group, permits.hold(Turn((0,)), lane):
+        for rank in (3, 1, 4, 2):
+            group.create_task(work(Turn((rank,), ahead=rank > 2)))
+        await _settle()
+    assert order == [1, 2, 3, 4]

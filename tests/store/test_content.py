@@ -1,9 +1,11 @@
 import asyncio
+import errno
 import itertools
 import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from hangar_async.errors import DigestMismatch, StorageError, UsageError
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.store import content
 from hangar_async.store.content import PARTIALS, ContentStore, open_store
 from tests.fakes.faulty_disk import FaultyDisk
 
@@ -187,15 +191,44 @@ async def test_blobs_of_an_earlier_run_are_hashed_before_they_are_trusted(tmp_pa
         assert not store.path(DIGEST).exists()
 
 
-async def test_a_link_in_the_store_is_not_followed(tmp_path: Path) -> None:
+async def test_a_link_in_the_store_is_not_followed_but_removed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(DATA)
     async with open_store(tmp_path / "cache") as store:
         pass
     store.path(DIGEST).symlink_to(elsewhere)
     async with open_store(tmp_path / "cache") as store:
-        with pytest.raises(StorageError, match="cannot read"):
-            await store.contains(DIGEST, len(DATA))
+        assert not await store.contains(DIGEST, len(DATA))
+        assert not store.path(DIGEST).is_symlink()
+        await take_in(store)
+    assert not store.path(DIGEST).is_symlink()
+    assert elsewhere.read_bytes() == DATA
+
+
+async def test_a_blob_that_cannot_be_read_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_store(tmp_path) as store:
+        await take_in(store)
+
+    def broken(path: Path) -> BinaryIO:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with open_store(tmp_path) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(content, "_open", broken)
+            assert not await store.contains(DIGEST, len(DATA))
+        await take_in(store)
+        assert await store.read(DIGEST, len(DATA)) == DATA
+
+
+async def test_what_is_missing_of_a_blob(tmp_path: Path) -> None:
+    one, two, three = (Descriptor("x", Digest.of(name), 100) for name in (b"one", b"two", b"three"))
+    async with open_store(tmp_path) as store:
+        await store.put(b"one", one.digest)
+        async with store.ingest(two.digest, two.size) as ingest:
+            await ingest.write(bytes(30))
+        assert [store.missing(each) for each in (one, two, three)] == [0, 70, 100]
+    async with open_store(tmp_path) as store:
+        assert [store.missing(each) for each in (one, two, three)] == [0, 70, 100]
 
 
 async def test_two_runs_do_not_share_a_cache(store: ContentStore) -> None:

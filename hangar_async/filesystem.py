@@ -1,0 +1,70 @@
+"""What a file system has room for."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+from hangar_async.disk import failing
+
+#: Types whose files are shorter than 4 GiB; the length is a field of 32 bits.
+_FAT = frozenset({"vfat", "msdos", "umsdos", "fat"})
+_FAT_LARGEST = (4 << 30) - 1
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def nearest(path: Path) -> Path:
+    """Return the path, or the closest directory above it that is there."""
+    path = path.absolute()
+    return next((one for one in (path, *path.parents) if one.exists()), path)
+
+
+def free_bytes(path: Path) -> int:
+    """Tell how many bytes may still be written where a path is, or will be; raises StorageError."""
+    place = nearest(path)
+    with failing("look at", place):
+        found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
+
+
+def device(path: Path) -> int:
+    """Name the file system on which a path is, or will be; raises StorageError."""
+    place = nearest(path)
+    with failing("look at", place):
+        return place.stat().st_dev
+
+
+def largest_file(path: Path, mounts: Path = _MOUNTS) -> int | None:
+    """Tell how many bytes a file may have where a path is; None where nothing is known to limit it.
+
+    Raises StorageError.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limits = [] if limit == resource.RLIM_INFINITY else [limit]
+    if file_system(path, mounts) in _FAT:
+        limits.append(_FAT_LARGEST)
+    return min(limits, default=None)
+
+
+def file_system(path: Path, mounts: Path = _MOUNTS) -> str:
+    """Name the type of the file system on which a path is; "" where the system does not say.
+
+    Source: proc(5), "/proc/pid/mountinfo".
+    """
+    number = device(path)
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    return next((kind for place, kind in _mounted(mounts) if place == wanted), "")
+
+
+def _mounted(mounts: Path) -> Iterator[tuple[str, str]]:
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        if len(fields) > 2 and kind:
+            yield fields[2], kind[0]

@@ -1,0 +1,71 @@
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async import filesystem
+from hangar_async.filesystem import device, file_system, free_bytes, largest_file
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Limits the length of files for the test."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def mounts(tmp_path: Path, kind: str) -> Path:
+    number = device(tmp_path)
+    path = tmp_path / "mountinfo"
+    path.write_text(
+        "22 28 0:21 / /proc rw,nosuid shared:12 - proc proc rw\n"
+        f"36 35 {os.major(number)}:{os.minor(number)} / {tmp_path} rw,noatime master:1 - {kind} /dev/sdb1 rw\n"
+        "nonsense\n"
+    )
+    return path
+
+
+def test_what_is_free_where_something_will_be(small_disk: Callable[[int], Path]) -> None:
+    place = small_disk(4 << 20)
+    assert free_bytes(place / "not" / "there") == 4 << 20
+    (place / "file").write_bytes(bytes(1 << 20))
+    assert free_bytes(place) == 3 << 20
+    assert device(place / "new") != device(place.parent)
+    assert file_system(place) == "tmpfs"
+
+
+@pytest.mark.parametrize("kind", ["vfat", "msdos"])
+def test_a_file_on_fat_is_shorter_than_four_gib(tmp_path: Path, kind: str) -> None:
+    assert largest_file(tmp_path / "x", mounts(tmp_path, kind)) == 4 * GIB - 1
+
+
+@pytest.mark.parametrize("kind", ["ext4", "exfat", "fuseblk"])
+def test_others_have_no_limit_that_is_known(tmp_path: Path, kind: str) -> None:
+    assert largest_file(tmp_path, mounts(tmp_path, kind)) is None
+    assert largest_file(tmp_path, tmp_path / "nowhere") is None
+
+
+def test_the_limit_of_the_process_counts(tmp_path: Path, file_limit: Callable[[int], None]) -> None:
+    file_limit(GIB)
+    assert largest_file(tmp_path) == GIB
+    assert largest_file(tmp_path, mounts(tmp_path, "vfat")) == GIB
+    file_limit(8 * GIB)
+    assert largest_file(tmp_path, mounts(tmp_path, "vfat")) == 4 * GIB - 1
+
+
+@given(st.text())
+def test_any_text_of_the_system_is_read(text: str) -> None:
+    path = Path(filesystem.__file__)
+
+    class Mounts(type(path)):  # type: ignore[misc]
+        def read_text(self, *_: object, **__: object) -> str:
+            return text
+
+    assert isinstance(file_system(path, Mounts("x")), str)
