@@ -12,6 +12,7 @@ from hangar_async import imagelist
 from hangar_async.blocking import in_thread
 from hangar_async.config import MAX_JOBS, OutputSettings, SaveOptions
 from hangar_async.disk import Disk
+from hangar_async.engine.clock import Clock
 from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
 from hangar_async.engine.fetch import Fetcher
@@ -32,23 +33,23 @@ from hangar_async.store.content import ContentStore, open_store
 from hangar_async.store.layouts import write_cache
 
 
-async def save(options: SaveOptions, observer: Observer = ignore) -> Report:
-    """Save the images of a list into one archive, parts of one, or a directory.
+async def save(options: SaveOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
+    """Save the images of a list into one archive, parts of one, or a directory; `clock` is what waits go by.
 
     An image that fails is an outcome in the report, not an exception. Cancelling leaves no temporary archive behind;
     what was fetched stays in the cache. Raises UsageError before any work starts, StorageError when the output or
     the cache cannot be written; an earlier output is whole then.
     """
-    return await _run(_Run(options, observer), options)
+    return await _run(_Run(options, observer, clock or Clock()), options)
 
 
-async def sync(options: SaveOptions, observer: Observer = ignore) -> Report:
+async def sync(options: SaveOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
     """Bring more images of a list into an existing cache directory, `options.cache`, whose index keeps all others.
 
     An image of a name that is there already takes its place. Format, destination and parts say nothing here. As for
     the rest this is `save`.
     """
-    return await _run(_Merge(options, observer), options)
+    return await _run(_Merge(options, observer, clock or Clock()), options)
 
 
 async def _run(run: _Run, options: SaveOptions) -> Report:
@@ -72,8 +73,9 @@ class _Saved:
 
 
 class _Run:
-    def __init__(self, options: SaveOptions, observe: Observer) -> None:
+    def __init__(self, options: SaveOptions, observe: Observer, clock: Clock) -> None:
         self._options = options
+        self._clock = clock
         self.observe = observe
         self._notices: list[str] = []
         self._started = self._last_image_at = time.monotonic()
@@ -109,7 +111,7 @@ class _Run:
         for line in images.invalid:
             self._notice(str(line))
         settings = options.environment.registries
-        governor = Governor(options.permits, settings.retry, self.observe)
+        governor = Governor(options.permits, settings.retry, self.observe, self._clock)
         async with (
             open_store(options.cache) as store,
             RegistryClient(
@@ -120,7 +122,7 @@ class _Run:
                 quota=lambda host, quota: self.observe(QuotaTold(host, quota.remaining, quota.limit, quota.window)),
             ) as client,
         ):
-            receiver = Receiver(client, governor, RateLimit(settings.limit_rate), self.observe)
+            receiver = Receiver(client, governor, RateLimit(settings.limit_rate, self._clock), self.observe)
             async with self.open_packer(store) as packer:
                 room = Room(options.cache, self.output, lambda: receiver.received, lambda: packer.written)
                 saved = await self._images(images, store, receiver, governor, packer, room)
@@ -215,8 +217,8 @@ class _Run:
 class _Merge(_Run):
     """A run whose output is the cache directory itself, with the images that it held before."""
 
-    def __init__(self, options: SaveOptions, observe: Observer) -> None:
-        super().__init__(options, observe)
+    def __init__(self, options: SaveOptions, observe: Observer, clock: Clock) -> None:
+        super().__init__(options, observe, clock)
         self._existing = Existing()
 
     async def check(self) -> None:
