@@ -32,10 +32,28 @@ class Relay:
     #: HOST:PORT to connect to.
     address: str = ""
     connections: int = 0
+    #: Bytes from the server that were handed on, over all connections.
+    carried: int = 0
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.flowing.set()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def carries(self, count: int) -> None:
+        """Wait until so many bytes from the server were handed on."""
+        if self.carried < count:
+            waiting = (count, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiting)
+            await waiting[1]
+
+    def count(self, more: int) -> None:
+        """Note that bytes were handed on."""
+        self.carried += more
+        for waiting in [one for one in self._waiting if one[0] <= self.carried]:
+            self._waiting.remove(waiting)
+            if not waiting[1].done():
+                waiting[1].set_result(None)
 
 
 @asynccontextmanager
@@ -159,7 +177,9 @@ class _FromServer(_Direction):
         count, pause = self._trickle or (len(data), 0.0)
         for start in range(0, len(data), count):
             await self._line.flowing.wait()
-            await super().hand_on(self._within(data[start : start + count]))
+            piece = self._within(data[start : start + count])
+            await super().hand_on(piece)
+            self._line.count(len(piece))
             if self._rest == 0:
                 raise _Cut
             if pause:

@@ -1,0 +1,109 @@
+"""What goes wrong on this machine: the disk, the process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from hangar_async.archive import writer
+from hangar_async.config import SaveOptions
+from hangar_async.engine import save as module
+from hangar_async.engine.save import save
+from hangar_async.errors import StorageError, UsageError
+from hangar_async.server.build import image, index
+from hangar_async.server.layers import layer
+from hangar_async.store import content
+from tests.engine.rig import AMD64, Registry, options, registry
+from tests.fakes.faulty_disk import FaultyDisk
+from tests.faults.rig import check_cache
+
+OLD = b"the archive of an earlier run"
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Registry]:
+    async with registry() as found:
+        found.content.add("a:1", index([image([layer({"a": random.Random(1).randbytes(900_000)}, "none")], AMD64)]))
+        yield found
+
+
+def wish(served: Registry, place: Path) -> SaveOptions:
+    return options(place, f"{served.address}/a:1", format="gzip", destination=place / "out.tar.gz", part_size=400_000)
+
+
+def archive(place: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(place.glob("out.tar.gz*"))}
+
+
+def break_disk(monkeypatch: pytest.MonkeyPatch, code: int) -> FaultyDisk:
+    """Let everything that a save writes go to a disk that can be made to fail."""
+    disk = FaultyDisk(code=code)
+    for place in (content, writer, module):
+        monkeypatch.setattr(place, "Disk", lambda: disk)
+    return disk
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+async def test_a_disk_that_fails_at_any_operation(
+    served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """At every operation of a save in turn: told, the old archive is whole, and the same command then does it."""
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    await save(wish(served, calm))
+    expected = archive(calm)
+    assert len(expected) > 3
+    disk = break_disk(monkeypatch, code)
+    failed = set()
+    for number in range(1000):
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / "out.tar.gz.part0").write_bytes(OLD)
+        disk.start(fail_at=number)
+        try:
+            await save(wish(served, place))
+        except StorageError as error:
+            told = str(error)
+            assert archive(place) == {"out.tar.gz.part0": OLD}, f"after {disk.failed}, operation {number}"
+        else:
+            told = ""
+            # Nothing was left to fail, or it failed where nothing of the product depends on it.
+            assert archive(place) == expected
+            if not disk.failed:
+                break
+        assert not told or os.strerror(code) in told
+        failed.add(disk.failed)
+        check_cache(place / "saved-image-cache")
+        assert not [name for name in os.listdir(place) if name.endswith(".tmp")]
+        disk.start()
+        await save(wish(served, place))
+        assert archive(place) == expected
+    assert failed >= {"create", "write", "sync_file", "close", "rename", "sync", "keep", "make_directory", "lock"}
+
+
+async def test_a_cache_that_cannot_be_written_is_told_and_nothing_is_fetched(
+    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(8 << 20)
+    (disk / "cache").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(StorageError, match=r"cannot .*cache.*: Read-only file system"):
+        await save(options(tmp_path, f"{served.address}/a:1", format="gzip", cache=disk / "cache"))
+    assert served.blobs_asked() == {}
+
+
+async def test_a_destination_that_cannot_be_written_is_told_before_any_request(
+    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(8 << 20)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    wanted = options(tmp_path, f"{served.address}/a:1", format="gzip", destination=disk / "out.tar.gz")
+    with pytest.raises((StorageError, UsageError), match=r"Read-only file system|cannot be written"):
+        await save(wanted)
+    assert served.asked == {}
