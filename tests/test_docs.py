@@ -5,15 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.rows_registry import REGISTRY_ROWS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_every_fault_has_the_test_that_it_names() -> None:
     rows = re.findall(r"\| (\w+/test_\w+) `(test_\w+)` \|", (ROOT / "docs" / "reliability.md").read_text())
-    assert len(rows) > 20
+    assert len(rows) > 40
     for file, name in rows:
         assert f"def {name}(" in (ROOT / "tests" / f"{file}.py").read_text(), f"{file} has no {name}"
+
+
+def test_every_row_of_the_registrys_faults_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    found = re.findall(r"^\| (.*) \| (.*) \| .+ \| faults/test_registry `([\w-]+)` \|$", page, re.MULTILINE)
+    assert found == [(row.fault, row.then, row.name) for row in REGISTRY_ROWS]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
