@@ -59,8 +59,9 @@ class RegistrySettings:
 
     `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); `certificates`
     are directories laid out as Docker's certs.d; `username` and `password` belong to one registry, which the
-    transfer names. Times are in seconds; there is no limit on the whole of a transfer. `buffered=False` has long bodies
-    received by aiohttp's own stream: slower, for a system on which taking them over makes trouble.
+    transfer names. Times are in seconds; there is no limit on the whole of a transfer. `commit_timeout` is how long a
+    registry may take, after it has got all of an upload, until it says so. `buffered=False` has long bodies received by
+    aiohttp's own stream: slower, for a system on which taking them over makes trouble.
     """
 
     tls_verify: bool = True
@@ -72,17 +73,25 @@ class RegistrySettings:
     retry: RetryPolicy = RetryPolicy()
     connect_timeout: float = 30.0
     stall_timeout: float = 60.0
+    commit_timeout: float = 600.0
     credential_helper_timeout: float = 30.0
     buffered: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the process's environment says."""
+    """What the process's environment says.
+
+    `registries` is how registries are reached from which is pulled, `destinations` those to which is pushed.
+    `login_file` is the configuration of Docker in which logins are kept.
+    """
 
     source_registry: str | None = None
+    destination_registry: str | None = None
     source_date_epoch: int | None = None
     registries: RegistrySettings = RegistrySettings()
+    destinations: RegistrySettings = RegistrySettings()
+    login_file: Path = field(default_factory=lambda: _docker_config({}))
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -90,13 +99,11 @@ class Environment:
         values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
         return cls(
             source_registry=values.get("SOURCE_REGISTRY"),
+            destination_registry=values.get("DEST_REGISTRY"),
             source_date_epoch=_epoch(values.get("SOURCE_DATE_EPOCH")),
-            registries=RegistrySettings(
-                username=values.get("SOURCE_USERNAME"),
-                password=values.get("SOURCE_PASSWORD"),
-                credential_files=_credential_files(values),
-                proxies=_proxies(values),
-            ),
+            registries=_registries(values, "SOURCE"),
+            destinations=_registries(values, "DEST"),
+            login_file=_docker_config(values),
         )
 
 
@@ -275,13 +282,28 @@ def _epoch(text: str | None) -> int | None:
     return int(text)
 
 
+def _registries(values: Mapping[str, str], side: str) -> RegistrySettings:
+    return RegistrySettings(
+        username=values.get(f"{side}_USERNAME"),
+        password=values.get(f"{side}_PASSWORD"),
+        credential_files=_credential_files(values),
+        proxies=_proxies(values),
+    )
+
+
+def _docker_config(values: Mapping[str, str]) -> Path:
+    home = Path(values.get("HOME", "~")).expanduser()
+    folder = Path(values["DOCKER_CONFIG"]) if "DOCKER_CONFIG" in values else home / ".docker"
+    return folder / "config.json"
+
+
 def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
     """Name the files that may hold credentials: those that the environment names first."""
     home = Path(values.get("HOME", "~")).expanduser()
-    named = [Path(values["DOCKER_CONFIG"]) / "config.json"] if "DOCKER_CONFIG" in values else []
+    named = [_docker_config(values)] if "DOCKER_CONFIG" in values else []
     if "REGISTRY_AUTH_FILE" in values:
         named.append(Path(values["REGISTRY_AUTH_FILE"]))
-    usual = [] if "DOCKER_CONFIG" in values else [home / ".docker" / "config.json"]
+    usual = [] if "DOCKER_CONFIG" in values else [_docker_config(values)]
     if "XDG_RUNTIME_DIR" in values:
         usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
     settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"

@@ -117,6 +117,21 @@ class Unauthorized(RegistryError):
     default_advice = "log in to the registry, or set SOURCE_USERNAME and SOURCE_PASSWORD"
 
 
+class UploadLost(RegistryError):
+    """Raised when a registry no longer knows an upload that it had begun, or does not go on with it.
+
+    The next try begins it anew.
+    """
+
+    reason = "upload lost"
+    default_advice = "run the same command again; several servers behind one name must share what is being uploaded"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return True
+
+
 class ContentError(HangarError):
     """Raised when what a registry, cache or archive serves is not what its digest, size or type says.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -100,6 +101,24 @@ def _system(error: BaseException) -> str:
     # asyncio puts the address into strerror; errors of the resolver have numbers of their own, below zero.
     text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     return _plain(text or str(error) or type(error).__name__).lower()
+
+
+class Refuse(Protocol):
+    """Makes the error for an answer, as `refused` does."""
+
+    def __call__(
+        self,
+        host: str,
+        what: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        source: str = "",
+        redirected: bool = False,
+    ) -> RegistryError:
+        """Make the error."""
+        ...
 
 
 def refused(
