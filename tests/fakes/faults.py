@@ -132,10 +132,6 @@ class Cut:
         _end(request, self.reset)
 
 
-#: Where a request notes the CutBody that it met.
-CUT = "cut"
-
-
 @dataclass(frozen=True)
 class CutBody:
     """Closes the connection when `after` bytes of what a client sends were taken, by FIN or RST."""
@@ -146,6 +142,10 @@ class CutBody:
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request[CUT] = self
         return await handler(request)
+
+
+#: Where a request notes what cuts its body.
+CUT = web.RequestKey("cut", CutBody)
 
 
 @dataclass(frozen=True)
