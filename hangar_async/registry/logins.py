@@ -63,10 +63,10 @@ class Logins:
         return bool(keys)
 
     async def _read(self) -> tuple[dict[str, Any], CredentialFile]:
-        content = await read_content(self.path) or b"{}"
-        return (json.loads(content) if content.strip() else {}), parse_credential_file(
-            content.strip() or b"{}", self.path
-        )
+        content = (await read_content(self.path)).strip() or b"{}"
+        # What this reads is what is changed, so that all of it is right.
+        known = parse_credential_file(content, self.path)
+        return json.loads(content), known
 
     async def _write(self, document: dict[str, Any]) -> None:
         await in_thread(self._write_file, json.dumps(document, indent="\t", ensure_ascii=False).encode())
