@@ -19,9 +19,10 @@ class Relay:
     """What the relay does; may be changed while it runs, for the connections that are made after that.
 
     `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. `cut_after` is how
-    many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST; only the first `cuts`
-    connections end so (None: all). With `trickle` (bytes, seconds) a few bytes from the server come at a time. While
-    `flowing` is clear, on connections of any age, nothing comes from the server.
+    many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST, and `cut_upload_after`
+    how many the server gets; only the first `cuts` connections end so (None: all). With `trickle` (bytes, seconds) a
+    few bytes from the server come at a time. While `flowing` is clear, on connections of any age, nothing comes from
+    the server.
     """
 
     delay: float = 0.0
@@ -29,9 +30,12 @@ class Relay:
     cuts: int | None = None
     reset: bool = False
     trickle: tuple[int, float] | None = None
+    cut_upload_after: int | None = None
     #: HOST:PORT to connect to.
     address: str = ""
     connections: int = 0
+    #: Bytes that servers got.
+    uploaded: int = 0
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -47,9 +51,10 @@ async def relay(
     cuts: int | None = None,
     reset: bool = False,
     trickle: tuple[int, float] | None = None,
+    cut_upload_after: int | None = None,
 ) -> AsyncIterator[Relay]:
     """Relay connections to `target` (HOST:PORT) during the block; at its end all are broken."""
-    line = Relay(delay, cut_after, cuts, reset, trickle)
+    line = Relay(delay, cut_after, cuts, reset, trickle, cut_upload_after)
     host, _, port = target.rpartition(":")
     connections: set[asyncio.Task[None]] = set()
 
@@ -76,12 +81,14 @@ async def relay(
 async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
     """Carry one connection until both sides have ended it, one has broken it, or it is cut."""
     number, line.connections = line.connections, line.connections + 1
-    cut = line.cut_after if line.cuts is None or number < line.cuts else None
+    cut, cut_upload = (
+        (line.cut_after, line.cut_upload_after) if line.cuts is None or number < line.cuts else (None, None)
+    )
     there: asyncio.StreamWriter | None = None
     try:
         there_reader, there = await asyncio.open_connection(host, port, limit=_PIECE)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_Direction(reader, there, line.delay).run())
+            group.create_task(_ToServer(reader, there, line, cut_upload).run())
             group.create_task(_FromServer(there_reader, writer, line, cut).run())
     except* _Cut:
         if line.reset:
@@ -91,11 +98,13 @@ async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.Stre
     except* OSError:
         pass
     finally:
-        for one in (writer, there):
-            if one is not None:
-                one.transport.abort()
-                with suppress(OSError):
-                    await one.wait_closed()
+        # Both, before anything is waited for: this may be cancelled.
+        ends = [one for one in (writer, there) if one is not None]
+        for one in ends:
+            one.transport.abort()
+        for one in ends:
+            with suppress(OSError):
+                await one.wait_closed()
 
 
 class _Cut(Exception):
@@ -105,10 +114,14 @@ class _Cut(Exception):
 class _Direction:
     """Bytes of one direction: each is handed on `delay` seconds after it came."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self._delay = delay
+        self._line = line
+        self._delay, self._trickle = line.delay, line.trickle
+        self._rest = cut
         self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
         # What was handed on is with the kernel: a cut comes after the byte that it is to come after.
         writer.transport.set_write_buffer_limits(0)
@@ -138,38 +151,42 @@ class _Direction:
         self._writer.write_eof()
 
     async def hand_on(self, data: bytes) -> None:
-        """Write bytes and wait until they are written."""
-        self._writer.write(data)
+        """Write bytes as far as the line goes, and wait until they are written."""
+        self._writer.write(self._within(data))
         await self._writer.drain()
-
-
-class _FromServer(_Direction):
-    """What the server says, on a line that may break."""
-
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
-    ) -> None:
-        super().__init__(reader, writer, line.delay)
-        self._line = line
-        self._trickle = line.trickle
-        self._rest = cut
-
-    async def hand_on(self, data: bytes) -> None:
-        """Write bytes as far as the line goes."""
-        count, pause = self._trickle or (len(data), 0.0)
-        for start in range(0, len(data), count):
-            await self._line.flowing.wait()
-            await super().hand_on(self._within(data[start : start + count]))
-            if self._rest == 0:
-                raise _Cut
-            if pause:
-                await asyncio.sleep(pause)
+        if self._rest == 0:
+            raise _Cut
 
     def _within(self, data: bytes) -> bytes:
         if self._rest is not None:
             data = data[: self._rest]
             self._rest -= len(data)
         return data
+
+
+class _ToServer(_Direction):
+    """What the client says."""
+
+    async def hand_on(self, data: bytes) -> None:
+        """Write bytes as far as the line goes, and count them."""
+        before = self._rest
+        try:
+            await super().hand_on(data)
+        finally:
+            self._line.uploaded += len(data) if before is None else min(before, len(data))
+
+
+class _FromServer(_Direction):
+    """What the server says, on a line that may stand still."""
+
+    async def hand_on(self, data: bytes) -> None:
+        """Write bytes as far as the line goes."""
+        count, pause = self._trickle or (len(data), 0.0)
+        for start in range(0, len(data), count):
+            await self._line.flowing.wait()
+            await super().hand_on(data[start : start + count])
+            if pause:
+                await asyncio.sleep(pause)
 
 
 def _reset_on_close(writer: asyncio.StreamWriter) -> None:
