@@ -114,7 +114,7 @@ class Unauthorized(RegistryError):
     """Raised when a registry refuses the credentials, or wants some and none are known."""
 
     reason = "unauthorised"
-    default_advice = "log in to the registry, or set SOURCE_USERNAME and SOURCE_PASSWORD"
+    default_advice = "log in to the registry, or set SOURCE_USERNAME and SOURCE_PASSWORD (DEST_ where it is pushed to)"
 
 
 class UploadLost(RegistryError):

@@ -34,7 +34,7 @@ class Call:
     url: URL | None = None
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    body: Body | None = None
+    body: Body | None = field(default=None, repr=False)
     accepted: Container[int] = (200,)
     refuse: Refuse = refused
 

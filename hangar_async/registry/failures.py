@@ -158,7 +158,7 @@ def denied(
     """Make the error for a wish that the registry does not grant us."""
     if source:
         message = f"{host} denies access to {what} with the credentials from {source}{because}"
-        advice = "check or renew these credentials, and that they may pull this image"
+        advice = "check or renew these credentials, and what they allow"
     else:
         message = f"{host} denies access to {what}, and no credentials for it are known{because}"
         advice = f"{Unauthorized.default_advice}; a wrong name may look like this too"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -37,8 +37,8 @@ class _Wish:
 
     method: str
     headers: Mapping[str, str]
-    form: Mapping[str, str] | None
-    body: Body | None
+    form: Mapping[str, str] | None = field(repr=False)
+    body: Body | None = field(repr=False)
 
 
 class Transport:

@@ -140,7 +140,7 @@ class Pushes:
         try:
             document = json.loads(raw)
             missing = await self._missing(name, document) if self.complete else []
-        except (ValueError, KeyError, TypeError, InvalidValue):
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidValue):
             return refusal(400, "MANIFEST_INVALID", "that is no manifest")
         if missing:
             return refusal(400, "MANIFEST_BLOB_UNKNOWN", "what it names is not there", {"digest": missing[0]})

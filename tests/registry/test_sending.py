@@ -211,6 +211,26 @@ async def test_the_answer_to_a_body_may_take_longer_than_a_stall() -> None:
             await send(server.host, None, "GET", settings)
 
 
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_connection_is_kept_for_the_next_body(server_tls: ssl.SSLContext, secure: bool) -> None:
+    ports: list[int] = []
+
+    async def sink(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        await request.content.read()
+        return web.Response(status=201)
+
+    tls = server_tls if secure else None
+    async with served(sink, tls=tls) as server, Transport(RegistrySettings(tls_verify=False), 1) as transport:
+        url = URL(f"{'https' if secure else 'http'}://{server.host}/x")
+        for size in (0, 1, 1000, 1 << 20, len(DATA)) * 2:
+            assert (await ask(transport, url, Lent(DATA[:size]).stream()))[0] == 201
+            assert (await ask(transport, url, DATA[:size]))[0] == 201
+    assert len(ports) == 20
+    assert len(set(ports)) == 1
+
+
 @pytest.mark.parametrize("closes", [False, True])
 async def test_an_early_answer_ends_the_sending(closes: bool) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
