@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hangar_async.errors import InvalidValue, UsageError
@@ -59,9 +59,8 @@ class RegistrySettings:
 
     `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); `certificates`
     are directories laid out as Docker's certs.d; `username` and `password` belong to one registry, which the
-    transfer names. Times are in seconds; there is no limit on the whole of a transfer. `commit_timeout` is how long a
-    registry may take, after it has got all of an upload, until it says so. `buffered=False` has long bodies received by
-    aiohttp's own stream: slower, for a system on which taking them over makes trouble.
+    transfer names. Times are in seconds; there is no limit on the whole of a transfer. `buffered=False` has long bodies
+    received by aiohttp's own stream: slower, for a system on which taking them over makes trouble.
     """
 
     tls_verify: bool = True
@@ -73,6 +72,7 @@ class RegistrySettings:
     retry: RetryPolicy = RetryPolicy()
     connect_timeout: float = 30.0
     stall_timeout: float = 60.0
+    #: How long a registry may take, after it has got all of an upload, until it says so.
     commit_timeout: float = 600.0
     credential_helper_timeout: float = 30.0
     buffered: bool = True
@@ -97,14 +97,21 @@ class Environment:
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """Read the environment (the process's own by default); raises UsageError. Empty values count as unset."""
         values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
-        return cls(
+        environment = cls(
             source_registry=values.get("SOURCE_REGISTRY"),
             destination_registry=values.get("DEST_REGISTRY"),
             source_date_epoch=_epoch(values.get("SOURCE_DATE_EPOCH")),
-            registries=_registries(values, "SOURCE"),
-            destinations=_registries(values, "DEST"),
+            registries=RegistrySettings(
+                username=values.get("SOURCE_USERNAME"),
+                password=values.get("SOURCE_PASSWORD"),
+                credential_files=_credential_files(values),
+                proxies=_proxies(values),
+            ),
             login_file=_docker_config(values),
         )
+        username, password = values.get("DEST_USERNAME"), values.get("DEST_PASSWORD")
+        destinations = replace(environment.registries, username=username, password=password)
+        return replace(environment, destinations=destinations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,15 +287,6 @@ def _epoch(text: str | None) -> int | None:
     if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) > _LAST_SECOND:
         raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is not a time: write whole seconds since 1970")
     return int(text)
-
-
-def _registries(values: Mapping[str, str], side: str) -> RegistrySettings:
-    return RegistrySettings(
-        username=values.get(f"{side}_USERNAME"),
-        password=values.get(f"{side}_PASSWORD"),
-        credential_files=_credential_files(values),
-        proxies=_proxies(values),
-    )
 
 
 def _docker_config(values: Mapping[str, str]) -> Path:

@@ -19,10 +19,10 @@ class Relay:
     """What the relay does; may be changed while it runs, for the connections that are made after that.
 
     `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. `cut_after` is how
-    many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST, and `cut_upload_after`
-    how many the server gets; only the first `cuts` connections end so (None: all). With `trickle` (bytes, seconds) a
-    few bytes from the server come at a time. While `flowing` is clear, on connections of any age, nothing comes from
-    the server.
+    many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST; only the first `cuts`
+    connections end so (None: all). With `trickle` (bytes, seconds) a few bytes from the server come at a time. While
+    `flowing` is clear, on connections of any age, nothing comes from the server. `cut_upload_after` cuts the same
+    connections as `cut_after`, when the server has got so many bytes; `uploaded` counts these over all connections.
     """
 
     delay: float = 0.0
@@ -31,11 +31,10 @@ class Relay:
     reset: bool = False
     trickle: tuple[int, float] | None = None
     cut_upload_after: int | None = None
+    uploaded: int = 0
     #: HOST:PORT to connect to.
     address: str = ""
     connections: int = 0
-    #: Bytes that servers got.
-    uploaded: int = 0
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -81,14 +80,13 @@ async def relay(
 async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
     """Carry one connection until both sides have ended it, one has broken it, or it is cut."""
     number, line.connections = line.connections, line.connections + 1
-    cut, cut_upload = (
-        (line.cut_after, line.cut_upload_after) if line.cuts is None or number < line.cuts else (None, None)
-    )
+    is_cut = line.cuts is None or number < line.cuts
+    cut = line.cut_after if is_cut else None
     there: asyncio.StreamWriter | None = None
     try:
         there_reader, there = await asyncio.open_connection(host, port, limit=_PIECE)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_ToServer(reader, there, line, cut_upload).run())
+            group.create_task(_ToServer(reader, there, line, line.cut_upload_after if is_cut else None).run())
             group.create_task(_FromServer(there_reader, writer, line, cut).run())
     except* _Cut:
         if line.reset:
@@ -114,14 +112,10 @@ class _Cut(Exception):
 class _Direction:
     """Bytes of one direction: each is handed on `delay` seconds after it came."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
-    ) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
         self._reader = reader
         self._writer = writer
-        self._line = line
-        self._delay, self._trickle = line.delay, line.trickle
-        self._rest = cut
+        self._delay = delay
         self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
         # What was handed on is with the kernel: a cut comes after the byte that it is to come after.
         writer.transport.set_write_buffer_limits(0)
@@ -151,42 +145,59 @@ class _Direction:
         self._writer.write_eof()
 
     async def hand_on(self, data: bytes) -> None:
-        """Write bytes as far as the line goes, and wait until they are written."""
-        self._writer.write(self._within(data))
+        """Write bytes and wait until they are written."""
+        self._writer.write(data)
         await self._writer.drain()
-        if self._rest == 0:
-            raise _Cut
-
-    def _within(self, data: bytes) -> bytes:
-        if self._rest is not None:
-            data = data[: self._rest]
-            self._rest -= len(data)
-        return data
 
 
 class _ToServer(_Direction):
-    """What the client says."""
+    """What the client says, on a line that may break."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
+    ) -> None:
+        super().__init__(reader, writer, line.delay)
+        self._line = line
+        self._rest = cut
 
     async def hand_on(self, data: bytes) -> None:
-        """Write bytes as far as the line goes, and count them."""
-        before = self._rest
-        try:
-            await super().hand_on(data)
-        finally:
-            self._line.uploaded += len(data) if before is None else min(before, len(data))
+        """Write bytes as far as the line goes."""
+        piece = data if self._rest is None else data[: self._rest]
+        await super().hand_on(piece)
+        self._line.uploaded += len(piece)
+        if self._rest is not None:
+            self._rest -= len(piece)
+            if not self._rest:
+                raise _Cut
 
 
 class _FromServer(_Direction):
-    """What the server says, on a line that may stand still."""
+    """What the server says, on a line that may break."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
+    ) -> None:
+        super().__init__(reader, writer, line.delay)
+        self._line = line
+        self._trickle = line.trickle
+        self._rest = cut
 
     async def hand_on(self, data: bytes) -> None:
         """Write bytes as far as the line goes."""
         count, pause = self._trickle or (len(data), 0.0)
         for start in range(0, len(data), count):
             await self._line.flowing.wait()
-            await super().hand_on(data[start : start + count])
+            await super().hand_on(self._within(data[start : start + count]))
+            if self._rest == 0:
+                raise _Cut
             if pause:
                 await asyncio.sleep(pause)
+
+    def _within(self, data: bytes) -> bytes:
+        if self._rest is not None:
+            data = data[: self._rest]
+            self._rest -= len(data)
+        return data
 
 
 def _reset_on_close(writer: asyncio.StreamWriter) -> None:
