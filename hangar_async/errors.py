@@ -72,7 +72,8 @@ class RegistryError(HangarError):
 
     `host` is HOST[:PORT], `status` the HTTP status, `code` the registry's own error code ("" without one),
     `retry_after` the seconds that the registry asks to wait, or None. `redirected` says that it is not the registry
-    itself that refused but the place that it had sent us to: asked again, the registry may name a fresh one.
+    itself that refused but the place that it had sent us to: asked again, the registry may name a fresh one. `said` is
+    what it told in its own words, which the message has too.
     """
 
     reason = "registry error"
@@ -89,8 +90,10 @@ class RegistryError(HangarError):
         retry_after: float | None = None,
         advice: str | None = None,
         redirected: bool = False,
+        said: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
+        self.said = said
         self.host = host
         self.status = status
         self.code = code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ def login_command(
             lambda: login(registry, name, password, environment=environment, observe=_tell), _say, "nothing was kept"
         )
     except (NetworkError, RegistryError) as error:
+        logging.getLogger(__name__).debug("the login was not kept", exc_info=error)
         _say(error_text(error))
         return 1
     if not flags.quiet:

@@ -51,10 +51,11 @@ async def login(
             checked = await RegistryPusher(client).ping(host)
         except Unauthorized as error:
             raise Unauthorized(
-                f"{host} does not take this user name and password",
+                f"{host} does not take this user name and password{f': {error.said}' if error.said else ''}",
                 host=error.host,
                 status=error.status,
                 code=error.code,
+                said=error.said,
                 advice="check both; some registries want a token in place of the password",
             ) from error
     place = await Logins(chosen.login_file, settings.credential_helper_timeout).keep(host, username, password)

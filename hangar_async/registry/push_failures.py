@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hangar_async.errors import NotFound, RegistryError, Unauthorized
-from hangar_async.registry.failures import refused, registry_says
+from hangar_async.registry.failures import refused
 
 _REPLACED = (
     "does not let {what} replace what is there",
@@ -69,7 +69,6 @@ def push_refused(
     if meaning is None:
         return error
     message, advice = meaning
-    _, said = registry_says(body, headers.get("Content-Type", ""))
-    text = f"{host} {message.format(what=what)}{f': {said}' if said else ''}"
+    text = f"{host} {message.format(what=what)}{f': {error.said}' if error.said else ''}"
     kind = NotFound if status == 404 else RegistryError
-    return kind(text, host=host, status=status, code=error.code, advice=advice, redirected=redirected)
+    return kind(text, host=host, status=status, code=error.code, advice=advice, redirected=redirected, said=error.said)

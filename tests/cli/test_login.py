@@ -85,7 +85,8 @@ async def test_a_wrong_password(registry: FakeRegistry, tmp_path: Path) -> None:
     flags = ("login", registry.address, "-u", "me", "--password-stdin", "--debug")
     done = await call(tmp_path, *flags, given=b"s3cret-and-wrong")
     assert (done.status, done.out) == (1, "")
-    assert "does not take this user name and password; check both" in done.err
+    assert "does not take this user name and password: UNAUTHORIZED: authentication required; check both" in done.err
+    assert "Traceback" in done.err
     assert "s3cret" not in done.err
     assert not (tmp_path / ".docker").exists()
 
