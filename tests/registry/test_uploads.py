@@ -242,6 +242,15 @@ async def test_what_may_recover_is_gone_on_with(pushable_registry: FakeRegistry,
     assert await content_of(pushable_registry) == DATA
 
 
+async def test_a_registry_that_cannot_tell_now_how_far_it_is_is_asked_again(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushable_registry.fail(UPLOADS, Status(503), method="GET")
+    lent = Lent(DATA)
+    assert len(await push(pushable_registry, lent)) == 2
+    assert lent.opened == [0, 100_000]
+    assert await content_of(pushable_registry) == DATA
+
+
 async def test_a_session_that_vanished_is_begun_anew(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
