@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +21,19 @@ def blobs_in(place: str, blobs: Blobs) -> Check:
             path = directory / "work" / place / str(blob["digest"]).removeprefix("sha256:")
             if not path.is_file() or path.stat().st_size != blob["size"]:
                 raise RunFailed(f"{path} is missing or of another size")
+
+    return check
+
+
+def held_by(registry: str, repository: str, blobs: Blobs) -> Check:
+    """A registry says that a repository has all blobs, with the right sizes."""
+
+    def check(directory: Path) -> None:
+        for blob in blobs:
+            url = f"http://{registry}/v2/{repository}/blobs/{blob['digest']}"
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")) as answer:
+                if int(answer.headers["Content-Length"]) != blob["size"]:
+                    raise RunFailed(f"{repository} has {blob['digest']} with another size")
 
     return check
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.checks import Check, blobs_in, file_of, size_of
+from benchmarks.checks import Check, blobs_in, file_of, held_by, size_of
 from benchmarks.process import Command
 from benchmarks.stage import Corpus
 
@@ -55,6 +55,13 @@ def pull(corpus: Corpus, registry: str, *, keep: bool) -> Command:
     check = blobs_in("store/share/sha256", corpus.blobs) if keep else file_of("seconds", 1)
     name = "pull into a store" if keep else "pull"
     return Command(name, argv, check=check, measures=_inner)
+
+
+def upload(corpus: Corpus, registry: str) -> Command:
+    """Uploads alone; `inner` are its seconds without Python's start."""
+    told = str(corpus.directory / "corpus.json")
+    argv = (sys.executable, "-m", "benchmarks.programs.upload", told, registry, "uploads/ours", "seconds")
+    return Command("upload", argv, check=held_by(registry, "uploads/ours", corpus.blobs), measures=_inner)
 
 
 def _saved(corpus: Corpus, kind: str, whole: bool) -> Check:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.checks import Check, blobs_in, digests_told, file_of, size_of
+from benchmarks.checks import Check, blobs_in, digests_told, file_of, held_by, size_of
 from benchmarks.process import Command
 from benchmarks.stage import Corpus
 
@@ -56,6 +56,20 @@ def curl_to_files(urls: Path, corpus: Corpus) -> Command:
     """Download blobs 4 at a time into files, unverified."""
     script = """mkdir blobs; cd blobs; xargs -P 4 -n 1 sh -c 'curl -sSf -o "${0##*:}" "$0"' < "$1" """
     return _shell("curl to files", script, str(urls), check=blobs_in("blobs", corpus.blobs))
+
+
+def curl_put(corpus: Corpus, registry: str) -> Command:
+    """Upload blobs 4 at a time: a POST that opens an upload, and a PUT of all of the blob."""
+    script = """
+    base="http://$1/v2/uploads/curl/blobs/uploads/"; export base
+    xargs -P 4 -n 2 sh -c '
+        place=$(curl -sSf -X POST -o /dev/null -D - "$base" | tr -d "\\r" | sed -n "s/^Location: //p") &&
+        curl -sSf -H "Content-Type: application/octet-stream" -H "Expect:" -T "$0" "$place&digest=$1"
+    ' < "$2"
+    """
+    files = corpus.directory / "uploads.txt"
+    files.write_text("".join(f"{corpus.path(blob)} {blob['digest']}\n" for blob in corpus.blobs))
+    return _shell("curl PUT", script, registry, str(files), check=held_by(registry, "uploads/curl", corpus.blobs))
 
 
 def disk(size: int, files: int = 1) -> Command:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hangar_async.engine.compress import compress, decompress
     from hangar_async.engine.events import Event, Observer
     from hangar_async.engine.extract import extract
+    from hangar_async.engine.login import Login, login, logout
     from hangar_async.engine.ls import ListedPart, Listing, ls
     from hangar_async.engine.report import ImageOutcome, Output, Report
     from hangar_async.engine.save import save, sync
@@ -47,6 +48,7 @@ __all__ = [
     "ImageOutcome",
     "ListedPart",
     "Listing",
+    "Login",
     "NoPlatform",
     "Observer",
     "Output",
@@ -62,6 +64,8 @@ __all__ = [
     "compress",
     "decompress",
     "extract",
+    "login",
+    "logout",
     "ls",
     "save",
     "sync",
@@ -83,6 +87,7 @@ _HOMES = {
     "engine.compress": ("compress", "decompress"),
     "engine.events": ("Event", "Observer"),
     "engine.extract": ("extract",),
+    "engine.login": ("Login", "login", "logout"),
     "engine.ls": ("ListedPart", "Listing", "ls"),
     "engine.report": ("ImageOutcome", "Output", "Report"),
     "engine.save": ("save", "sync"),

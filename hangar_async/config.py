@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hangar_async.errors import InvalidValue, UsageError
@@ -89,6 +89,8 @@ class RegistrySettings:
     retry: RetryPolicy = RetryPolicy()
     connect_timeout: float = 30.0
     stall_timeout: float = 60.0
+    #: How long a registry may take, after it has got all of an upload, until it says so.
+    commit_timeout: float = 600.0
     credential_helper_timeout: float = 30.0
     buffered: bool = True
     limit_rate: int | None = None
@@ -101,18 +103,26 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the process's environment says."""
+    """What the process's environment says.
+
+    `registries` is how registries are reached from which is pulled, `destinations` those to which is pushed.
+    `login_file` is the configuration of Docker in which logins are kept.
+    """
 
     source_registry: str | None = None
+    destination_registry: str | None = None
     source_date_epoch: int | None = None
     registries: RegistrySettings = RegistrySettings()
+    destinations: RegistrySettings = RegistrySettings()
+    login_file: Path = field(default_factory=lambda: _docker_config({}))
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """Read the environment (the process's own by default); raises UsageError. Empty values count as unset."""
         values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
-        return cls(
+        environment = cls(
             source_registry=values.get("SOURCE_REGISTRY"),
+            destination_registry=values.get("DEST_REGISTRY"),
             source_date_epoch=_epoch(values.get("SOURCE_DATE_EPOCH")),
             registries=RegistrySettings(
                 username=values.get("SOURCE_USERNAME"),
@@ -121,7 +131,11 @@ class Environment:
                 proxies=_proxies(values),
                 mirrors=_mirrors(values),
             ),
+            login_file=_docker_config(values),
         )
+        username, password = values.get("DEST_USERNAME"), values.get("DEST_PASSWORD")
+        destinations = replace(environment.registries, username=username, password=password)
+        return replace(environment, destinations=destinations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,13 +313,19 @@ def _epoch(text: str | None) -> int | None:
     return int(text)
 
 
+def _docker_config(values: Mapping[str, str]) -> Path:
+    home = Path(values.get("HOME", "~")).expanduser()
+    folder = Path(values["DOCKER_CONFIG"]) if "DOCKER_CONFIG" in values else home / ".docker"
+    return folder / "config.json"
+
+
 def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
     """Name the files that may hold credentials: those that the environment names first."""
     home = Path(values.get("HOME", "~")).expanduser()
-    named = [Path(values["DOCKER_CONFIG"]) / "config.json"] if "DOCKER_CONFIG" in values else []
+    named = [_docker_config(values)] if "DOCKER_CONFIG" in values else []
     if "REGISTRY_AUTH_FILE" in values:
         named.append(Path(values["REGISTRY_AUTH_FILE"]))
-    usual = [] if "DOCKER_CONFIG" in values else [home / ".docker" / "config.json"]
+    usual = [] if "DOCKER_CONFIG" in values else [_docker_config(values)]
     if "XDG_RUNTIME_DIR" in values:
         usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
     settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"

@@ -40,7 +40,7 @@ class Disk:
         with failing("make the directory", path):
             path.mkdir(mode=mode, parents=True, exist_ok=True)
 
-    def create(self, path: Path, *, direct: bool = False) -> int:
+    def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
         """Open a file that must not exist for reading and writing; the caller closes the descriptor.
 
         With `direct` what is written goes to the device at once, and not through the page cache, where the file
@@ -48,13 +48,13 @@ class Disk:
         """
         with failing("create", path):
             try:
-                return os.open(path, _NEW_FILE | (_DIRECT if direct else 0), 0o644)
+                return os.open(path, _NEW_FILE | (_DIRECT if direct else 0), mode)
             except OSError as error:
                 if not direct or error.errno != errno.EINVAL:
                     raise
             # Some file systems make the file before they refuse.
             path.unlink(missing_ok=True)
-            return os.open(path, _NEW_FILE, 0o644)
+            return os.open(path, _NEW_FILE, mode)
 
     def reopen(self, path: Path) -> int | None:
         """Open a regular file that is there, for reading from its start and writing; None where there is none.
@@ -125,21 +125,21 @@ class Disk:
             finally:
                 os.close(descriptor)
 
-    def write_file(self, path: Path, data: bytes) -> None:
+    def write_file(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
         """Write a small file whole, under a temporary name first, so that a reader sees the old one or the new."""
         # Two threads may write one document at the same moment, when two names stand for the same image.
         temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         self.remove(temporary)
         try:
-            self.write_new(temporary, data)
+            self.write_new(temporary, data, sync=sync, mode=mode)
             self.rename(temporary, path)
         except BaseException:
             self.remove(temporary)
             raise
 
-    def write_new(self, path: Path, data: bytes, *, sync: bool = False) -> None:
+    def write_new(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
         """Write a small new file whole."""
-        descriptor = self.create(path)
+        descriptor = self.create(path, mode=mode)
         try:
             self.write(descriptor, data, path)
             if sync:

@@ -82,7 +82,8 @@ class RegistryError(HangarError):
 
     `host` is HOST[:PORT], `status` the HTTP status, `code` the registry's own error code ("" without one),
     `retry_after` the seconds that the registry asks to wait, or None. `redirected` says that it is not the registry
-    itself that refused but the place that it had sent us to: asked again, the registry may name a fresh one.
+    itself that refused but the place that it had sent us to: asked again, the registry may name a fresh one. `said` is
+    what it told in its own words, which the message has too.
     """
 
     reason = "registry error"
@@ -99,8 +100,10 @@ class RegistryError(HangarError):
         retry_after: float | None = None,
         advice: str | None = None,
         redirected: bool = False,
+        said: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
+        self.said = said
         self.host = host
         self.status = status
         self.code = code
@@ -135,7 +138,22 @@ class Unauthorized(RegistryError):
     """Raised when a registry refuses the credentials, or wants some and none are known."""
 
     reason = "unauthorised"
-    default_advice = "log in to the registry, or set SOURCE_USERNAME and SOURCE_PASSWORD"
+    default_advice = "log in to the registry, or set SOURCE_USERNAME and SOURCE_PASSWORD (DEST_ where it is pushed to)"
+
+
+class UploadLost(RegistryError):
+    """Raised when a registry no longer knows an upload that it had begun, or does not go on with it.
+
+    The next try begins it anew.
+    """
+
+    reason = "upload lost"
+    default_advice = "run the same command again; several servers behind one name must share what is being uploaded"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return True
 
 
 class ContentError(HangarError):

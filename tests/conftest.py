@@ -95,6 +95,13 @@ async def _fake_registry() -> AsyncIterator[FakeRegistry]:
         yield registry
 
 
+@pytest.fixture
+async def pushable_registry() -> AsyncIterator[FakeRegistry]:
+    """A fake registry that takes pushes, without TLS and credentials."""
+    async with fake_registry(pushable=True) as registry:
+        yield registry
+
+
 @pytest.fixture(scope="session")
 def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real registry, shared by all tests: its HOST:PORT. Use repositories of your own."""

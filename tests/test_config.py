@@ -103,3 +103,39 @@ def test_what_is_no_source_date_epoch(text: str) -> None:
 def test_source_date_epoch() -> None:
     assert Environment.read({"SOURCE_DATE_EPOCH": "1700000000"}).source_date_epoch == 1700000000
     assert Environment.read({"SOURCE_DATE_EPOCH": ""}).source_date_epoch is None
+
+
+def test_the_two_sides_have_credentials_of_their_own() -> None:
+    values = {
+        "DEST_REGISTRY": "dest:5000",
+        "DEST_USERNAME": "pusher",
+        "DEST_PASSWORD": "secret-d",
+        "SOURCE_USERNAME": "puller",
+        "SOURCE_PASSWORD": "secret-s",
+        "HOME": "/home/u",
+        "NO_PROXY": "a",
+    }
+    environment = Environment.read(values)
+    assert environment.destination_registry == "dest:5000"
+    assert environment.source_registry is None
+    for settings, name, password in (
+        (environment.destinations, "pusher", "secret-d"),
+        (environment.registries, "puller", "secret-s"),
+    ):
+        assert (settings.username, settings.password) == (name, password)
+        assert settings.proxies == Proxies(bypass=("a",))
+        assert Path("/home/u/.docker/config.json") in settings.credential_files
+    assert "secret" not in repr(environment)
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"HOME": "/home/u"}, "/home/u/.docker/config.json"),
+        ({"HOME": "/home/u", "DOCKER_CONFIG": "/etc/d"}, "/etc/d/config.json"),
+        ({"HOME": "/home/u", "DOCKER_CONFIG": ""}, "/home/u/.docker/config.json"),
+    ],
+)
+def test_where_logins_are_kept(values: dict[str, str], path: str) -> None:
+    assert Environment.read(values).login_file == Path(path)
+    assert Environment().login_file.is_absolute()

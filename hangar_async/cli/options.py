@@ -193,3 +193,13 @@ OnePlatform = Annotated[
     str | None,
     typer.Option("--platform", metavar="OS/ARCH", help="The one platform to write.  [default: all of the image]"),
 ]
+Registry = Annotated[
+    str, typer.Argument(metavar="REGISTRY", help="HOST[:PORT]; docker.io is Docker Hub.", show_default=False)
+]
+Username = Annotated[
+    str | None,
+    typer.Option("-u", "--username", metavar="NAME", help="User name.  [default: asked for on a terminal]"),
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.  [default: false]")
+]

@@ -49,7 +49,11 @@ def environment_for(flags: GlobalFlags) -> Environment:
     from hangar_async.config import Environment
 
     environment = Environment.read()
-    return replace(environment, registries=replace(environment.registries, tls_verify=flags.tls_verify))
+    sources, destinations = (
+        replace(settings, tls_verify=flags.tls_verify)
+        for settings in (environment.registries, environment.destinations)
+    )
+    return replace(environment, registries=sources, destinations=destinations)
 
 
 @dataclass(frozen=True, slots=True)

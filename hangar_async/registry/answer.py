@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 
 from hangar_async.errors import ContentError, NetworkError, RegistryError
 from hangar_async.registry.body import Feed
-from hangar_async.registry.failures import reaching, refused
+from hangar_async.registry.failures import Refuse, reaching, refused
 
 #: What is read at most of a body that is not what was asked for, in bytes.
 MAX_ERROR_BODY = 64 << 10
@@ -64,10 +64,10 @@ class Answer:
                         body += data
         return bytes(body[:MAX_ERROR_BODY])
 
-    async def refusal(self, what: str, source: str = "") -> RegistryError:
+    async def refusal(self, what: str, source: str = "", refuse: Refuse = refused) -> RegistryError:
         """Make the error for this answer to the wish for `what`, asked with the credentials from `source`."""
         body = await self.drain()
-        return refused(self.host, what, self.status, self.headers, body, source=source, redirected=self.redirected)
+        return refuse(self.host, what, self.status, self.headers, body, source=source, redirected=self.redirected)
 
     def require_identity(self, what: str, digest: str = "") -> None:
         """Raise ContentError for a body that is encoded although we asked for it as it is."""

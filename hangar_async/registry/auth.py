@@ -24,6 +24,27 @@ class Authorization:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a request needs to be allowed: `actions` on a repository, and to pull from another one to mount from.
+
+    Without a repository it is to be known as a user, and nothing more.
+    Source: Docker Registry v2 authentication, "Token Scope Documentation".
+    """
+
+    repository: str = ""
+    actions: str = "pull"
+    mounted: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The scopes as a token server reads them, one for each repository."""
+        if not self.repository:
+            return ()
+        also = (f"repository:{self.mounted}:pull",) if self.mounted and self.mounted != self.repository else ()
+        return (f"repository:{self.repository}:{self.actions}", *also)
+
+
 class Authorizer:
     """Gives requests their Authorization: Basic, Bearer, or none.
 
@@ -40,10 +61,8 @@ class Authorizer:
         self._clock = clock
         self._tokens: dict[TokenWish, Token] = {}
 
-    async def authorize(
-        self, endpoint: Endpoint, repository: str, refused: Authorization | None = None
-    ) -> Authorization:
-        """Return what to send with a request to pull from a repository.
+    async def authorize(self, endpoint: Endpoint, scope: Scope, refused: Authorization | None = None) -> Authorization:
+        """Return what to send with a request that needs a scope.
 
         `refused` is what the registry has just answered 401 to: a token that was it is got anew. Raises Unauthorized
         where credentials are wanted and none are known, and whatever getting a token raises.
@@ -51,16 +70,16 @@ class Authorizer:
         challenge = _choose(endpoint.challenges)
         if challenge is None:
             return Authorization()
-        credential = await self._credentials.find(endpoint.registry, repository)
+        credential = await self._credentials.find(endpoint.registry, scope.repository)
         source = credential.source if credential else ""
         if challenge.scheme == "basic":
             if credential is None or not credential.username:
-                raise denied(endpoint.registry, f"{endpoint.registry}/{repository}", source=source)
+                what = f"{endpoint.registry}/{scope.repository}" if scope.repository else "its API"
+                raise denied(endpoint.registry, what, source=source)
             return Authorization(basic(credential.username, credential.password), source)
         if credential and credential.registry_token:
             return Authorization(f"Bearer {credential.registry_token}", source)
-        scope = f"repository:{repository}:pull"
-        wish = TokenWish(endpoint.registry, endpoint.url, challenge.realm, challenge.service, scope, credential)
+        wish = TokenWish(endpoint.registry, endpoint.url, challenge.realm, challenge.service, scope.words, credential)
         token = self._tokens.get(wish)
         if token is None or token.expires <= self._clock() or (refused and refused.value == token.header):
             token = await self._flights.join(wish, lambda: self._renew(wish))

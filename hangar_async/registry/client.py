@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Container, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -23,11 +23,12 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.answer import Answer
-from hangar_async.registry.auth import Authorizer
+from hangar_async.registry.auth import Authorizer, Scope
 from hangar_async.registry.blobs import foreign_url, open_body
 from hangar_async.registry.body import BlobBody
 from hangar_async.registry.credentials import Credentials
-from hangar_async.registry.endpoints import Endpoints, challenges_of
+from hangar_async.registry.endpoints import Endpoints
+from hangar_async.registry.exchange import Call, Exchange
 from hangar_async.registry.flights import Flights
 from hangar_async.registry.quota import Quota
 from hangar_async.registry.tokens import TokenServer
@@ -72,12 +73,14 @@ class RegistryClient:
         self._flights = Flights()
         self._transport = Transport(settings, connections)
         self._endpoints = Endpoints(settings, self._transport, self._flights, notice)
-        self._credentials = Credentials(settings, username_for, notice)
-        self._authorizer = Authorizer(self._credentials, TokenServer(self._transport, clock), self._flights, clock)
+        self.credentials = Credentials(settings, username_for, notice)
+        authorizer = Authorizer(self.credentials, TokenServer(self._transport, clock), self._flights, clock)
+        #: What other requests to the same registries are made through.
+        self.exchange = Exchange(self._transport, self._endpoints, authorizer)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._credentials.load()
+        await self.credentials.load()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._transport)
             await stack.enter_async_context(self._flights)
@@ -103,7 +106,7 @@ class RegistryClient:
                 self._quota(image.registry, quota)
             raw = await answer.read(what, MAX_DOCUMENT, str(asked or ""))
         source = f"{what} from {answer.host}"
-        actual = await _digest(raw, asked.algorithm if asked else "sha256")
+        actual = await digest_of(raw, asked.algorithm if asked else "sha256")
         if asked and actual != asked:
             raise DigestMismatch(f"{source} has another digest, {actual}", digest=str(asked))
         await _check_told(raw, answer.headers.get("Docker-Content-Digest", ""), source)
@@ -131,29 +134,12 @@ class RegistryClient:
         async with open_body(partial(self._ask_foreign, target, what), blob, what, start) as body:
             yield body
 
-    @asynccontextmanager
-    async def _ask(
+    def _ask(
         self, image: Reference, path: str, what: str, headers: Mapping[str, str], accepted: Container[int] = (200,)
-    ) -> AsyncIterator[Answer]:
-        """Send a request to an image's registry, once more after a 401; raises RegistryErrors for other answers."""
-        endpoint = await self._endpoints.find(image.registry)
-        granted = await self._authorizer.authorize(endpoint, image.repository)
-        url = endpoint.at(path)
-        for is_last in (False, True):
-            async with self._transport.send(
-                url, image.registry, headers=headers, authorization=granted.value
-            ) as answer:
-                if answer.status in accepted:
-                    yield answer
-                    return
-                error = await answer.refusal(what, granted.source)
-                if is_last or answer.status != 401 or answer.redirected:
-                    raise error
-                endpoint.challenges = challenges_of(answer) or endpoint.challenges
-            renewed = await self._authorizer.authorize(endpoint, image.repository, refused=granted)
-            if renewed == granted:
-                raise error
-            granted = renewed
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Ask an image's registry for something to be pulled; raises RegistryErrors for answers not accepted."""
+        call = Call(what=what, scope=Scope(image.repository), path=path, headers=headers, accepted=accepted)
+        return self.exchange.ask(image.registry, call)
 
     @asynccontextmanager
     async def _ask_foreign(
@@ -165,7 +151,8 @@ class RegistryClient:
             yield answer
 
 
-async def _digest(raw: bytes, algorithm: str) -> Digest:
+async def digest_of(raw: bytes, algorithm: str) -> Digest:
+    """Compute the digest of a document, in a thread where it is long."""
     return Digest.of(raw, algorithm) if len(raw) <= _INLINE else await in_thread(Digest.of, raw, algorithm)
 
 
@@ -175,5 +162,5 @@ async def _check_told(raw: bytes, told: str, source: str) -> None:
         digest = Digest.parse(told.strip())
     except InvalidValue:
         return
-    if digest != await _digest(raw, digest.algorithm):
+    if digest != await digest_of(raw, digest.algorithm):
         raise DigestMismatch(f"{source} does not have the digest {digest} that it was sent with", digest=str(digest))

@@ -12,11 +12,16 @@ import aiofiles
 import msgspec
 
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci.reference import parse_registry
+from hangar_async.oci.reference import DOCKER_HUB, parse_registry
 
 #: How Docker's own files and helpers call Docker Hub.
 HUB_KEY = "https://index.docker.io/v1/"
 _LARGEST = 16 << 20
+
+
+def key_of(registry: str) -> str:
+    """The key under which Docker keeps a registry, in its file and with its helpers."""
+    return HUB_KEY if registry == DOCKER_HUB else registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,16 @@ class CredentialFile:
     auths: dict[str, Credential] = field(repr=False)
     store: str = ""
     helpers: dict[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
     def helpers_for(self, registry: str) -> tuple[str, ...]:
         """Name the helpers to ask about a registry, the one that is for it alone first."""
         own = [name for key, name in self.helpers.items() if _place(key) == registry]
         return tuple(dict.fromkeys(name for name in (*own[:1], self.store) if name))
+
+    def keys_of(self, registry: str) -> tuple[str, ...]:
+        """All the keys that stand for a registry as a whole, of entries that are empty too."""
+        return tuple(key for key in self.keys if _place(key) == registry)
 
     def entry_for(self, registry: str, repository: str) -> Credential | None:
         """Find the entry whose key is the longest that names the repository or what it lies in.
@@ -70,16 +80,19 @@ class CredentialFile:
 
 async def read_credential_file(path: Path) -> CredentialFile | None:
     """Read a file; None where there is none. Raises UsageError naming the file for one that cannot be read."""
+    content = await read_content(path)
+    return parse_credential_file(content, path) if content.strip() else None
+
+
+async def read_content(path: Path) -> bytes:
+    """Read the bytes of a file, none where there is none; raises UsageError naming the file."""
     try:
         async with aiofiles.open(path, "rb") as file:
-            content = await file.read(_LARGEST)
+            return await file.read(_LARGEST)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return b""
     except OSError as error:
         raise UsageError(f"cannot read the credentials in {path}: {error.strerror}") from error
-    if not content.strip():
-        return None
-    return parse_credential_file(content, path)
 
 
 def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
@@ -94,7 +107,8 @@ def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
     for key, entry in (document.auths or {}).items():
         if entry is not None and (credential := _credential(entry, key, path)):
             auths[key] = credential
-    return CredentialFile(path, auths, document.credsStore or "", document.credHelpers or {})
+    keys = tuple(document.auths or ())
+    return CredentialFile(path, auths, document.credsStore or "", document.credHelpers or {}, keys)
 
 
 def _credential(entry: _Auth, key: str, path: Path) -> Credential | None:

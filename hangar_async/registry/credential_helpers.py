@@ -1,6 +1,6 @@
 """Credential helpers: the programs `docker-credential-NAME` that keep credentials for Docker.
 
-Source: the protocol of docker-credential-helpers: the server's name on stdin, JSON or a word of error on stdout.
+Source: the protocol of docker-credential-helpers: a server's name or JSON on stdin, JSON or a word of error on stdout.
 """
 
 from __future__ import annotations
@@ -35,17 +35,10 @@ async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
 
     After `limit` seconds it is killed. Raises HangarError for a helper that cannot be run, fails or says nonsense.
     """
-    program = f"docker-credential-{name}"
-    if not _NAME.fullmatch(name):
-        raise HangarError(f"{program[:80]!r} is no name of a credential helper")
-    status, answer = await _run(program, server, limit)
-    if status != 0:
-        said = answer.decode(errors="replace").strip()
-        if said.startswith(_NOTHING_KNOWN):
-            return None
-        # Errors come on stdout too; what could be JSON may hold a secret and is not repeated.
-        why = "" if "{" in said or not said.isprintable() else f": {said[:200]}"
-        raise HangarError(f"the credential helper {program} failed for {server}{why}")
+    program = program_of(name)
+    answer = await _talk(program, "get", server, server.encode(), limit)
+    if answer is None:
+        return None
     try:
         known = msgspec.json.decode(answer, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -55,6 +48,40 @@ async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     if known.Username == _TOKEN_USER:
         return Credential(program, identity_token=known.Secret)
     return Credential(program, known.Username, known.Secret)
+
+
+async def tell_helper(name: str, server: str, username: str, secret: str, limit: float) -> None:
+    """Have `docker-credential-NAME` keep a user name and password for a server; see ask_helper."""
+    told = msgspec.json.encode({"ServerURL": server, "Username": username, "Secret": secret})
+    await _talk(program_of(name), "store", server, told, limit, secret)
+
+
+async def erase_from_helper(name: str, server: str, limit: float) -> None:
+    """Have `docker-credential-NAME` forget a server, which it may not know; see ask_helper."""
+    await _talk(program_of(name), "erase", server, server.encode(), limit)
+
+
+def program_of(name: str) -> str:
+    """The program of a helper; raises HangarError for what is no name of one."""
+    program = f"docker-credential-{name}"
+    if not _NAME.fullmatch(name):
+        raise HangarError(f"{program[:80]!r} is no name of a credential helper")
+    return program
+
+
+async def _talk(program: str, action: str, server: str, told: bytes, limit: float, secret: str = "") -> bytes | None:
+    """Have a helper do something, and return what it answers; None where it does not know the server."""
+    status, answer = await _run(program, action, told, limit)
+    if status == 0:
+        return answer
+    said = answer.decode(errors="replace").strip()
+    if said.startswith(_NOTHING_KNOWN):
+        return None
+    # Errors come on stdout too; what may hold a secret is not repeated.
+    silent = "{" in said or not said.isprintable() or (secret and secret in said)
+    raise HangarError(
+        f"the credential helper {program} failed for {server}{'' if silent or not said else f': {said[:200]}'}"
+    )
 
 
 class _Conversation(asyncio.SubprocessProtocol):
@@ -77,18 +104,18 @@ class _Conversation(asyncio.SubprocessProtocol):
         self.complete.set()
 
 
-async def _run(program: str, server: str, limit: float) -> tuple[int | None, bytes]:
+async def _run(program: str, action: str, told: bytes, limit: float) -> tuple[int | None, bytes]:
     """Run a helper to its end, in a session of its own, so that it can be killed with all that it started."""
     loop = asyncio.get_running_loop()
     try:
         transport, talk = await loop.subprocess_exec(
-            _Conversation, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
+            _Conversation, program, action, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
         )
     except OSError as error:
         raise HangarError(f"the credential helper {program} cannot be run: {error.strerror}") from error
     try:
         asked = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
-        asked.write(server.encode() + b"\n")
+        asked.write(told + b"\n")
         asked.write_eof()
         async with asyncio.timeout(limit):
             await talk.complete.wait()

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from hangar_async.config import RegistrySettings
 from hangar_async.errors import HangarError
-from hangar_async.oci.reference import DOCKER_HUB
-from hangar_async.registry.credential_files import HUB_KEY, Credential, CredentialFile, read_credential_file
+from hangar_async.registry.credential_files import Credential, CredentialFile, key_of, read_credential_file
 from hangar_async.registry.credential_helpers import ask_helper
 
 
@@ -46,7 +45,7 @@ class Credentials:
         return None
 
     async def _ask(self, name: str, registry: str) -> Credential | None:
-        server = HUB_KEY if registry == DOCKER_HUB else registry
+        server = key_of(registry)
         async with self._asking:
             if (name, server) not in self._answers:
                 try:

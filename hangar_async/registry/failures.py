@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -102,6 +103,24 @@ def _system(error: BaseException) -> str:
     return _plain(text or str(error) or type(error).__name__).lower()
 
 
+class Refuse(Protocol):
+    """Makes the error for an answer, as `refused` does."""
+
+    def __call__(
+        self,
+        host: str,
+        what: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        source: str = "",
+        redirected: bool = False,
+    ) -> RegistryError:
+        """Make the error."""
+        ...
+
+
 def refused(
     host: str,
     what: str,
@@ -121,29 +140,30 @@ def refused(
     because = f": {said}" if said else ""
     wait = retry_after(headers.get("Retry-After", ""))
     if status == 404:
-        return NotFound(f"{what} not found at {host}", host=host, status=status, code=code)
+        return NotFound(f"{what} not found at {host}", host=host, status=status, code=code, said=said)
     if status in (401, 403) and not redirected:
-        return denied(host, what, status, source=source, because=because, code=code)
+        return denied(host, what, status, source=source, said=said, code=code)
     message, advice = f"{host} answered {status} for {what}{because}", None
     if status == 429:
         message = f"{host} limits the rate of requests ({what}){because}"
         advice = "run the same command again later, with fewer --jobs, or log in for a higher limit"
     return RegistryError(
-        message, host=host, status=status, code=code, retry_after=wait, advice=advice, redirected=redirected
+        message, host=host, status=status, code=code, retry_after=wait, advice=advice, redirected=redirected, said=said
     )
 
 
 def denied(
-    host: str, what: str, status: int = 401, *, source: str = "", because: str = "", code: str = ""
+    host: str, what: str, status: int = 401, *, source: str = "", said: str = "", code: str = ""
 ) -> Unauthorized:
     """Make the error for a wish that the registry does not grant us."""
+    because = f": {said}" if said else ""
     if source:
         message = f"{host} denies access to {what} with the credentials from {source}{because}"
-        advice = "check or renew these credentials, and that they may pull this image"
+        advice = "check or renew these credentials, and what they allow"
     else:
         message = f"{host} denies access to {what}, and no credentials for it are known{because}"
         advice = f"{Unauthorized.default_advice}; a wrong name may look like this too"
-    return Unauthorized(message, host=host, status=status, code=code, advice=advice)
+    return Unauthorized(message, host=host, status=status, code=code, advice=advice, said=said)
 
 
 def registry_says(body: bytes, content_type: str = "") -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""Ranges: which bytes of a blob a partial answer holds.
+"""Ranges: which bytes of a blob a partial answer holds, and which a registry has of an upload.
 
-Source: RFC 9110, section 14.4.
+Sources: RFC 9110, section 14.4; OCI distribution-spec, "Pushing a blob in chunks".
 """
 
 from __future__ import annotations
@@ -9,6 +9,16 @@ import re
 from dataclasses import dataclass
 
 _CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE)
+_RECEIVED = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,19})", re.IGNORECASE)
+
+
+def received(text: str) -> int | None:
+    """Read the Range of an upload, `0-LAST`, as how many bytes are there; None where it does not say so for certain.
+
+    `0-0` says nothing: registries write it for one byte and for none.
+    """
+    match = _RECEIVED.fullmatch(text.strip())
+    return int(match[1]) + 1 if match and int(match[1]) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,21 @@ from hangar_async.errors import RegistryError
 from hangar_async.registry.addresses import is_internal
 
 MOVED = frozenset({301, 302, 303, 307, 308})
+#: Those after which a request is made again as it was; after the others its method may become GET.
+_KEEPING = frozenset({307, 308})
+_READING = frozenset({"GET", "HEAD"})
 MAX_REDIRECTS = 10
 
 
 class Redirects:
     """The way from a first URL through all that follows; refuses with RegistryErrors that no new try can help.
 
-    `host` is the registry that was asked, for the message. No URL is ever part of one: it may be signed.
+    `host` is the registry that was asked, for the message. No URL is ever part of one: it may be signed. A request that
+    does not only read is never made another one (RFC 9110, 15.4).
     """
 
-    def __init__(self, first: URL, host: str) -> None:
+    def __init__(self, first: URL, host: str, method: str = "GET") -> None:
+        self.method = method
         self._host = host
         self._seen = [first]
 
@@ -29,27 +34,56 @@ class Redirects:
     def follow(self, status: int, location: str) -> URL:
         """Return the URL that an answer with this status and Location sends us to."""
         here = self._seen[-1]
-        target = _join(here, location)
-        if why := self._wrong(here, target):
+        target = join(here, location)
+        keeps = status in _KEEPING or self.method in _READING
+        why = self._wrong(here, target) if keeps else f"answered a {self.method} with a redirect that may change it"
+        if why:
             raise RegistryError(f"{self._host} {why}", host=self._host, status=status)
         assert target is not None  # noqa: S101 - _wrong has seen to it
         self._seen.append(target)
         return target
 
     def _wrong(self, here: URL, target: URL | None) -> str:
-        if target is None or target.scheme not in ("http", "https"):
-            return "answered with a redirect to no web address"
-        if target.user is not None or target.password is not None:
-            return "redirects to an address with a user name in it, which is not followed"
-        if here.scheme == "https" and target.scheme == "http":
-            return f"redirects from https to http ({target.host}), which is not followed"
-        if leads_inside(self._seen[0], target):
-            return f"redirects to an address of this machine or its link ({target.host}), which is not followed"
+        if why := unsafe(self._seen[0], here, target):
+            return f"redirects to {why}, which is not followed"
         if target in self._seen:
             return "redirects in a circle"
         if len(self._seen) > MAX_REDIRECTS:
             return f"redirects more than {MAX_REDIRECTS} times"
         return ""
+
+
+def unsafe(start: URL, here: URL, target: URL | None) -> str:
+    """Say what makes an address one that is not asked, when `here` names it and `start` was asked first; "" if nothing.
+
+    `target` None stands for what is no address.
+    """
+    if target is None or target.scheme not in ("http", "https"):
+        return "no web address"
+    if target.user is not None or target.password is not None:
+        return "an address with a user name in it"
+    if here.scheme == "https" and target.scheme == "http":
+        return f"an address that leads from https to http ({target.host})"
+    if leads_inside(start, target):
+        return f"an address of this machine or its link ({target.host})"
+    return ""
+
+
+def upload_address(registry: URL, here: URL, location: str, host: str, status: int) -> URL:
+    """Return where an upload goes on, as the answer of `here` names it; raises RegistryError as for a redirect.
+
+    `registry` is where `host` was asked first. It has no circles: it may be the address itself.
+    """
+    target = join(here, location)
+    if target and registry.scheme == "https" and target.scheme == "http" and target.host == registry.host:
+        # A registry behind a proxy that ends TLS may not know of that. Nothing goes there but by TLS.
+        target = target.with_scheme("https").with_port(registry.port) if target.port in (80, registry.port) else target
+    if why := unsafe(registry, here, target):
+        raise RegistryError(
+            f"{host} wants the upload to go on at {why}, which is not followed", host=host, status=status
+        )
+    assert target is not None  # noqa: S101 - unsafe has seen to it
+    return target
 
 
 def leads_inside(start: URL, target: URL) -> bool:
@@ -62,7 +96,8 @@ def same_origin(one: URL, other: URL) -> bool:
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
-def _join(here: URL, location: str) -> URL | None:
+def join(here: URL, location: str) -> URL | None:
+    """Read a Location as it is meant by the answer of `here`; None for what is no address."""
     # Signed URLs must stay as they are, character for character, so nothing is quoted anew.
     if not location or not location.isascii() or not location.isprintable() or " " in location:
         return None

@@ -34,7 +34,7 @@ class TokenWish:
     registry_url: URL
     realm: str
     service: str
-    scope: str
+    scopes: tuple[str, ...]
     credential: Credential | None
 
 
@@ -87,7 +87,7 @@ class TokenServer:
             "grant_type": "refresh_token",
             "service": wish.service,
             "client_id": _CLIENT,
-            "scope": wish.scope,
+            "scope": " ".join(wish.scopes),
             "refresh_token": identity_token,
         }
         try:
@@ -99,19 +99,20 @@ class TokenServer:
 
     async def _get(self, realm: URL, wish: TokenWish) -> _Answer:
         fields = {"service": wish.service} if wish.service else {}
-        fields["scope"] = wish.scope
         authorization = None
         if known := wish.credential:
             username = known.username or "<token>"
             fields["account"] = username
             authorization = basic(username, known.password or known.identity_token)
-        return await self._ask(realm.update_query(fields), wish, authorization=authorization)
+        query = [*fields.items(), *(("scope", scope) for scope in wish.scopes)]
+        return await self._ask(realm.update_query(query), wish, authorization=authorization)
 
     async def _ask(
         self, url: URL, wish: TokenWish, *, authorization: str | None = None, form: dict[str, str] | None = None
     ) -> _Answer:
         host = f"{url.host_port_subcomponent}"
-        what, source = f"a token for {wish.scope}", wish.credential.source if wish.credential else ""
+        what = f"a token for {' and '.join(wish.scopes) or wish.registry}"
+        source = wish.credential.source if wish.credential else ""
         async with self._transport.send(url, host, headers={}, authorization=authorization, form=form) as answer:
             if answer.status != 200:
                 raise await answer.refusal(what, source)

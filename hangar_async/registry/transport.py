@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from hangar_async.registry.failures import reaching
 from hangar_async.registry.intake import Buffers, feed_of
 from hangar_async.registry.proxy import proxy_for
 from hangar_async.registry.redirects import MOVED, Redirects, same_origin
+from hangar_async.registry.sending import Body, Sending
 from hangar_async.registry.tls import TlsContexts
 
 #: A stream pauses when it holds twice as much as this, after which at most 256 KiB more, one read of the event
@@ -25,6 +27,18 @@ from hangar_async.registry.tls import TlsContexts
 READ_LIMIT = 128 << 10
 #: Signed URLs in Location headers may be long.
 _LONGEST_HEADER = 32 << 10
+#: A registry may have to copy what it has got before it answers these.
+_COMMITTING = frozenset({"PUT", "PATCH"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is sent, wherever redirects lead."""
+
+    method: str
+    headers: Mapping[str, str]
+    form: Mapping[str, str] | None = field(repr=False)
+    body: Body | None = field(repr=False)
 
 
 class Transport:
@@ -41,14 +55,11 @@ class Transport:
         self._buffers = Buffers() if settings.buffered else None
 
     async def __aenter__(self) -> Self:
-        limit = self._settings.connect_timeout
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"hangar_async/{hangar_async.__version__}", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=limit, sock_connect=limit, sock_read=self._settings.stall_timeout
-            ),
+            timeout=self._limits(),
             auto_decompress=False,
             trust_env=False,
             read_bufsize=READ_LIMIT,
@@ -70,19 +81,24 @@ class Transport:
         headers: Mapping[str, str],
         authorization: str | None = None,
         form: Mapping[str, str] | None = None,
+        method: str = "GET",
+        body: Body | None = None,
     ) -> AsyncIterator[Answer]:
-        """Send a GET, or a POST of `form`, and hand out the first answer that is no redirect.
+        """Send a request, with `body`, or a POST of `form`, and hand out the first answer that is no redirect.
 
         `host` is whom errors name. `authorization` is sent to the origin of `url` alone, and no longer once a
-        redirect has left it. A POST is never redirected.
-        The connection is kept for the next request when the answer was read to its end, else closed.
+        redirect has left it. A form is never redirected, and a body only by a status that keeps the method.
+        The connection is kept for the next request when the answer was read to its end, else closed: an answer that
+        comes early ends the sending.
+        Raises NetworkError when the other side takes nothing any more, and what reading a body raises.
         """
-        redirects = Redirects(url, host)
+        redirects = Redirects(url, host, "POST" if form is not None else method)
+        wish = _Wish(redirects.method, headers, form, body)
         here, own = url, True
         while True:
             secret = {"Authorization": authorization} if authorization and own else {}
             name = host if own else here.host_port_subcomponent or host
-            async with self._once(here, name, {**headers, **secret}, form) as response:
+            async with self._once(here, name, wish, secret) as response:
                 feed = partial(feed_of, response, self._settings.stall_timeout, self._buffers)
                 answer = Answer(response, name, redirected=not own, feed=feed)
                 if answer.status not in MOVED:
@@ -95,21 +111,44 @@ class Transport:
 
     @asynccontextmanager
     async def _once(
-        self, url: URL, host: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+        self, url: URL, host: str, wish: _Wish, secret: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         proxy = proxy_for(url, self._settings.proxies)
         context = await self._tls.context(url) if url.scheme == "https" else True
-        with reaching(host):
-            response = await self._session.request(
-                "GET" if form is None else "POST",
-                url,
-                headers=headers,
-                data=form,
-                proxy=proxy,
-                ssl=context,
-                allow_redirects=False,
-            )
+        sending = Sending(wish.body, host, self._settings.stall_timeout) if wish.body else None
         try:
-            yield response
+            with reaching(host), _telling(sending):
+                response = await self._session.request(
+                    wish.method,
+                    url,
+                    headers={**wish.headers, **secret},
+                    data=wish.form if sending is None else sending,
+                    proxy=proxy,
+                    ssl=context,
+                    timeout=self._limits(wish.method),
+                    allow_redirects=False,
+                )
+            try:
+                yield response
+            finally:
+                response.release()
         finally:
-            response.release()
+            if sending is not None:
+                await sending.settled()
+
+    def _limits(self, method: str = "GET") -> aiohttp.ClientTimeout:
+        limit, stall = self._settings.connect_timeout, self._settings.stall_timeout
+        if method in _COMMITTING:
+            stall = max(stall, self._settings.commit_timeout)
+        return aiohttp.ClientTimeout(total=None, connect=limit, sock_connect=limit, sock_read=stall)
+
+
+@contextmanager
+def _telling(sending: Sending | None) -> Iterator[None]:
+    """Raise why a body could not be sent, where that is known better than aiohttp tells it."""
+    try:
+        yield
+    except Exception:
+        if sending is None or sending.failure is None:
+            raise
+        raise sending.failure from None

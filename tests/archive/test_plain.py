@@ -106,9 +106,9 @@ class Failing(Disk):
             self.left = 1_000_000
             raise StorageError.of(OSError(errno.ENOSPC, "No space left on device"), path)
 
-    def create(self, path: Path, *, direct: bool = False) -> int:
+    def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
         self._step(path)
-        return super().create(path)
+        return super().create(path, mode=mode)
 
     def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
         self._step(path)

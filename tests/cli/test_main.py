@@ -66,6 +66,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--format": "what the content says",
         "-d, --destination": "saved-image-cache",
     },
+    "login": {"REGISTRY": None, "-u, --username": "asked for on a terminal", "--password-stdin": "false"},
+    "logout": {"REGISTRY": None},
     "demo": {"DIRECTORY": "demo"},
 }
 USAGE = [

@@ -79,15 +79,14 @@ class TokenServer:
 
     def challenge(self, request: web.Request) -> str | None:
         """Ask for a token with the scope that the request needs."""
-        repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
-        scope = f"repository:{repository.removesuffix('/tags/list')}:pull" if repository else ""
+        scopes = _scopes(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         known = self._tokens.get(token) if scheme == "Bearer" else None
-        if known is not None and (not scope or scope in known[0]) and known[1] != 0:
+        if known is not None and all(_covered(scope, known[0]) for scope in scopes) and known[1] != 0:
             known[1] = known[1] if known[1] is None else known[1] - 1
             return None
         text = f'Bearer realm="{self.realm or f"{request.scheme}://{request.host}/token"}",service="{self.service}"'
-        text += f',scope="{scope}"' if scope else ""
+        text += f',scope="{" ".join(scopes)}"' if scopes else ""
         return f'{text},error="{"insufficient_scope" if known else "invalid_token"}"' if token else text
 
     def revoke(self) -> None:
@@ -110,7 +109,7 @@ class TokenServer:
         if user is None and ("Authorization" in request.headers or request.method == "POST"):
             return web.json_response({"details": "incorrect username or password"}, status=401)
         token = secrets.token_urlsafe(24)
-        self._tokens[token] = [{one for one in wanted if user or one.split(":")[1] not in self.private}, self.uses]
+        self._tokens[token] = [{one for one in wanted if self._grants(user, one)}, self.uses]
         body: dict[str, Any] = {self.key: token}
         if self.expires_in is not None:
             body["expires_in"] = self.expires_in
@@ -118,6 +117,10 @@ class TokenServer:
             body["refresh_token"] = secrets.token_urlsafe(24)
             self.identity[body["refresh_token"]] = user
         return web.json_response(body)
+
+    def _grants(self, user: str | None, scope: str) -> bool:
+        _, repository, actions = scope.split(":")
+        return user is not None or (repository not in self.private and actions == "pull")
 
     def _user(self, request: web.Request, form: MultiMapping[Any]) -> str | None:
         if request.method != "POST":
@@ -139,6 +142,25 @@ async def token_serving(
     async with listening(app, host, grace=GRACE) as address:
         server.realm = f"http://{address}{path}"
         yield server
+
+
+def _scopes(request: web.Request) -> list[str]:
+    """What a request needs: to read or to push, and to read where a mount comes from."""
+    repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
+    repository = repository.removesuffix("/tags/list")
+    reads = request.method in ("GET", "HEAD") and "/blobs/uploads/" not in request.path
+    needed = [f"repository:{repository}:{'pull' if reads else 'pull,push'}"] if repository else []
+    if origin := request.query.get("from"):
+        needed.append(f"repository:{origin}:pull")
+    return needed
+
+
+def _covered(scope: str, granted: set[str]) -> bool:
+    kind, repository, actions = scope.split(":")
+    held = {
+        action for one in granted if one.startswith(f"{kind}:{repository}:") for action in one.split(":")[2].split(",")
+    }
+    return held.issuperset(actions.split(","))
 
 
 def user_of(request: web.Request, users: Mapping[str, str]) -> str | None:

@@ -109,7 +109,7 @@ class Close:
     reset: bool = False
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        return _NoAnswer(self.reset)
+        return NoAnswer(self.reset)
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,33 @@ class Cut:
             if not rest:
                 break
         _end(request, self.reset)
+
+
+@dataclass(frozen=True)
+class CutBody:
+    """Closes the connection when `after` bytes of what a client sends were taken, by FIN or RST."""
+
+    after: int
+    reset: bool = False
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[CUT] = self
+        return await handler(request)
+
+
+#: Where a request notes what cuts its body.
+CUT = web.RequestKey("cut", CutBody)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Lets everything happen, but closes the connection before any header of the answer."""
+
+    reset: bool = False
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        await handler(request)
+        return NoAnswer(self.reset)
 
 
 @dataclass(frozen=True)
@@ -211,7 +238,9 @@ class IgnoreRange:
         return await handler(clone)
 
 
-class _NoAnswer(web.StreamResponse):
+class NoAnswer(web.StreamResponse):
+    """Nothing: the connection ends, by FIN or RST."""
+
     def __init__(self, reset: bool) -> None:
         super().__init__()
         self._reset = reset

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,6 +19,7 @@ from hangar_async.server.build import Built
 from hangar_async.server.content import MemoryContent
 from tests.fakes.auth import GRACE, Auth, TokenServer
 from tests.fakes.faults import Fault, Pieces, Rule, Script
+from tests.fakes.pushes import Pushes
 
 
 @dataclass
@@ -43,6 +45,8 @@ class FakeRegistry:
     content: MemoryContent = field(default_factory=MemoryContent)
     auth: Auth | None = None
     faults: Script = field(default_factory=Script)
+    #: What it takes; None: it can only be read.
+    pushes: Pushes | None = None
     #: HOST:PORT, and the scheme before it.
     address: str = ""
     scheme: str = "http"
@@ -96,7 +100,8 @@ class FakeRegistry:
         challenge = self.auth.challenge(request) if self.auth else None
         if challenge is not None:
             return refusal(401, "UNAUTHORIZED", "authentication required", headers={"WWW-Authenticate": challenge})
-        return await self.faults.answer(request, handler)
+        pushes = self.pushes
+        return await self.faults.answer(request, partial(pushes.answer, handler=handler) if pushes else handler)
 
 
 class _Watched:
@@ -136,9 +141,11 @@ async def fake_registry(
     tls: ssl.SSLContext | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    pushable: bool = False,
 ) -> AsyncIterator[FakeRegistry]:
     """Run a fake registry during the block; what is still being answered at its end is broken off."""
     registry = FakeRegistry(content or MemoryContent(), auth, scheme="https" if tls else "http")
+    registry.pushes = Pushes(registry.content) if pushable else None
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -21,7 +21,8 @@ class Relay:
     `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. `cut_after` is how
     many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST; only the first `cuts`
     connections end so (None: all). With `trickle` (bytes, seconds) a few bytes from the server come at a time. While
-    `flowing` is clear, on connections of any age, nothing comes from the server.
+    `flowing` is clear, on connections of any age, nothing comes from the server. `cut_upload_after` cuts the same
+    connections as `cut_after`, when the server has got so many bytes; `uploaded` counts these over all connections.
     """
 
     delay: float = 0.0
@@ -29,6 +30,8 @@ class Relay:
     cuts: int | None = None
     reset: bool = False
     trickle: tuple[int, float] | None = None
+    cut_upload_after: int | None = None
+    uploaded: int = 0
     #: HOST:PORT to connect to.
     address: str = ""
     connections: int = 0
@@ -65,9 +68,10 @@ async def relay(
     cuts: int | None = None,
     reset: bool = False,
     trickle: tuple[int, float] | None = None,
+    cut_upload_after: int | None = None,
 ) -> AsyncIterator[Relay]:
     """Relay connections to `target` (HOST:PORT) during the block; at its end all are broken."""
-    line = Relay(delay, cut_after, cuts, reset, trickle)
+    line = Relay(delay, cut_after, cuts, reset, trickle, cut_upload_after)
     host, _, port = target.rpartition(":")
     connections: set[asyncio.Task[None]] = set()
 
@@ -94,12 +98,13 @@ async def relay(
 async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
     """Carry one connection until both sides have ended it, one has broken it, or it is cut."""
     number, line.connections = line.connections, line.connections + 1
-    cut = line.cut_after if line.cuts is None or number < line.cuts else None
+    is_cut = line.cuts is None or number < line.cuts
+    cut = line.cut_after if is_cut else None
     there: asyncio.StreamWriter | None = None
     try:
         there_reader, there = await asyncio.open_connection(host, port, limit=_PIECE)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_Direction(reader, there, line.delay).run())
+            group.create_task(_ToServer(reader, there, line, line.cut_upload_after if is_cut else None).run())
             group.create_task(_FromServer(there_reader, writer, line, cut).run())
     except* _Cut:
         if line.reset:
@@ -109,11 +114,13 @@ async def _carry(line: Relay, reader: asyncio.StreamReader, writer: asyncio.Stre
     except* OSError:
         pass
     finally:
-        for one in (writer, there):
-            if one is not None:
-                one.transport.abort()
-                with suppress(OSError):
-                    await one.wait_closed()
+        # Both, before anything is waited for: this may be cancelled.
+        ends = [one for one in (writer, there) if one is not None]
+        for one in ends:
+            one.transport.abort()
+        for one in ends:
+            with suppress(OSError):
+                await one.wait_closed()
 
 
 class _Cut(Exception):
@@ -159,6 +166,27 @@ class _Direction:
         """Write bytes and wait until they are written."""
         self._writer.write(data)
         await self._writer.drain()
+
+
+class _ToServer(_Direction):
+    """What the client says, on a line that may break."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
+    ) -> None:
+        super().__init__(reader, writer, line.delay)
+        self._line = line
+        self._rest = cut
+
+    async def hand_on(self, data: bytes) -> None:
+        """Write bytes as far as the line goes."""
+        piece = data if self._rest is None else data[: self._rest]
+        await super().hand_on(piece)
+        self._line.uploaded += len(piece)
+        if self._rest is not None:
+            self._rest -= len(piece)
+            if not self._rest:
+                raise _Cut
 
 
 class _FromServer(_Direction):

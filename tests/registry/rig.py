@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
+from hangar_async.registry.sending import Stream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -22,6 +23,49 @@ MANIFEST = b'{"schemaVersion":2,"mediaType":"%s","config":{},"layers":[]}' % OCI
 def describe(data: bytes, **changes: object) -> Descriptor:
     fields: dict[str, object] = {"media_type": "application/octet-stream", "digest": Digest.of(data), "size": len(data)}
     return Descriptor(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Lent:
+    """A source that lends its content in one buffer, and spoils that when the next piece is asked for.
+
+    `gate` is waited for before the piece of number `gated` is read.
+    """
+
+    data: bytes
+    piece: int = 1 << 19
+    gate: asyncio.Event | None = None
+    gated: int = 0
+    opened: list[int] = field(default_factory=list)
+    closed: int = 0
+    taken: int = 0
+
+    def __call__(self, offset: int) -> AsyncIterator[bytes | memoryview]:
+        return self._pieces(offset)
+
+    async def _pieces(self, offset: int) -> AsyncIterator[memoryview]:
+        self.opened.append(offset)
+        buffer = bytearray(self.piece)
+        try:
+            for number, start in enumerate(range(offset, len(self.data), self.piece)):
+                if self.gate and number == self.gated:
+                    await self.gate.wait()
+                part = self.data[start : start + self.piece]
+                buffer[: len(part)] = part
+                self.taken += len(part)
+                yield memoryview(buffer)[: len(part)]
+                buffer[:] = bytes([0xEE]) * self.piece
+        finally:
+            self.closed += 1
+
+    def stream(self) -> Stream:
+        """All of it as a body."""
+        return Stream(len(self.data), "the content", lambda: self(0))
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was opened is closed."""
+        return self.closed == len(self.opened)
 
 
 @dataclass
@@ -62,6 +106,8 @@ async def served(
 @asynccontextmanager
 async def raw_server(
     talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Serve connections by hand; for what no HTTP server would do."""
     tasks: list[asyncio.Task[None]] = []
@@ -77,7 +123,10 @@ async def raw_server(
 
     async with asyncio.TaskGroup() as group:
         server = await asyncio.start_server(
-            lambda reader, writer: tasks.append(group.create_task(accept(reader, writer))), "127.0.0.1", 0
+            lambda reader, writer: tasks.append(group.create_task(accept(reader, writer))),
+            "127.0.0.1",
+            0,
+            ssl=tls,
         )
         try:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -5,6 +5,7 @@ import base64
 import json
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from aiohttp import web
 from hangar_async.config import Proxies, RegistrySettings
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.oci.reference import Reference
+from hangar_async.registry.auth import Scope
 from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.pushing import RegistryPusher
 
 from .rig import MANIFEST, Proxy, describe, served
 
@@ -221,6 +224,31 @@ async def test_a_token_server_without_post_is_asked_by_get(tmp_path: Path, statu
     ):
         assert await pull(client, f"{registry.host}/app") == MANIFEST
     assert [request.method for request in registry.asked("/token")] == ["POST", "GET"]
+
+
+async def test_an_identity_token_is_posted_for_all_scopes_in_one(tmp_path: Path) -> None:
+    async with served(BearerRegistry(refresh="r3fresh")) as registry:
+        settings = config(tmp_path, registry.host, identitytoken="r3fresh")
+        async with RegistryClient(settings) as client:
+            image = Reference.parse(f"{registry.host}/app")
+            with suppress(RegistryError):
+                await RegistryPusher(client).mount_blob(image, BLOB, "base/one")
+    form = await registry.asked("/token")[0].post()
+    assert form["scope"] == "repository:app:pull,push repository:base/one:pull"
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        (Scope(), ()),
+        (Scope("app"), ("repository:app:pull",)),
+        (Scope("app", "pull,push"), ("repository:app:pull,push",)),
+        (Scope("app", "pull,push", "app"), ("repository:app:pull,push",)),
+        (Scope("app", "pull,push", "base"), ("repository:app:pull,push", "repository:base:pull")),
+    ],
+)
+def test_scopes_in_the_words_of_a_token_server(scope: Scope, words: tuple[str, ...]) -> None:
+    assert scope.words == words
 
 
 async def test_a_refused_identity_token_is_an_end(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from hangar_async.errors import UsageError
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.credential_files import Credential, parse_credential_file
 from hangar_async.registry.credentials import Credentials
+from tests.fakes.credential_helpers import NOT_FOUND, Helpers, says
 
 HUB = "https://index.docker.io/v1/"
 
@@ -143,34 +143,9 @@ def test_no_secret_is_shown() -> None:
     assert "secret" not in repr(Credential("file", "user-secret", "secret", "secret", "secret"))
 
 
-class Helpers:
-    """Credential helpers as scripts on the PATH; each notes what it was asked."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-    def add(self, name: str, script: str) -> None:
-        path = self.folder / f"docker-credential-{name}"
-        log = self.folder / f"{name}.log"
-        path.write_text(f'#!/bin/sh\nread server\necho "$1 $server" >> {log}\n{script}\n')
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-    def asked(self, name: str) -> list[str]:
-        log = self.folder / f"{name}.log"
-        return log.read_text().splitlines() if log.exists() else []
-
-
 @pytest.fixture
 def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helpers:
     return Helpers(tmp_path, monkeypatch)
-
-
-def says(user: str, secret: str) -> str:
-    return f"""echo '{json.dumps({"ServerURL": "x", "Username": user, "Secret": secret})}'"""
-
-
-NOT_FOUND = "echo 'credentials not found in native keychain'; exit 1"
 
 
 async def test_the_order_within_a_file(tmp_path: Path, helpers: Helpers) -> None:

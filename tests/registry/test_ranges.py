@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.registry.ranges import ContentRange
+from hangar_async.registry.ranges import ContentRange, received
 
 _numbers = st.integers(0, 1 << 50)
 
@@ -32,3 +32,22 @@ def test_what_cannot_be_a_range(text: str) -> None:
 def test_any_text_has_an_answer(text: str) -> None:
     found = ContentRange.parse(text)
     assert found is None or found.first <= found.last
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0-1", 2), ("0-999", 1000), (" 0-5 ", 6), ("bytes=0-9", 10), ("bytes 0-9", 10), (f"0-{10**18}", 10**18 + 1)],
+)
+def test_what_a_registry_has_of_an_upload(text: str, count: int) -> None:
+    assert received(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "0-0", "1-5", "0-", "-5", "0", "0-x", "0-5/10", "0-٣", "0--1", f"0-{10**30}"])
+def test_what_says_nothing_of_an_upload(text: str) -> None:
+    assert received(text) is None
+
+
+@given(st.text())
+def test_any_text_says_how_much_or_nothing(text: str) -> None:
+    found = received(text)
+    assert found is None or found > 1

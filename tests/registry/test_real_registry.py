@@ -7,7 +7,7 @@ import json
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -122,10 +122,10 @@ class Signer:
         self.key = key
         self.certificate = load_pem_x509_certificate(mine.cert_chain_pems[0].bytes()).public_bytes(Encoding.DER)
 
-    def sign(self, repository: str, life: int) -> str:
+    def sign(self, repositories: Iterable[str], life: int) -> str:
         now = int(time.time())
         header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(self.certificate).decode()]}
-        access = [{"type": "repository", "name": repository, "actions": ["pull", "push"]}]
+        access = [{"type": "repository", "name": name, "actions": ["pull", "push"]} for name in repositories]
         claims = {"iss": "tests", "aud": "tests", "nbf": now - 5, "iat": now, "exp": now + life, "access": access}
         text = ".".join(_encode(json.dumps(part).encode()) for part in (header, claims))
         return f"{text}.{_encode(self.key.sign(text.encode(), padding.PKCS1v15(), SHA256()))}"
@@ -147,10 +147,12 @@ async def token_registry(
     async def token(request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != aiohttp.encode_basic_auth("me", "secret"):
             return web.json_response({"details": "who are you"}, status=401)
-        scopes.append(request.query["scope"])
+        wanted = request.query.getall("scope")
+        scopes.append(" ".join(wanted))
         life = lives.pop(0)
         # What lives no longer is said to live on, as with a clock that goes wrong.
-        return web.json_response({"token": signer.sign(scopes[-1].split(":")[1], life), "expires_in": 300})
+        token = signer.sign([scope.split(":")[1] for scope in wanted], life)
+        return web.json_response({"token": token, "expires_in": 300})
 
     async with served(token) as server:
         # docker-registry takes its configuration from the environment too.
@@ -165,7 +167,7 @@ async def token_registry(
 
 async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
     async with token_registry(tmp_path, authority, monkeypatch, lives=[300, 300]) as (host, signer, scopes):
-        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('client/app', 300)}"})
+        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign(['client/app'], 300)}"})
         settings = RegistrySettings(username="me", password="secret")
         async with RegistryClient(settings, username_for=host) as client:
             await check(client, host, raw)
@@ -181,7 +183,7 @@ async def test_a_token_that_the_registry_no_longer_takes_is_got_anew(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with token_registry(tmp_path, authority, monkeypatch, lives=[-3600, 300]) as (host, signer, scopes):
-        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign('client/app', 300)}"})
+        raw = await fill(host, headers={"Authorization": f"Bearer {signer.sign(['client/app'], 300)}"})
         settings = RegistrySettings(username="me", password="secret")
         async with RegistryClient(settings, username_for=host) as client:
             await check(client, host, raw)

@@ -163,3 +163,21 @@ async def test_the_end_breaks_what_is_open() -> None:
         await ended(writer)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, int(port))
+
+
+async def test_what_a_client_sends_is_cut() -> None:
+    got = bytearray()
+
+    async def listener(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            got.extend(data)
+
+    async with server(listener) as target, relay(target, cut_upload_after=1234, cuts=1) as line:
+        for _ in range(2):
+            async with connected(line.address) as (reader, writer):
+                writer.write(DATA)
+                with suppress(ConnectionError):
+                    writer.write_eof()
+                    await reader.read()
+        assert line.uploaded == 1234 + len(DATA)
+    assert got == DATA[:1234] + DATA

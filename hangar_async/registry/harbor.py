@@ -1,0 +1,73 @@
+"""Harbor's projects: what has to be there before anything can be pushed into it.
+
+Source: Harbor API v2.0, "project".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Container
+from contextlib import asynccontextmanager
+
+import msgspec
+from yarl import URL
+
+from hangar_async.errors import NotFound, Unauthorized
+from hangar_async.registry.answer import Answer
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.push_failures import push_refused
+from hangar_async.registry.sending import Body
+from hangar_async.registry.tokens import basic
+
+_PROJECTS = "/api/v2.0/projects"
+_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+_ASK_ADMIN = "have an administrator of Harbor make the project, or use an account that may do it"
+
+
+class HarborProjects:
+    """The projects of a Harbor, asked over the session of a client, with the registry's user name and password.
+
+    `https` False asks by plain HTTP. Harbor wants its own token against forged requests only with a session's cookie,
+    and none is kept here. All calls raise RegistryErrors and NetworkError.
+    """
+
+    def __init__(self, client: RegistryClient, registry: str, *, https: bool = True) -> None:
+        self._registry = registry
+        self._transport = client.exchange.transport
+        self._credentials = client.credentials
+        self._url = URL(f"{'https' if https else 'http'}://{registry}").join(URL(_PROJECTS))
+
+    async def exists(self, project: str) -> bool:
+        """Whether there is a project of this name."""
+        url = self._url.with_query({"project_name": project})
+        async with self._ask("HEAD", url, f"project {project}", None, (200, 404)) as answer:
+            return answer.status == 200
+
+    async def create(self, project: str, *, public: bool = False) -> bool:
+        """Make a project; False where there is one of this name already, however that came about."""
+        wish = {"project_name": project, "metadata": {"public": "true" if public else "false"}}
+        try:
+            async with self._ask(
+                "POST", self._url, f"project {project}", msgspec.json.encode(wish), (201, 409)
+            ) as answer:
+                await answer.drain()
+                return answer.status == 201
+        except NotFound as error:
+            message = f"{self._registry} is no Harbor: it has no {_PROJECTS}"
+            raise NotFound(message, host=error.host, status=404, advice="leave out --repo-type harbor") from error
+        except Unauthorized as error:
+            error.advice = _ASK_ADMIN if error.status == 403 else error.advice
+            raise
+
+    @asynccontextmanager
+    async def _ask(
+        self, method: str, url: URL, what: str, body: Body | None, accepted: Container[int]
+    ) -> AsyncIterator[Answer]:
+        known = await self._credentials.find(self._registry, "")
+        login = basic(known.username, known.password) if known and known.username else None
+        async with self._transport.send(
+            url, self._registry, headers=_HEADERS, authorization=login, method=method, body=body
+        ) as answer:
+            if answer.status not in accepted:
+                source = known.source if known and login else ""
+                raise await answer.refusal(what, source, push_refused)
+            yield answer

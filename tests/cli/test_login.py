@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import pty
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Program
+from tests.cli.programs import command, environment
+from tests.cli.site import Done
+from tests.fakes.auth import Basic
+from tests.fakes.credential_helpers import Helpers
+from tests.fakes.registry import FakeRegistry, fake_registry
+
+SECRET = "pass:word"
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FakeRegistry]:
+    async with fake_registry(auth=Basic({"me": SECRET})) as one:
+        yield one
+
+
+async def call(home: Path, *words: str, given: bytes = b"", **env: str) -> Done:
+    process = await asyncio.create_subprocess_exec(
+        *command(*words), cwd=home, env=environment(home, **env), stdin=-1, stdout=-1, stderr=-1
+    )
+    out, err = await process.communicate(given)
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+def kept(path: Path) -> dict[str, str]:
+    """What is kept: registry and login."""
+    auths = json.loads(path.read_text())["auths"]
+    return {key: base64.b64decode(entry["auth"]).decode() for key, entry in auths.items()}
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+async def test_login_and_logout(registry: FakeRegistry, tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / ".docker" / "config.json"
+    flags = ("login", registry.address, "-u", "me", "--password-stdin")
+    done = await call(tmp_path, *flags, given=SECRET.encode() + end)
+    assert done == Done(0, f"ok         {registry.address}: kept in {path}\n", "")
+    assert kept(path) == {registry.address: f"me:{SECRET}"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    gone = await call(tmp_path, "logout", registry.address)
+    assert gone == Done(0, f"ok         {registry.address}: forgotten\n", "")
+    assert kept(path) == {}
+    again = await call(tmp_path, "logout", registry.address)
+    assert again == Done(0, f"ok         {registry.address}: nothing was kept\n", "")
+    assert await call(tmp_path, "--quiet", "logout", registry.address) == Done(0, "", "")
+
+
+async def test_what_was_kept_is_used(registry: FakeRegistry, tmp_path: Path) -> None:
+    home = tmp_path / "docker"
+    flags = ("login", registry.address, "--username=me", "--password-stdin", "--quiet")
+    assert await call(tmp_path, *flags, given=SECRET.encode(), DOCKER_CONFIG=str(home)) == Done(0, "", "")
+    (tmp_path / "list.txt").write_text(f"{registry.address}/app:v1\n")
+    done = await call(tmp_path, "save", "-f", "list.txt", DOCKER_CONFIG=str(home))
+    assert "not found" in done.out
+    assert registry.asked("/manifests/")
+
+
+async def test_a_helper_of_docker_keeps_it(
+    registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helpers = Helpers(tmp_path, monkeypatch)
+    helpers.add("mine")
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text('{"credsStore": "mine"}')
+    flags = ("login", registry.address, "-u", "me", "--password-stdin")
+    done = await call(tmp_path, *flags, given=SECRET.encode())
+    assert done == Done(0, f"ok         {registry.address}: kept in docker-credential-mine\n", "")
+    assert (await call(tmp_path, "logout", registry.address)).status == 0
+    assert [line.partition(" ")[0] for line in helpers.asked("mine")] == ["store", "erase"]
+
+
+async def test_a_wrong_password(registry: FakeRegistry, tmp_path: Path) -> None:
+    flags = ("login", registry.address, "-u", "me", "--password-stdin", "--debug")
+    done = await call(tmp_path, *flags, given=b"s3cret-and-wrong")
+    assert (done.status, done.out) == (1, "")
+    assert "does not take this user name and password: UNAUTHORIZED: authentication required; check both" in done.err
+    assert "Traceback" in done.err
+    assert "s3cret" not in done.err
+    assert not (tmp_path / ".docker").exists()
+
+
+async def test_a_registry_that_asks_nobody(tmp_path: Path) -> None:
+    async with fake_registry() as registry:
+        done = await call(tmp_path, "login", registry.address, "-u", "me", "--password-stdin", given=b"x")
+    assert done.status == 0
+    assert "it asks for no user name, so it was not checked" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "why"),
+    [
+        (("reg.io", "-u", "me"), b"", "there is no terminal to ask for the password"),
+        (("reg.io", "--password-stdin"), b"x", "--password-stdin needs --username"),
+        (("reg.io", "-u", "me", "--password-stdin"), b"", "password missing"),
+        (("reg.io", "-u", "me", "--password-stdin"), b"\xff\xfe", "cannot be read as text"),
+        (("reg.io/team", "-u", "me", "--password-stdin"), b"x", "is not a registry"),
+        (("reg.io", "-u", "a:b", "--password-stdin"), b"x", "not possible"),
+        ((), b"", "missing argument"),
+    ],
+)
+async def test_usage(tmp_path: Path, words: tuple[str, ...], given: bytes, why: str) -> None:
+    done = await call(tmp_path, "login", *words, given=given)
+    assert (done.status, done.out) == (2, "")
+    assert why in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+async def test_a_configuration_that_cannot_be_read(registry: FakeRegistry, tmp_path: Path) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text("{")
+    flags = ("login", registry.address, "-u", "me", "--password-stdin")
+    assert (await call(tmp_path, *flags, given=SECRET.encode())).status == 2
+    assert (await call(tmp_path, "logout", registry.address)).status == 2
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.shown = ""
+
+    async def run(self, *words: str, answers: dict[str, str]) -> int:
+        near, far = pty.openpty()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command(*words), env=environment(self.home), stdin=far, stdout=far, stderr=far, start_new_session=True
+            )
+            os.close(far)
+            os.set_blocking(near, False)
+            loop, ended = asyncio.get_running_loop(), asyncio.Event()
+            loop.add_reader(near, self._take, near, answers, ended)
+            await ended.wait()
+            loop.remove_reader(near)
+            return await process.wait()
+        finally:
+            os.close(near)
+
+    def _take(self, near: int, answers: dict[str, str], ended: asyncio.Event) -> None:
+        try:
+            data = os.read(near, 4096)
+        except OSError:  # the other side is closed
+            data = b""
+        if not data:
+            ended.set()
+            return
+        self.shown += data.decode()
+        for question in [one for one in answers if self.shown.endswith(one)]:
+            os.write(near, f"{answers.pop(question)}\n".encode())
+
+
+async def test_on_a_terminal_it_asks_and_shows_no_password(registry: FakeRegistry, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    status = await terminal.run("login", registry.address, answers={"Username: ": "me", "Password: ": SECRET})
+    assert status == 0, terminal.shown
+    assert SECRET not in terminal.shown
+    assert kept(tmp_path / ".docker" / "config.json") == {registry.address: f"me:{SECRET}"}
+
+
+async def test_on_a_terminal_a_given_name_is_not_asked_for(registry: FakeRegistry, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    status = await terminal.run("login", registry.address, "-u", "me", answers={"Password: ": "wrong"})
+    assert status == 1
+    assert "Username" not in terminal.shown
+
+
+def test_the_end_of_the_input_is_no_password(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", nothing)
+    done = program("login", "reg.io", "-u", "me")
+    assert (done.status, "no password was given" in done.err) == (2, True)
+
+
+def test_ctrl_c_at_the_question(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", interrupt)
+    assert program("login", "reg.io", "-u", "me").status == 130

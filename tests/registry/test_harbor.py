@@ -1,0 +1,134 @@
+"""Harbor's projects, against a fake that is written from the API's description."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from hangar_async.config import RegistrySettings
+from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.harbor import HarborProjects
+
+from .rig import Served, served
+
+PASSWORD = "Harbor12345"
+
+
+@dataclass
+class Harbor:
+    """Projects and users; only `admins` may make projects."""
+
+    projects: dict[str, dict[str, str]] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=lambda: {"admin": PASSWORD, "other": "x"})
+    admins: frozenset[str] = frozenset({"admin"})
+    status: int | None = None
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        if self.status:
+            return web.Response(status=self.status)
+        if request.path != "/api/v2.0/projects":
+            return web.Response(status=404)
+        user = self.user(request)
+        if user is None:
+            return refusal(401, "UNAUTHORIZED", "unauthorized")
+        # A session would need a token against forged requests.
+        assert "Cookie" not in request.headers
+        if request.method == "HEAD":
+            return web.Response(status=200 if request.query["project_name"] in self.projects else 404)
+        if user not in self.admins:
+            return refusal(403, "FORBIDDEN", "Only system admin can create project")
+        wish = json.loads(await request.read())
+        if wish["project_name"] in self.projects:
+            return refusal(409, "CONFLICT", f"The project named {wish['project_name']} already exists")
+        self.projects[wish["project_name"]] = wish["metadata"]
+        response = web.Response(status=201, headers={"Location": "/api/v2.0/projects/1"})
+        response.set_cookie("sid", "a session")
+        return response
+
+    def user(self, request: web.Request) -> str | None:
+        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+        name, _, password = base64.b64decode(encoded).decode().partition(":")
+        return name if scheme == "Basic" and self.users.get(name) == password else None
+
+
+def refusal(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"errors": [{"code": code, "message": message}]}, status=status)
+
+
+@asynccontextmanager
+async def projects_of(
+    harbor: Harbor, username: str | None = "admin", password: str = PASSWORD
+) -> AsyncIterator[tuple[HarborProjects, Served]]:
+    async with served(harbor) as server:
+        settings = RegistrySettings(username=username, password=password)
+        async with RegistryClient(settings, username_for=server.host) as client:
+            yield HarborProjects(client, server.host, https=False), server
+
+
+@pytest.mark.parametrize("public", [False, True])
+async def test_a_project_that_is_missing_is_made(public: bool) -> None:
+    harbor = Harbor({"library": {}})
+    async with projects_of(harbor) as (projects, server):
+        assert await projects.exists("library")
+        assert not await projects.exists("rancher")
+        assert await projects.create("rancher", public=public)
+        assert await projects.exists("rancher")
+        assert not await projects.create("rancher")
+    assert harbor.projects["rancher"] == {"public": "true" if public else "false"}
+    posts = [request for request in server.requests if request.method == "POST"]
+    assert {request.headers["Content-Type"] for request in posts} == {"application/json"}
+
+
+async def test_a_name_is_written_so_that_it_stays_one() -> None:
+    harbor = Harbor({"a&b=c d": {}})
+    async with projects_of(harbor) as (projects, _):
+        assert await projects.exists("a&b=c d")
+
+
+async def test_who_may_not_make_projects_is_told() -> None:
+    async with projects_of(Harbor(), "other", "x") as (projects, _):
+        assert not await projects.exists("rancher")
+        with pytest.raises(Unauthorized, match="Only system admin") as caught:
+            await projects.create("rancher")
+    assert caught.value.status == 403
+    assert "administrator" in caught.value.advice
+
+
+async def test_a_wrong_password_and_none() -> None:
+    for username, why in (("admin", "settings of this run"), (None, "no credentials")):
+        async with projects_of(Harbor(), username, "wrong") as (projects, _):
+            with pytest.raises(Unauthorized, match=why) as caught:
+                await projects.exists("rancher")
+            assert "wrong" not in str(caught.value)
+            with pytest.raises(Unauthorized):
+                await projects.create("rancher")
+
+
+async def test_a_registry_that_is_no_harbor() -> None:
+    async with projects_of(Harbor(status=404)) as (projects, _):
+        assert not await projects.exists("rancher")
+        with pytest.raises(NotFound, match="is no Harbor") as caught:
+            await projects.create("rancher")
+    assert "--repo-type" in caught.value.advice
+
+
+@pytest.mark.parametrize(("status", "transient"), [(500, True), (503, True), (400, False)])
+async def test_a_harbor_that_fails(status: int, transient: bool) -> None:
+    async with projects_of(Harbor(status=status)) as (projects, _):
+        for work in (projects.exists("rancher"), projects.create("rancher")):
+            with pytest.raises(RegistryError) as caught:
+                await work
+            assert caught.value.transient == transient
+
+
+async def test_https_is_what_is_asked_by() -> None:
+    async with served(Harbor()) as server, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(NetworkError):
+            await HarborProjects(client, server.host).exists("rancher")

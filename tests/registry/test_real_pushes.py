@@ -1,0 +1,247 @@
+"""Pushing to Debian's docker-registry: open, with a password, with TLS, with tokens, and over a line that breaks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from hangar_async.config import RegistrySettings
+from hangar_async.errors import DigestMismatch, HangarError, NetworkError, RegistryError, StorageError, Unauthorized
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.pushing import RegistryPusher
+from hangar_async.registry.uploads import Upload
+from hangar_async.server.build import Built
+from tests.fakes.docker_registry import PASSWORD, USERNAME
+from tests.fakes.relay import relay
+from tests.fakes.skopeo import Skopeo
+
+from .rig import OCI, Lent, describe
+from .test_real_registry import token_registry
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]
+DATA = random.Random(5).randbytes(3_000_000)
+BLOB = describe(DATA)
+SETTINGS = RegistrySettings()
+
+
+@asynccontextmanager
+async def pusher_to(
+    host: str, settings: RegistrySettings = SETTINGS
+) -> AsyncIterator[tuple[RegistryPusher, RegistryClient]]:
+    async with RegistryClient(settings, username_for=host, connections=1) as client:
+        yield RegistryPusher(client), client
+
+
+async def content(client: RegistryClient, image: Reference) -> bytes:
+    async with client.open_blob(image, BLOB) as body:
+        return b"".join([bytes(piece) async for piece in body.pieces()])
+
+
+async def finish(upload: Upload, lent: Lent) -> list[HangarError]:
+    errors: list[HangarError] = []
+    while not upload.complete:
+        try:
+            await upload.send(lent)
+        except HangarError as error:
+            errors.append(error)
+            if not error.transient or len(errors) == 5:
+                raise
+    return errors
+
+
+async def push(pusher: RegistryPusher, image: Reference, built: Built) -> None:
+    """Push an image: blobs, children before parents, the tag last."""
+    for data in built.blobs.values():
+        if not await pusher.has_blob(image, describe(data)):
+            async with pusher.upload(image, describe(data)) as upload:
+                await upload.send(Lent(data))
+    for digest, (media_type, raw) in built.documents.items():
+        await pusher.put_manifest(image, raw, media_type, digest)
+    assert (await pusher.put_manifest(image, built.raw, built.media_type)).digest == built.digest
+
+
+async def test_every_kind_of_image_keeps_its_digest_and_is_read_by_skopeo(
+    docker_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    async with pusher_to(docker_registry) as (pusher, client):
+        for name, built in images.items():
+            image = Reference.parse(f"{docker_registry}/pushed/{name}:v1")
+            await push(pusher, image, built)
+            assert await pusher.head_manifest(image) == replace(built.descriptor, platform=None)
+            for digest, (_, raw) in built.documents.items():
+                assert (await client.get_manifest(image, digest)).raw == raw
+            shown = await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{image}")
+            assert shown.encode() == built.raw
+    for name in ("oci", "docker", "zstd", "multi", "docker-list", "attested"):
+        source = f"docker://{docker_registry}/pushed/{name}:v1"
+        await skopeo("copy", "--all", "--src-tls-verify=false", source, f"dir:{tmp_path / name}")
+
+
+async def test_a_mount_and_what_is_there(docker_registry: str) -> None:
+    one, two = (Reference.parse(f"{docker_registry}/mounts/{name}") for name in ("one", "two"))
+    async with pusher_to(docker_registry) as (pusher, client):
+        async with pusher.upload(one, BLOB) as upload:
+            await upload.send(Lent(DATA))
+        assert await pusher.has_blob(one, BLOB)
+        assert not await pusher.has_blob(two, BLOB)
+        assert await pusher.mount_blob(two, BLOB, "mounts/one") is None
+        assert await pusher.has_blob(two, BLOB)
+        assert await content(client, two) == DATA
+        missing = describe(DATA[1:])
+        opened = await pusher.mount_blob(two, missing, "mounts/one")
+        assert opened
+        async with opened:
+            await opened.send(Lent(DATA[1:]))
+        assert await pusher.has_blob(two, missing)
+
+
+async def test_an_empty_blob(docker_registry: str) -> None:
+    image = Reference.parse(f"{docker_registry}/pushes/empty")
+    async with pusher_to(docker_registry) as (pusher, _), pusher.upload(image, describe(b"")) as upload:
+        await upload.send(Lent(b""))
+        assert await pusher.has_blob(image, describe(b""))
+
+
+async def test_what_it_refuses(docker_registry: str, images: Mapping[str, Built]) -> None:
+    image = Reference.parse(f"{docker_registry}/pushes/refused")
+    async with pusher_to(docker_registry) as (pusher, _):
+        for name in ("oci", "multi"):
+            with pytest.raises(RegistryError, match="lacks something that manifest") as caught:
+                await pusher.put_manifest(image, images[name].raw, images[name].media_type)
+            assert (caught.value.status, caught.value.transient) == (400, False)
+        with pytest.raises(RegistryError, match="does not take manifest") as caught:
+            await pusher.put_manifest(image, b"{", OCI)
+        assert caught.value.code == "MANIFEST_INVALID"
+        async with pusher.upload(image, BLOB) as upload:
+            with pytest.raises(DigestMismatch, match="DIGEST_INVALID"):
+                await upload.send(Lent(DATA[::-1]))
+            await upload.send(Lent(DATA))
+
+
+async def test_pieces(docker_registry: str) -> None:
+    image = Reference.parse(f"{docker_registry}/pushes/pieces")
+    async with pusher_to(docker_registry) as (pusher, client):
+        pusher._largest[docker_registry] = 400_000
+        lent = Lent(DATA)
+        async with pusher.upload(image, BLOB) as upload:
+            await upload.send(lent)
+        assert lent.opened == [0]
+        assert await content(client, image) == DATA
+
+
+async def test_an_upload_goes_on_behind_the_last_piece(docker_registry: str) -> None:
+    image = Reference.parse(f"{docker_registry}/pushes/resumed")
+
+    async def failing(offset: int) -> AsyncIterator[bytes]:
+        yield DATA[:1_000_000]
+        raise StorageError("cannot read it", path="it")
+
+    async with pusher_to(docker_registry) as (pusher, client):
+        pusher._largest[docker_registry] = 1_000_000
+        async with pusher.upload(image, BLOB) as upload:
+            with pytest.raises(StorageError):
+                await upload.send(failing)
+            assert upload.offset == 1_000_000
+            lent = Lent(DATA)
+            await upload.send(lent)
+        assert lent.opened == [1_000_000]
+        assert await content(client, image) == DATA
+
+
+@pytest.mark.parametrize("after", [300, 1_000_000, 2_999_000])
+@pytest.mark.parametrize("pieces", [False, True])
+async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry: str, after: int, pieces: bool) -> None:
+    """This registry gives up a session that was broken within a request: it says so, and the upload begins anew."""
+    async with (
+        relay(docker_registry, cut_upload_after=after, cuts=1) as line,
+        pusher_to(line.address) as (pusher, client),
+    ):
+        image = Reference.parse(f"{line.address}/pushes/broken-{after}-{int(pieces)}")
+        if pieces:
+            pusher._largest[line.address] = 700_000
+        lent = Lent(DATA)
+        async with pusher.upload(image, BLOB) as upload:
+            errors = await finish(upload, lent)
+        assert len(errors) == 1
+        assert isinstance(errors[0], NetworkError)
+        assert await content(client, image) == DATA
+        assert lent.settled
+        assert line.connections >= 2
+        assert line.uploaded < after + len(DATA) + 10_000
+
+
+async def test_what_is_given_up_is_gone(docker_registry: str) -> None:
+    image = Reference.parse(f"{docker_registry}/pushes/cancelled")
+    async with pusher_to(docker_registry) as (pusher, _):
+        upload = pusher.upload(image, BLOB)
+        await upload._session.open()
+        address = upload._session.address
+        await upload.cancel()
+        upload._session.address = address
+        assert await upload._session.look() is None
+        assert upload._session.address is None
+
+
+async def test_a_registry_with_a_password(htpasswd_registry: str) -> None:
+    host = htpasswd_registry
+    image = Reference.parse(f"{host}/pushes/password")
+    async with pusher_to(host) as (pusher, _):
+        for work in (pusher.upload(image, BLOB).send(Lent(DATA)), pusher.ping(host)):
+            with pytest.raises(Unauthorized, match="no credentials"):
+                await work
+    settings = RegistrySettings(username=USERNAME, password=PASSWORD)
+    async with pusher_to(host, settings) as (pusher, client):
+        assert await pusher.ping(host)
+        lent = Lent(DATA)
+        await pusher.upload(image, BLOB).send(lent)
+        assert lent.opened == [0]
+        assert await content(client, image) == DATA
+    async with pusher_to(host, replace(settings, password="other")) as (pusher, _):
+        with pytest.raises(Unauthorized, match="settings of this run") as caught:
+            await pusher.upload(image, BLOB).send(Lent(DATA))
+    assert "other" not in str(caught.value)
+
+
+async def test_a_registry_with_tls(tls_registry: str, ca: trustme.CA, tmp_path: Path) -> None:
+    folder = tmp_path / "certs.d" / tls_registry
+    folder.mkdir(parents=True)
+    ca.cert_pem.write_to_path(folder / "ca.crt")
+    image = Reference.parse(f"{tls_registry}/pushes/tls:v1")
+    settings = RegistrySettings(certificates=(tmp_path / "certs.d",))
+    async with pusher_to(tls_registry, settings) as (pusher, client):
+        assert not await pusher.ping(tls_registry)
+        for _ in range(2):
+            await pusher.upload(image, BLOB).send(Lent(DATA))
+        assert await content(client, image) == DATA
+    async with pusher_to(tls_registry, RegistrySettings(certificates=())) as (pusher, _):
+        with pytest.raises(NetworkError, match="certificate"):
+            await pusher.upload(image, BLOB).send(Lent(DATA))
+
+
+async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first token is refused by the registry, whose clock knows better."""
+    lives = [-3600, 300, 300, 300]
+    async with (
+        token_registry(tmp_path, authority, monkeypatch, lives) as (host, _, scopes),
+        pusher_to(host, RegistrySettings(username="me", password="secret")) as (pusher, client),
+    ):
+        one, two = (Reference.parse(f"{host}/tokens/{name}") for name in ("one", "two"))
+        lent = Lent(DATA)
+        await pusher.upload(one, BLOB).send(lent)
+        assert await pusher.has_blob(one, BLOB)
+        assert await pusher.mount_blob(two, BLOB, "tokens/one") is None
+        assert Digest.of(await content(client, two)) == BLOB.digest
+    assert scopes == [
+        "repository:tokens/one:pull,push",
+        "repository:tokens/one:pull,push",
+        "repository:tokens/two:pull,push repository:tokens/one:pull",
+        "repository:tokens/two:pull",
+    ]

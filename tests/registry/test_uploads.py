@@ -1,0 +1,502 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hangar_async.config import RegistrySettings
+from hangar_async.errors import (
+    DigestMismatch,
+    HangarError,
+    NetworkError,
+    NotFound,
+    RegistryError,
+    StorageError,
+    Unauthorized,
+    UploadLost,
+)
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.reference import Reference
+from hangar_async.registry import uploads
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.pushing import RegistryPusher
+from hangar_async.registry.uploads import Upload
+from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
+from tests.fakes.pushes import Pushes
+from tests.fakes.registry import FakeRegistry, fake_registry
+
+from .rig import Lent, describe
+
+DATA = random.Random(11).randbytes(300_000)
+BLOB = describe(DATA)
+REPOSITORY = "team/app"
+UPLOADS = "/blobs/uploads/"
+
+
+def image_at(registry: FakeRegistry) -> Reference:
+    return Reference(registry.address, REPOSITORY)
+
+
+def pushes_of(registry: FakeRegistry) -> Pushes:
+    assert registry.pushes is not None
+    return registry.pushes
+
+
+@asynccontextmanager
+async def pusher_to(stall: float = 60.0, connections: int = 1) -> AsyncIterator[RegistryPusher]:
+    async with RegistryClient(RegistrySettings(stall_timeout=stall), connections=connections) as client:
+        yield RegistryPusher(client)
+
+
+async def content_of(registry: FakeRegistry, digest: Digest = BLOB.digest) -> bytes:
+    size = await registry.content.size(REPOSITORY, digest)
+    assert size is not None, "it did not arrive"
+    return b"".join([bytes(piece) async for piece in registry.content.read(digest, 0, size)])
+
+
+async def finish(upload: Upload, lent: Lent, tries: int = 5) -> list[HangarError]:
+    """Send until it is there; returns the errors on the way."""
+    errors: list[HangarError] = []
+    while not upload.complete:
+        try:
+            await upload.send(lent)
+        except HangarError as error:
+            errors.append(error)
+            if not error.transient or len(errors) == tries:
+                raise
+    return errors
+
+
+async def push(registry: FakeRegistry, lent: Lent, blob: Descriptor = BLOB, tries: int = 5) -> list[HangarError]:
+    async with pusher_to() as pusher, pusher.upload(image_at(registry), blob) as upload:
+        errors = await finish(upload, lent, tries)
+        assert upload.offset == blob.size
+    assert lent.settled
+    return errors
+
+
+def asked(registry: FakeRegistry) -> list[str]:
+    """The requests about uploads, short."""
+    return [f"{one.method} {one.status}" for one in registry.asked(UPLOADS)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 1000, len(DATA)])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_a_blob_is_one_put(pushable_registry: FakeRegistry, size: int, algorithm: str) -> None:
+    data = DATA[:size]
+    blob = describe(data, digest=Digest.of(data, algorithm))
+    lent = Lent(data, 70_000)
+    assert not await push(pushable_registry, lent, blob)
+    assert asked(pushable_registry) == ["POST 202", "PUT 201"]
+    assert await content_of(pushable_registry, blob.digest) == data
+    assert lent.opened == ([0] if size else [])
+    put = pushable_registry.asked(UPLOADS, "PUT")[0]
+    assert put.headers["Content-Length"] == str(size)
+    assert put.headers["Content-Type"] == "application/octet-stream"
+    # The query of the address stays as it was, character for character.
+    assert put.path.endswith(f"?_state=a%2Fb%3D&digest={blob.digest}")
+
+
+async def test_pieces_where_the_registry_wants_them(
+    pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_PIECE", 80_000)
+    pushes_of(pushable_registry).minimum = 50_000
+    lent = Lent(DATA, 70_000)
+    assert not await push(pushable_registry, lent)
+    assert asked(pushable_registry) == ["POST 202", *["PATCH 202"] * 4, "PUT 201"]
+    spans = [one.headers["Content-Range"] for one in pushable_registry.asked(UPLOADS, "PATCH")]
+    assert spans == ["0-79999", "80000-159999", "160000-239999", "240000-299999"]
+    assert await content_of(pushable_registry) == DATA
+    assert lent.opened == [0]
+
+
+async def test_a_wanted_piece_larger_than_the_blob_is_the_blob(pushable_registry: FakeRegistry) -> None:
+    pushes_of(pushable_registry).minimum = 10 << 20
+    assert not await push(pushable_registry, Lent(DATA))
+    assert asked(pushable_registry) == ["POST 202", "PUT 201"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "-5", "9" * 50, "1.5"])
+async def test_a_wanted_length_that_makes_no_sense_is_none(pushable_registry: FakeRegistry, text: str) -> None:
+    pushes_of(pushable_registry).minimum = text  # type: ignore[assignment]
+    assert not await push(pushable_registry, Lent(DATA))
+    assert asked(pushable_registry) == ["POST 202", "PUT 201"]
+
+
+async def test_what_is_too_large_goes_in_pieces_and_the_next_blob_at_once(pushable_registry: FakeRegistry) -> None:
+    pushes_of(pushable_registry).largest = 80_000
+    lent = Lent(DATA, 70_000)
+    other = describe(DATA[1:])
+    async with pusher_to() as pusher:
+        async with pusher.upload(image_at(pushable_registry), BLOB) as upload:
+            assert not await finish(upload, lent)
+        # 300,000 and 150,000 are too large.
+        assert asked(pushable_registry) == ["POST 202", "PUT 413", "PATCH 413", *["PATCH 202"] * 4, "PUT 201"]
+        assert await content_of(pushable_registry) == DATA
+        pushable_registry.requests.clear()
+        async with pusher.upload(image_at(pushable_registry), other) as upload:
+            assert not await finish(upload, Lent(DATA[1:]))
+        assert asked(pushable_registry) == ["POST 202", *["PATCH 202"] * 4, "PUT 201"]
+        small = describe(DATA[:75_000])
+        pushable_registry.requests.clear()
+        async with pusher.upload(image_at(pushable_registry), small) as upload:
+            assert not await finish(upload, Lent(DATA[:75_000]))
+        assert asked(pushable_registry) == ["POST 202", "PUT 201"]
+    assert lent.settled
+
+
+async def test_pieces_have_a_least_size(pushable_registry: FakeRegistry) -> None:
+    pushes_of(pushable_registry).largest = 1000
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(RegistryError, match="too large") as caught:
+            await upload.send(Lent(DATA))
+    assert caught.value.status == 413
+    assert not caught.value.transient
+    assert "client_max_body_size" in caught.value.advice
+    # Nothing was learned of it for others, and the upload was cancelled.
+    assert not pusher._largest
+    assert asked(pushable_registry)[-1] == "DELETE 204"
+    assert not pushes_of(pushable_registry).sessions
+
+
+async def test_a_registry_that_wants_more_than_its_proxy_takes(pushable_registry: FakeRegistry) -> None:
+    pushes_of(pushable_registry).minimum, pushes_of(pushable_registry).largest = 200_000, 150_000
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(RegistryError, match="too large"):
+            await upload.send(Lent(DATA))
+
+
+@settings(max_examples=60)
+@given(cut=st.integers(0, len(DATA)), reset=st.booleans(), piece=st.sampled_from([1000, 65_536, 1 << 20]))
+def test_broken_at_any_byte_it_goes_on_there(cut: int, reset: bool, piece: int) -> None:
+    async def run() -> None:
+        async with fake_registry(pushable=True) as registry:
+            registry.fail(UPLOADS, CutBody(cut, reset), method="PUT")
+            lent = Lent(DATA, piece)
+            errors = await push(registry, lent)
+            assert [type(error) for error in errors] == [NetworkError]
+            assert await content_of(registry) == DATA
+            # None and one byte look alike, so that these begin anew.
+            start = cut if cut > 1 else 0
+            assert lent.opened == ([0, start] if start < len(DATA) else [0])
+            assert sum(pushes_of(registry).received) == cut + len(DATA) - start
+
+    asyncio.run(run())
+
+
+@settings(max_examples=40)
+@given(cuts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 60_000)), max_size=3), lost=st.sets(st.integers(0, 6)))
+def test_pieces_that_break_in_any_way_make_the_blob(cuts: list[tuple[int, int]], lost: set[int]) -> None:
+    async def run() -> None:
+        async with fake_registry(pushable=True) as registry:
+            pushes_of(registry).minimum = 50_000
+            for number, after in cuts:
+                registry.fail(UPLOADS, CutBody(after), method="PATCH", skip=number)
+            for number in lost:
+                registry.fail(UPLOADS, Lost(), method="PATCH", skip=number)
+            await push(registry, Lent(DATA, 30_000), tries=20)
+            assert await content_of(registry) == DATA
+
+    with pytest.MonkeyPatch.context() as change:
+        change.setattr(uploads, "_PIECE", 50_000)
+        asyncio.run(run())
+
+
+async def test_what_a_break_cost_is_told_by_the_next_error(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushable_registry.fail(UPLOADS, CutBody(50_000), method="PATCH")
+    pushable_registry.fail(UPLOADS, Close(), method="PATCH")
+    first, second, third = await push(pushable_registry, Lent(DATA))
+    gained = [error.gained for error in (first, second, third) if isinstance(error, NetworkError)]
+    assert gained == [0, 100_000, 50_000]
+    assert await content_of(pushable_registry) == DATA
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_an_answer_that_got_lost(pushable_registry: FakeRegistry, method: str) -> None:
+    if method == "PATCH":
+        pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
+    pushable_registry.fail(UPLOADS, Lost(), method=method)
+    lent = Lent(DATA)
+    await push(pushable_registry, lent)
+    assert await content_of(pushable_registry) == DATA
+    # Nothing was sent twice.
+    assert sum(pushes_of(pushable_registry).received) == len(DATA)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_what_may_recover_is_gone_on_with(pushable_registry: FakeRegistry, status: int, method: str) -> None:
+    pushable_registry.fail(UPLOADS, Status(status, {"Retry-After": "3"}), method=method)
+    [error] = await push(pushable_registry, Lent(DATA))
+    assert isinstance(error, RegistryError)
+    assert (error.status, error.retry_after) == (status, 3.0)
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_a_registry_that_cannot_tell_now_how_far_it_is_is_asked_again(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushable_registry.fail(UPLOADS, Status(503), method="GET")
+    lent = Lent(DATA)
+    assert len(await push(pushable_registry, lent)) == 2
+    assert lent.opened == [0, 100_000]
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_a_session_that_vanished_is_begun_anew(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        lent = Lent(DATA)
+        with pytest.raises(NetworkError):
+            await upload.send(lent)
+        pushes_of(pushable_registry).sessions.clear()
+        await upload.send(lent)
+    assert asked(pushable_registry) == ["POST 202", "PUT 200", "GET 404", "POST 202", "PUT 201"]
+    assert lent.opened == [0, 0]
+    assert await content_of(pushable_registry) == DATA
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Status(404, {"Content-Type": "application/json"}, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}'),
+        Status(404, {"Content-Type": "application/json"}, b'{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}'),
+        Status(400, {"Content-Type": "application/json"}, b'{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}'),
+        Status(404),
+    ],
+)
+async def test_a_session_that_vanishes_under_way_is_begun_anew_by_the_next_try(
+    pushable_registry: FakeRegistry, answer: Status
+) -> None:
+    pushable_registry.fail(UPLOADS, answer, method="PUT")
+    [error] = await push(pushable_registry, Lent(DATA))
+    assert isinstance(error, UploadLost)
+    assert asked(pushable_registry) == ["POST 202", f"PUT {answer.status}", "POST 202", "PUT 201"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 501])
+async def test_a_registry_that_does_not_tell_how_far_it_is(pushable_registry: FakeRegistry, status: int) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushable_registry.fail(UPLOADS, Status(status), method="GET")
+    lent = Lent(DATA)
+    assert len(await push(pushable_registry, lent)) == 1
+    assert lent.opened == [0, 0]
+    assert await content_of(pushable_registry) == DATA
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        lambda _: "",
+        lambda _: "bytes",
+        lambda _: "0-299999",
+        lambda _: f"0-{10**18}",
+        lambda size: f"{size}-{size}",
+        lambda _: "0-0",
+    ],
+)
+async def test_a_range_that_cannot_be_is_not_gone_on_with(
+    pushable_registry: FakeRegistry, report: Callable[[int], str]
+) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushes_of(pushable_registry).report = report
+    lent = Lent(DATA, 50_000)
+    # The server closes the connection before the client has given all of it to its kernel.
+    await push(pushable_registry, lent)
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_a_range_that_lies_is_found_by_the_digest(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushes = pushes_of(pushable_registry)
+    pushes.report = lambda size: f"0-{size - 2}" if size else "0-0"
+    pushes.check_spans = False
+    lent = Lent(DATA)
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(NetworkError):
+            await upload.send(lent)
+        with pytest.raises(HangarError) as caught:
+            await upload.send(lent)
+        assert caught.value.transient
+        pushes.report = lambda size: f"0-{size - 1}"
+        await finish(upload, lent)
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_a_registry_that_contradicts_itself_without_end_is_given_up(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
+    pushes_of(pushable_registry).report = lambda size: f"0-{size - 2}" if size else "0-0"
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(NetworkError):
+            await upload.send(Lent(DATA))
+        with pytest.raises(UploadLost, match="does not go on"):
+            await upload.send(Lent(DATA))
+        assert upload.offset == 0
+        await upload.send(Lent(DATA))
+    assert len(pushable_registry.requests) < 20
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_less_was_taken_than_was_sent(pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_PIECE", 100_000)
+    pushes = pushes_of(pushable_registry)
+    pushes.minimum = 50_000
+    pushes.drops = [30_000]
+    lent = Lent(DATA, 40_000)
+    assert not await push(pushable_registry, lent)
+    assert lent.opened == [0, 70_000]
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_other_bytes_are_found_by_the_registry(pushable_registry: FakeRegistry) -> None:
+    wrong = bytearray(DATA)
+    wrong[1000] ^= 1
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(DigestMismatch, match="another digest") as caught:
+            await upload.send(Lent(bytes(wrong)))
+        assert caught.value.digest == str(BLOB.digest)
+        assert caught.value.tries == 2
+        assert not upload.complete
+        await upload.send(Lent(DATA))
+    assert await content_of(pushable_registry) == DATA
+
+
+async def test_a_registry_that_names_another_digest(pushable_registry: FakeRegistry) -> None:
+    headers = {"Docker-Content-Digest": str(Digest.of(b"other"))}
+    pushable_registry.fail(UPLOADS, Status(201, headers), method="PUT")
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(DigestMismatch):
+            await upload.send(Lent(DATA))
+        assert not upload.complete
+        await finish(upload, Lent(DATA))
+
+
+async def test_a_source_that_fails_leaves_the_upload_to_be_gone_on_with(
+    pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_PIECE", 100_000)
+    pushes_of(pushable_registry).minimum = 50_000
+
+    async def broken(offset: int) -> AsyncIterator[bytes]:
+        yield DATA[:150_000]
+        raise StorageError("cannot read it", path="it")
+
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(StorageError):
+            await upload.send(broken)
+        lent = Lent(DATA)
+        await upload.send(lent)
+    assert lent.opened[0] >= 100_000
+    assert await content_of(pushable_registry) == DATA
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, Unauthorized), (403, Unauthorized), (404, NotFound), (405, RegistryError)]
+)
+async def test_what_is_refused_from_the_start_stays_so(
+    pushable_registry: FakeRegistry, status: int, kind: type[RegistryError]
+) -> None:
+    pushable_registry.fail(UPLOADS, Status(status), method="POST", times=None)
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(kind) as caught:
+            await upload.send(Lent(DATA))
+    assert type(caught.value) is kind
+    assert not caught.value.transient
+    assert str(BLOB.digest) in str(caught.value)
+
+
+async def test_an_upload_without_an_address(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, Status(202), method="POST")
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(RegistryError, match="no web address"):
+            await upload.send(Lent(DATA))
+
+
+async def test_one_that_never_began_costs_no_request(pushable_registry: FakeRegistry) -> None:
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        assert (upload.offset, upload.complete) == (0, False)
+    assert not pushable_registry.requests
+
+
+async def test_a_complete_one_is_left_alone(pushable_registry: FakeRegistry) -> None:
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        await upload.send(Lent(DATA))
+        await upload.send(Lent(DATA))
+        await upload.cancel()
+        assert upload.complete
+    assert asked(pushable_registry) == ["POST 202", "PUT 201"]
+
+
+@pytest.mark.parametrize("fault", [None, Close(), Status(405), Status(500)])
+async def test_what_is_given_up_is_cancelled_as_far_as_that_goes(
+    pushable_registry: FakeRegistry, fault: Fault | None
+) -> None:
+    pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
+    if fault is not None:
+        # aiohttp asks again when a connection that was used before is closed.
+        pushable_registry.fail(UPLOADS, fault, method="DELETE", times=None)
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(NetworkError):
+            await upload.send(Lent(DATA))
+    assert asked(pushable_registry)[-1].startswith("DELETE")
+    assert bool(pushes_of(pushable_registry).sessions) == (fault is not None)
+
+
+async def test_a_farewell_that_is_not_answered_is_not_waited_for(
+    pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hangar_async.registry.upload_session._FAREWELL", 0.01)
+    pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
+    pushable_registry.fail(UPLOADS, Hold(asyncio.Event()), method="DELETE")
+    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(NetworkError):
+            await upload.send(Lent(DATA))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "GET", "HEAD"])
+async def test_cancelled_at_any_request_it_leaves_no_task_and_no_session(
+    pushable_registry: FakeRegistry, method: str
+) -> None:
+    hold = Hold(asyncio.Event())
+    if method != "PUT":
+        pushable_registry.fail(UPLOADS, CutBody(1000 if method != "HEAD" else len(DATA)), method="PUT")
+    if method == "HEAD":
+        pushable_registry.fail(UPLOADS, Status(404), method="GET")
+    pushable_registry.fail("/blobs/", hold, method=method)
+    lent = Lent(DATA)
+    async with pusher_to() as pusher:
+        before = asyncio.all_tasks()
+
+        async def work() -> None:
+            async with pusher.upload(image_at(pushable_registry), BLOB) as upload:
+                await finish(upload, lent)
+
+        task = asyncio.ensure_future(work())
+        await hold.reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert lent.settled
+        # The only connection is free, and what remains are tasks of the server.
+        assert not await pusher.has_blob(image_at(pushable_registry), BLOB)
+        ours = [one for one in asyncio.all_tasks() - before if "aiohttp.client" in repr(one.get_coro())]
+        assert not ours
+    assert method == "HEAD" or not pushes_of(pushable_registry).sessions
+
+
+async def test_an_address_may_be_whole_and_change(pushable_registry: FakeRegistry) -> None:
+    pushes = pushes_of(pushable_registry)
+    pushes.minimum, numbers = 100_000, iter(range(100))
+    pushes.place = lambda path: f"http://{pushable_registry.address}{path}&n={next(numbers)}#part"
+    assert not await push(pushable_registry, Lent(DATA))
+    puts = pushable_registry.asked(UPLOADS, "PUT")
+    assert [re.search("n=([0-9]+)&digest", one.path) is not None for one in puts] == [True]
+    assert await content_of(pushable_registry) == DATA
