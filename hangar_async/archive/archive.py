@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
 from hangar_async.archive import index
-from hangar_async.archive.decoding import Inflater, fill, frames
-from hangar_async.archive.deflate import STORED_BLOCK, STORED_HEADER
+from hangar_async.archive.blocks import (
+    Unwrapper,
+    is_raw,
+    raw_blocks,
+    raw_offset,
+    stored_blocks,
+    stored_offset,
+    stored_size,
+)
+from hangar_async.archive.decoding import Decoder, Inflater, fill, frames
 from hangar_async.archive.entry_reader import EntryReader
 from hangar_async.archive.footers import GZIP, SeekTable, compression_of, gzip_footer, read_seek_table, zstd_footer
 from hangar_async.archive.index import Entry, Footer, Index
 from hangar_async.archive.parts import find_volume
-from hangar_async.archive.volume import Volume
+from hangar_async.archive.volume import Volume, Window
 from hangar_async.errors import ArchiveError
 
 # An index of 300,000 files.
@@ -42,11 +51,11 @@ class Archive:
         """Read a file's content from byte `start` on; the caller closes what is returned. Raises ArchiveError.
 
         No digest is checked. What is before `start` is decoded for nothing where the encoding leaves no other way:
-        all of it for `deflate`, up to a frame (2 or 64 MiB) for `zstd`, up to a block (64 KiB) for `stored`.
+        all of it for `deflate`, up to a frame of 2 MiB for `zstd` that is really compressed.
         """
         start = min(start, entry.size)
-        offset, content = self._jump(entry, start)
-        reader = EntryReader(self.volume, entry, entry.offset + offset, entry.size - content)
+        offset, content, decoder = self._way_in(entry, start)
+        reader = EntryReader(self.volume, entry, entry.offset + offset, entry.size - content, decoder)
         try:
             reader.skip(start - content)
         except BaseException:
@@ -70,12 +79,17 @@ class Archive:
     def _seek_table(self) -> SeekTable:
         return read_seek_table(self.volume)
 
-    def _jump(self, entry: Entry, start: int) -> tuple[int, int]:
-        """How far one can go without decoding: in the stream, and in content."""
+    def _way_in(self, entry: Entry, start: int) -> tuple[int, int, Callable[[Window], Decoder]]:
+        """How far one can go without decoding, in the stream and in content, and what decodes from there on."""
         if entry.encoding == "stored":
-            blocks = start // STORED_BLOCK
-            return blocks * (STORED_BLOCK + STORED_HEADER.size), blocks * STORED_BLOCK
-        return self._seek_table.jump(entry.offset, start) if entry.encoding == "zstd" and start else (0, 0)
+            size = stored_size(entry.length)
+            return stored_offset(start), start, lambda window: Unwrapper(window, stored_blocks(size, start))
+        if entry.encoding == "deflate":
+            return 0, 0, Inflater
+        if is_raw(self.volume, entry):
+            return raw_offset(start), start, lambda window: Unwrapper(window, raw_blocks(entry.size, start))
+        offset, content = self._seek_table.jump(entry.offset, start) if start else (0, 0)
+        return offset, content, frames
 
 
 def open_archive(path: Path) -> Archive:

@@ -15,10 +15,6 @@ _READ = 1 << 18
 #: No writer of ours uses a larger window; what Hangar and the zstd program write by default does not either.
 _MOST_WINDOW = 8 << 20
 
-#: Stored blocks that are read at once.
-_MOST_BLOCKS = 64
-_HEADER = deflate.STORED_HEADER
-
 _errors: tuple[type[Exception], ...] = (*deflate.ERRORS, zstandard.ZstdError)
 
 
@@ -52,39 +48,6 @@ class Inflater:
             if ended:
                 break
         return 0
-
-
-class Unwrapper:
-    """The content of stored blocks, all but the last one of 65,535 bytes, read into place without inflating."""
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._heads = memoryview(bytearray(_MOST_BLOCKS * _HEADER.size))
-        #: What is left of the block that the window is in.
-        self._left = 0
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for what are no such blocks."""
-        done = min(self._left, len(buffer))
-        self._left -= done
-        views: list[memoryview] = [buffer[:done]]
-        sizes: list[int] = []
-        packed = self._window.left - done
-        while done < len(buffer) and packed > _HEADER.size and len(sizes) < _MOST_BLOCKS:
-            head = self._heads[len(sizes) * _HEADER.size :][: _HEADER.size]
-            size = min(deflate.STORED_BLOCK, packed - _HEADER.size)
-            taken = min(size, len(buffer) - done)
-            views += [head, buffer[done : done + taken]]
-            sizes.append(size)
-            done += taken
-            packed -= _HEADER.size + size
-            self._left = size - taken
-        offset = self._window.offset
-        self._window.readv(views)
-        for number, size in enumerate(sizes):
-            if _HEADER.unpack_from(self._heads, number * _HEADER.size) != (0, size, size ^ 0xFFFF):
-                self._window.volume.broken(offset, "what should be stored blocks are none")
-        return done
 
 
 def frames(window: Window) -> Decoder:

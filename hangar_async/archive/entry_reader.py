@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
-from hangar_async.archive.decoding import Decoder, Inflater, Unwrapper, fill, frames
-from hangar_async.archive.index import Encoding, Entry
+from hangar_async.archive.decoding import Decoder, fill
+from hangar_async.archive.index import Entry
 from hangar_async.archive.volume import Volume, Window
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _SKIP = 1 << 18
-_DECODERS: dict[Encoding, Callable[[Window], Decoder]] = {"stored": Unwrapper, "deflate": Inflater, "zstd": frames}
 
 
 class EntryReader(io.RawIOBase):
-    """A file's content from `offset` of the stream on, where `size` bytes of it are left.
+    """A file's content from `offset` of the stream on, where `size` bytes of it are left, by a decoder of the window.
 
     Ends after exactly so many bytes: more or fewer are an ArchiveError that names the part. One thread at a time.
     """
 
-    def __init__(self, volume: Volume, entry: Entry, offset: int, size: int) -> None:
+    def __init__(
+        self, volume: Volume, entry: Entry, offset: int, size: int, decoder: Callable[[Window], Decoder]
+    ) -> None:
         super().__init__()
         self._entry = entry
         self._rest = size
         self._ended = False
+        #: The window sees to it that every part is as it was when the archive was opened.
+        self.identity: Hashable = volume.path
         self._window = volume.open(offset, entry.offset + entry.length)
-        self._decoder = _DECODERS[entry.encoding](self._window)
+        self._decoder = decoder(self._window)
 
     def readable(self) -> bool:
         """Whether it can be read."""
@@ -53,6 +56,10 @@ class EntryReader(io.RawIOBase):
         buffer = memoryview(bytearray(min(count, _SKIP)))
         while count > 0:
             count -= self.readinto(buffer[:count])
+
+    def check(self) -> None:
+        """Raise ArchiveError, StorageError where the archive is no longer what it was, as far as it was read now."""
+        self._window.check()
 
     def close(self) -> None:
         """Close the file that it reads; may be called again."""

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from hangar_async.archive.archive import Archive
+from hangar_async.archive.entry_reader import EntryReader
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.stream import StreamedFile, stream_files
 from hangar_async.oci.holdings import HeldFile, promised_digest
@@ -39,6 +40,10 @@ class IndexedHoldings:
             if chosen is None or name in chosen:
                 with self.archive.open(entry) as reader:
                     yield HeldFile(name, entry.size, entry.digest, _pieces(reader))
+
+    def open(self, name: str, start: int = 0) -> EntryReader:
+        """Read the file of this name, which `sizes` has, from byte `start` on; raises ArchiveError, StorageError."""
+        return self.archive.open(self.archive.entries[f"{_PREFIX}{name}"], start)
 
 
 class StreamedHoldings:

@@ -144,6 +144,12 @@ class Window(io.RawIOBase):
             self._position += count
         return done
 
+    def check(self) -> None:
+        """Raise ArchiveError, StorageError where the part that was read last is not what it was, or is gone."""
+        if self._part is not None:
+            with failing("read", self._part.path):
+                self._compare(self._part, self._part.path.stat())
+
     def close(self) -> None:
         """Close the file that is open; may be called again."""
         if not self.closed:
@@ -157,13 +163,16 @@ class Window(io.RawIOBase):
                 self._file = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
                 found = os.fstat(self._file)
             self._part = part
-            if (found.st_size, *identity(found)) != (part.size, *part.identity):
-                raise ArchiveError(
-                    f"{part.path} is not the file any more that it was when the archive was opened",
-                    path=str(part.path),
-                    advice="leave the archive alone while it is read, and run the same command again",
-                )
+            self._compare(part, found)
         return part
+
+    def _compare(self, part: Part, found: os.stat_result) -> None:
+        if (found.st_size, *identity(found)) != (part.size, *part.identity):
+            raise ArchiveError(
+                f"{part.path} is not the file any more that it was when the archive was opened",
+                path=str(part.path),
+                advice="leave the archive alone while it is read, and run the same command again",
+            )
 
     def _leave(self) -> None:
         file, self._file, self._part = self._file, -1, None

@@ -46,7 +46,8 @@ class HeldImage:
     `root` names it as a whole (None in holdings without an `index.json`), `original` is the digest of the index that
     the registry served when `root` is a partial one. `contents` is everything that is to be there, each digest once;
     `configs` are those of its images; `problems` is what is missing or cannot be read. `originals` are those of the
-    contents that are kept beside it alone: indexes that the registry served, of which not all is held.
+    contents that are kept beside it alone: indexes that the registry served, of which not all is held. `named` is
+    False for an image of some other layout that has no name: its digest stands for one.
     """
 
     reference: Reference
@@ -57,11 +58,12 @@ class HeldImage:
     configs: tuple[Descriptor, ...]
     problems: tuple[str, ...]
     originals: frozenset[Digest] = frozenset()
+    named: bool = True
 
     @property
     def name(self) -> str:
-        """`REGISTRY/REPO:TAG`."""
-        return self.reference.cache_name
+        """`REGISTRY/REPO:TAG`, or the digest of one that has no name."""
+        return self.reference.cache_name if self.named else str(self.reference.digest)
 
     @property
     def digest(self) -> Digest | None:
@@ -83,10 +85,14 @@ class HeldImage:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The images in holdings, in the order of their list, and its time as it stands there."""
+    """The images in holdings, in the order of their list, and its time as it stands there.
+
+    `documents` are all manifests and indexes that could be read.
+    """
 
     images: tuple[HeldImage, ...]
     saved: str
+    documents: Mapping[Digest, Manifest | Index]
 
 
 def read_catalog(holdings: Holdings, *, unlisted: bool = False) -> Catalog:
@@ -116,7 +122,7 @@ def read_catalog(holdings: Holdings, *, unlisted: bool = False) -> Catalog:
     images += [_unlisted(root, documents) for name, root in roots.items() if name not in names]
     order = {name: number for number, name in enumerate(roots)}
     images.sort(key=lambda image: order.get(image.name, len(order)))
-    return Catalog(tuple(images), listed.saved)
+    return Catalog(tuple(images), listed.saved, documents.parsed)
 
 
 def find_image(images: Iterable[HeldImage], name: str) -> HeldImage:
@@ -162,14 +168,14 @@ def _image(
         found.problems[f"{layout.LIST_NAME} names no platform of it"] = None
     platforms = tuple(_platform(one, root, indexed, folders[one.folder], documents, found) for one in listed.platforms)
     reference = root.reference if root is not None else Reference.parse(listed.name)
-    return _held(reference, root, platforms, documents, found)
+    return held_image(reference, root, platforms, documents, found)
 
 
 def _unlisted(root: NamedRoot, documents: Documents) -> HeldImage:
     found = Gathered()
     _gather_root(root, documents, found)
     found.problems[f"{layout.LIST_NAME} does not name it, which {layout.INDEX_NAME} does"] = None
-    return _held(root.reference, root, (), documents, found)
+    return held_image(root.reference, root, (), documents, found)
 
 
 def _gather_root(root: NamedRoot, documents: Documents, found: Gathered) -> None:
@@ -203,13 +209,16 @@ def _platform(
     return HeldPlatform(descriptor, listed.platform, listed.folder, documents.size(folder))
 
 
-def _held(
+def held_image(
     reference: Reference,
     root: NamedRoot | None,
     platforms: tuple[HeldPlatform, ...],
     documents: Documents,
     found: Gathered,
+    *,
+    named: bool = True,
 ) -> HeldImage:
+    """Put together what was found of an image, and say what of it is missing."""
     contents = {**found.contents, **found.originals}
     for one in contents.values():
         size = documents.sizes.get(layout.blob_name(one.digest))
@@ -230,4 +239,5 @@ def _held(
         tuple(one.config for one in manifests if isinstance(one, Manifest) and one.is_image),
         tuple(found.problems),
         frozenset(found.originals.keys() - found.contents.keys()),
+        named,
     )

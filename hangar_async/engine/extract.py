@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hangar_async.archive.plain import PlainTar
 from hangar_async.blocking import Interrupt, in_thread
 from hangar_async.config import ExtractOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image, read_catalog
+from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image
 from hangar_async.engine.destination import check_target
 from hangar_async.engine.documents import read_files
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
-from hangar_async.engine.places import find_archive, holdings_at
+from hangar_async.engine.places import find_archive, holdings_at, read_images
 from hangar_async.engine.report import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.oci import layout
@@ -58,7 +58,7 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Even
         tell(Checked(count))
 
     holdings = holdings_at(options.source, find_archive(options.source), interrupt)
-    image = _find(read_catalog(holdings).images, options.image)
+    image = _find(read_images(holdings).images, options.image)
     if image.problems:
         raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
     if options.format == "oci":
@@ -72,7 +72,10 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Even
     return Output((options.destination,), size, options.format)
 
 
-def _find(images: Iterable[HeldImage], text: str) -> HeldImage:
+def _find(images: Sequence[HeldImage], text: str) -> HeldImage:
+    for image in images:
+        if not image.named and image.name == text:
+            return image
     try:
         wanted = Reference.parse(text)
     except InvalidValue as error:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hangar_async.blocking import Interrupt
-from hangar_async.engine.catalog import HeldImage, read_catalog
-from hangar_async.engine.places import find_archive, holdings_at
+from hangar_async.engine.catalog import HeldImage
+from hangar_async.engine.places import find_archive, holdings_at, read_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def ls(path: Path) -> Listing:
 def _ls(path: Path, interrupt: Interrupt) -> Listing:
     archive = find_archive(path)
     holdings = holdings_at(path, archive, interrupt)
-    catalog = read_catalog(holdings)
+    catalog = read_images(holdings)
     content_size = sum(holdings.sizes().values())
     if archive is None:
         return Listing(path, "dir", True, (), (), content_size, content_size, catalog.saved, catalog.images)

@@ -12,9 +12,9 @@ from hangar_async.archive.archive import Archive
 from hangar_async.archive.checking import check_index, check_part, check_stream
 from hangar_async.archive.holdings import StreamedHoldings
 from hangar_async.blocking import Interrupt, in_thread
-from hangar_async.engine.catalog import HeldImage, read_catalog
+from hangar_async.engine.catalog import HeldImage
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
-from hangar_async.engine.places import find_archive, holdings_at
+from hangar_async.engine.places import find_archive, holdings_at, read_images
 from hangar_async.errors import ArchiveError, ContentError, the_error
 from hangar_async.oci.holdings import HeldFile
 from hangar_async.oci.layout import blob_name
@@ -98,7 +98,7 @@ def _check_contents(
             if problem:
                 damaged.add(file.name)
                 problems.append(problem)
-        images = read_catalog(holdings).images
+        images = read_images(holdings).images
         if isinstance(holdings, StreamedHoldings) and holdings.lost_footer:
             problems.append(f"{path}: its end is damaged, where the place of its index should stand")
     except (ArchiveError, ContentError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,39 @@ class Holdings(Protocol):
 
     def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
         """Read the files of these names that are there, or all, in stored order."""
+        ...
+
+
+class Reader(Protocol):
+    """The content of one file from some byte on, for one thread at a time; whoever opened it closes it.
+
+    All methods raise ArchiveError or StorageError.
+    """
+
+    #: Equal for two readers of one file that has not changed in between.
+    identity: Hashable
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end."""
+        ...
+
+    def check(self) -> None:
+        """Raise ArchiveError or StorageError where the file on the disk is no longer the one that was opened."""
+        ...
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        ...
+
+
+class SeekableHoldings(Holdings, Protocol):
+    """Holdings any file of which can be read by itself, from any byte on; any number of threads may do so.
+
+    Those of an archive without index have no `open`, which is how they are told apart.
+    """
+
+    def open(self, name: str, start: int = 0) -> Reader:
+        """Read the file of this name, which `sizes` has, from byte `start` on; raises ArchiveError, StorageError."""
         ...
 
 

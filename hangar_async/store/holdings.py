@@ -1,13 +1,16 @@
-"""A cache directory as holdings: what lies in it, to be read."""
+"""A directory as holdings: a cache, or an OCI image layout that some other program has made."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
+from hangar_async.disk import failing
 from hangar_async.errors import StorageError
 from hangar_async.oci.holdings import HeldFile, promised_digest
+from hangar_async.oci.layout import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 
 _PIECE = 1 << 20
 #: `share/sha256/<hex>` is the deepest.
@@ -24,7 +27,7 @@ class DirectoryHoldings:
     def sizes(self) -> Mapping[str, int]:
         """The size in bytes of every regular file, by its name; raises StorageError."""
         if self._sizes is None:
-            self._sizes = dict(_walk(self.root, "", _DEPTH))
+            self._sizes = {self._name(place): size for place, size in _walk(self.root, "", _DEPTH)}
         return self._sizes
 
     def files(self, names: Collection[str] | None = None) -> Iterator[HeldFile]:
@@ -32,7 +35,80 @@ class DirectoryHoldings:
         chosen = None if names is None else set(names)
         for name, size in self.sizes().items():
             if chosen is None or name in chosen:
-                yield HeldFile(name, size, promised_digest(name), _pieces(self.root / name))
+                yield HeldFile(name, size, promised_digest(name), _pieces(self._path(name), size))
+
+    def open(self, name: str, start: int = 0) -> FileReader:
+        """Read the file of this name, which `sizes` has, from byte `start` on; raises StorageError."""
+        return FileReader(self._path(name), start)
+
+    def _name(self, place: str) -> str:
+        """The name of what lies at a place below the root."""
+        return place
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+
+class LayoutHoldings(DirectoryHoldings):
+    """An OCI image layout (image-spec, image-layout.md) as if it were a cache: its `blobs` are shown as `share`."""
+
+    def _name(self, place: str) -> str:
+        top, slash, rest = place.partition("/")
+        return f"{SHARE}/{rest}" if slash and top == BLOBS else place
+
+    def _path(self, name: str) -> Path:
+        top, slash, rest = name.partition("/")
+        return self.root / (f"{BLOBS}/{rest}" if slash and top == SHARE else name)
+
+
+class FileReader:
+    """The content of a file from byte `start` on; a link is not followed. One thread at a time."""
+
+    def __init__(self, path: Path, start: int = 0) -> None:
+        self._path = path
+        self._file = -1
+        with failing("read", path):
+            self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                #: Tells the file, as it is now, from others and from what it becomes.
+                self.identity: Hashable = _identity(os.fstat(self._file))
+                os.lseek(self._file, start, os.SEEK_SET)
+            except BaseException:
+                self.close()
+                raise
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end."""
+        with failing("read", self._path):
+            return os.readv(self._file, [buffer])
+
+    def check(self) -> None:
+        """Raise StorageError where the file of this name is no longer the one that was opened, or was changed."""
+        with failing("read", self._path):
+            found = _identity(self._path.stat(follow_symlinks=False))
+        if found != self.identity:
+            raise StorageError(
+                f"{self._path} was changed while it was read",
+                path=str(self._path),
+                advice="leave the directory alone while it is read, and run the same command again",
+            )
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def directory_holdings(root: Path) -> DirectoryHoldings:
+    """The files of a directory: of a layout that has no list of Hangar's and no shared blobs, or of a cache."""
+    names = {LIST_NAME: False, SHARE: False, MARKER_NAME: True, INDEX_NAME: True}
+    foreign = all(os.path.lexists(root / name) == there for name, there in names.items())
+    return LayoutHoldings(root) if foreign else DirectoryHoldings(root)
+
+
+def _identity(found: os.stat_result) -> Hashable:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
@@ -51,12 +127,8 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
         raise StorageError.of(error, root / below, "read") from error
 
 
-def _pieces(path: Path) -> Iterator[memoryview]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            buffer = memoryview(bytearray(min(_PIECE, max(os.fstat(descriptor).st_size, 1))))
-            while count := file.readinto(buffer):
-                yield buffer[:count]
-    except OSError as error:
-        raise StorageError.of(error, path, "read") from error
+def _pieces(path: Path, size: int) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(_PIECE, size + 1)))
+    with closing(FileReader(path)) as reader:
+        while count := reader.readinto(buffer):
+            yield buffer[:count]
