@@ -288,6 +288,50 @@ class ExtractOptions:
             raise UsageError(f"unknown format {self.format!r} (--format): write oci or docker-archive")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What `load` is to do: push images out of an archive, a cache directory, or any OCI image layout into a registry.
+
+    `destination` is REGISTRY[/PREFIX], None for the environment's; `format` what the source has to be (gzip, zstd or
+    dir; None takes any); `images` are patterns of names, none for all; `wanted` names images too, as an image list
+    does. `spool` is the directory in which an archive without index is put a few blobs at a time. `harbor` makes
+    missing projects there first. Raises UsageError when made with a value that cannot be right.
+    """
+
+    source: Path
+    destination: str | None = None
+    format: str | None = None
+    failed: Path | None = Path("load-failed.txt")
+    jobs: int = 1
+    default_project: str = "library"
+    images: Sequence[str] = ()
+    wanted: Path | Sequence[str] | None = None
+    dry_run: bool = False
+    sparse_index: bool = False
+    platform_tags: bool = False
+    harbor: bool = False
+    harbor_https: bool = True
+    harbor_public: bool = False
+    spool: Path = Path()
+    environment: Environment = field(default_factory=Environment.read)
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        if not (self.destination or self.environment.destination_registry):
+            raise UsageError("no registry is named to load into: write --destination, or set DEST_REGISTRY")
+
+    @property
+    def where(self) -> str:
+        """The destination as it is written."""
+        return self.destination or self.environment.destination_registry or ""
+
+    @property
+    def permits(self) -> int:
+        """How many requests run at once."""
+        return min(max(self.jobs, 1), MAX_JOBS)
+
+
 def check_archive_format(format_: str) -> None:
     """Raise UsageError for what is no format of an archive."""
     if format_ not in LEVELS:

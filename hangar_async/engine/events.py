@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from hangar_async.engine.load_report import LoadReport
     from hangar_async.engine.report import ImageOutcome, Report
     from hangar_async.oci.digest import Digest
 
@@ -144,6 +145,13 @@ class RunEnded:
     report: Report
 
 
+@dataclass(frozen=True, slots=True)
+class LoadEnded:
+    """The load is over, and this is what became of it."""
+
+    report: LoadReport
+
+
 Event: TypeAlias = (
     RunStarted
     | Notice
@@ -161,6 +169,7 @@ Event: TypeAlias = (
     | CheckStarted
     | Checked
     | RunEnded
+    | LoadEnded
 )
 #: Called in the event loop's thread, often: it must be quick and must not raise.
 Observer: TypeAlias = Callable[[Event], None]
