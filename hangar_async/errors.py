@@ -199,6 +199,12 @@ class UnsupportedManifest(ContentError):
     default_advice = "push the image again with a current tool"
 
 
+class Differs(ContentError):
+    """Raised when a registry does not have of an image what is held of it."""
+
+    reason = "differs"
+
+
 class NoPlatform(HangarError):
     """Raised when an image has none of the wanted platforms."""
 

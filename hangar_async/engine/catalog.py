@@ -21,7 +21,7 @@ from hangar_async.oci.catalog import (
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import Holdings
 from hangar_async.oci.layout import SavedImage, SavedPlatform
-from hangar_async.oci.manifest import Descriptor, Index, Manifest
+from hangar_async.oci.manifest import Descriptor, Index, Manifest, join_index
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 
@@ -132,6 +132,19 @@ def find_image(images: Iterable[HeldImage], name: str) -> HeldImage:
         some = ", ".join(list(held)[:5]) or "none"
         raise UsageError(f"there is no image {name} in it, but {len(held)} others: {some}")
     return held[name]
+
+
+def root_of(image: HeldImage, documents: Mapping[Digest, Manifest | Index]) -> Manifest | Index:
+    """What names an image: what its holdings say, else its one manifest, else an index of them made for it.
+
+    Raises ContentError where that is missing.
+    """
+    named = [image.root] if image.root is not None else [platform.descriptor for platform in image.platforms]
+    if len(named) != 1:
+        return join_index(named)
+    if named[0].digest not in documents:
+        raise ContentError(f"manifest {named[0].digest} is missing", digest=str(named[0].digest))
+    return documents[named[0].digest]
 
 
 def _whole(content: bytes | ContentError) -> bytes:

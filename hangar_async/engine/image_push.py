@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hangar_async.engine.catalog import HeldImage
+from hangar_async.engine.catalog import HeldImage, root_of
 from hangar_async.engine.load_report import LoadOutcome
 from hangar_async.engine.permits import Rank, blob_rank, planning_rank
 from hangar_async.engine.pushing import Pushing
-from hangar_async.errors import ContentError, HangarError
+from hangar_async.errors import ContentError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.layout import blob_name
-from hangar_async.oci.manifest import Descriptor, Index, Manifest, join_index, parse_manifest
+from hangar_async.oci.manifest import Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.partial import joined
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
@@ -46,70 +46,99 @@ class ImagePush:
         self._documents = documents
         self._held = held
         self._wishes = wishes
+        # What the tags named when they were asked for first.
+        self._there: dict[int, Descriptor | None] = {}
 
     async def push(self, image: HeldImage, where: Reference, number: int) -> LoadOutcome:
         """Push an image to where it goes; `number` is its place in the order. Raises HangarError."""
         if image.problems:
             raise ContentError(image.problems[0], advice="get the archive anew, or load the others with --image")
-        root, rank = self.root(image), planning_rank(number)
-        there = await self._pushing.has_manifest(where, None, rank)
-        if there is not None and there.digest in (root.digest, image.original):
-            await self._platform_tags(image, where, rank)
-            return LoadOutcome(image, where, "there", there.digest)
-        await self._content(root, where, number, top=True)
-        top, notes = await self._top(image, root, where, there, rank)
+        root, rank = root_of(image, self._documents), planning_rank(number)
+        if number not in self._there:
+            await self.is_there(image, where, number)
+        there = self._there[number]
+        if there is None or there.digest != root.digest:
+            await self._content(root, where, number, top=True)
+            outcome = await self._name(image, root, where, there, rank)
+        else:
+            outcome = LoadOutcome(image, where, "there", there.digest)
+        await self._platform_tags(image, where, rank)
+        return outcome
+
+    async def _name(
+        self, image: HeldImage, root: Manifest | Index, where: Reference, there: Descriptor | None, rank: Rank
+    ) -> LoadOutcome:
+        """Let the tag name an image whose content is there."""
+        top, note, replaced = root, "", there
+        original = self._documents.get(image.original) if image.original is not None else None
+        if isinstance(original, Index) and isinstance(root, Index):
+            # Asked as late as can be: another load may just have brought other platforms of the same image.
+            there = await self._pushing.has_manifest(where, None, rank)
+            top, note, replaced = await self._top(image, original, root, where, there, rank)
+        if there is not None and there.digest == top.digest:
+            return LoadOutcome(image, where, "there", top.digest, note=note)
         if top.digest != root.digest:
             await self._indexes(top, where, rank)
         await self._pushing.manifest(where, top.raw, top.media_type, None, rank)
-        await self._platform_tags(image, where, rank)
-        if there is not None:
-            notes.append(f"{where.name}:{where.tag} was {there.digest}, and is {top.digest} now")
-        return LoadOutcome(image, where, "pushed", top.digest, notes=tuple(notes))
+        was = None if replaced is None else replaced.digest
+        return LoadOutcome(image, where, "pushed", top.digest, note=note, replaced=was)
 
     async def is_there(self, image: HeldImage, where: Reference, number: int) -> bool:
-        """Whether the tag names the image already; raises HangarError."""
-        there = await self._pushing.has_manifest(where, None, planning_rank(number))
-        return there is not None and there.digest in (self.root(image).digest, image.original)
+        """Whether the tag names the image already, which `push` need not ask again; raises HangarError."""
+        there = self._there[number] = await self._pushing.has_manifest(where, None, planning_rank(number))
+        return there is not None and there.digest == root_of(image, self._documents).digest
 
-    def root(self, image: HeldImage) -> Manifest | Index:
-        """What names an image: what its holdings say, else its one manifest, else an index of them."""
-        if image.root is not None:
-            return self._documents[image.root.digest]
-        if len(image.platforms) == 1:
-            return self._documents[image.platforms[0].descriptor.digest]
-        return join_index([platform.descriptor for platform in image.platforms])
+    def blobs_of(self, image: HeldImage) -> dict[Digest, Descriptor]:
+        """List all blobs that are held of an image, each once."""
+        return self._blobs(root_of(image, self._documents))
 
-    def blobs(self, document: Manifest | Index, depth: int = 0) -> dict[Digest, Descriptor]:
-        """List all blobs that are held of what a document names, each once."""
+    def _blobs(self, document: Manifest | Index, depth: int = 0) -> dict[Digest, Descriptor]:
         if isinstance(document, Manifest):
             return {one.digest: one for one in (document.config, *document.layers) if self._is_held(one)}
         found: dict[Digest, Descriptor] = {}
         for entry in document.manifests if depth < _DEPTH else ():
             if below := self._documents.get(entry.digest):
-                found |= self.blobs(below, depth + 1)
+                found |= self._blobs(below, depth + 1)
         return found
 
     async def _top(
-        self, image: HeldImage, root: Manifest | Index, where: Reference, there: Descriptor | None, rank: Rank
-    ) -> tuple[Manifest | Index, list[str]]:
-        """Choose what the tag is to name: a part of an index is joined with what is there of the same index."""
-        original = self._documents.get(image.original) if image.original is not None else None
-        if image.original is None or not isinstance(original, Index) or not isinstance(root, Index):
-            return root, []
+        self,
+        image: HeldImage,
+        original: Index,
+        root: Index,
+        where: Reference,
+        there: Descriptor | None,
+        rank: Rank,
+    ) -> tuple[Index, str, Descriptor | None]:
+        """Choose what the tag is to name where a part of an index is held: that part, joined with what is there of it.
+
+        Returns the index, what is to be said of it, and what of another kind is replaced.
+        """
+        part = f"only a part of {original.digest} is held ({_platforms(image)})"
+        if there is not None and there.digest == original.digest:
+            return original, "", None
         if self._wishes.sparse_index:
-            return original, [f"only {_platforms(image)} of {image.original} are here; the index names more"]
-        together: Index | None = None
-        if there is not None:
-            served = await self._pushing.get_manifest(self._client, where, rank)
-            other = parse_manifest(served.raw, served.content_type)
-            if isinstance(other, Index):
-                together = joined(original, (other, root), self._documents)
+            return original, f"{part}, and the tag names all of it", there
+        other = None if there is None else await self._index_there(where, rank)
+        together = None if other is None else joined(original, (other, root), self._documents)
+        if together is None:
+            return root, f"{part}: the tag names {root.digest}", there
         if together is original:
-            return original, ["with what was there it is complete: the index is the original one"]
-        notes = [f"only a part of {image.original} is here ({_platforms(image)}): its index is {root.digest}"]
-        if together is not None:
-            notes = [f"joined with what was there of {image.original}: the index is {together.digest}"]
-        return together or root, notes
+            return (
+                original,
+                f"with what was there it is complete: the tag names {original.digest}, as at the source",
+                None,
+            )
+        return together, f"{part}, joined with what was there: the tag names {together.digest}", None
+
+    async def _index_there(self, where: Reference, rank: Rank) -> Index | None:
+        """Get the index that the tag names now; None where it names something else."""
+        served = await self._pushing.get_manifest(self._client, where, rank)
+        try:
+            document = parse_manifest(served.raw, served.content_type)
+        except ContentError:
+            return None
+        return document if isinstance(document, Index) else None
 
     async def _content(self, document: Manifest | Index, where: Reference, number: int, *, top: bool = False) -> None:
         """Push all that a document names, and the document under its digest unless it is the `top`."""
@@ -118,7 +147,7 @@ class ImagePush:
             return
         async with asyncio.TaskGroup() as group:
             if isinstance(document, Manifest):
-                for blob in self.blobs(document).values():
+                for blob in self._blobs(document).values():
                     group.create_task(self._pushing.blob(where, blob, blob_rank(number, blob.size)))
             else:
                 for entry in document.manifests:
@@ -150,11 +179,6 @@ class ImagePush:
 
     def _is_held(self, blob: Descriptor) -> bool:
         return blob_name(blob.digest) in self._held
-
-
-def outcome_of(image: HeldImage, where: Reference, error: HangarError) -> LoadOutcome:
-    """The outcome of an image that failed."""
-    return LoadOutcome(image, where, "failed", error=error)
 
 
 def _platforms(image: HeldImage) -> str:

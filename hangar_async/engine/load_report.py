@@ -20,7 +20,8 @@ State = Literal["pushed", "there", "planned", "failed"]
 class LoadOutcome:
     """What became of one image: where it went, and the digest under its tag there; `error` where it failed.
 
-    `notes` say what a person should know: that only a part of its index is there, or that a tag got a new meaning.
+    `note` says what of it a person may want to know: that only a part of its index is there. `replaced` is the digest
+    of something else that the tag named before.
     """
 
     image: HeldImage
@@ -28,7 +29,8 @@ class LoadOutcome:
     state: State
     digest: Digest | None = None
     error: HangarError | None = None
-    notes: tuple[str, ...] = ()
+    note: str = ""
+    replaced: Digest | None = None
 
     @property
     def ok(self) -> bool:
@@ -62,26 +64,33 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One image compared by digests: `problems` is what differs, nothing when all is the same."""
+    """One image compared by digests: `error` says what differs, or why that is not known."""
 
-    name: str
+    image: HeldImage
     where: Reference
-    problems: tuple[str, ...]
     error: HangarError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is the same."""
+        return self.error is None
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonReport:
-    """What comparing came to."""
+    """What comparing came to: `source` is what is held, `destination` what it was compared with."""
 
+    source: Path
+    destination: str
     comparisons: tuple[Comparison, ...]
     seconds: float
     failed_list: Path | None = None
+    notices: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[Comparison, ...]:
         """The images that differ, or could not be compared."""
-        return tuple(one for one in self.comparisons if one.problems or one.error)
+        return tuple(one for one in self.comparisons if not one.ok)
 
     @property
     def status(self) -> int:

@@ -78,10 +78,9 @@ class Spool(SpooledBlobs):
         async def look(number: int, image: HeldImage, where: Reference) -> None:
             async with abreast:
                 try:
-                    root = push.root(image)
                     if image.problems or await push.is_there(image, where, number):
                         return
-                    for blob in push.blobs(root).values():
+                    for blob in push.blobs_of(image).values():
                         if not await pushing.has_blob(where, blob, blob_rank(number, blob.size)):
                             places.setdefault(blob.digest, (blob, []))[1].append((number, where))
                 except HangarError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Container, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -17,11 +17,12 @@ from yarl import URL
 
 from hangar_async.blocking import in_thread
 from hangar_async.config import RegistrySettings
-from hangar_async.errors import DigestMismatch, InvalidValue
+from hangar_async.errors import DigestMismatch, InvalidValue, NotFound
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
+from hangar_async.registry import presence
 from hangar_async.registry.answer import Answer
 from hangar_async.registry.auth import Authorizer, Scope
 from hangar_async.registry.blobs import foreign_url, open_body
@@ -111,6 +112,23 @@ class RegistryClient:
             raise DigestMismatch(f"{source} has another digest, {actual}", digest=str(asked))
         await _check_told(raw, answer.headers.get("Docker-Content-Digest", ""), source)
         return ServedManifest(raw, answer.headers.get("Content-Type", ""), actual)
+
+    async def head_manifest(
+        self, image: Reference, digest: Digest | None = None, *, pushing: bool = False
+    ) -> Descriptor | None:
+        """Ask what manifest an image's repository has: the one of `digest`, else the one that `image` names.
+
+        Returns its type, digest and size in bytes; None where it is not there. A registry that does not tell them is
+        asked for the manifest itself. `pushing` asks with the rights that a push needs. Raises as get_manifest does.
+        """
+        asked = digest or image.digest
+        with suppress(InvalidValue):
+            return await presence.head_manifest(self.exchange, image, asked, pushing=pushing)
+        try:
+            served = await self.get_manifest(image, asked)
+        except NotFound:
+            return None
+        return Descriptor(served.content_type.partition(";")[0].strip(), served.digest, len(served.raw))
 
     @asynccontextmanager
     async def open_blob(self, image: Reference, blob: Descriptor, start: int = 0) -> AsyncIterator[BlobBody]:

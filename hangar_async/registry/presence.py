@@ -16,6 +16,7 @@ from hangar_async.oci.reference import Reference
 from hangar_async.registry.answer import Answer
 from hangar_async.registry.auth import Scope
 from hangar_async.registry.exchange import Call, Exchange
+from hangar_async.registry.failures import refused
 from hangar_async.registry.push_failures import push_refused
 
 #: Answers of what does not know the method.
@@ -49,16 +50,21 @@ async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bo
         raise
 
 
-async def head_manifest(exchange: Exchange, image: Reference, asked: Digest | None) -> Descriptor | None:
-    """Ask for the descriptor of a manifest; None where it is not there. Raises InvalidValue where it is not told."""
+async def head_manifest(
+    exchange: Exchange, image: Reference, asked: Digest | None, *, pushing: bool = False
+) -> Descriptor | None:
+    """Ask for the descriptor of a manifest; None where it is not there. Raises InvalidValue where it is not told.
+
+    `pushing` asks with the rights that a push needs.
+    """
     call = Call(
         what=f"manifest {f'{image.name}@{asked}' if asked else image}",
-        scope=push_scope(image),
+        scope=push_scope(image) if pushing else Scope(image.repository),
         path=f"{image.repository}/manifests/{asked or image.tag}",
         method="HEAD",
         headers={"Accept": media_types.ACCEPT},
         accepted=(200, 404, *_NO_HEAD),
-        refuse=push_refused,
+        refuse=push_refused if pushing else refused,
     )
     async with exchange.ask(image.registry, call) as answer:
         if answer.status == 404:

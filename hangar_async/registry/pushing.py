@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from hangar_async.errors import ContentError, InvalidValue, NotFound, RegistryError
+from hangar_async.errors import ContentError, NotFound, RegistryError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
@@ -72,16 +72,7 @@ class RegistryPusher:
         Returns its type, digest and size in bytes; None where it is not there. A registry that does not tell them is
         asked for the manifest itself. Raises DigestMismatch where it tells another digest than the one asked for.
         """
-        asked = digest or image.digest
-        try:
-            return await presence.head_manifest(self._exchange, image, asked)
-        except InvalidValue:
-            pass
-        try:
-            served = await self._client.get_manifest(image, asked)
-        except NotFound:
-            return None
-        return Descriptor(served.content_type.partition(";")[0].strip(), served.digest, len(served.raw))
+        return await self._client.head_manifest(image, digest, pushing=True)
 
     async def mount_blob(self, image: Reference, blob: Descriptor, origin: str) -> Upload | None:
         """Have a blob that the repository `origin` of the same registry holds appear in the repository of an image.
