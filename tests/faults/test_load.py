@@ -1,0 +1,224 @@
+"""What goes wrong while images are pushed: at the registry, and in what is read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from hangar_async.errors import ArchiveError, DigestMismatch, NetworkError, RegistryError, StorageError, Unauthorized
+from hangar_async.oci.layout import blob_name
+from tests.engine.forms import pack_as_hangar
+from tests.fakes.faults import Close, CutBody, Hold, Lost, Status
+from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.faults.load_rig import BAD, BIG, GOOD, RETRIES, TAG, UPLOADS, Scene, save_both
+
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images, saved: as `all.tar.gz`, as the directory `cache`, and as an archive without index."""
+    place = tmp_path_factory.mktemp("both")
+    asyncio.run(save_both(place))
+    (place / "plain").mkdir()
+    pack_as_hangar(place / "cache", place / "plain" / "all.tar.gz")
+    return place
+
+
+@pytest.fixture(params=["all.tar.gz", "plain/all.tar.gz", "cache"], ids=["index", "stream", "directory"])
+def scene(request: pytest.FixtureRequest, both: Path, pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
+    """The registry, and what is loaded into it, from each kind of source."""
+    return Scene(pushable_registry, both / request.param, tmp_path)
+
+
+@pytest.fixture
+def indexed(both: Path, pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
+    return Scene(pushable_registry, both / "all.tar.gz", tmp_path)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_an_upload_that_breaks_goes_on(scene: Scene, reset: bool) -> None:
+    """From the byte that the registry says to have; the tag comes after it."""
+    scene.registry.fail(UPLOADS, CutBody(1_000_000, reset), method="PUT")
+    await scene.load()
+    await scene.check(None)
+    assert scene.registry.pushes is not None
+    assert scene.registry.asked(UPLOADS, "GET")
+    assert sum(scene.registry.pushes.received) < len(BIG.data) * 1.5
+
+
+async def test_an_upload_that_breaks_more_often_than_there_are_tries(scene: Scene) -> None:
+    scene.registry.fail(UPLOADS, CutBody(600_000), method="PUT")
+    scene.registry.fail(UPLOADS, CutBody(400_000), method="PATCH", times=RETRIES + 2)
+    await scene.load()
+    await scene.check(None)
+
+
+async def test_a_registry_that_takes_nothing_of_an_image(scene: Scene) -> None:
+    scene.registry.fail(UPLOADS, Close(), times=None)
+    await scene.load()
+    await scene.check(NetworkError)
+    scene.registry.faults.rules.clear()
+    await scene.load()
+    await scene.check(None)
+
+
+async def test_a_mount_that_is_answered_with_an_upload(scene: Scene) -> None:
+    assert scene.registry.pushes is not None
+    scene.registry.pushes.mounts = False
+    await scene.load()
+    await scene.check(None)
+    for digest, data in (*BAD.blobs.items(), *GOOD.blobs.items()):
+        repository = "library/bad" if digest in BAD.blobs else "library/good"
+        assert await scene.registry.content.size(repository, digest) == len(data)
+
+
+async def test_a_body_that_is_too_large_goes_in_pieces(scene: Scene) -> None:
+    assert scene.registry.pushes is not None
+    scene.registry.pushes.largest = 800_000
+    await scene.load()
+    await scene.check(None)
+    assert max(scene.registry.pushes.received) <= 800_000
+
+
+async def test_a_rate_limit_on_manifests_is_waited_for(scene: Scene) -> None:
+    scene.registry.fail("/manifests/", Status(429, {"Retry-After": "7"}), method="PUT", times=RETRIES + 2)
+    await scene.load()
+    await scene.check(None)
+    assert scene.pauses()
+    assert set(scene.pauses()) == {7.0}
+
+
+async def test_an_answer_that_got_lost(scene: Scene) -> None:
+    """The tag was put, but that was not heard: it is put once more, and is the same."""
+    scene.registry.fail(TAG, Lost(), method="PUT")
+    scene.registry.fail(UPLOADS, Lost(), method="PUT")
+    await scene.load()
+    await scene.check(None)
+
+
+async def test_immutable_tags(scene: Scene) -> None:
+    """One that is equal is a success; one that is not fails, and says what to do."""
+    assert scene.registry.pushes is not None
+    scene.registry.pushes.immutable = {"1"}
+    await scene.load()
+    await scene.load()
+    await scene.check(None)
+    assert {outcome.state for outcome in scene.report.outcomes} == {"there"}  # type: ignore[union-attr]
+    scene.registry.content.remove("library/bad", BAD.digest)
+    scene.registry.add("library/bad:1", GOOD)
+    await scene.load()
+    failed = scene.report.failed[0]  # type: ignore[union-attr]
+    assert isinstance(failed.error, RegistryError)
+    assert "immutable" in failed.error.advice
+
+
+async def test_a_project_that_may_not_be_pushed_to(scene: Scene) -> None:
+    scene.registry.fail(UPLOADS, Status(403), times=None)
+    await scene.load()
+    bad = await scene.check(Unauthorized)
+    assert bad.error is not None
+
+
+async def test_nothing_is_a_registry_there(indexed: Scene) -> None:
+    """Then no image is tried."""
+    indexed.registry.fail("", Status(404), times=None)
+    with pytest.raises(RegistryError, match="is no registry"):
+        await indexed.load()
+
+
+async def test_a_registry_that_goes_away_and_comes_back(both: Path, tmp_path: Path) -> None:
+    """In the middle of an upload, without a word of what it had; all is there in the end."""
+    async with fake_registry(pushable=True) as registry:
+        scene = Scene(registry, both / "all.tar.gz", tmp_path)
+        port = int(registry.address.rpartition(":")[2])
+        reached = asyncio.Event()
+        registry.fail(UPLOADS, Hold(asyncio.Event(), reached), method="PUT")
+        loading = asyncio.create_task(scene.load())
+        await reached.wait()
+    async with fake_registry(registry.content, pushable=True, port=port) as registry:
+        scene.registry = registry
+        await loading
+        await scene.check(None)
+
+
+async def test_a_load_that_is_cancelled(scene: Scene) -> None:
+    """Nothing is left on the disk, and the registry is told that the upload will not be finished."""
+    assert scene.registry.pushes is not None
+    until, reached = asyncio.Event(), asyncio.Event()
+    scene.registry.fail(UPLOADS, Hold(until, reached), method="PUT")
+    loading = asyncio.create_task(scene.load(jobs=1))
+    await reached.wait()
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert not list(scene.place.iterdir())
+    assert scene.registry.asked(UPLOADS, "DELETE")
+    assert scene.registry.pushes.sessions == {}
+    until.set()
+    async with asyncio.timeout(30):
+        while scene.registry.active:
+            await asyncio.sleep(0)
+    await scene.load()
+    await scene.check(None)
+
+
+def damage(source: Path) -> None:
+    """Flip a bit in the middle of the big layer, wherever it lies."""
+    if source.is_dir():
+        path, offset = source / blob_name(BIG.digest), len(BIG.data) // 2
+    else:
+        path, offset = source, source.stat().st_size // 2
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.fixture(params=["index", "directory"])
+async def own(request: pytest.FixtureRequest, pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
+    """As `scene`, of a source that may be changed."""
+    place = tmp_path / "own"
+    place.mkdir()
+    await save_both(place)
+    return Scene(pushable_registry, place / ("cache" if request.param == "directory" else "all.tar.gz"), tmp_path)
+
+
+async def test_what_is_damaged_here_is_told_as_that(own: Scene) -> None:
+    """It is found by the registry, and looked for here; no image names it there, and others are pushed."""
+    damage(own.source)
+    await own.load()
+    bad = await own.check(DigestMismatch)
+    assert "damaged" in str(bad.error)
+
+
+@pytest.mark.parametrize("own", ["directory"], indirect=True)
+async def test_a_blob_that_is_gone(own: Scene) -> None:
+    """From a directory, between finding it and reading it."""
+    own.registry.fail("/v2/$", Once((own.source / blob_name(BIG.digest)).unlink))
+    await own.load()
+    await own.check(StorageError)
+
+
+@pytest.mark.parametrize("own", ["index"], indirect=True)
+async def test_an_archive_that_is_cut_off_meanwhile(own: Scene) -> None:
+    own.registry.fail("/v2/$", Once(lambda: os.truncate(own.source, own.source.stat().st_size // 3)))
+    report = await own.load()
+    assert report.status == 1
+    assert all(isinstance(outcome.error, ArchiveError) for outcome in report.failed)
+
+
+class Once:
+    """Does something when it is asked, and lets the registry answer."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._do()
+        return await handler(request)
