@@ -179,9 +179,9 @@ class SaveOptions:
 
     `images` is the path of a list, or its lines. `destination` None means the default name; `part_size` is in bytes,
     None for one file; `level` is that of the compression, None for a good choice; `source` replaces the registry of
-    every image; `failed` is where the lines of failed images go (None: nowhere). `jobs` outside of 1..20 becomes the
-    nearest bound. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a
-    value that cannot be right.
+    every image; `validate` compares what was written with the source; `failed` is where the lines of failed images go
+    (None: nowhere). `jobs` outside of 1..20 becomes the nearest bound. `sync=False` leaves out every fsync: for
+    measurements only. Raises UsageError when made with a value that cannot be right.
     """
 
     images: Path | Sequence[str]
@@ -196,6 +196,7 @@ class SaveOptions:
     level: int | None = None
     source: str | None = None
     include_foreign: bool = False
+    validate: bool = False
     cache: Path = Path("saved-image-cache")
     environment: Environment = field(default_factory=Environment.read)
     sync: bool = True

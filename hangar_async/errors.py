@@ -156,6 +156,21 @@ class UploadLost(RegistryError):
         return True
 
 
+class Incomplete(RegistryError):
+    """Raised when a registry takes no manifest since it lacks what that names.
+
+    What was pushed a moment ago is not seen by all servers of some registries at once.
+    """
+
+    reason = "incomplete"
+    tries = 3
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same operation may succeed when it is tried again."""
+        return True
+
+
 class ContentError(HangarError):
     """Raised when what a registry, cache or archive serves is not what its digest, size or type says.
 

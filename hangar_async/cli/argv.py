@@ -41,17 +41,21 @@ GLOBAL_FLAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The options of a command: its boolean flags (each spelling, and the one to use), and those with a value."""
+    """The options of a command: its boolean flags (each spelling, and the one to use), and those with a value.
+
+    `opposites` are, by the spelling to use, the flags that say the contrary, of those that are on by default.
+    """
 
     flags: Mapping[str, str] = field(default_factory=dict)
+    opposites: Mapping[str, str] = field(default_factory=dict)
     valued: frozenset[str] = frozenset()
 
 
 def normalise(argv: Sequence[str], commands: Mapping[str, Grammar]) -> tuple[GlobalFlags, list[str]]:
     """Take the global flags out of a command line, and give every other boolean flag its bare form.
 
-    A flag that is off disappears, of several the last one counts. Raises UsageError for a value that is no boolean.
-    What is wrong otherwise stays as it is, for typer to complain about.
+    A flag that is off disappears, or becomes the one that says the contrary; of several the last one counts. Raises
+    UsageError for a value that is no boolean. What is wrong otherwise stays as it is, for typer to complain about.
     """
     reader = _Reader(argv, commands)
     while reader.arguments:
@@ -131,9 +135,11 @@ class _Reader:
             self.globals[GLOBAL_FLAGS[name][0]] = on
             return
         name = self.grammar.flags.get(name) or _HELP[name]
-        self.flags.pop(name, None)
-        if on:
-            self.flags[name] = None
+        opposite = self.grammar.opposites.get(name, "")
+        for spelling in (name, opposite):
+            self.flags.pop(spelling, None)
+        if on or opposite:
+            self.flags[name if on else opposite] = None
 
 
 def _boolean(name: str, value: str) -> bool:

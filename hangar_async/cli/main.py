@@ -42,8 +42,21 @@ def _format_global_flags(formatter: Any) -> None:
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
-#: Each is the function NAME_command of the module NAME beside this one.
-COMMANDS = ("save", "sync", "ls", "verify", "extract", "compress", "decompress", "login", "logout", "demo")
+#: Each is the function NAME_command of the module NAME beside this one, with "_" for "-".
+COMMANDS = (
+    "save",
+    "sync",
+    "load",
+    "load-validate",
+    "ls",
+    "verify",
+    "extract",
+    "compress",
+    "decompress",
+    "login",
+    "logout",
+    "demo",
+)
 
 
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
@@ -51,7 +64,8 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app = typer.Typer(name=PROGRAM, cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=_SETTINGS)
     app.callback(invoke_without_command=True)(_program)
     for name in names:
-        command = getattr(importlib.import_module(f"hangar_async.cli.{name}"), f"{name}_command")
+        module = name.replace("-", "_")
+        command = getattr(importlib.import_module(f"hangar_async.cli.{module}"), f"{module}_command")
         app.command(name, cls=_Command, context_settings=_SETTINGS)(command)
     return app
 
@@ -168,6 +182,7 @@ def _grammars(program: Any) -> Mapping[str, Grammar]:
 
 def _grammar(parameters: Sequence[Any]) -> Grammar:
     flags: dict[str, str] = {}
+    opposites: dict[str, str] = {}
     valued: set[str] = set()
     for parameter in parameters:
         if parameter.param_type_name != "option":
@@ -177,4 +192,7 @@ def _grammar(parameters: Sequence[Any]) -> Grammar:
                 flags.update(dict.fromkeys(spellings, spellings[-1] if spellings else ""))
             else:
                 valued.update(spellings)
-    return Grammar(flags, frozenset(valued))
+        if parameter.is_flag and parameter.secondary_opts:
+            on, off = parameter.opts[-1], parameter.secondary_opts[-1]
+            opposites |= {on: off, off: on}
+    return Grammar(flags, opposites, frozenset(valued))

@@ -74,16 +74,21 @@ def _network_flags(options: SaveOptions) -> list[str]:
     words += ["-j", str(options.permits)] if options.permits != 1 else []
     words += ["-s", options.source] if options.source else []
     words += ["--include-foreign"] if options.include_foreign else []
-    settings, usual = options.environment.registries, RegistrySettings()
-    words += [] if settings.tls_verify else ["--tls-verify=false"]
+    settings = options.environment.registries
+    return words + network_flags(settings) + _mirror_flags(settings)
+
+
+def network_flags(settings: RegistrySettings) -> list[str]:
+    """The flags that say how registries are asked and that are not as they are by default."""
+    usual = RegistrySettings()
+    words = [] if settings.tls_verify else ["--tls-verify=false"]
     for flag, value, default in (
         ("--retries", settings.retry.retries, usual.retry.retries),
         ("--stall-timeout", settings.stall_timeout, usual.stall_timeout),
         ("--max-wait", settings.retry.max_wait, usual.retry.max_wait),
     ):
         words += [flag, f"{value:g}"] if value != default else []
-    words += ["--limit-rate", flag_size(settings.limit_rate)] if settings.limit_rate else []
-    return words + _mirror_flags(settings)
+    return words + (["--limit-rate", flag_size(settings.limit_rate)] if settings.limit_rate else [])
 
 
 def _mirror_flags(settings: RegistrySettings) -> list[str]:

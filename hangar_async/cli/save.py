@@ -29,6 +29,7 @@ def save_command(
     part_size: options.PartSize = "2G",
     source: options.Source = None,
     include_foreign: options.IncludeForeign = False,
+    validate: options.Validate = False,
     mirror: options.Mirror = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
@@ -57,6 +58,7 @@ def save_command(
         part_size=size if part else None,
         source=source,
         include_foreign=include_foreign,
+        validate=validate,
         environment=environment,
     )
     return run_save(wanted, quiet=flags.quiet)

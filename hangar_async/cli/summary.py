@@ -29,6 +29,12 @@ def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]
     else:
         yield from _archive(report.output, options.output)
     yield from _time(report, options.format != "dir")
+    if report.validated:
+        differ = sum(outcome.image is not None for outcome in report.failed)
+        text = (
+            f"{count_text(differ, 'image')} not as at the source now" if differ else "every image is as at its source"
+        )
+        yield "compared", text
     yield from _remarks(report)
     yield from _failures(report, "line")
 
@@ -71,9 +77,9 @@ def index_rows(cache: Path) -> Iterator[tuple[str, str]]:
 
 
 def _images(word: str, report: Report) -> Iterator[tuple[str, str]]:
-    saved, failed = len(report.saved), len(report.failed)
+    saved, wanted = len(report.saved), sum(outcome.same_as is None for outcome in report.outcomes)
     platforms = sum(len(outcome.image.platforms) for outcome in report.saved if outcome.image)
-    text = f"{saved} of {count_text(saved + failed, 'image')}" if failed else count_text(saved, "image")
+    text = f"{saved} of {count_text(wanted, 'image')}" if saved < wanted else count_text(saved, "image")
     yield word, f"{text}, {count_text(platforms, 'platform')}"
     same = [outcome for outcome in report.outcomes if outcome.same_as is not None]
     twice = len(same) + report.duplicates
@@ -127,12 +133,13 @@ def _time(report: Report, archive: bool) -> Iterator[tuple[str, str]]:
 
 
 def _remarks(report: Report) -> Iterator[tuple[str, str]]:
-    yield from _some("invalid", [str(line) for line in report.invalid])
+    yield from some_rows("invalid", [str(line) for line in report.invalid])
     notes = [f"{outcome.entry.reference}: {note}" for outcome in report.outcomes for note in outcome.notes]
-    yield from _some("note", notes)
+    yield from some_rows("note", notes)
 
 
-def _some(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+def some_rows(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+    """Make a line of each text, up to a number that fits a screen."""
     for text in texts[:_SHOWN]:
         yield label, one_line(text)
     if len(texts) > _SHOWN:

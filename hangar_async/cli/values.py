@@ -64,32 +64,33 @@ class Network:
     stall_timeout: str
     max_wait: str
     limit_rate: str | None
-    mirror: Sequence[str]
+    mirror: Sequence[str] = ()
 
     def applied(self, environment: Environment) -> Environment:
-        """Let them change what the environment says; raises UsageError."""
+        """Let them change what the environment says of both sides; raises UsageError."""
         from hangar_async.config import parse_duration, parse_size
         from hangar_async.mirrors import join_routes, parse_mirror
 
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries}: write 0 or more")
-        settings = environment.registries
         routes = [_read("--mirror", parse_mirror, text) for text in self.mirror]
         stall = _read("--stall-timeout", parse_duration, self.stall_timeout)
         if stall <= 0:
             raise UsageError(f"--stall-timeout {self.stall_timeout}: write a time above 0")
-        policy = replace(
-            settings.retry, retries=self.retries, max_wait=_read("--max-wait", parse_duration, self.max_wait)
+        max_wait = _read("--max-wait", parse_duration, self.max_wait)
+        rate = None if self.limit_rate is None else _read("--limit-rate", parse_size, self.limit_rate)
+        sources, destinations = (
+            replace(
+                settings,
+                retry=replace(settings.retry, retries=self.retries, max_wait=max_wait),
+                stall_timeout=stall,
+                limit_rate=rate,
+            )
+            for settings in (environment.registries, environment.destinations)
         )
-        changed = replace(
-            settings,
-            retry=policy,
-            stall_timeout=stall,
-            limit_rate=None if self.limit_rate is None else _read("--limit-rate", parse_size, self.limit_rate),
-            # What is typed comes first.
-            mirrors=join_routes([*routes, *settings.mirrors.routes]),
-        )
-        return replace(environment, registries=changed)
+        # What is typed comes first.
+        mirrors = join_routes([*routes, *sources.mirrors.routes])
+        return replace(environment, registries=replace(sources, mirrors=mirrors), destinations=destinations)
 
 
 def _read(flag: str, parse: Callable[[str], _T], text: str) -> _T:

@@ -12,7 +12,7 @@ from hangar_async.oci.layout import SavedImage
 
 @dataclass(frozen=True, slots=True)
 class ImageOutcome:
-    """What became of one image of the list: `image` when it was saved, else `error`.
+    """What became of one image of the list: `image` when it was saved, else `error`; both where its source differs.
 
     `same_as` is the earlier entry that turned out to be the same image, saved once under that entry.
     `notes` name what was left out of it: foreign layers, entries of unknown platform.
@@ -63,7 +63,7 @@ class Output:
 class Report:
     """The sum of a run; `seconds` is its length, `tail_seconds` what the archive still took after the last image.
 
-    `output` is None when nothing was saved.
+    `output` is None when nothing was saved; `validated` says that it was compared with its source.
     """
 
     outcomes: tuple[ImageOutcome, ...]
@@ -73,6 +73,7 @@ class Report:
     output: Output | None
     seconds: float
     tail_seconds: float = 0.0
+    validated: bool = False
     failed_list: Path | None = None
     notices: tuple[str, ...] = field(default=())
 
@@ -83,7 +84,7 @@ class Report:
 
     @property
     def failed(self) -> tuple[ImageOutcome, ...]:
-        """The images that are not."""
+        """The images that are not, or that are other ones at their source now."""
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)
 
     @property

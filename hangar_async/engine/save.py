@@ -25,6 +25,7 @@ from hangar_async.engine.rate import RateLimit
 from hangar_async.engine.receive import Receiver
 from hangar_async.engine.report import ImageOutcome, Output, Report
 from hangar_async.engine.room import Room
+from hangar_async.engine.validate import compare_saved
 from hangar_async.errors import the_error
 from hangar_async.imagelist import ImageList
 from hangar_async.oci.layout import SavedImage
@@ -129,6 +130,8 @@ class _Run:
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
+            if options.validate and output is not None:
+                await self._validate(saved, output, client, governor)
         await self._write_failed(saved.outcomes)
         ended = time.monotonic()
         return Report(
@@ -139,6 +142,7 @@ class _Run:
             output=output,
             seconds=ended - self._started,
             tail_seconds=ended - self._last_image_at,
+            validated=options.validate and output is not None,
             failed_list=options.failed if any(not outcome.ok for outcome in saved.outcomes) else None,
             notices=tuple(self._notices),
         )
@@ -184,6 +188,14 @@ class _Run:
         if not await write_cache(store, self.indexed(saved.images), moment):
             self._notice(f"the file system of {store.root} has no links: other tools read it only image by image")
         return await packer.finish(saved.images, moment)
+
+    async def _validate(self, saved: _Saved, output: Output, client: RegistryClient, governor: Governor) -> None:
+        """Compare what was written with its source; what differs has failed."""
+        mirrors = self._options.environment.registries.mirrors
+        saved.outcomes = await compare_saved(saved.outcomes, output.path, client, governor, mirrors)
+        for outcome in saved.outcomes:
+            if outcome.image is not None and outcome.error is not None:
+                self._notice(f"{outcome.entry.reference} was saved, but {outcome.error.reason}: {outcome.error}")
 
     async def _write_failed(self, outcomes: Sequence[ImageOutcome]) -> None:
         """Keep the lines of failed images, as they were written, where the next run can take them up."""

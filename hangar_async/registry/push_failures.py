@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hangar_async.errors import NotFound, RegistryError, Unauthorized
+from hangar_async.errors import Incomplete, NotFound, RegistryError, Unauthorized
 from hangar_async.registry.failures import refused
 
 _REPLACED = (
@@ -15,10 +15,12 @@ _REPLACED = (
     "its tags are immutable: remove the tag there, or push under another one",
 )
 _INCOMPLETE = ("lacks something that {what} names", "push it again: what a manifest names has to be there first")
+#: It is said beside other things.
+_LACKS = "MANIFEST_BLOB_UNKNOWN"
 #: By the registry's own code, else by the status: what it says, and what to do.
 _BY_CODE = {
     "BLOB_UNKNOWN": _INCOMPLETE,
-    "MANIFEST_BLOB_UNKNOWN": _INCOMPLETE,
+    _LACKS: _INCOMPLETE,
     "MANIFEST_INVALID": (
         "does not take {what}",
         "see its log: it may not know this kind of manifest, or want all that an index names",
@@ -65,10 +67,12 @@ def push_refused(
         return error
     if error.transient:
         return error
-    meaning = _BY_CODE.get(error.code) or _BY_STATUS.get(status)
+    code = _LACKS if f"{_LACKS}:" in error.said else error.code
+    meaning = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if meaning is None:
         return error
     message, advice = meaning
     text = f"{host} {message.format(what=what)}{f': {error.said}' if error.said else ''}"
-    kind = NotFound if status == 404 else RegistryError
-    return kind(text, host=host, status=status, code=error.code, advice=advice, redirected=redirected, said=error.said)
+    usual = NotFound if status == 404 else RegistryError
+    kind = Incomplete if meaning is _INCOMPLETE else usual
+    return kind(text, host=host, status=status, code=code, advice=advice, redirected=redirected, said=error.said)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from hangar_async.errors import ContentError, NotFound, RegistryError
+from hangar_async.errors import ContentError, Incomplete, NotFound, RegistryError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
@@ -99,7 +99,7 @@ class RegistryPusher:
                     return None
                 await upload.take_over(answer)
         except RegistryError as error:
-            if error.transient:
+            if error.transient and not isinstance(error, Incomplete):
                 raise
         return upload
 

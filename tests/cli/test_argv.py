@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from hangar_async.cli.argv import GlobalFlags, Grammar, normalise
 from hangar_async.errors import UsageError
 
-SAVE = Grammar({"--part": "--part", "-x": "--extra", "--extra": "--extra"}, frozenset({"-f", "--file", "-j", "--jobs"}))
+SAVE = Grammar(
+    {"--part": "--part", "-x": "--extra", "--extra": "--extra", "--secure": "--secure", "--no-secure": "--no-secure"},
+    {"--secure": "--no-secure", "--no-secure": "--secure"},
+    frozenset({"-f", "--file", "-j", "--jobs"}),
+)
 COMMANDS = {"save": SAVE}
 TRUE = ["1", "t", "T", "true", "TRUE", "True"]
 FALSE = ["0", "f", "F", "false", "FALSE", "False"]
@@ -29,6 +33,21 @@ def flags(line: str) -> GlobalFlags:
 )
 def test_global_flags_stand_before_or_after_the_command(line: str) -> None:
     assert normalise(line.split(), COMMANDS) == (GlobalFlags(debug=True), ["save", "-f", "a"])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("save --secure", ["--secure"]),
+        ("save --secure=false", ["--no-secure"]),
+        ("save --no-secure", ["--no-secure"]),
+        ("save --no-secure=0", ["--secure"]),
+        ("save --secure=false --secure", ["--secure"]),
+        ("save --secure --no-secure", ["--no-secure"]),
+    ],
+)
+def test_a_flag_that_is_on_by_default_can_be_off(line: str, expected: list[str]) -> None:
+    assert words(line) == ["save", *expected]
 
 
 def test_each_global_flag() -> None:

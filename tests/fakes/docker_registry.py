@@ -27,17 +27,18 @@ _PAUSE = 0.02
 def docker_registry(
     directory: Path,
     *,
+    port: int = 0,
     htpasswd: bool = False,
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> Iterator[str]:
     """Run a registry that stores below `directory`, and yield its HOST:PORT once it answers; it ends with the block.
 
-    `certificate` and `key` are files in PEM: it is served over TLS then.
+    `port` 0 is a free one. `certificate` and `key` are files in PEM: it is served over TLS then.
     """
     directory.mkdir(parents=True, exist_ok=True)
     # The port is free again when the registry takes it; that another process takes it between the two is seen.
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server(("127.0.0.1", port)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     config: dict[str, Any] = {
         "version": 0.1,

@@ -161,7 +161,7 @@ async def test_a_load_that_is_cancelled(scene: Scene) -> None:
     assert scene.registry.pushes.sessions == {}
     until.set()
     async with asyncio.timeout(30):
-        while scene.registry.active:
+        while scene.registry.active:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
     await scene.load()
     await scene.check(None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.errors import NotFound, RegistryError, Unauthorized
+from hangar_async.errors import Incomplete, NotFound, RegistryError, Unauthorized
 from hangar_async.registry.push_failures import push_refused
 
 WHAT = "manifest reg.io/app:v1"
@@ -20,8 +20,8 @@ def refuse(status: int, code: str = "", message: str = "", **more: object) -> Re
 @pytest.mark.parametrize(
     ("status", "code", "kind", "said", "advice"),
     [
-        (400, "MANIFEST_BLOB_UNKNOWN", RegistryError, f"lacks something that {WHAT} names", "push it again"),
-        (404, "MANIFEST_BLOB_UNKNOWN", NotFound, f"lacks something that {WHAT} names", "push it again"),
+        (400, "MANIFEST_BLOB_UNKNOWN", Incomplete, f"lacks something that {WHAT} names", "push it again"),
+        (404, "MANIFEST_BLOB_UNKNOWN", Incomplete, f"lacks something that {WHAT} names", "push it again"),
         (400, "MANIFEST_INVALID", RegistryError, f"does not take {WHAT}", "log"),
         (400, "NAME_INVALID", RegistryError, "does not take the name", "another name"),
         (400, "TAG_INVALID", RegistryError, "does not take the tag", "immutable"),
@@ -43,8 +43,18 @@ def test_what_is_refused_is_said_with_what_to_do(
     assert WHAT in str(error)
     assert (f"{code}: because of that" in str(error)) == bool(code)
     assert advice in error.advice or advice in str(error)
-    assert (error.host, error.status, error.code, error.transient) == ("reg.io", status, code, False)
+    assert (error.host, error.status, error.code) == ("reg.io", status, code)
+    assert error.transient == (kind is Incomplete)
     assert "\n" not in str(error)
+
+
+def test_what_is_said_beside_other_things() -> None:
+    """As docker-registry does where another client is just pushing the same."""
+    errors = [{"code": "DIGEST_INVALID", "message": "no"}, {"code": "MANIFEST_BLOB_UNKNOWN", "message": "unknown"}]
+    error = push_refused("reg.io", WHAT, 400, {}, json.dumps({"errors": errors}).encode())
+    assert isinstance(error, Incomplete)
+    assert error.code == "MANIFEST_BLOB_UNKNOWN"
+    assert "DIGEST_INVALID: no" in str(error)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -12,7 +12,15 @@ import pytest
 import trustme
 
 from hangar_async.config import RegistrySettings
-from hangar_async.errors import DigestMismatch, HangarError, NetworkError, RegistryError, StorageError, Unauthorized
+from hangar_async.errors import (
+    DigestMismatch,
+    HangarError,
+    NetworkError,
+    RegistryError,
+    StorageError,
+    Unauthorized,
+    UploadLost,
+)
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
@@ -116,7 +124,7 @@ async def test_what_it_refuses(docker_registry: str, images: Mapping[str, Built]
         for name in ("oci", "multi"):
             with pytest.raises(RegistryError, match="lacks something that manifest") as caught:
                 await pusher.put_manifest(image, images[name].raw, images[name].media_type)
-            assert (caught.value.status, caught.value.transient) == (400, False)
+            assert (caught.value.status, caught.value.transient) == (400, True)
         with pytest.raises(RegistryError, match="does not take manifest") as caught:
             await pusher.put_manifest(image, b"{", OCI)
         assert caught.value.code == "MANIFEST_INVALID"
@@ -159,7 +167,10 @@ async def test_an_upload_goes_on_behind_the_last_piece(docker_registry: str) -> 
 @pytest.mark.parametrize("after", [300, 1_000_000, 2_999_000])
 @pytest.mark.parametrize("pieces", [False, True])
 async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry: str, after: int, pieces: bool) -> None:
-    """This registry gives up a session that was broken within a request: it says so, and the upload begins anew."""
+    """This registry gives up a session that was broken within a request: it says so, and the upload begins anew.
+
+    It may say so only when the session is used again.
+    """
     async with (
         relay(docker_registry, cut_upload_after=after, cuts=1) as line,
         pusher_to(line.address) as (pusher, client),
@@ -170,8 +181,8 @@ async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry:
         lent = Lent(DATA)
         async with pusher.upload(image, BLOB) as upload:
             errors = await finish(upload, lent)
-        assert len(errors) == 1
         assert isinstance(errors[0], NetworkError)
+        assert [type(error) for error in errors[1:]] in ([], [UploadLost])
         assert await content(client, image) == DATA
         assert lent.settled
         assert line.connections >= 2

@@ -1,0 +1,204 @@
+"""`load` into a real registry: what comes out at the far side is what went in here, seen by a real client."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.config import Environment, RegistrySettings, RetryPolicy
+from hangar_async.engine.events import BlobProgress, Event, HostClosed, Retrying
+from hangar_async.engine.load import load
+from hangar_async.engine.load_report import LoadReport
+from hangar_async.engine.save import save
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.reference import Reference
+from hangar_async.server.build import Built, image
+from hangar_async.server.layers import layer
+from tests.engine.forms import pack_as_hangar
+from tests.engine.loading import load_options, run_load, run_validate
+from tests.fakes import docker_registry as real
+from tests.fakes.images import AMD64
+from tests.fakes.push import push
+from tests.fakes.skopeo import Skopeo
+from tests.real.test_save import options, push_all
+
+
+@pytest.fixture
+def second(tmp_path: Path, docker_registry: str) -> Iterator[str]:
+    """One more real registry, empty: its HOST:PORT."""
+    with real.docker_registry(tmp_path / "second") as address:
+        assert address != docker_registry
+        yield address
+
+
+async def raw(skopeo: Skopeo, name: str) -> str:
+    return await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}")
+
+
+async def saved(tmp_path: Path, names: Mapping[str, Built], **keywords: Any) -> Path:
+    keywords = {"format": "gzip", "destination": tmp_path / "all.tar.gz", "sync": False, **keywords}
+    report = await save(options(tmp_path, *names, **keywords))
+    assert report.status == 0, [str(outcome.error) for outcome in report.failed]
+    assert report.output is not None
+    return Path(keywords["destination"])
+
+
+def good(report: LoadReport) -> LoadReport:
+    assert [str(outcome.error) for outcome in report.failed] == []
+    return report
+
+
+def copied(second: str, name: str) -> str:
+    """Where an image is at the other registry."""
+    reference = Reference.parse(name)
+    return f"{second}/{reference.repository}:{reference.tag}"
+
+
+@pytest.mark.parametrize("keywords", [{"part_size": 500_000}, {"format": "zstd", "destination": "all.tar.zstd"}])
+async def test_there_and_back(
+    keywords: dict[str, Any],
+    docker_registry: str,
+    second: str,
+    images: Mapping[str, Built],
+    skopeo: Skopeo,
+    tmp_path: Path,
+) -> None:
+    """registry -> save -> load -> registry: every root, and every manifest below it, byte for byte."""
+    names = await push_all(docker_registry, images, f"there-{keywords.get('format', 'gzip')}")
+    if "destination" in keywords:
+        keywords = {**keywords, "destination": tmp_path / keywords["destination"]}
+    held = await saved(tmp_path, names, **keywords)
+    if "part_size" in keywords:
+        assert len(list(tmp_path.glob("all.tar.gz.part*"))) > 2
+    good(await run_load(tmp_path, held, second))
+    for name, built in names.items():
+        target = copied(second, name)
+        assert await raw(skopeo, target) == built.raw.decode(), name
+        for digest, (_, document) in built.documents.items():
+            assert await raw(skopeo, f"{target.rpartition(':')[0]}@{digest}") == document.decode()
+    assert (await run_validate(tmp_path, held, second)).status == 0
+    again = good(await run_load(tmp_path, held, second))
+    assert {outcome.state for outcome in again.outcomes} == {"there"}
+
+
+async def test_what_was_loaded_can_be_pulled(
+    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    """Whole, by a client that hashes each blob. Foreign layers are nowhere; indexes in indexes it does not take."""
+    wanted = {name: built for name, built in images.items() if name not in ("foreign", "nested")}
+    names = await push_all(docker_registry, wanted, "pulled")
+    good(await run_load(tmp_path, await saved(tmp_path, names), second))
+    for number, name in enumerate(names):
+        target = f"dir:{tmp_path / str(number)}"
+        await skopeo(
+            "copy", "--all", "--preserve-digests", "--src-tls-verify=false", f"docker://{copied(second, name)}", target
+        )
+
+
+async def test_an_archive_without_index(
+    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    """As Hangar makes it: each platform's manifest as it was, under an index that is made for them."""
+    names = await push_all(docker_registry, images, "hangar")
+    (tmp_path / "d").mkdir()
+    cache = await saved(tmp_path, names, format="dir", destination=tmp_path / "d" / "saved-image-cache")
+    (tmp_path / "hangar").mkdir()
+    held = tmp_path / "hangar" / "all.tar.gz"
+    pack_as_hangar(cache, held)
+    good(await run_load(tmp_path, held, second))
+    listed = json.loads((cache / "saved-images-list.json").read_text())["List"]
+    for item in listed:
+        target = f"{second}/{Reference.parse(item['Source']).repository}"
+        for platform in item["Images"]:
+            document = await raw(skopeo, f"{target}@{platform['Digest']}")
+            assert str(Digest.of(document.encode())) == platform["Digest"]
+    assert not list(tmp_path.glob(".load.*"))
+
+
+async def test_a_layout_that_skopeo_wrote(
+    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    (name,) = await push_all(docker_registry, {"theirs": images["attested"]}, "layouts")
+    layout = f"oci:{tmp_path / 'theirs'}:quay.local/team/app:v1"
+    await skopeo("copy", "--all", "--preserve-digests", "--src-tls-verify=false", f"docker://{name}", layout)
+    good(await run_load(tmp_path, tmp_path / "theirs", f"{second}/mirror"))
+    assert await raw(skopeo, f"{second}/mirror/team/app:v1") == images["attested"].raw.decode()
+
+
+async def test_architectures_add_up(
+    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    (name,) = await push_all(docker_registry, {"added": images["multi"]}, "added")
+    for number, architectures in enumerate((["amd64"], ["arm64", "arm/v7"])):
+        assert await raw(skopeo, name) == images["multi"].raw.decode()
+        (tmp_path / str(number)).mkdir()
+        held = await saved(tmp_path / str(number), {name: images["multi"]}, architectures=architectures)
+        good(await run_load(tmp_path, held, second))
+    assert await raw(skopeo, copied(second, name)) == images["multi"].raw.decode()
+
+
+async def test_two_loads_at_once(
+    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    """They send what the other one is just sending, and neither fails."""
+    names = await push_all(docker_registry, images, "twice")
+    held = await saved(tmp_path, names)
+    (tmp_path / "other").mkdir()
+    reports = await asyncio.gather(run_load(tmp_path, held, second), run_load(tmp_path / "other", held, second))
+    for report in reports:
+        good(report)
+    for name, built in names.items():
+        assert await raw(skopeo, copied(second, name)) == built.raw.decode()
+
+
+def large() -> Built:
+    """An image of a few layers that take a moment to be sent."""
+    noise = random.Random(21)
+    return image([layer({f"{number}": noise.randbytes(6_000_000)}, "none") for number in range(4)], AMD64)
+
+
+async def test_a_registry_that_is_full(docker_registry: str, small_disk: Callable[[int], Path], tmp_path: Path) -> None:
+    """The image that does not fit fails, and says what the registry said; the tag is not there."""
+    built = large()
+    await push(docker_registry, "full/app:1", built)
+    held = await saved(tmp_path, {f"{docker_registry}/full/app:1": built})
+    with real.docker_registry(small_disk(10 << 20)) as tiny:
+        report = await run_load(tmp_path, held, tiny)
+        [failed] = report.failed
+        assert report.status == 1
+        assert failed.error is not None
+        assert tiny in str(failed.error)
+        compared = await run_validate(tmp_path, held, tiny)
+        assert "it is not there" in str(compared.failed[0].error)
+
+
+async def test_a_registry_that_is_restarted_meanwhile(docker_registry: str, skopeo: Skopeo, tmp_path: Path) -> None:
+    """It takes no more bytes in the middle of an upload, and later does again; all is there in the end."""
+    built = large()
+    await push(docker_registry, "restarted/app:1", built)
+    held = await saved(tmp_path, {f"{docker_registry}/restarted/app:1": built})
+    settings = RegistrySettings(retry=RetryPolicy(retries=50, first=0.1, longest=0.3, longest_pause=0.3))
+    begun, events = asyncio.Event(), list[Event]()
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, BlobProgress):
+            begun.set()
+
+    with ExitStack() as stack:
+        address = stack.enter_context(real.docker_registry(tmp_path / "restarted"))
+        wish = load_options(tmp_path, held, address, environment=Environment(destinations=settings))
+        loading = asyncio.create_task(load(wish, watch))
+        await begun.wait()
+        await asyncio.to_thread(stack.close)
+        port = int(address.rpartition(":")[2])
+        await asyncio.to_thread(stack.enter_context, real.docker_registry(tmp_path / "restarted", port=port))
+        good(await loading)
+        assert any(isinstance(event, Retrying | HostClosed) for event in events)
+        target = f"dir:{tmp_path / 'copy'}"
+        await skopeo("copy", "--src-tls-verify=false", f"docker://{address}/restarted/app:1", target)
