@@ -253,7 +253,9 @@ ChosenImages = Annotated[
 ]
 ChosenList = Annotated[
     str | None,
-    typer.Option("-f", "--file", metavar="LIST", help="Only the images of this list; - is standard input."),
+    typer.Option(
+        "-f", "--file", metavar="LIST", help="Only the images of this list; - is standard input.  [default: all]"
+    ),
 ]
 DefaultProject = Annotated[
     str,

@@ -20,12 +20,17 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str, default_project: str = "") -> Destination:
-        """Read `REGISTRY[/PREFIX]`; raises InvalidValue."""
+        """Read `REGISTRY[/PREFIX]`; raises UsageError naming the flag."""
         host, _, path = text.strip().strip("/").partition("/")
-        registry = parse_registry(host)
-        for part in (path, default_project):
-            if part:
-                Reference("localhost", part)  # checks it
+        try:
+            registry = parse_registry(host)
+            _check_path(path)
+        except InvalidValue as error:
+            raise UsageError(f"--destination: {error}") from error
+        try:
+            _check_path(default_project)
+        except InvalidValue as error:
+            raise UsageError(f"--default-project: {error}") from error
         return cls(registry, path, default_project)
 
     def of(self, image: Reference) -> Reference:
@@ -37,6 +42,11 @@ class Destination:
 
     def __str__(self) -> str:
         return f"{self.registry}/{self.prefix}" if self.prefix else self.registry
+
+
+def _check_path(path: str) -> None:
+    if path:
+        Reference("localhost", path)  # raises InvalidValue
 
 
 def name_all(images: Iterable[HeldImage], destination: Destination) -> list[tuple[HeldImage, Reference]]:

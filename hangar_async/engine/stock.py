@@ -14,7 +14,7 @@ from hangar_async.config import LoadOptions
 from hangar_async.engine.catalog import HeldImage
 from hangar_async.engine.naming import Destination
 from hangar_async.engine.places import find_archive, holdings_at, read_images
-from hangar_async.errors import ContentError, InvalidValue, UsageError
+from hangar_async.errors import ContentError, UsageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.holdings import Holdings, SeekableHoldings
 from hangar_async.oci.manifest import Index, Manifest
@@ -42,10 +42,7 @@ def open_stock(options: LoadOptions, goes_on: Callable[[], None]) -> Stock:
     Raises UsageError where the options do not fit it, ArchiveError, ContentError and StorageError where it cannot be
     read.
     """
-    try:
-        destination = Destination.parse(options.where, options.default_project)
-    except InvalidValue as error:
-        raise UsageError(f"--destination: {error}") from error
+    destination = Destination.parse(options.where, options.default_project)
     archive = find_archive(options.source)
     _check_format(options, archive)
     holdings = holdings_at(options.source, archive, goes_on)

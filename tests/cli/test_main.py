@@ -28,18 +28,30 @@ from tests.cli.programs import command, environment, run
 from tests.cli.site import Done
 
 GLOBAL_FLAGS = {"--debug": "false", "--quiet": "false", "--tls-verify": "true"}
-LIST_FLAGS = {
-    "-f, --file": None,
-    "-a, --arch": "amd64,arm64",
-    "--os": "all",
+NETWORK_FLAGS = {
     "-j, --jobs": "1",
-    "-s, --source": "$SOURCE_REGISTRY, else each its own",
-    "--include-foreign": "false",
-    "--mirror": "those of $CONTAINERS_REGISTRIES_CONF",
     "--retries": "4",
     "--stall-timeout": "60s",
     "--max-wait": "1h",
+}
+LIST_FLAGS = {
+    **NETWORK_FLAGS,
+    "-f, --file": None,
+    "-a, --arch": "amd64,arm64",
+    "--os": "all",
+    "-s, --source": "$SOURCE_REGISTRY, else each its own",
+    "--include-foreign": "false",
+    "--mirror": "those of $CONTAINERS_REGISTRIES_CONF",
     "--limit-rate": "no limit",
+}
+HELD_FLAGS = {
+    **NETWORK_FLAGS,
+    "-s, --source": None,
+    "-d, --destination": "$DEST_REGISTRY",
+    "-c, --compress": "what the content says",
+    "--image": "all",
+    "-f, --file": "all",
+    "--default-project": "library",
 }
 ARCHIVE_FLAGS = {
     "-d, --destination": DEFAULT_NAME,
@@ -49,8 +61,27 @@ ARCHIVE_FLAGS = {
 }
 #: The flags and arguments of each command, with their defaults; None where it is required.
 FLAGS: dict[str, dict[str, str | None]] = {
-    "save": {**LIST_FLAGS, **ARCHIVE_FLAGS, "-c, --compress": "gzip", "-o, --failed": "save-failed.txt"},
+    "save": {
+        **LIST_FLAGS,
+        **ARCHIVE_FLAGS,
+        "-c, --compress": "gzip",
+        "-o, --failed": "save-failed.txt",
+        "--validate": "false",
+    },
     "sync": {**LIST_FLAGS, "-d, --destination": "saved-image-cache", "-o, --failed": "sync-failed.txt"},
+    "load": {
+        **HELD_FLAGS,
+        "-o, --failed": "load-failed.txt",
+        "--limit-rate": "no limit",
+        "--repo-type": "nothing is made",
+        "--harbor-https": "true",
+        "--harbor-public": "false",
+        "--platform-tags": "false",
+        "--sparse-index": "false",
+        "--dry-run": "false",
+        "--spool": ".",
+    },
+    "load-validate": {**HELD_FLAGS, "-o, --failed": "load-validate-failed.txt"},
     "ls": {"ARCHIVE": None, "--json": "false"},
     "verify": {"ARCHIVE": None, "--json": "false"},
     "extract": {
@@ -73,6 +104,45 @@ FLAGS: dict[str, dict[str, str | None]] = {
 USAGE = [
     (["save"], "missing option '-f' / '--file'; try 'hangar-async save --help'"),
     (["save", "-f"], "option '-f' requires an argument; try 'hangar-async save --help'"),
+    (["save", "-f", "list.txt", "--retries", "-1"], "--retries -1: write 0 or more"),
+    (["save", "-f", "list.txt", "--stall-timeout", "0"], "--stall-timeout 0: write a time above 0"),
+    (
+        ["sync", "-f", "list.txt", "--max-wait=soon"],
+        "--max-wait: 'soon' is not a length of time: write seconds, or a number with s, m or h, such as 15m",
+    ),
+    (
+        ["sync", "-f", "list.txt", "--limit-rate", "fast"],
+        "--limit-rate: 'fast' is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G",
+    ),
+    (
+        ["save", "-f", "list.txt", "--mirror", "mirror.local"],
+        "--mirror: 'mirror.local' is no mirror: write REGISTRY=MIRROR, such as docker.io=mirror.local:5000",
+    ),
+    (["load", "-s", "x"], "no registry is named to load into: write --destination, or set DEST_REGISTRY"),
+    (["load", "-d", "reg.local"], "missing option '-s' / '--source'; try 'hangar-async load --help'"),
+    (["load", "-s", "", "-d", "reg.local"], "'' names nothing (--source)"),
+    (
+        ["load", "-s", "gone.tar.gz", "-d", "reg.local"],
+        "there is no gone.tar.gz: name an archive, with or without .partN, or a cache directory",
+    ),
+    (
+        ["load", "-s", "x", "-d", "reg.local:x"],
+        "--destination: 'reg.local:x' is not a registry: write HOST or HOST:PORT, such as registry.example.com:5000",
+    ),
+    (
+        ["load", "-s", "x", "-d", "reg.local/UPPER"],
+        "--destination: 'UPPER' has upper-case letters: repository names are lower case ('upper')",
+    ),
+    (
+        ["load", "-s", "x", "-d", "reg.local", "--default-project", "A"],
+        "--default-project: 'A' has upper-case letters: repository names are lower case ('a')",
+    ),
+    (["load", "-s", "x", "-d", "reg.local", "-c", "tar"], "unknown format 'tar' (--compress): write gzip, zstd or dir"),
+    (
+        ["load", "-s", "x", "-d", "reg.local", "--repo-type", "nexus"],
+        "unknown type 'nexus' (--repo-type): harbor is the only one",
+    ),
+    (["load-validate", "-s", "x"], "no registry is named to load into: write --destination, or set DEST_REGISTRY"),
     (["save", "-f", "gone.txt"], "cannot read the image list gone.txt: No such file or directory"),
     (["save", "-f", "list.txt", "-c", "bzip2"], "unknown format 'bzip2' (--compress): write gzip, zstd or dir"),
     (
@@ -241,7 +311,7 @@ def test_defaults_in_the_help_are_those_of_the_library() -> None:
 def test_help_of_the_program(home: Path) -> None:
     done = run(home, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.findall(r"^  ([a-z]+)  ", done.stdout, re.MULTILINE) == list(FLAGS)
+    assert re.findall(r"^  ([a-z][a-z-]*)  ", done.stdout, re.MULTILINE) == list(FLAGS)
     for flag in ("--debug", "--quiet", "--tls-verify", "--version"):
         assert f"\n  {flag} " in done.stdout
 

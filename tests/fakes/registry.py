@@ -19,6 +19,7 @@ from hangar_async.server.build import Built
 from hangar_async.server.content import MemoryContent
 from tests.fakes.auth import GRACE, Auth, TokenServer
 from tests.fakes.faults import Fault, Pieces, Rule, Script
+from tests.fakes.harbor import Harbor
 from tests.fakes.pushes import Pushes
 
 
@@ -47,6 +48,8 @@ class FakeRegistry:
     faults: Script = field(default_factory=Script)
     #: What it takes; None: it can only be read.
     pushes: Pushes | None = None
+    #: Where it is a Harbor: it takes what belongs to a project.
+    harbor: Harbor | None = None
     #: HOST:PORT, and the scheme before it.
     address: str = ""
     scheme: str = "http"
@@ -97,6 +100,11 @@ class FakeRegistry:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path == "/token" and isinstance(self.auth, TokenServer):
             return await self.auth.answer(request)
+        if self.harbor is not None:
+            if request.path.startswith("/api/"):
+                return await self.harbor(request)
+            if request.method == "POST" and request.path.split("/")[2] not in self.harbor.projects:
+                return refusal(404, "NOT_FOUND", f"project {request.path.split('/')[2]} not found")
         challenge = self.auth.challenge(request) if self.auth else None
         if challenge is not None:
             return refusal(401, "UNAUTHORIZED", "authentication required", headers={"WWW-Authenticate": challenge})
