@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RegistrySettings,
         RetryPolicy,
         SaveOptions,
+        ServeOptions,
     )
     from hangar_async.engine.catalog import HeldImage, HeldPlatform
     from hangar_async.engine.compress import compress, decompress
@@ -28,8 +29,17 @@ if TYPE_CHECKING:
     from hangar_async.engine.ls import ListedPart, Listing, ls
     from hangar_async.engine.report import ImageOutcome, Output, Report
     from hangar_async.engine.save import save, sync
+    from hangar_async.engine.serve import Served, serve, serving
     from hangar_async.engine.verify import Verdict, verify
-    from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, StorageError, UsageError
+    from hangar_async.errors import (
+        ArchiveError,
+        ContentError,
+        HangarError,
+        ListenError,
+        NoPlatform,
+        StorageError,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
 
@@ -46,6 +56,7 @@ __all__ = [
     "HeldPlatform",
     "ImageOutcome",
     "ListedPart",
+    "ListenError",
     "Listing",
     "NoPlatform",
     "Observer",
@@ -55,6 +66,8 @@ __all__ = [
     "Report",
     "RetryPolicy",
     "SaveOptions",
+    "ServeOptions",
+    "Served",
     "StorageError",
     "UsageError",
     "Verdict",
@@ -64,6 +77,8 @@ __all__ = [
     "extract",
     "ls",
     "save",
+    "serve",
+    "serving",
     "sync",
     "verify",
 ]
@@ -78,6 +93,7 @@ _HOMES = {
         "RegistrySettings",
         "RetryPolicy",
         "SaveOptions",
+        "ServeOptions",
     ),
     "engine.catalog": ("HeldImage", "HeldPlatform"),
     "engine.compress": ("compress", "decompress"),
@@ -86,8 +102,17 @@ _HOMES = {
     "engine.ls": ("ListedPart", "Listing", "ls"),
     "engine.report": ("ImageOutcome", "Output", "Report"),
     "engine.save": ("save", "sync"),
+    "engine.serve": ("Served", "serve", "serving"),
     "engine.verify": ("Verdict", "verify"),
-    "errors": ("ArchiveError", "ContentError", "HangarError", "NoPlatform", "StorageError", "UsageError"),
+    "errors": (
+        "ArchiveError",
+        "ContentError",
+        "HangarError",
+        "ListenError",
+        "NoPlatform",
+        "StorageError",
+        "UsageError",
+    ),
 }
 
 

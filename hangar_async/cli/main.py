@@ -43,7 +43,7 @@ def _format_global_flags(formatter: Any) -> None:
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 #: Each is the function NAME_command of the module NAME beside this one.
-COMMANDS = ("save", "sync", "ls", "verify", "extract", "compress", "decompress", "demo")
+COMMANDS = ("save", "sync", "ls", "verify", "extract", "compress", "decompress", "serve", "demo")
 
 
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -149,3 +149,21 @@ OnePlatform = Annotated[
     str | None,
     typer.Option("--platform", metavar="OS/ARCH", help="The one platform to write.  [default: all of the image]"),
 ]
+Listen = Annotated[
+    str,
+    typer.Option(
+        "--listen",
+        metavar="HOST:PORT",
+        show_default=True,
+        help="Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.",
+    ),
+]
+TlsCertificate = Annotated[
+    str | None,
+    typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, with those above it.  [default: plain HTTP]"),
+]
+TlsKey = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key in PEM.")]
+Htpasswd = Annotated[
+    str | None,
+    typer.Option("--htpasswd", metavar="FILE", help="Who may pull, as htpasswd -B writes it.  [default: anybody]"),
+]

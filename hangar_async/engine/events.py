@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from hangar_async.engine.report import ImageOutcome, Report
+    from hangar_async.engine.serve import Served
     from hangar_async.oci.digest import Digest
 
 
@@ -119,6 +120,13 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Images are served from now on."""
+
+    served: Served
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is over, and this is what became of it."""
 
@@ -139,6 +147,7 @@ Event: TypeAlias = (
     | Committing
     | CheckStarted
     | Checked
+    | Listening
     | RunEnded
 )
 #: Called in the event loop's thread, often: it must be quick and must not raise.

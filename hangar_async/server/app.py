@@ -20,8 +20,8 @@ from hangar_async.server.page import Page
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
 
-#: Docker asks for this before it believes that it talks to a registry.
-_VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
+#: Docker asks for the first before it believes that it talks to a registry.
+_MARKS = {"Docker-Distribution-Api-Version": "registry/2.0", "Server": "hangar_async"}
 _READING = ("GET", "HEAD")
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="hangar_async", charset="UTF-8"'}
 
@@ -76,7 +76,7 @@ def application(
             answer = refusal(500, "UNKNOWN", "the content cannot be read; the server says why")
         except (web.HTTPMethodNotAllowed, web.HTTPNotFound):
             answer = _nothing_here(request)
-        answer.headers.update(_VERSION)
+        answer.headers.update(_MARKS)
         return answer
 
     app = web.Application(middlewares=[*middlewares, guard])
