@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -11,7 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
 from hangar_async.errors import HangarError
-from hangar_async.server.outlet import Outlet
+from hangar_async.server.outlet import Outlet, Watch
 
 _RANGE = re.compile(r"bytes=\s*([0-9]*)-([0-9]*)\s*", re.ASCII | re.IGNORECASE)
 #: More digits are no place in any content, and much work to read.
@@ -25,6 +26,25 @@ Failed = Callable[[HangarError], None]
 
 def pass_over(error: HangarError) -> None:
     """Tell nobody."""
+
+
+class Answer(web.Response):
+    """A small answer; a client that does not take it is cut off."""
+
+    _request: BaseRequest | None = None
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Make the headers ready."""
+        self._request = request
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send headers and body."""
+        if self._request is None:
+            await super().write_eof(data)
+            return
+        with Watch(self._request):
+            await super().write_eof(data)
 
 
 class Body(web.StreamResponse):
@@ -95,12 +115,17 @@ class Body(web.StreamResponse):
         return answer.body
 
 
+def document(fields: object, headers: Mapping[str, str] | None = None, status: int = 200) -> Answer:
+    """Make an answer that is a JSON document."""
+    return Answer(text=json.dumps(fields), status=status, headers=headers, content_type="application/json")
+
+
 def refusal(
     status: int, code: str, message: str, detail: object = None, headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> Answer:
     """Make an error answer (distribution-spec, "Error Codes")."""
     error = {"code": code, "message": message, "detail": detail}
-    return web.json_response({"errors": [error]}, status=status, headers=headers)
+    return document({"errors": [error]}, headers, status)
 
 
 def byte_range(text: str, size: int) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
 from hangar_async.oci.referrers import referrers_index
-from hangar_async.server.answers import Body, Failed, byte_range, refusal
+from hangar_async.server.answers import Answer, Body, Failed, byte_range, document, refusal
 from hangar_async.server.content import Content
 from hangar_async.server.paging import page
 
@@ -45,7 +45,7 @@ class Endpoints:
 
     async def version(self, request: web.Request) -> web.StreamResponse:
         """Say that the protocol is spoken here (end-1)."""
-        return web.json_response({})
+        return document({})
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
         """Send a manifest or index by tag or digest, as it is whatever is accepted (end-3)."""
@@ -88,7 +88,7 @@ class Endpoints:
         if "artifactType" in request.query:
             found = [one for one in found if one.artifact_type == request.query["artifactType"]]
             headers["OCI-Filters-Applied"] = "artifactType"
-        return web.Response(body=referrers_index(found), headers=headers)
+        return Answer(body=referrers_index(found), headers=headers)
 
     def _of_registry(self, request: web.Request) -> Content:
         """What is asked: all, or, by a mirror's `ns`, that of one registry."""
@@ -116,7 +116,7 @@ class Endpoints:
         tag = f'"{digest}"'
         headers = {"Docker-Content-Digest": str(digest), "ETag": tag, "Accept-Ranges": "bytes"}
         if _names(request.headers.get("If-None-Match", ""), tag):
-            return web.Response(status=304, headers=headers)
+            return Answer(status=304, headers=headers)
         headers["Content-Type"] = media_type
         asked = request.headers.get("Range", "") if request.method == "GET" else ""
         if request.headers.get("If-Range", tag) != tag:
@@ -159,11 +159,10 @@ def _names(header: str, tag: str) -> bool:
     return header.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in header.split(","))
 
 
-def _listed(request: web.Request, names: Sequence[str], key: str, repository: str = "") -> web.Response:
+def _listed(request: web.Request, names: Sequence[str], key: str, repository: str = "") -> web.StreamResponse:
     try:
         chosen, headers = page(names, request.query, request.path)
     except ValueError as error:
         why = "n is a number that is not negative"
         raise Refused(400, "PAGINATION_NUMBER_INVALID", why, {"n": str(error)}) from error
-    document = {"name": repository, key: chosen} if repository else {key: chosen}
-    return web.json_response(document, headers=headers)
+    return document({"name": repository, key: chosen} if repository else {key: chosen}, headers)

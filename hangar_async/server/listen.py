@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_request import BaseRequest
 
 from hangar_async.errors import ListenError
+from hangar_async.server.outlet import STALLED, STALLED_KEY
 
 #: Seconds that answers under way get to end when the server closes.
 GRACE = 2.0
@@ -28,10 +29,14 @@ _log.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds those who connect: `connections` at once, and `idle` seconds of one without a request."""
+    """What bounds those who connect: `connections` at once; the rest in seconds.
+
+    A connection is closed after `idle` without a request, or when its client takes nothing of an answer for `stalled`.
+    """
 
     connections: int = 900
     idle: float = 60.0
+    stalled: float = STALLED
 
 
 LIMITS = Limits()
@@ -48,6 +53,7 @@ async def listening(
     limits: Limits = LIMITS,
 ) -> AsyncIterator[str]:
     """Answer by an application on a socket, as `serving` does; yields its address. Raises ListenError."""
+    app[STALLED_KEY] = limits.stalled
     runner = web.AppRunner(
         app,
         access_log=_log,
@@ -68,7 +74,8 @@ async def listening(
     try:
         listener = await _listen(connection, host, port, tls)
         try:
-            number = listener.sockets[0].getsockname()[1]
+            # Where a free port was asked for, each family has another one.
+            number = min(listener.sockets, key=lambda one: one.family).getsockname()[1]
             yield f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
         finally:
             listener.close()

@@ -13,6 +13,8 @@ from html import escape
 
 from aiohttp import web
 
+from hangar_async.server.outlet import Outlet
+
 #: Images are written so many at a time.
 _AT_ONCE = 50
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -64,10 +66,11 @@ class Page:
         """Send it, a part at a time, so that nobody holds all of a long one."""
         answer = web.StreamResponse(headers=_HEADERS)
         answer.enable_chunked_encoding()
-        await answer.prepare(request)
-        if request.method != "HEAD":
-            for part in self.parts(request.host):
-                await answer.write(part.encode())
+        writer = await answer.prepare(request)
+        if writer is not None and request.method != "HEAD":
+            with Outlet(request, writer) as outlet:
+                for part in self.parts(request.host):
+                    await outlet.send(part.encode())
         await answer.write_eof()
         return answer
 
