@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,26 +62,27 @@ async def serve(options: ServeOptions, observer: Observer = ignore) -> None:
 async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIterator[Served]:
     """Serve images during the block, as `serve` does until it is cancelled."""
     tls, users = await in_thread(_keys, options)
-    images, shelf, blobs = await in_thread(_open, options)
-    for notice in _remarks(options, images, shelf):
+    opened = await in_thread(_open, options)
+    for notice in _remarks(options, opened):
         observer(Notice(notice))
-    async with AsyncExitStack() as stack:
-        stack.enter_context(closing(blobs))
-        host, port = options.address
-        address = await stack.enter_async_context(
-            app.serving(
-                HeldContent(shelf, blobs),
-                host,
-                port,
-                tls=tls,
-                users=users,
-                page=Page(options.source.resolve().name, [_shown(image, shelf) for image in images]),
-                failed=_Failures(observer),
-            )
-        )
-        served = Served(address, _url(options, address), images)
-        observer(Listening(served))
-        yield served
+    host, port = options.address
+    content = HeldContent(opened.shelf, opened.blobs)
+    failed = _Failures(observer)
+    with closing(opened.blobs):
+        async with app.serving(content, host, port, tls=tls, users=users, page=opened.page, failed=failed) as address:
+            served = Served(address, _url(options, address), opened.images)
+            observer(Listening(served))
+            yield served
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What lies at the source, ready to be served."""
+
+    images: tuple[HeldImage, ...]
+    shelf: Shelf
+    blobs: HeldBlobs
+    page: Page
 
 
 def _keys(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
@@ -96,21 +97,23 @@ def _keys(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
     return tls, users
 
 
-def _open(options: ServeOptions) -> tuple[tuple[HeldImage, ...], Shelf, HeldBlobs]:
+def _open(options: ServeOptions) -> _Opened:
     holdings = seekable_at(options.source)
     catalog = read_images(holdings)
     if not catalog.images:
         raise UsageError(f"there is no image in {options.source}: nothing can be served")
-    return catalog.images, shelve(catalog, holdings.sizes()), HeldBlobs(holdings)
+    shelf = shelve(catalog, holdings.sizes())
+    page = Page(options.source.resolve().name, [_shown(image, shelf) for image in catalog.images])
+    return _Opened(catalog.images, shelf, HeldBlobs(holdings), page)
 
 
-def _remarks(options: ServeOptions, images: tuple[HeldImage, ...], shelf: Shelf) -> Iterator[str]:
+def _remarks(options: ServeOptions, opened: _Opened) -> Iterator[str]:
     """What whoever starts the server should know."""
     if options.htpasswd is not None and options.tls_cert is None and not options.address[0].startswith(_OWN):
         yield "passwords cross the network as they are: --tls-cert and --tls-key would hide them"
-    broken = [f"{image.name} is incomplete: {image.problems[0]}" for image in images if image.problems]
+    broken = [f"{image.name} is incomplete: {image.problems[0]}" for image in opened.images if image.problems]
     clashes = [
-        f"{one.name} is {one.first}; {one.second} has to be asked for with its registry" for one in shelf.clashes
+        f"{one.name} is {one.first}; {one.second} has to be asked for with its registry" for one in opened.shelf.clashes
     ]
     for texts, noun in ((broken, "image is incomplete"), (clashes, "name stands for the first of several images")):
         yield from texts[:_SHOWN]
