@@ -39,18 +39,18 @@ class HeldBlobs:
         self._right: dict[Digest, Hashable] = {}
         self._clock = clock
 
-    async def check(self, digest: Digest) -> None:
-        """Hash a small blob, if that was not done, before any of it is sent; raises as `read` does."""
-        if digest not in self._right:
-            await in_thread(self._passage(digest, 0, self._sizes[blob_name(digest)]).pass_over)
-
-    async def read(self, digest: Digest, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+    async def read(
+        self, digest: Digest, start: int, stop: int, *, checked: bool = False
+    ) -> AsyncGenerator[memoryview, None]:
         """Read the bytes from `start` up to `stop`; a piece is good until the next one is asked for.
 
-        A client that takes long for a piece gets small ones, and does not hold up the large ones. Raises ContentError
-        for a blob that is not what its digest says, or was changed, ArchiveError, StorageError.
+        With `checked` a blob that was not hashed yet is, before the first piece. A client that takes long for a piece
+        gets small ones, and does not hold up the large ones. Raises ContentError for a blob that is not what its
+        digest says, or was changed, ArchiveError, StorageError.
         """
-        passage = self._passage(digest, start, stop)
+        if checked:
+            await in_thread(self._passage(digest, 0, self._sizes[blob_name(digest)]).pass_over)
+        passage = self._passage(digest, start, stop, known=checked)
         if not passage.left:
             passage.fill_nothing()
         small = memoryview(b"")
@@ -73,15 +73,27 @@ class HeldBlobs:
         """Close what is open."""
         self.readers.close()
 
-    def _passage(self, digest: Digest, start: int, stop: int) -> _Passage:
-        return _Passage(self.readers, self._right, digest, self._sizes[blob_name(digest)], start, stop)
+    def _passage(self, digest: Digest, start: int, stop: int, *, known: bool = False) -> _Passage:
+        whole = (start, stop) == (0, self._sizes[blob_name(digest)])
+        return _Passage(self.readers, self._right, digest, start, stop, whole=whole and not known, known=known)
 
 
 class _Passage:
-    """One reading of a blob, from `start` to `stop`, in threads one after the other."""
+    """One reading of a blob, from `start` to `stop`, in threads one after the other.
+
+    All of it, `whole`, is hashed where `right` does not know it; one that has to be `known` is refused then.
+    """
 
     def __init__(
-        self, readers: Readers, right: dict[Digest, Hashable], digest: Digest, size: int, start: int, stop: int
+        self,
+        readers: Readers,
+        right: dict[Digest, Hashable],
+        digest: Digest,
+        start: int,
+        stop: int,
+        *,
+        whole: bool,
+        known: bool,
     ) -> None:
         self._readers = readers
         self._right = right
@@ -89,8 +101,9 @@ class _Passage:
         self._name = blob_name(digest)
         self._place = start
         self._stop = stop
+        self._known = known
         self._identity: Hashable = None
-        self._hasher = digest.hasher() if (start, stop) == (0, size) else None
+        self._hasher = digest.hasher() if whole else None
 
     @property
     def left(self) -> int:
@@ -98,9 +111,9 @@ class _Passage:
         return self._stop - self._place
 
     def pass_over(self) -> None:
-        """Read all of it, for its digest alone."""
+        """Read it for its digest alone, as far as that is necessary."""
         buffer = memoryview(bytearray(min(SMALL, self.left)))
-        while self.left:
+        while self.left and self._hasher is not None:
             self.fill(buffer)
 
     def fill_nothing(self) -> None:
@@ -112,14 +125,7 @@ class _Passage:
         buffer = buffer[: self.left]
         reader = self._readers.take(self._name, self._place)
         try:
-            if self._identity is None:
-                self._identity = reader.identity
-                if self._right.get(self._digest) == reader.identity:
-                    self._hasher = None
-            elif self._identity != reader.identity:
-                raise ContentError(
-                    f"{self._digest} was changed while it was read", digest=str(self._digest), advice=_ADVICE
-                )
+            self._compare(reader.identity)
             done = 0
             while done < len(buffer) and (count := reader.readinto(buffer[done:])):
                 done += count
@@ -133,6 +139,16 @@ class _Passage:
         else:
             reader.close()
         return done
+
+    def _compare(self, identity: Hashable) -> None:
+        """See whether it is the file that was read before, and whether that was right."""
+        right = self._right.get(self._digest) == identity
+        if self._identity not in (None, identity) or (self._known and not right):
+            text = f"{self._digest} was changed while it was read"
+            raise ContentError(text, digest=str(self._digest), advice=_ADVICE)
+        if self._identity is None and right:
+            self._hasher = None
+        self._identity = identity
 
     def _take_in(self, piece: memoryview, missing: int) -> None:
         if self._hasher is not None:

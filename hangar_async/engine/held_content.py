@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 
 from hangar_async.engine.held_blobs import SMALL, HeldBlobs
 from hangar_async.engine.repositories import Repository, Shelf
@@ -60,11 +61,8 @@ class HeldContent:
         if made is not None:
             yield memoryview(made)[start:stop]
             return
-        if digest in self._shelf.documents and (start or stop > SMALL):
-            await self._blobs.check(digest)
-        pieces = self._blobs.read(digest, start, stop)
-        try:
+        # One piece is checked before it is handed on.
+        first = digest in self._shelf.documents and (start > 0 or stop > SMALL)
+        async with aclosing(self._blobs.read(digest, start, stop, checked=first)) as pieces:
             async for piece in pieces:
                 yield piece
-        finally:
-            await pieces.aclose()

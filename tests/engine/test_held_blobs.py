@@ -17,6 +17,7 @@ from hangar_async.engine.held_blobs import LARGE, MOST_IDLE, MOST_LARGE, SMALL, 
 from hangar_async.engine.places import seekable_at
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.holdings import Reader
 from hangar_async.oci.layout import blob_name
 from hangar_async.store.holdings import DirectoryHoldings
 from tests.cli.samples import Clock
@@ -110,8 +111,9 @@ async def test_of_a_small_one_nothing_is_sent(tmp_path: Path, data: bytes, said:
     got, error = await failing(held, Digest.of(said), len(data))
     assert got == b""
     assert isinstance(error, DigestMismatch)
-    with pytest.raises(DigestMismatch):
-        await held.check(Digest.of(said)) if data else await pieces(held, Digest.of(said), 0, 0)
+    if data:
+        with pytest.raises(DigestMismatch):
+            await anext(held.read(Digest.of(said), 1, len(data), checked=True))
 
 
 async def test_an_empty_blob_has_no_pieces(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ async def test_what_was_right_is_hashed_once(root: Path, hashed: list[int]) -> N
     assert b"".join(await pieces(held)) == DATA
     assert sum(hashed) == len(DATA)
     assert b"".join(await pieces(held)) == DATA
-    await held.check(DIGEST)
+    assert await join(held.read(DIGEST, 7, len(DATA), checked=True)) == DATA[7:]
     assert sum(hashed) == len(DATA)
 
 
@@ -168,13 +170,34 @@ async def test_what_was_right_and_was_changed_is_hashed_again(root: Path, hashed
     assert isinstance(error, DigestMismatch)
 
 
-async def test_a_document_is_checked_before_any_of_it_is_sent(root: Path, hashed: list[int]) -> None:
+async def test_what_has_to_be_checked_is_before_any_of_it_is_sent(root: Path, hashed: list[int]) -> None:
     held = await opened(root)
-    await held.check(DIGEST)
-    assert sum(hashed) == len(DATA)
+    for start in (0, 5):
+        assert await join(held.read(DIGEST, start, len(DATA), checked=True)) == DATA[start:]
+        assert sum(hashed) == len(DATA)
     assert max(hashed) == SMALL
-    await pieces(held)
-    assert sum(hashed) == len(DATA)
+    (root / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
+    for start in (0, 5):
+        with pytest.raises(DigestMismatch):
+            await anext(held.read(DIGEST, start, len(DATA), checked=True))
+
+
+async def test_what_is_changed_between_check_and_sending(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = await opened(root)
+    path = root / blob_name(DIGEST)
+    take, calls = Readers.take, 0
+
+    def changing(self: Readers, name: str, place: int) -> Reader:
+        nonlocal calls
+        calls += 1
+        if calls == len(DATA) // SMALL + 2:
+            path.write_bytes(bytes(len(DATA)))
+        return take(self, name, place)
+
+    monkeypatch.setattr(Readers, "take", changing)
+    with pytest.raises(ContentError, match="was changed while it was read"):
+        await anext(held.read(DIGEST, 5, len(DATA), checked=True))
+    assert calls == len(DATA) // SMALL + 2
 
 
 def overwrite(path: Path) -> None:
