@@ -14,7 +14,7 @@ import pytest
 import hangar_async
 from tests.cli.programs import environment
 
-VERBS = {"save", "sync", "ls", "verify", "extract", "compress", "decompress"}
+VERBS = {"save", "sync", "ls", "verify", "extract", "compress", "decompress", "serve"}
 
 
 def test_every_name_is_there() -> None:

@@ -162,7 +162,10 @@ TlsCertificate = Annotated[
     str | None,
     typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, with those above it.  [default: plain HTTP]"),
 ]
-TlsKey = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key in PEM.")]
+TlsKey = Annotated[
+    str | None,
+    typer.Option("--tls-key", metavar="FILE", help="The certificate's key in PEM.  [default: plain HTTP]"),
+]
 Htpasswd = Annotated[
     str | None,
     typer.Option("--htpasswd", metavar="FILE", help="Who may pull, as htpasswd -B writes it.  [default: anybody]"),
