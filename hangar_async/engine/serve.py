@@ -136,7 +136,7 @@ def _shown(image: HeldImage, shelf: Shelf) -> ShownImage:
         if shelf.repositories[name].tags.get(reference.tag) != own:
             name = full_names(reference.registry.lower(), name)[0]
     pull = f"{name}:{reference.tag}" if reference.tag is not None else f"{name}@{reference.digest}"
-    platforms = tuple("artifact" if one.platform.unknown else str(one.platform) for one in image.platforms)
+    platforms = tuple(str(one.platform) for one in image.platforms if not one.platform.unknown)
     digest = "" if image.digest is None else str(image.digest)
     return ShownImage(image.name, digest, image.size, platforms, pull, not image.problems)
 

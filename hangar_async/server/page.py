@@ -29,7 +29,7 @@ li { border-top: 1px solid var(--line); padding: .8rem 0; }
 h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 p { color: var(--soft); font-size: .85rem; margin: .1rem 0 .4rem; overflow-wrap: anywhere; }
 code { background: var(--back); border-radius: .3rem; display: block; font: .85rem/1.5 ui-monospace, monospace;
-  overflow-x: auto; padding: .4rem .6rem; user-select: all; -webkit-user-select: all; white-space: nowrap; }
+  overflow-wrap: anywhere; padding: .4rem .6rem; user-select: all; -webkit-user-select: all; }
 .bad { color: light-dark(#b00020, #ff8a80); }
 """
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -45,7 +45,10 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class ShownImage:
-    """An image as the page shows it; `pull` is what is pulled, behind the server's own name; `size` in bytes."""
+    """An image as the page shows it, of `size` bytes; an artifact has no platforms.
+
+    `pull` is what is pulled, behind the server's own name.
+    """
 
     name: str
     digest: str
@@ -69,13 +72,13 @@ class Page:
         writer = await answer.prepare(request)
         if writer is not None and request.method != "HEAD":
             with Outlet(request, writer) as outlet:
-                for part in self.parts(request.host):
+                for part in self.parts(request.host, secure=request.secure):
                     await outlet.send(part.encode())
         await answer.write_eof()
         return answer
 
-    def parts(self, host: str) -> Iterator[str]:
-        """Write the page for a client that calls the server by this name."""
+    def parts(self, host: str, *, secure: bool = False) -> Iterator[str]:
+        """Write the page for a client that calls the server by this name, over TLS or not."""
         title, host = escape(self._title), escape(host)
         count = f"{len(self._images):,} image{'' if len(self._images) == 1 else 's'}"
         yield (
@@ -85,16 +88,22 @@ class Page:
             f"<h1>{title}</h1><p>{count} at {host}</p>\n<ul>\n"
         )
         for start in range(0, len(self._images), _AT_ONCE):
-            yield "".join(_item(image, host) for image in self._images[start : start + _AT_ONCE])
+            yield "".join(_item(image, host, secure) for image in self._images[start : start + _AT_ONCE])
         yield "</ul></body></html>\n"
 
 
-def _item(image: ShownImage, host: str) -> str:
-    facts = [_size(image.size), ", ".join(image.platforms) or "artifact", image.digest]
+def _item(image: ShownImage, host: str, secure: bool) -> str:
+    platforms = ", ".join(image.platforms)
+    shown = escape(" · ".join(fact for fact in (_size(image.size), platforms or "artifact") if fact))
     broken = "" if image.whole else ' <span class="bad">incomplete</span>'
-    shown = escape(" · ".join(fact for fact in facts if fact))
-    command = f"docker pull {host}/{escape(image.pull)}"
-    return f"<li><h2>{escape(image.name)}{broken}</h2><p>{shown}</p><code>{command}</code></li>\n"
+    name = f"{host}/{escape(image.pull)}"
+    # Docker takes no artifacts.
+    skopeo = f"skopeo copy{'' if secure else ' --src-tls-verify=false'} docker://{name} oci:artifact"
+    command = f"docker pull {name}" if platforms else skopeo
+    return (
+        f"<li><h2>{escape(image.name)}{broken}</h2><p>{shown}<br>{escape(image.digest)}</p>"
+        f"<code>{command}</code></li>\n"
+    )
 
 
 def _size(size: int) -> str:
