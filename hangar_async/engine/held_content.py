@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 
-from hangar_async.engine.held_blobs import SMALL, HeldBlobs
+from hangar_async.engine.held_blobs import HeldBlobs
+from hangar_async.engine.readers import SMALL
 from hangar_async.engine.repositories import Repository, Shelf
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor

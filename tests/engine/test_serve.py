@@ -22,7 +22,8 @@ from hangar_async.config import CompressOptions, OutputSettings, ServeOptions
 from hangar_async.engine import serve as module
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Listening
-from hangar_async.engine.held_blobs import LARGE, MOST_IDLE, MOST_LARGE, SMALL, HeldBlobs
+from hangar_async.engine.held_blobs import HeldBlobs
+from hangar_async.engine.readers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
 from hangar_async.engine.serve import serve, serving
 from hangar_async.errors import ArchiveError, ContentError, ListenError, StorageError, UsageError
 from hangar_async.oci.digest import Digest
@@ -494,5 +495,5 @@ async def test_reading_fails_as_a_disk_does(large: tuple[Path, Layer], monkeypat
 
 def test_small_pieces_are_what_a_slow_client_holds() -> None:
     """What bounds the memory: see the limits in docs/serve.md."""
-    assert MOST_LARGE * LARGE == 12 << 20
+    assert MOST_LARGE * LARGE == 16 << 20
     assert SMALL == 64 << 10
