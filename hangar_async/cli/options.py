@@ -85,7 +85,9 @@ IncludeForeign = Annotated[
 Archive = Annotated[
     str,
     typer.Argument(
-        metavar="ARCHIVE", help="An archive, with or without .partN, or a cache directory.", show_default=False
+        metavar="ARCHIVE",
+        help="An archive, with or without .partN, a cache directory, or an OCI layout.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead.  [default: false]")]
