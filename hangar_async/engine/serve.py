@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
 
 _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - what it means when somebody writes it
-_OWN = ("localhost", "127.", "::1")
 #: Names and problems that are told; the rest are counted.
 _SHOWN = 5
 #: Failures of one text are told once, and so many texts are remembered.
@@ -109,7 +108,9 @@ def _open(options: ServeOptions) -> _Opened:
 
 def _remarks(options: ServeOptions, opened: _Opened) -> Iterator[str]:
     """What whoever starts the server should know."""
-    if options.htpasswd is not None and options.tls_cert is None and not options.address[0].startswith(_OWN):
+    host, _ = options.address
+    own = host in ("localhost", "::1") or host.startswith("127.")
+    if options.htpasswd is not None and options.tls_cert is None and not own:
         yield "passwords cross the network as they are: --tls-cert and --tls-key would hide them"
     broken = [f"{image.name} is incomplete: {image.problems[0]}" for image in opened.images if image.problems]
     clashes = [

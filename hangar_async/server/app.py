@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: Docker asks for the first before it believes that it talks to a registry.
 _MARKS = {"Docker-Distribution-Api-Version": "registry/2.0", "Server": "hangar_async"}
 _READING = ("GET", "HEAD")
+_log = logging.getLogger(__name__)
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="hangar_async", charset="UTF-8"'}
 
 
@@ -76,6 +78,12 @@ def application(
             answer = refusal(500, "UNKNOWN", "the content cannot be read; the server says why")
         except (web.HTTPMethodNotAllowed, web.HTTPNotFound):
             answer = _nothing_here(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            _log.exception("a request failed")
+            failed(HangarError(f"unexpected {type(error).__name__}: {error}", advice="--debug shows where: report it"))
+            answer = refusal(500, "UNKNOWN", "this is a fault of the server")
         answer.headers.update(_MARKS)
         return answer
 

@@ -24,7 +24,7 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 
 
 _log = logging.getLogger(__name__)
 # What strangers send must not end up on the terminal of a program that shows no logs.
-_log.addHandler(logging.NullHandler())
+logging.getLogger("hangar_async.server").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

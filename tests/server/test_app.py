@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -386,6 +386,26 @@ async def test_what_turns_out_damaged_in_the_middle_ends_too_early() -> None:
                 with pytest.raises(aiohttp.ClientPayloadError):
                     await answer.content.read()
     assert told == ["the blob is damaged"] * 2
+
+
+class Faulty(MemoryContent):
+    """Content with a fault of ours."""
+
+    async def tags(self, repository: str) -> Sequence[str] | None:
+        raise KeyError("gone")
+
+
+async def test_a_fault_of_ours_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    async with (
+        serving(Faulty(), failed=lambda error: told.append(str(error))) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        for _ in range(2):
+            async with session.get("/v2/a/tags/list") as answer:
+                assert (answer.status, await code(answer)) == (500, "UNKNOWN")
+    assert told == ["unexpected KeyError: 'gone'"] * 2
+    assert "Traceback" in caplog.text
 
 
 class Short(MemoryContent):

@@ -14,8 +14,9 @@ from hangar_async.server import htpasswd
 from hangar_async.server.htpasswd import Users, read_users
 
 PASSWORD = b"pass:word"
-#: By htpasswd -B, by docker-registry's own documentation, by bcrypt.
-HASHES = [bcrypt.hashpw(PASSWORD, bcrypt.gensalt(4)).replace(b"$2b$", kind) for kind in (b"$2y$", b"$2a$", b"$2b$")]
+#: With the marks of htpasswd, of other programs, and of bcrypt itself; the same each time.
+SALT = b"$2b$04$abcdefghijklmnopqrstuu"
+HASHES = [bcrypt.hashpw(PASSWORD, SALT).replace(b"$2b$", kind) for kind in (b"$2y$", b"$2a$", b"$2b$")]
 
 
 def basic(name: bytes | str, password: bytes | str) -> str:
