@@ -19,6 +19,7 @@ _PROGRAMS = {
     "curl": ("curl", "--version"),
     "openssl": ("openssl", "version"),
     "pigz": ("pigz", "--version"),
+    "nginx": ("/usr/sbin/nginx", "-v"),
 }
 
 
@@ -75,6 +76,10 @@ def _packages() -> dict[str, str]:
 def _programs() -> dict[str, str]:
     found = {}
     for name, argv in _PROGRAMS.items():
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            found[name] = "not installed"
+            continue
         found[name] = (done.stdout or done.stderr).partition("\n")[0]
     return found

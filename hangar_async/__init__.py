@@ -16,26 +16,42 @@ if TYPE_CHECKING:
         DecompressOptions,
         Environment,
         ExtractOptions,
+        LoadOptions,
         OutputSettings,
         RegistrySettings,
         RetryPolicy,
         SaveOptions,
+        ServeOptions,
     )
     from hangar_async.engine.catalog import HeldImage, HeldPlatform
     from hangar_async.engine.compress import compress, decompress
     from hangar_async.engine.events import Event, Observer
     from hangar_async.engine.extract import extract
+    from hangar_async.engine.load import load
+    from hangar_async.engine.load_report import Comparison, ComparisonReport, LoadOutcome, LoadReport
     from hangar_async.engine.login import Login, login, logout
     from hangar_async.engine.ls import ListedPart, Listing, ls
     from hangar_async.engine.report import ImageOutcome, Output, Report
     from hangar_async.engine.save import save, sync
+    from hangar_async.engine.serve import Served, serve, serving
+    from hangar_async.engine.validate import load_validate
     from hangar_async.engine.verify import Verdict, verify
-    from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, StorageError, UsageError
+    from hangar_async.errors import (
+        ArchiveError,
+        ContentError,
+        HangarError,
+        ListenError,
+        NoPlatform,
+        StorageError,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArchiveError",
+    "Comparison",
+    "ComparisonReport",
     "CompressOptions",
     "ContentError",
     "DecompressOptions",
@@ -47,7 +63,11 @@ __all__ = [
     "HeldPlatform",
     "ImageOutcome",
     "ListedPart",
+    "ListenError",
     "Listing",
+    "LoadOptions",
+    "LoadOutcome",
+    "LoadReport",
     "Login",
     "NoPlatform",
     "Observer",
@@ -57,6 +77,8 @@ __all__ = [
     "Report",
     "RetryPolicy",
     "SaveOptions",
+    "ServeOptions",
+    "Served",
     "StorageError",
     "UsageError",
     "Verdict",
@@ -64,10 +86,14 @@ __all__ = [
     "compress",
     "decompress",
     "extract",
+    "load",
+    "load_validate",
     "login",
     "logout",
     "ls",
     "save",
+    "serve",
+    "serving",
     "sync",
     "verify",
 ]
@@ -78,21 +104,35 @@ _HOMES = {
         "DecompressOptions",
         "Environment",
         "ExtractOptions",
+        "LoadOptions",
         "OutputSettings",
         "RegistrySettings",
         "RetryPolicy",
         "SaveOptions",
+        "ServeOptions",
     ),
     "engine.catalog": ("HeldImage", "HeldPlatform"),
     "engine.compress": ("compress", "decompress"),
     "engine.events": ("Event", "Observer"),
     "engine.extract": ("extract",),
+    "engine.load": ("load",),
+    "engine.load_report": ("Comparison", "ComparisonReport", "LoadOutcome", "LoadReport"),
     "engine.login": ("Login", "login", "logout"),
     "engine.ls": ("ListedPart", "Listing", "ls"),
     "engine.report": ("ImageOutcome", "Output", "Report"),
     "engine.save": ("save", "sync"),
+    "engine.serve": ("Served", "serve", "serving"),
+    "engine.validate": ("load_validate",),
     "engine.verify": ("Verdict", "verify"),
-    "errors": ("ArchiveError", "ContentError", "HangarError", "NoPlatform", "StorageError", "UsageError"),
+    "errors": (
+        "ArchiveError",
+        "ContentError",
+        "HangarError",
+        "ListenError",
+        "NoPlatform",
+        "StorageError",
+        "UsageError",
+    ),
 }
 
 

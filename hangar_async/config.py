@@ -20,6 +20,8 @@ FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
 LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
 DEFAULT_NAME = "saved-images"
 DEFAULT_PART_SIZE = "2G"
+DEFAULT_LISTEN = "127.0.0.1:5000"
+_LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15})([kmgKMG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhSMH]?)")
@@ -331,6 +333,38 @@ class LoadOptions:
     def permits(self) -> int:
         """How many requests run at once."""
         return min(max(self.jobs, 1), MAX_JOBS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `serve` is to do: answer as a registry, on `listen`, for what lies at `source`.
+
+    `listen` is HOST:PORT, `[ADDRESS]:PORT`, or `:PORT` for all addresses; port 0 is any free one. `tls_cert` and
+    `tls_key` are files in PEM, both or neither; `htpasswd` a file of users, None for anybody. Raises UsageError when
+    made with a value that cannot be right.
+    """
+
+    source: Path
+    listen: str = DEFAULT_LISTEN
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    htpasswd: Path | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.address
+        if (self.tls_cert is None) != (self.tls_key is None):
+            missing = "--tls-cert" if self.tls_cert is None else "--tls-key"
+            raise UsageError(f"TLS needs a certificate and its key: {missing} is missing")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host ("" for all addresses) and the port."""
+        match = _LISTEN.fullmatch(self.listen.strip())
+        if not match or int(match["port"]) > 65535:
+            raise UsageError(
+                f"{self.listen!r} is no address to listen on (--listen): write HOST:PORT, or :PORT for all"
+            )
+        return match["six"] or match["host"] or "", int(match["port"])
 
 
 def check_archive_format(format_: str) -> None:

@@ -243,6 +243,13 @@ class StorageError(HangarError):
         return cls(f"cannot {doing} {path}: {error.strerror or error}", path=str(path))
 
 
+class ListenError(HangarError):
+    """Raised when an address cannot be listened on."""
+
+    reason = "cannot listen"
+    default_advice = "choose another address or port with --listen, or end what listens there"
+
+
 class ArchiveError(HangarError):
     """Raised when an archive is not whole or not what its format says. `path` names the file, or the part of it."""
 

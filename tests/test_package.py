@@ -14,7 +14,20 @@ import pytest
 import hangar_async
 from tests.cli.programs import environment
 
-VERBS = {"save", "sync", "ls", "verify", "extract", "compress", "decompress", "login", "logout"}
+VERBS = {
+    "save",
+    "sync",
+    "load",
+    "load_validate",
+    "serve",
+    "ls",
+    "verify",
+    "extract",
+    "compress",
+    "decompress",
+    "login",
+    "logout",
+}
 
 
 def test_every_name_is_there() -> None:

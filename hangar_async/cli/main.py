@@ -48,6 +48,7 @@ COMMANDS = (
     "sync",
     "load",
     "load-validate",
+    "serve",
     "ls",
     "verify",
     "extract",

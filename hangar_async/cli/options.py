@@ -133,7 +133,9 @@ Validate = Annotated[
 Archive = Annotated[
     str,
     typer.Argument(
-        metavar="ARCHIVE", help="An archive, with or without .partN, or a cache directory.", show_default=False
+        metavar="ARCHIVE",
+        help="An archive, with or without .partN, a cache directory, or an OCI layout.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead.  [default: false]")]
@@ -303,4 +305,25 @@ SpoolDirectory = Annotated[
         show_default=True,
         help="Where blobs of an archive without index are put for a while, 1 GiB at most, or one that is larger.",
     ),
+]
+Listen = Annotated[
+    str,
+    typer.Option(
+        "--listen",
+        metavar="HOST:PORT",
+        show_default=True,
+        help="Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.",
+    ),
+]
+TlsCertificate = Annotated[
+    str | None,
+    typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, with those above it.  [default: plain HTTP]"),
+]
+TlsKey = Annotated[
+    str | None,
+    typer.Option("--tls-key", metavar="FILE", help="The certificate's key in PEM.  [default: plain HTTP]"),
+]
+Htpasswd = Annotated[
+    str | None,
+    typer.Option("--htpasswd", metavar="FILE", help="Who may pull, as htpasswd -B writes it.  [default: anybody]"),
 ]

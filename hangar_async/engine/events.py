@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from hangar_async.engine.load_report import LoadReport
     from hangar_async.engine.report import ImageOutcome, Report
+    from hangar_async.engine.serve import Served
     from hangar_async.oci.digest import Digest
 
 
@@ -139,6 +140,13 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Images are served from now on."""
+
+    served: Served
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is over, and this is what became of it."""
 
@@ -168,6 +176,7 @@ Event: TypeAlias = (
     | Committing
     | CheckStarted
     | Checked
+    | Listening
     | RunEnded
     | LoadEnded
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from hangar_async.errors import InvalidValue
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.manifest import Descriptor, parse_manifest
+from hangar_async.oci.referrers import Referrer, referrer_of
 
 if TYPE_CHECKING:
     from hangar_async.server.build import Built
@@ -19,6 +20,10 @@ PIECE = 1 << 20
 
 class Content(Protocol):
     """A source of repositories, manifests and blobs; all of it may change between two calls."""
+
+    def of_registry(self, registry: str) -> Content | None:
+        """What there is of one registry, under the names that it has there; None where there is nothing."""
+        ...
 
     async def repositories(self) -> Sequence[str]:
         """Name the repositories, sorted."""
@@ -36,10 +41,15 @@ class Content(Protocol):
         """Tell the size in bytes of a blob of a repository; None where it has no such blob."""
         ...
 
-    def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
-        """Read the bytes from `start` up to `stop` of a manifest or blob that was found, in pieces of about 1 MiB.
+    async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
+        """List what in a repository refers to a manifest, which need not be there."""
+        ...
 
-        The iterator may be closed before its end. A failure in the middle ends the answer short.
+    def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """Read the bytes from `start` up to `stop` of a manifest or blob that was found, in pieces of at most 1 MiB.
+
+        A piece is good until the next one is asked for. The iterator may be closed before its end. What cannot be
+        read, or is not what its digest says, raises an error of this package, instead of the last piece or earlier.
         """
         ...
 
@@ -102,6 +112,10 @@ class MemoryContent:
         for tag in [tag for tag, target in place.tags.items() if target == digest]:
             del place.tags[tag]
 
+    def of_registry(self, registry: str) -> MemoryContent:
+        """All of it: it stands for whatever registry it is taken for."""
+        return self
+
     async def repositories(self) -> Sequence[str]:
         """Name the repositories, sorted."""
         return sorted(self._repositories)
@@ -125,6 +139,13 @@ class MemoryContent:
         """Tell the size in bytes of a blob of a repository; None where it has no such blob."""
         place = self._repositories.get(repository)
         return len(self._data[digest]) if place is not None and digest in place.blobs else None
+
+    async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
+        """List what in a repository refers to a manifest."""
+        place = self._at(repository) if repository in self._repositories else _Repository()
+        documents = (parse_manifest(self._data[one], kind, one.algorithm) for one, kind in place.manifests.items())
+        found = (referrer_of(one) for one in documents)
+        return [one for one in found if one is not None and one.subject == digest]
 
     async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
         """Read the bytes from `start` up to `stop`, in pieces of 1 MiB."""

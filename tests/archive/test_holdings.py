@@ -12,7 +12,7 @@ from hangar_async.archive import holdings as module
 from hangar_async.archive.archive import open_archive
 from hangar_async.archive.holdings import IndexedHoldings, StreamedHoldings, holdings_of
 from hangar_async.blocking import Interrupted
-from hangar_async.errors import ArchiveError
+from hangar_async.errors import ArchiveError, StorageError
 from hangar_async.oci.digest import Digest
 from tests.archive.samples import contents, joined, noise, text, unpacked, write
 
@@ -148,3 +148,42 @@ def test_a_damaged_file_does_not_hide_the_others(path: Path) -> None:
             if read != expected()[file.name]:
                 failed.append(file.name)
     assert failed == [entry.name.removeprefix("saved-image-cache/")]
+
+
+@pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
+def test_any_file_is_read_from_any_byte_on(path: Path) -> None:
+    found = holdings_of(open_archive(path))
+    assert isinstance(found, IndexedHoldings)
+    buffer = memoryview(bytearray(10_000))
+    for name, data in expected().items():
+        for start in (0, 1, len(data) // 2, len(data)):
+            with found.open(name, start) as reader:
+                count = reader.readinto(buffer)
+                assert bytes(buffer[:count]) == data[start : start + 10_000]
+                reader.check()
+
+
+@pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
+def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None:
+    found = holdings_of(open_archive(path))
+    assert isinstance(found, IndexedHoldings)
+    name = list(expected())[4]
+    buffer = memoryview(bytearray(1000))
+    part = found.archive.volume.part_at(found.archive.entries[f"saved-image-cache/{name}"].offset)
+    with found.open(name) as reader:
+        assert reader.readinto(buffer) == 1000
+        reader.check()
+        data = part.path.read_bytes()
+        part.path.write_bytes(bytes(len(data)))
+        with pytest.raises(ArchiveError, match="is not the file any more"):
+            reader.check()
+        part.path.unlink()
+        with pytest.raises(StorageError, match="No such file"):
+            reader.check()
+    with pytest.raises(StorageError, match="No such file"), found.open(name) as reader:
+        reader.readinto(buffer)
+
+
+@pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
+def test_an_archive_without_index_has_no_way_in(path: Path) -> None:
+    assert not hasattr(holdings_of(open_archive(path)), "open")

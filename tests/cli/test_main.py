@@ -15,6 +15,7 @@ from hangar_async import __version__
 from hangar_async.archive import gzip_codec, zstd_codec
 from hangar_async.cli import main
 from hangar_async.config import (
+    DEFAULT_LISTEN,
     DEFAULT_NAME,
     DEFAULT_PART_SIZE,
     LEVELS,
@@ -22,6 +23,7 @@ from hangar_async.config import (
     DecompressOptions,
     ExtractOptions,
     SaveOptions,
+    ServeOptions,
 )
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment, run
@@ -99,6 +101,13 @@ FLAGS: dict[str, dict[str, str | None]] = {
     },
     "login": {"REGISTRY": None, "-u, --username": "asked for on a terminal", "--password-stdin": "false"},
     "logout": {"REGISTRY": None},
+    "serve": {
+        "ARCHIVE": None,
+        "--listen": DEFAULT_LISTEN,
+        "--tls-cert": "plain HTTP",
+        "--tls-key": "plain HTTP",
+        "--htpasswd": "anybody",
+    },
     "demo": {"DIRECTORY": "demo"},
 }
 USAGE = [
@@ -174,7 +183,7 @@ USAGE = [
         "'yes' is not a value of --tls-verify: write --tls-verify=true or --tls-verify=false",
     ),
     (["save", "--nonsense"], "no such option: --nonsense; try 'hangar-async save --help'"),
-    (["saev"], "no such command 'saev'. Did you mean 'save'? try 'hangar-async --help'"),
+    (["saev"], "no such command 'saev'. Did you mean 'save', 'serve'? try 'hangar-async --help'"),
     (["save", "-f", "empty.txt"], "empty.txt names no image: it is empty"),
     (["save", "-f", "-"], "standard input names no image: it is empty"),
     (["save", "-f", "list.txt", "--compress-level", "10"], "--compress-level 10 is not a level of gzip: write 0 to 9"),
@@ -216,6 +225,21 @@ USAGE = [
     (["decompress", "-f", "gone"], "there is no gone: name an archive, with or without .partN, or a cache directory"),
     (["decompress", "-f", "x", "--format", "xz"], "unknown format 'xz' (--format): write gzip or zstd"),
     (["decompress", "-f", "."], ". is a directory: there is nothing to unpack (-f)"),
+    (["serve"], "missing argument 'ARCHIVE'; try 'hangar-async serve --help'"),
+    (["serve", ""], "'' names nothing (ARCHIVE)"),
+    (["serve", "gone"], "there is no gone: name an archive, with or without .partN, or a cache directory"),
+    (
+        ["serve", "gone", "--listen", "5000"],
+        "'5000' is no address to listen on (--listen): write HOST:PORT, or :PORT for all",
+    ),
+    (["serve", "gone", "--tls-cert", "x"], "TLS needs a certificate and its key: --tls-key is missing"),
+    (["serve", "gone", "--tls-key", "x"], "TLS needs a certificate and its key: --tls-cert is missing"),
+    (["serve", "gone", "--htpasswd", ""], "'' names nothing (--htpasswd)"),
+    (
+        ["serve", "gone", "--tls-cert", "x", "--tls-key", "y"],
+        "cannot read x (--tls-cert): No such file or directory",
+    ),
+    (["serve", "gone", "--htpasswd", "x"], "cannot read x (--htpasswd): No such file or directory"),
 ]
 
 
@@ -306,6 +330,7 @@ def test_defaults_in_the_help_are_those_of_the_library() -> None:
     assert str(DecompressOptions(archive=Path("x")).destination) == FLAGS["decompress"]["-d, --destination"]
     extracted = ExtractOptions(source=Path("x"), image="one", destination=Path("y"))
     assert (extracted.format, extracted.platform) == (FLAGS["extract"]["--format"], None)
+    assert ServeOptions(source=Path("x")).listen == FLAGS["serve"]["--listen"]
 
 
 def test_help_of_the_program(home: Path) -> None:

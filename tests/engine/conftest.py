@@ -1,5 +1,6 @@
 """Fixtures of this room."""
 
 from tests.engine.forms import everything, partial
+from tests.engine.served import client, site
 
-__all__ = ["everything", "partial"]
+__all__ = ["client", "everything", "partial", "site"]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from multidict import MultiMapping
 
-from hangar_async.server.app import listening
+from hangar_async.server.listen import listening
 from tests.fakes.faults import Script
 
 #: Seconds that answers under way get when a server ends: none, but 0 would be for ever.

@@ -3,20 +3,26 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
+import bcrypt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from hangar_async.errors import ContentError, ListenError
+from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
 from hangar_async.server.answers import byte_range
 from hangar_async.server.app import serving
 from hangar_async.server.build import Built
 from hangar_async.server.content import PIECE, MemoryContent
+from hangar_async.server.htpasswd import Users
+from hangar_async.server.page import Page
 
 DATA = bytes(range(256)) * 16_000
 ABSENT = f"sha256:{'0' * 64}"
@@ -148,7 +154,7 @@ def test_any_range_lies_within(text: str, size: int) -> None:
 
 async def test_what_the_client_has_is_not_sent(client: aiohttp.ClientSession) -> None:
     digest = Digest.of(DATA)
-    for known in (f'"{digest}"', f'"x", W/"{digest}"'):
+    for known in (f'"{digest}"', f'"x", W/"{digest}"', "*"):
         async with client.get(f"/v2/team/app/blobs/{digest}", headers={"If-None-Match": known}) as answer:
             assert (answer.status, answer.headers["ETag"]) == (304, f'"{digest}"')
             assert await answer.read() == b""
@@ -172,6 +178,11 @@ async def test_what_the_client_has_is_not_sent(client: aiohttp.ClientSession) ->
         ("GET", "/v2/team//app/manifests/latest", 400, "NAME_INVALID"),
         ("GET", "/v2/a%2f..%2fetc/tags/list", 400, "NAME_INVALID"),
         ("GET", "/v2/team/app/elsewhere", 404, "NAME_UNKNOWN"),
+        ("GET", f"/v2/gone/referrers/{ABSENT}", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/team/app/referrers/sha256:short", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/Team/referrers/latest", 400, "NAME_INVALID"),
+        ("GET", "/v2/reg.example.com:5000/team/app/tags/list", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/reg.example.com:x/team/app/tags/list", 400, "NAME_INVALID"),
         ("GET", "/", 404, "NAME_UNKNOWN"),
         ("POST", "/v2/team/app/blobs/uploads/", 405, "UNSUPPORTED"),
         ("PUT", "/v2/team/app/manifests/latest", 405, "UNSUPPORTED"),
@@ -200,6 +211,50 @@ async def test_tags_in_pages(client: aiohttp.ClientSession) -> None:
 async def test_repositories_in_pages(client: aiohttp.ClientSession) -> None:
     assert await pages(client, "/v2/_catalog", "repositories") == [["other", "team/app"]]
     assert await pages(client, "/v2/_catalog?n=1", "repositories") == [["other"], ["team/app"]]
+    # What a mirror is asked for stays in the links.
+    assert await pages(client, "/v2/_catalog?n=1&ns=docker.io", "repositories") == [["other"], ["team/app"]]
+
+
+async def test_users_alone_are_answered(content: MemoryContent) -> None:
+    users = Users({"one": bcrypt.hashpw(b"pass", bcrypt.gensalt(4))})
+    page = Page("x", [])
+    wrong, right = (aiohttp.encode_basic_auth("one", password) for password in ("wrong", "pass"))
+    async with (
+        serving(content, users=users, page=page) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        for path in ("/v2/", "/", "/v2/team/app/manifests/latest", "/v2/gone/manifests/latest", "/nowhere"):
+            for headers in ({}, {"Authorization": wrong}):
+                async with session.get(path, headers=headers) as answer:
+                    assert (answer.status, await code(answer)) == (401, "UNAUTHORIZED")
+                    assert answer.headers["WWW-Authenticate"] == 'Basic realm="hangar_async", charset="UTF-8"'
+                    assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+            async with session.get(path, headers={"Authorization": right}) as answer:
+                assert answer.status == (404 if "gone" in path or "nowhere" in path else 200)
+
+
+async def test_referrers(client: aiohttp.ClientSession, content: MemoryContent, images: Mapping[str, Built]) -> None:
+    subject = images["multi"].descriptor.to_json()
+    raw = [
+        json.dumps(json.loads(images["artifact"].raw) | {"subject": subject, "artifactType": kind}).encode()
+        for kind in ("application/vnd.example.sbom", "application/vnd.example.signature")
+    ]
+    digests = [content.add_manifest("team/app", one, images["artifact"].media_type) for one in raw]
+    path = f"/v2/team/app/referrers/{images['multi'].digest}"
+    for query, expected in (
+        ("", digests),
+        ("?artifactType=application/vnd.example.sbom", digests[:1]),
+        ("?artifactType=none", []),
+    ):
+        async with client.get(path + query) as answer:
+            assert answer.status == 200
+            assert answer.headers["Content-Type"] == media_types.OCI_INDEX
+            assert answer.headers.get("OCI-Filters-Applied") == ("artifactType" if query else None)
+            document = json.loads(await answer.read())
+        assert (document["schemaVersion"], document["mediaType"]) == (2, media_types.OCI_INDEX)
+        assert [one["digest"] for one in document["manifests"]] == [str(digest) for digest in expected]
+    async with client.get(f"/v2/other/referrers/{ABSENT}") as answer:
+        assert (answer.status, json.loads(await answer.read())["manifests"]) == (200, [])
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "", "9" * 30, "²"])
@@ -228,7 +283,7 @@ async def test_an_address_of_ip_6(content: MemoryContent) -> None:
     try:
         async with serving(content, "::1") as address:
             assert address.startswith("[::1]:")
-    except OSError:
+    except ListenError:
         pytest.skip("this machine has no IPv6")
 
 
@@ -276,6 +331,100 @@ class Broken(MemoryContent):
         async for piece in super().read(digest, start, stop):
             yield piece
             raise OSError("the disk is gone")
+
+
+class Damaged(MemoryContent):
+    """Content of which so many pieces can be read."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    async def resolve(self, repository: str, reference: str | Digest) -> Descriptor | None:
+        raise ContentError("the index is damaged")
+
+    async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        left = self.pieces
+        async for piece in super().read(digest, start, stop):
+            if not left:
+                raise ContentError("the blob is damaged", digest=str(digest))
+            left -= 1
+            yield piece
+
+
+async def test_what_is_damaged_is_an_error_and_told() -> None:
+    content, told = Damaged(0), list[str]()
+    digest = content.add_blob("a", DATA)
+    async with (
+        serving(content, failed=lambda error: told.append(str(error))) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        headers = {"Range": "bytes=1-"}
+        for path in (f"/v2/a/blobs/{digest}", "/v2/a/manifests/1"):
+            async with session.get(path, headers=headers) as answer:
+                assert (answer.status, await code(answer)) == (500, "UNKNOWN")
+                assert answer.content_type == "application/json"
+                assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+                assert not {"ETag", "Docker-Content-Digest", "Content-Range"}.intersection(answer.headers)
+                assert "damaged" not in await answer.text()
+        async with session.head(f"/v2/a/blobs/{digest}") as answer:
+            assert (answer.status, answer.content_length) == (200, len(DATA))
+    assert told == ["the blob is damaged", "the index is damaged"]
+
+
+async def test_what_turns_out_damaged_in_the_middle_ends_too_early() -> None:
+    content, told = Damaged(2), list[str]()
+    digest = content.add_blob("a", DATA)
+    async with (
+        serving(content, failed=lambda error: told.append(str(error))) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        for _ in range(2):
+            async with session.get(f"/v2/a/blobs/{digest}") as answer:
+                assert answer.status == 200
+                assert await answer.content.readexactly(2 * PIECE) == DATA[: 2 * PIECE]
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await answer.content.read()
+    assert told == ["the blob is damaged"] * 2
+
+
+class Faulty(MemoryContent):
+    """Content with a fault of ours."""
+
+    async def tags(self, repository: str) -> Sequence[str] | None:
+        raise KeyError("gone")
+
+
+async def test_a_fault_of_ours_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    async with (
+        serving(Faulty(), failed=lambda error: told.append(str(error))) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        for _ in range(2):
+            async with session.get("/v2/a/tags/list") as answer:
+                assert (answer.status, await code(answer)) == (500, "UNKNOWN")
+    assert told == ["unexpected KeyError: 'gone'"] * 2
+    assert "Traceback" in caplog.text
+
+
+class Short(MemoryContent):
+    """Content that is smaller than it says."""
+
+    async def size(self, repository: str, digest: Digest) -> int | None:
+        return (await super().size(repository, digest) or 0) + 1
+
+
+async def test_content_that_is_shorter_than_its_size_is_no_good_answer() -> None:
+    content = Short()
+    digest = content.add_blob("a", DATA)
+    async with (
+        serving(content) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+        session.get(f"/v2/a/blobs/{digest}") as answer,
+    ):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
 
 
 async def test_a_failure_in_the_middle_ends_the_answer_short(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,11 +1,12 @@
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hangar_async.errors import StorageError
 from hangar_async.oci.digest import Digest
-from hangar_async.store.holdings import DirectoryHoldings
+from hangar_async.store.holdings import DirectoryHoldings, FileReader, LayoutHoldings, directory_holdings
 
 BLOB = f"share/sha256/{Digest.of(b'blob').hex}"
 LARGE = f"share/sha512/{'a' * 128}"
@@ -85,3 +86,68 @@ def test_a_file_or_directory_that_is_gone_is_a_storage_error(root: Path) -> None
         list(file.pieces)
     with pytest.raises(StorageError, match="cannot read"):
         DirectoryHoldings(root / "none").sizes()
+
+
+def read(reader: FileReader, count: int = 1 << 20) -> bytes:
+    buffer = memoryview(bytearray(count))
+    with closing(reader):
+        return bytes(buffer[: reader.readinto(buffer)])
+
+
+def test_a_file_is_read_from_any_byte_on(root: Path) -> None:
+    holdings = DirectoryHoldings(root)
+    data = (root / LARGE).read_bytes()
+    for start in (0, 1, 1_000_000, len(data) - 1, len(data), len(data) + 5):
+        assert read(holdings.open(LARGE, start), 100) == data[start : start + 100]
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(root: Path, tmp_path: Path) -> None:
+    holdings = DirectoryHoldings(root)
+    reader, same = holdings.open(BLOB), holdings.open(BLOB, 2)
+    with closing(reader), closing(same):
+        reader.check()
+        assert reader.identity == same.identity
+        (root / BLOB).write_bytes(b"BLOB")
+        with pytest.raises(StorageError, match="was changed while it was read"):
+            reader.check()
+        with closing(holdings.open(BLOB)) as other:
+            assert other.identity != reader.identity
+        (root / BLOB).unlink()
+        with pytest.raises(StorageError, match="No such file"):
+            reader.check()
+        (root / BLOB).symlink_to(tmp_path)
+        with pytest.raises(StorageError, match="was changed"):
+            reader.check()
+    with pytest.raises(StorageError, match="cannot read"):
+        holdings.open(BLOB)
+    reader.close()
+    with pytest.raises(StorageError, match="cannot read"):
+        reader.readinto(memoryview(bytearray(1)))
+
+
+def test_a_layout_is_shown_as_a_cache(tmp_path: Path) -> None:
+    files = {"oci-layout": b"{}", "index.json": b"[]", f"blobs/sha256/{'a' * 64}": b"data", "manifest.json": b"x"}
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    holdings = directory_holdings(tmp_path)
+    assert isinstance(holdings, LayoutHoldings)
+    shown = f"share/sha256/{'a' * 64}"
+    assert holdings.sizes() == {shown: 4, "index.json": 2, "manifest.json": 1, "oci-layout": 2}
+    assert read(holdings.open(shown, 1)) == b"ata"
+    (file,) = holdings.files([shown])
+    assert (b"".join(map(bytes, file.pieces)), file.digest) == (b"data", Digest("sha256", "a" * 64))
+
+
+@pytest.mark.parametrize("name", ["saved-images-list.json", "share/sha256/x"])
+def test_what_is_a_cache_is_no_foreign_layout(root: Path, name: str) -> None:
+    (root / "oci-layout").write_bytes(b"{}")
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(b"")
+    assert not isinstance(directory_holdings(root), LayoutHoldings)
+
+
+@pytest.mark.parametrize("name", ["oci-layout", "index.json"])
+def test_without_its_files_it_is_no_layout(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"{}")
+    assert not isinstance(directory_holdings(tmp_path), LayoutHoldings)

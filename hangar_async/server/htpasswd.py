@@ -1,0 +1,110 @@
+"""Who may ask: names and passwords, as `htpasswd -B` writes them, for HTTP's Basic authentication (RFC 7617)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import bcrypt
+
+from hangar_async.blocking import in_thread
+from hangar_async.errors import UsageError
+
+#: With a cost from 4 to 17, as htpasswd takes it: each more doubles the time that a check takes.
+_BCRYPT = re.compile(rb"\$2[aby]\$(?:0[4-9]|1[0-7])\$[./A-Za-z0-9]{53}")
+#: What no file of passwords exceeds.
+_MOST = 4 << 20
+#: bcrypt takes so many bytes of a password; htpasswd cuts there.
+_LONGEST = 72
+#: What was checked and is remembered, right or wrong.
+_REMEMBERED = 1024
+
+
+class Users:
+    """Names and the bcrypt hashes of their passwords. Made by `read_users`.
+
+    Checking one is meant to be slow, so what was checked is remembered, by a key that only this process knows.
+    """
+
+    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+        self._hashes = hashes
+        # Somebody who is not there takes as long as somebody who is.
+        self._nobody = next(iter(hashes.values()))
+        self._secret = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, bool] = OrderedDict()
+        # One at a time: others who ask the same meanwhile find the answer, and the threads stay free for content.
+        self._checking = asyncio.Lock()
+
+    async def know(self, authorization: str) -> bool:
+        """Whether an Authorization header has the name and the password of a user."""
+        credentials = _credentials(authorization)
+        if credentials is None:
+            return False
+        key = hmac.digest(self._secret, authorization.encode(errors="replace"), hashlib.sha256)
+        if key not in self._known:
+            async with self._checking:
+                if key not in self._known:
+                    self._remember(key, await in_thread(self._check, *credentials))
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _check(self, name: str, password: bytes) -> bool:
+        found = self._hashes.get(name)
+        try:
+            return bcrypt.checkpw(password[:_LONGEST], found or self._nobody) and found is not None
+        except ValueError:
+            return False  # no password, or no hash, after all
+
+    def _remember(self, key: bytes, right: bool) -> None:
+        self._known[key] = right
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def read_users(path: Path) -> Users:
+    """Read a file of lines `NAME:HASH`; synchronous, for a thread.
+
+    Raises UsageError for one that cannot be read or names nobody, and for every other kind of hash than bcrypt.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path} (--htpasswd): {error.strerror}") from error
+    if len(data) > _MOST:
+        raise UsageError(f"{path} (--htpasswd) is too large for a file of passwords")
+    hashes: dict[str, bytes] = {}
+    for number, line in enumerate(map(bytes.strip, data.splitlines()), 1):
+        if not line or line.startswith(b"#"):
+            continue
+        name, colon, found = line.partition(b":")
+        # Neither name nor hash is shown: a line may be a password that was put into the wrong file.
+        if not colon or not name or not _BCRYPT.fullmatch(found):
+            raise UsageError(
+                f"{path}:{number} (--htpasswd): not a name with a bcrypt hash of a cost up to 17, the only kind taken",
+                advice=f"write it with: htpasswd -B {path} NAME",
+            )
+        hashes.setdefault(name.decode(errors="surrogateescape"), found)
+    if not hashes:
+        raise UsageError(f"{path} (--htpasswd) names nobody", advice=f"write it with: htpasswd -B {path} NAME")
+    return Users(hashes)
+
+
+def _credentials(authorization: str) -> tuple[str, bytes] | None:
+    """Read a header of the scheme Basic: name and password; None for any other."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return (name.decode(errors="surrogateescape"), password) if colon else None

@@ -1,0 +1,118 @@
+"""Sockets that an application answers on, and what bounds those who connect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.web_request import BaseRequest
+
+from hangar_async.errors import ListenError
+from hangar_async.server.outlet import STALLED, STALLED_KEY
+
+#: Seconds that answers under way get to end when the server closes.
+GRACE = 2.0
+_BACKLOG = 256
+#: For whoever comes when there are too many.
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+_log = logging.getLogger(__name__)
+# What strangers send must not end up on the terminal of a program that shows no logs.
+logging.getLogger("hangar_async.server").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds those who connect: `connections` at once; the rest in seconds.
+
+    A connection is closed after `idle` without a request, or when its client takes nothing of an answer for `stalled`.
+    """
+
+    connections: int = 900
+    idle: float = 60.0
+    stalled: float = STALLED
+
+
+LIMITS = Limits()
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: ssl.SSLContext | None = None,
+    grace: float = GRACE,
+    limits: Limits = LIMITS,
+) -> AsyncIterator[str]:
+    """Answer by an application on a socket, as `serving` does; yields its address. Raises ListenError."""
+    app[STALLED_KEY] = limits.stalled
+    runner = web.AppRunner(
+        app,
+        access_log=_log,
+        access_log_class=_RequestLog,
+        logger=_log,
+        # A client that goes away ends its answer: nothing is read that nobody takes.
+        handler_cancellation=True,
+        keepalive_timeout=limits.idle,
+        shutdown_timeout=grace,
+    )
+    await runner.setup()
+    server = runner.server
+    assert server is not None  # noqa: S101 - it is set up
+
+    def connection() -> asyncio.BaseProtocol:
+        return server() if len(server.connections) < limits.connections else _Busy()
+
+    try:
+        listener = await _listen(connection, host, port, tls)
+        try:
+            # Where a free port was asked for, each family has another one.
+            number = min(listener.sockets, key=lambda one: one.family).getsockname()[1]
+            yield f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+        finally:
+            listener.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(
+    connection: Callable[[], asyncio.BaseProtocol], host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(connection, host or None, port, ssl=tls, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ListenError(f"cannot listen on {host or '*'}:{port}: {why}") from error
+
+
+class _Busy(asyncio.Protocol):
+    """Sends a connection away."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - of a socket
+        transport.write(_BUSY)
+        transport.close()
+
+
+class _RequestLog(AbstractAccessLogger):
+    """A line for each request, for `--debug`."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anybody wants lines."""
+        return self.logger.isEnabledFor(logging.DEBUG)
+
+    def log(self, request: BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Write one."""
+        size = response.body_length
+        line = "%s %s %s: %d, %d bytes in %.3f s"
+        self.logger.debug(line, request.remote, request.method, request.path_qs, response.status, size, time)

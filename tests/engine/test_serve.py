@@ -1,0 +1,499 @@
+"""Saved images served from where they lie."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import bcrypt
+import pytest
+import trustme
+
+from hangar_async.config import CompressOptions, OutputSettings, ServeOptions
+from hangar_async.engine import serve as module
+from hangar_async.engine.compress import compress
+from hangar_async.engine.events import Listening
+from hangar_async.engine.held_blobs import HeldBlobs
+from hangar_async.engine.readers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
+from hangar_async.engine.serve import serve, serving
+from hangar_async.errors import ArchiveError, ContentError, ListenError, StorageError, UsageError
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.layout import blob_name
+from hangar_async.server import app, listen
+from hangar_async.server.build import Built, image, layer
+from hangar_async.server.layers import Layer
+from tests.engine.forms import HANGARS, Saved
+from tests.engine.made import make_cache, make_layout
+from tests.engine.rig import AMD64, small
+from tests.engine.served import Client, Site, served
+
+NGINX = "docker.io/library/nginx:1.27"
+REF = "org.opencontainers.image.ref.name"
+
+
+async def check_all(client: Client, repository: str, built: Built, tag: str = "") -> None:
+    """See that all of an image is there, byte for byte."""
+    for reference in [*map(str, built.documents), tag]:
+        if reference:
+            answer, raw = await client.get(f"/v2/{repository}/manifests/{reference}")
+            assert (answer.status, answer.headers["Content-Type"]) == (200, built.media_type) or reference != tag
+            assert Digest.of(raw) == (built.digest if reference == tag else Digest.parse(reference))
+    for digest, data in built.blobs.items():
+        answer, raw = await client.get(f"/v2/{repository}/blobs/{digest}")
+        assert (answer.status, raw) == (200, data)
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd", "gzip-12", "zstd-3", "dir"])
+async def test_every_kind_of_image_in_every_form(everything: Saved, form: str) -> None:
+    async with served(everything.at(form)) as client:
+        assert len(client.served.images) == len(everything.built)
+        assert client.notices == []
+        for name, built in everything.built.items():
+            repository, _, tag = name.partition("/")[2].partition(":")
+            await check_all(client, repository, built, "" if tag.startswith("sha256-") else tag)
+
+
+async def test_a_layout_of_another_program(site: Site, tmp_path: Path) -> None:
+    entries: list[tuple[Built, dict[str, str]]] = [
+        (site.built[NGINX], {REF: NGINX}),
+        (site.built["ghcr.io/team/docker:1"], {REF: "1.0"}),
+        (site.built["reg.example.com:5000/charts/shop:1"], {}),
+    ]
+    path = await asyncio.to_thread(make_layout, tmp_path / "images", entries)
+    async with served(path) as client:
+        await check_all(client, "docker.io/library/nginx", entries[0][0], "1.27")
+        await check_all(client, "images", entries[1][0], "1.0")
+        await check_all(client, "images", entries[2][0])
+        assert (await client.document("/v2/images/tags/list"))["tags"] == ["1.0"]
+
+
+@pytest.mark.parametrize("form", ["gzip", "dir"])
+async def test_the_original_of_a_partial_index(partial: Saved, form: str) -> None:
+    async with served(partial.at(form)) as client:
+        for name, built in partial.built.items():
+            path = f"/v2/{name.partition('/')[2].partition(':')[0]}/manifests/"
+            answer, raw = await client.get(f"{path}{built.digest}")
+            assert (answer.status, raw) == (200, built.raw)
+            entries = (await client.document(f"{path}1"))["manifests"]
+            assert 0 < len(entries) < len(json.loads(built.raw)["manifests"]) or "nested" in name
+            for entry in entries:
+                answer, _ = await client.get(f"{path}{entry['digest']}")
+                assert answer.status == 200
+
+
+async def test_an_unpacked_cache_of_hangar_s(site: Site, tmp_path: Path) -> None:
+    cache = tmp_path / "saved-image-cache"
+    await asyncio.to_thread(shutil.copytree, site.cache, cache, symlinks=True)
+    for name in ("index.json", "oci-layout", "blobs"):
+        (cache / name).unlink()
+    async with served(cache) as client:
+        found = await client.document("/v2/library/nginx/manifests/1.27")
+        assert [one["platform"]["architecture"] for one in found["manifests"]] == ["amd64", "arm64", "arm"]
+        answer, raw = await client.get("/v2/library/nginx/manifests/1.27", headers={"Range": "bytes=1-9"})
+        assert answer.headers["Docker-Content-Digest"]
+        digest = answer.headers["Docker-Content-Digest"]
+        answer, whole = await client.get(f"/v2/library/nginx/manifests/{digest}")
+        assert str(Digest.of(whole)) == digest
+        assert whole[1:10] == raw
+
+
+# Mirrors.
+
+
+async def test_a_mirror_gets_the_image_of_its_registry(client: Client, site: Site) -> None:
+    path = "/v2/library/nginx/manifests/1.27"
+    for query, name in (
+        ("", NGINX),
+        ("?ns=docker.io", NGINX),
+        ("?ns=registry-1.docker.io", NGINX),
+        ("?ns=quay.io", "quay.io/library/nginx:1.27"),
+    ):
+        answer, raw = await client.get(path + query)
+        assert (answer.status, raw) == (200, site.built[name].raw)
+    assert (await client.document("/v2/library/nginx/tags/list?ns=quay.io"))["tags"] == ["1.27"]
+    assert await client.code("/v2/library/nginx/manifests/1.26?ns=quay.io") == (404, "MANIFEST_UNKNOWN")
+    built = site.built["quay.io/library/nginx:1.27"]
+    for digest in built.blobs:
+        answer, _ = await client.get(f"/v2/library/nginx/blobs/{digest}?ns=quay.io")
+        assert answer.status == 200
+    assert (await client.document("/v2/_catalog?ns=quay.io"))["repositories"] == ["library/nginx"]
+
+
+async def test_a_registry_with_a_port(client: Client, site: Site) -> None:
+    raw = site.built["reg.example.com:5000/team/app:2"].raw
+    for path in (
+        "/v2/team/app/manifests/2",
+        "/v2/team/app/manifests/2?ns=reg.example.com:5000",
+        "/v2/team/app/manifests/2?ns=REG.example.com%3A5000",
+        "/v2/reg.example.com_5000/team/app/manifests/2",
+        "/v2/reg.example.com:5000/team/app/manifests/2",
+    ):
+        answer, found = await client.get(path)
+        assert (answer.status, found) == (200, raw)
+
+
+@pytest.mark.parametrize("registry", ["example.com", "", "no registry", "reg.example.com", "a" * 3000])
+async def test_a_registry_of_which_nothing_is_held(client: Client, registry: str) -> None:
+    for path in ("library/nginx/manifests/1.27", "library/nginx/tags/list", "_catalog"):
+        assert await client.code(f"/v2/{path}?ns={registry}") == (404, "NAME_UNKNOWN")
+
+
+async def test_what_has_the_name_of_another_is_told_once(client: Client) -> None:
+    (notice,) = client.notices
+    assert notice == (
+        "library/nginx:1.27 is docker.io/library/nginx:1.27; "
+        "quay.io/library/nginx:1.27 has to be asked for with its registry"
+    )
+    for _ in range(3):
+        await client.get("/v2/library/nginx/manifests/1.27")
+    assert len(client.notices) == 1
+
+
+async def test_many_remarks_are_counted(tmp_path: Path) -> None:
+    names = {f"{registry}/app:{number}": small(registry + str(number)) for registry in "ab" for number in range(8)}
+    cache = await asyncio.to_thread(
+        make_cache, tmp_path / "c", {f"{name[0]}.io{name[1:]}": one for name, one in names.items()}
+    )
+    async with served(cache) as client:
+        assert len(client.notices) == 6
+        assert client.notices[-1] == "3 more: name stands for the first of several images"
+
+
+async def test_the_page(client: Client) -> None:
+    answer, raw = await client.get("/")
+    text = raw.decode()
+    assert (answer.status, answer.content_type) == (200, "text/html")
+    host = client.served.address
+    assert f"<code>docker pull {host}/library/nginx:1.27</code>" in text
+    # Its plain name is another image.
+    assert f"<code>docker pull {host}/quay.io/library/nginx:1.27</code>" in text
+    assert f"<code>docker pull {host}/team/app:2</code>" in text
+    assert "all.tar.gz" in text
+
+
+async def test_what_is_listened_on_is_told(site: Site) -> None:
+    async with served(site.cache) as client:
+        (event,) = [one for one in client.events if isinstance(one, Listening)]
+        assert event.served is client.served
+        assert client.served.url == f"http://{client.served.address}"
+        assert client.served.host == client.served.address
+    async with serving(ServeOptions(source=site.cache, listen=":0")) as found:
+        assert found.address.startswith(":")
+        assert found.host == socket.gethostname() + found.address
+
+
+# What cannot be served.
+
+
+@pytest.mark.parametrize("form", HANGARS)
+async def test_an_archive_without_index_is_refused(everything: Saved, form: str) -> None:
+    with pytest.raises(UsageError, match="has no index") as failed:
+        async with served(everything.at(form)):
+            pass
+    assert "decompress" in failed.value.advice
+
+
+async def test_nothing_to_serve(tmp_path: Path, site: Site) -> None:
+    with pytest.raises(UsageError, match="there is no "):
+        await serve(ServeOptions(source=tmp_path / "none"))
+    with pytest.raises(ContentError, match=r"no saved-images-list\.json"):
+        await serve(ServeOptions(source=tmp_path))
+    empty = await asyncio.to_thread(make_layout, tmp_path / "empty", [])
+    with pytest.raises(UsageError, match="there is no image in"):
+        await serve(ServeOptions(source=empty))
+    (tmp_path / "text").write_text("no archive")
+    with pytest.raises(ArchiveError, match="neither gzip nor zstd"):
+        await serve(ServeOptions(source=tmp_path / "text"))
+
+
+async def test_a_port_in_use(site: Site) -> None:
+    async with served(site.cache) as client:
+        with pytest.raises(ListenError, match="cannot listen on"):
+            await serve(ServeOptions(source=site.cache, listen=client.served.address))
+
+
+# TLS and users.
+
+
+@pytest.fixture
+def keys(tmp_path: Path, server_certificate: trustme.LeafCert) -> dict[str, Path]:
+    certificate, key, users = tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "htpasswd"
+    certificate.write_bytes(b"".join(blob.bytes() for blob in server_certificate.cert_chain_pems))
+    server_certificate.private_key_pem.write_to_path(key)
+    users.write_bytes(b"one:" + bcrypt.hashpw(b"pass", bcrypt.gensalt(4)))
+    return {"tls_cert": certificate, "tls_key": key, "htpasswd": users}
+
+
+async def test_over_tls_for_users(site: Site, keys: dict[str, Any], client_tls: ssl.SSLContext) -> None:
+    async with served(site.archive, **keys) as client:
+        assert client.served.url.startswith("https://")
+        assert len(client.notices) == 1  # no passwords are in the clear
+        url = f"{client.served.url}/v2/library/nginx/manifests/1.27"
+        right = {"Authorization": aiohttp.encode_basic_auth("one", "pass")}
+        for headers, status in (({}, 401), (right, 200)):
+            async with client.session.get(url, ssl=client_tls, headers=headers) as answer:
+                assert answer.status == status
+        digest, data = max(site.built[NGINX].blobs.items(), key=lambda one: len(one[1]))
+        url = f"{client.served.url}/v2/library/nginx/blobs/{digest}"
+        async with client.session.get(url, ssl=client_tls, headers=right) as answer:
+            assert await answer.read() == data
+
+
+async def test_passwords_without_tls_are_worth_a_word(site: Site, keys: dict[str, Path]) -> None:
+    async with served(site.archive, htpasswd=keys["htpasswd"]) as client:
+        assert not [text for text in client.notices if "passwords" in text]
+    told: list[str] = []
+    wanted = ServeOptions(source=site.archive, listen="0.0.0.0:0", htpasswd=keys["htpasswd"])
+    async with serving(wanted, lambda event: told.append(getattr(event, "text", ""))):
+        assert told[0].startswith("passwords cross the network as they are")
+
+
+@pytest.mark.parametrize("name", ["tls_cert", "tls_key", "htpasswd"])
+async def test_files_are_read_before_anything_listens(site: Site, keys: dict[str, Path], name: str) -> None:
+    keys[name].write_text("nonsense")
+    async with served(site.cache) as client:
+        # The port is in use, and is not asked for.
+        with pytest.raises(UsageError, match="--"):
+            await serve(ServeOptions(source=site.archive, listen=client.served.address, **keys))
+
+
+# What goes wrong while it is served.
+
+
+def damage(root: Path, digest: Digest) -> None:
+    path = root / blob_name(digest)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+async def large(tmp_path: Path) -> tuple[Path, Layer]:
+    """A cache with an image whose layer takes several pieces."""
+    one = layer({"noise": os.urandom(3 * LARGE)})
+    names = {"app:1": image([one], AMD64), "other:1": small("other")}
+    return await asyncio.to_thread(make_cache, tmp_path / "cache", names), one
+
+
+async def test_a_damaged_blob_is_never_a_good_answer(large: tuple[Path, Layer]) -> None:
+    cache, one = large
+    await asyncio.to_thread(damage, cache, one.digest)
+    config = next(digest for digest in small("other").blobs)
+    await asyncio.to_thread(damage, cache, config)
+    async with served(cache) as client:
+        for _ in range(2):
+            async with client.session.get(f"/v2/library/app/blobs/{one.digest}") as answer:
+                assert answer.status == 200
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await answer.read()
+            assert await client.code(f"/v2/library/other/blobs/{config}") == (500, "UNKNOWN")
+        assert len(client.notices) == 2
+        assert f"{one.digest} is damaged" in client.notices[0]
+
+
+async def test_a_manifest_that_is_damaged_later_is_not_sent(large: tuple[Path, Layer]) -> None:
+    cache, _ = large
+    async with served(cache) as client:
+        path = "/v2/library/app/manifests/1"
+        answer, _ = await client.get(path)
+        digest = Digest.parse(answer.headers["Docker-Content-Digest"])
+        await asyncio.to_thread(damage, cache, digest)
+        for headers in ({}, {"Range": "bytes=5-"}):
+            answer, _ = await client.get(path, headers=headers)
+            assert answer.status == 500
+        (cache / blob_name(digest)).unlink()
+        assert await client.code(path) == (500, "UNKNOWN")
+        assert len(client.notices) == 2
+
+
+async def test_an_incomplete_image_is_told_and_served_as_far_as_it_goes(large: tuple[Path, Layer]) -> None:
+    cache, one = large
+    (cache / blob_name(one.digest)).unlink()
+    async with served(cache) as client:
+        (notice,) = client.notices
+        assert notice == f"docker.io/library/app:1 is incomplete: blob {one.digest} is missing"
+        assert await client.code(f"/v2/library/app/blobs/{one.digest}") == (404, "BLOB_UNKNOWN")
+        answer, _ = await client.get("/v2/library/app/manifests/1")
+        assert answer.status == 200
+        _, raw = await client.get("/")
+        assert raw.count(b"incomplete") == 1
+
+
+def remove(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}.part*"):
+        part.unlink()
+
+
+def overwrite(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}.part*"):
+        part.write_bytes(bytes(part.stat().st_size))
+
+
+@pytest.mark.usefixtures("_tight")
+@pytest.mark.parametrize("change", [remove, overwrite])
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+async def test_an_archive_that_changes_ends_the_answers_short(
+    large: tuple[Path, Layer], tmp_path: Path, change: Callable[[Path], None], kind: str
+) -> None:
+    cache, one = large
+    output = OutputSettings(target=tmp_path / "all.tar", format=kind, part_size=4 * LARGE, sync=False)
+    assert (await compress(CompressOptions(cache=cache, output=output))).status == 0
+    async with served(output.target) as client:
+        path = f"/v2/library/app/blobs/{one.digest}"
+        reading = await slow(client.served.address, path)
+        await asyncio.to_thread(change, output.target)
+        got = await rest(reading)
+        assert len(got) < len(one.data)
+        assert one.data.startswith(got)
+        for _ in range(2):
+            assert await client.code(path) == (500, "UNKNOWN")
+            assert await client.code("/v2/library/app/manifests/1") == (500, "UNKNOWN")
+        assert client.notices
+        assert len(set(client.notices)) == len(client.notices)
+        assert all("all.tar.part0" in text for text in client.notices)
+        # What is known without reading it stays.
+        answer, _ = await client.get(path, "HEAD")
+        assert answer.status == 200
+
+
+@pytest.fixture
+def _tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel hold little of what nobody takes: else it takes some MB for each client."""
+    listening = listen._listen
+
+    async def tight(*arguments: Any) -> asyncio.Server:
+        listener = await listening(*arguments)
+        for one in listener.sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return listener
+
+    monkeypatch.setattr(listen, "_listen", tight)
+
+
+Reading = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def slow(address: str, path: str) -> Reading:
+    """Ask for something, and take no more than the headers."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    host, port = address.split(":")
+    await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=2048)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def rest(reading: Reading) -> bytes:
+    reader, writer = reading
+    got = bytearray()
+    try:
+        while data := await reader.read(1 << 16):
+            got += data
+    except ConnectionError:
+        pass
+    writer.close()
+    return bytes(got)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[HeldBlobs]:
+    """What reads the blobs of each server."""
+    made: list[HeldBlobs] = []
+
+    def make(*arguments: Any) -> HeldBlobs:
+        made.append(HeldBlobs(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(module, "HeldBlobs", make)
+    return made
+
+
+@pytest.mark.usefixtures("_tight")
+async def test_hundreds_of_slow_clients(large: tuple[Path, Layer], held: list[HeldBlobs]) -> None:
+    cache, one = large
+    async with served(cache) as client:
+        path = f"/v2/library/app/blobs/{one.digest}"
+        readings = [await slow(client.served.address, path) for _ in range(300)]
+        (blobs,) = held
+        # Every one of them has a piece on its way, and few have a large one.
+        assert 0 < blobs.buffers.lent <= blobs.buffers.peak <= MOST_LARGE
+        assert blobs.readers.idle <= MOST_IDLE
+        # Nobody else has to wait for them.
+        answer, raw = await client.get(path)
+        assert (answer.status, raw) == (200, one.data)
+        for reading in readings[:20]:
+            assert await rest(reading) == one.data
+        for _, writer in readings[20:]:
+            writer.transport.abort()
+    assert blobs.buffers.peak <= MOST_LARGE
+    assert (blobs.buffers.lent, blobs.readers.idle) == (0, 0)
+    assert client.notices == []
+
+
+@pytest.mark.usefixtures("_tight")
+async def test_the_end_of_the_server_ends_answers_and_leaves_nothing_open(
+    large: tuple[Path, Layer], held: list[HeldBlobs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, one = large
+    listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+
+    def observe(event: object) -> None:
+        if isinstance(event, Listening):
+            listening.set_result(event)
+
+    monkeypatch.setattr(app, "serving", partial(app.serving, grace=0.01))
+    task = asyncio.create_task(serve(ServeOptions(source=cache, listen="127.0.0.1:0"), observe))
+    address = (await listening).served.address
+    reading = await slow(address, f"/v2/library/app/blobs/{one.digest}")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    got = await rest(reading)
+    assert one.data.startswith(got)
+    assert len(got) < len(one.data)
+    (blobs,) = held
+    assert (blobs.buffers.lent, blobs.readers.idle) == (0, 0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address.split(":"))
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 4))
+async def test_cancelled_while_it_starts(site: Site, steps: int) -> None:
+    task = asyncio.create_task(serve(ServeOptions(source=site.archive, listen="127.0.0.1:0")))
+    for _ in range(steps):
+        await asyncio.sleep(0.0005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_reading_fails_as_a_disk_does(large: tuple[Path, Layer], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, one = large
+    async with served(cache) as client:
+
+        async def fail(*_: object, **__: object) -> AsyncIterator[memoryview]:
+            raise StorageError("cannot read x: Input/output error", path="x")
+            yield memoryview(b"")
+
+        monkeypatch.setattr(HeldBlobs, "read", fail)
+        assert await client.code(f"/v2/library/app/blobs/{one.digest}") == (500, "UNKNOWN")
+        (notice,) = client.notices
+        assert notice.startswith("cannot read x: Input/output error; ")
+
+
+def test_small_pieces_are_what_a_slow_client_holds() -> None:
+    """What bounds the memory: see the limits in docs/serve.md."""
+    assert MOST_LARGE * LARGE == 16 << 20
+    assert SMALL == 64 << 10

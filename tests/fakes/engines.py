@@ -1,0 +1,114 @@
+"""Debian's containerd and podman, in directories of their own; both need root, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_TRIES = 500
+_PAUSE = 0.02
+_CONTAINERD = """
+version = 2
+root = "{home}/root"
+state = "{home}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+
+[grpc]
+address = "{home}/socket"
+"""
+_MIRROR = """
+[host."http://{address}"]
+capabilities = ["pull", "resolve"]
+"""
+
+
+async def run(*words: str, env: Mapping[str, str] | None = None) -> str:
+    """Run a program to its end and return what it wrote; raises RuntimeError with its complaint."""
+    environment = {"PATH": os.environ["PATH"], **(env or {})}
+    process = await asyncio.create_subprocess_exec(
+        *words, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=-1, stderr=-1
+    )
+    try:
+        out, complaint = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: {complaint.decode()}")
+    return out.decode()
+
+
+@dataclass(frozen=True)
+class Containerd:
+    """A containerd that asks one mirror for the images of all registries."""
+
+    home: Path
+
+    async def pull(self, name: str) -> str:
+        """Pull an image, unpack it, and return the digest that it has here."""
+        await self._ctr("images", "pull", "--hosts-dir", f"{self.home}/hosts", "--snapshotter", "native", name)
+        listed = await self._ctr("images", "ls", f"name=={name}")
+        (digest,) = re.findall(r"sha256:[0-9a-f]{64}", listed)
+        return str(digest)
+
+    async def _ctr(self, *words: str) -> str:
+        return await run("ctr", "--address", f"{self.home}/socket", *words)
+
+
+@asynccontextmanager
+async def containerd(home: Path, mirror: str) -> AsyncIterator[Containerd]:
+    """Run containerd below a directory, with a mirror at HOST:PORT; it ends with the block."""
+    (home / "hosts" / "_default").mkdir(parents=True)
+    (home / "hosts" / "_default" / "hosts.toml").write_text(_MIRROR.format(address=mirror))
+    (home / "config.toml").write_text(_CONTAINERD.format(home=home))
+    with (home / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            "containerd", "--config", f"{home}/config.toml", stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}
+        )
+    try:
+        for _ in range(_TRIES):
+            try:
+                await run("ctr", "--address", f"{home}/socket", "version")
+                break
+            except RuntimeError:
+                if process.returncode is not None:
+                    raise
+                await asyncio.sleep(_PAUSE)
+        yield Containerd(home)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@dataclass(frozen=True)
+class Podman:
+    """A podman that asks a mirror at HOST:PORT for the images of Docker Hub."""
+
+    home: Path
+    mirror: str
+
+    async def pull(self, name: str) -> str:
+        """Pull an image and return the digest that it has here."""
+        (self.home / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+        (self.home / "registries.conf").write_text(
+            '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n'
+            f'[[registry.mirror]]\nlocation = "{self.mirror}"\ninsecure = true\n'
+        )
+        await self._podman("pull", "--tls-verify=false", "--signature-policy", f"{self.home}/policy.json", name)
+        (image,) = json.loads(await self._podman("image", "inspect", name))
+        return str(image["Digest"])
+
+    async def _podman(self, *words: str) -> str:
+        home = self.home
+        places = ("--root", f"{home}/root", "--runroot", f"{home}/run", "--tmpdir", f"{home}/tmp")
+        env = {"HOME": str(home), "CONTAINERS_REGISTRIES_CONF": f"{home}/registries.conf"}
+        options = ("--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file")
+        return await run("podman", *places, *options, *words, env=env)

@@ -1,0 +1,5 @@
+"""Fixtures of this directory."""
+
+from tests.engine.served import site
+
+__all__ = ["site"]

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.server.app import serving
+from hangar_async.server.content import MemoryContent
+from hangar_async.server.page import Page, ShownImage
+
+IMAGE = ShownImage(
+    "docker.io/library/nginx:1.27", "sha256:" + "ab" * 32, 3 << 20, ("linux/amd64", "linux/arm64"), "library/nginx:1.27"
+)
+
+
+class Reader(HTMLParser):
+    """What a browser sees: elements with their attributes, and the texts in headings, commands and paragraphs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag != "meta":
+            self._open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open[-1] == "br":
+            self._open.pop()
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts[self._open[-1]][-1] += data
+
+
+def read(page: Page, host: str = "server:5000") -> Reader:
+    reader = Reader()
+    reader.feed("".join(page.parts(host)))
+    reader.close()
+    assert reader._open == []
+    return reader
+
+
+def test_images_are_listed_with_the_command_that_pulls_them() -> None:
+    artifact = replace(IMAGE, name="reg/chart:1", platforms=(), pull="chart:1", size=10, whole=False)
+    found = read(Page("images.tar.gz", [IMAGE, artifact]))
+    assert found.texts["h1"] == ["images.tar.gz"]
+    assert found.texts["p"][0] == "2 images at server:5000"
+    assert found.texts["h2"] == ["docker.io/library/nginx:1.27", "reg/chart:1 "]
+    assert found.texts["p"][1] == "3.0 MiB · linux/amd64, linux/arm64"
+    assert found.texts["br"][0] == IMAGE.digest
+    assert found.texts["p"][2] == "10 B · artifact"
+    assert found.texts["span"] == ["incomplete"]
+    artifact_command = "skopeo copy --src-tls-verify=false docker://server:5000/chart:1 oci:artifact"
+    assert found.texts["code"] == ["docker pull server:5000/library/nginx:1.27", artifact_command]
+    assert "skopeo copy docker://h/" in "".join(Page("x", [artifact]).parts("h", secure=True))
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_nothing_that_is_shown_becomes_markup(title: str, name: str, host: str) -> None:
+    text = '<script>alert("1")</script>&lt;'
+    hostile = replace(IMAGE, name=name + text, pull=name + text, platforms=(text,), digest=text)
+    found = read(Page(title + text, [hostile]), host + text)
+    plain = read(Page("x", [IMAGE]))
+    assert found.tags == plain.tags
+    assert found.attributes == plain.attributes
+    assert text in found.texts["h2"][0]
+
+
+def test_nothing_is_loaded_or_run() -> None:
+    found = read(Page("x", [IMAGE]))
+    assert not {"script", "img", "link", "iframe", "form", "a"}.intersection(found.tags)
+    assert not [name for name, _ in found.attributes if name in ("src", "href", "style") or name.startswith("on")]
+    assert "url(" not in found.texts["style"][0]
+    assert "@import" not in found.texts["style"][0]
+    assert "prefers-color-scheme: dark" in found.texts["style"][0]
+    assert ("content", "width=device-width, initial-scale=1") in found.attributes
+
+
+def test_a_long_page_comes_in_parts() -> None:
+    parts = list(Page("x", [IMAGE] * 1001).parts("h"))
+    assert len(parts) == 2 + 21
+    assert max(map(len, parts)) < 30_000
+    assert sum(part.count("<li>") for part in parts) == 1001
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_it_is_served_at_the_root(method: str) -> None:
+    page = Page("x", [IMAGE] * 200)
+    async with serving(MemoryContent(), page=page) as address, aiohttp.ClientSession(f"http://{address}") as session:
+        async with session.request(method, "/") as answer:
+            body = await answer.text()
+            assert (answer.status, answer.content_type, answer.charset) == (200, "text/html", "utf-8")
+            assert body == ("".join(page.parts(address)) if method == "GET" else "")
+            policy = answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        async with session.post("/") as answer:
+            assert answer.status == 405
+    style = re.findall("<style>(.*)</style>", "".join(page.parts("x")), re.DOTALL)[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
