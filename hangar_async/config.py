@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match or int(match[1]) == 0:
         raise InvalidValue(
-            f"{text!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
+            f"{text[:100]!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
         )
     return int(match[1]) * _UNITS[match[2].lower()]
 
