@@ -5,7 +5,7 @@ from __future__ import annotations
 from yarl import URL
 
 from hangar_async.errors import RegistryError
-from hangar_async.registry.addresses import is_internal
+from hangar_async.registry.addresses import is_internal, web_address
 
 MOVED = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 10
@@ -29,7 +29,7 @@ class Redirects:
     def follow(self, status: int, location: str) -> URL:
         """Return the URL that an answer with this status and Location sends us to."""
         here = self._seen[-1]
-        target = _join(here, location)
+        target = web_address(location, here)
         if why := self._wrong(here, target):
             raise RegistryError(f"{self._host} {why}", host=self._host, status=status)
         assert target is not None  # noqa: S101 - _wrong has seen to it
@@ -37,7 +37,7 @@ class Redirects:
         return target
 
     def _wrong(self, here: URL, target: URL | None) -> str:
-        if target is None or target.scheme not in ("http", "https"):
+        if target is None:
             return "answered with a redirect to no web address"
         if target.user is not None or target.password is not None:
             return "redirects to an address with a user name in it, which is not followed"
@@ -60,14 +60,3 @@ def leads_inside(start: URL, target: URL) -> bool:
 def same_origin(one: URL, other: URL) -> bool:
     """Whether two URLs have scheme, host and port in common; only then may the second see what is for the first."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
-
-
-def _join(here: URL, location: str) -> URL | None:
-    # Signed URLs must stay as they are, character for character, so nothing is quoted anew.
-    if not location or not location.isascii() or not location.isprintable() or " " in location:
-        return None
-    try:
-        target = here.join(URL(location, encoded=True)).with_fragment(None)
-        return target if target.host and target.port else None  # a port out of range shows only here
-    except ValueError:
-        return None
