@@ -277,7 +277,7 @@ def _epoch(text: str | None) -> int | None:
 
 def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
     """Name the files that may hold credentials: those that the environment names first."""
-    home = Path(values.get("HOME", "~")).expanduser()
+    home = Path(values["HOME"]) if "HOME" in values else _home()
     named = [Path(values["DOCKER_CONFIG"]) / "config.json"] if "DOCKER_CONFIG" in values else []
     if "REGISTRY_AUTH_FILE" in values:
         named.append(Path(values["REGISTRY_AUTH_FILE"]))
@@ -286,6 +286,14 @@ def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
         usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
     settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"
     return (*named, *usual, settings / "containers" / "auth.json")
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        # A user that the system does not know, as in a container; its runtimes take the root for the home then.
+        return Path("/")
 
 
 def _proxies(values: Mapping[str, str]) -> Proxies:
