@@ -17,7 +17,7 @@ from hangar_async.oci.document import decode as decode_document
 VERSION = 1
 Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {"gzip": ("stored", "deflate"), "zstd": ("zstd",)}
-# Seven for each file, of 300,000 files.
+# Six for each file: more than an index of 64 MiB can have that is right.
 _MOST_VALUES = 1 << 21
 _FOOTER = struct.Struct("<8sQQ")
 MAGIC = b"HGRSEEK1"
