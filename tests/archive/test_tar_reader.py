@@ -153,6 +153,17 @@ def test_headers_that_programs_read_differently_are_refused(headers: bytes, prob
         read(data + tar.end(len(data)))
 
 
+def test_a_prefix_that_only_some_programs_read_is_refused() -> None:
+    """Where ustar has it, other formats have other things, or nothing."""
+    block = bytearray(tar.header(tar.FILE, "p/" * 70 + "n"))
+    assert tar.parse(bytes(block)) == (tar.FILE, "p/" * 70 + "n", 0, "")
+    for magic in (b"ustar  \0", bytes(8)):
+        block[257:265] = magic
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+        assert tar.parse(bytes(block)) is None
+
+
 def test_a_global_header_may_say_what_is_no_matter() -> None:
     data = pax(("comment", "abc"), kind=b"g") + pax(("size", "2"), ("mtime", "1")) + member(tar.FILE, NAME, b"{}")
     assert [one.name for one, _ in read(data + tar.end(len(data)))] == [NAME]
