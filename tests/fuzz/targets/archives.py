@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +89,9 @@ def content(data: bytes) -> None:
         assert len(whole) == size
         # Of a frame whose end is missing all may come at once, and less by pieces.
         assert rest == whole[start:] or (rest is None and encoding == "zstd")
-        assert _unpacked(packed, encoding) in (whole, None)
+        other = _unpacked(packed, encoding)
+        # Of a frame whose end is missing its decoder does not give what is behind the size declared.
+        assert other is None or whole == (other[:size] if encoding == "zstd" else other)
 
 
 def parts(data: bytes) -> None:
@@ -158,8 +161,8 @@ def _summed(pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
 
 
 def _as_python_does(data: bytes) -> Files:
-    found = {}
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as opened:
+    found: Files = {}
+    with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as opened:
         for member in opened:
             file = opened.extractfile(member) if member.isreg() else None
             if file is not None and member.name.removeprefix("./") != ARCHIVE_INDEX:
