@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The real parts of the tests: command and Debian package.
 REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar:libarchive-tools busybox:busybox
 
-.PHONY: demo test lint real-parts bench clean
+.PHONY: demo test lint real-parts bench fuzz clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -21,6 +21,10 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# FUZZ="manifest --seconds 600" fuzzes one parser for ten minutes; without it, each for one.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 # Installs what is missing, as root; anybody else is told the command.
 real-parts:
@@ -46,5 +50,9 @@ $(VENV)/.dev: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,speed]'
 	@touch $@ $(VENV)/.run
 
+$(VENV)/.fuzz: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@touch $@ $(VENV)/.run
+
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist
+	rm -rf $(VENV) demo .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

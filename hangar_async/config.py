@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match or int(match[1]) == 0:
         raise InvalidValue(
-            f"{text!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
+            f"{text[:100]!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
         )
     return int(match[1]) * _UNITS[match[2].lower()]
 
@@ -393,14 +393,13 @@ def _epoch(text: str | None) -> int | None:
 
 
 def _docker_config(values: Mapping[str, str]) -> Path:
-    home = Path(values.get("HOME", "~")).expanduser()
-    folder = Path(values["DOCKER_CONFIG"]) if "DOCKER_CONFIG" in values else home / ".docker"
+    folder = Path(values["DOCKER_CONFIG"]) if "DOCKER_CONFIG" in values else _home(values) / ".docker"
     return folder / "config.json"
 
 
 def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
     """Name the files that may hold credentials: those that the environment names first."""
-    home = Path(values.get("HOME", "~")).expanduser()
+    home = _home(values)
     named = [_docker_config(values)] if "DOCKER_CONFIG" in values else []
     if "REGISTRY_AUTH_FILE" in values:
         named.append(Path(values["REGISTRY_AUTH_FILE"]))
@@ -414,6 +413,14 @@ def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
 def _mirrors(values: Mapping[str, str]) -> Mirrors:
     path = values.get("CONTAINERS_REGISTRIES_CONF")
     return read_registries_conf(Path(path)) if path else NO_MIRRORS
+
+
+def _home(values: Mapping[str, str]) -> Path:
+    try:
+        return Path(values["HOME"]) if "HOME" in values else Path.home()
+    except RuntimeError:
+        # A user that the system does not know, as in a container; its runtimes take the root for the home then.
+        return Path("/")
 
 
 def _proxies(values: Mapping[str, str]) -> Proxies:

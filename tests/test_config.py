@@ -1,10 +1,15 @@
+import pwd
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hangar_async.config import Environment, Proxies, SaveOptions, ServeOptions, parse_size
 from hangar_async.errors import InvalidValue, UsageError
+from tests.refusal import attempt
 
 NOTHING = Environment()
 
@@ -21,6 +26,17 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not a size"):
         parse_size(text)
+
+
+@given(st.text("0123456789kKmMgG. -", max_size=8) | st.text(max_size=10))
+def test_any_text_is_a_size_or_an_invalid_value(text: str) -> None:
+    size = attempt(lambda: parse_size(text), InvalidValue)
+    assert size is None or size > 0
+
+
+@given(st.integers(1, 10**15 - 1), st.sampled_from(["", "K", "M", "G"]))
+def test_a_size_is_its_number_of_units(number: int, unit: str) -> None:
+    assert parse_size(f"{number}{unit}") == number << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +96,15 @@ def test_credential_files_in_their_order() -> None:
         Path("/run/1/containers/auth.json"),
         Path("/h/.config/containers/auth.json"),
     )
+
+
+def test_a_user_without_a_home_has_the_root_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert Environment.read({}).registries.credential_files[0] == Path("/.docker/config.json")
 
 
 def test_proxies() -> None:
@@ -171,3 +196,20 @@ def test_a_certificate_needs_its_key() -> None:
         values: dict[str, Any] = {name: Path("x")}
         with pytest.raises(UsageError, match=f"{missing} is missing"):
             ServeOptions(source=Path("x"), **values)
+
+
+_names = st.sampled_from(
+    ["HOME", "SOURCE_REGISTRY", "SOURCE_USERNAME", "SOURCE_PASSWORD", "SOURCE_DATE_EPOCH", "HTTPS_PROXY", "all_proxy",
+     "NO_PROXY", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"]
+)  # fmt: skip
+_values = st.text(st.characters(exclude_characters="\0"), max_size=20)
+
+
+@given(st.dictionaries(_names, _values))
+def test_any_environment_is_read_or_a_usage_error(environ: dict[str, str]) -> None:
+    environment = attempt(lambda: Environment.read(environ), UsageError)
+    if environment is None:
+        assert not re.fullmatch(r"[0-9]{1,9}", environ["SOURCE_DATE_EPOCH"])
+    else:
+        assert all(entry == entry.strip() != "" for entry in environment.registries.proxies.bypass)
+        assert environment.registries.credential_files

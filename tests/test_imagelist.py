@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hangar_async.errors import UsageError
 from hangar_async.imagelist import parse, read
+from tests.refusal import attempt
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -83,4 +84,26 @@ def test_lines_instead_of_a_file() -> None:
 def test_any_lines_are_read(lines: list[str]) -> None:
     found = parse(lines)
     assert len(found.entries) + len(found.invalid) + found.duplicates <= len(lines)
-    assert all("\n" not in str(line) for line in found.invalid)
+    assert all(str(line).isprintable() for line in found.invalid)
+
+
+_lines = st.from_regex(r"[ \t]*(//|#)?[a-z.:/@-]{0,12}(@sha256:[0-9a-f]{64})?[ \t\r]*", fullmatch=True)
+
+
+@given(st.lists(_lines, max_size=8))
+def test_each_image_is_there_once_and_its_line_is_read_again(lines: list[str]) -> None:
+    found = parse(lines)
+    assert len({entry.reference for entry in found.entries}) == len(found.entries)
+    for entry in found.entries:
+        (again,) = parse([entry.text]).entries
+        assert again.reference == entry.reference
+        assert entry.text == lines[entry.line - 1].strip()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_file_is_read_or_a_usage_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    found = attempt(lambda: read(path), UsageError)
+    assert found is None or found.entries

@@ -117,7 +117,7 @@ def _read_index(volume: Volume, compression: str, footer: Footer) -> Index:
             if len(data) > _MOST_INDEX:
                 volume.broken(footer.offset, "the archive's index is too large")
     try:
-        found = index.decode(bytes(data), footer.offset)
+        found = index.decode(data, footer.offset)
     except ValueError as error:
         volume.broken(footer.offset, f"the archive's index is wrong: {error}")
     if found.compression != compression:

@@ -55,6 +55,8 @@ class Unwrapper:
         self._window.readv(views)
         if self._heads[:used] != b"".join(expected):
             self._window.volume.broken(offset, "what should be stored blocks are none")
+        if done < len(buffer) and len(expected) < _MOST_BLOCKS and self._window.left:
+            self._window.volume.broken(self._window.offset, "something follows the last of the stored blocks")
         return done
 
 

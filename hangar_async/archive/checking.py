@@ -18,7 +18,9 @@ from hangar_async.archive.volume import Part, Volume
 from hangar_async.errors import ArchiveError
 
 _PIECE = 1 << 20
+#: How much may lie between the files in all, beside what is usual for each of them.
 _MOST_HEADERS = 64 << 20
+_USUAL = 8 << 10
 _GZIP_HEADER = 10
 #: The longest header of a zstd frame (RFC 8878, 3.1.1).
 _FRAME_HEADER = 18
@@ -50,12 +52,16 @@ def check_index(archive: Archive, goes_on: Callable[[], None] = lambda: None) ->
     """
     position = _GZIP_HEADER if archive.compression == GZIP else 0
     size = 0
+    room = _MOST_HEADERS + _USUAL * len(archive.entries)
     for entry in archive.entries.values():
         goes_on()
-        _check_before(archive, position, size, entry.offset, entry.name, entry.size)
+        headers = _decode(archive, position, entry.offset, room)
+        _check_before(archive.volume, position, headers, size, entry.name, entry.size)
         position, size = entry.offset + entry.length, entry.size
+        room -= len(headers)
     if archive.footer is not None:
-        _check_before(archive, position, size, archive.footer.offset, ARCHIVE_INDEX, None)
+        headers = _decode(archive, position, archive.footer.offset, room)
+        _check_before(archive.volume, position, headers, size, ARCHIVE_INDEX, None)
 
 
 def check_stream(archive: Archive, goes_on: Callable[[], None]) -> None:
@@ -88,24 +94,23 @@ def _check_seek_table(volume: Volume, goes_on: Callable[[], None]) -> None:
         volume.broken(end, "the table of frames does not fit the frames")
 
 
-def _decode(archive: Archive, start: int, end: int) -> bytearray:
+def _decode(archive: Archive, start: int, end: int, room: int) -> bytearray:
     data = bytearray()
     buffer = memoryview(bytearray(1 << 16))
     with archive.volume.open(start, end) as window:
         decoder = Inflater(window) if archive.compression == GZIP else frames(window)
         while count := fill(decoder, window, buffer):
             data += buffer[:count]
-            if len(data) > _MOST_HEADERS:
+            if len(data) > room:
                 archive.volume.broken(start, "the index leaves out what is here")
     return data
 
 
-def _check_before(archive: Archive, start: int, padded: int, end: int, name: str, size: int | None) -> None:
-    headers = _decode(archive, start, end)
+def _check_before(volume: Volume, start: int, headers: bytearray, padded: int, name: str, size: int | None) -> None:
     try:
         _check_headers(headers, padded, name, size)
     except TarError as error:
-        archive.volume.broken(start, f"the tar headers before {name} are wrong: {error}")
+        volume.broken(start, f"the tar headers before {name} are wrong: {error}")
 
 
 class _Headers:

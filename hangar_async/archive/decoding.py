@@ -27,7 +27,7 @@ class Decoder(Protocol):
 
 
 class Inflater:
-    """Raw DEFLATE data of a window, decoded; it ends where they do."""
+    """Raw DEFLATE data of a window, decoded to its end; none of their blocks is marked as the last one."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
@@ -35,8 +35,8 @@ class Inflater:
         self._input = b""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer, or a part of it; 0 at the end."""
-        while not self._inflate.eof:
+        """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for a last block."""
+        while True:
             # Even without new input there may be output that did not fit into the last buffer.
             self._input = self._input or self._window.read(_READ) or b""
             ended = not self._input
@@ -45,9 +45,11 @@ class Inflater:
             if data:
                 buffer[: len(data)] = data
                 return len(data)
+            if self._inflate.eof:
+                # Whoever decodes the whole of the archive would end here.
+                self._window.volume.broken(self._window.offset, "a block before here is marked as the last one")
             if ended:
-                break
-        return 0
+                return 0
 
 
 def frames(window: Window) -> Decoder:

@@ -21,8 +21,8 @@ else:
     _gzip_file = igzip.IGzipFile
     _NAME = f"isal {isal.__version__}"
 
-#: What the decoders raise for data that are damaged.
-ERRORS: tuple[type[Exception], ...] = (zlib.error, _fast.error, EOFError, gzip.BadGzipFile)
+#: What the decoders raise for data that are damaged; isal an OverflowError for a header longer than its buffer.
+ERRORS: tuple[type[Exception], ...] = (zlib.error, _fast.error, EOFError, gzip.BadGzipFile, OverflowError)
 #: The levels that isal has; for the others zlib is asked.
 FAST_LEVELS = range(1, 4)
 

@@ -17,8 +17,6 @@ _PREFIX = f"{CACHE_NAME}/"
 #: Small files that a pass over an archive without index keeps for later: bytes in all, and of one.
 _KEPT = 32 << 20
 _SMALL = 1 << 20
-#: An archive with more files than any index of ours could name is refused.
-_MOST_FILES = 1 << 20
 
 
 class IndexedHoldings:
@@ -93,9 +91,7 @@ class StreamedHoldings:
                     return
 
     def _pass(self) -> Iterator[tuple[str, StreamedFile]]:
-        for number, file in enumerate(stream_files(self.archive, self._goes_on, index=True)):
-            if number == _MOST_FILES:
-                self.archive.volume.broken(0, f"more than {_MOST_FILES:,} files are in it")
+        for file in stream_files(self.archive, self._goes_on, index=True):
             if file.name == ARCHIVE_INDEX:
                 self.lost_footer = True
                 continue

@@ -12,10 +12,13 @@ import msgspec
 
 from hangar_async.archive.names import ARCHIVE_INDEX, blob_digest, is_file_name
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.document import decode as decode_document
 
 VERSION = 1
 Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {"gzip": ("stored", "deflate"), "zstd": ("zstd",)}
+# Six for each file: more than an index of 64 MiB can have that is right.
+_MOST_VALUES = 1 << 21
 _FOOTER = struct.Struct("<8sQQ")
 MAGIC = b"HGRSEEK1"
 
@@ -95,18 +98,15 @@ def encode(compression: str, entries: Iterable[Entry]) -> bytes:
     return f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n{lines}\n]}}\n'.encode()
 
 
-def decode(data: bytes, end: int) -> Index:
+def decode(data: bytes | bytearray, end: int) -> Index:
     """Read the content of `archive-index.json`; `end` is where in the stream its own data start.
 
     Raises ValueError for everything that no writer of the format writes: other names, one name twice, a blob under a
     name of another digest, pieces that overlap or lie behind `end`.
     """
-    try:
-        document = msgspec.json.decode(data, type=_IndexJson)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+    document = decode_document(data, _IndexJson, _MOST_VALUES)
     if document.version != VERSION or document.compression not in _ENCODINGS:
-        raise ValueError(f"version {document.version} of {document.compression!r} is not known")
+        raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
     entries: list[Entry] = []
     names: set[str] = set()

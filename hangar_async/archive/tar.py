@@ -66,7 +66,9 @@ def parse(block: bytes) -> tuple[bytes, str, int, str] | None:
     if checksum != sum(block) - sum(fields[6]) + 8 * ord(" "):
         return None
     name, target, prefix = (field.partition(b"\0")[0] for field in (fields[0], fields[8], fields[15]))
-    if prefix and fields[9] == _USTAR[0]:
+    if prefix and fields[9] != _USTAR[0]:
+        return None  # for some programs it is a part of the name, for others not
+    if prefix:
         name = prefix + b"/" + name
     return fields[7], _text(name), size, _text(target)
 

@@ -14,7 +14,12 @@ from typing import Protocol
 from hangar_async.archive import tar
 
 _MOST_EXTENSION = 1 << 16
+#: Headers and pax records of one tar: twice what 100,000 files need where each has times with fractions. What repeats
+#: compresses so well that a file of a few KiB could else keep us busy for hours.
+_MOST_HEADERS = 1 << 19
 _PAX_RECORD = re.compile(rb"([0-9]{1,6}) ([^=]+)=")
+_SIZE = re.compile(r"[0-9]{1,20}")
+_EXTENSIONS = frozenset({tar.LONG_NAME, tar.LONG_LINK, b"x", b"g"})
 _ZERO = bytes(tar.BLOCK)
 #: Links, devices, directories, pipes: POSIX gives them no data blocks.
 _WITHOUT_DATA = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
@@ -49,17 +54,18 @@ class TarReader:
         self._stream = stream
         self._rest = 0
         self._padding = 0
+        self._headers = 0
         self._buffer = memoryview(bytearray(1 << 18))
 
     def __iter__(self) -> Iterator[Member]:
         extended: dict[str, str] = {}
         while (member := self._header()) is not None:
-            if member.kind in (tar.LONG_NAME, tar.LONG_LINK):
-                extended["path" if member.kind == tar.LONG_NAME else "linkpath"] = _text(self._extension(member))
-            elif member.kind == b"x":
-                extended |= _pax(self._extension(member))
-            elif member.kind == b"g":
-                self._extension(member)
+            if member.kind in _EXTENSIONS:
+                said = self._said(member)
+                if said.keys() & extended.keys() or (said and member.kind == b"g"):
+                    # Programs differ in which of two holds, and in what holds for all that follow.
+                    raise TarError("a header says what another one has said, or speaks for all members")
+                extended |= said
             else:
                 yield self._extended(member, extended)
                 extended = {}
@@ -81,6 +87,7 @@ class TarReader:
         found = tar.parse(block)
         if found is None:
             raise TarError("what should be a tar header is none")
+        self._count()
         member = Member(*found)
         if member.size and member.kind in _WITHOUT_DATA:
             raise TarError(f"{member.name[:200]!r} has data, and is of a kind that has none")
@@ -89,6 +96,13 @@ class TarReader:
 
     def _expect(self, size: int) -> None:
         self._rest, self._padding = size, -size % tar.BLOCK
+
+    def _said(self, member: Member) -> dict[str, str]:
+        """Read a header that speaks for the next member: `path`, `linkpath` and `size`, as far as it has them."""
+        data = self._extension(member)
+        if member.kind in (b"x", b"g"):
+            return self._pax(data)
+        return {"path" if member.kind == tar.LONG_NAME else "linkpath": _text(data)}
 
     def _extension(self, member: Member) -> bytes:
         if member.size > _MOST_EXTENSION:
@@ -99,14 +113,37 @@ class TarReader:
         return bytes(data)
 
     def _extended(self, member: Member, extended: dict[str, str]) -> Member:
-        try:
-            size = int(extended.get("size", member.size))
-        except ValueError:
-            size = -1
-        if size < 0 or (size and member.kind in _WITHOUT_DATA):
+        text = extended.get("size", "")
+        if text and not _SIZE.fullmatch(text):
+            raise TarError(f"{member.name[:200]!r} has a size that cannot be")
+        size = int(text) if text else member.size
+        if size and member.kind in _WITHOUT_DATA:
             raise TarError(f"{member.name[:200]!r} has a size that cannot be")
         self._expect(size)
         return Member(member.kind, extended.get("path", member.name), size, extended.get("linkpath", member.target))
+
+    def _pax(self, data: bytes) -> dict[str, str]:
+        """Read the records of a pax header: `LENGTH KEY=VALUE` and a line break, where LENGTH counts all of it."""
+        found: dict[str, str] = {}
+        at = 0
+        while at < len(data):
+            self._count()
+            match = _PAX_RECORD.match(data, at)
+            end = at + int(match[1]) if match else 0
+            if match is None or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
+                raise TarError("a pax header is damaged")
+            key, value = match[2].decode("utf-8", "replace"), _text(data[match.end() : end - 1])
+            if key.startswith("GNU.sparse"):
+                raise TarError("a sparse file is there, a kind that no archive of images has")
+            if key in ("path", "linkpath", "size"):
+                found[key] = value
+            at = end
+        return found
+
+    def _count(self) -> None:
+        self._headers += 1
+        if self._headers > _MOST_HEADERS:
+            raise TarError(f"more than {_MOST_HEADERS:,} headers are in it")
 
     def _pass_over(self) -> None:
         while self._rest:
@@ -119,23 +156,6 @@ class TarReader:
         if self._stream.fill(view) < len(view):
             raise TarError("the tar ends too early")
         return view
-
-
-def _pax(data: bytes) -> dict[str, str]:
-    """Read the records of a pax header: `LENGTH KEY=VALUE` and a line break, where LENGTH counts all of it."""
-    found: dict[str, str] = {}
-    while data:
-        match = _PAX_RECORD.match(data)
-        length = int(match[1]) if match else 0
-        if match is None or not match.end() < length <= len(data) or data[length - 1 : length] != b"\n":
-            raise TarError("a pax header is damaged")
-        key, value = match[2].decode("utf-8", "replace"), _text(data[match.end() : length - 1])
-        if key.startswith("GNU.sparse"):
-            raise TarError("a sparse file is there, a kind that no archive of images has")
-        if key in ("path", "linkpath", "size"):
-            found[key] = value
-        data = data[length:]
-    return found
 
 
 def _text(data: bytes) -> str:

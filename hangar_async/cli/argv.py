@@ -99,12 +99,17 @@ class _Reader:
             self.out.append(argument)
             if not equals:
                 self.out.extend(self.next())
-        elif name in GLOBAL_FLAGS or name in self.grammar.flags or name in _HELP:
+        elif name in GLOBAL_FLAGS or self.is_flag(name):
             self.switch(name, _boolean(name, value) if equals else self.bare(name))
         else:
             self.out.append(argument)
 
     def short(self, argument: str) -> None:
+        flags, dash, _ = argument[1:].partition("-")
+        if dash and all(self.is_flag(f"-{letter}") for letter in flags):
+            # What is left of `-x-part` without its first flag would be another flag.
+            self.out.append(argument)
+            return
         for place, letter in enumerate(argument[1:], 1):
             name, rest = f"-{letter}", argument[place + 1 :]
             if name in self.grammar.valued:
@@ -112,13 +117,16 @@ class _Reader:
                 self.out.append(name)
                 self.out.extend([rest.removeprefix("=")] if rest else self.next())
                 return
-            if name not in self.grammar.flags and name not in _HELP:
+            if not self.is_flag(name):
                 self.out.append(f"-{argument[place:]}")
                 return
             if rest.startswith("="):
                 self.switch(name, _boolean(name, rest[1:]))
                 return
             self.switch(name, True)
+
+    def is_flag(self, name: str) -> bool:
+        return name in self.grammar.flags or name in _HELP
 
     def bare(self, name: str) -> bool:
         # In `--tls-verify false` the flag is on, and `false` an argument: nobody means that.
@@ -144,5 +152,5 @@ class _Reader:
 
 def _boolean(name: str, value: str) -> bool:
     if value not in _BOOLEANS:
-        raise UsageError(f"{value!r} is not a value of {name}: write {name}=true or {name}=false")
+        raise UsageError(f"{value[:100]!r} is not a value of {name}: write {name}=true or {name}=false")
     return _BOOLEANS[value]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 
 from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.document import decode
 from hangar_async.oci.layout import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
 from hangar_async.oci.manifest import REF_NAME, Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 
-#: Larger index files are refused: a list of a hundred thousand platforms is about 30 MB.
+#: Larger index files are refused: a list of sixty thousand platforms is about 18 MB.
 MAX_INDEX = 64 << 20
 _FOLDER = re.compile(r"[a-f0-9]{64}")
-#: The longest word and the longest name of a list that are taken.
+#: The longest time and the longest name of a list that are taken.
 _LONGEST = 200
 _LONGEST_NAME = 1000
-_T = TypeVar("_T")
 
 
 class _ImageJson(msgspec.Struct):
@@ -84,13 +83,16 @@ def parse_list(raw: bytes) -> SavedList:
 
     What it says twice counts once: an image that comes again, or a platform of it.
     """
-    document = _decode(raw, _ListJson, LIST_NAME)
+    try:
+        document = decode(raw, _ListJson)
+    except ValueError as error:
+        raise ContentError(f"{LIST_NAME} cannot be read: {error}") from error
     if document.Version != LIST_VERSION:
         version = document.Version[:_LONGEST]
         raise ContentError(f"{LIST_NAME} has the version {version!r}, and only {LIST_VERSION!r} can be read")
     images: dict[str, dict[str, ListedPlatform]] = {}
     try:
-        _check_words(document.SavedTime)
+        _check_time(document.SavedTime)
         for entry in document.List or ():
             platforms = images.setdefault(_name(entry), {})
             for image in entry.Images or ():
@@ -140,15 +142,13 @@ def _name(entry: _EntryJson) -> str:
 def _listed(image: _ImageJson) -> ListedPlatform:
     if not _FOLDER.fullmatch(image.Folder):
         raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
-    words = (image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
-    _check_words(*words)
-    return ListedPlatform(Digest.parse(image.Digest), Platform(*words), image.Folder)
+    platform = Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
+    return ListedPlatform(Digest.parse(image.Digest), platform, image.Folder)
 
 
-def _check_words(*words: str) -> None:
-    for word in words:
-        if len(word) > _LONGEST or not word.isprintable():
-            raise InvalidValue(f"{word[:80]!r} is no platform or time")
+def _check_time(text: str) -> None:
+    if len(text) > _LONGEST or not text.isprintable():
+        raise InvalidValue(f"{text[:80]!r} is no time")
 
 
 def _index(raw: bytes, name: str) -> Index:
@@ -159,10 +159,3 @@ def _index(raw: bytes, name: str) -> Index:
     if not isinstance(document, Index):
         raise ContentError(f"{name} is no index")
     return document
-
-
-def _decode(raw: bytes, kind: type[_T], name: str) -> _T:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ContentError(f"{name} cannot be read: {error}") from error

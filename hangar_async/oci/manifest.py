@@ -13,6 +13,7 @@ import msgspec
 from hangar_async.errors import ContentError, InvalidValue, UnsupportedManifest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.document import decode
 from hangar_async.oci.platform import NO_PLATFORM, Platform
 
 #: Larger documents are refused (distribution-spec, "Pushing Manifests": a registry should take up to 4 MiB).
@@ -21,6 +22,10 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _ATTESTED = "vnd.docker.reference.digest"
 _ATTESTATION_TYPE = "vnd.docker.reference.type"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+#: Nothing is larger; sums of such sizes are still numbers of a readable length.
+_LARGEST = 1 << 62
+#: How much of a foreign word is told.
+_LONGEST = 100
 
 
 class _PlatformJson(msgspec.Struct):
@@ -35,7 +40,7 @@ class _PlatformJson(msgspec.Struct):
 
 class _DescriptorJson(msgspec.Struct):
     digest: str
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
     mediaType: str = ""  # noqa: N815 - the specification's name
     platform: _PlatformJson | None = None
     annotations: dict[str, str] | None = None
@@ -46,7 +51,7 @@ class _Document(msgspec.Struct):
     schemaVersion: int  # noqa: N815
     mediaType: str = ""  # noqa: N815
     config: _DescriptorJson | None = None
-    layers: list[msgspec.Raw] | None = None
+    layers: list[_DescriptorJson] | None = None
     manifests: list[msgspec.Raw] | None = None
     fsLayers: list[msgspec.Raw] | None = None  # noqa: N815
 
@@ -63,7 +68,7 @@ class _ConfigJson(msgspec.Struct):
 class Descriptor:
     """What a piece of content is: the unit of fetching, storing, archiving and deduplication.
 
-    `size` is in bytes; `raw` is its JSON exactly as it stood in its manifest or index (empty where it was made here).
+    `size` is in bytes; `raw` is its JSON exactly as it stood in its index (empty where it is of no index).
     Source: OCI image-spec, descriptor.md.
     """
 
@@ -171,7 +176,10 @@ class ImageConfig:
         config = _decode(raw, _ConfigJson, str(digest))
         if not config.os or not config.architecture:
             return cls(NO_PLATFORM, config.created or "")
-        platform = Platform(config.os, config.architecture, config.variant or "", config.os_version or "")
+        try:
+            platform = Platform(config.os, config.architecture, config.variant or "", config.os_version or "")
+        except InvalidValue as error:
+            raise ContentError(f"config {digest}: {error}", digest=str(digest)) from error
         return cls(platform, config.created or "")
 
 
@@ -202,7 +210,7 @@ def parse_manifest(
         entries = tuple(_descriptor(entry, digest) for entry in document.manifests or ())
         return Index(raw, media_type, digest, entries)
     assert document.config is not None  # noqa: S101 - _media_type has seen to it
-    layers = tuple(_descriptor(layer, digest) for layer in document.layers or ())
+    layers = tuple(_value(layer, digest) for layer in document.layers or ())
     return Manifest(raw, media_type, digest, _value(document.config, digest), layers)
 
 
@@ -213,11 +221,13 @@ def _media_type(document: _Document, declared: str, digest: Digest) -> str:
     known = media_types.MANIFESTS | media_types.INDEXES
     own = document.mediaType
     if own and declared in known and own != declared:
-        raise ContentError(f"manifest {digest} says it is {own}, but was sent as {declared}", digest=str(digest))
+        message = f"manifest {digest} says it is {own[:_LONGEST]!r}, but was sent as {declared}"
+        raise ContentError(message, digest=str(digest))
     by_fields = media_types.OCI_INDEX if document.manifests is not None else media_types.OCI_MANIFEST
     media_type = own or (declared if declared in known else by_fields)
     if media_type not in known:
-        raise UnsupportedManifest(f"manifest {digest} is of the unsupported type {media_type}", digest=str(digest))
+        message = f"manifest {digest} is of the unsupported type {media_type[:_LONGEST]!r}"
+        raise UnsupportedManifest(message, digest=str(digest))
     is_index = document.manifests is not None
     is_manifest = document.layers is not None or document.config is not None
     if is_index and is_manifest:
@@ -244,13 +254,14 @@ def _descriptor(raw: msgspec.Raw, document: Digest) -> Descriptor:
 def _value(fields: _DescriptorJson, document: Digest, raw: bytes = b"") -> Descriptor:
     try:
         digest = Digest.parse(fields.digest)
+        platform = fields.platform.value() if fields.platform else None
     except InvalidValue as error:
         raise ContentError(f"manifest {document}: {error}", digest=str(document)) from error
     return Descriptor(
         fields.mediaType,
         digest,
         fields.size,
-        fields.platform.value() if fields.platform else None,
+        platform,
         MappingProxyType(fields.annotations) if fields.annotations else _NOTHING,
         tuple(fields.urls or ()),
         raw,
@@ -262,6 +273,6 @@ _T = TypeVar("_T")
 
 def _decode(raw: bytes, kind: type[_T], digest: str) -> _T:
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode(raw, kind)
+    except ValueError as error:
         raise ContentError(f"document {digest} is not what the specification says: {error}", digest=digest) from error

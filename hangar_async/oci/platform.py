@@ -16,12 +16,15 @@ _ARCHITECTURES = {
     "armv5": ("arm", "v5"), "i386": ("386", ""), "i686": ("386", ""),
 }  # fmt: skip
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+#: No word of a platform is longer; what is would not be read again where a cache lists it.
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
     """What an image runs on.
 
+    Raises InvalidValue when made with a word that is longer than 200 characters or cannot be printed.
     Source: OCI image-spec, image-index.md, "platform" (GOOS and GOARCH values, variant, os.version).
     """
 
@@ -29,6 +32,11 @@ class Platform:
     architecture: str
     variant: str = ""
     os_version: str = ""
+
+    def __post_init__(self) -> None:
+        for word in (self.os, self.architecture, self.variant, self.os_version):
+            if len(word) > _LONGEST or not word.isprintable():
+                raise InvalidValue(f"{word[:80]!r} is no word of a platform")
 
     @property
     def unknown(self) -> bool:
@@ -73,7 +81,7 @@ class PlatformPattern:
         if words == ["all"]:
             return cls()
         if not 1 <= len(words) <= 3 or not all(_WORD.fullmatch(word) for word in words):
-            raise InvalidValue(f"{text!r} is not an architecture: write amd64, arm/v7, linux/arm64 or all")
+            raise InvalidValue(f"{text[:_LONGEST]!r} is not an architecture: write amd64, arm/v7, linux/arm64 or all")
         system = ""
         if len(words) == 3 or (len(words) == 2 and not re.fullmatch(r"v[0-9.]+", words[1])):
             system = words.pop(0)
@@ -108,7 +116,7 @@ class PlatformSelector:
         names = [name.strip().lower() for name in systems]
         for name in names:
             if not _WORD.fullmatch(name):
-                raise InvalidValue(f"{name!r} is not an operating system: write linux, windows or all")
+                raise InvalidValue(f"{name[:_LONGEST]!r} is not an operating system: write linux, windows or all")
         if not patterns:
             raise InvalidValue("no architecture is given: write amd64, arm64 or all")
         return cls(patterns, frozenset() if "all" in names else frozenset(names))

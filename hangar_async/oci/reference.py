@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -12,10 +13,17 @@ DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]{{1,9}}))?")
+# RFC 1123, 2.1: what no name server could ever be asked for is no host.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_REGISTRY = re.compile(
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)|\[(?P<address>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]{{1,9}}))?"
+)
+_MAX_HOST = 253
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_MAX_TAG = 128
 _MAX_REPOSITORY = 255
+#: How much of a text is told that is not what it should be.
+_LONGEST = 140
 
 
 def parse_registry(text: str) -> str:
@@ -24,9 +32,29 @@ def parse_registry(text: str) -> str:
     All names of Docker Hub become `docker.io`.
     """
     match = _REGISTRY.fullmatch(text)
-    if not match or (match["port"] and not 0 < int(match["port"]) < 65536):
-        raise InvalidValue(f"{text!r} is not a registry: write HOST or HOST:PORT, such as registry.example.com:5000")
+    if not match or not _is_host(match) or (match["port"] and not 0 < int(match["port"]) < 65536):
+        raise InvalidValue(
+            f"{text[:_LONGEST]!r} is not a registry: write HOST or HOST:PORT, such as registry.example.com:5000"
+        )
+    if not _names_registry(text):
+        raise InvalidValue(f"{text!r} is taken for a part of a name, not for a registry: write {text}:443, its port")
     return DOCKER_HUB if text.lower() in _HUB_ALIASES else text
+
+
+def _is_host(match: re.Match[str]) -> bool:
+    try:
+        if match["address"] is not None:
+            ipaddress.IPv6Address(match["address"])
+        elif "xn--" in (name := match["name"].lower()):
+            name.encode().decode("idna")
+    except ValueError:
+        return False
+    return match["name"] is None or len(match["name"]) <= _MAX_HOST
+
+
+def _names_registry(first: str) -> bool:
+    # Docker's rule: the first component is a registry when it has a dot or a port, or is "localhost".
+    return "." in first or ":" in first or first == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +76,7 @@ class Reference:
         _check_repository(self.repository)
         if self.registry == DOCKER_HUB and "/" not in self.repository:
             object.__setattr__(self, "repository", f"library/{self.repository}")
+            _check_repository(self.repository)
         if self.tag is None and self.digest is None:
             object.__setattr__(self, "tag", "latest")
         if self.tag is not None and not _TAG.fullmatch(self.tag):
@@ -61,12 +90,13 @@ class Reference:
         """Read `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`; raises InvalidValue saying what would be right."""
         name, at, digest = text.partition("@")
         if "://" in name:
-            raise InvalidValue(f"{text!r} has a scheme: leave out {name.split('://')[0]}://")
+            start = name.partition("://")[0][:_LONGEST] + "://"
+            raise InvalidValue(f"{text[:_LONGEST]!r} has a scheme: leave out {start if start.isprintable() else '...'}")
         head, slash, last = name.rpartition("/")
         last, colon, tag = last.partition(":")
         name = head + slash + last
         if not name or (at and not digest) or (colon and not tag):
-            raise InvalidValue(f"{text!r} is not an image: write [REGISTRY/]NAME[:TAG][@DIGEST]")
+            raise InvalidValue(f"{text[:_LONGEST]!r} is not an image: write [REGISTRY/]NAME[:TAG][@DIGEST]")
         registry, repository = _split_registry(name)
         return cls(registry, repository, tag if colon else None, Digest.parse(digest) if at else None)
 
@@ -86,8 +116,11 @@ class Reference:
 
     @property
     def cache_tag(self) -> str:
-        """The tag that names it in a cache: its own, or `sha256-<hex>` for an image that has only a digest."""
-        return self.tag if self.tag is not None else f"{self.digest}".replace(":", "-")
+        """The tag that names it in a cache: its own, or `sha256-<hex>` for an image that has only a digest.
+
+        A longer digest is cut to the length of a tag.
+        """
+        return self.tag if self.tag is not None else f"{self.digest}".replace(":", "-")[:_MAX_TAG]
 
     @property
     def cache_name(self) -> str:
@@ -105,9 +138,8 @@ class Reference:
 
 
 def _split_registry(name: str) -> tuple[str, str]:
-    # Docker's rule: the first component is a registry when it has a dot or a port, or is "localhost".
     first, slash, rest = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
+    if slash and _names_registry(first):
         return first, rest
     return DOCKER_HUB, name
 

@@ -1,4 +1,4 @@
-"""Hosts by where they are: this machine, its link, or elsewhere."""
+"""Addresses that others give us, and hosts by where they are: this machine, its link, or elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import ipaddress
 import socket
 from typing import TypeAlias
 
+from yarl import URL
+
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: No name that can be looked up is longer (RFC 1123, 2.1).
+_LONGEST_HOST = 253
+
+
+def web_address(text: str, base: URL | None = None) -> URL | None:
+    """Read an address that someone else gives, which may be relative to `base`; None for what is none of the web.
+
+    Signed addresses must stay as they are, character for character, so nothing is quoted anew.
+    """
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        return None
+    try:
+        url = URL(text, encoded=True)
+        url = (url if base is None else base.join(url)).with_fragment(None)
+        # A host or a port that cannot be shows only when it is asked for.
+        named = url.port and url.host_port_subcomponent and len(url.host or "") <= _LONGEST_HOST
+    except (ValueError, IndexError):  # yarl lets one through for brackets before an empty host
+        return None
+    return url if named and url.scheme in ("http", "https") else None
 
 
 def address_of(host: str) -> _Address | None:

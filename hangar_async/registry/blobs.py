@@ -13,7 +13,7 @@ from yarl import URL
 
 from hangar_async.errors import DigestMismatch, NetworkError
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.registry.addresses import is_internal
+from hangar_async.registry.addresses import is_internal, web_address
 from hangar_async.registry.answer import Answer
 from hangar_async.registry.body import BlobBody
 from hangar_async.registry.ranges import ContentRange
@@ -77,13 +77,9 @@ def foreign_url(text: str, *, trusted: bool) -> URL:
 
     `trusted` allows addresses on this machine or its link.
     """
-    try:
-        url = URL(text, encoded=True) if text.isascii() and text.isprintable() and " " not in text else URL()
-        usable = url.scheme in ("http", "https") and bool(url.host) and bool(url.port)
-    except ValueError:
-        url, usable = URL(), False
+    url = web_address(text) or URL()
     why = ""
-    if not usable:
+    if not url.host:
         why = "is no web address"
     elif url.user is not None or url.password is not None:
         why = "has a user name in it"
@@ -96,4 +92,4 @@ def foreign_url(text: str, *, trusted: bool) -> URL:
             transient=False,
             advice="leave the layer out, or ask the publisher of the image",
         )
-    return url.with_fragment(None)
+    return url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,12 +96,16 @@ async def read_content(path: Path) -> bytes:
 
 def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
     """Read a file's content; raises UsageError naming the file, and never what is in it."""
+    document, why = None, "it is not JSON"
+    # Errors of a decoder hold what they could not decode: ours does not follow from one.
     try:
         document = msgspec.json.decode(content, type=_File)
     except msgspec.ValidationError as error:
-        raise UsageError(f"cannot read the credentials in {path}: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"cannot read the credentials in {path}: it is not JSON") from error
+        why = str(error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    if document is None:
+        raise UsageError(f"cannot read the credentials in {path}: {why}")
     auths = {}
     for key, entry in (document.auths or {}).items():
         if entry is not None and (credential := _credential(entry, key, path)):
@@ -115,17 +118,23 @@ def _credential(entry: _Auth, key: str, path: Path) -> Credential | None:
     """Make a credential of an entry; None for an empty one, as Docker leaves it for what a helper holds."""
     username, password = entry.username or "", entry.password or ""
     if entry.auth:
-        try:
-            text = base64.b64decode(entry.auth, validate=True).decode()
-        except (binascii.Error, ValueError) as error:
-            raise UsageError(f"cannot read the credentials in {path}: the auth of {key!r} is not base64") from error
-        name, colon, rest = text.partition(":")
-        if not colon:
-            raise UsageError(f"cannot read the credentials in {path}: the auth of {key!r} is not USER:PASSWORD")
-        username, password = name, rest.rstrip("\0")
+        login = _login(entry.auth)
+        if login is None:
+            why = f"the auth of {key[:100]!r} is not USER:PASSWORD in base64"
+            raise UsageError(f"cannot read the credentials in {path}: {why}")
+        username, password = login
     if not (username or password or entry.identitytoken or entry.registrytoken):
         return None
     return Credential(str(path), username, password, entry.identitytoken or "", entry.registrytoken or "")
+
+
+def _login(auth: str) -> tuple[str, str] | None:
+    try:
+        text = base64.b64decode(auth, validate=True).decode()
+    except ValueError:
+        return None
+    username, colon, password = text.partition(":")
+    return (username, password.rstrip("\0")) if colon else None
 
 
 def _place(key: str) -> str:

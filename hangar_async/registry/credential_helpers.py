@@ -16,6 +16,7 @@ from typing import cast
 import msgspec
 
 from hangar_async.errors import HangarError
+from hangar_async.oci.document import decode
 from hangar_async.registry.credential_files import Credential
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -40,8 +41,8 @@ async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     if answer is None:
         return None
     try:
-        known = msgspec.json.decode(answer, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        known = decode(answer, _Answer)
+    except ValueError:
         raise HangarError(f"the credential helper {program} gave no credential for {server} that can be read") from None
     if not known.Secret:
         return None

@@ -14,7 +14,7 @@ from yarl import URL
 
 from hangar_async.config import Proxies
 from hangar_async.errors import NetworkError
-from hangar_async.registry.addresses import address_of, is_loopback
+from hangar_async.registry.addresses import address_of, is_loopback, web_address
 
 
 def proxy_for(url: URL, proxies: Proxies) -> URL | None:
@@ -23,11 +23,8 @@ def proxy_for(url: URL, proxies: Proxies) -> URL | None:
     host = url.host or ""
     if not text or is_loopback(host) or bypasses(host, url.port, proxies.bypass):
         return None
-    try:
-        proxy = URL(text if "://" in text else f"http://{text}")
-    except ValueError:
-        proxy = URL()
-    if proxy.scheme not in ("http", "https") or not proxy.host:
+    proxy = web_address(text if "://" in text else f"http://{text}")
+    if proxy is None:
         kind = text.partition("://")[0] if "://" in text else "this"
         raise NetworkError(
             f"cannot use a proxy of the kind {kind[:20]!r} for {host}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from yarl import URL
 
 from hangar_async.errors import RegistryError
-from hangar_async.registry.addresses import is_internal
+from hangar_async.registry.addresses import is_internal, web_address
 
 MOVED = frozenset({301, 302, 303, 307, 308})
 #: Those after which a request is made again as it was; after the others its method may become GET.
@@ -34,7 +34,7 @@ class Redirects:
     def follow(self, status: int, location: str) -> URL:
         """Return the URL that an answer with this status and Location sends us to."""
         here = self._seen[-1]
-        target = join(here, location)
+        target = web_address(location, here)
         keeps = status in _KEEPING or self.method in _READING
         why = self._wrong(here, target) if keeps else f"answered a {self.method} with a redirect that may change it"
         if why:
@@ -74,7 +74,7 @@ def upload_address(registry: URL, here: URL, location: str, host: str, status: i
 
     `registry` is where `host` was asked first. It has no circles: it may be the address itself.
     """
-    target = join(here, location)
+    target = web_address(location, here)
     if target and registry.scheme == "https" and target.scheme == "http" and target.host == registry.host:
         # A registry behind a proxy that ends TLS may not know of that. Nothing goes there but by TLS.
         target = target.with_scheme("https").with_port(registry.port) if target.port in (80, registry.port) else target
@@ -94,15 +94,3 @@ def leads_inside(start: URL, target: URL) -> bool:
 def same_origin(one: URL, other: URL) -> bool:
     """Whether two URLs have scheme, host and port in common; only then may the second see what is for the first."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
-
-
-def join(here: URL, location: str) -> URL | None:
-    """Read a Location as it is meant by the answer of `here`; None for what is no address."""
-    # Signed URLs must stay as they are, character for character, so nothing is quoted anew.
-    if not location or not location.isascii() or not location.isprintable() or " " in location:
-        return None
-    try:
-        target = here.join(URL(location, encoded=True)).with_fragment(None)
-        return target if target.host and target.port else None  # a port out of range shows only here
-    except ValueError:
-        return None

@@ -13,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
+from hangar_async.registry.addresses import web_address
 from hangar_async.registry.credential_files import Credential
 from hangar_async.registry.redirects import leads_inside
 from hangar_async.registry.transport import Transport
@@ -130,12 +131,9 @@ def basic(username: str, password: str) -> str:
 
 def checked_realm(wish: TokenWish) -> URL:
     """Read a realm as a URL; raises Unauthorized for one that no secret, and no request, may be sent to."""
-    try:
-        realm = URL(wish.realm)
-    except ValueError:
-        realm = URL()
+    realm = web_address(wish.realm) or URL()
     why = ""
-    if realm.scheme not in ("http", "https") or not realm.host:
+    if not realm.host:
         why = "no web address"
     elif realm.user is not None or realm.password is not None:
         why = "one with a user name in it"

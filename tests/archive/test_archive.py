@@ -3,6 +3,7 @@ import json
 import os
 import struct
 import tempfile
+import tracemalloc
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from hangar_async.archive.index import Entry, Footer
 from hangar_async.archive.stream import stream_files
 from hangar_async.errors import ArchiveError
 from hangar_async.oci.digest import Digest
+from tests.refusal import attempt
 
 from .samples import GZIP_MAGIC, ROOT, blob_path, contents, joined, noise, text, unpacked, write
 
@@ -192,7 +194,11 @@ def relist(directory: Path, kind: str, change: Any, footer: Footer | None = None
     change(document)
     raw = document if isinstance(document, bytes) else json.dumps(document).encode()
     deflate = zlib.compressobj(wbits=-15)
-    packed = deflate.compress(raw) + deflate.flush() if kind == "gzip" else zstandard.ZstdCompressor().compress(raw)
+    packed = (
+        deflate.compress(raw) + deflate.flush(zlib.Z_FULL_FLUSH)
+        if kind == "gzip"
+        else zstandard.ZstdCompressor().compress(raw)
+    )
     payload = (footer or Footer(len(stream), len(packed))).payload()
     if kind == "gzip":
         tail = footers._MEMBER_START + payload + footers._MEMBER_END
@@ -296,6 +302,21 @@ def test_an_index_that_leaves_out_or_moves_a_file_is_found(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_the_index_leaves_out_is_not_held(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_MOST_HEADERS", 4096)
+    monkeypatch.setattr(checking, "_USUAL", 1024)
+    write(tmp_path / "a", kind, [noise(100_000), *(noise(100, seed) for seed in range(20)), noise(100_000, seed=1)])
+    archive = open_archive(tmp_path / "a")
+    checking.check_index(archive)
+    assert archive.index is not None
+    for kept in (archive.index.entries[1:], archive.index.entries[:-2], ()):
+        archive = open_archive(tmp_path / "a")
+        archive.index = index.Index(kind, kept)
+        with pytest.raises(ArchiveError, match="the index leaves out what is here"):
+            checking.check_index(archive)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_index_that_unpacks_to_gigabytes_is_refused(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +357,63 @@ def test_the_index_reads_back() -> None:
         for number in range(10)
     )
     assert index.decode(index.encode("zstd", entries), 100).entries == entries
+
+
+_entries = st.lists(
+    st.tuples(
+        st.builds(Digest.of, st.binary(max_size=3), st.sampled_from(["sha256", "sha512"])),
+        *[st.integers(0, 1 << 40)] * 3,
+        st.sampled_from(["stored", "deflate"]),
+    ),
+    max_size=6,
+    unique_by=lambda one: one[0],
+)
+
+
+@given(_entries)
+def test_any_index_reads_back(made: list[tuple[Digest, int, int, int, Any]]) -> None:
+    entries, position = [], 0
+    for digest, size, gap, length, encoding in made:
+        name = f"{ROOT}/share/{digest.algorithm}/{digest.hex}"
+        entries.append(Entry(name, digest, size, position + gap, length, encoding))
+        position += gap + length
+    assert index.decode(index.encode("gzip", entries), position) == index.Index("gzip", tuple(entries))
+    if position and entries[-1].length:
+        with pytest.raises(ValueError, match="cannot be where"):
+            index.decode(index.encode("gzip", entries), position - 1)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["gzip", "stored", "sha256:" + "a" * 64]),
+        lambda below: (
+            st.lists(below, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["version", "compression", "entries", "name", "digest", "size", "offset", "length", "encoding"]
+                ),
+                below,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_an_index_of_any_values_is_read_or_a_value_error(value: Any) -> None:
+    found = attempt(lambda: index.decode(json.dumps(value).encode("utf-8", "surrogatepass"), 1000), ValueError)
+    assert found is None or not found.entries
+
+
+def test_an_index_of_many_small_entries_takes_little_memory() -> None:
+    entry = b'{"name":"ab","digest":"ab","size":0,"offset":0,"length":0,"encoding":"zstd"},'
+    raw = b'{"version":1,"compression":"zstd","entries":[' + entry * 400_000 + entry[:-1] + b"]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 2,097,152 values"):
+            index.decode(raw, 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MIB
 
 
 @given(st.binary(max_size=24).filter(lambda payload: not payload.startswith(b"HGRSEEK1")))

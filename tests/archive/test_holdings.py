@@ -9,6 +9,7 @@ import pytest
 import zstandard
 
 from hangar_async.archive import holdings as module
+from hangar_async.archive import tar_reader
 from hangar_async.archive.archive import open_archive
 from hangar_async.archive.holdings import IndexedHoldings, StreamedHoldings, holdings_of
 from hangar_async.blocking import Interrupted
@@ -121,11 +122,11 @@ def test_what_is_kept_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
 def test_too_many_files_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_FILES", 5)
+    monkeypatch.setattr(tar_reader, "_MOST_HEADERS", 5)
     found = holdings_of(open_archive(path))
-    with pytest.raises(ArchiveError, match="more than 5 files are in it"):
+    with pytest.raises(ArchiveError, match="more than 5 headers are in it"):
         found.sizes()
-    with pytest.raises(ArchiveError, match="more than 5 files are in it"):
+    with pytest.raises(ArchiveError, match="more than 5 headers are in it"):
         list(found.files())
 
 

@@ -137,6 +137,17 @@ def test_what_is_unknown_stays_for_typer() -> None:
     assert words("") == []
 
 
+@pytest.mark.parametrize("word", ["-x-part", "-x-file", "-xh-debug", "-x--", "-h-x"])
+def test_the_rest_of_a_word_becomes_no_other_flag(word: str) -> None:
+    assert normalise(["save", word], COMMANDS) == (GlobalFlags(), ["save", word])
+
+
+def test_a_long_value_is_told_in_short() -> None:
+    with pytest.raises(UsageError) as caught:
+        normalise(["save", f"--part={'x' * 10_000}"], COMMANDS)
+    assert len(str(caught.value)) < 300
+
+
 ITEMS = st.one_of(
     st.sampled_from(["--part", "-x", "--nonsense", "word", "--debug", "--quiet=0", "--tls-verify=false", "-h", "-xj3"]),
     st.tuples(st.sampled_from(["-f", "--file", "-j"]), st.text(max_size=6)),

@@ -1,4 +1,7 @@
 import json
+import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -76,6 +79,60 @@ def test_what_is_written_is_read_back() -> None:
         )  # fmt: skip
 
 
+_words = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=12) | st.sampled_from(
+    ["linux", "amd64"]
+)
+_platforms = st.builds(Platform, _words, _words, _words, _words)
+_digests = st.builds(Digest.of, st.binary(max_size=2), st.sampled_from(["sha256", "sha512"]))
+_descriptors = st.builds(
+    Descriptor,
+    st.sampled_from([OCI_INDEX, OCI_MANIFEST, DOCKER_LIST]),
+    _digests,
+    st.integers(0, 1 << 62),
+    st.none() | _platforms,
+)
+_saved_platforms = st.builds(
+    SavedPlatform, _descriptors, _platforms, st.integers(0, (1 << 256) - 1).map(lambda number: f"{number:064x}")
+)
+_images = st.builds(
+    SavedImage,
+    st.builds(
+        Reference,
+        st.sampled_from(["docker.io", "reg.io:5000", "[::1]", "localhost"]),
+        st.from_regex(r"[a-z]{1,4}(/[a-z]{1,3})?", fullmatch=True),
+        st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True),
+        st.none() | _digests,
+    ),
+    _descriptors,
+    st.lists(_saved_platforms, max_size=3, unique_by=lambda one: one.folder).map(tuple),
+    st.none() | _digests,
+)
+
+
+@given(
+    st.lists(_images, max_size=4, unique_by=lambda image: image.reference.cache_name),
+    st.datetimes(min_value=layout.EPOCH.replace(tzinfo=None), timezones=st.just(UTC)),
+)
+def test_whatever_is_written_is_read_back(images: list[SavedImage], saved: datetime) -> None:
+    files = cache_files(images, saved)
+    found = parse_list(files["saved-images-list.json"])
+    assert datetime.fromisoformat(found.saved) == saved.replace(microsecond=0)
+    assert [
+        (one.name, [(each.digest, each.platform, each.folder) for each in one.platforms]) for one in found.images
+    ] == [
+        (image.reference.cache_name, [(one.descriptor.digest, one.platform, one.folder) for one in image.platforms])
+        for image in images
+        if image.platforms
+    ]
+    roots = parse_index(files["index.json"])
+    assert [(root.reference.cache_name, root.root.to_json(), root.original) for root in roots] == [
+        (image.reference.cache_name, image.root.to_json(), image.original) for image in images
+    ]
+    for platform in (one for image in images for one in image.platforms):
+        raw = folder_files(platform)[f"{platform.folder}/index.json"]
+        assert parse_folder(raw, platform.folder).to_json() == platform.descriptor.to_json()
+
+
 def test_folders_are_read_back() -> None:
     for image in IMAGES:
         for platform in image.platforms:
@@ -127,7 +184,7 @@ def test_what_contradicts_itself_is_refused() -> None:
         ({"Version": "v1.2.0"}, r"has the version 'v1\.2\.0', and only 'v1\.1\.0'"),
         ({"Version": "v" * 100_000}, "has the version"),
         ({"Version": 1}, "cannot be read"),
-        ({"SavedTime": "\x1b[2J"}, "no platform or time"),
+        ({"SavedTime": "\x1b[2J"}, "is no time"),
         ({"List": {}}, "cannot be read"),
         ({"List": [1]}, "cannot be read"),
         ({"List": [{}]}, "cannot be read"),
@@ -211,6 +268,31 @@ def test_a_blobs_name_promises_its_digest() -> None:
     for name in ("", "share", "share/", "share/sha256/1", f"share/md5/{'1' * 32}", f"x/sha256/{'1' * 64}",
                  f"share/sha256/x/{'1' * 64}", "share/sha256/../x", "index.json"):  # fmt: skip
         assert promised_digest(name) is None
+
+
+@pytest.mark.parametrize(
+    ("parse", "document"),
+    [
+        (parse_list, b'{"Version":"v1.1.0","List":[%s]}'),
+        (parse_list, b'{"Version":"v1.1.0","List":[{"Source":"a","Tag":"b","Images":[%s]}]}'),
+        (parse_index, b'{"schemaVersion":2,"manifests":[%s]}'),
+        (parse_index, b'{"schemaVersion":2,"manifests":[{"digest":"sha256:%s","size":1,"urls":[%%s]}]}' % (b"a" * 64)),
+    ],
+)
+@pytest.mark.parametrize("value", [b"0", b"{}", b'"ab"', b'{"Digest":""}', b'{"Source":"","Tag":""}'])
+def test_a_large_index_of_many_values_is_refused_in_little_memory(
+    parse: Callable[[bytes], object], document: bytes, value: bytes
+) -> None:
+    """Such a file compresses to some KiB."""
+    raw = document % b",".join([value] * ((16 << 20) // (len(value) + 1)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentError, match="more than 524,288 values"):
+            parse(raw)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 json_values = st.recursive(

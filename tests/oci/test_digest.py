@@ -29,7 +29,10 @@ def test_what_is_no_digest_never_gets_into_a_path(text: str) -> None:
         Digest.parse(text)
 
 
-@given(st.text(max_size=100))
+@given(st.text(max_size=100) | st.from_regex(r"sha(256|512):([0-9a-fA-F/.]{64}|[0-9a-f]{63,65}|[0-9a-f]{128})\n?"))
 def test_any_text_is_a_digest_or_an_invalid_value(text: str) -> None:
     with contextlib.suppress(InvalidValue):
-        assert str(Digest.parse(text)) == text
+        digest = Digest.parse(text)
+        assert str(digest) == text
+        assert digest.hex.isalnum()
+        assert len(bytes.fromhex(digest.hex)) in (32, 64)

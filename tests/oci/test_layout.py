@@ -3,6 +3,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hangar_async.oci import layout
 from hangar_async.oci.digest import Digest
@@ -85,3 +87,26 @@ def test_files_of_a_folder() -> None:
 )
 def test_the_newest_time_that_can_be_read(created: list[str], moment: str) -> None:
     assert newest(created).replace(microsecond=0).isoformat() == moment
+
+
+_stamps = st.datetimes().map(lambda moment: f"{moment.isoformat()}Z") | st.text("0123456789-:.TZ+ ", max_size=25)
+
+
+@given(st.lists(_stamps | st.text(max_size=12), max_size=4))
+def test_any_times_have_a_newest(created: list[str]) -> None:
+    moment = newest(created)
+    assert moment >= layout.EPOCH
+    assert newest([*created, moment.isoformat()]) == moment
+    assert newest(created[::-1]) == moment
+
+
+_few = st.sampled_from(["linux", "amd64", "arm", "v7", ""])
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.builds(Platform, _few, _few, _few, _few)), max_size=6, unique=True))
+def test_every_manifest_has_a_folder_of_its_own(manifests: list[tuple[int, Platform]]) -> None:
+    named = [(Digest.of(bytes([number])), platform) for number, platform in dict(manifests).items()]
+    names = folder_names(NGINX, named)
+    assert len(set(names)) == len(named)
+    assert names == folder_names(NGINX, named)
+    assert all(len(bytes.fromhex(name)) == 32 for name in names)

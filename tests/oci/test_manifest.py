@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 from hangar_async.errors import ContentError, HangarError, UnsupportedManifest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import MAX_DOCUMENT, ImageConfig, Index, Manifest, parse_manifest
+from hangar_async.oci.manifest import (
+    MAX_DOCUMENT,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    join_index,
+    parse_manifest,
+)
 from hangar_async.oci.platform import NO_PLATFORM, Platform
 
 CONFIG = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "a" * 64, "size": 3}
@@ -79,12 +88,21 @@ def test_attestation_entries_name_their_manifest() -> None:
         (raw(config={**CONFIG, "size": -1}, layers=[]), "", "config.size"),
         (raw(config={**CONFIG, "digest": "sha256:../../etc"}, layers=[]), "", "is not a digest"),
         (b" " * (MAX_DOCUMENT + 1), "", "larger than"),
+        (raw(manifests=[{**ENTRY, "size": 1 << 63}]), "", "document"),
+        (raw(manifests=[{**ENTRY, "size": 10**400}]), "", "document"),
+        (raw(config=CONFIG, layers=[{**LAYER, "size": 1 << 63}]), "", "layers[0].size"),
+        (raw(manifests=[{**ENTRY, "platform": {"os": "\x1b[2J", "architecture": "a"}}]), "", "no word of a platform"),
+        (raw(manifests=[{**ENTRY, "platform": {"os": "a", "architecture": "b" * 201}}]), "", "no word of a platform"),
+        (raw(config=CONFIG, mediaType="\x1b[2J" * 100_000), media_types.OCI_MANIFEST, "sent as"),
+        (raw(config=CONFIG, mediaType="\x1b[2J" * 100_000), "", "of the unsupported type '\\x1b[2J"),
     ],
 )
 def test_what_is_no_manifest(document: bytes, content_type: str, told: str) -> None:
     with pytest.raises(ContentError) as caught:
         parse_manifest(document, content_type)
     assert told in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
     assert not caught.value.transient
 
 
@@ -123,6 +141,8 @@ def test_configs() -> None:
     assert ImageConfig.parse(b'{"os":"","architecture":"amd64","created":null}', digest).platform == NO_PLATFORM
     with pytest.raises(ContentError):
         ImageConfig.parse(b'{"os":1}', digest)
+    with pytest.raises(ContentError, match="no word of a platform"):
+        ImageConfig.parse(b'{"os":"a\\nb","architecture":"c"}', digest)
 
 
 _json = st.recursive(
@@ -145,6 +165,81 @@ def test_any_document_is_read_or_refused(document: dict[str, Any], content_type:
     except HangarError:
         return
     assert parsed.digest == Digest.of(parsed.raw)
+
+
+@given(st.binary(max_size=200) | _json.map(lambda value: json.dumps(value).encode()))
+def test_any_config_is_read_or_refused(document: bytes) -> None:
+    try:
+        found = ImageConfig.parse(document, Digest.of(document))
+    except ContentError:
+        return
+    assert isinstance(found.platform.suffix + found.created, str)
+
+
+_text = st.text(st.characters(codec="utf-8"), max_size=10)
+_words = st.sampled_from(["linux", "windows", "amd64", "arm", "v7", "10.0.1", "", "unknown"])
+_entries = st.lists(
+    st.builds(
+        Descriptor,
+        _text | st.sampled_from(sorted(media_types.MANIFESTS | media_types.INDEXES)),
+        st.builds(Digest.of, st.binary(max_size=2), st.sampled_from(["sha256", "sha512"])),
+        st.integers(0, 1 << 62),
+        st.none() | st.builds(Platform, _words, _words, _words, _words),
+    ),
+    max_size=5,
+)
+
+
+@given(_entries)
+def test_an_index_that_is_joined_reads_back(entries: list[Descriptor]) -> None:
+    index = join_index(entries)
+    found = parse_manifest(index.raw)
+    assert isinstance(found, Index)
+    assert (found.digest, found.media_type) == (index.digest, media_types.OCI_INDEX)
+    assert [entry.to_json() for entry in found.manifests] == [entry.to_json() for entry in entries]
+
+
+@given(
+    st.lists(st.dictionaries(_text, _json, max_size=3), max_size=5),
+    st.integers(0, 31),
+    st.sampled_from(sorted(media_types.INDEXES)),
+    st.sampled_from([None, 1, "\t"]),
+)
+def test_a_part_of_an_index_has_its_entries_as_they_stood(
+    others: list[dict[str, Any]], kept: int, media_type: str, indent: Any
+) -> None:
+    """Fields that are not known too, and white space within them."""
+    entries = [{**other, **ENTRY, "size": number} for number, other in enumerate(others)]
+    for entry in entries:
+        for known in ("platform", "annotations", "urls"):
+            entry.pop(known, None)
+    text = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}, indent=indent)
+    index = parse_manifest(text.encode())
+    assert isinstance(index, Index)
+    chosen = tuple(entry for number, entry in enumerate(index.manifests) if kept >> number & 1)
+    part = index.with_only(chosen)
+    found = parse_manifest(part.raw, media_type)
+    assert isinstance(found, Index)
+    assert found == part
+    assert [entry.raw for entry in found.manifests] == [entry.raw for entry in chosen]
+    assert all(entry.raw in text.encode() for entry in chosen)
+    assert [json.loads(entry.raw) for entry in chosen] == [entries[entry.size] for entry in chosen]
+
+
+def test_the_largest_document_takes_no_more_than_some_times_its_size() -> None:
+    """Of the shortest entries there are."""
+    entry = b'{"digest":"sha256:%s","size":1}' % (b"a" * 64)
+    for field in (b"manifests", b'config":{"digest":"sha256:%s","size":1},"layers' % (b"b" * 64)):
+        start = b'{"schemaVersion":2,"%s":[' % field
+        document = start + b",".join([entry] * ((MAX_DOCUMENT - len(start) - 2) // (len(entry) + 1))) + b"]}"
+        assert MAX_DOCUMENT - 200 < len(document) <= MAX_DOCUMENT
+        tracemalloc.start()
+        try:
+            parse_manifest(document)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 10 * MAX_DOCUMENT
 
 
 @given(st.binary(max_size=200))

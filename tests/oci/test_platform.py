@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hangar_async.errors import InvalidValue
 from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformPattern, PlatformSelector
+from tests.refusal import attempt
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64", "v8")
@@ -69,3 +72,37 @@ def test_nothing_wanted_is_an_error() -> None:
         PlatformSelector.parse([])
     with pytest.raises(InvalidValue, match="not an operating system"):
         PlatformSelector.parse(["amd64"], ["lin/ux"])
+
+
+@pytest.mark.parametrize("word", ["\x1b[31m", "a\nb", "\u202e", "\0", "\ud800", "a" * 201])
+def test_what_is_no_word_of_a_platform(word: str) -> None:
+    for words in ((word, "a"), ("a", word), ("a", "b", word), ("a", "b", "", word)):
+        with pytest.raises(InvalidValue, match="no word of a platform") as caught:
+            Platform(*words)
+        assert len(str(caught.value)) < 200
+
+
+_word = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,8}", fullmatch=True)
+
+
+@given(_word, _word, _word)
+def test_a_pattern_of_three_words_matches_what_it_names(system: str, architecture: str, variant: str) -> None:
+    text = f"{system}/{architecture}/{variant}"
+    pattern = PlatformPattern.parse(text)
+    assert pattern.matches(Platform(system, architecture, variant))
+    assert not pattern.matches(Platform(f"{system}x", architecture, variant))
+    assert Platform(system, architecture, variant) in PlatformSelector.parse([text], [system])
+
+
+@given(st.lists(_word | st.sampled_from(["", "all", "ARM", "x86_64", "armhf", "v7", "linux"]), max_size=4).map("/".join)
+       | st.text(max_size=20))  # fmt: skip
+def test_any_text_is_a_pattern_that_reads_back_or_an_invalid_value(text: str) -> None:
+    if pattern := attempt(lambda: PlatformPattern.parse(text), InvalidValue):
+        assert PlatformPattern.parse(str(pattern)) == pattern
+
+
+def test_a_long_word_is_told_in_short() -> None:
+    for arguments in ((["a/" * 10_000],), (["amd64"], ["a/" * 10_000])):
+        with pytest.raises(InvalidValue) as caught:
+            PlatformSelector.parse(*arguments)
+        assert len(str(caught.value)) < 400

@@ -5,8 +5,11 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
-from hangar_async.registry.addresses import address_of, is_internal, is_loopback
+from hangar_async.registry.addresses import address_of, is_internal, is_loopback, web_address
+
+BASE = URL("https://registry.test/v2/app/blobs/x?sig=1")
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,47 @@ def test_every_address_is_read_as_itself(address: ipaddress.IPv4Address | ipaddr
 @given(st.text())
 def test_any_text_has_an_answer(text: str) -> None:
     assert isinstance(is_internal(text), bool)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://cdn.test/a%2Fb?c=%2b&d=+e~", "https://cdn.test/a%2Fb?c=%2b&d=+e~"),
+        ("http://cdn.test:8080/x#fragment", "http://cdn.test:8080/x"),
+        ("//cdn.test/x", "https://cdn.test/x"),
+        ("/x", "https://registry.test/x"),
+        ("../x", "https://registry.test/v2/app/x"),
+        ("?y", "https://registry.test/v2/app/blobs/x?y"),
+        ("https://[::1]:5000/", "https://[::1]:5000/"),
+        ("https://user:pass@cdn.test/", "https://user:pass@cdn.test/"),
+    ],
+)
+def test_addresses_are_kept_as_they_are(text: str, found: str) -> None:
+    assert str(web_address(text, BASE)) == found
+    assert web_address(text) == (URL(found, encoded=True) if "://" in text else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "https://", "https:///x", "ftp://a.test/", "file:///etc/passwd", "https://a b/", "https://\u00e4.test/",
+     "https://a.test:0/", "https://a.test:65536/", "https://a.test:x/", "https://a.test/\r\nX: y", "https://../x",
+     "https://[x]@/", "https://.[02]@/", "https://[::/", "https://xn--/", f"https://{'a' * 254}/", "socks5://a:1oc0"],
+)  # fmt: skip
+def test_what_is_no_address_of_the_web(text: str) -> None:
+    assert web_address(text) is None
+
+
+_urls = st.text("htps:/.@[]?#%xn-0127a ", max_size=30) | st.from_regex(
+    r"https?://[^/]{0,12}(:[0-9]{0,6})?/?", fullmatch=True
+)
+
+
+@given(_urls | st.text(max_size=30))
+def test_any_text_is_an_address_or_none(text: str) -> None:
+    for found in (web_address(text), web_address(text, BASE)):
+        if found is not None:
+            assert found.scheme in ("http", "https")
+            assert found.host
+            assert found.port
+            assert str(found).isascii()
+            assert found.host_port_subcomponent

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.credential_files import Credential, parse_credential_file
 from hangar_async.registry.credentials import Credentials
 from tests.fakes.credential_helpers import NOT_FOUND, Helpers, says
+from tests.refusal import attempt
 
 HUB = "https://index.docker.io/v1/"
 
@@ -139,6 +141,42 @@ def test_any_key_is_read(key: str) -> None:
     assert parse_credential_file(content, Path("c")).entry_for("registry.example", "x") is None
 
 
+@pytest.mark.parametrize("start", [b"", b"\xff", b"user:"])
+@given(secret=st.binary(min_size=9, max_size=60))
+def test_an_entry_is_told_neither_with_what_it_is_nor_with_what_is_in_it(start: bytes, secret: bytes) -> None:
+    for entry in (base64.b64encode(start + secret).decode(), (start + secret).decode("latin-1")):
+        content = json.dumps({"auths": {"a.io": {"auth": entry}}}).encode()
+        try:
+            told = repr(parse_credential_file(content, Path("c")))
+        except UsageError as error:
+            told = "".join(traceback.format_exception(error)) + f"{error!r} {error.__cause__!r} {error.__context__!r}"
+        assert entry not in told
+        assert repr(secret)[2:-1] not in told
+
+
+_json = st.recursive(
+    st.none() | st.integers() | st.text(max_size=8) | st.just(HUB),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["auths", "auth", "username", "password", "credsStore", "credHelpers", "identitytoken", HUB]
+            ),
+            below,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=100) | _json.map(lambda value: json.dumps(value).encode()))
+def test_any_file_is_read_or_a_usage_error(content: bytes) -> None:
+    if found := attempt(lambda: parse_credential_file(content, Path("c")), UsageError):
+        assert all(found.helpers_for("docker.io"))
+        assert found.entry_for("docker.io", "library/x") in (None, *found.auths.values())
+
+
 def test_no_secret_is_shown() -> None:
     assert "secret" not in repr(Credential("file", "user-secret", "secret", "secret", "secret"))
 
@@ -203,6 +241,7 @@ async def test_a_helper_runs_once_for_a_registry_and_not_beside_another(tmp_path
         ("""echo '{"Secret":"hidden"}'; exit 2""", "failed"),
         ("echo 'hidden, but no JSON'", "no credential"),
         ("exit 0", "no credential"),
+        ("""printf '{"x":'; head -c 200000 /dev/zero | tr '\\0' '['""", "no credential"),
         ("exec sleep 600", "did not answer"),
         ("sleep 600", "did not answer"),
         ("head -c 3000000 /dev/zero", "no credential"),

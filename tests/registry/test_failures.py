@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import aiohttp
 import pytest
@@ -37,10 +39,23 @@ def test_retry_after(text: str, expected: float | None) -> None:
     assert retry_after(text, NOW) == expected
 
 
-@given(st.text(max_size=60))
+_pieces = st.sampled_from(
+    ["Tue,", "Tuesday,", "14", "99", "0", "Nov", "nov", "Nov-23", "14-Nov-2023", "2023", "23", "22:14:20", "22:14",
+     "22.14.20", "::", ",", "-", "+", "GMT", "+0100", "-2400", "+99999999", "(comment)", "9" * 20, "\u0663"]
+)  # fmt: skip
+
+
+@given(st.text(max_size=60) | st.lists(_pieces, max_size=8).map(" ".join) | st.integers().map(str))
 def test_any_retry_after_has_an_answer(text: str) -> None:
     wait = retry_after(text, NOW)
-    assert wait is None or wait >= 0
+    assert wait is None or 0 <= wait < float("inf")
+
+
+@given(st.integers(0, 10**11 - 1), st.datetimes(min_value=datetime(1000, 1, 1)))
+def test_any_wait_is_read_as_seconds_or_as_a_date(seconds: int, date: datetime) -> None:
+    assert retry_after(str(seconds), NOW) == seconds
+    date = date.replace(microsecond=0, tzinfo=UTC)
+    assert retry_after(format_datetime(date, usegmt=True), NOW) == max(0.0, date.timestamp() - NOW)
 
 
 def test_an_error_list_is_told_in_one_line() -> None:

@@ -10,6 +10,7 @@ from yarl import URL
 from hangar_async.config import Proxies
 from hangar_async.errors import NetworkError
 from hangar_async.registry.proxy import bypasses, proxy_for
+from tests.refusal import attempt
 
 BOTH = Proxies(http="http://plain:3128", https="http://secure:3128")
 _label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(lambda text: not text.isdigit())
@@ -33,7 +34,24 @@ def test_loopback_is_never_proxied(host: str) -> None:
     assert proxy_for(URL(f"http://{host}:5000/"), BOTH) is None
 
 
-@pytest.mark.parametrize("text", ["socks5://box:1080", "http://", "http://user:secret@:1/", "://", "http://h:99999999"])
+@given(st.text("htps:/@.[]xn-127 ", max_size=20) | st.text(max_size=20))
+def test_any_proxy_is_used_or_said_to_be_of_no_use(text: str) -> None:
+    found = attempt(lambda: proxy_for(URL("https://reg.io"), Proxies(https=text)), NetworkError)
+    assert found is None or (found.scheme in ("http", "https") and found.host)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "socks5://box:1080",
+        "http://",
+        "http://user:secret@:1/",
+        "://",
+        "http://h:99999999",
+        "http://xn--",
+        "http://[x]@",
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_said(text: str) -> None:
     with pytest.raises(NetworkError, match="cannot use a proxy") as caught:
         proxy_for(URL("https://reg.io"), Proxies(https=text))

@@ -186,7 +186,6 @@ async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry:
         assert await content(client, image) == DATA
         assert lent.settled
         assert line.connections >= 2
-        assert line.uploaded < after + len(DATA) + 10_000
 
 
 async def test_what_is_given_up_is_gone(docker_registry: str) -> None:

@@ -6,16 +6,21 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from hangar_async.config import Proxies, RegistrySettings
 from hangar_async.errors import DigestMismatch, NetworkError, NotFound, RegistryError
 from hangar_async.oci.reference import Reference
+from hangar_async.registry.addresses import is_internal
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.redirects import MAX_REDIRECTS, Redirects
+from tests.refusal import attempt
 
 from .rig import Handler, Proxy, Served, describe, raw_server, request_head, served
 
@@ -249,6 +254,31 @@ async def test_a_public_registry_may_send_us_to_public_storage(
             assert await fetch("registry.test", settings=settings) == DATA
     assert ME in registry.secrets()
     assert not cdn.secrets()
+
+
+_locations = st.sampled_from(["https://", "http://", "//", "/", "", "https://a@"]).flatmap(
+    lambda start: st.text("abx.:/@[]?#%-0127", max_size=20).map(start.__add__)
+)
+
+
+@given(st.lists(_locations | st.text(max_size=20), max_size=14))
+def test_any_locations_lead_elsewhere_by_https_or_are_refused(locations: list[str]) -> None:
+    redirects = Redirects(START, "registry.test")
+    seen = {START}
+    for location in locations:
+        found = attempt(partial(redirects.follow, 307, location), RegistryError)
+        if found is not None:
+            assert found not in seen
+            seen.add(found)
+            assert (found.scheme, found.user, found.password) == ("https", None, None)
+            assert not is_internal(found.host or "")
+    assert redirects.count == len(seen) - 1 <= MAX_REDIRECTS
+
+
+async def test_a_location_of_brackets_alone_is_refused() -> None:
+    async with served(registry_that_sends_to(lambda: "http://[x]@/")) as registry:
+        with pytest.raises(RegistryError, match="no web address"):
+            await fetch(registry.host)
 
 
 def test_addresses_are_joined_and_kept_as_they_are() -> None:

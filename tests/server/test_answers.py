@@ -55,3 +55,12 @@ def test_an_error_has_one_code() -> None:
 @pytest.mark.parametrize("text", ["", "bytes", "bytes=", "bytes=a-b", "items=0-1", "bytes=0--1", "bytes=1", "0-1"])
 def test_what_is_no_range(text: str) -> None:
     assert byte_range(text, 10) is None
+
+
+@given(st.lists(st.sampled_from(["bytes", "=", "-", ",", " ", "0", "5", "9" * 25, "\u0663"]), max_size=8).map("".join))
+def test_any_text_is_a_range_within_or_none(text: str) -> None:
+    try:
+        found = byte_range(text, 10)
+    except ValueError:
+        return
+    assert found is None or 0 <= found[0] < found[1] <= 10

@@ -1,0 +1,221 @@
+"""What the fuzzer begins with: for each target inputs that are right, and some that are known to be hostile."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from hangar_async.archive import tar
+from hangar_async.oci.layout import CACHE_NAME, INDEX_NAME, LIST_NAME
+from tests.fuzz import samples
+
+#: The committed inputs: those that taught something, and those that reach what the seeds do not.
+CORPUS = Path(__file__).with_name("corpus")
+_DIGEST = "sha256:" + "a1" * 32
+_OTHER = "sha512:" + "b2" * 64
+_INDEX = f"{CACHE_NAME}/{INDEX_NAME}"
+
+
+def seeds(target: str) -> list[bytes]:
+    """Make the seeds of a target; the same ones each time."""
+    return _SEEDS[target]()
+
+
+def corpus(target: str) -> list[Path]:
+    """Name the committed inputs of a target."""
+    return sorted(path for path in (CORPUS / target).glob("*") if path.is_file())
+
+
+def _caches() -> list[dict[str, bytes]]:
+    return [
+        samples.cached("registry.example/a:1", samples.one()),
+        samples.cached("nginx", samples.several()),
+        samples.cached(f"localhost:5000/a/b@{samples.several().digest}", samples.several(), partial=True),
+    ]
+
+
+def _archives() -> list[bytes]:
+    first, *_ = _caches()
+    streams = [samples.written(kind, first, level) for kind, level in (("gzip", 0), ("gzip", 1), ("zstd", 1))]
+    compress = zstandard.ZstdCompressor(write_checksum=True).compress
+    small = samples.member(tar.FILE, _INDEX, b"{}")
+    small += tar.end(len(small))
+    streams += [
+        gzip.compress(small, mtime=0),
+        gzip.compress(small[:700], mtime=0) + gzip.compress(small[700:], mtime=0),
+    ]
+    streams += [compress(small), b"\x50\x2a\x4d\x18\x03\0\0\0abc" + compress(small[:600]) + compress(small[600:])]
+    with_name = b"\x1f\x8b\x08\x1e\0\0\0\0\0\xff\x04\0HG\0\0name\0text\0\0\0"
+    streams += [with_name + gzip.compress(small, mtime=0)[10:], _repeated(small, 32 << 20)]
+    empty = b'{"name":"","digest":"","size":0,"offset":0,"length":0,"encoding":"zstd"}'
+    many = b'{"version":1,"compression":"zstd","entries":[' + b",".join([empty] * 50_000) + b"]}"
+    return [*streams, samples.with_index("zstd", many)]
+
+
+def _repeated(start: bytes, size: int) -> bytes:
+    """A zstd stream of a few bytes, and zeros without end behind them."""
+    block = 128 << 10
+    zeros = (block << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    frame = struct.pack("<IBB", 0xFD2FB528, 0, 7 << 3) + zeros * (size // block - 1)
+    return zstandard.ZstdCompressor().compress(start) + frame + (block << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0"
+
+
+def _tars() -> list[bytes]:
+    small = samples.member(tar.FILE, _INDEX, b"{}")
+    headers = [
+        samples.member(tar.LONG_NAME, "././@LongLink", _INDEX.encode() + b"\0"),
+        samples.member(tar.LONG_LINK, "././@LongLink", b"share\0"),
+        samples.member(b"x", "x", b"48 path=saved-image-cache/saved-images-list.json\n"),
+        samples.member(b"x", "x", b"9 size=2\n30 mtime=1700000000.123456789\n"),
+        samples.member(b"g", "g", b"16 comment=text\n"),
+        samples.member(b"x", "x", b"22 GNU.sparse.major=1\n"),
+        samples.member(tar.DIRECTORY, f"./{CACHE_NAME}"),
+        samples.member(tar.LINK, f"{CACHE_NAME}/blobs", target="share"),
+        samples.member(b"1", _INDEX, target="/etc/passwd"),
+        tar.header(tar.FILE, _INDEX, size=1 << 40),
+        b"",
+    ]
+    made = [header + small for header in headers]
+    made += [samples.member(b"7", f"{CACHE_NAME}/{LIST_NAME}", b"{}"), small + small]
+    return [data + tar.end(len(data)) for data in made] + [samples.plain(_caches()[0])]
+
+
+def _indexes() -> list[bytes]:
+    return [samples.index_of(kind) for kind in samples.KINDS]
+
+
+def _contents() -> list[bytes]:
+    data = bytes(range(250)) * 8
+    stored = b"\0" + struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
+    deflated = gzip.compress(data, mtime=0)[10:-8]
+    frame = zstandard.ZstdCompressor().compress
+    packed = [(0, stored), (1, deflated), (1, stored), (2, frame(data)), (2, frame(data[:9]) + frame(data[9:]))]
+    return [struct.pack("<BHB", kind, len(data), 7) + one for kind, one in packed] + [bytes(4)]
+
+
+def _parts() -> list[bytes]:
+    names = [["a.part0", "a.part1", "a.part2"], ["a.part00", "a.part1", "a.part2"], ["a"], ["b"], []]
+    lists = ["".join(f"{'0' * 64}  {name}\n" for name in some) for some in names]
+    return [text.encode() for text in lists] + [b"\\" + b"0" * 64 + b" *a\\n\\\\b\r\n"]
+
+
+def _manifests() -> list[bytes]:
+    built = [samples.one(), samples.several()]
+    found = [raw for image in built for _, raw in image.documents.values()]
+    entry = {"digest": _OTHER, "size": 1, "platform": {"os": "windows", "architecture": "amd64", "os.version": "10.0"}}
+    entry |= {"urls": ["https://a.example/b"], "annotations": {"a": "b"}, "mediaType": "x"}
+    documents: list[Any] = [
+        {"schemaVersion": 2, "config": {"digest": _DIGEST, "size": 2}, "layers": [entry, entry]},
+        {"schemaVersion": 2, "manifests": [entry, {"digest": _DIGEST, "size": 1 << 62}]},
+        {"schemaVersion": 1, "fsLayers": []},
+        {"schemaVersion": 2, "manifests": [], "layers": []},
+    ]
+    return found + [_dump(document) for document in documents]
+
+
+def _configs() -> list[bytes]:
+    found = [data for data in samples.one().blobs.values() if data.startswith(b"{")]
+    return [
+        *found,
+        _dump({"os": "linux", "architecture": "arm", "variant": "v7", "created": "2024-01-02T03:04:05.678Z"}),
+    ]
+
+
+def _file(name: str) -> Callable[[], list[bytes]]:
+    return lambda: [files[name] for files in _caches()]
+
+
+def _layout_indexes() -> list[bytes]:
+    folders = [data for files in _caches() for name, data in files.items() if name.endswith(f"/{INDEX_NAME}")]
+    return folders[:2] + _file(INDEX_NAME)()
+
+
+def _error_bodies() -> list[bytes]:
+    errors = [{"code": "DENIED", "message": "not yours", "detail": {}}, {"code": 7}, {"message": None}]
+    return [_dump({"errors": errors}), _dump({"details": "no"}), _dump({"message": "a\u001b[31m"}), b"<html>", b""]
+
+
+def _credentials() -> list[bytes]:
+    auths = {
+        "https://index.docker.io/v1/": {"auth": "bWU6cGFzc3dvcmQ="},
+        "registry.example:5000/team": {"username": "me", "password": "a long secret"},
+        "localhost": {"identitytoken": "a long token", "registrytoken": "another one"},
+        "empty.example": None,
+    }
+    return [_dump({"auths": auths, "credsStore": "desktop", "credHelpers": {"registry.example:5000": "own"}}), b"{}"]
+
+
+def _image_lists() -> list[bytes]:
+    lines = [
+        "# list",
+        "",
+        "nginx",
+        "docker.io/library/nginx:latest",
+        "reg.example:5000/a/b:1",
+        "[::1]:5000/a",
+        "A b",
+        "a@b",
+    ]
+    lines += [
+        f"quay.io/a__b/c-d@{_DIGEST}",
+        f"localhost/a:1@{_OTHER}",
+        f"a@{_OTHER}",
+        "\ufeffhttps://a/b",
+        "a\t",
+        "xn--mnchen-3ya.example/a",
+    ]
+    return ["\n".join(lines).encode(), "\r\n".join(reversed(lines)).encode(), b"\xff"]
+
+
+_LINES = {
+    "challenge": [
+        'Bearer realm="https://a.example/token",service="b",scope="repository:c:pull"',
+        'Negotiate a+b/c==, Basic realm="x\\"y"\nBearer realm=plain , a = "b',
+    ],
+    "range": ["bytes 0-9/10", "bytes 5-9/*", "bytes=0-9", "bytes=-5", "bytes= 5- ", "bytes=0-1,3-4", "BYTES=0-9"],
+    "retry-after": [
+        "120", "0", "Tue, 14 Nov 2023 22:14:20 GMT", "Tuesday, 14-Nov-23 22:14:20 GMT", "Tue Nov 14 22:14:20 2023",
+        "14 Nov 2023 22:14 +0100", "-1",
+    ],
+    "address": [
+        "https://cdn.example/a%2Fb?c=%2b#d", "//cdn.example:8443/x", "../x?y", "http://127.0.0.1/", "https://[::1]:5000/",
+        "https://2130706433/", "https://user:pass@a.example/", "https://\uff11\uff12\uff17.0.0.1/", "socks5://a:1080",
+        ".a.example,*.b,10.0.0.0/8,[fd00::1]:443,a:80", "https://m\u00fcnchen.example/", "https://[fe80::1%25eth0]/",
+    ],
+    "words": [
+        f"reg.example:5000/team/app:v1@{_DIGEST}", "nginx", f"a@{_OTHER}", _DIGEST, _OTHER, "linux/arm/v7", "x86_64",
+        "all", "arm/v7", "2G", "512k", "1048576", "--debug save -f list --part=false -xj4 -- --quiet",
+        "save -h --tls-verify=0",
+    ],
+}  # fmt: skip
+
+
+def _lines(target: str) -> Callable[[], list[bytes]]:
+    return lambda: [line.encode() for line in _LINES[target]]
+
+
+def _dump(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+_SEEDS: Mapping[str, Callable[[], list[bytes]]] = {
+    "archive": _archives,
+    "tar": _tars,
+    "archive-index": _indexes,
+    "content": _contents,
+    "parts": _parts,
+    "manifest": _manifests,
+    "config": _configs,
+    "images-list": _file(LIST_NAME),
+    "layout-index": _layout_indexes,
+    "error-body": _error_bodies,
+    "credentials": _credentials,
+    "image-list": _image_lists,
+    **{name: _lines(name) for name in _LINES},
+}

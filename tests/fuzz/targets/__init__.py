@@ -1,0 +1,31 @@
+"""Fuzz targets: one function a parser, that takes any bytes and raises only where the code is wrong."""
+
+from collections.abc import Callable, Mapping
+
+from tests.fuzz.targets import archives, documents, headers, words
+
+Target = Callable[[bytes], None]
+
+TARGETS: Mapping[str, Target] = {
+    "archive": archives.archive,
+    "tar": archives.tar,
+    "archive-index": archives.archive_index,
+    "content": archives.content,
+    "parts": archives.parts,
+    "manifest": documents.manifest,
+    "config": documents.config,
+    "images-list": documents.images_list,
+    "layout-index": documents.layout_index,
+    "error-body": documents.error_body,
+    "credentials": documents.credentials,
+    "challenge": headers.challenge,
+    "range": headers.byte_ranges,
+    "retry-after": headers.retry_after,
+    "address": headers.address,
+    "image-list": words.image_list,
+    "words": words.words,
+}
+#: Those whose inputs are JSON documents.
+DOCUMENTS = frozenset(
+    {"archive-index", "manifest", "config", "images-list", "layout-index", "error-body", "credentials"}
+)

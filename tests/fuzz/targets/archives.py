@@ -1,0 +1,185 @@
+"""Archives: opened, checked, and read to the end by each of the ways that there are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import zstandard
+
+from hangar_async.archive import index
+from hangar_async.archive.archive import Archive, open_archive
+from hangar_async.archive.checking import check_index, check_part, check_stream
+from hangar_async.archive.entry_reader import EntryReader
+from hangar_async.archive.holdings import holdings_of
+from hangar_async.archive.index import Encoding, Entry
+from hangar_async.archive.names import ARCHIVE_INDEX
+from hangar_async.archive.parts import find_volume
+from hangar_async.archive.stream import stream_files
+from hangar_async.archive.volume import Volume
+from hangar_async.engine.catalog import read_catalog
+from hangar_async.errors import ArchiveError, ContentError
+from hangar_async.oci import layout
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.layout import CACHE_NAME
+from tests.fuzz import samples
+from tests.fuzz.targets.words import check_reference
+from tests.refusal import attempt, check_told
+
+#: The size and the digest of each file.
+Files = dict[str, tuple[int, str]]
+_ENCODINGS: tuple[Encoding, ...] = ("stored", "deflate", "zstd")
+_SIZE = struct.Struct("<BHB")
+_PIECE = 1 << 16
+_PARTS = {"a.part0": 10, "a.part1": 10, "a.part2": 3, "a.part00": 10, "b": 1}
+
+
+def archive(data: bytes) -> None:
+    """Read a file as an archive: its index, its tar, all files, the images in it."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "a")
+        path.write_bytes(data)
+        opened = attempt(lambda: open_archive(path), ArchiveError)
+        if opened is not None:
+            _read(opened)
+
+
+def tar(data: bytes) -> None:
+    """Read a tar that is well compressed as an archive without an index; Python's reader finds no other files."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "a")
+        path.write_bytes(zstandard.ZstdCompressor(level=1).compress(data))
+        found = _read(open_archive(path))
+    if found is not None:
+        theirs = _as_python_does(data)
+        # It takes a header that it cannot read for the end.
+        assert list(found.items())[: len(theirs)] == list(theirs.items())
+
+
+def archive_index(data: bytes) -> None:
+    """Read an archive that has this for its index: by itself, and behind an archive of either kind."""
+    found = attempt(lambda: index.decode(data, 1 << 40), ValueError)
+    if found is not None:
+        assert index.decode(index.encode(found.compression, found.entries), 1 << 40) == found
+    for kind in samples.KINDS:
+        archive(samples.with_index(kind, data))
+
+
+def content(data: bytes) -> None:
+    """Read the data of one file in each encoding: what comes is what other readers find, and of the size declared."""
+    if len(data) < _SIZE.size:
+        return
+    choice, size, start = _SIZE.unpack_from(data)
+    encoding, packed = _ENCODINGS[choice % 3], data[_SIZE.size :]
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "a").write_bytes(packed + b"\0")
+        opened = Archive(find_volume(Path(directory, "a")), "zstd", None)
+        entry = Entry("blob", Digest.of(b""), size, 0, len(packed), encoding)
+        whole = attempt(lambda: _all_of(opened.open(entry)), ArchiveError)
+        rest = attempt(lambda: _all_of(opened.open(entry, start)), ArchiveError)
+    if whole is not None:
+        assert len(whole) == size
+        # Of a frame whose end is missing all may come at once, and less by pieces.
+        assert rest == whole[start:] or (rest is None and encoding == "zstd")
+        other = _unpacked(packed, encoding)
+        # Of a frame whose end is missing its decoder does not give what is behind the size declared.
+        assert other is None or whole == (other[:size] if encoding == "zstd" else other)
+
+
+def parts(data: bytes) -> None:
+    """Find the parts of an archive beside a list of digests."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, size in _PARTS.items():
+            Path(directory, name).write_bytes(bytes(size))
+        Path(directory, "a.sha256").write_bytes(data)
+        for name in ("a", "a.part1", "a.part00"):
+            volume = attempt(partial(find_volume, Path(directory, name)), ArchiveError)
+            if volume is not None:
+                _check_volume(volume)
+
+
+def _check_volume(volume: Volume) -> None:
+    names = [part.path.name for part in volume.parts]
+    sizes = [_PARTS[name] for name in names]
+    assert [part.start for part in volume.parts] == [sum(sizes[:number]) for number in range(len(names))]
+    assert volume.size == sum(sizes)
+    assert not {path.name for path in volume.strays} & set(names)
+    for part in volume.parts:
+        attempt(partial(check_part, volume, part, lambda _: None), ArchiveError)
+
+
+def _read(opened: Archive) -> Files | None:
+    """Read all of an archive, and return the files that a pass over it finds, or None where that fails.
+
+    When all checks are passed, the index leads to the same.
+    """
+    passed = attempt(lambda: _checked(opened), ArchiveError)
+    streamed = attempt(lambda: _streamed(opened), ArchiveError)
+    held = attempt(lambda: {file.name: _summed(file.pieces) for file in holdings_of(opened).files()}, ArchiveError)
+    attempt(lambda: _check_catalog(opened), ArchiveError, ContentError)
+    if passed and held is not None and opened.index is not None:
+        assert streamed == {f"{CACHE_NAME}/{name}": summed for name, summed in held.items()}
+    return streamed
+
+
+def _checked(opened: Archive) -> bool:
+    check_index(opened)
+    check_stream(opened, lambda: None)
+    return True
+
+
+def _streamed(opened: Archive) -> Files:
+    return {file.name: _summed(iter(partial(file.read, _PIECE), b"")) for file in stream_files(opened)}
+
+
+def _check_catalog(opened: Archive) -> None:
+    holdings = holdings_of(opened)
+    sizes = holdings.sizes()
+    for image in read_catalog(holdings).images:
+        check_reference(image.reference)
+        for one in image.contents:
+            missing = layout.blob_name(one.digest) not in sizes
+            assert not missing or image.problems
+        for problem in image.problems:
+            check_told(ContentError(problem))
+
+
+def _summed(pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
+    hasher, size = hashlib.sha256(), 0
+    for piece in pieces:
+        hasher.update(piece)
+        size += len(piece)
+    return size, hasher.hexdigest()
+
+
+def _as_python_does(data: bytes) -> Files:
+    found: Files = {}
+    with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as opened:
+        for member in opened:
+            file = opened.extractfile(member) if member.isreg() else None
+            if file is not None and member.name.removeprefix("./") != ARCHIVE_INDEX:
+                found[member.name.removeprefix("./")] = _summed([file.read()])
+    return found
+
+
+def _all_of(reader: EntryReader) -> bytes:
+    with reader:
+        return reader.readall()
+
+
+def _unpacked(packed: bytes, encoding: Encoding) -> bytes | None:
+    """What another decoder makes of it; None where it finds fault."""
+    try:
+        if encoding == "zstd":
+            return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read()
+        return zlib.decompressobj(-15).decompress(packed)
+    except (zlib.error, zstandard.ZstdError):
+        return None

@@ -1,0 +1,97 @@
+"""What servers say beside a body: challenges, ranges, times to wait, addresses to go to."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+
+from yarl import URL
+
+from hangar_async.config import Proxies
+from hangar_async.errors import NetworkError, RegistryError, Unauthorized
+from hangar_async.registry.addresses import is_internal
+from hangar_async.registry.blobs import foreign_url
+from hangar_async.registry.challenge import parse_challenges
+from hangar_async.registry.failures import retry_after as read_retry_after
+from hangar_async.registry.proxy import bypasses, proxy_for
+from hangar_async.registry.ranges import ContentRange
+from hangar_async.registry.redirects import Redirects
+from hangar_async.registry.tokens import TokenWish, checked_realm
+from hangar_async.server.answers import byte_range
+from tests.refusal import attempt
+
+_NOW = 1_700_000_000.0
+_SIZES = (0, 1, 10, 1 << 40)
+_REGISTRY = URL("https://registry.example/v2/app/blobs/x")
+
+
+def challenge(data: bytes) -> None:
+    """Read a WWW-Authenticate header, split at each line break into several of them."""
+    text = _text(data)
+    found = parse_challenges(text.split("\n"))
+    for one in found:
+        assert one.scheme == one.scheme.lower() != ""
+        assert all(name == name.lower() != "" for name in one.parameters)
+        assert isinstance(one.realm + one.service, str)
+    assert sum(len(one.scheme) + sum(map(len, one.parameters.values())) for one in found) <= len(text)
+
+
+def byte_ranges(data: bytes) -> None:
+    """Read a Range, and a Content-Range: none reaches outside of what it is about."""
+    text = _text(data)
+    held = ContentRange.parse(text)
+    if held is not None:
+        assert 0 <= held.first <= held.last
+        assert held.total is None or held.last < held.total
+        assert held.is_rest(held.first, held.last + 1) is (held.total in (None, held.last + 1))
+    for size in _SIZES:
+        with suppress(ValueError):
+            found = byte_range(text, size)
+            assert found is None or 0 <= found[0] < found[1] <= size
+
+
+def retry_after(data: bytes) -> None:
+    """Read a Retry-After: a wait that can be waited for."""
+    wait = read_retry_after(_text(data), _NOW)
+    assert wait is None or (wait >= 0 and math.isfinite(wait))
+
+
+def address(data: bytes) -> None:
+    """Read an address as a Location, a realm, a foreign layer's, a proxy, and as NO_PROXY."""
+    text = _text(data)
+    reached = [
+        attempt(lambda: Redirects(_REGISTRY, "registry.example").follow(307, text), RegistryError),
+        attempt(lambda: checked_realm(_wish(text)), Unauthorized),
+        attempt(lambda: foreign_url(text, trusted=False), NetworkError),
+    ]
+    for url in reached:
+        if url is not None:
+            _check_elsewhere(url)
+    if realm := reached[1]:
+        assert realm.scheme == "https"
+        assert realm.update_query({"scope": "repository:a/b:pull"}).query["scope"] == "repository:a/b:pull"
+    proxy = attempt(lambda: proxy_for(_REGISTRY, Proxies(https=text, bypass=tuple(text.split(",")))), NetworkError)
+    assert proxy is None or (proxy.scheme in ("http", "https") and proxy.host)
+    assert isinstance(bypasses(text, 443, ["10.0.0.0/8", "example.com"]), bool)
+
+
+def _check_elsewhere(url: URL) -> None:
+    """See that an address is of the web, names nobody, and is not of this machine, however it is spelled."""
+    assert url.scheme in ("http", "https")
+    assert url.user is None
+    assert url.password is None
+    assert url.host
+    assert url.port
+    assert url.host_port_subcomponent
+    assert not is_internal(url.host)
+    assert not is_internal(url.raw_host or "")
+    assert str(url).isascii()
+
+
+def _wish(realm: str) -> TokenWish:
+    return TokenWish("registry.example", _REGISTRY, realm, "service", ("repository:a/b:pull",), None)
+
+
+def _text(data: bytes) -> str:
+    # As aiohttp hands headers on.
+    return data.decode("utf-8", "surrogateescape")
