@@ -52,6 +52,9 @@ def test_the_demo_saves_into_parts_and_lists_them(tmp_path: Path) -> None:
     assert [f"{image['Source']}:{image['Tag']}" for image in saved] == names
     for image in saved:
         assert f"  {image['Source']}:{image['Tag']}: " in done.stdout
+    assert re.search(r"^loaded +6 images, 12 platforms\n(.*\n)+?.*mounted", done.stdout, re.MULTILINE)
+    # Once with what was pushed, once with what is served.
+    assert len(re.findall(r"^same +6 images, 12 platforms$", done.stdout, re.MULTILINE)) == 2
     for shown in ("linux/amd64, linux/arm64, linux/arm/v7\n", "windows/amd64 (", ": artifact\n", "6 images"):
         assert shown in done.stdout
 
@@ -59,7 +62,12 @@ def test_the_demo_saves_into_parts_and_lists_them(tmp_path: Path) -> None:
 def test_the_demo_can_be_repeated_and_needs_nothing_of_the_user_s(tmp_path: Path) -> None:
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_text("this is no JSON")
-    elsewhere = {"SOURCE_REGISTRY": "127.0.0.1:9", "SOURCE_USERNAME": "x", "HTTP_PROXY": "http://127.0.0.1:9"}
+    elsewhere = {
+        "SOURCE_REGISTRY": "127.0.0.1:9",
+        "DEST_USERNAME": "y",
+        "SOURCE_USERNAME": "x",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
     for _ in range(2):
         done = run(tmp_path, "demo", "--quiet", "where/it/is/put", env=elsewhere)
         assert (done.returncode, done.stderr) == (0, "")
@@ -68,8 +76,9 @@ def test_the_demo_can_be_repeated_and_needs_nothing_of_the_user_s(tmp_path: Path
 
 def test_global_flags_are_passed_on(tmp_path: Path) -> None:
     done = run(tmp_path, "--debug", "demo", "--quiet=true")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert " --part-size 1M --debug --quiet\n" in done.stdout
+    assert re.search(r"load .* --debug --quiet\n", done.stdout)
 
 
 def test_a_directory_that_cannot_be_had_is_a_usage_error(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--spool": ".",
     },
     "load-validate": {**HELD_FLAGS, "-o, --failed": "load-validate-failed.txt"},
+    "serve": {
+        "ARCHIVE": None,
+        "--listen": DEFAULT_LISTEN,
+        "--tls-cert": "plain HTTP",
+        "--tls-key": "plain HTTP",
+        "--htpasswd": "anybody",
+    },
     "ls": {"ARCHIVE": None, "--json": "false"},
     "verify": {"ARCHIVE": None, "--json": "false"},
     "extract": {
@@ -101,13 +108,6 @@ FLAGS: dict[str, dict[str, str | None]] = {
     },
     "login": {"REGISTRY": None, "-u, --username": "asked for on a terminal", "--password-stdin": "false"},
     "logout": {"REGISTRY": None},
-    "serve": {
-        "ARCHIVE": None,
-        "--listen": DEFAULT_LISTEN,
-        "--tls-cert": "plain HTTP",
-        "--tls-key": "plain HTTP",
-        "--htpasswd": "anybody",
-    },
     "demo": {"DIRECTORY": "demo"},
 }
 USAGE = [

@@ -56,7 +56,7 @@ def test_pages_name_each_flag_with_its_default() -> None:
                 if parameter.required:
                     assert row == "required"
                 elif parameter.is_flag:
-                    assert row == "off"
+                    assert row == ("`true`" if default else "off")
                 elif default is not None:
                     assert row == f"`{default}`"
 
