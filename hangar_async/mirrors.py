@@ -160,7 +160,8 @@ def _route(entry: _Registry) -> Route:
 def _place(text: str) -> str:
     """Check a HOST[:PORT][/PATH], and normalise its host."""
     host, slash, path = text.strip().rstrip("/").partition("/")
-    registry = parse_registry(host)
+    # A name of one label alone is a host here; in an image's name it would be a part of the repository.
+    registry = parse_registry(f"{host}:443" if host.isalnum() and host != "localhost" else host)
     if slash:
         Reference("localhost", path)  # checks it
     return f"{registry}{slash}{path}"

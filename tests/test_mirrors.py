@@ -20,7 +20,7 @@ def test_without_mirrors_there_is_the_registry_alone() -> None:
 
 
 def test_mirrors_come_in_order_and_the_registry_last() -> None:
-    mirrors = join_routes(map(parse_mirror, ["docker.io=one:5000", "quay.io=quay.local/q", "index.docker.io=two:443/hub/"]))
+    mirrors = join_routes(map(parse_mirror, ["docker.io=one:5000", "quay.io=quay.local/q", "index.docker.io=two/hub/"]))
     assert named(mirrors, "nginx:1") == [
         "one:5000/library/nginx:1",
         "two:443/hub/library/nginx:1",
@@ -55,7 +55,7 @@ insecure = true
 location = "near:5000"
 insecure = true
 [[registry.mirror]]
-location = "far:443/docker"
+location = "far/docker"
 pull-from-mirror = "digest-only"
 
 [[registry]]
@@ -83,7 +83,7 @@ def test_a_registries_conf(tmp_path: Path) -> None:
     assert named(mirrors, f"nginx@{DIGEST}")[1] == f"far:443/docker/library/nginx@{DIGEST}"
     assert named(mirrors, "quay.io/a:1") == ["quay.io/a:1"]
     assert named(mirrors, f"quay.io/a@{DIGEST}") == [f"q.local/a@{DIGEST}", f"quay.io/a@{DIGEST}"]
-    assert named(mirrors, "a.example.com/b/c:1") == ["wild/b/c:1", "a.example.com/b/c:1"]
+    assert named(mirrors, "a.example.com/b/c:1") == ["wild:443/b/c:1", "a.example.com/b/c:1"]
     assert named(mirrors, "example.com/b:1") == ["example.com/b:1"]
     assert mirrors.insecure == {"near:5000", "hub.local:5000"}
     with pytest.raises(UsageError, match=r"block bad\.io"):
