@@ -1,42 +1,16 @@
 import pwd
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.config import Environment, Proxies, SaveOptions, ServeOptions, parse_size
-from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.config import Environment, Proxies, SaveOptions
+from hangar_async.errors import UsageError
 from tests.refusal import attempt
 
 NOTHING = Environment()
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("1", 1), ("2G", 2 << 30), ("2g", 2 << 30), ("10M", 10 << 20), ("3k", 3072), (" 5K ", 5120)],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "0", "0G", "-1", "1.5G", "2GB", "G", "1 000", "٣", "9" * 5000])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(InvalidValue, match="is not a size"):
-        parse_size(text)
-
-
-@given(st.text("0123456789kKmMgG. -", max_size=8) | st.text(max_size=10))
-def test_any_text_is_a_size_or_an_invalid_value(text: str) -> None:
-    size = attempt(lambda: parse_size(text), InvalidValue)
-    assert size is None or size > 0
-
-
-@given(st.integers(1, 10**15 - 1), st.sampled_from(["", "K", "M", "G"]))
-def test_a_size_is_its_number_of_units(number: int, unit: str) -> None:
-    assert parse_size(f"{number}{unit}") == number << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
 
 
 @pytest.mark.parametrize(
@@ -54,28 +28,6 @@ def test_a_size_is_its_number_of_units(number: int, unit: str) -> None:
 def test_names_of_the_output(name: str | None, format_: str, target: str) -> None:
     options = SaveOptions(images=["a"], destination=Path(name) if name else None, format=format_, environment=NOTHING)
     assert options.target == Path(target)
-
-
-@pytest.mark.parametrize(("jobs", "permits"), [(-3, 1), (0, 1), (1, 1), (20, 20), (100, 20)])
-def test_jobs_have_bounds(jobs: int, permits: int) -> None:
-    assert SaveOptions(images=["a"], jobs=jobs, environment=NOTHING).permits == permits
-
-
-def test_options_that_cannot_be_right() -> None:
-    with pytest.raises(UsageError, match="unknown format 'lzma'"):
-        SaveOptions(images=["a"], format="lzma", environment=NOTHING)
-    with pytest.raises(UsageError, match="--part-size"):
-        SaveOptions(images=["a"], part_size=0, environment=NOTHING)
-    with pytest.raises(UsageError, match="no parts"):
-        SaveOptions(images=["a"], part_size=1, format="dir", environment=NOTHING)
-    with pytest.raises(UsageError, match="not a level of gzip: write 0 to 9"):
-        SaveOptions(images=["a"], level=10, environment=NOTHING)
-    with pytest.raises(UsageError, match="is not compressed"):
-        SaveOptions(images=["a"], level=1, format="dir", environment=NOTHING)
-    with pytest.raises(UsageError, match="not an architecture"):
-        SaveOptions(images=["a"], architectures=["amd64", "a/b/c/d"], environment=NOTHING)
-    with pytest.raises(UsageError, match="not a registry"):
-        SaveOptions(images=["a"], source="https://reg", environment=NOTHING)
 
 
 def test_the_option_wins_over_the_environment() -> None:
@@ -167,41 +119,12 @@ def test_where_logins_are_kept(values: dict[str, str], path: str) -> None:
     assert Environment().login_file.is_absolute()
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:5000", ("127.0.0.1", 5000)),
-        (":5000", ("", 5000)),
-        ("0.0.0.0:80", ("0.0.0.0", 80)),
-        ("[::1]:5000", ("::1", 5000)),
-        ("[fe80::1%eth0]:5000", ("fe80::1%eth0", 5000)),
-        ("localhost:0", ("localhost", 0)),
-        (" registry.local:65535 ", ("registry.local", 65535)),
-    ],
-)
-def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
-    assert ServeOptions(source=Path("x"), listen=text).address == address
-
-
-@pytest.mark.parametrize(
-    "text", ["", "5000", ":", "localhost", "localhost:", "::1:5000", "[::1]", "a:65536", "a:-1", "http://a:1", "a b:1"]
-)
-def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(UsageError, match="is no address to listen on"):
-        ServeOptions(source=Path("x"), listen=text)
-
-
-def test_a_certificate_needs_its_key() -> None:
-    for name, missing in (("tls_cert", "--tls-key"), ("tls_key", "--tls-cert")):
-        values: dict[str, Any] = {name: Path("x")}
-        with pytest.raises(UsageError, match=f"{missing} is missing"):
-            ServeOptions(source=Path("x"), **values)
-
-
 _names = st.sampled_from(
     ["HOME", "SOURCE_REGISTRY", "SOURCE_USERNAME", "SOURCE_PASSWORD", "SOURCE_DATE_EPOCH", "HTTPS_PROXY", "all_proxy",
      "NO_PROXY", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"]
 )  # fmt: skip
+
+
 _values = st.text(st.characters(exclude_characters="\0"), max_size=20)
 
 

@@ -1,0 +1,102 @@
+"""What the process's environment says; the only place that reads it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hangar_async.config.network import Proxies, RegistrySettings
+from hangar_async.errors import UsageError
+from hangar_async.mirrors import NO_MIRRORS, Mirrors, read_registries_conf
+
+# Eleven octal digits: what the time field of a tar header holds.
+_LAST_SECOND = 8**11 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the process's environment says.
+
+    `registries` is how registries are reached from which is pulled, `destinations` those to which is pushed.
+    `login_file` is the configuration of Docker in which logins are kept.
+    """
+
+    source_registry: str | None = None
+    destination_registry: str | None = None
+    source_date_epoch: int | None = None
+    registries: RegistrySettings = field(default_factory=RegistrySettings)
+    destinations: RegistrySettings = field(default_factory=RegistrySettings)
+    login_file: Path = field(default_factory=lambda: _docker_config({}))
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
+        """Read the environment (the process's own by default); raises UsageError. Empty values count as unset."""
+        values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+        environment = cls(
+            source_registry=values.get("SOURCE_REGISTRY"),
+            destination_registry=values.get("DEST_REGISTRY"),
+            source_date_epoch=_epoch(values.get("SOURCE_DATE_EPOCH")),
+            registries=RegistrySettings(
+                username=values.get("SOURCE_USERNAME"),
+                password=values.get("SOURCE_PASSWORD"),
+                credential_files=_credential_files(values),
+                proxies=_proxies(values),
+                mirrors=_mirrors(values),
+            ),
+            login_file=_docker_config(values),
+        )
+        username, password = values.get("DEST_USERNAME"), values.get("DEST_PASSWORD")
+        destinations = replace(environment.registries, username=username, password=password)
+        return replace(environment, destinations=destinations)
+
+
+def _epoch(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) > _LAST_SECOND:
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is not a time: write whole seconds since 1970")
+    return int(text)
+
+
+def _docker_config(values: Mapping[str, str]) -> Path:
+    folder = Path(values["DOCKER_CONFIG"]) if "DOCKER_CONFIG" in values else _home(values) / ".docker"
+    return folder / "config.json"
+
+
+def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
+    """Name the files that may hold credentials: those that the environment names first."""
+    home = _home(values)
+    named = [_docker_config(values)] if "DOCKER_CONFIG" in values else []
+    if "REGISTRY_AUTH_FILE" in values:
+        named.append(Path(values["REGISTRY_AUTH_FILE"]))
+    usual = [] if "DOCKER_CONFIG" in values else [_docker_config(values)]
+    if "XDG_RUNTIME_DIR" in values:
+        usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
+    settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"
+    return (*named, *usual, settings / "containers" / "auth.json")
+
+
+def _mirrors(values: Mapping[str, str]) -> Mirrors:
+    path = values.get("CONTAINERS_REGISTRIES_CONF")
+    return read_registries_conf(Path(path)) if path else NO_MIRRORS
+
+
+def _home(values: Mapping[str, str]) -> Path:
+    try:
+        return Path(values["HOME"]) if "HOME" in values else Path.home()
+    except RuntimeError:
+        # A user that the system does not know, as in a container; its runtimes take the root for the home then.
+        return Path("/")
+
+
+def _proxies(values: Mapping[str, str]) -> Proxies:
+    def either(name: str) -> str | None:
+        # Lower case wins, as in curl; upper-case HTTP_PROXY can be forged by a CGI request, which we never serve.
+        return values.get(name.lower()) or values.get(name.upper())
+
+    everything = either("all_proxy")
+    bypass = tuple(part.strip() for part in (either("no_proxy") or "").split(",") if part.strip())
+    return Proxies(either("http_proxy") or everything, either("https_proxy") or everything, bypass)

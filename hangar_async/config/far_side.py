@@ -1,0 +1,92 @@
+"""What `load`, `load-validate` and `serve` are to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hangar_async.config.environment import Environment
+from hangar_async.config.network import MAX_JOBS
+from hangar_async.config.output import FORMATS
+from hangar_async.errors import UsageError
+
+DEFAULT_LISTEN = "127.0.0.1:5000"
+_LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What `load` is to do: push images out of an archive, a cache directory, or any OCI image layout into a registry.
+
+    `destination` is REGISTRY[/PREFIX], None for the environment's; `format` what the source has to be (gzip, zstd or
+    dir; None takes any); `images` are patterns of names, none for all; `wanted` names images too, as an image list
+    does. `spool` is the directory in which an archive without index is put a few blobs at a time. `harbor` makes
+    missing projects there first. Raises UsageError when made with a value that cannot be right.
+    """
+
+    source: Path
+    destination: str | None = None
+    format: str | None = None
+    failed: Path | None = Path("load-failed.txt")
+    jobs: int = 1
+    default_project: str = "library"
+    images: Sequence[str] = ()
+    wanted: Path | Sequence[str] | None = None
+    dry_run: bool = False
+    sparse_index: bool = False
+    platform_tags: bool = False
+    harbor: bool = False
+    harbor_https: bool = True
+    harbor_public: bool = False
+    spool: Path = Path()
+    environment: Environment = field(default_factory=Environment.read)
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        if not (self.destination or self.environment.destination_registry):
+            raise UsageError("no registry is named to load into: write --destination, or set DEST_REGISTRY")
+
+    @property
+    def where(self) -> str:
+        """The destination as it is written."""
+        return self.destination or self.environment.destination_registry or ""
+
+    @property
+    def permits(self) -> int:
+        """How many requests run at once."""
+        return min(max(self.jobs, 1), MAX_JOBS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `serve` is to do: answer as a registry, on `listen`, for what lies at `source`.
+
+    `listen` is HOST:PORT, `[ADDRESS]:PORT`, or `:PORT` for all addresses; port 0 is any free one. `tls_cert` and
+    `tls_key` are files in PEM, both or neither; `htpasswd` a file of users, None for anybody. Raises UsageError when
+    made with a value that cannot be right.
+    """
+
+    source: Path
+    listen: str = DEFAULT_LISTEN
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    htpasswd: Path | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.address
+        if (self.tls_cert is None) != (self.tls_key is None):
+            missing = "--tls-cert" if self.tls_cert is None else "--tls-key"
+            raise UsageError(f"TLS needs a certificate and its key: {missing} is missing")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host ("" for all addresses) and the port."""
+        match = _LISTEN.fullmatch(self.listen.strip())
+        if not match or int(match["port"]) > 65535:
+            raise UsageError(
+                f"{self.listen!r} is no address to listen on (--listen): write HOST:PORT, or :PORT for all"
+            )
+        return match["six"] or match["host"] or "", int(match["port"])

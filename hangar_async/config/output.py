@@ -1,0 +1,67 @@
+"""What is written: formats, levels, names and parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.errors import UsageError
+
+#: File name endings of the archive formats; `dir` has none.
+FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
+#: The lowest and the highest level of compression.
+LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
+DEFAULT_NAME = "saved-images"
+DEFAULT_PART_SIZE = "2G"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """What is written, and where.
+
+    `format` is gzip, zstd or dir; `part_size` in bytes, None for one file; `level` that of the compression, None for a
+    good choice; `epoch` the SOURCE_DATE_EPOCH in seconds, or None. `sync=False` leaves out every fsync. Raises
+    UsageError when made with a value that cannot be right.
+    """
+
+    target: Path
+    format: str = "gzip"
+    part_size: int | None = None
+    level: int | None = None
+    epoch: int | None = None
+    sync: bool = True
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        if not self.target.name:
+            raise UsageError(f"{str(self.target)!r} names no file to write (-d): write a name")
+        check_level(self.format, self.level)
+        if self.part_size is not None and self.part_size <= 0:
+            raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
+        if self.part_size is not None and self.format == "dir":
+            raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
+
+
+def output_path(destination: Path | None, format_: str) -> Path:
+    """The path of an output: a name without a dot in its last component gets the format's ending."""
+    path = destination or Path(DEFAULT_NAME)
+    ending = FORMATS.get(format_, "")
+    return path if "." in path.name or not path.name else path.with_name(path.name + ending)
+
+
+def check_archive_format(format_: str) -> None:
+    """Raise UsageError for what is no format of an archive."""
+    if format_ not in LEVELS:
+        raise UsageError(f"unknown format {format_!r} (--format): write gzip or zstd")
+
+
+def check_level(format_: str, level: int | None) -> None:
+    """Raise UsageError for a level of compression that a format does not have; None is always right."""
+    if level is None:
+        return
+    if format_ not in LEVELS:
+        raise UsageError(f"--compress-level {level}: a directory is not compressed")
+    lowest, highest = LEVELS[format_]
+    if not lowest <= level <= highest:
+        raise UsageError(f"--compress-level {level} is not a level of {format_}: write {lowest} to {highest}")
