@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.config import parse_size
+from hangar_async.config import parse_duration, parse_size
 from hangar_async.errors import InvalidValue
 from tests.refusal import attempt
 
@@ -30,3 +30,16 @@ def test_any_text_is_a_size_or_an_invalid_value(text: str) -> None:
 @given(st.integers(1, 10**15 - 1), st.sampled_from(["", "K", "M", "G"]))
 def test_a_size_is_its_number_of_units(number: int, unit: str) -> None:
     assert parse_size(f"{number}{unit}") == number << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("90", 90), ("1.5", 1.5), ("60s", 60), ("2M", 120), ("0.5h", 1800), (" 1h ", 3600)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1 h", "1.2345", "inf", "nan", "1e3", "9" * 5000])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        parse_duration(text)
