@@ -38,6 +38,22 @@ def held_by(registry: str, repository: str, blobs: Blobs) -> Check:
     return check
 
 
+def tagged_at(registry: str, images: Sequence[str]) -> Check:
+    """A registry has all images, each `repository:tag`."""
+
+    def check(directory: Path) -> None:
+        for image in images:
+            repository, _, tag = image.rpartition(":")
+            url = f"http://{registry}/v2/{repository}/manifests/{tag}"
+            request = urllib.request.Request(url, method="HEAD", headers={"Accept": "*/*"})
+            try:
+                urllib.request.urlopen(request).close()  # noqa: S310 - it is http
+            except OSError as error:
+                raise RunFailed(f"{image} is not at the registry: {error}") from error
+
+    return check
+
+
 def file_of(name: str, size: float) -> Check:
     """A file has at least so many bytes."""
 

@@ -64,6 +64,13 @@ def upload(corpus: Corpus, registry: str) -> Command:
     return Command("upload", argv, check=held_by(registry, "uploads/ours", corpus.blobs), measures=_inner)
 
 
+def load(archive: Path, registry: Path, jobs: int, check: Check, name: str = "load") -> Command:
+    """`load` of an archive into the registry whose address is in a file."""
+    script = 'exec "$0" -m hangar_async load -s "$1" -d "$(cat "$2")" -j "$3"'
+    argv = ("sh", "-c", script, sys.executable, str(archive), str(registry), str(jobs))
+    return Command(f"{name} -j {jobs}", argv, check=check)
+
+
 def _saved(corpus: Corpus, kind: str, whole: bool) -> Check:
     if kind == "dir":
         return blobs_in("saved/share/sha256", corpus.layers if whole else ())

@@ -1,0 +1,94 @@
+"""An archive into a registry."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks import ours, peers
+from benchmarks.checks import Check, held_by, tagged_at
+from benchmarks.harness import Answer
+from benchmarks.stage import Corpus, Stage
+from tests.fakes.docker_registry import docker_registry
+
+ASKS = "load of 1.2 GB, beside tar and a loop of skopeo, and beside curl with a PUT for each blob; and a second load"
+_LIMIT = 130.0
+
+
+def ask(stage: Stage) -> Answer:
+    """Measure: each run has a registry that is new and empty, but for the second load, which finds all there."""
+    corpus = stage.corpus("large")
+    with _saved(stage, corpus) as archive, _Far(stage.directory / "far") as far:
+        images = corpus.list_file(stage.registry)
+        whole, blobs = _images_at(corpus), _blobs_at(corpus)
+        first, wide = (ours.load(archive, far.address, jobs, far.renewed(whole)) for jobs in (4, 20))
+        loop = peers.unpack_and_skopeo(archive, images, far.address, far.renewed(whole))
+        curl = peers.curl_put(corpus, far.address, far.renewed(blobs))
+        answer = Answer("load", stage.measure("load", [first, wide, loop, curl], writes=corpus.size))
+        again = ours.load(archive, far.address, 4, lambda _: whole(far.host), "second load")
+        stage.measure("load-again", [ours.load(archive, far.address, 4, lambda _: None)], runs=0)
+        answer.series += stage.measure("load-again", [again])
+    answer.compare(first.name, loop.name, 0.8)
+    answer.speed(first.name, curl.name, 0.9)
+    answer.bound(
+        f"time of {again.name} / {first.name}", answer.of(again.name).seconds / answer.of(first.name).seconds, 0.05
+    )
+    for one in (first, wide):
+        answer.bound(f"peak MB of {one.name}", answer.of(one.name).peak, _LIMIT)
+    return answer
+
+
+class _Far:
+    """A registry on the other side; its address is in a file, because each new one has another."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._running = ExitStack()
+        self.address = directory / "address"
+        self.host = ""
+
+    def __enter__(self) -> _Far:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self.host = self._running.enter_context(docker_registry(self._directory))
+        self.address.write_text(self.host)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def renewed(self, check: Callable[[str], None]) -> Check:
+        """Check what the registry has, then let an empty one take its place."""
+
+        def renew(_: Path) -> None:
+            check(self.host)
+            self.__exit__()
+            self.__enter__()
+
+        return renew
+
+
+def _images_at(corpus: Corpus) -> Callable[[str], None]:
+    return lambda host: tagged_at(host, corpus.images)(Path())
+
+
+def _blobs_at(corpus: Corpus) -> Callable[[str], None]:
+    return lambda host: held_by(host, "uploads/curl", corpus.blobs)(Path())
+
+
+@contextmanager
+def _saved(stage: Stage, corpus: Corpus) -> Iterator[Path]:
+    """Save the corpus, and yield the archive."""
+    images = corpus.list_file(stage.registry)
+    words = ["save", "-f", str(images), "-a", "all", "-j", "4", "-d", "large.tar.gz", "--quiet"]
+    subprocess.run([sys.executable, "-m", "hangar_async", *words], cwd=stage.directory, check=True, env=None)
+    shutil.rmtree(stage.directory / "saved-image-cache", ignore_errors=True)
+    archive = stage.directory / "large.tar.gz"
+    try:
+        yield archive
+    finally:
+        archive.unlink()
