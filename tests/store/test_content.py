@@ -329,3 +329,38 @@ def test_any_pieces_make_the_blob(tmp_path: Path, data: bytes, cuts: list[int]) 
         assert store.path(Digest.of(data)).read_bytes() == data
 
     asyncio.run(run())
+
+
+async def test_what_vanishes_during_a_run(tmp_path: Path) -> None:
+    """Somebody else has removed it: it is fetched again, and what is not fetched is an error of the disk."""
+    async with open_store(tmp_path) as store:
+        await take_in(store)
+    async with open_store(tmp_path) as store:
+        store.path(DIGEST).unlink()
+        assert not await store.contains(DIGEST)
+        with pytest.raises(StorageError, match=r"cannot read .*No such file"):
+            await store.read(DIGEST, 10)
+
+
+async def test_a_store_that_is_no_directory_any_more(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await take_in(store)
+    async with open_store(tmp_path) as store:
+        (tmp_path / "share" / "sha256").rename(tmp_path / "elsewhere")
+        (tmp_path / "share" / "sha256").write_text("a file")
+        with pytest.raises(StorageError, match=r"cannot look at .*Not a directory"):
+            await store.contains(DIGEST)
+
+
+async def test_a_store_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", broken)
+        with pytest.raises(StorageError, match=r"cannot read .*share: Input/output error"):
+            async with open_store(tmp_path):
+                raise AssertionError
+    # It is not held by a run that could not begin.
+    async with open_store(tmp_path):
+        pass
