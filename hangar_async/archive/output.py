@@ -184,7 +184,8 @@ class Output:
 
     def _write(self, part: Part, piece: memoryview, slab: _Slab) -> None:
         try:
-            if part.file is None or self._writing.failed:
+            assert part.file is not None  # noqa: S101 - it is closed behind the last piece
+            if self._writing.failed:
                 return
             self._disk.write(part.file, piece, part.path)
             part.written += len(piece)
@@ -204,8 +205,7 @@ class Output:
 
     def _close(self, part: Part) -> None:
         file = part.file
-        if file is None:
-            return
+        assert file is not None  # noqa: S101 - only this closes it, once
         if self._sync:
             self._disk.sync_file(file, part.path)
         part.file = None

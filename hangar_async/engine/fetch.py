@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from hangar_async.engine.governor import Governor
 from hangar_async.engine.permits import Rank, Turn, is_planning
 from hangar_async.engine.receive import Receiver
-from hangar_async.errors import HangarError, StorageError
+from hangar_async.errors import ContentError, HangarError, StorageError
 from hangar_async.mirrors import NO_MIRRORS, Mirrors
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import ServedManifest
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
 
@@ -86,24 +85,46 @@ class Fetcher:
         self._wanted: dict[tuple[Digest, int], _Wanted] = {}
 
     async def root(self, image: Reference, rank: Rank) -> Manifest | Index:
-        """Return the manifest or index that a reference names, and store it; raises HangarError."""
-        if image.digest is not None and await self._store.contains(image.digest):
-            raw = await self._store.read(image.digest, MAX_DOCUMENT)
-            self._receiver.reused(image.digest, len(raw))
-            return parse_manifest(raw, algorithm=image.digest.algorithm)
-        served = await self._ask_root(image, rank)
-        document = parse_manifest(served.raw, served.content_type, served.digest.algorithm)
-        await self._store.put(served.raw, served.digest)
+        """Return the manifest or index that a reference names, and store it; raises HangarError.
+
+        One that is named by its digest and is in the store needs no request. One that is named by a tag needs no more
+        than a HEAD, which is made only where an earlier run has left something that it could name.
+        """
+        if image.digest is not None and (held := await self._held(image.digest)) is not None:
+            return held
+        document = await self._ask_root(image, rank)
+        await self._store.put(document.raw, document.digest)
         return document
 
-    async def _ask_root(self, image: Reference, rank: Rank) -> ServedManifest:
+    async def _ask_root(self, image: Reference, rank: Rank) -> Manifest | Index:
+        find = self._find if image.digest is None and self._store.has_earlier else None
         *mirrors, registry = self._mirrors.sources(image)
         for mirror in mirrors:
             try:
-                return await self._receiver.root(mirror, Turn(rank, ahead=True), others=True)
+                return await self._receiver.root(mirror, Turn(rank, ahead=True), find, others=True)
+            except StorageError:
+                raise
             except HangarError:
                 continue
-        return await self._receiver.root(registry, Turn(rank, ahead=True))
+        return await self._receiver.root(registry, Turn(rank, ahead=True), find)
+
+    async def _find(self, told: Descriptor) -> Manifest | Index | None:
+        # Else the image would have another digest than the same one fetched: that is of SHA-256.
+        if told.digest.algorithm != "sha256":
+            return None
+        return await self._held(told.digest, told.size, told.media_type)
+
+    async def _held(self, digest: Digest, size: int | None = None, media_type: str = "") -> Manifest | Index | None:
+        """Return a manifest or index out of the store; None where it is not there, or something else is."""
+        if not await self._store.contains(digest, size):
+            return None
+        try:
+            raw = await self._store.read(digest, MAX_DOCUMENT)
+            document = parse_manifest(raw, media_type, digest.algorithm)
+        except ContentError:
+            return None
+        self._receiver.reused(digest, len(raw))
+        return document
 
     async def document(self, content: Descriptor, image: Reference, rank: Rank) -> Manifest | Index:
         """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""

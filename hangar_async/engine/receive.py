@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import TypeAlias
 
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.governor import Governor
+from hangar_async.engine.hosts import is_quota
 from hangar_async.engine.permits import Turn
 from hangar_async.engine.rate import RateLimit
 from hangar_async.engine.report import Traffic
-from hangar_async.errors import DigestMismatch, HangarError, StorageError
+from hangar_async.errors import DigestMismatch, HangarError, RegistryError, StorageError
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor, parse_manifest
+from hangar_async.oci.manifest import Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.blobs import host_of
 from hangar_async.registry.body import BlobBody
@@ -21,6 +23,8 @@ from hangar_async.registry.client import RegistryClient, ServedManifest
 from hangar_async.store.ingest import Ingest
 
 _Open = Callable[[int], AbstractAsyncContextManager[BlobBody]]
+#: Returns the manifest or index of a descriptor where it is here already.
+Find: TypeAlias = Callable[[Descriptor], Awaitable[Manifest | Index | None]]
 
 
 class Receiver:
@@ -49,12 +53,36 @@ class Receiver:
         self._reused_bytes += size
         self._observe(BlobReused(digest, size))
 
-    async def root(self, image: Reference, turn: Turn, *, others: bool = False) -> ServedManifest:
-        """Get what a reference names; raises HangarError. `others`: see Governor.run."""
-        what, once = f"the manifest of {image}", partial(self._client.get_manifest, image)
-        served = await self._governor.run(what, image.registry, turn, once, others=others)
-        self._count_document(served)
-        return served
+    async def root(
+        self, image: Reference, turn: Turn, find: Find | None = None, *, others: bool = False
+    ) -> Manifest | Index:
+        """Get the manifest or index that a reference names; raises HangarError. `others`: see Governor.run.
+
+        With `find`, the registry is asked first which one that is, and for its bytes only where it is not found.
+        """
+        first = find
+
+        async def once() -> Manifest | Index:
+            nonlocal first
+            # One HEAD, whatever becomes of it: a registry that refuses it may answer a GET all the same.
+            now, first = first, None
+            if now is not None and (found := await self._told(image, now)) is not None:
+                return found
+            served = await self._client.get_manifest(image)
+            self._count_document(served)
+            return parse_manifest(served.raw, served.content_type, served.digest.algorithm)
+
+        return await self._governor.run(f"the manifest of {image}", image.registry, turn, once, others=others)
+
+    async def _told(self, image: Reference, find: Find) -> Manifest | Index | None:
+        try:
+            told = await self._client.told_manifest(image)
+        except RegistryError as error:
+            if is_quota(error):
+                # Whoever has too many requests is not asked once more at once.
+                raise
+            return None
+        return None if told is None else await find(told)
 
     async def document(
         self, content: Descriptor, image: Reference, turn: Turn, ingest: Ingest, *, others: bool = False

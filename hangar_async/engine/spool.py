@@ -64,9 +64,6 @@ class Spool(SpooledBlobs):
             waiting = dict(places)
             while (digest := await self._next(files, waiting, interrupt)) is not None:
                 group.create_task(self._deliver(*waiting.pop(digest), pushing))
-        for digest in waiting:
-            if digest not in self._broken:
-                self.miss(digest, ArchiveError(f"{digest} is not in the archive", path=""))
 
     async def _missing(
         self, named: Sequence[tuple[HeldImage, Reference]], push: ImagePush, pushing: Pushing

@@ -31,7 +31,7 @@ from hangar_async.registry.credentials import Credentials
 from hangar_async.registry.endpoints import Endpoints
 from hangar_async.registry.exchange import Call, Exchange
 from hangar_async.registry.flights import Flights
-from hangar_async.registry.quota import Quota
+from hangar_async.registry.quota import Heard, Quota
 from hangar_async.registry.tokens import TokenServer
 from hangar_async.registry.transport import Transport
 
@@ -67,7 +67,7 @@ class RegistryClient:
         username_for: str | None = None,
         connections: int = 20,
         notice: Callable[[str], None] = _ignore,
-        quota: Callable[[str, Quota], None] = _ignore,
+        quota: Heard = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._quota = quota
@@ -123,12 +123,21 @@ class RegistryClient:
         """
         asked = digest or image.digest
         with suppress(InvalidValue):
-            return await presence.head_manifest(self.exchange, image, asked, pushing=pushing)
+            return await presence.head_manifest(self.exchange, image, asked, self._quota, pushing=pushing)
         try:
             served = await self.get_manifest(image, asked)
         except NotFound:
             return None
         return Descriptor(served.content_type.partition(";")[0].strip(), served.digest, len(served.raw))
+
+    async def told_manifest(self, image: Reference) -> Descriptor | None:
+        """Ask by HEAD alone what manifest `image` names, which counts against no quota of Docker Hub's.
+
+        Returns None where it is not there, or its type, digest and size are not told. Raises as get_manifest does.
+        """
+        with suppress(InvalidValue):
+            return await presence.head_manifest(self.exchange, image, image.digest, self._quota)
+        return None
 
     @asynccontextmanager
     async def open_blob(self, image: Reference, blob: Descriptor, start: int = 0) -> AsyncIterator[BlobBody]:

@@ -18,6 +18,7 @@ from hangar_async.registry.auth import Scope
 from hangar_async.registry.exchange import Call, Exchange
 from hangar_async.registry.failures import refused
 from hangar_async.registry.push_failures import push_refused
+from hangar_async.registry.quota import Heard, Quota
 
 #: Answers of what does not know the method.
 _NO_HEAD = (405, 501)
@@ -51,11 +52,11 @@ async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bo
 
 
 async def head_manifest(
-    exchange: Exchange, image: Reference, asked: Digest | None, *, pushing: bool = False
+    exchange: Exchange, image: Reference, asked: Digest | None, heard: Heard, *, pushing: bool = False
 ) -> Descriptor | None:
     """Ask for the descriptor of a manifest; None where it is not there. Raises InvalidValue where it is not told.
 
-    `pushing` asks with the rights that a push needs.
+    `heard` is told of a quota. `pushing` asks with the rights that a push needs.
     """
     call = Call(
         what=f"manifest {f'{image.name}@{asked}' if asked else image}",
@@ -67,6 +68,8 @@ async def head_manifest(
         refuse=push_refused if pushing else refused,
     )
     async with exchange.ask(image.registry, call) as answer:
+        if (quota := Quota.parse(answer.headers)) is not None:
+            heard(image.registry, quota)
         if answer.status == 404:
             return None
         digest = read_digest(answer.headers.get("Docker-Content-Digest", ""))

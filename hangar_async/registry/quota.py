@@ -6,8 +6,9 @@ Source: Docker's documentation, "Docker Hub usage and limits"; the IETF draft "R
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 _FIELD = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
 
@@ -28,3 +29,7 @@ class Quota:
         if limit is None or remaining is None:
             return None
         return cls(int(remaining[1]), int(limit[1]), int(limit[2] or 0))
+
+
+#: Is told of a registry, HOST[:PORT], and what it says is left.
+Heard: TypeAlias = Callable[[str, Quota], None]

@@ -70,8 +70,18 @@ class Sending(aiohttp.Payload):
             self._ended.set()
 
     async def settled(self) -> None:
-        """Wait until nothing of this is under way any more; the request must have ended, or be ending."""
-        await self._ended.wait()
+        """Wait until nothing of this is under way any more; the request must have ended, or be ending.
+
+        A cancellation goes on only then: whoever is cancelled may close what the body is read from.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        while not self._ended.is_set():
+            try:
+                await self._ended.wait()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def _send(self, writer: StreamWriter) -> None:
         _hold_nothing(writer)

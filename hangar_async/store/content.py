@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from hangar_async.blocking import in_thread
 from hangar_async.disk import Disk
-from hangar_async.errors import StorageError, UsageError
+from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.oci.digest import Digest, Hasher
 from hangar_async.oci.layout import SHARE, blob_name
 from hangar_async.oci.manifest import Descriptor
@@ -41,10 +41,17 @@ class ContentStore:
         # What ingests have left: names and sizes.
         self._partials = dict(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
-        self._earlier = earlier
+        self._earlier = set(earlier)
         self._trusted: dict[Digest, int] = {}
+        # One check at a time: a second one could remove what has come in place of a damaged blob by then.
+        self._checks: dict[Digest, asyncio.Lock] = {}
         # Hashing what is there already needs processors, not permits of the network.
         self._hashing = asyncio.Semaphore(os.cpu_count() or 2)
+
+    @property
+    def has_earlier(self) -> bool:
+        """Whether an earlier run has left blobs."""
+        return bool(self._earlier)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
@@ -52,18 +59,23 @@ class ContentStore:
 
     async def contains(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is here, whole and of this size; a damaged one is removed. Raises StorageError."""
-        if digest in self._trusted:
-            return size in (None, self._trusted[digest])
-        if blob_name(digest) not in self._earlier:
-            return False
-        path = self.path(digest)
+        if digest not in self._trusted and blob_name(digest) in self._earlier:
+            async with self._checks.setdefault(digest, asyncio.Lock()):
+                await self._check(digest)
+        return digest in self._trusted and size in (None, self._trusted[digest])
+
+    async def _check(self, digest: Digest) -> None:
+        """Trust a blob of an earlier run that is whole, and remove any other; does nothing a second time."""
+        path, name = self.path(digest), blob_name(digest)
+        if digest in self._trusted or name not in self._earlier:
+            return
         async with self._hashing:
             found = await in_thread(_size, path)
-            if found is None or not await _is_whole(path, digest):
+            if found is not None and await _is_whole(path, digest):
+                self._trusted[digest] = found
+            else:
                 await in_thread(self.disk.remove, path)
-                return False
-        self._trusted[digest] = found
-        return size in (None, found)
+                self._earlier.discard(name)
 
     def missing(self, content: Descriptor) -> int:
         """How many bytes of a blob are to be fetched yet, if what earlier runs have left is good."""
@@ -105,8 +117,14 @@ class ContentStore:
         await in_thread(self.disk.make_directory, self.root / PARTIALS)
 
     async def read(self, digest: Digest, limit: int) -> bytes:
-        """Return a small blob that `contains` said is here; raises StorageError, also when it exceeds `limit` bytes."""
-        return await in_thread(_read, self.path(digest), limit)
+        """Return a small blob that `contains` said is here.
+
+        Raises ContentError when it exceeds `limit` bytes, StorageError when it cannot be read.
+        """
+        data = await in_thread(_read, self.path(digest), limit + 1)
+        if len(data) > limit:
+            raise ContentError(f"blob {digest} is larger than {limit} bytes", digest=str(digest))
+        return data
 
 
 @asynccontextmanager
@@ -204,9 +222,6 @@ def _open(path: Path) -> BinaryIO:
 def _read(path: Path, limit: int) -> bytes:
     try:
         with _open(path) as file:
-            data = file.read(limit + 1)
+            return file.read(limit)
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
-    if len(data) > limit:
-        raise StorageError(f"{path} is larger than {limit} bytes", path=str(path))
-    return data

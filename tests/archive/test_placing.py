@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -176,6 +178,33 @@ def test_all_is_on_the_disk_before_anything_has_its_name_and_the_names_are_befor
     assert ("sync", tmp_path.name) in order.done[renamed:]
 
 
+def test_what_is_written_through_the_page_cache_is_synced_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that there is little left to be waited for at the end; parts of this size cannot be written past it."""
+
+    class Counting(Disk):
+        syncs: ClassVar[list[Path]] = []
+
+        def sync_file(self, descriptor: int, path: Path) -> None:
+            self.syncs.append(path)
+            super().sync_file(descriptor, path)
+
+    monkeypatch.setattr("hangar_async.archive.output._SYNC_EVERY", MIB)
+    source = tmp_path / "source"
+    source.write_bytes(noise(4 * MIB))
+    for name, sync in (("synced", True), ("other", False)):
+        with ArchiveWriter(tmp_path / name, "gzip", part_size=3 * MIB - 1, disk=Counting(), sync=sync) as writer:
+            writer.add_file("blob", source, 4 * MIB, digest=Digest.of(source.read_bytes()), compressed=True)
+            written = writer.commit()
+        assert len(written.files) == 2
+    on_the_way = Counter(path for path in Counting.syncs if ".tmp" in path.name)
+    assert max(on_the_way.values()) > 1
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("synced.part*"))] == [
+        path.read_bytes() for path in sorted(tmp_path.glob("other.part*"))
+    ]
+
+
 def test_without_sync_nothing_is_synced(tmp_path: Path) -> None:
     order = Order()
     write(tmp_path / "a", "gzip", [noise(100_000)], sync=False, disk=order)
@@ -204,6 +233,7 @@ def test_what_a_dead_run_left_goes_and_what_a_living_one_has_stays(tmp_path: Pat
 KILLED = """
 import sys, time
 from pathlib import Path
+from typing import ClassVar
 from hangar_async.archive.writer import ArchiveWriter
 from tests.archive.samples import fill, noise
 writer = ArchiveWriter(Path(sys.argv[1]), "gzip", part_size=100_000)

@@ -17,9 +17,11 @@ from hangar_async.engine.events import (
     CheckStarted,
     Committing,
     Event,
+    HostClosed,
     ImageEnded,
     ImagePlanned,
     Notice,
+    QuotaTold,
     Retrying,
     RunStarted,
 )
@@ -142,6 +144,40 @@ def test_the_archive_and_the_end(terminal: Terminal) -> None:
     ]
     terminal.feed(Committing("out.tar.gz"))
     assert terminal.drawn()[2] == "archive  syncing, and putting it in place"
+
+
+def test_a_registry_that_makes_the_run_wait(terminal: Terminal) -> None:
+    terminal.feed(RunStarted(2, 1), HostClosed("[fe80::1]:5000", "too many\x1b[2J requests", 61.2))
+    assert terminal.drawn()[2:] == ["waiting  [fe80::1]:5000 takes no requests for 0:01:02"]
+    terminal.clock.now += 60
+    assert terminal.drawn()[2:] == ["waiting  [fe80::1]:5000 takes no requests for 0:00:02"]
+    terminal.feed(HostClosed("two.example", "overloaded", 5.0))
+    assert terminal.drawn()[2:] == [
+        "waiting  [fe80::1]:5000 takes no requests for 0:00:02",
+        "waiting  two.example takes no requests for 0:00:05",
+    ]
+    terminal.clock.now += 2
+    assert terminal.drawn()[2:] == ["waiting  two.example takes no requests for 0:00:03"]
+    terminal.clock.now += 3
+    assert terminal.drawn()[2:] == []
+    # Why stays above, as a line.
+    shown = terminal.stream.getvalue()
+    assert r"wait     [fe80::1]:5000: asked again in 0:01:02: too many\x1b[2J requests" in shown
+    assert "wait     two.example: asked again in 0:00:05: overloaded" in shown
+
+
+def test_what_is_left_of_quotas_stands_below(terminal: Terminal) -> None:
+    terminal.feed(RunStarted(2, 1), QuotaTold("docker.io", 76, 100, 21600), QuotaTold("r.example", 4000, 5000, 0))
+    terminal.feed(QuotaTold("docker.io", 75, 100, 21600))
+    assert terminal.drawn()[2:] == [
+        "quota  75 of 100 requests are left at docker.io",
+        "quota  4,000 of 5,000 requests are left at r.example",
+    ]
+    terminal.feed(HostClosed("docker.io", "toomanyrequests", 900.0))
+    assert [line.partition(" ")[0] for line in terminal.drawn()[2:]] == ["waiting", "quota", "quota"]
+    # It is told too often for lines.
+    terminal.view.close()
+    assert "quota    docker.io" not in terminal.stream.getvalue()
 
 
 def test_what_is_wrong_stays_above(terminal: Terminal) -> None:

@@ -54,6 +54,18 @@ async def test_load_and_compare(form: str, shelf: Shelf, pushable_registry: Fake
     assert list(tmp_path.glob(".load*")) == []
 
 
+@pytest.mark.parametrize("source", ["plain.tar.gz", "foreign.tar.gz"])
+def test_at_a_real_registry(source: str, shelf: Shelf, program: Program, docker_registry: str) -> None:
+    place = f"{docker_registry}/{source.partition('.')[0]}"
+    flags = ("-s", str(shelf.home / source), "-d", place)
+    before = program("load-validate", *flags)
+    assert (before.status, before.rows()["same"]) == (1, ["0 of 2 images, 0 platforms"])
+    assert before.rows()["next"][1] == f"hangar-async load -s {flags[1]} -d {place} -f load-validate-failed.txt"
+    assert (program("load", *flags).status, program("load-validate", *flags, "--quiet")) == (0, Done(0, "", ""))
+    after = program("load-validate", *flags)
+    assert (after.status, after.rows()["same"]) == (0, ["2 images, 3 platforms"])
+
+
 async def test_what_failed_can_be_pasted(shelf: Shelf, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     pushable_registry.fail("/two/manifests/2$", Status(403), method="PUT")
     source, address = str(shelf.home / "plain.tar.gz"), pushable_registry.address

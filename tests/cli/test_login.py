@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import os
 import pty
@@ -15,7 +16,9 @@ from tests.cli.programs import command, environment
 from tests.cli.site import Done
 from tests.fakes.auth import Basic
 from tests.fakes.credential_helpers import Helpers
+from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.registry.rig import Proxy
 
 SECRET = "pass:word"
 
@@ -96,6 +99,40 @@ async def test_a_registry_that_asks_nobody(tmp_path: Path) -> None:
         done = await call(tmp_path, "login", registry.address, "-u", "me", "--password-stdin", given=b"x")
     assert done.status == 0
     assert "it asks for no user name, so it was not checked" in done.out
+
+
+def test_at_a_real_registry(
+    htpasswd_registry: str, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("login", htpasswd_registry, "-u", USERNAME, "--password-stdin")
+
+    def give(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    give("other")
+    done = program(*words)
+    assert (done.status, done.out) == (1, "")
+    assert "does not take this user name and password" in done.err
+    give(PASSWORD)
+    path = tmp_path / ".docker" / "config.json"
+    assert program(*words) == Done(0, f"ok         {htpasswd_registry}: kept in {path}\n", "")
+    give(PASSWORD)
+    assert program("--quiet", *words) == Done(0, "", "")
+    assert kept(path) == {htpasswd_registry: f"{USERNAME}:{PASSWORD}"}
+
+
+async def test_that_nothing_protects_the_password_is_told(registry: FakeRegistry, tmp_path: Path) -> None:
+    """By plain HTTP, which is only asked where the certificates are not to be verified."""
+    words = ("login", "reg.test", "-u", "me", "--password-stdin")
+    async with Proxy({"reg.test:80": registry.address}).running() as proxy:
+        proxies = {"HTTP_PROXY": proxy.url, "HTTPS_PROXY": proxy.url}
+        refused = await call(tmp_path, *words, given=SECRET.encode(), **proxies)
+        assert (refused.status, refused.out) == (1, "")
+        assert registry.requests == []
+        done = await call(tmp_path, "--tls-verify=false", *words, given=SECRET.encode(), **proxies)
+    assert done.status == 0, done
+    assert done.err == "hangar-async: reg.test is asked by plain HTTP: nothing protects what is sent and received\n"
+    assert kept(tmp_path / ".docker" / "config.json") == {"reg.test": f"me:{SECRET}"}
 
 
 @pytest.mark.parametrize(

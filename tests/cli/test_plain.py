@@ -12,9 +12,11 @@ from hangar_async.engine.events import (
     Checked,
     CheckStarted,
     Committing,
+    HostClosed,
     ImageEnded,
     ImagePlanned,
     Notice,
+    QuotaTold,
     Retrying,
     RunEnded,
     RunStarted,
@@ -121,6 +123,33 @@ def test_a_run_without_requests() -> None:
     ]
 
 
+def test_a_registry_that_makes_the_run_wait() -> None:
+    show, stream = view()
+    show(HostClosed("r.example:5000", "too many requests\n(429)", 61.2))
+    show(HostClosed("docker.io", "toomanyrequests: \x1b[1mslow down", 4000.0))
+    assert stream.getvalue().splitlines() == [
+        "12:03:04 wait     r.example:5000: asked again in 0:01:02: too many requests (429)",
+        r"12:03:04 wait     docker.io: asked again in 1:06:40: toomanyrequests: \x1b[1mslow down",
+    ]
+
+
+def test_a_quota_is_told_when_it_is_news() -> None:
+    """The first time, when a tenth is left, and when there is more again; of each registry by itself."""
+    show, stream = view()
+    for left in (76, 75, 11, 10, 9, 0, 100, 99):
+        show(QuotaTold("docker.io", left, 100, 21600))
+    show(QuotaTold("r.example", 1, 5000, 0))
+    show(QuotaTold("r.example", 0, 5000, 0))
+    show(QuotaTold("other.example", 4999, 5000, 90))
+    assert stream.getvalue().splitlines() == [
+        "12:03:04 quota    docker.io: 76 of 100 requests within 6 h 00 min are left",
+        "12:03:04 quota    docker.io: 10 of 100 requests within 6 h 00 min are left",
+        "12:03:04 quota    docker.io: 100 of 100 requests within 6 h 00 min are left",
+        "12:03:04 quota    r.example: 1 of 5,000 requests are left",
+        "12:03:04 quota    other.example: 4,999 of 5,000 requests within 1 min 30 s are left",
+    ]
+
+
 def test_quiet_shows_what_is_wrong_alone() -> None:
     clock = Clock()
     show, stream = view(clock, quiet=True)
@@ -128,6 +157,8 @@ def test_quiet_shows_what_is_wrong_alone() -> None:
         RunStarted(2, 1),
         Notice("--jobs 0 is outside of 1 to 20: 1 is used"),
         Retrying("blob", "reset", 0.5, 1),
+        HostClosed("r.example", "too many requests", 60.0),
+        QuotaTold("r.example", 0, 100, 60),
         ImageEnded(saved("one:1")),
         ImageEnded(failed("gone:1", MISSING)),
     ):

@@ -9,12 +9,14 @@ from hangar_async.engine.events import (
     BlobStarted,
     Committing,
     Event,
+    HostClosed,
     ImageEnded,
     ImagePlanned,
+    QuotaTold,
     RunStarted,
 )
 from hangar_async.errors import NoPlatform
-from tests.cli.samples import digest, failed, saved
+from tests.cli.samples import Clock, digest, failed, saved
 
 ONE, TWO = "docker.io/library/one:1", "docker.io/library/two:2"
 
@@ -77,6 +79,23 @@ def test_the_total_is_known_when_every_image_is_planned_or_has_failed_before() -
 def test_the_archive() -> None:
     sums = tally(ArchiveProgress(100, 0), ArchiveProgress(300, 2), Committing("a.tar.gz"))
     assert (sums.archive_bytes, sums.part, sums.committing) == (300, 2, True)
+
+
+def test_until_when_hosts_are_left_alone() -> None:
+    clock = Clock()
+    sums = Tally(clock)
+    sums(HostClosed("one.example", "busy", 30.0))
+    clock.now += 10
+    sums(HostClosed("two.example", "busy", 5.0))
+    assert sums.closed == {"one.example": 1030.0, "two.example": 1015.0}
+    # What it says last counts.
+    sums(HostClosed("one.example", "busy", 60.0))
+    assert sums.closed == {"one.example": 1070.0, "two.example": 1015.0}
+
+
+def test_what_registries_say_is_left() -> None:
+    told = (QuotaTold("one.example", 9, 10, 60), QuotaTold("two.example", 5, 5, 0), QuotaTold("one.example", 8, 10, 60))
+    assert tally(*told).quotas == {"one.example": (8, 10), "two.example": (5, 5)}
 
 
 def test_rate_of_the_last_seconds() -> None:

@@ -100,6 +100,71 @@ async def test_a_wrong_byte_of_a_mirror_is_found(origin: Registry, mirror: Regis
     assert origin.blobs_asked() == {str(BASE.digest): 1}
 
 
+async def test_a_mirror_that_answers_with_no_manifest_is_passed_over(
+    origin: Registry, mirror: Registry, tmp_path: Path
+) -> None:
+    async def page(request: web.Request) -> web.StreamResponse | None:
+        wrong = "/manifests/" in request.path
+        return web.Response(text="<html>log in</html>", content_type="text/html") if wrong else None
+
+    mirror.fault = page
+    report = await save(tmp_path, origin, f"{mirror.address}/cache")
+    assert report.status == 0, report.failed
+    assert origin.asked["/v2/team/app/manifests/1"] == 1
+
+
+async def test_what_is_in_the_cache_is_named_by_a_mirror_alone(
+    origin: Registry, mirror: Registry, tmp_path: Path
+) -> None:
+    archive: dict[str, Any] = {"format": "gzip", "destination": tmp_path / "out.tar.gz"}
+    await save(tmp_path, origin, **archive)
+    origin.asked.clear()
+    methods: list[str] = []
+
+    async def note(request: web.Request) -> web.StreamResponse | None:
+        methods.extend([request.method] if "/manifests/" in request.path else [])
+        return None
+
+    mirror.fault = note
+    report = await save(tmp_path, origin, "127.0.0.1:1", f"{mirror.address}/cache", **archive)
+    assert report.status == 0, report.failed
+    assert origin.asked == {}
+    assert methods == ["HEAD"]
+
+    # One that refuses a HEAD is asked by GET before the next one is asked at all.
+    async def refuse(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=405) if request.method == "HEAD" else None
+
+    mirror.fault = refuse
+    report = await save(tmp_path, origin, f"{mirror.address}/cache", **archive)
+    assert report.status == 0, report.failed
+    assert origin.asked == {}
+
+
+async def test_what_was_saved_is_compared_with_the_mirror(origin: Registry, mirror: Registry, tmp_path: Path) -> None:
+    report = await save(tmp_path, origin, "127.0.0.1:1", f"{mirror.address}/cache", validate=True)
+    assert report.status == 0, report.failed
+    assert report.validated
+    assert origin.asked == {}
+
+
+async def test_what_the_mirror_has_no_more_is_compared_with_the_registry(
+    origin: Registry, mirror: Registry, tmp_path: Path
+) -> None:
+    async def none_by_head(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=404) if request.method == "HEAD" else None
+
+    mirror.fault = none_by_head
+    report = await save(tmp_path, origin, f"{mirror.address}/cache", validate=True)
+    assert report.status == 0, report.failed
+    assert report.validated
+    assert set(origin.asked) == {"/v2/", *(f"/v2/team/app/manifests/{one}" for one in ("1", *manifests()))}
+
+
+def manifests() -> list[str]:
+    return [str(digest) for digest in IMAGE.documents if digest != IMAGE.digest]
+
+
 async def test_a_mirror_that_is_not_there_is_left_alone(origin: Registry, mirror: Registry, tmp_path: Path) -> None:
     report = await save(tmp_path, origin, "127.0.0.1:1", f"{mirror.address}/cache")
     assert report.status == 0, report.failed

@@ -122,7 +122,8 @@ async def test_a_run_that_has_no_room_fetches_no_blob_too_many(
     fetched = served.blobs_asked().total()
     report = await run(tmp_path, lines[0], **options)  # the same with less
     assert report.status == 0
-    assert served.blobs_asked().total() <= max(fetched, 2)
+    # What was on its way when the first run ended is gone on with.
+    assert served.blobs_asked().total() <= fetched + 1
 
 
 async def test_a_disk_that_gets_full_ends_the_run_and_the_same_goes_on_after_room_was_made(

@@ -9,9 +9,10 @@ import pytest
 from hangar_async.engine.events import Event, ImageEnded, Notice
 from hangar_async.engine.load_report import ComparisonReport
 from hangar_async.engine.save import save
-from hangar_async.errors import Differs, NetworkError, NotFound
+from hangar_async.errors import ContentError, Differs, NetworkError, NotFound
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import index
+from hangar_async.oci.layout import blob_name
+from hangar_async.server.build import Built, index
 from tests.engine.forms import FORMS, Saved
 from tests.engine.loading import run_load, run_validate
 from tests.engine.rig import AMD64, ARM64, Registry, options, registry, run, small
@@ -108,6 +109,45 @@ async def test_what_cannot_be_found_out_is_no_difference(
     report = await run_validate(tmp_path, everything.at("gzip"), pushable_registry, images=["multi"])
     assert isinstance(report.failed[0].error, NetworkError)
     assert report.status == 1
+
+
+async def test_what_is_damaged_here_is_not_compared(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    await run_load(tmp_path, everything.at("dir"), pushable_registry)
+    copy = everything.copy("dir", tmp_path)
+    built = next(built for name, built in everything.built.items() if name.endswith("/oci:1"))
+    lost = next(digest for digest in built.blobs if all(digest not in one.blobs for one in others(everything, built)))
+    (copy / blob_name(lost)).unlink()
+    report = await run_validate(tmp_path, copy, pushable_registry)
+    # It is there by its digest too.
+    assert {one.image.name for one in report.failed} == {name for name, one in everything.built.items() if one is built}
+    for failed in report.failed:
+        assert type(failed.error) is ContentError
+        assert str(lost) in str(failed.error)
+        assert "verify" in failed.error.advice
+
+
+def others(everything: Saved, built: Built) -> list[Built]:
+    return [one for one in everything.built.values() if one is not built]
+
+
+async def test_an_archive_that_does_not_know_the_whole_index(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """One of Hangar's: what it holds of an image is looked for in the index that is there."""
+    name = next(one for one in everything.built if one.endswith("/multi:1"))
+    source = everything.at("hangar-gzip")
+    await run_load(tmp_path, source, pushable_registry, images=["multi:1"])
+    pushable_registry.add(f"{MULTI}:1", everything.built[name])
+    assert (await run_validate(tmp_path, source, pushable_registry, images=["multi:1"])).status == 0
+    # An index that cannot be read holds nothing that is known.
+    pushable_registry.add(f"{MULTI}:1", index([small("a"), small("b", platform=ARM64)]))
+    html = Status(200, {"Content-Type": "text/html"}, b"<html>log in</html>")
+    pushable_registry.fail("/manifests/1$", html, method="GET", times=None)
+    [failed] = (await run_validate(tmp_path, source, pushable_registry, images=["multi:1"])).failed
+    assert type(failed.error) is Differs
+    assert str(failed.error).startswith("there it is sha256:")
 
 
 async def test_nothing_is_a_registry_there(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from hangar_async.oci import media_types
 from hangar_async.server.answers import Body
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Bytes, Close, Cut, Headers, IgnoreRange, Stall, Status, flipped, redirect
-from tests.faults.rig import BIG, RETRIES, SMALL, Row, Scene
+from tests.faults.rig import BIG, GOOD, RETRIES, SMALL, Row, Scene
 
 _SIZE = len(BIG.data)
 _MIDDLE = _SIZE // 2
@@ -110,6 +110,17 @@ def _comes_back_later(scene: Scene) -> None:
     error = scene.outcome().error
     assert "takes no more requests before 20" in str(error)
     assert not [wait for wait in scene.time.waits if wait > 900]
+
+
+def _six_hours(scene: Scene) -> None:
+    """The other image has asked for all it needs by then: all that comes later fails too."""
+
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        while not all(scene.asked(f"/good/blobs/{digest}") for digest in GOOD.blobs):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        return web.Response(status=429, headers={"Retry-After": "21600"})
+
+    scene.registry.fail(scene.blob(), answer, times=None)
 
 
 def _expired_token(scene: Scene) -> None:
@@ -380,7 +391,7 @@ REGISTRY_ROWS = [
         "retry-after-six-hours",
         "429 with Retry-After of six hours",
         "the images of this registry fail at once as `rate limited`, with the time at which to come back",
-        _on_blob(Status(429, {"Retry-After": "21600"}), times=None),
+        _six_hours,
         RateLimited,
         [_comes_back_later, _asked_blob(1)],
     ),

@@ -11,7 +11,15 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from hangar_async.errors import ArchiveError, DigestMismatch, NetworkError, RegistryError, StorageError, Unauthorized
+from hangar_async.errors import (
+    ArchiveError,
+    ContentError,
+    DigestMismatch,
+    NetworkError,
+    RegistryError,
+    StorageError,
+    Unauthorized,
+)
 from hangar_async.oci.layout import blob_name
 from tests.engine.forms import pack_as_hangar
 from tests.fakes.faults import Close, CutBody, Hold, Lost, Status
@@ -173,6 +181,11 @@ def damage(source: Path) -> None:
         path, offset = source / blob_name(BIG.digest), len(BIG.data) // 2
     else:
         path, offset = source, source.stat().st_size // 2
+    flip(path, offset)
+
+
+def flip(path: Path, offset: int) -> None:
+    """Flip a bit of a file."""
     with path.open("r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
@@ -211,6 +224,69 @@ async def test_an_archive_that_is_cut_off_meanwhile(own: Scene) -> None:
     report = await own.load()
     assert report.status == 1
     assert all(isinstance(outcome.error, ArchiveError) for outcome in report.failed)
+
+
+_WRONG = Status(400, {"Content-Type": "application/json"}, b'{"errors": [{"code": "DIGEST_INVALID"}]}')
+
+
+async def test_a_registry_that_finds_a_digest_wrong_that_is_right(scene: Scene) -> None:
+    """Nothing here is accused of it."""
+    scene.registry.fail(UPLOADS, _WRONG, method="PUT", times=None)
+    await scene.load()
+    bad = await scene.check(DigestMismatch)
+    assert "damaged" not in str(bad.error)
+
+
+@pytest.mark.parametrize("own", ["directory"], indirect=True)
+async def test_a_blob_that_is_gone_when_it_is_looked_at_for_damage(own: Scene) -> None:
+    path = own.source / blob_name(BIG.digest)
+
+    async def lose(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async for _ in request.content.iter_any():
+            pass
+        path.unlink()
+        return await _WRONG(request, handler)
+
+    # A wrong digest is tried twice before it is believed.
+    own.registry.fail(f"{UPLOADS}.*{BIG.digest.hex}", _WRONG, method="PUT")
+    own.registry.fail(f"{UPLOADS}.*{BIG.digest.hex}", lose, method="PUT")
+    await own.load()
+    bad = await own.check(DigestMismatch)
+    assert f"{path}: No such file" in str(bad.error)
+
+
+@pytest.fixture
+async def stream(pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
+    """As `own`, of a cache that becomes an archive without index when `pack_as_hangar` makes it one."""
+    place = tmp_path / "own"
+    (place / "plain").mkdir(parents=True)
+    await save_both(place)
+    return Scene(pushable_registry, place / "plain" / "all.tar.gz", tmp_path)
+
+
+async def test_what_is_damaged_in_an_archive_without_index(stream: Scene) -> None:
+    cache = stream.source.parent.parent / "cache"
+    flip(cache / blob_name(BIG.digest), len(BIG.data) // 2)
+    pack_as_hangar(cache, stream.source)
+    await stream.load()
+    bad = await stream.check(ContentError)
+    assert str(bad.error) == f"{BIG.digest} is damaged here"
+
+
+async def test_an_archive_without_index_that_is_cut_off_meanwhile(stream: Scene) -> None:
+    pack_as_hangar(stream.source.parent.parent / "cache", stream.source)
+    stream.registry.fail("/v2/$", Once(lambda: os.truncate(stream.source, stream.source.stat().st_size // 3)))
+    report = await stream.load()
+    assert report.status == 1
+    assert report.failed
+    assert all(isinstance(outcome.error, ArchiveError) for outcome in report.failed)
+    assert not list(stream.place.glob(".load.*"))
+
+
+async def test_whether_it_is_there_may_not_be_asked(scene: Scene) -> None:
+    scene.registry.fail("/library/bad/blobs/sha256", Status(403), method="HEAD", times=None)
+    await scene.load()
+    await scene.check(Unauthorized)
 
 
 class Once:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import aiohttp
 import pytest
 
 from hangar_async.config import Environment, RegistrySettings, SaveOptions
-from hangar_async.engine.save import save
+from hangar_async.engine.report import Report
+from hangar_async.engine.save import save, sync
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import Built
+from hangar_async.server.build import Built, image
+from hangar_async.server.layers import layer
 from tests.fakes import docker_registry as real
-from tests.fakes.images import tree
+from tests.fakes.images import AMD64, tree
 from tests.fakes.push import push
 from tests.fakes.skopeo import Skopeo
 
@@ -63,6 +65,29 @@ async def test_every_kind_of_image_is_read_back_by_skopeo(
     for name, built in names.items():
         if not built.media_type.startswith("application/vnd.docker"):  # Debian's finds only OCI's types by name
             assert await skopeo("inspect", "--raw", f"oci:{root}:{name}") == built.raw.decode()
+
+
+@pytest.mark.parametrize("cached", [sync, save])
+async def test_a_second_run_fetches_nothing(
+    docker_registry: str, images: Mapping[str, Built], tmp_path: Path, cached: Callable[..., Awaitable[Report]]
+) -> None:
+    """By tag, and by digest; a tag that has moved is seen."""
+    names = await push_all(docker_registry, images, f"second-{cached.__name__}")
+    by_digest = f"{docker_registry}/second-{cached.__name__}/multi@{images['multi'].digest}"
+    archive: dict[str, Any] = {"format": "gzip", "destination": tmp_path / "out.tar.gz"}
+    first = await save(options(tmp_path, *names, by_digest, **archive))
+    assert first.status == 0, first.failed
+    again = await cached(options(tmp_path, *names, by_digest, **archive))
+    assert again.status == 0, again.failed
+    assert (again.traffic.fetched_blobs, again.traffic.fetched_bytes) == (0, 0)
+    assert [one.image for one in again.outcomes] == [one.image for one in first.outcomes]
+    moved = next(iter(names))
+    new = image([layer({"new": cached.__name__.encode()})], AMD64)
+    await push(docker_registry, moved.partition("/")[2], new)
+    third = await cached(options(tmp_path, moved, **archive))
+    assert third.saved[0].image is not None
+    assert third.saved[0].image.root.digest == new.digest
+    assert third.traffic.fetched_blobs == 3
 
 
 async def test_what_is_saved_can_be_pushed_on_and_is_the_same(
@@ -181,10 +206,6 @@ async def test_a_registry_behind_tls(
 
 
 async def test_large_blobs_arrive_whole(docker_registry: str, tmp_path: Path) -> None:
-    from hangar_async.server.build import image
-    from hangar_async.server.layers import layer
-    from tests.fakes.images import AMD64
-
     built = image([layer(tree(f"large {number}", 9_000_000), "none") for number in range(4)], AMD64)
     await push(docker_registry, "large/app:1", built)
     report = await save(options(tmp_path, f"{docker_registry}/large/app:1", jobs=20))

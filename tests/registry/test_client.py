@@ -11,9 +11,10 @@ from hangar_async.config import RegistrySettings
 from hangar_async.errors import ContentError, DigestMismatch, NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import MAX_DOCUMENT
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient, ServedManifest
+from hangar_async.registry.quota import Quota
 
 from .rig import MANIFEST, OCI, Handler, Served, raw_server, request_head, served
 
@@ -53,6 +54,30 @@ async def test_a_manifest_comes_as_it_was_served() -> None:
     assert request.headers["Accept-Encoding"] == "identity"
     assert request.headers["User-Agent"] == f"hangar_async/{hangar_async.__version__}"
     assert not {"Authorization", "Cookie", "Range"} & set(request.headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "told"),
+    [
+        ({"Docker_Content_Digest": str(Digest.of(MANIFEST))}, 200, Descriptor(OCI, Digest.of(MANIFEST), len(MANIFEST))),
+        ({}, 200, None),
+        ({"Docker_Content_Digest": "sha256:0"}, 200, None),
+        ({"Docker_Content_Digest": str(Digest.of(MANIFEST))}, 404, None),
+        ({"Docker_Content_Digest": str(Digest.of(MANIFEST))}, 405, None),
+    ],
+)
+async def test_a_head_tells_what_it_can_and_is_all_that_is_asked(
+    headers: dict[str, str], status: int, told: Descriptor | None
+) -> None:
+    quotas: list[tuple[str, Quota]] = []
+    answer = manifest(MANIFEST, status, RateLimit_Limit="100;w=60", RateLimit_Remaining="99", **headers)
+    async with (
+        served(answer) as registry,
+        RegistryClient(SETTINGS, quota=lambda host, quota: quotas.append((host, quota))) as client,
+    ):
+        assert await client.told_manifest(Reference.parse(f"{registry.host}/team/app:v1")) == told
+    assert [request.method for request in registry.asked("manifests")] == ["HEAD"]
+    assert quotas == [(registry.host, Quota(99, 100, 60))]
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])

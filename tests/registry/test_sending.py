@@ -357,6 +357,50 @@ async def test_cancelled_in_any_phase_it_leaves_nothing_behind(phase: str) -> No
         assert len(asyncio.all_tasks() - before) <= 2
 
 
+async def test_cancelled_while_a_body_ends_it_waits_for_the_end() -> None:
+    """An early answer ends a body in the middle of a read, which goes on: nobody may close what is read before."""
+    reading, release, closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ended: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x" * 10
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            # As a thread does that is in the middle of its work.
+            closing.set()
+            await release.wait()
+            ended.append("reading")
+            raise
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        await reading.wait()
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+
+    async def request(host: str) -> None:
+        try:
+            await send(host, Stream(1000, "a body", pieces))
+        finally:
+            ended.append("request")
+
+    async with raw_server(early) as host:
+        asking = asyncio.create_task(request(host))
+        await closing.wait()
+        for _ in range(3):
+            asking.cancel()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        assert ended == []
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert ended == ["reading", "request"]
+
+
 async def test_an_answer_belongs_to_who_gave_it() -> None:
     answers: list[Answer] = []
     async with served(Sink()) as server, Transport(SETTINGS, 1) as transport:

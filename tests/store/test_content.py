@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hangar_async.errors import DigestMismatch, StorageError, UsageError
+from hangar_async.errors import ContentError, DigestMismatch, StorageError, UsageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.store import content
@@ -191,6 +191,37 @@ async def test_blobs_of_an_earlier_run_are_hashed_before_they_are_trusted(tmp_pa
         assert not store.path(DIGEST).exists()
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_blob_of_an_earlier_run_is_checked_once_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    async with open_store(tmp_path) as store:
+        assert not store.has_earlier
+        await take_in(store)
+        assert not store.has_earlier
+    if not whole:
+        store.path(DIGEST).write_bytes(DATA[1:])
+    checked: list[Digest] = []
+    is_whole = content._is_whole
+
+    async def counted(path: Path, digest: Digest) -> bool:
+        checked.append(digest)
+        return await is_whole(path, digest)
+
+    monkeypatch.setattr(content, "_is_whole", counted)
+    async with open_store(tmp_path) as store:
+        assert store.has_earlier
+        found = await asyncio.gather(*(store.contains(DIGEST) for _ in range(9)))
+        assert found == [whole] * 9
+        assert checked == [DIGEST]
+        assert store.has_earlier == whole
+        # What has come in the place of a damaged one is not touched again.
+        await store.put(DATA, DIGEST)
+        assert await store.contains(DIGEST)
+        assert store.path(DIGEST).read_bytes() == DATA
+        assert checked == [DIGEST]
+
+
 async def test_a_link_in_the_store_is_not_followed_but_removed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(DATA)
@@ -252,7 +283,7 @@ async def test_documents(store: ContentStore) -> None:
     await store.put(DATA, DIGEST)
     assert await store.contains(DIGEST, len(DATA))
     assert await store.read(DIGEST, 1 << 20) == DATA
-    with pytest.raises(StorageError, match="larger than 10 bytes"):
+    with pytest.raises(ContentError, match="larger than 10 bytes"):
         await store.read(DIGEST, 10)
 
 
@@ -298,3 +329,38 @@ def test_any_pieces_make_the_blob(tmp_path: Path, data: bytes, cuts: list[int]) 
         assert store.path(Digest.of(data)).read_bytes() == data
 
     asyncio.run(run())
+
+
+async def test_what_vanishes_during_a_run(tmp_path: Path) -> None:
+    """Somebody else has removed it: it is fetched again, and what is not fetched is an error of the disk."""
+    async with open_store(tmp_path) as store:
+        await take_in(store)
+    async with open_store(tmp_path) as store:
+        store.path(DIGEST).unlink()
+        assert not await store.contains(DIGEST)
+        with pytest.raises(StorageError, match=r"cannot read .*No such file"):
+            await store.read(DIGEST, 10)
+
+
+async def test_a_store_that_is_no_directory_any_more(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await take_in(store)
+    async with open_store(tmp_path) as store:
+        (tmp_path / "share" / "sha256").rename(tmp_path / "elsewhere")
+        (tmp_path / "share" / "sha256").write_text("a file")
+        with pytest.raises(StorageError, match=r"cannot look at .*Not a directory"):
+            await store.contains(DIGEST)
+
+
+async def test_a_store_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", broken)
+        with pytest.raises(StorageError, match=r"cannot read .*share: Input/output error"):
+            async with open_store(tmp_path):
+                raise AssertionError
+    # It is not held by a run that could not begin.
+    async with open_store(tmp_path):
+        pass

@@ -1,0 +1,300 @@
+"""What a run asks for when an earlier one has left its cache: manifests by HEAD, which costs no quota."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.config import Environment, RegistrySettings, RetryPolicy
+from hangar_async.engine.events import BlobReused, Event, HostClosed, QuotaTold, Retrying
+from hangar_async.engine.report import Report
+from hangar_async.engine.save import save, sync
+from hangar_async.errors import ContentError, NotFound, RateLimited
+from hangar_async.oci import media_types
+from hangar_async.oci.digest import Digest
+from hangar_async.server.build import Built, image, index
+from hangar_async.server.layers import layer
+from tests.engine.rig import AMD64, ARM64, options, small
+from tests.fakes.clock import FakeClock
+from tests.fakes.faults import Close, Fault, Headers, Status
+from tests.fakes.registry import FakeRegistry
+
+BASE = layer({"base": b"base" * 5000})
+#: Longer than any manifest may be.
+LARGE = layer({"large": random.Random(5).randbytes(5 << 20)}, "none")
+BY_TAG = r"/manifests/1$"
+MANIFESTS = "/manifests/"
+BLOBS = "/blobs/"
+NO_RETRIES = Environment(registries=RegistrySettings(retry=RetryPolicy(retries=0, first=0.0, longest=0.0)))
+
+
+def app(number: int) -> Built:
+    return index([small(f"app{number}", BASE), small(f"arm{number}", BASE, platform=ARM64)])
+
+
+@pytest.fixture
+def lines(fake_registry: FakeRegistry) -> list[str]:
+    """Three images, of the tag 1."""
+    for number in range(3):
+        fake_registry.add(f"app{number}:1", app(number))
+    return [f"{fake_registry.address}/app{number}:1" for number in range(3)]
+
+
+async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None, **keywords: Any) -> Report:
+    """Save images into an archive, by a clock on which nothing waits."""
+    values = {"format": "gzip", "destination": tmp_path / "out.tar.gz", **keywords}
+    observe = (events if events is not None else []).append
+    return await save(options(tmp_path, *images, **values), observe, clock=FakeClock().clock)
+
+
+@pytest.fixture
+async def warm(fake_registry: FakeRegistry, lines: list[str], tmp_path: Path) -> Callable[..., Awaitable[Report]]:
+    """A run has saved the three images; saves the same or others again."""
+    assert (await bring(tmp_path, *lines)).status == 0
+    fake_registry.requests.clear()
+
+    async def again(*images: str, **keywords: Any) -> Report:
+        return await bring(tmp_path, *(images or lines), **keywords)
+
+    return again
+
+
+def counts(registry: FakeRegistry) -> tuple[int, int, int]:
+    """How often manifests were asked for by HEAD and by GET, and blobs."""
+    heads, gets = (len(registry.asked(MANIFESTS, method)) for method in ("HEAD", "GET"))
+    return heads, gets, len(registry.asked(BLOBS))
+
+
+def blob(tmp_path: Path, digest: Digest) -> Path:
+    return tmp_path / "saved-image-cache" / "share" / "sha256" / digest.hex
+
+
+async def test_an_empty_cache_costs_no_head(fake_registry: FakeRegistry, lines: list[str], tmp_path: Path) -> None:
+    report = await bring(tmp_path, *lines)
+    assert report.status == 0
+    assert fake_registry.asked(method="HEAD") == []
+    assert len(fake_registry.asked(BY_TAG, "GET")) == 3
+
+
+async def test_what_did_not_change_costs_a_head_alone(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
+) -> None:
+    before = (tmp_path / "out.tar.gz").read_bytes()
+    events: list[Event] = []
+    report = await warm(events=events)
+    assert report.status == 0
+    assert counts(fake_registry) == (3, 0, 0)
+    assert (tmp_path / "out.tar.gz").read_bytes() == before
+    # Three indexes, two manifests of each, a config and a layer of each of these, and the layer of all.
+    assert report.traffic.reused_blobs == len([one for one in events if isinstance(one, BlobReused)]) == 22
+    assert (report.traffic.fetched_blobs, report.traffic.fetched_bytes) == (0, 0)
+
+
+async def test_the_same_of_sync(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], tmp_path: Path
+) -> None:
+    assert (await sync(options(tmp_path, *lines))).status == 0
+    assert counts(fake_registry) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("tag", ["", ":1"])
+async def test_an_image_by_digest_costs_no_request(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tag: str
+) -> None:
+    report = await warm(f"{fake_registry.address}/app0{tag}@{app(0).digest}")
+    assert report.status == 0
+    assert fake_registry.requests == []
+
+
+async def test_a_tag_that_moved_costs_both(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
+) -> None:
+    digest = fake_registry.add("app1:1", small("other", BASE))
+    report = await warm()
+    assert report.status == 0
+    assert [one.image.root.digest for one in report.outcomes if one.image] == [app(0).digest, digest, app(2).digest]
+    assert counts(fake_registry) == (3, 1, 2)
+
+
+async def test_a_tag_that_moved_to_what_is_here_costs_a_head(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]]
+) -> None:
+    fake_registry.add("app1:1", app(0))
+    report = await warm()
+    assert report.outcomes[1].image is not None
+    assert report.outcomes[1].image.root.digest == app(0).digest
+    assert counts(fake_registry) == (3, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Status(status) for status in (400, 401, 403, 404, 405, 500, 501, 503)]
+    + [Headers({"Docker-Content-Digest": told}) for told in (None, "", "sha256:no", "md5:00")],
+    ids=str,
+)
+async def test_a_head_that_is_refused_or_says_nothing_is_followed_by_a_get_at_once(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], fault: Fault
+) -> None:
+    fake_registry.fail(MANIFESTS, fault, method="HEAD", times=None)
+    events: list[Event] = []
+    report = await warm(events=events, environment=NO_RETRIES)
+    assert report.status == 0, report.failed
+    assert not [one for one in events if isinstance(one, Retrying | HostClosed)]
+    heads = [one.path for one in fake_registry.asked(BY_TAG, "HEAD")]
+    assert len(set(heads)) == 3
+    assert len(fake_registry.asked(BY_TAG, "GET")) == 3
+    assert counts(fake_registry)[1:] == (3, 0)
+
+
+async def test_a_head_that_gets_no_answer_counts_as_a_try(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
+) -> None:
+    fake_registry.fail(MANIFESTS, Close(), method="HEAD", times=None)
+    events: list[Event] = []
+    report = await warm(lines[0], events=events)
+    assert report.status == 0, report.failed
+    assert [one.attempt for one in events if isinstance(one, Retrying)] == [1]
+    assert counts(fake_registry)[1:] == (1, 0)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_head_beyond_the_quota_holds_up_the_get_as_long_as_it_says(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], status: int
+) -> None:
+    fake_registry.fail(MANIFESTS, Status(status, {"Retry-After": "7"}), method="HEAD", times=None)
+    events: list[Event] = []
+    report = await warm(lines[0], events=events, environment=NO_RETRIES)
+    assert report.status == 0, report.failed
+    assert [one.seconds for one in events if isinstance(one, HostClosed)] == [7.0]
+    assert counts(fake_registry) == (1, 1, 0)
+
+
+async def test_a_head_that_is_to_wait_too_long_fails_as_a_get_would(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
+) -> None:
+    fake_registry.fail(MANIFESTS, Status(429, {"Retry-After": "21600"}), times=None)
+    report = await warm(lines[0])
+    assert isinstance(report.failed[0].error, RateLimited)
+    assert counts(fake_registry) == (1, 0, 0)
+
+
+async def test_an_image_that_is_gone_is_not_found(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]]
+) -> None:
+    report = await warm(f"{fake_registry.address}/gone:1")
+    assert isinstance(report.failed[0].error, NotFound)
+    assert counts(fake_registry) == (1, 1, 0)
+
+
+async def test_a_head_may_name_what_is_no_manifest(
+    fake_registry: FakeRegistry, lines: list[str], tmp_path: Path
+) -> None:
+    large = image([LARGE, BASE], AMD64)
+    fake_registry.add("large:1", large)
+    await bring(tmp_path, *lines, f"{fake_registry.address}/large:1")
+    config = next(digest for digest in large.blobs if digest not in (LARGE.digest, BASE.digest))
+    for digest in (LARGE.digest, BASE.digest, config, Digest.of(b"nobody has this")):
+        fake_registry.requests.clear()
+        size = str(len(large.blobs.get(digest, b"")))
+        told = {"Docker-Content-Digest": str(digest), "Content-Length": size}
+        fake_registry.faults.rules.clear()
+        fake_registry.fail(MANIFESTS, Headers(told), method="HEAD", times=None)
+        report = await bring(tmp_path, lines[0])
+        assert report.status == 0, report.failed
+        assert report.saved[0].image is not None
+        assert report.saved[0].image.root.digest == app(0).digest
+        assert counts(fake_registry) == (1, 1, 0)
+
+
+async def test_a_layer_that_is_named_as_a_manifest_fails_its_image_alone(
+    fake_registry: FakeRegistry, lines: list[str], tmp_path: Path
+) -> None:
+    """It is in the cache, and longer than a manifest may be: nobody's disk is at fault."""
+    fake_registry.add("large:1", image([LARGE], AMD64))
+    await bring(tmp_path, f"{fake_registry.address}/large:1")
+    by_digest = f"{fake_registry.address}/large@{LARGE.digest}"
+    entry = Built(LARGE.data, media_types.OCI_MANIFEST, {}, {}, AMD64)
+    fake_registry.add("odd:1", index([entry]))
+    report = await bring(tmp_path, by_digest, f"{fake_registry.address}/odd:1", lines[0])
+    assert [type(one.error) for one in report.outcomes] == [NotFound, ContentError, type(None)]
+
+
+@pytest.mark.parametrize("told", [{"Content-Length": "1"}, {"Content-Type": media_types.OCI_MANIFEST}], ids=str)
+async def test_a_head_that_contradicts_what_is_here_is_not_believed(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], told: dict[str, str]
+) -> None:
+    fake_registry.fail(MANIFESTS, Headers(told), method="HEAD", times=None)
+    report = await warm(lines[0])
+    assert report.status == 0, report.failed
+    assert counts(fake_registry) == (1, 1, 0)
+
+
+async def test_another_algorithm_does_not_change_what_the_image_is_called(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], tmp_path: Path
+) -> None:
+    other = Digest.of(app(0).raw, "sha512")
+    place = tmp_path / "saved-image-cache" / "share" / "sha512"
+    place.mkdir()
+    (place / other.hex).write_bytes(app(0).raw)
+    told = Headers({"Docker-Content-Digest": str(other)})
+    fake_registry.fail(MANIFESTS, told, method="HEAD", times=None)
+    report = await warm(lines[0])
+    assert report.saved[0].image is not None
+    assert report.saved[0].image.root.digest == app(0).digest
+    assert counts(fake_registry) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: b"{" + data[1:-1] + b" "], ids=["cut", "other"]
+)
+async def test_a_damaged_manifest_in_the_cache_is_fetched_again(
+    fake_registry: FakeRegistry,
+    warm: Callable[..., Awaitable[Report]],
+    lines: list[str],
+    tmp_path: Path,
+    change: Callable[[bytes], bytes],
+) -> None:
+    before = (tmp_path / "out.tar.gz").read_bytes()
+    root = blob(tmp_path, app(1).digest)
+    root.write_bytes(change(root.read_bytes()))
+    report = await warm()
+    assert report.status == 0
+    assert counts(fake_registry) == (3, 1, 0)
+    assert root.read_bytes() == app(1).raw
+    assert (tmp_path / "out.tar.gz").read_bytes() == before
+    # By its digest too.
+    root.write_bytes(change(root.read_bytes()))
+    fake_registry.requests.clear()
+    report = await warm(f"{fake_registry.address}/app1@{app(1).digest}")
+    assert report.status == 0
+    assert counts(fake_registry) == (0, 1, 0)
+    assert root.read_bytes() == app(1).raw
+
+
+async def test_many_names_of_one_damaged_manifest(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
+) -> None:
+    """What one of them has fetched again is not taken for the damaged one by the others."""
+    names = [f"{fake_registry.address}/copy{number}:1" for number in range(12)]
+    for number in range(12):
+        fake_registry.add(f"copy{number}:1", app(0))
+    root = blob(tmp_path, app(0).digest)
+    root.write_bytes(b"x" * len(app(0).raw))
+    report = await warm(*names, jobs=12)
+    assert report.status == 0, report.failed
+    assert root.read_bytes() == app(0).raw
+
+
+async def test_what_is_left_of_the_quota_is_told_by_a_head_too(
+    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
+) -> None:
+    left = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}
+    fake_registry.fail(MANIFESTS, Headers(left), method="HEAD", times=None)
+    events: list[Event] = []
+    await warm(lines[0], events=events)
+    told = [one for one in events if isinstance(one, QuotaTold)]
+    assert told == [QuotaTold(fake_registry.address, 76, 100, 21600)]
