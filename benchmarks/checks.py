@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from benchmarks.process import RunFailed
+from hangar_async.oci import media_types
 
 Check: TypeAlias = Callable[[Path], None]
 Blobs: TypeAlias = Sequence[dict[str, Any]]
@@ -45,7 +46,7 @@ def tagged_at(registry: str, images: Sequence[str]) -> Check:
         for image in images:
             repository, _, tag = image.rpartition(":")
             url = f"http://{registry}/v2/{repository}/manifests/{tag}"
-            request = urllib.request.Request(url, method="HEAD", headers={"Accept": "*/*"})
+            request = urllib.request.Request(url, method="HEAD", headers={"Accept": media_types.ACCEPT})
             try:
                 urllib.request.urlopen(request).close()  # noqa: S310 - it is http
             except OSError as error:

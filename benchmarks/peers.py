@@ -58,17 +58,20 @@ def curl_to_files(urls: Path, corpus: Corpus) -> Command:
     return _shell("curl to files", script, str(urls), check=blobs_in("blobs", corpus.blobs))
 
 
-def unpack_and_skopeo(archive: Path, images: Path, registry: Path, check: Check) -> Command:
-    """Unpack an archive, and copy its images one after the other to a registry, whose address is in a file."""
+def unpack_and_skopeo(archive: Path, copies: Path, registry: Path, check: Check) -> Command:
+    """Unpack an archive, and copy images one after the other to a registry, whose address is in a file.
+
+    Each line of `copies` is what skopeo has after `oci:`, and `repository:tag`.
+    """
     script = """
     set -e
     tar -xzf "$1"
-    while read -r image; do
+    while read -r from to; do
         skopeo --insecure-policy copy --quiet --all --preserve-digests --dest-tls-verify=false \\
-            "oci:saved-image-cache:$image" "docker://$(cat "$3")/${image#*/}" || exit 1
+            --src-shared-blob-dir saved-image-cache/share "oci:$from" "docker://$(cat "$3")/$to" || exit 1
     done < "$2"
     """
-    return _shell("tar -x, skopeo loop", script, str(archive), str(images), str(registry), check=check)
+    return _shell("tar -x, skopeo loop", script, str(archive), str(copies), str(registry), check=check)
 
 
 def curl_put(corpus: Corpus, registry: Path, check: Check) -> Command:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -22,11 +23,12 @@ _LIMIT = 130.0
 def ask(stage: Stage) -> Answer:
     """Measure: each run has a registry that is new and empty, but for the second load, which finds all there."""
     corpus = stage.corpus("large")
-    with _saved(stage, corpus) as archive, _Far(stage.directory / "far") as far:
-        images = corpus.list_file(stage.registry)
-        whole, blobs = _images_at(corpus), _blobs_at(corpus)
+    with _saved(stage, corpus) as (archive, copies), _Far(stage.directory / "far") as far:
+        whole, blobs, copied = _tags_at(corpus.images), _blobs_at(corpus), _tags_at([to for _, to in copies])
+        lines = stage.directory / "copies.txt"
+        lines.write_text("".join(f"{source} {to}\n" for source, to in copies))
         first, wide = (ours.load(archive, far.address, jobs, far.renewed(whole)) for jobs in (4, 20))
-        loop = peers.unpack_and_skopeo(archive, images, far.address, far.renewed(whole))
+        loop = peers.unpack_and_skopeo(archive, lines, far.address, far.renewed(copied))
         curl = peers.curl_put(corpus, far.address, far.renewed(blobs))
         answer = Answer("load", stage.measure("load", [first, wide, loop, curl], writes=corpus.size))
         again = ours.load(archive, far.address, 4, lambda _: whole(far.host), "second load")
@@ -72,8 +74,8 @@ class _Far:
         return renew
 
 
-def _images_at(corpus: Corpus) -> Callable[[str], None]:
-    return lambda host: tagged_at(host, corpus.images)(Path())
+def _tags_at(images: Sequence[str]) -> Callable[[str], None]:
+    return lambda host: tagged_at(host, images)(Path())
 
 
 def _blobs_at(corpus: Corpus) -> Callable[[str], None]:
@@ -81,14 +83,29 @@ def _blobs_at(corpus: Corpus) -> Callable[[str], None]:
 
 
 @contextmanager
-def _saved(stage: Stage, corpus: Corpus) -> Iterator[Path]:
-    """Save the corpus, and yield the archive."""
+def _saved(stage: Stage, corpus: Corpus) -> Iterator[tuple[Path, list[tuple[str, str]]]]:
+    """Save the corpus, and yield the archive, and how skopeo copies out of it."""
     images = corpus.list_file(stage.registry)
     words = ["save", "-f", str(images), "-a", "all", "-j", "4", "-d", "large.tar.gz", "--quiet"]
-    subprocess.run([sys.executable, "-m", "hangar_async", *words], cwd=stage.directory, check=True, env=None)
-    shutil.rmtree(stage.directory / "saved-image-cache", ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "hangar_async", *words], cwd=stage.directory, check=True)
+    cache = stage.directory / "saved-image-cache"
+    copies = list(_copies(cache))
+    shutil.rmtree(cache)
     archive = stage.directory / "large.tar.gz"
     try:
-        yield archive
+        yield archive, copies
     finally:
         archive.unlink()
+
+
+def _copies(cache: Path) -> Iterator[tuple[str, str]]:
+    """Make the pairs of source and target: skopeo 1.9 finds manifests of Docker's types by their folders alone."""
+    index = json.loads((cache / "index.json").read_text())["manifests"]
+    listed = json.loads((cache / "saved-images-list.json").read_text())["List"]
+    for entry, image in zip(index, listed, strict=True):
+        _, _, name = str(image["Source"]).partition("/")
+        if entry["mediaType"].startswith("application/vnd.oci."):
+            yield f"{cache.name}:{image['Source']}:{image['Tag']}", f"{name}:{image['Tag']}"
+            continue
+        for number, one in enumerate(image["Images"]):
+            yield f"{cache.name}/{one['Folder']}", f"{name}:{image['Tag']}-{number}"
