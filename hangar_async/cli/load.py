@@ -7,28 +7,28 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import load_options, options, values
 from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import UsageError
 
 
 def load_command(
     context: typer.Context,
-    source: options.LoadSource,
-    destination: options.PushTo = None,
-    compress: options.HeldFormat = None,
-    image: options.ChosenImages = None,
-    file: options.ChosenList = None,
-    failed: options.LoadFailedList = "load-failed.txt",
+    source: load_options.LoadSource,
+    destination: load_options.PushTo = None,
+    compress: load_options.HeldFormat = None,
+    image: load_options.ChosenImages = None,
+    file: load_options.ChosenList = None,
+    failed: load_options.LoadFailedList = "load-failed.txt",
     jobs: options.Jobs = 1,
-    default_project: options.DefaultProject = "library",
-    repo_type: options.RepoType = None,
-    harbor_https: options.HarborHttps = True,
-    harbor_public: options.HarborPublic = False,
-    platform_tags: options.PlatformTags = False,
-    sparse_index: options.SparseIndex = False,
-    dry_run: options.DryRun = False,
-    spool: options.SpoolDirectory = ".",
+    default_project: load_options.DefaultProject = "library",
+    repo_type: load_options.RepoType = None,
+    harbor_https: load_options.HarborHttps = True,
+    harbor_public: load_options.HarborPublic = False,
+    platform_tags: load_options.PlatformTags = False,
+    sparse_index: load_options.SparseIndex = False,
+    dry_run: load_options.DryRun = False,
+    spool: load_options.SpoolDirectory = ".",
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",

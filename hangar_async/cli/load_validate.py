@@ -6,20 +6,20 @@ import sys
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import load_options, options, values
 from hangar_async.cli.argv import GlobalFlags
 
 
 def load_validate_command(
     context: typer.Context,
-    source: options.LoadSource,
-    destination: options.PushTo = None,
-    compress: options.HeldFormat = None,
-    image: options.ChosenImages = None,
-    file: options.ChosenList = None,
-    failed: options.LoadFailedList = "load-validate-failed.txt",
+    source: load_options.LoadSource,
+    destination: load_options.PushTo = None,
+    compress: load_options.HeldFormat = None,
+    image: load_options.ChosenImages = None,
+    file: load_options.ChosenList = None,
+    failed: load_options.LoadFailedList = "load-validate-failed.txt",
     jobs: options.Jobs = 1,
-    default_project: options.DefaultProject = "library",
+    default_project: load_options.DefaultProject = "library",
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
