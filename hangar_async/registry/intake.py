@@ -63,6 +63,9 @@ class Intake(asyncio.BufferedProtocol):
         self._failure: Exception | None = None
         # aiohttp's own time limit ends with the pause.
         self._http.pause_reading()
+        # Whoever reads late what an earlier answer left in its stream makes the protocol go on reading: it must reach
+        # neither the transport nor a clock.
+        self._http.transport, self._http.read_timeout = None, None
         self._transport.set_protocol(self)
         self._transport.resume_reading()
 
@@ -88,6 +91,7 @@ class Intake(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nothing more will come."""
         self._lost, self._failure = True, exc
+        self._http.transport = self._transport
         self._http.connection_lost(exc)
         self._wake()
 
@@ -116,6 +120,7 @@ class Intake(asyncio.BufferedProtocol):
             # A body that is left before its end: whoever closes the answer finds it so, and ends the connection.
             if not self._transport.is_closing():
                 self._transport.pause_reading()
+            self._http.transport = self._transport
             self._transport.set_protocol(self._http)
             if not self._rest:
                 self._content.feed_eof()

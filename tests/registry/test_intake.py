@@ -198,3 +198,30 @@ def test_a_cancelled_reader_frees_the_connection(play: Play) -> None:
             assert task.cancelled()
 
     play(answer, scene)
+
+
+def test_who_reads_late_on_the_same_connection_does_not_disturb(play: Play) -> None:
+    """A short body may have come whole, and its connection be another's already, before it is read."""
+    short = describe(DATA[:100_000])
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=DATA[:100_000] if request.path.endswith(short.digest.hex) else DATA)
+
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        image = Reference.parse(f"{registry.host}/app")
+        async with client.open_blob(image, short) as late:
+            while not late._feed._content.is_eof():  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+            async with opened(registry, client) as body:
+                intake = body._feed
+                assert isinstance(intake, Intake)
+                pieces = body.pieces()
+                got = [bytes(await anext(pieces))]
+                while not intake._paused:
+                    await asyncio.sleep(0)
+                assert await read(late) == DATA[:100_000]
+                await asyncio.sleep(0.02)
+                got += [bytes(piece) async for piece in pieces]
+                assert b"".join(got) == DATA
+
+    play(answer, scene)
