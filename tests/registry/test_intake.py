@@ -210,14 +210,14 @@ def test_who_reads_late_on_the_same_connection_does_not_disturb(play: Play) -> N
     async def scene(registry: Served, client: RegistryClient) -> None:
         image = Reference.parse(f"{registry.host}/app")
         async with client.open_blob(image, short) as late:
-            while not late._feed._content.is_eof():  # type: ignore[attr-defined]
+            while not late._feed._content.is_eof():  # type: ignore[attr-defined]  # noqa: ASYNC110
                 await asyncio.sleep(0)
             async with opened(registry, client) as body:
                 intake = body._feed
                 assert isinstance(intake, Intake)
                 pieces = body.pieces()
                 got = [bytes(await anext(pieces))]
-                while not intake._paused:
+                while not intake._paused:  # noqa: ASYNC110
                     await asyncio.sleep(0)
                 assert await read(late) == DATA[:100_000]
                 await asyncio.sleep(0.02)
