@@ -10,10 +10,10 @@ from collections.abc import Callable
 from hangar_async.oci.holdings import Reader, SeekableHoldings
 
 #: A piece for a client that takes what it gets, and one for a client that is slow, or one of many.
-LARGE = 512 << 10
+LARGE = 1 << 20
 SMALL = 64 << 10
 #: Large pieces on their way at once.
-MOST_LARGE = 32
+MOST_LARGE = 16
 #: Readers that wait for their client, open; each of them may hold the state of a decoder.
 MOST_IDLE = 24
 #: Turns of the event loop that it takes to send what the kernel has room for.
