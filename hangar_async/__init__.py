@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from hangar_async.engine.catalog import HeldImage, HeldPlatform
     from hangar_async.engine.compress import compress, decompress
-    from hangar_async.engine.events import Event, Observer
+    from hangar_async.engine.events import Event, Observer, Served
     from hangar_async.engine.extract import extract
     from hangar_async.engine.load import load
     from hangar_async.engine.load_report import Comparison, ComparisonReport, LoadOutcome, LoadReport
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hangar_async.engine.ls import ListedPart, Listing, ls
     from hangar_async.engine.report import ImageOutcome, Output, Report
     from hangar_async.engine.save import save, sync
-    from hangar_async.engine.serve import Served, serve, serving
+    from hangar_async.engine.serve import serve, serving
     from hangar_async.engine.validate import load_validate
     from hangar_async.engine.verify import Verdict, verify
     from hangar_async.errors import (
@@ -113,7 +113,7 @@ _HOMES = {
     ),
     "engine.catalog": ("HeldImage", "HeldPlatform"),
     "engine.compress": ("compress", "decompress"),
-    "engine.events": ("Event", "Observer"),
+    "engine.events": ("Event", "Observer", "Served"),
     "engine.extract": ("extract",),
     "engine.load": ("load",),
     "engine.load_report": ("Comparison", "ComparisonReport", "LoadOutcome", "LoadReport"),
@@ -121,7 +121,7 @@ _HOMES = {
     "engine.ls": ("ListedPart", "Listing", "ls"),
     "engine.report": ("ImageOutcome", "Output", "Report"),
     "engine.save": ("save", "sync"),
-    "engine.serve": ("Served", "serve", "serving"),
+    "engine.serve": ("serve", "serving"),
     "engine.validate": ("load_validate",),
     "engine.verify": ("Verdict", "verify"),
     "errors": (

@@ -15,8 +15,7 @@ from hangar_async.cli.argv import GlobalFlags
 if TYPE_CHECKING:
     from hangar_async.config import ServeOptions
     from hangar_async.engine.catalog import HeldImage
-    from hangar_async.engine.events import Event
-    from hangar_async.engine.serve import Served
+    from hangar_async.engine.events import Event, Served
 
 
 def serve_command(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from hangar_async.engine.catalog import HeldImage
     from hangar_async.engine.load_report import LoadReport
     from hangar_async.engine.report import ImageOutcome, Report
-    from hangar_async.engine.serve import Served
     from hangar_async.oci.digest import Digest
 
 
@@ -137,6 +137,20 @@ class Checked:
     """More bytes were read and checked, or copied: `gained` of them."""
 
     gained: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served: where it is listened (HOST:PORT), the URL for clients, and the images."""
+
+    address: str
+    url: str
+    images: tuple[HeldImage, ...]
+
+    @property
+    def host(self) -> str:
+        """What stands before a repository in a name that is pulled from here."""
+        return self.url.partition("://")[2]
 
 
 @dataclass(frozen=True, slots=True)

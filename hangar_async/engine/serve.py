@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hangar_async.blocking import in_thread
 from hangar_async.config import ServeOptions
 from hangar_async.engine.catalog import HeldImage
-from hangar_async.engine.events import Listening, Notice, Observer, ignore
+from hangar_async.engine.events import Listening, Notice, Observer, Served, ignore
 from hangar_async.engine.held_blobs import HeldBlobs
 from hangar_async.engine.held_content import HeldContent
 from hangar_async.engine.places import read_images, seekable_at
@@ -31,20 +31,6 @@ _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - what it means when somebody writes 
 _SHOWN = 5
 #: Failures of one text are told once, and so many texts are remembered.
 _MOST_TOLD = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What is served: where it is listened (HOST:PORT), the URL for clients, and the images."""
-
-    address: str
-    url: str
-    images: tuple[HeldImage, ...]
-
-    @property
-    def host(self) -> str:
-        """What stands before a repository in a name that is pulled from here."""
-        return self.url.partition("://")[2]
 
 
 async def serve(options: ServeOptions, observer: Observer = ignore) -> None:

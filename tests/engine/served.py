@@ -16,8 +16,8 @@ from yarl import URL
 
 from hangar_async.config import CompressOptions, OutputSettings, ServeOptions
 from hangar_async.engine.compress import compress
-from hangar_async.engine.events import Event, Notice
-from hangar_async.engine.serve import Served, serving
+from hangar_async.engine.events import Event, Notice, Served
+from hangar_async.engine.serve import serving
 from hangar_async.oci.digest import Digest
 from hangar_async.server.build import Built
 from tests.engine.made import make_cache
