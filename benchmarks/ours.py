@@ -64,17 +64,17 @@ def upload(corpus: Corpus, registry: str) -> Command:
     return Command("upload", argv, check=held_by(registry, "uploads/ours", corpus.blobs), measures=_inner)
 
 
-def load(archive: Path, registry: Path, jobs: int, check: Check) -> Command:
+def load(archive: Path, registry: Path, jobs: int, check: Check, name: str = "load") -> Command:
     """`load` of an archive into the registry whose address is in a file."""
     script = 'exec "$0" -m hangar_async load -s "$1" -d "$(cat "$2")" -j "$3"'
     argv = ("sh", "-c", script, sys.executable, str(archive), str(registry), str(jobs))
-    return Command(f"load -j {jobs}", argv, check=check)
+    return Command(f"{name} -j {jobs}", argv, check=check)
 
 
-def load_again(archive: Path, registry: Path, jobs: int, check: Check) -> Command:
-    """The same where all is there already; `inner` are its seconds without Python's start."""
+def load_inside(archive: Path, registry: Path, jobs: int, check: Check, name: str) -> Command:
+    """The same through the library; `inner` are its seconds without Python's start."""
     argv = (sys.executable, "-m", "benchmarks.programs.load", str(archive), str(registry), str(jobs), "seconds")
-    return Command(f"second load -j {jobs}", argv, check=check, measures=_inner)
+    return Command(f"{name} -j {jobs}", argv, check=check, measures=_inner)
 
 
 def _saved(corpus: Corpus, kind: str, whole: bool) -> Check:
