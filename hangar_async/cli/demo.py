@@ -80,15 +80,16 @@ async def _run(directory: Path, programs: _Programs) -> int:
         _say(f"a registry with {len(names)} images is at {address}; the list is {directory / _LIST}")
         _say(f"$ cd {directory}")
         status = await programs.run(*_SAVE)
-    if status not in _WRITTEN:
+    if status in _WRITTEN:
+        _say("")
+        _list_files(directory)
+        _list_images(directory)
+    if status:
         return status
-    _say("")
-    _list_files(directory)
-    _list_images(directory)
     far = MemoryContent()
     async with serving(far, middlewares=[Pushes(far).middleware]) as address:
         _say(f"\non the other side an empty registry is at {address}")
-        status = status or await programs.run("load", *_FROM, "-d", address) or await _compare(programs, address)
+        status = await programs.run("load", *_FROM, "-d", address) or await _compare(programs, address)
     if status == 0:
         _say("\nwhere there is no registry, the archive is one")
         async with programs.serving() as address:

@@ -55,10 +55,13 @@ class Pushes:
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request that pushes; any other is for the handler."""
-        if found := _UPLOADS.fullmatch(request.path):
-            return await self._upload(request, found["name"], found["id"])
-        if request.method == "PUT" and (found := _MANIFEST.fullmatch(request.path)):
-            return await self._manifest(request, found["name"], found["reference"])
+        try:
+            if found := _UPLOADS.fullmatch(request.path):
+                return await self._upload(request, found["name"], found["id"])
+            if request.method == "PUT" and (found := _MANIFEST.fullmatch(request.path)):
+                return await self._manifest(request, found["name"], found["reference"])
+        except InvalidValue as error:
+            return refusal(400, "DIGEST_INVALID", str(error))
         return await handler(request)
 
     async def opened(self, request: web.Request, name: str) -> web.StreamResponse:
@@ -85,8 +88,8 @@ class Pushes:
             session.data += piece
         if request.method == "PATCH":
             return web.Response(status=202, headers=self.told(name, key, session))
+        digest, data = Digest.parse(request.query.get("digest", "")), bytes(session.data)
         del self.sessions[key]
-        digest, data = Digest.parse(request.query["digest"]), bytes(session.data)
         if Digest.of(data, digest.algorithm) != digest:
             return refusal(400, "DIGEST_INVALID", "the bytes have another digest")
         self.content.add_blob(name, data, digest.algorithm)
@@ -141,20 +144,23 @@ class Pushes:
         try:
             document = json.loads(raw)
             missing = await self.missing(name, document)
+            subject = document["subject"]["digest"] if "subject" in document else None
+            media_type = request.headers.get("Content-Type") or document["mediaType"]
         except (ValueError, KeyError, TypeError, AttributeError, InvalidValue):
             return refusal(400, "MANIFEST_INVALID", "that is no manifest")
         if missing:
             return refusal(400, "MANIFEST_BLOB_UNKNOWN", "what it names is not there", {"digest": missing[0]})
-        digest = Digest.of(raw, reference.partition(":")[0] if ":" in reference else "sha256")
-        if ":" in reference and str(digest) != reference:
+        wanted = Digest.parse(reference) if ":" in reference else None
+        digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
+        if wanted not in (None, digest):
             return refusal(400, "DIGEST_INVALID", "the manifest has another digest")
-        tags = [] if ":" in reference else [reference]
+        tags = [] if wanted else [reference]
         if tags and await self.keeps(name, reference, digest):
             return refusal(412, "DENIED", "the tag is immutable")
-        self.content.add_manifest(name, raw, request.headers["Content-Type"], tags, digest.algorithm)
+        self.content.add_manifest(name, raw, media_type, tags, digest.algorithm)
         headers = {"Location": f"/v2/{name}/manifests/{digest}", "Docker-Content-Digest": str(digest)}
-        if "subject" in document:
-            headers["OCI-Subject"] = document["subject"]["digest"]
+        if subject is not None:
+            headers["OCI-Subject"] = str(subject)
         return web.Response(status=201, headers=headers)
 
 

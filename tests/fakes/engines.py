@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.fakes.programs import run
 
 _TRIES = 500
 _PAUSE = 0.02
@@ -26,23 +28,6 @@ _MIRROR = """
 [host."http://{address}"]
 capabilities = ["pull", "resolve"]
 """
-
-
-async def run(*words: str, env: Mapping[str, str] | None = None) -> str:
-    """Run a program to its end and return what it wrote; raises RuntimeError with its complaint."""
-    environment = {"PATH": os.environ["PATH"], **(env or {})}
-    process = await asyncio.create_subprocess_exec(
-        *words, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=-1, stderr=-1
-    )
-    try:
-        out, complaint = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(words)}: {complaint.decode()}")
-    return out.decode()
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.fakes.programs import run
 
 BINARY = "skopeo"
 
@@ -18,16 +18,5 @@ class Skopeo:
 
     async def __call__(self, *arguments: str) -> str:
         """Run it to its end and return what it wrote; raises RuntimeError with its complaint."""
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home)}
         words = [BINARY, "--insecure-policy", "--tmpdir", str(self.home), *arguments]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*words, env=environment, stdout=pipe, stderr=pipe)
-        try:
-            out, complaint = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        if process.returncode != 0:
-            raise RuntimeError(f"{' '.join(words)}: {complaint.decode()}")
-        return out.decode()
+        return await run(*words, env={"HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home)})

@@ -16,7 +16,8 @@ from hangar_async.config import CompressOptions, OutputSettings
 from hangar_async.engine.compress import compress
 from tests.engine.made import make_layout
 from tests.engine.served import Client, Site, served
-from tests.fakes.engines import Podman, containerd, run
+from tests.fakes.engines import Podman, containerd
+from tests.fakes.programs import run
 from tests.fakes.skopeo import Skopeo
 from tests.server.test_real import check_directory
 

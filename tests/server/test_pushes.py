@@ -173,3 +173,34 @@ async def test_only_who_may_push_can() -> None:
 async def test_a_registry_that_takes_nothing(fake_registry: FakeRegistry) -> None:
     async with aiohttp.ClientSession(f"http://{fake_registry.address}") as session:
         assert (await asked(session, "POST", UPLOADS))[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        (f"/v2/team/app/manifests/{'sha256:1'}", b'{"schemaVersion": 2}'),
+        ("/v2/team/app/manifests/md5:1234", b'{"schemaVersion": 2}'),
+        ("/v2/team/app/manifests/v1", b'{"schemaVersion": 2, "subject": 5}'),
+        ("/v2/team/app/manifests/v1", b'[]'),
+        ("/v2/team/app/manifests/v1", b'{"layers": [{"digest": "x"}]}'),
+        ("/v2/team/app/manifests/v1", b'\xff'),
+    ],
+)  # fmt: skip
+async def test_nonsense_is_refused_and_nothing_is_kept(
+    client: aiohttp.ClientSession, pushes: Pushes, path: str, data: bytes
+) -> None:
+    assert (await asked(client, "PUT", path, data=data))[0] == 400
+    assert await pushes.content.repositories() == []
+
+
+@pytest.mark.parametrize("query", ["", "&digest=", "&digest=nonsense", "&digest=sha256:12"])
+async def test_a_blob_without_a_digest_that_can_be_read(
+    client: aiohttp.ClientSession, pushes: Pushes, query: str
+) -> None:
+    place = await opened(client)
+    assert (await asked(client, "PUT", f"{place}{query}", data=DATA))[0] == 400
+    assert await pushes.content.repositories() == []
+
+
+async def test_a_mount_of_nonsense(client: aiohttp.ClientSession) -> None:
+    assert (await asked(client, "POST", f"{UPLOADS}?mount=nonsense&from=a"))[0] == 400
