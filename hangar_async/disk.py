@@ -8,11 +8,33 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hangar_async.errors import StorageError
+
+
+def behind(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return what is left of buffers, none of it empty, when the first `count` bytes of them are full."""
+    rest: list[memoryview] = []
+    for view in views:
+        if count < len(view):
+            rest.append(view[count:] if count else view)
+        count = max(0, count - len(view))
+    return rest
+
+
+def before(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return the first `count` bytes of buffers."""
+    first: list[memoryview] = []
+    for view in views:
+        if count <= 0:
+            break
+        first.append(view[:count])
+        count -= len(view)
+    return first
+
 
 #: What file systems without hard links, or without symbolic ones, answer.
 _NO_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EMLINK})

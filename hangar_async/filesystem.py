@@ -8,6 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hangar_async.disk import failing
+from hangar_async.errors import UsageError
+
+
+def _check_parent(path: Path, flag: str) -> None:
+    parent = path.parent
+    if not parent.is_dir():
+        raise UsageError(f"the directory {parent} does not exist ({flag} {path}): make it first")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"the directory {parent} cannot be written ({flag} {path}): choose another one")
+
+
+_MIB = 1 << 20
+
+
+def fitting_part(largest: int) -> str:
+    """The largest size of a part, as the flag takes it, for files of at most so many bytes."""
+    return f"{largest // _MIB}M" if largest >= _MIB else str(largest)
+
 
 #: Types whose files are shorter than 4 GiB; the length is a field of 32 bits.
 _FAT = frozenset({"vfat", "msdos", "umsdos", "fat"})

@@ -15,7 +15,7 @@ import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 from tests.fakes import docker_registry as real
 from tests.fakes import skopeo as client
 from tests.fakes.images import library

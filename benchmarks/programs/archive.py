@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hangar_async.archive.output import Output, Part
-from hangar_async.archive.writer import ArchiveWriter
+from hangar_async.archive.write.parts import Output, Part
+from hangar_async.archive.write.writer import ArchiveWriter
+from hangar_async.layout.files import CACHE_NAME, blob_name
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import CACHE_NAME, blob_name
 
 
 def _pass_over(self: Output, part: Part, piece: memoryview, slab: Any) -> None:

@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from hangar_async import LoadOptions, load
 from hangar_async.cli.loop import run_until_done
+from hangar_async.config.options import LoadOptions
+from hangar_async.engine.load import load
 
 
 def main() -> None:

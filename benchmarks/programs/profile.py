@@ -16,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hangar_async import SaveOptions, save
-from hangar_async.archive import deflate, gzip_codec
-from hangar_async.archive.output import Output
-from hangar_async.archive.source import FileSource
+from hangar_async.archive import deflate
+from hangar_async.archive.write import gzip
+from hangar_async.archive.write.input import FileSource
+from hangar_async.archive.write.parts import Output
 from hangar_async.cli.loop import run_until_done
+from hangar_async.config.options import SaveOptions
 from hangar_async.disk import Disk
+from hangar_async.engine.save import save
 from hangar_async.oci.digest import Digest, Hasher
 
 _spent: Counter[str] = Counter()
@@ -49,7 +51,7 @@ def _watch() -> None:
     original = Digest.hasher
     Digest.hasher = lambda self: _TimedHasher(original(self))  # type: ignore[method-assign]
     FileSource.read_into = _timed(FileSource.read_into, "archive read")  # type: ignore[method-assign]
-    vars(gzip_codec)["crc32"] = _timed(deflate.crc32, "CRC-32")
+    vars(gzip)["crc32"] = _timed(deflate.crc32, "CRC-32")
     Output._hash = _timed(Output._hash, "hash of the archive")  # type: ignore[method-assign]
     Disk.write = _timed(Disk.write, _written)  # type: ignore[method-assign]
 

@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hangar_async.blocking import in_thread
 from hangar_async.cli.loop import run_until_done
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.store.content import ContentStore, open_store
+from hangar_async.threads import in_thread
 
 _JOBS = 4
 _Wanted = tuple[Reference, Descriptor]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hangar_async import SaveOptions, save
 from hangar_async.cli.loop import run_until_done
+from hangar_async.config.options import SaveOptions
+from hangar_async.engine.save import save
 
 
 def main() -> None:

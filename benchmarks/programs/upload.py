@@ -15,15 +15,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from hangar_async.blocking import in_thread
 from hangar_async.cli.loop import run_until_done
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.pushing import RegistryPusher
-from hangar_async.registry.sources import Source
+from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.http.request_body import Source
+from hangar_async.threads import in_thread
 
 _JOBS = 4
 _PIECE = 1 << 20

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from hangar_async import verify
 from hangar_async.cli.loop import run_until_done
+from hangar_async.engine.verify import verify
 
 
 def main() -> None:

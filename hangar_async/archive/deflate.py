@@ -20,17 +20,14 @@ else:
     _fast = isal_zlib
     _gzip_file = igzip.IGzipFile
     _NAME = f"isal {isal.__version__}"
-
 #: What the decoders raise for data that are damaged; isal an OverflowError for a header longer than its buffer.
 ERRORS: tuple[type[Exception], ...] = (zlib.error, _fast.error, EOFError, gzip.BadGzipFile, OverflowError)
 #: The levels that isal has; for the others zlib is asked.
 FAST_LEVELS = range(1, 4)
-
 #: A stored block (RFC 1951, 3.2.4): its type with the padding behind it, its length, the complement of that. All but
 #: the last one of a file are of STORED_BLOCK bytes.
 STORED_HEADER = struct.Struct("<BHH")
 STORED_BLOCK = 65535
-
 crc32: Callable[[bytes | memoryview, int], int] = _fast.crc32
 
 

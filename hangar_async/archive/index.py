@@ -12,7 +12,7 @@ import msgspec
 
 from hangar_async.archive.names import ARCHIVE_INDEX, blob_digest, is_file_name
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.document import decode as decode_document
+from hangar_async.oci.strict_json import decode as decode_document
 
 VERSION = 1
 Encoding = Literal["stored", "deflate", "zstd"]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
+from hangar_async.layout.files import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 from hangar_async.oci.digest import ALGORITHMS, Digest
-from hangar_async.oci.layout import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 
 #: The archive's own index, its last entry.
 ARCHIVE_INDEX = f"{CACHE_NAME}/archive-index.json"
 #: The one link of the format, and where it leads.
 LINK = f"{CACHE_NAME}/{BLOBS}"
 LINK_TARGET = SHARE
-
 _BLOB = "|".join(f"{name}/[0-9a-f]{{{size}}}" for name, size in ALGORITHMS.items())
 _FOLDER = "[0-9a-f]{64}"
 _OWN_FILES = "|".join(map(re.escape, (LIST_NAME, MARKER_NAME, INDEX_NAME, "archive-index.json")))

@@ -16,8 +16,8 @@ from typer.exceptions import TyperException
 
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
-from hangar_async.cli.page import abandon
-from hangar_async.cli.text import PROGRAM, error_text, one_line
+from hangar_async.cli.view.page import abandon
+from hangar_async.cli.view.text import PROGRAM, error_text, one_line
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
 WRONG, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
@@ -42,7 +42,7 @@ def _format_global_flags(formatter: Any) -> None:
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
-#: Each is the function NAME_command of the module NAME beside this one, with "_" for "-".
+#: Each is the function NAME_command of the module `commands.NAME`, with "_" for "-".
 COMMANDS = (
     "save",
     "sync",
@@ -58,6 +58,8 @@ COMMANDS = (
     "logout",
     "demo",
 )
+#: The commands that stand in the module of another one.
+_MODULES = {"logout": "login"}
 
 
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
@@ -65,8 +67,9 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app = typer.Typer(name=PROGRAM, cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=_SETTINGS)
     app.callback(invoke_without_command=True)(_program)
     for name in names:
-        module = name.replace("-", "_")
-        command = getattr(importlib.import_module(f"hangar_async.cli.{module}"), f"{module}_command")
+        word = name.replace("-", "_")
+        module = importlib.import_module(f"hangar_async.cli.commands.{_MODULES.get(word, word)}")
+        command = getattr(module, f"{word}_command")
         app.command(name, cls=_Command, context_settings=_SETTINGS)(command)
     return app
 
@@ -126,7 +129,7 @@ def _run(argv: Sequence[str]) -> int:
             typer.echo(f"{PROGRAM} {__version__}")
             return 0
         if flags.debug:
-            from hangar_async.cli.logs import show_logs
+            from hangar_async.cli.view.watch import show_logs
 
             show_logs()
         # The command is called by itself: typer's way there, through the group, loads pydantic for every `--help`.

@@ -12,7 +12,7 @@ from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import InvalidValue, UsageError
 
 if TYPE_CHECKING:
-    from hangar_async.config import Environment
+    from hangar_async.config.environment import Environment
 
 _STANDARD_INPUT = "-"
 _T = TypeVar("_T")
@@ -39,14 +39,14 @@ def place(text: str, flag: str) -> Path:
 
 def size_of_part(text: str) -> int:
     """Read the value of `--part-size`; raises UsageError."""
-    from hangar_async.config import parse_size
+    from hangar_async.config.units import parse_size
 
     return _read("--part-size", parse_size, text)
 
 
 def environment_for(flags: GlobalFlags) -> Environment:
     """Read the environment, and let the global flags win; raises UsageError."""
-    from hangar_async.config import Environment
+    from hangar_async.config.environment import Environment
 
     environment = Environment.read()
     sources, destinations = (
@@ -68,8 +68,8 @@ class Network:
 
     def applied(self, environment: Environment) -> Environment:
         """Let them change what the environment says of both sides; raises UsageError."""
-        from hangar_async.config import parse_duration, parse_size
-        from hangar_async.mirrors import join_routes, parse_mirror
+        from hangar_async.config.mirrors import join_routes, parse_mirror
+        from hangar_async.config.units import parse_duration, parse_size
 
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries}: write 0 or more")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hangar_async.config.network import Proxies, RegistrySettings
+from hangar_async.config.mirrors import NO_MIRRORS, Mirrors, read_registries_conf
+from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import UsageError
-from hangar_async.mirrors import NO_MIRRORS, Mirrors, read_registries_conf
 
 # Eleven octal digits: what the time field of a tar header holds.
 _LAST_SECOND = 8**11 - 1

@@ -6,36 +6,26 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 
-from hangar_async.archive.archive import Archive
-from hangar_async.archive.holdings import holdings_of
-from hangar_async.blocking import Interrupt, in_thread
-from hangar_async.config import CompressOptions, DecompressOptions
+from hangar_async.archive.read.archive import Archive
+from hangar_async.archive.read.layout import archive_layout
+from hangar_async.config.options import CompressOptions, DecompressOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.catalog import HeldImage, read_catalog
-from hangar_async.engine.destination import check_part_size, check_target
-from hangar_async.engine.events import (
-    Checked,
-    CheckStarted,
-    Event,
-    ImageEnded,
-    Observer,
-    RunEnded,
-    RunStarted,
-    ignore,
-)
-from hangar_async.engine.images import created_of
-from hangar_async.engine.pack import open_packer, saved_time
-from hangar_async.engine.places import find_archive
-from hangar_async.engine.report import ImageOutcome, Output, Report, Traffic
+from hangar_async.engine.events import Checked, CheckStarted, Event, ImageEnded, Observer, RunEnded, RunStarted, ignore
+from hangar_async.engine.open_layout import find_archive
+from hangar_async.engine.pack.checks import check_part_size, check_target
+from hangar_async.engine.pack.packers import open_packer, saved_time
+from hangar_async.engine.pull.image import created_of
+from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError
 from hangar_async.imagelist import Entry
-from hangar_async.oci import layout
-from hangar_async.oci.holdings import HeldFile, Holdings
-from hangar_async.oci.layout import SavedImage
+from hangar_async.layout.directory import DirectoryLayout
+from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, SavedImage
+from hangar_async.layout.images import HeldImage, read_catalog
+from hangar_async.layout.protocols import Layout, LayoutFile
 from hangar_async.oci.manifest import Descriptor, Index, join_index
 from hangar_async.store.content import ContentStore, open_store
-from hangar_async.store.holdings import DirectoryHoldings
-from hangar_async.store.tree import NewTree
+from hangar_async.store.publish import NewTree
+from hangar_async.threads import Interrupt, in_thread
 
 
 async def compress(options: CompressOptions, observer: Observer = ignore) -> Report:
@@ -49,7 +39,7 @@ async def compress(options: CompressOptions, observer: Observer = ignore) -> Rep
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
     await in_thread(check_target, options.output.target, directory=False)
     await in_thread(check_part_size, options.output)
-    catalog = await in_thread(lambda: read_catalog(DirectoryHoldings(options.cache)))
+    catalog = await in_thread(lambda: read_catalog(DirectoryLayout(options.cache)))
     observer(RunStarted(len(catalog.images), 0))
     outcomes: list[ImageOutcome] = []
     images: list[SavedImage] = []
@@ -127,33 +117,33 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, tell: Callable[[Ev
         raise UsageError(f"{options.archive} is a directory: there is nothing to unpack (-f)")
     if options.format not in (None, archive.compression):
         raise UsageError(f"{options.archive} is {archive.compression}, not {options.format} (--format)")
-    holdings = holdings_of(archive, interrupt)
+    layout = archive_layout(archive, interrupt)
     if archive.index is not None:
         # Without an index the size is known at the end.
-        tell(CheckStarted(sum(holdings.sizes().values())))
+        tell(CheckStarted(sum(layout.sizes().values())))
     tree = NewTree(options.destination, Disk(), goes_on, options.sync)
-    taken = _Taken(holdings, archive)
-    size = tree.write(taken, {}, taken.directories(), {layout.BLOBS: layout.SHARE})
+    taken = _Taken(layout, archive)
+    size = tree.write(taken, {}, taken.directories(), {BLOBS: SHARE})
     return Output((options.destination,), size, "dir")
 
 
 class _Taken:
     """The files of an archive as they are unpacked, each once, and the directories that go with them."""
 
-    def __init__(self, holdings: Holdings, archive: Archive) -> None:
-        self._holdings = holdings
+    def __init__(self, layout: Layout, archive: Archive) -> None:
+        self._layout = layout
         self._archive = archive
         self._names: set[str] = set()
 
-    def __iter__(self) -> Iterator[tuple[str, HeldFile]]:
-        for file in self._holdings.files():
+    def __iter__(self) -> Iterator[tuple[str, LayoutFile]]:
+        for file in self._layout.files():
             self._names.add(file.name)
             yield file.name, file
-        if layout.LIST_NAME not in self._names:
+        if LIST_NAME not in self._names:
             path = str(self._archive.volume.path)
-            raise ArchiveError(f"{path} is no archive of images: there is no {layout.LIST_NAME} in it", path=path)
+            raise ArchiveError(f"{path} is no archive of images: there is no {LIST_NAME} in it", path=path)
 
     def directories(self) -> Iterator[str]:
         """The empty directories, once all files are taken."""
         folders = {name.split("/")[0] for name in self._names if name.count("/") == 1}
-        yield from (f"{folder}/{layout.BLOBS}" for folder in sorted(folders))
+        yield from (f"{folder}/{BLOBS}" for folder in sorted(folders))

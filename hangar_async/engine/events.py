@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from hangar_async.engine.catalog import HeldImage
-    from hangar_async.engine.load_report import LoadReport
-    from hangar_async.engine.report import ImageOutcome, Report
+    from hangar_async.engine.reports import ImageOutcome, LoadReport, Report
+    from hangar_async.layout.images import HeldImage
     from hangar_async.oci.digest import Digest
 
 

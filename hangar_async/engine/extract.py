@@ -7,23 +7,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hangar_async.archive.plain import PlainTar
-from hangar_async.blocking import Interrupt, in_thread
-from hangar_async.config import ExtractOptions
+from hangar_async.archive.write.docker_tar import PlainTar
+from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.catalog import HeldImage, HeldPlatform, find_image
-from hangar_async.engine.destination import check_target
-from hangar_async.engine.documents import read_files
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
-from hangar_async.engine.places import find_archive, holdings_at, read_images
-from hangar_async.engine.report import Output
+from hangar_async.engine.open_layout import find_archive, layout_at, read_images
+from hangar_async.engine.pack.checks import check_target
+from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
-from hangar_async.oci import layout
-from hangar_async.oci.holdings import HeldFile, Holdings
+from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, blob_name
+from hangar_async.layout.images import HeldImage, HeldPlatform, find_image
+from hangar_async.layout.manifest_loader import read_files
+from hangar_async.layout.protocols import Layout, LayoutFile
 from hangar_async.oci.manifest import MAX_DOCUMENT, REF_NAME, Descriptor, Manifest, join_index, parse_manifest
 from hangar_async.oci.platform import PlatformPattern
 from hangar_async.oci.reference import Reference
-from hangar_async.store.tree import NewTree
+from hangar_async.store.publish import NewTree
+from hangar_async.threads import Interrupt, in_thread
 
 
 async def extract(options: ExtractOptions, observer: Observer = ignore) -> Output:
@@ -57,18 +57,18 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, tell: Callable[[Even
         interrupt()
         tell(Checked(count))
 
-    holdings = holdings_at(options.source, find_archive(options.source), interrupt)
-    image = _find(read_images(holdings).images, options.image)
+    layout = layout_at(options.source, find_archive(options.source), interrupt)
+    image = _find(read_images(layout).images, options.image)
     if image.problems:
         raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
     if options.format == "oci":
-        chosen = _choose(image, options.platform, holdings)
+        chosen = _choose(image, options.platform, layout)
         tell(CheckStarted(sum(content.size for content in chosen.contents)))
-        size = _write_layout(options, holdings, chosen, goes_on)
+        size = _write_layout(options, layout, chosen, goes_on)
     else:
         platform = _only_platform(image, options.platform)
         tell(CheckStarted(platform.size))
-        size = _write_docker_archive(options, holdings, image, platform, goes_on)
+        size = _write_docker_archive(options, layout, image, platform, goes_on)
     return Output((options.destination,), size, options.format)
 
 
@@ -109,29 +109,29 @@ def _only_platform(image: HeldImage, wanted: str | None) -> HeldPlatform:
     return found[0]
 
 
-def _choose(image: HeldImage, wanted: str | None, holdings: Holdings) -> _Chosen:
+def _choose(image: HeldImage, wanted: str | None, layout: Layout) -> _Chosen:
     if wanted is None and image.root is not None:
         # The raw index that a partial one was made of is no part of a layout that has to be whole.
         contents = tuple(one for one in image.contents if one.digest not in image.originals)
         return _Chosen(image.reference, image.root, contents, {})
     found = _platforms(image, wanted)
-    parts = tuple({one.digest: one for platform in found for one in _contents(platform, holdings)}.values())
+    parts = tuple({one.digest: one for platform in found for one in _contents(platform, layout)}.values())
     if len(found) == 1:
         return _Chosen(image.reference, found[0].descriptor, parts, {})
     index = join_index([platform.descriptor for platform in found])
     return _Chosen(image.reference, index.descriptor, parts, {_blob(index.descriptor): index.raw})
 
 
-def _contents(platform: HeldPlatform, holdings: Holdings) -> list[Descriptor]:
-    manifest = _manifest(platform, holdings)
-    held = holdings.sizes()
+def _contents(platform: HeldPlatform, layout: Layout) -> list[Descriptor]:
+    manifest = _manifest(platform, layout)
+    held = layout.sizes()
     blobs = [manifest.config, *manifest.layers]
-    return [platform.descriptor, *(one for one in blobs if layout.blob_name(one.digest) in held)]
+    return [platform.descriptor, *(one for one in blobs if blob_name(one.digest) in held)]
 
 
-def _manifest(platform: HeldPlatform, holdings: Holdings) -> Manifest:
-    name = layout.blob_name(platform.descriptor.digest)
-    raw = dict(read_files(holdings, [name], MAX_DOCUMENT))[name]
+def _manifest(platform: HeldPlatform, layout: Layout) -> Manifest:
+    name = blob_name(platform.descriptor.digest)
+    raw = dict(read_files(layout, [name], MAX_DOCUMENT))[name]
     if isinstance(raw, ContentError):
         raise raw
     document = parse_manifest(raw, platform.descriptor.media_type)
@@ -140,38 +140,38 @@ def _manifest(platform: HeldPlatform, holdings: Holdings) -> Manifest:
 
 
 def _blob(descriptor: Descriptor) -> str:
-    return f"{layout.BLOBS}/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
+    return f"{BLOBS}/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
 
 
-def _read(holdings: Holdings, contents: Iterable[Descriptor]) -> Iterator[tuple[Descriptor, HeldFile]]:
-    wanted = {layout.blob_name(one.digest): one for one in contents}
-    for file in holdings.files(wanted):
+def _read(layout: Layout, contents: Iterable[Descriptor]) -> Iterator[tuple[Descriptor, LayoutFile]]:
+    wanted = {blob_name(one.digest): one for one in contents}
+    for file in layout.files(wanted):
         yield wanted[file.name], file
 
 
-def _write_layout(options: ExtractOptions, holdings: Holdings, chosen: _Chosen, goes_on: Callable[[int], None]) -> int:
+def _write_layout(options: ExtractOptions, layout: Layout, chosen: _Chosen, goes_on: Callable[[int], None]) -> int:
     """Source: OCI image-spec, image-layout.md."""
     annotations = {REF_NAME: chosen.reference.layout_name}
     index = {"schemaVersion": 2, "manifests": [chosen.root.to_json(annotations)]}
-    documents = {layout.MARKER_NAME: layout.MARKER, layout.INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
-    files = ((_blob(one), file) for one, file in _read(holdings, chosen.contents))
+    documents = {MARKER_NAME: MARKER, INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
+    files = ((_blob(one), file) for one, file in _read(layout, chosen.contents))
     tree = NewTree(options.destination, Disk(), goes_on, options.sync)
     return tree.write(files, {**chosen.made, **documents})
 
 
 def _write_docker_archive(
     options: ExtractOptions,
-    holdings: Holdings,
+    layout: Layout,
     image: HeldImage,
     platform: HeldPlatform,
     goes_on: Callable[[int], None],
 ) -> int:
     """Source: moby's image/spec, "Combined Image JSON + Filesystem Changeset Format"."""
-    manifest = _manifest(platform, holdings)
+    manifest = _manifest(platform, layout)
     if not manifest.is_image:
         raise UsageError(f"{image.name} is an artifact and no image: --format oci can hold it")
     contents = (manifest.config, *manifest.layers)
-    missing = [one for one in contents if layout.blob_name(one.digest) not in holdings.sizes()]
+    missing = [one for one in contents if blob_name(one.digest) not in layout.sizes()]
     if missing:
         raise UsageError(f"{image.name} has the foreign layer {missing[0].digest}, which was left out of the archive")
     names = {one.digest: f"{one.digest.hex}.tar" for one in manifest.layers}
@@ -181,7 +181,7 @@ def _write_docker_archive(
     listed = {"Config": names[manifest.config.digest], "RepoTags": tags}
     document = json.dumps([{**listed, "Layers": [names[one.digest] for one in manifest.layers]}]).encode()
     with PlainTar(options.destination, sync=options.sync) as tar:
-        for one, file in _read(holdings, contents):
+        for one, file in _read(layout, contents):
             tar.add(names[one.digest], file.size, file.pieces, one.digest, goes_on)
         tar.add("manifest.json", len(document), iter([document]), None, goes_on)
         return tar.commit()

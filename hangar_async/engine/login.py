@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hangar_async.config import Environment
+from hangar_async.config.environment import Environment
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
 from hangar_async.oci.reference import parse_registry
-from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.logins import Logins
-from hangar_async.registry.pushing import RegistryPusher
+from hangar_async.registry.auth.logins import Logins
+from hangar_async.registry.client import RegistryClient, RegistryPusher
 
 _VERSIONS = ("/v1", "/v2")
 

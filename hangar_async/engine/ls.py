@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hangar_async.blocking import Interrupt
-from hangar_async.engine.catalog import HeldImage
-from hangar_async.engine.places import find_archive, holdings_at, read_images
+from hangar_async.engine.open_layout import find_archive, layout_at, read_images
+from hangar_async.layout.images import HeldImage
+from hangar_async.threads import Interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ async def ls(path: Path) -> Listing:
 
 def _ls(path: Path, interrupt: Interrupt) -> Listing:
     archive = find_archive(path)
-    holdings = holdings_at(path, archive, interrupt)
-    catalog = read_images(holdings)
-    content_size = sum(holdings.sizes().values())
+    layout = layout_at(path, archive, interrupt)
+    catalog = read_images(layout)
+    content_size = sum(layout.sizes().values())
     if archive is None:
         return Listing(path, "dir", True, (), (), content_size, content_size, catalog.saved, catalog.images)
     volume = archive.volume

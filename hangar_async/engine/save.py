@@ -9,29 +9,30 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from hangar_async import imagelist
-from hangar_async.blocking import in_thread
-from hangar_async.config import MAX_JOBS, OutputSettings, SaveOptions
+from hangar_async.config.options import SaveOptions
+from hangar_async.config.output import OutputSettings
+from hangar_async.config.registries import MAX_JOBS
 from hangar_async.disk import Disk
-from hangar_async.engine.clock import Clock
-from hangar_async.engine.destination import check_destination, check_failed_list
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
-from hangar_async.engine.fetch import Fetcher
-from hangar_async.engine.governor import Governor
-from hangar_async.engine.images import Images, Kept
-from hangar_async.engine.merge import Existing, MergePacker, merged, read_existing
-from hangar_async.engine.pack import Packer, open_packer, saved_time
-from hangar_async.engine.plan import Planner
-from hangar_async.engine.rate import RateLimit
-from hangar_async.engine.receive import Receiver
-from hangar_async.engine.report import ImageOutcome, Output, Report
-from hangar_async.engine.room import Room
+from hangar_async.engine.failed_list import check_failed_list
+from hangar_async.engine.limits.clock import Clock, RateLimit
+from hangar_async.engine.limits.retry import Retrier
+from hangar_async.engine.pack.checks import check_destination
+from hangar_async.engine.pack.merge import Existing, MergePacker, merged, read_existing
+from hangar_async.engine.pack.packers import Packer, open_packer, saved_time
+from hangar_async.engine.pull.fetch import Fetcher
+from hangar_async.engine.pull.image import Images, Kept
+from hangar_async.engine.pull.plan import Planner
+from hangar_async.engine.pull.receive import Receiver
+from hangar_async.engine.pull.space import SpaceCheck
+from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.engine.validate import compare_saved
 from hangar_async.errors import the_error
 from hangar_async.imagelist import ImageList
-from hangar_async.oci.layout import SavedImage
+from hangar_async.layout.files import SavedImage
 from hangar_async.registry.client import RegistryClient
-from hangar_async.store.content import ContentStore, open_store
-from hangar_async.store.layouts import write_cache
+from hangar_async.store.content import ContentStore, open_store, write_cache
+from hangar_async.threads import in_thread
 
 
 async def save(options: SaveOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
@@ -112,7 +113,7 @@ class _Run:
         for line in images.invalid:
             self._notice(str(line))
         settings = options.environment.registries
-        governor = Governor(options.permits, settings.retry, self.observe, self._clock)
+        retrier = Retrier(options.permits, settings.retry, self.observe, self._clock)
         async with (
             open_store(options.cache) as store,
             RegistryClient(
@@ -123,15 +124,15 @@ class _Run:
                 quota=lambda host, quota: self.observe(QuotaTold(host, quota.remaining, quota.limit, quota.window)),
             ) as client,
         ):
-            receiver = Receiver(client, governor, RateLimit(settings.limit_rate, self._clock), self.observe)
+            receiver = Receiver(client, retrier, RateLimit(settings.limit_rate, self._clock), self.observe)
             async with self.open_packer(store) as packer:
-                room = Room(options.cache, self.output, lambda: receiver.received, lambda: packer.written)
-                saved = await self._images(images, store, receiver, governor, packer, room)
+                space = SpaceCheck(options.cache, self.output, lambda: receiver.received, lambda: packer.written)
+                saved = await self._images(images, store, receiver, retrier, packer, space)
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
             if options.validate and output is not None:
-                await self._validate(saved, output, client, governor)
+                await self._validate(saved, output, client, retrier)
         await self._write_failed(saved.outcomes)
         ended = time.monotonic()
         return Report(
@@ -152,18 +153,18 @@ class _Run:
         images: ImageList,
         store: ContentStore,
         receiver: Receiver,
-        governor: Governor,
+        retrier: Retrier,
         packer: Packer,
-        room: Room,
+        space: SpaceCheck,
     ) -> _Saved:
         """Bring in all images at once, and pack each as soon as those before it in the list are done."""
         saved = _Saved([], [], [])
         options = self._options
         mirrors = options.environment.registries.mirrors
         async with asyncio.TaskGroup() as group:
-            fetcher = Fetcher(group, receiver, store, governor, len(images.entries), mirrors)
+            fetcher = Fetcher(group, receiver, store, retrier, len(images.entries), mirrors)
             planner = Planner(fetcher, store, options.selector, options.include_foreign)
-            work = Images(fetcher, planner, store, room, self.observe)
+            work = Images(fetcher, planner, store, space, self.observe)
             tasks = [group.create_task(work.keep(entry, number)) for number, entry in enumerate(images.entries)]
             for task in tasks:
                 task.add_done_callback(self._ended)
@@ -189,10 +190,10 @@ class _Run:
             self._notice(f"the file system of {store.root} has no links: other tools read it only image by image")
         return await packer.finish(saved.images, moment)
 
-    async def _validate(self, saved: _Saved, output: Output, client: RegistryClient, governor: Governor) -> None:
+    async def _validate(self, saved: _Saved, output: Output, client: RegistryClient, retrier: Retrier) -> None:
         """Compare what was written with its source; what differs has failed."""
         mirrors = self._options.environment.registries.mirrors
-        saved.outcomes = await compare_saved(saved.outcomes, output.path, client, governor, mirrors)
+        saved.outcomes = await compare_saved(saved.outcomes, output.path, client, retrier, mirrors)
         for outcome in saved.outcomes:
             if outcome.image is not None and outcome.error is not None:
                 self._notice(f"{outcome.entry.reference} was saved, but {outcome.error.reason}: {outcome.error}")

@@ -10,18 +10,17 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hangar_async.blocking import in_thread
-from hangar_async.config import ServeOptions
-from hangar_async.engine.catalog import HeldImage
+from hangar_async.config.options import ServeOptions
 from hangar_async.engine.events import Listening, Notice, Observer, Served, ignore
-from hangar_async.engine.held_blobs import HeldBlobs
-from hangar_async.engine.held_content import HeldContent
-from hangar_async.engine.places import read_images, seekable_at
-from hangar_async.engine.repositories import Shelf, full_names, shelve
+from hangar_async.engine.open_layout import read_images, seekable_layout_at
+from hangar_async.engine.serving.content import LayoutContent, Shelf, full_names, shelve
+from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import HangarError, UsageError
+from hangar_async.layout.images import HeldImage
 from hangar_async.server import app
+from hangar_async.server.listen import server_context
 from hangar_async.server.page import Page, ShownImage
-from hangar_async.server.tls import server_context
+from hangar_async.threads import in_thread
 
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
@@ -51,7 +50,7 @@ async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIt
     for notice in _remarks(options, opened):
         observer(Notice(notice))
     host, port = options.address
-    content = HeldContent(opened.shelf, opened.blobs)
+    content = LayoutContent(opened.shelf, opened.blobs)
     failed = _Failures(observer)
     with closing(opened.blobs):
         async with app.serving(content, host, port, tls=tls, users=users, page=opened.page, failed=failed) as address:
@@ -66,7 +65,7 @@ class _Opened:
 
     images: tuple[HeldImage, ...]
     shelf: Shelf
-    blobs: HeldBlobs
+    blobs: BlobReader
     page: Page
 
 
@@ -83,13 +82,13 @@ def _keys(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
 
 
 def _open(options: ServeOptions) -> _Opened:
-    holdings = seekable_at(options.source)
-    catalog = read_images(holdings)
+    layout = seekable_layout_at(options.source)
+    catalog = read_images(layout)
     if not catalog.images:
         raise UsageError(f"there is no image in {options.source}: nothing can be served")
-    shelf = shelve(catalog, holdings.sizes())
+    shelf = shelve(catalog, layout.sizes())
     page = Page(options.source.resolve().name, [_shown(image, shelf) for image in catalog.images])
-    return _Opened(catalog.images, shelf, HeldBlobs(holdings), page)
+    return _Opened(catalog.images, shelf, BlobReader(layout), page)
 
 
 def _remarks(options: ServeOptions, opened: _Opened) -> Iterator[str]:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hangar_async.archive.archive import Archive
-from hangar_async.archive.checking import check_index, check_part, check_stream
-from hangar_async.archive.holdings import StreamedHoldings
-from hangar_async.blocking import Interrupt, in_thread
-from hangar_async.engine.catalog import HeldImage
+from hangar_async.archive.read.archive import Archive
+from hangar_async.archive.read.check import check_index, check_part, check_stream
+from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
-from hangar_async.engine.places import find_archive, holdings_at, read_images
+from hangar_async.engine.open_layout import find_archive, layout_at, read_images
 from hangar_async.errors import ArchiveError, ContentError, the_error
-from hangar_async.oci.holdings import HeldFile
-from hangar_async.oci.layout import blob_name
+from hangar_async.layout.files import blob_name
+from hangar_async.layout.images import HeldImage
+from hangar_async.layout.protocols import LayoutFile
+from hangar_async.threads import Interrupt, in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,18 @@ def _check_contents(
     count = size = 0
     images: tuple[HeldImage, ...] = ()
     try:
-        holdings = holdings_at(path, archive, goes_on)
+        layout = layout_at(path, archive, goes_on)
         if archive is None or archive.index is not None:
             # Without an index the size is known at the end.
-            tell(CheckStarted(sum(holdings.sizes().values())))
-        for file in holdings.files():
+            tell(CheckStarted(sum(layout.sizes().values())))
+        for file in layout.files():
             count, size = count + 1, size + file.size
             problem = _check_file(file, goes_on, tell)
             if problem:
                 damaged.add(file.name)
                 problems.append(problem)
-        images = read_images(holdings).images
-        if isinstance(holdings, StreamedHoldings) and holdings.lost_footer:
+        images = read_images(layout).images
+        if isinstance(layout, StreamedLayout) and layout.lost_footer:
             problems.append(f"{path}: its end is damaged, where the place of its index should stand")
     except (ArchiveError, ContentError) as error:
         problems.append(str(error))
@@ -108,7 +108,7 @@ def _check_contents(
     return Verdict(images, count, size, tuple(problems))
 
 
-def _check_file(file: HeldFile, goes_on: Callable[[], None], tell: Callable[[Event], None]) -> str:
+def _check_file(file: LayoutFile, goes_on: Callable[[], None], tell: Callable[[Event], None]) -> str:
     """Read a file to its end, and say what is wrong with it."""
     digest = file.digest
     hasher = digest.hasher() if digest else None

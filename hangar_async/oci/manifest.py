@@ -13,8 +13,8 @@ import msgspec
 from hangar_async.errors import ContentError, InvalidValue, UnsupportedManifest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.document import decode
 from hangar_async.oci.platform import NO_PLATFORM, Platform
+from hangar_async.oci.strict_json import decode
 
 #: Larger documents are refused (distribution-spec, "Pushing Manifests": a registry should take up to 4 MiB).
 MAX_DOCUMENT = 4 << 20

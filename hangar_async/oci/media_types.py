@@ -8,22 +8,18 @@ DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-
 MANIFESTS = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
 SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
-
 #: What a manifest request accepts: every kind, so that a registry never converts one. The schema 1 kinds stand
 #: last, so that an image of that kind is answered as what it is and can be named in the error.
 ACCEPT = ", ".join(
     [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST]
     + [f"{kind};q=0.1" for kind in (DOCKER_SCHEMA1_SIGNED, DOCKER_SCHEMA1)]
 )
-
 IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
-
 _COMPRESSED_ENDINGS = ("+gzip", ".gzip", "+zstd", ".zstd", "tgz", "+bzip2", "+xz", ".zip", "+zip")
 _FOREIGN = (
     "application/vnd.docker.image.rootfs.foreign.",

@@ -8,43 +8,40 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlencode
 
 from yarl import URL
 
-from hangar_async.blocking import in_thread
-from hangar_async.config import RegistrySettings
-from hangar_async.errors import DigestMismatch, InvalidValue, NotFound
+from hangar_async.config.registries import RegistrySettings
+from hangar_async.errors import ContentError, DigestMismatch, Incomplete, InvalidValue, NotFound, RegistryError
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry import presence
-from hangar_async.registry.answer import Answer
-from hangar_async.registry.auth import Authorizer, Scope
-from hangar_async.registry.blobs import foreign_url, open_body
-from hangar_async.registry.body import BlobBody
-from hangar_async.registry.credentials import Credentials
+from hangar_async.registry.auth.credentials import Credentials
+from hangar_async.registry.auth.tokens import TokenServer
+from hangar_async.registry.authorizer import Authorizer, Scope, push_scope
+from hangar_async.registry.blobs import BlobBody, foreign_url, has_blob, open_body
 from hangar_async.registry.endpoints import Endpoints
 from hangar_async.registry.exchange import Call, Exchange
-from hangar_async.registry.flights import Flights
-from hangar_async.registry.quota import Heard, Quota
-from hangar_async.registry.tokens import TokenServer
-from hangar_async.registry.transport import Transport
-
-_INLINE = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class ServedManifest:
-    """A manifest or index exactly as it was served; `digest` is computed from its bytes."""
-
-    raw: bytes = field(repr=False)
-    content_type: str
-    digest: Digest
+from hangar_async.registry.failures import push_refused
+from hangar_async.registry.http.response import Answer, check_told, read_digest
+from hangar_async.registry.http.transport import Transport
+from hangar_async.registry.manifests import (
+    _PUT,
+    Heard,
+    PushedManifest,
+    Quota,
+    ServedManifest,
+    _check_told,
+    digest_of,
+    head_manifest,
+)
+from hangar_async.registry.uploads import Upload
+from hangar_async.singleflight import SingleFlight
 
 
 def _ignore(*what: object) -> None:
@@ -71,7 +68,7 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._quota = quota
-        self._flights = Flights()
+        self._flights = SingleFlight()
         self._transport = Transport(settings, connections)
         self._endpoints = Endpoints(settings, self._transport, self._flights, notice)
         self.credentials = Credentials(settings, username_for, notice)
@@ -123,7 +120,7 @@ class RegistryClient:
         """
         asked = digest or image.digest
         with suppress(InvalidValue):
-            return await presence.head_manifest(self.exchange, image, asked, self._quota, pushing=pushing)
+            return await head_manifest(self.exchange, image, asked, self._quota, pushing=pushing)
         try:
             served = await self.get_manifest(image, asked)
         except NotFound:
@@ -136,7 +133,7 @@ class RegistryClient:
         Returns None where it is not there, or its type, digest and size are not told. Raises as get_manifest does.
         """
         with suppress(InvalidValue):
-            return await presence.head_manifest(self.exchange, image, image.digest, self._quota)
+            return await head_manifest(self.exchange, image, image.digest, self._quota)
         return None
 
     @asynccontextmanager
@@ -178,16 +175,116 @@ class RegistryClient:
             yield answer
 
 
-async def digest_of(raw: bytes, algorithm: str) -> Digest:
-    """Compute the digest of a document, in a thread where it is long."""
-    return Digest.of(raw, algorithm) if len(raw) <= _INLINE else await in_thread(Digest.of, raw, algorithm)
+class RegistryPusher:
+    """Asks registries to take manifests and blobs, over the session of a client, which stays open.
+
+    Every call is a single try, of which nothing is kept when it fails but in an Upload. Children have to be pushed
+    before parents, and by tag last; that is the caller's work. All raise NetworkError and RegistryErrors: Unauthorized,
+    NotFound where the repository is to be made first, others with what was refused and what to do.
+    """
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+        self._exchange = client.exchange
+        # The largest body that each registry was found to take.
+        self._largest: dict[str, int] = {}
+
+    async def ping(self, registry: str) -> bool:
+        """Check that a host is a registry, and takes the credentials that are known for it, or none.
+
+        False says that it asked for none, so that any would have been taken.
+        Source: OCI distribution-spec, "Determining Support".
+        """
+        call = Call(what="its API", scope=Scope(), refuse=push_refused)
+        try:
+            async with self._exchange.ask(registry, call) as answer:
+                page = "html" in answer.headers.get("Content-Type", "").lower()
+                await answer.drain()
+        except NotFound as error:
+            raise _no_registry(registry, error.status) from error
+        if page:
+            raise _no_registry(registry, 200)
+        return bool((await self._exchange.endpoint(registry)).challenges)
+
+    async def has_blob(self, image: Reference, blob: Descriptor) -> bool:
+        """Whether the repository of an image has a blob; one request, without a body."""
+        return await has_blob(self._exchange, image, blob)
+
+    async def head_manifest(self, image: Reference, digest: Digest | None = None) -> Descriptor | None:
+        """Ask for a manifest of an image's repository: the one of `digest`, else the one that `image` names.
+
+        Returns its type, digest and size in bytes; None where it is not there. A registry that does not tell them is
+        asked for the manifest itself. Raises DigestMismatch where it tells another digest than the one asked for.
+        """
+        return await self._client.head_manifest(image, digest, pushing=True)
+
+    async def mount_blob(self, image: Reference, blob: Descriptor, origin: str) -> Upload | None:
+        """Have a blob that the repository `origin` of the same registry holds appear in the repository of an image.
+
+        None says that it is there. Else the upload is returned that has to bring it: one that the registry has opened
+        instead, or a new one where it refused the mount.
+        Source: OCI distribution-spec, "Mounting a blob from another repository".
+        """
+        query = urlencode({"mount": str(blob.digest), "from": origin}, safe=":/")
+        upload = self.upload(image, blob)
+        call = Call(
+            what=f"the mount of blob {blob.digest} from {origin} to {image.name}",
+            scope=push_scope(image, origin),
+            path=f"{image.repository}/blobs/uploads/?{query}",
+            method="POST",
+            accepted=(201, 202),
+            refuse=push_refused,
+        )
+        try:
+            async with self._exchange.ask(image.registry, call) as answer:
+                await answer.drain()
+                if answer.status == 201:
+                    check_told(answer, blob.digest, f"blob {blob.digest}")
+                    return None
+                await upload.take_over(answer)
+        except RegistryError as error:
+            if error.transient and not isinstance(error, Incomplete):
+                raise
+        return upload
+
+    def upload(self, image: Reference, blob: Descriptor) -> Upload:
+        """Return an upload of a blob to the repository of an image; it begins when something is sent."""
+        return Upload(self._exchange, image, blob, self._largest)
+
+    async def put_manifest(
+        self, image: Reference, raw: bytes, media_type: str, digest: Digest | None = None
+    ) -> PushedManifest:
+        """Push a manifest or index, byte for byte: under `digest`, else under the image's tag, else under its digest.
+
+        Raises ContentError for bytes that do not have the digest they are to be pushed under, and DigestMismatch where
+        the registry has them under another one.
+        Source: OCI distribution-spec, "Pushing manifests".
+        """
+        named = digest or (None if image.tag else image.digest)
+        actual = await digest_of(raw, named.algorithm if named else "sha256")
+        what = f"manifest {f'{image.name}@{named}' if named else f'{image.name}:{image.tag}'}"
+        if named and named != actual:
+            raise ContentError(f"{what} was to be pushed, but its bytes have the digest {actual}", digest=str(named))
+        call = Call(
+            what=what,
+            scope=push_scope(image),
+            path=f"{image.repository}/manifests/{named or image.tag}",
+            method="PUT",
+            headers={"Content-Type": media_type},
+            body=raw,
+            accepted=_PUT,
+            refuse=push_refused,
+        )
+        async with self._exchange.ask(image.registry, call) as answer:
+            await answer.drain()
+            check_told(answer, actual, what)
+            return PushedManifest(actual, read_digest(answer.headers.get("OCI-Subject", "")))
 
 
-async def _check_told(raw: bytes, told: str, source: str) -> None:
-    """Compare bytes with the Docker-Content-Digest that came with them; one that is no digest says nothing."""
-    try:
-        digest = Digest.parse(told.strip())
-    except InvalidValue:
-        return
-    if digest != await digest_of(raw, digest.algorithm):
-        raise DigestMismatch(f"{source} does not have the digest {digest} that it was sent with", digest=str(digest))
+def _no_registry(registry: str, status: int) -> NotFound:
+    return NotFound(
+        f"{registry} is no registry: it does not speak the protocol at /v2/",
+        host=registry,
+        status=status,
+        advice="check name and port: a registry is HOST or HOST:PORT, what follows belongs to the images in it",
+    )

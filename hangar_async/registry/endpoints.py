@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import DOCKER_HUB
-from hangar_async.registry.addresses import is_internal, is_loopback
-from hangar_async.registry.answer import Answer
-from hangar_async.registry.challenge import Challenge, parse_challenges
+from hangar_async.registry.auth.challenge import Challenge, parse_challenges
 from hangar_async.registry.failures import is_untrusted
-from hangar_async.registry.flights import Flights
-from hangar_async.registry.transport import Transport
+from hangar_async.registry.http.addresses import is_internal, is_loopback
+from hangar_async.registry.http.response import Answer
+from hangar_async.registry.http.transport import Transport
+from hangar_async.singleflight import SingleFlight
 
 _HUB_HOST = "registry-1.docker.io"
 
@@ -49,7 +49,7 @@ class Endpoints:
     """
 
     def __init__(
-        self, settings: RegistrySettings, transport: Transport, flights: Flights, notice: Callable[[str], None]
+        self, settings: RegistrySettings, transport: Transport, flights: SingleFlight, notice: Callable[[str], None]
     ) -> None:
         self._settings = settings
         self._transport = transport

@@ -9,14 +9,16 @@ from types import MappingProxyType
 
 from yarl import URL
 
-from hangar_async.registry.answer import Answer
-from hangar_async.registry.auth import Authorization, Authorizer, Scope
+from hangar_async.registry.authorizer import Authorization, Authorizer, Scope
 from hangar_async.registry.endpoints import Endpoint, Endpoints, challenges_of
 from hangar_async.registry.failures import Refuse, refused
-from hangar_async.registry.redirects import same_origin
-from hangar_async.registry.sending import Body
-from hangar_async.registry.transport import Transport
+from hangar_async.registry.http.redirects import same_origin
+from hangar_async.registry.http.request_body import Body
+from hangar_async.registry.http.response import Answer
+from hangar_async.registry.http.transport import Transport
 
+#: Answers of what does not know the method.
+_NO_HEAD = (405, 501)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

@@ -12,11 +12,11 @@ import msgspec
 from yarl import URL
 
 from hangar_async.errors import NotFound, Unauthorized
-from hangar_async.registry.answer import Answer
+from hangar_async.registry.auth.tokens import basic
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.push_failures import push_refused
-from hangar_async.registry.sending import Body
-from hangar_async.registry.tokens import basic
+from hangar_async.registry.failures import push_refused
+from hangar_async.registry.http.request_body import Body
+from hangar_async.registry.http.response import Answer
 
 _PROJECTS = "/api/v2.0/projects"
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}

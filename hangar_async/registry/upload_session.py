@@ -6,6 +6,7 @@ Source: OCI distribution-spec, "Pushing blobs"; Docker Registry HTTP API V2, "Bl
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
@@ -15,13 +16,12 @@ from yarl import URL
 from hangar_async.errors import HangarError, RegistryError
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.answer import Answer
+from hangar_async.registry.authorizer import push_scope
 from hangar_async.registry.exchange import Call, Exchange
-from hangar_async.registry.presence import check_told, push_scope
-from hangar_async.registry.push_failures import push_refused
-from hangar_async.registry.ranges import received
-from hangar_async.registry.redirects import upload_address
-from hangar_async.registry.sending import Body
+from hangar_async.registry.failures import push_refused
+from hangar_async.registry.http.redirects import upload_address
+from hangar_async.registry.http.request_body import Body
+from hangar_async.registry.http.response import Answer, check_told
 
 #: How many seconds are spent to tell a registry that an upload is given up.
 _FAREWELL = 2.0
@@ -132,3 +132,15 @@ class UploadSession:
             yield answer
             # Read to its end, the connection serves the next request.
             await answer.drain()
+
+
+_RECEIVED = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,19})", re.IGNORECASE)
+
+
+def received(text: str) -> int | None:
+    """Read the Range of an upload, `0-LAST`, as how many bytes are there; None where it does not say so for certain.
+
+    `0-0` says nothing: registries write it for one byte and for none.
+    """
+    match = _RECEIVED.fullmatch(text.strip())
+    return int(match[1]) + 1 if match and int(match[1]) else None

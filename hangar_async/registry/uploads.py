@@ -12,10 +12,10 @@ from typing import Self
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, UploadLost
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.answer import Answer
+from hangar_async.registry.blobs import has_blob
 from hangar_async.registry.exchange import Exchange
-from hangar_async.registry.presence import has_blob
-from hangar_async.registry.sources import Source, SourceReader
+from hangar_async.registry.http.request_body import Source, SourceReader
+from hangar_async.registry.http.response import Answer
 from hangar_async.registry.upload_session import UploadSession
 
 #: Where a registry wants pieces, they are at least as large as this, if it takes them.

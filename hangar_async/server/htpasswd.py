@@ -15,8 +15,8 @@ from pathlib import Path
 
 import bcrypt
 
-from hangar_async.blocking import in_thread
 from hangar_async.errors import UsageError
+from hangar_async.threads import in_thread
 
 #: With a cost from 4 to 17, as htpasswd takes it: each more doubles the time that a check takes.
 _BCRYPT = re.compile(rb"\$2[aby]\$(?:0[4-9]|1[0-7])\$[./A-Za-z0-9]{53}")

@@ -8,20 +8,20 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_request import BaseRequest
 
-from hangar_async.errors import ListenError
-from hangar_async.server.outlet import STALLED, STALLED_KEY
+from hangar_async.errors import ListenError, UsageError
+from hangar_async.server.stream import STALLED, STALLED_KEY
 
 #: Seconds that answers under way get to end when the server closes.
 GRACE = 2.0
 _BACKLOG = 256
 #: For whoever comes when there are too many.
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
 _log = logging.getLogger(__name__)
 # What strangers send must not end up on the terminal of a program that shows no logs.
 logging.getLogger("hangar_async.server").addHandler(logging.NullHandler())
@@ -116,3 +116,38 @@ class _RequestLog(AbstractAccessLogger):
         size = response.body_length
         line = "%s %s %s: %d, %d bytes in %.3f s"
         self.logger.debug(line, request.remote, request.method, request.path_qs, response.status, size, time)
+
+
+class _Encrypted(Exception):
+    """Says that a key wants a passphrase, which nobody is there to type."""
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Read a certificate (with those above it) and its key, in PEM; synchronous, for a thread.
+
+    Raises UsageError for files that cannot be read, or do not fit.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # Not what the system allows by default.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for path, flag in ((certificate, "--tls-cert"), (key, "--tls-key")):
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise UsageError(f"cannot read {path} ({flag}): {error.strerror}") from error
+    try:
+        context.load_cert_chain(certificate, key, password=_refuse)
+    except _Encrypted as error:
+        raise UsageError(
+            f"the key in {key} (--tls-key) is encrypted",
+            advice="write it without a passphrase: openssl pkey -in KEY -out NEW",
+        ) from error
+    except (ssl.SSLError, OSError) as error:
+        why = "they do not belong together" if "MISMATCH" in str(error) else "it is not PEM, or damaged"
+        raise UsageError(f"cannot use {certificate} (--tls-cert) with {key} (--tls-key): {why}") from error
+    return context
+
+
+def _refuse() -> str:
+    raise _Encrypted

@@ -13,12 +13,11 @@ from html import escape
 
 from aiohttp import web
 
-from hangar_async.server.outlet import Outlet
+from hangar_async.server.stream import Outlet
 
 #: Images are written so many at a time.
 _AT_ONCE = 50
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5d9de; --soft: #5a6672; --back: #f4f6f8; }
 @media (prefers-color-scheme: dark) { :root { --line: #3a4149; --soft: #9aa7b4; --back: #20262c; } }

@@ -6,19 +6,20 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from hangar_async.blocking import in_thread
 from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
+from hangar_async.layout.files import BLOBS, SHARE, SavedImage, blob_name, cache_files, folder_files
 from hangar_async.oci.digest import Digest, Hasher
-from hangar_async.oci.layout import SHARE, blob_name
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.store.ingest import Ingest
+from hangar_async.threads import in_thread
 
 LOCK_NAME = ".lock"
 PARTIALS = ".partial"
@@ -225,3 +226,30 @@ def _read(path: Path, limit: int) -> bytes:
             return file.read(limit)
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
+
+
+async def write_image(store: ContentStore, image: SavedImage) -> None:
+    """Write the folders of an image whose blobs are in the store; raises StorageError."""
+    for platform in image.platforms:
+        await in_thread(_write_folder, store.disk, store.root, platform.folder, folder_files(platform))
+
+
+async def write_cache(store: ContentStore, images: Sequence[SavedImage], saved: datetime) -> bool:
+    """Write the index files that name these images and no others, the list of Hangar's last.
+
+    Returns False when the file system has no links, so that there is no `blobs` beside `index.json`.
+    """
+    return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved))
+
+
+def _write_folder(disk: Disk, root: Path, folder: str, files: Mapping[str, bytes]) -> None:
+    disk.make_directory(root / folder / BLOBS)
+    for name, data in files.items():
+        disk.write_file(root / name, data)
+
+
+def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes]) -> bool:
+    linked = disk.link(root / BLOBS, SHARE)
+    for name, data in files.items():
+        disk.write_file(root / name, data)
+    return linked

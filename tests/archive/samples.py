@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from hangar_async.archive.writer import ArchiveWriter, Written
+from hangar_async.archive.write.writer import ArchiveWriter, Written
 from hangar_async.oci.digest import Digest
 
 ROOT = "saved-image-cache"

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.archive.writer import ArchiveWriter
-
-from .samples import INDEX, ROOT, blob_path, needs, noise, text, write
+from hangar_async.archive.write.writer import ArchiveWriter
+from tests.archive.samples import INDEX, ROOT, blob_path, needs, noise, text, write
 
 BLOBS = [noise(700_000, seed=5), text(2_500_000), b"", b"x", text(513)]
 LONG = f"{ROOT}/share/sha512/{'e' * 128}"

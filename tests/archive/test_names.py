@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar_async.archive.names import ARCHIVE_INDEX, LINK, blob_digest, is_directory_name, is_file_name
+from hangar_async.layout.files import CACHE_NAME
+from hangar_async.layout.protocols import promised_digest
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.holdings import promised_digest
-from hangar_async.oci.layout import CACHE_NAME
 
 FOLDER = "f" * 64
 _digests = st.builds(Digest.of, st.binary(max_size=3), st.sampled_from(["sha256", "sha512"]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hangar_async.config import Environment, SaveOptions
-from hangar_async.engine.report import ImageOutcome, Output, Report, Traffic
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import SaveOptions
+from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
+from hangar_async.layout.files import SavedImage, SavedPlatform
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import SavedImage, SavedPlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference

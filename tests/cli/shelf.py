@@ -9,15 +9,29 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hangar_async.config import CompressOptions, Environment, OutputSettings, SaveOptions
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import CompressOptions, SaveOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.save import save
-from hangar_async.oci import layout
+from hangar_async.layout.files import (
+    BLOBS,
+    CACHE_NAME,
+    EPOCH,
+    INDEX_NAME,
+    MARKER_NAME,
+    SavedImage,
+    SavedPlatform,
+    blob_name,
+    cache_files,
+    folder_files,
+    folder_names,
+)
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import CACHE_NAME, SavedImage, SavedPlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.server.build import image, layer
+from hangar_async.testing.images import image
+from hangar_async.testing.layers import layer
 from tests.cli.site import AMD64, open_site
 
 PART = 100_000
@@ -72,7 +86,7 @@ async def make_shelf(home: Path) -> Shelf:
 
 def make_foreign(cache: Path, target: Path) -> None:
     """Pack a cache as Hangar does: without the files that are ours alone."""
-    ours = {cache / layout.INDEX_NAME, cache / layout.MARKER_NAME, cache / layout.BLOBS}
+    ours = {cache / INDEX_NAME, cache / MARKER_NAME, cache / BLOBS}
     with tarfile.open(target, "w:gz", compresslevel=1) as tar:
         for path in sorted(cache.rglob("*")):
             name = path.relative_to(cache.parent)
@@ -90,15 +104,15 @@ def huge_cache(cache: Path) -> str:
     root = Descriptor(built.media_type, Digest.of(raw), len(raw))
     name = "registry.example.com/huge:1"
     reference = Reference.parse(name)
-    [folder] = layout.folder_names(reference, [(root.digest, AMD64)])
+    [folder] = folder_names(reference, [(root.digest, AMD64)])
     platform = SavedPlatform(root, AMD64, folder)
-    files = layout.cache_files([SavedImage(reference, root, (platform,))], layout.EPOCH)
-    files |= layout.folder_files(platform)
-    files |= {layout.blob_name(digest): data for digest, data in built.blobs.items()}
-    files[layout.blob_name(root.digest)] = raw
-    files[layout.blob_name(false)] = b""
+    files = cache_files([SavedImage(reference, root, (platform,))], EPOCH)
+    files |= folder_files(platform)
+    files |= {blob_name(digest): data for digest, data in built.blobs.items()}
+    files[blob_name(root.digest)] = raw
+    files[blob_name(false)] = b""
     for file, data in files.items():
         (cache / file).parent.mkdir(parents=True, exist_ok=True)
         (cache / file).write_bytes(data)
-    os.truncate(cache / layout.blob_name(false), HUGE)
+    os.truncate(cache / blob_name(false), HUGE)
     return name

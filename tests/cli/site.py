@@ -15,8 +15,9 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.oci.platform import Platform
 from hangar_async.server.app import serving
-from hangar_async.server.build import Built, image, index, layer
-from hangar_async.server.content import MemoryContent
+from hangar_async.testing.images import Built, image, index
+from hangar_async.testing.layers import layer
+from hangar_async.testing.memory import MemoryContent
 from tests.cli.programs import command, environment
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")

@@ -12,7 +12,8 @@ import signal
 
 import pytest
 
-from hangar_async.server.build import image, layer
+from hangar_async.testing.images import image
+from hangar_async.testing.layers import layer
 from tests.cli.programs import command, environment
 from tests.cli.site import ARM64, Done, Site
 

@@ -12,19 +12,11 @@ from pathlib import Path
 import pytest
 
 from hangar_async import __version__
-from hangar_async.archive import gzip_codec, zstd_codec
+from hangar_async.archive.write import gzip, zstd
 from hangar_async.cli import main
-from hangar_async.config import (
-    DEFAULT_LISTEN,
-    DEFAULT_NAME,
-    DEFAULT_PART_SIZE,
-    LEVELS,
-    MAX_JOBS,
-    DecompressOptions,
-    ExtractOptions,
-    SaveOptions,
-    ServeOptions,
-)
+from hangar_async.config.options import DEFAULT_LISTEN, DecompressOptions, ExtractOptions, SaveOptions, ServeOptions
+from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
+from hangar_async.config.registries import MAX_JOBS
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment, run
 from tests.cli.site import Done
@@ -57,7 +49,7 @@ HELD_FLAGS = {
 }
 ARCHIVE_FLAGS = {
     "-d, --destination": DEFAULT_NAME,
-    "--compress-level": f"{gzip_codec.DEFAULT_LEVEL} for gzip, {zstd_codec.DEFAULT_LEVEL} for zstd",
+    "--compress-level": f"{gzip.DEFAULT_LEVEL} for gzip, {zstd.DEFAULT_LEVEL} for zstd",
     "--part": "false",
     "--part-size": DEFAULT_PART_SIZE,
 }

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.config import Environment, Proxies, SaveOptions
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import SaveOptions
+from hangar_async.config.registries import Proxies
 from hangar_async.errors import UsageError
 from tests.refusal import attempt
 

@@ -14,7 +14,7 @@ import zstandard
 
 from hangar_async.engine.save import save
 from hangar_async.oci.reference import Reference
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 from tests.engine.rig import options, registry
 from tests.fakes.images import library
 

@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from hangar_async.config import Environment, LoadOptions, RegistrySettings, RetryPolicy
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import LoadOptions
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event
 from hangar_async.engine.load import load
-from hangar_async.engine.load_report import ComparisonReport, LoadReport
+from hangar_async.engine.reports import ComparisonReport, LoadReport
 from hangar_async.engine.validate import load_validate
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Manifest, parse_manifest
-from hangar_async.server.content import MemoryContent
+from hangar_async.testing.memory import MemoryContent
 from tests.fakes.registry import FakeRegistry
 
 

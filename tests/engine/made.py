@@ -7,26 +7,37 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hangar_async.oci import layout
-from hangar_async.oci.layout import SavedImage, SavedPlatform
+from hangar_async.layout.files import (
+    BLOBS,
+    EPOCH,
+    INDEX_NAME,
+    MARKER_NAME,
+    SHARE,
+    SavedImage,
+    SavedPlatform,
+    blob_name,
+    cache_files,
+    folder_files,
+    folder_names,
+)
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM
 from hangar_async.oci.reference import Reference
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 
 
 def make_cache(root: Path, images: Mapping[str, Built]) -> Path:
     """Write a cache as `save` leaves it, of images under any names."""
     saved = [_saved(Reference.parse(name), built) for name, built in images.items()]
-    files = layout.cache_files(saved, layout.EPOCH)
+    files = cache_files(saved, EPOCH)
     for image in saved:
         for platform in image.platforms:
-            files |= layout.folder_files(platform)
+            files |= folder_files(platform)
     for built in images.values():
-        files |= {layout.blob_name(digest): raw for digest, (_, raw) in built.documents.items()}
-        files |= {layout.blob_name(digest): data for digest, data in built.blobs.items()}
+        files |= {blob_name(digest): raw for digest, (_, raw) in built.documents.items()}
+        files |= {blob_name(digest): data for digest, data in built.blobs.items()}
     _write(root, files)
-    (root / layout.BLOBS).symlink_to(layout.SHARE)
+    (root / BLOBS).symlink_to(SHARE)
     return root
 
 
@@ -35,8 +46,8 @@ def make_layout(root: Path, entries: Iterable[tuple[Built, Mapping[str, str]]]) 
     listed = list(entries)
     manifests = [built.descriptor.to_json(annotations) for built, annotations in listed]
     files: dict[str, bytes] = {
-        layout.MARKER_NAME: b'{"imageLayoutVersion": "1.0.0"}',
-        layout.INDEX_NAME: dump({"schemaVersion": 2, "manifests": manifests}),
+        MARKER_NAME: b'{"imageLayoutVersion": "1.0.0"}',
+        INDEX_NAME: dump({"schemaVersion": 2, "manifests": manifests}),
     }
     for built, _ in listed:
         for digest, data in {**{one: raw for one, (_, raw) in built.documents.items()}, **built.blobs}.items():
@@ -57,7 +68,7 @@ def _saved(reference: Reference, built: Built) -> SavedImage:
             found |= {one.digest: one for one in document.manifests if one.attests is None and not one.is_index}
     found = found or {built.digest: built.descriptor}
     manifests = [(one.digest, one.platform or NO_PLATFORM) for one in found.values()]
-    folders = layout.folder_names(reference, manifests)
+    folders = folder_names(reference, manifests)
     platforms = tuple(
         SavedPlatform(Descriptor(one.media_type, one.digest, one.size, one.platform), platform, folder)
         for one, (_, platform), folder in zip(found.values(), manifests, folders, strict=True)

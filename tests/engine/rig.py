@@ -11,15 +11,17 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from hangar_async.config import Environment, RegistrySettings, RetryPolicy, SaveOptions
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import SaveOptions
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event
-from hangar_async.engine.report import Report
+from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
 from hangar_async.oci.platform import Platform
 from hangar_async.server.app import serving
-from hangar_async.server.build import Built, image
-from hangar_async.server.content import MemoryContent
-from hangar_async.server.layers import Layer, layer
+from hangar_async.testing.images import Built, image
+from hangar_async.testing.layers import Layer, layer
+from hangar_async.testing.memory import MemoryContent
 
 #: Answers a request itself, or None: then the registry does.
 Fault: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]

@@ -14,12 +14,13 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from hangar_async.config import CompressOptions, OutputSettings, ServeOptions
+from hangar_async.config.options import CompressOptions, ServeOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event, Notice, Served
 from hangar_async.engine.serve import serving
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 from tests.engine.made import make_cache
 from tests.engine.rig import small
 from tests.fakes.images import library

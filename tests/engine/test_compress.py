@@ -16,19 +16,20 @@ import pytest
 import zstandard
 
 import hangar_async.engine.compress as module
-from hangar_async.archive.archive import open_archive
-from hangar_async.blocking import in_thread
-from hangar_async.config import CompressOptions, DecompressOptions, OutputSettings
+from hangar_async.archive.read.archive import open_archive
+from hangar_async.config.options import CompressOptions, DecompressOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine.compress import compress, decompress
 from hangar_async.engine.events import Event, ImageEnded, RunEnded, RunStarted
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, ContentError, HangarError, StorageError, UsageError
 from hangar_async.oci.digest import Digest
+from hangar_async.threads import in_thread
 from tests.engine.forms import ARCHIVES, HANGARS, OURS, Saved, parts, tree
-from tests.engine.test_catalog import Made
 from tests.engine.test_verify import Countdown, flip
 from tests.fakes.faulty_disk import FaultyDisk
+from tests.layout.test_images import Made
 
 
 def packing(cache: Path, target: Path, kind: str = "gzip", **keywords: Any) -> CompressOptions:

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from hangar_async.archive.archive import open_archive
-from hangar_async.blocking import in_thread
-from hangar_async.config import ExtractOptions
+from hangar_async.archive.read.archive import open_archive
+from hangar_async.config.options import ExtractOptions
 from hangar_async.engine.events import Checked, CheckStarted, Event
 from hangar_async.engine.extract import extract
 from hangar_async.errors import ArchiveError, ContentError, NoPlatform, UsageError
+from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import blob_name
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
+from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, Saved, tree
-from tests.engine.test_catalog import Made, read
 from tests.engine.test_verify import Countdown, flip
+from tests.layout.test_images import Made, read
 
 
 def named(saved: Saved, name: str) -> tuple[str, Built]:

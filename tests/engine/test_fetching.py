@@ -10,8 +10,8 @@ from aiohttp import web
 from hangar_async.engine.events import BlobReused, BlobStarted, Event, Retrying
 from hangar_async.errors import DigestMismatch, NetworkError, NotFound, RegistryError
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import image, index
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import image, index
+from hangar_async.testing.layers import layer
 from tests.engine.rig import AMD64, ARM64, Registry, registry, run, small
 
 BASE = layer({"base": b"base" * 5000})
@@ -279,7 +279,8 @@ async def test_an_image_that_fails_does_not_take_a_shared_fetch_with_it(served: 
 async def test_credentials_of_the_environment_go_to_the_one_registry_of_the_list(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from hangar_async.config import Environment, RegistrySettings, RetryPolicy
+    from hangar_async.config.environment import Environment
+    from hangar_async.config.registries import RegistrySettings, RetryPolicy
 
     settings = RegistrySettings(username="u", password="p:w", retry=RetryPolicy(0, 0.0, 0.0))
     environment = Environment(registries=settings)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config import Environment, RegistrySettings
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NotFound, Unauthorized
 from tests.engine.forms import Saved
 from tests.engine.loading import run_load, tagged

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hangar_async.engine.events import Event, Notice
-from hangar_async.engine.load_report import LoadReport
+from hangar_async.engine.reports import LoadReport
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
-from hangar_async.server.build import Built, attestation, index
+from hangar_async.testing.images import Built, attestation, index
 from tests.engine.forms import Saved
 from tests.engine.loading import document, run_load, tagged
 from tests.engine.rig import AMD64, ARM64, ARMV7, Registry, registry, run, small

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.config import Environment, RegistrySettings
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.login import Login, login, logout, registry_named
 from hangar_async.errors import NetworkError, NotFound, Unauthorized, UsageError
 from tests.fakes.auth import Auth, Basic, TokenServer

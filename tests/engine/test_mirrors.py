@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from hangar_async.config import Environment, RegistrySettings, RetryPolicy
+from hangar_async.config.environment import Environment
+from hangar_async.config.mirrors import join_routes, parse_mirror
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event, Retrying
-from hangar_async.engine.report import Report
+from hangar_async.engine.reports import Report
 from hangar_async.errors import NetworkError, NotFound
-from hangar_async.mirrors import join_routes, parse_mirror
-from hangar_async.server.build import index
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import index
+from hangar_async.testing.layers import layer
 from tests.engine.rig import ARM64, Registry, registry, run, small
 
 BASE = layer({"base": b"base" * 5000})

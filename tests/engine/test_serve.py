@@ -18,19 +18,20 @@ import bcrypt
 import pytest
 import trustme
 
-from hangar_async.config import CompressOptions, OutputSettings, ServeOptions
+from hangar_async.config.options import CompressOptions, ServeOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine import serve as module
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Listening
-from hangar_async.engine.held_blobs import HeldBlobs
-from hangar_async.engine.readers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
 from hangar_async.engine.serve import serve, serving
+from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
+from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import ArchiveError, ContentError, ListenError, StorageError, UsageError
+from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import blob_name
 from hangar_async.server import app, listen
-from hangar_async.server.build import Built, image, layer
-from hangar_async.server.layers import Layer
+from hangar_async.testing.images import Built, image
+from hangar_async.testing.layers import Layer, layer
 from tests.engine.forms import HANGARS, Saved
 from tests.engine.made import make_cache, make_layout
 from tests.engine.rig import AMD64, small
@@ -408,20 +409,20 @@ async def rest(reading: Reading) -> bytes:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> list[HeldBlobs]:
+def held(monkeypatch: pytest.MonkeyPatch) -> list[BlobReader]:
     """What reads the blobs of each server."""
-    made: list[HeldBlobs] = []
+    made: list[BlobReader] = []
 
-    def make(*arguments: Any) -> HeldBlobs:
-        made.append(HeldBlobs(*arguments))
+    def make(*arguments: Any) -> BlobReader:
+        made.append(BlobReader(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(module, "HeldBlobs", make)
+    monkeypatch.setattr(module, "BlobReader", make)
     return made
 
 
 @pytest.mark.usefixtures("_tight")
-async def test_hundreds_of_slow_clients(large: tuple[Path, Layer], held: list[HeldBlobs]) -> None:
+async def test_hundreds_of_slow_clients(large: tuple[Path, Layer], held: list[BlobReader]) -> None:
     cache, one = large
     async with served(cache) as client:
         path = f"/v2/library/app/blobs/{one.digest}"
@@ -444,7 +445,7 @@ async def test_hundreds_of_slow_clients(large: tuple[Path, Layer], held: list[He
 
 @pytest.mark.usefixtures("_tight")
 async def test_the_end_of_the_server_ends_answers_and_leaves_nothing_open(
-    large: tuple[Path, Layer], held: list[HeldBlobs], monkeypatch: pytest.MonkeyPatch
+    large: tuple[Path, Layer], held: list[BlobReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, one = large
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
@@ -487,7 +488,7 @@ async def test_reading_fails_as_a_disk_does(large: tuple[Path, Layer], monkeypat
             raise StorageError("cannot read x: Input/output error", path="x")
             yield memoryview(b"")
 
-        monkeypatch.setattr(HeldBlobs, "read", fail)
+        monkeypatch.setattr(BlobReader, "read", fail)
         assert await client.code(f"/v2/library/app/blobs/{one.digest}") == (500, "UNKNOWN")
         (notice,) = client.notices
         assert notice.startswith("cannot read x: Input/output error; ")

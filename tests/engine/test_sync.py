@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config import CompressOptions, OutputSettings
+from hangar_async.config.options import CompressOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event
-from hangar_async.engine.report import Report
+from hangar_async.engine.reports import Report
 from hangar_async.engine.save import sync
 from hangar_async.engine.verify import verify
 from hangar_async.errors import UsageError
 from hangar_async.oci.reference import Reference
-from hangar_async.server.build import index
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import index
+from hangar_async.testing.layers import layer
 from tests.engine.forms import tree
 from tests.engine.rig import ARM64, Registry, options, registry, run, small
 from tests.engine.test_verify import Countdown

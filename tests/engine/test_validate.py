@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from hangar_async.engine.events import Event, ImageEnded, Notice
-from hangar_async.engine.load_report import ComparisonReport
+from hangar_async.engine.reports import ComparisonReport
 from hangar_async.engine.save import save
 from hangar_async.errors import ContentError, Differs, NetworkError, NotFound
+from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import blob_name
-from hangar_async.server.build import Built, index
+from hangar_async.testing.images import Built, index
 from tests.engine.forms import FORMS, Saved
 from tests.engine.loading import run_load, run_validate
 from tests.engine.rig import AMD64, ARM64, Registry, options, registry, run, small

@@ -21,17 +21,18 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hangar_async.archive.archive import Archive, open_archive
-from hangar_async.blocking import in_thread
-from hangar_async.config import CompressOptions, OutputSettings
-from hangar_async.engine.catalog import Catalog
+from hangar_async.archive.read.archive import Archive, open_archive
+from hangar_async.config.options import CompressOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Checked, CheckStarted, Event
 from hangar_async.engine.verify import Verdict, verify
 from hangar_async.errors import StorageError, UsageError
-from hangar_async.oci.layout import blob_name
+from hangar_async.layout.files import blob_name
+from hangar_async.layout.images import Catalog
+from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, OURS, Saved, pack_as_hangar, parts
-from tests.engine.test_catalog import of, read
+from tests.layout.test_images import of, read
 
 
 def said(verdict: Verdict) -> str:

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config import Environment, RegistrySettings, RetryPolicy
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import BlobReused, Event, HostClosed, QuotaTold, Retrying
-from hangar_async.engine.report import Report
+from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
 from hangar_async.errors import ContentError, NotFound, RateLimited
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import Built, image, index
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import Built, image, index
+from hangar_async.testing.layers import layer
 from tests.engine.rig import AMD64, ARM64, options, small
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Close, Fault, Headers, Status

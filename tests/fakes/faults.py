@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 from aiohttp.web_request import BaseRequest
 
-from hangar_async.server.answers import Body
+from hangar_async.server.responses import Body
 
 Pieces = AsyncIterator[bytes | memoryview]
 

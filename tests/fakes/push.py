@@ -11,7 +11,7 @@ import ssl
 import aiohttp
 
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 
 
 async def push(

@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.oci.digest import Digest
-from hangar_async.server import pushes
-from hangar_async.server.pushes import Session
+from hangar_async.testing import pushes
+from hangar_async.testing.pushes import Session
 from tests.fakes.faults import CUT, NoAnswer
 
 

@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.oci.digest import Digest
-from hangar_async.server.answers import Body, refusal
 from hangar_async.server.app import serving
-from hangar_async.server.build import Built
-from hangar_async.server.content import MemoryContent
+from hangar_async.server.responses import Body, refusal
+from hangar_async.testing.images import Built
+from hangar_async.testing.memory import MemoryContent
 from tests.fakes.auth import GRACE, Auth, TokenServer
 from tests.fakes.faults import Fault, Pieces, Rule, Script
 from tests.fakes.harbor import Harbor

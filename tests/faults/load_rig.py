@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hangar_async.config import Environment, LoadOptions, RegistrySettings, RetryPolicy
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import LoadOptions
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event, HostClosed
 from hangar_async.engine.load import load
-from hangar_async.engine.load_report import LoadOutcome, LoadReport
+from hangar_async.engine.reports import LoadOutcome, LoadReport
 from hangar_async.engine.save import save
-from hangar_async.server.build import image, index
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import image, index
+from hangar_async.testing.layers import layer
 from tests.engine.rig import AMD64, options, registry
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import FakeRegistry

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hangar_async.config import Environment, RegistrySettings, RetryPolicy, SaveOptions
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import SaveOptions
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event, HostClosed, Retrying
-from hangar_async.engine.report import ImageOutcome, Report
+from hangar_async.engine.reports import ImageOutcome, Report
 from hangar_async.engine.save import save
 from hangar_async.errors import HangarError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import Platform
-from hangar_async.server.build import Built, image, index
-from hangar_async.server.layers import Layer, layer
+from hangar_async.testing.images import Built, image, index
+from hangar_async.testing.layers import Layer, layer
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import FakeRegistry
 

@@ -21,7 +21,7 @@ from hangar_async.errors import (
     UnsupportedManifest,
 )
 from hangar_async.oci import media_types
-from hangar_async.server.answers import Body
+from hangar_async.server.responses import Body
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Bytes, Close, Cut, Headers, IgnoreRange, Stall, Status, flipped, redirect
 from tests.faults.rig import BIG, GOOD, RETRIES, SMALL, Row, Scene

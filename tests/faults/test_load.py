@@ -20,7 +20,7 @@ from hangar_async.errors import (
     StorageError,
     Unauthorized,
 )
-from hangar_async.oci.layout import blob_name
+from hangar_async.layout.files import blob_name
 from tests.engine.forms import pack_as_hangar
 from tests.fakes.faults import Close, CutBody, Hold, Lost, Status
 from tests.fakes.registry import FakeRegistry, fake_registry

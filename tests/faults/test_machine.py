@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.archive import writer
-from hangar_async.config import SaveOptions
+from hangar_async.archive.write import writer
+from hangar_async.config.options import SaveOptions
 from hangar_async.engine import save as module
 from hangar_async.engine.save import save
 from hangar_async.errors import StorageError, UsageError
-from hangar_async.server.build import image, index
-from hangar_async.server.layers import layer
 from hangar_async.store import content
+from hangar_async.testing.images import image, index
+from hangar_async.testing.layers import layer
 from tests.engine.rig import AMD64, Registry, options, registry
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.faults.rig import check_cache

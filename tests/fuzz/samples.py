@@ -13,19 +13,27 @@ from pathlib import Path
 
 import zstandard
 
-from hangar_async.archive import tar
-from hangar_async.archive.archive import Archive, open_archive
+from hangar_async.archive import tar_header
 from hangar_async.archive.index import Footer
 from hangar_async.archive.names import ARCHIVE_INDEX, LINK, LINK_TARGET
-from hangar_async.archive.stream import stream_files
-from hangar_async.archive.writer import ArchiveWriter
-from hangar_async.oci import layout
-from hangar_async.oci.layout import CACHE_NAME, SavedImage, SavedPlatform
+from hangar_async.archive.read.archive import Archive, open_archive
+from hangar_async.archive.read.stream import stream_files
+from hangar_async.archive.write.writer import ArchiveWriter
+from hangar_async.layout.files import (
+    CACHE_NAME,
+    EPOCH,
+    SavedImage,
+    SavedPlatform,
+    blob_name,
+    cache_files,
+    folder_files,
+    folder_names,
+)
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
-from hangar_async.server.build import Built, attestation, image, index
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import Built, attestation, image, index
+from hangar_async.testing.layers import layer
 
 KINDS = ("gzip", "zstd")
 AMD64, ARM_V7 = Platform("linux", "amd64"), Platform("linux", "arm", "v7")
@@ -51,22 +59,22 @@ def cached(name: str, built: Built, *, partial: bool = False) -> dict[str, bytes
     """The files of a cache with this one image, by their names, as `save` makes them."""
     document = parse_manifest(built.raw)
     root, original = document.descriptor, None
-    files = {layout.blob_name(digest): data for digest, data in built.blobs.items()}
-    files |= {layout.blob_name(digest): raw for digest, (_, raw) in built.documents.items()}
+    files = {blob_name(digest): data for digest, data in built.blobs.items()}
+    files |= {blob_name(digest): raw for digest, (_, raw) in built.documents.items()}
     held = [Descriptor(root.media_type, root.digest, root.size, built.platform)]
     if isinstance(document, Index):
         held = [entry for entry in document.manifests if entry.platform and not entry.platform.unknown]
         if partial:
             part = document.with_only(tuple(held[:1]))
-            files[layout.blob_name(part.digest)] = part.raw
+            files[blob_name(part.digest)] = part.raw
             held, root, original = held[:1], part.descriptor, document.digest
     reference = Reference.parse(name)
     platforms = [(entry, entry.platform or AMD64) for entry in held]
-    folders = layout.folder_names(reference, [(entry.digest, platform) for entry, platform in platforms])
+    folders = folder_names(reference, [(entry.digest, platform) for entry, platform in platforms])
     saved = [SavedPlatform(*both, folder) for both, folder in zip(platforms, folders, strict=True)]
     for platform in saved:
-        files |= layout.folder_files(platform)
-    return files | layout.cache_files([SavedImage(reference, root, tuple(saved), original)], layout.EPOCH)
+        files |= folder_files(platform)
+    return files | cache_files([SavedImage(reference, root, tuple(saved), original)], EPOCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +111,15 @@ def directories(files: Mapping[str, bytes]) -> list[str]:
 
 def plain(files: Mapping[str, bytes]) -> bytes:
     """A tar of these files as Hangar makes it: no link, and no index of the archive."""
-    data = b"".join(tar.header(tar.DIRECTORY, name) for name in directories(files))
+    data = b"".join(tar_header.header(tar_header.DIRECTORY, name) for name in directories(files))
     for name, content in files.items():
-        data += member(tar.FILE, f"{CACHE_NAME}/{name}", content)
-    return data + tar.end(len(data))
+        data += member(tar_header.FILE, f"{CACHE_NAME}/{name}", content)
+    return data + tar_header.end(len(data))
 
 
 def member(kind: bytes, name: str, content: bytes = b"", target: str = "") -> bytes:
     """One member of a tar."""
-    return tar.header(kind, name, size=len(content), target=target) + content + tar.padding(len(content))
+    return tar_header.header(kind, name, size=len(content), target=target) + content + tar_header.padding(len(content))
 
 
 @cache
@@ -128,7 +136,7 @@ def _base(kind: str) -> _Base:
         last = list(archive.entries.values())[-1]
         stream = archive.volume.read(0, last.offset + last.length)
     before = zlib.decompressobj(31).decompress(stream) if kind == "gzip" else _decompressed(stream)
-    pending = tar.padding(last.size) + tar.header(tar.LINK, LINK, target=LINK_TARGET)
+    pending = tar_header.padding(last.size) + tar_header.header(tar_header.LINK, LINK, target=LINK_TARGET)
     return _Base(stream, zlib.crc32(before), len(before), pending)
 
 
@@ -147,9 +155,9 @@ def _decompressed(stream: bytes) -> bytes:
 def with_index(kind: str, raw: bytes) -> bytes:
     """The stream of an archive in which all is right but for its index, which is this."""
     base = _base(kind)
-    header = base.pending + tar.header(tar.FILE, ARCHIVE_INDEX, size=len(raw))
-    rest = tar.padding(len(raw))
-    rest += tar.end(base.size + len(header) + len(raw) + len(rest))
+    header = base.pending + tar_header.header(tar_header.FILE, ARCHIVE_INDEX, size=len(raw))
+    rest = tar_header.padding(len(raw))
+    rest += tar_header.end(base.size + len(header) + len(raw) + len(rest))
     before = base.stream + _unit(kind, header)
     data = _unit(kind, raw)
     footer = Footer(len(before), len(data)).payload()

@@ -11,8 +11,8 @@ from typing import Any
 
 import zstandard
 
-from hangar_async.archive import tar
-from hangar_async.oci.layout import CACHE_NAME, INDEX_NAME, LIST_NAME
+from hangar_async.archive import tar_header
+from hangar_async.layout.files import CACHE_NAME, INDEX_NAME, LIST_NAME
 from tests.fuzz import samples
 
 #: The committed inputs: those that taught something, and those that reach what the seeds do not.
@@ -44,8 +44,8 @@ def _archives() -> list[bytes]:
     first, *_ = _caches()
     streams = [samples.written(kind, first, level) for kind, level in (("gzip", 0), ("gzip", 1), ("zstd", 1))]
     compress = zstandard.ZstdCompressor(write_checksum=True).compress
-    small = samples.member(tar.FILE, _INDEX, b"{}")
-    small += tar.end(len(small))
+    small = samples.member(tar_header.FILE, _INDEX, b"{}")
+    small += tar_header.end(len(small))
     streams += [
         gzip.compress(small, mtime=0),
         gzip.compress(small[:700], mtime=0) + gzip.compress(small[700:], mtime=0),
@@ -67,23 +67,23 @@ def _repeated(start: bytes, size: int) -> bytes:
 
 
 def _tars() -> list[bytes]:
-    small = samples.member(tar.FILE, _INDEX, b"{}")
+    small = samples.member(tar_header.FILE, _INDEX, b"{}")
     headers = [
-        samples.member(tar.LONG_NAME, "././@LongLink", _INDEX.encode() + b"\0"),
-        samples.member(tar.LONG_LINK, "././@LongLink", b"share\0"),
+        samples.member(tar_header.LONG_NAME, "././@LongLink", _INDEX.encode() + b"\0"),
+        samples.member(tar_header.LONG_LINK, "././@LongLink", b"share\0"),
         samples.member(b"x", "x", b"48 path=saved-image-cache/saved-images-list.json\n"),
         samples.member(b"x", "x", b"9 size=2\n30 mtime=1700000000.123456789\n"),
         samples.member(b"g", "g", b"16 comment=text\n"),
         samples.member(b"x", "x", b"22 GNU.sparse.major=1\n"),
-        samples.member(tar.DIRECTORY, f"./{CACHE_NAME}"),
-        samples.member(tar.LINK, f"{CACHE_NAME}/blobs", target="share"),
+        samples.member(tar_header.DIRECTORY, f"./{CACHE_NAME}"),
+        samples.member(tar_header.LINK, f"{CACHE_NAME}/blobs", target="share"),
         samples.member(b"1", _INDEX, target="/etc/passwd"),
-        tar.header(tar.FILE, _INDEX, size=1 << 40),
+        tar_header.header(tar_header.FILE, _INDEX, size=1 << 40),
         b"",
     ]
     made = [header + small for header in headers]
     made += [samples.member(b"7", f"{CACHE_NAME}/{LIST_NAME}", b"{}"), small + small]
-    return [data + tar.end(len(data)) for data in made] + [samples.plain(_caches()[0])]
+    return [data + tar_header.end(len(data)) for data in made] + [samples.plain(_caches()[0])]
 
 
 def _indexes() -> list[bytes]:

@@ -9,15 +9,7 @@ from hypothesis import strategies as st
 from hangar_async.errors import ContentError, HangarError, UnsupportedManifest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import (
-    MAX_DOCUMENT,
-    Descriptor,
-    ImageConfig,
-    Index,
-    Manifest,
-    join_index,
-    parse_manifest,
-)
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, join_index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM, Platform
 
 CONFIG = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "a" * 64, "size": 3}

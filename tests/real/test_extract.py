@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config import ExtractOptions
+from hangar_async.config.options import ExtractOptions
 from hangar_async.engine.extract import extract
 from hangar_async.engine.save import save
 from hangar_async.oci.digest import Digest
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.skopeo import Skopeo
 from tests.real.test_save import options

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config import Environment, RegistrySettings, RetryPolicy
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import BlobProgress, Event, HostClosed, Retrying
 from hangar_async.engine.load import load
-from hangar_async.engine.load_report import LoadReport
+from hangar_async.engine.reports import LoadReport
 from hangar_async.engine.save import save
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
-from hangar_async.server.build import Built, image
-from hangar_async.server.layers import layer
+from hangar_async.testing.images import Built, image
+from hangar_async.testing.layers import layer
 from tests.engine.forms import pack_as_hangar
 from tests.engine.loading import load_options, run_load, run_validate
 from tests.fakes import docker_registry as real

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from hangar_async.config import CompressOptions, OutputSettings
+from hangar_async.config.options import CompressOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from tests.engine.made import make_layout
 from tests.engine.served import Client, Site, served

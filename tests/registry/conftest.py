@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 
 NAMES = ("127.0.0.1", "localhost", "registry.test", "auth.test", "cdn.test", "registry-1.docker.io")
 

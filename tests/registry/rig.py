@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.registry.sending import Stream
+from hangar_async.registry.http.request_body import Stream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OCI = "application/vnd.oci.image.manifest.v1+json"

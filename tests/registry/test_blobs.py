@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar_async.errors import NetworkError
-from hangar_async.registry.addresses import is_internal
 from hangar_async.registry.blobs import foreign_url
+from hangar_async.registry.http.addresses import is_internal
 from tests.refusal import attempt
 
 

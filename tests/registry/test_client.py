@@ -7,16 +7,15 @@ import pytest
 from aiohttp import web
 
 import hangar_async
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import ContentError, DigestMismatch, NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, ServedManifest
-from hangar_async.registry.quota import Quota
-
-from .rig import MANIFEST, OCI, Handler, Served, raw_server, request_head, served
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.manifests import Quota, ServedManifest
+from tests.registry.rig import MANIFEST, OCI, Handler, Served, raw_server, request_head, served
 
 SETTINGS = RegistrySettings()
 
@@ -266,7 +265,7 @@ async def test_cancelling_a_request_leaves_the_client_usable() -> None:
 
 
 async def test_an_error_that_never_ends_is_not_heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hangar_async.registry.answer._PATIENCE", 0.1)
+    monkeypatch.setattr("hangar_async.registry.http.response._PATIENCE", 0.1)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.path == "/v2/":

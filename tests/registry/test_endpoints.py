@@ -8,12 +8,11 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from hangar_async.config import Proxies, RegistrySettings
+from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError, NotFound
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
-
-from .rig import MANIFEST, Proxy, served
+from tests.registry.rig import MANIFEST, Proxy, served
 
 
 async def answer(request: web.Request) -> web.Response:

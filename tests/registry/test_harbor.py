@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 from tests.fakes.harbor import PASSWORD, Harbor
-
-from .rig import Served, served
+from tests.registry.rig import Served, served
 
 
 @asynccontextmanager

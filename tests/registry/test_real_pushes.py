@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import (
     DigestMismatch,
     HangarError,
@@ -23,16 +23,14 @@ from hangar_async.errors import (
 )
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.pushing import RegistryPusher
+from hangar_async.registry.client import RegistryClient, RegistryPusher
 from hangar_async.registry.uploads import Upload
-from hangar_async.server.build import Built
+from hangar_async.testing.images import Built
 from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.relay import relay
 from tests.fakes.skopeo import Skopeo
-
-from .rig import OCI, Lent, describe
-from .test_real_registry import token_registry
+from tests.registry.rig import OCI, Lent, describe
+from tests.registry.test_real_registry import token_registry
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]
 DATA = random.Random(5).randbytes(3_000_000)

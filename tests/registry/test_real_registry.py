@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, NotFound, Unauthorized
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Manifest, parse_manifest
@@ -30,8 +30,7 @@ from hangar_async.registry.client import RegistryClient
 from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.docker_registry import docker_registry as running_registry
 from tests.fakes.push import push_blob
-
-from .rig import OCI, describe, served
+from tests.registry.rig import OCI, describe, served
 
 # Where docker-registry is missing, this fixture skips.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]

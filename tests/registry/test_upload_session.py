@@ -9,14 +9,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiohttp import web
 
-from hangar_async.config import Proxies, RegistrySettings
+from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.pushing import RegistryPusher
+from hangar_async.registry.client import RegistryClient, RegistryPusher
 from hangar_async.registry.upload_session import UploadSession
-
-from .rig import Lent, Proxy, describe, served
+from tests.registry.rig import Lent, Proxy, describe, served
 
 DATA = b"layer" * 10_000
 BLOB = describe(DATA)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangar_async.config import RegistrySettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import (
     DigestMismatch,
     HangarError,
@@ -25,14 +25,12 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry import uploads
-from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.pushing import RegistryPusher
+from hangar_async.registry.client import RegistryClient, RegistryPusher
 from hangar_async.registry.uploads import Upload
 from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
 from tests.fakes.pushes import Pushes
 from tests.fakes.registry import FakeRegistry, fake_registry
-
-from .rig import Lent, describe
+from tests.registry.rig import Lent, describe
 
 DATA = random.Random(11).randbytes(300_000)
 BLOB = describe(DATA)

@@ -17,12 +17,13 @@ from hangar_async.errors import ContentError, ListenError
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.server.answers import byte_range
 from hangar_async.server.app import serving
-from hangar_async.server.build import Built
-from hangar_async.server.content import PIECE, MemoryContent
+from hangar_async.server.content import PIECE
 from hangar_async.server.htpasswd import Users
 from hangar_async.server.page import Page
+from hangar_async.server.responses import byte_range
+from hangar_async.testing.images import Built
+from hangar_async.testing.memory import MemoryContent
 
 DATA = bytes(range(256)) * 16_000
 ABSENT = f"sha256:{'0' * 64}"

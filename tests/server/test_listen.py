@@ -13,8 +13,8 @@ import pytest
 
 from hangar_async.errors import ListenError
 from hangar_async.server.app import serving
-from hangar_async.server.content import MemoryContent
 from hangar_async.server.listen import Limits
+from hangar_async.testing.memory import MemoryContent
 
 
 async def ask(port: str, data: bytes) -> bytes:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar_async.server.app import serving
-from hangar_async.server.content import MemoryContent
 from hangar_async.server.page import Page, ShownImage
+from hangar_async.testing.memory import MemoryContent
 
 IMAGE = ShownImage(
     "docker.io/library/nginx:1.27", "sha256:" + "ab" * 32, 3 << 20, ("linux/amd64", "linux/arm64"), "library/nginx:1.27"

@@ -13,8 +13,8 @@ import pytest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.server.app import serving
-from hangar_async.server.build import Built
-from hangar_async.server.content import MemoryContent
+from hangar_async.testing.images import Built
+from hangar_async.testing.memory import MemoryContent
 from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.images import foreign_layer, library
 from tests.fakes.push import push

@@ -16,20 +16,19 @@ from pathlib import Path
 import zstandard
 
 from hangar_async.archive import index
-from hangar_async.archive.archive import Archive, open_archive
-from hangar_async.archive.checking import check_index, check_part, check_stream
-from hangar_async.archive.entry_reader import EntryReader
-from hangar_async.archive.holdings import holdings_of
 from hangar_async.archive.index import Encoding, Entry
 from hangar_async.archive.names import ARCHIVE_INDEX
-from hangar_async.archive.parts import find_volume
-from hangar_async.archive.stream import stream_files
-from hangar_async.archive.volume import Volume
-from hangar_async.engine.catalog import read_catalog
+from hangar_async.archive.read.archive import Archive, open_archive
+from hangar_async.archive.read.check import check_index, check_part, check_stream
+from hangar_async.archive.read.entry import EntryReader
+from hangar_async.archive.read.layout import archive_layout
+from hangar_async.archive.read.parts import find_volume
+from hangar_async.archive.read.stream import stream_files
+from hangar_async.archive.read.volume import Volume
 from hangar_async.errors import ArchiveError, ContentError
-from hangar_async.oci import layout
+from hangar_async.layout.files import CACHE_NAME, blob_name
+from hangar_async.layout.images import read_catalog
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import CACHE_NAME
 from tests.fuzz import samples
 from tests.fuzz.targets.words import check_reference
 from tests.refusal import attempt, check_told
@@ -123,7 +122,7 @@ def _read(opened: Archive) -> Files | None:
     """
     passed = attempt(lambda: _checked(opened), ArchiveError)
     streamed = attempt(lambda: _streamed(opened), ArchiveError)
-    held = attempt(lambda: {file.name: _summed(file.pieces) for file in holdings_of(opened).files()}, ArchiveError)
+    held = attempt(lambda: {file.name: _summed(file.pieces) for file in archive_layout(opened).files()}, ArchiveError)
     attempt(lambda: _check_catalog(opened), ArchiveError, ContentError)
     if passed and held is not None and opened.index is not None:
         assert streamed == {f"{CACHE_NAME}/{name}": summed for name, summed in held.items()}
@@ -141,12 +140,12 @@ def _streamed(opened: Archive) -> Files:
 
 
 def _check_catalog(opened: Archive) -> None:
-    holdings = holdings_of(opened)
-    sizes = holdings.sizes()
-    for image in read_catalog(holdings).images:
+    layout = archive_layout(opened)
+    sizes = layout.sizes()
+    for image in read_catalog(layout).images:
         check_reference(image.reference)
         for one in image.contents:
-            missing = layout.blob_name(one.digest) not in sizes
+            missing = blob_name(one.digest) not in sizes
             assert not missing or image.problems
         for problem in image.problems:
             check_told(ContentError(problem))

@@ -6,14 +6,23 @@ import json
 from pathlib import Path
 
 from hangar_async.errors import ContentError, UsageError
-from hangar_async.oci import layout, media_types
-from hangar_async.oci.catalog import ListedPlatform, parse_folder, parse_index, parse_list
+from hangar_async.layout.files import (
+    INDEX_NAME,
+    LIST_NAME,
+    SavedImage,
+    SavedPlatform,
+    cache_files,
+    folder_files,
+    folder_names,
+    newest,
+)
+from hangar_async.layout.parse import ListedPlatform, parse_folder, parse_index, parse_list
+from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.layout import SavedImage, SavedPlatform
 from hangar_async.oci.manifest import Descriptor, ImageConfig, Index, Manifest, join_index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM, PlatformSelector
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.credential_files import parse_credential_file
+from hangar_async.registry.auth.docker_config import parse_credential_file
 from hangar_async.registry.failures import refused, registry_says
 from tests.refusal import attempt, check_told
 
@@ -43,7 +52,7 @@ def config(data: bytes) -> None:
     found = attempt(lambda: ImageConfig.parse(data, digest), ContentError)
     if found is not None:
         descriptor = Descriptor(media_types.OCI_MANIFEST, digest, len(data), found.platform)
-        folders = layout.folder_names(_REFERENCE, [(digest, found.platform)])
+        folders = folder_names(_REFERENCE, [(digest, found.platform)])
         saved = SavedImage(_REFERENCE, descriptor, (SavedPlatform(descriptor, found.platform, folders[0]),))
         _check_saved(saved, found.created)
 
@@ -118,7 +127,7 @@ def _check_index(index: Index) -> None:
     assert isinstance(joined, Index)
     assert [entry.to_json() for entry in joined.manifests] == [entry.to_json() for entry in index.manifests]
     known = [(entry.digest, entry.platform or NO_PLATFORM) for entry in index.manifests]
-    folders = layout.folder_names(_REFERENCE, known)
+    folders = folder_names(_REFERENCE, known)
     platforms = tuple(
         SavedPlatform(entry, platform, folder)
         for entry, (_, platform), folder in zip(index.manifests, known, folders, strict=True)
@@ -129,16 +138,16 @@ def _check_index(index: Index) -> None:
 
 def _check_saved(image: SavedImage, created: str) -> None:
     """See that the index files of a cache with this image read back as what it is."""
-    files = layout.cache_files([image], layout.newest([created]))
-    listed = parse_list(files[layout.LIST_NAME]).images
+    files = cache_files([image], newest([created]))
+    listed = parse_list(files[LIST_NAME]).images
     assert [one.name for one in listed] == [image.reference.cache_name] * bool(image.platforms)
     assert [(one.digest, one.platform, one.folder) for each in listed for one in each.platforms] == [
         (one.descriptor.digest, one.platform, one.folder) for one in image.platforms
     ]
-    (root,) = parse_index(files[layout.INDEX_NAME])
+    (root,) = parse_index(files[INDEX_NAME])
     assert (root.root.digest, root.root.size, root.original) == (image.root.digest, image.root.size, image.original)
     for platform in image.platforms:
-        folder = parse_folder(layout.folder_files(platform)[f"{platform.folder}/{layout.INDEX_NAME}"], platform.folder)
+        folder = parse_folder(folder_files(platform)[f"{platform.folder}/{INDEX_NAME}"], platform.folder)
         assert folder.to_json() == platform.descriptor.to_json()
 
 

@@ -7,17 +7,16 @@ from contextlib import suppress
 
 from yarl import URL
 
-from hangar_async.config import Proxies
+from hangar_async.config.registries import Proxies
 from hangar_async.errors import NetworkError, RegistryError, Unauthorized
-from hangar_async.registry.addresses import is_internal
-from hangar_async.registry.blobs import foreign_url
-from hangar_async.registry.challenge import parse_challenges
+from hangar_async.registry.auth.challenge import parse_challenges
+from hangar_async.registry.auth.tokens import TokenWish, checked_realm
+from hangar_async.registry.blobs import ContentRange, foreign_url
 from hangar_async.registry.failures import retry_after as read_retry_after
-from hangar_async.registry.proxy import bypasses, proxy_for
-from hangar_async.registry.ranges import ContentRange
-from hangar_async.registry.redirects import Redirects
-from hangar_async.registry.tokens import TokenWish, checked_realm
-from hangar_async.server.answers import byte_range
+from hangar_async.registry.http.addresses import is_internal
+from hangar_async.registry.http.proxy import bypasses, proxy_for
+from hangar_async.registry.http.redirects import Redirects
+from hangar_async.server.responses import byte_range
 from tests.refusal import attempt
 
 _NOW = 1_700_000_000.0

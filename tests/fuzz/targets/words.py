@@ -10,11 +10,11 @@ from yarl import URL
 
 from hangar_async import imagelist
 from hangar_async.cli.argv import GlobalFlags, Grammar, normalise
-from hangar_async.cli.text import flag_size
-from hangar_async.config import parse_size
+from hangar_async.cli.view.text import flag_size
+from hangar_async.config.units import parse_size
 from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import ALGORITHMS, Digest
-from hangar_async.oci.layout import blob_name
 from hangar_async.oci.platform import PlatformPattern
 from hangar_async.oci.reference import Reference
 from tests.refusal import attempt, check_told

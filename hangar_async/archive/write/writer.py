@@ -1,0 +1,216 @@
+"""The archive writer: entries in, files on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hangar_async.archive import checksums, index, tar_header
+from hangar_async.archive.index import Entry, Footer
+from hangar_async.archive.names import ARCHIVE_INDEX
+from hangar_async.archive.write.codec import Codec, pays
+from hangar_async.archive.write.commit import TemporaryNames, part_paths, place
+from hangar_async.archive.write.gzip import GzipCodec
+from hangar_async.archive.write.input import BytesSource, Source, open_source
+from hangar_async.archive.write.parts import Output
+from hangar_async.archive.write.zstd import ZstdCodec
+from hangar_async.disk import Disk
+from hangar_async.errors import InvalidValue, StorageError
+from hangar_async.oci.digest import Digest
+
+# Headers without a file between them are written out when there are so many bytes of them.
+_MANY_HEADERS = 1 << 16
+_READS_A_REPORT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An archive in place: its parts in order (or the one file), their size in bytes, the library that compressed."""
+
+    files: tuple[Path, ...]
+    size: int
+    compressor: str
+
+
+def _ignore(written: int, part: int) -> None:
+    """Take no notice of progress."""
+
+
+class ArchiveWriter:
+    """Writes one archive, `target`, or its parts of `part_size` bytes; nothing has these names before `commit`.
+
+    `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for a good choice; `mtime` is the time of every entry,
+    in seconds. The same calls make the same bytes whatever the number of `workers`.
+
+    `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far and
+    the number of the part, from 0; what it raises ends the work. One thread at a time may call. Raises InvalidValue for
+    a format or level that does not exist, or a name that is there already, StorageError for the rest; after any
+    exception only `discard` is left. Leaving its `with` block without a commit discards.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        format: str,  # noqa: A002 - the word of the command line
+        *,
+        part_size: int | None = None,
+        mtime: int = 0,
+        sync: bool = True,
+        progress: Callable[[int, int], None] = _ignore,
+        level: int | None = None,
+        workers: int | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self._target = target
+        self._part_size = part_size
+        self._mtime = mtime
+        self._sync = sync
+        self._progress = progress
+        self._disk = disk or Disk()
+        self._entries: list[Entry] = []
+        self._names: set[str] = set()
+        self._pending = bytearray()
+        self._size = 0
+        self._reads = 0
+        check_codec(format, level)
+        self._state = "open"
+        self._temporary = TemporaryNames(target, self._disk)
+        self._output = Output(self._temporary, self._disk, part_size, sync)
+        self._codec = make_codec(format, self._output, level, workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def add_directory(self, name: str) -> None:
+        """Append a directory, after the ones that it is in; one that is there already is left out."""
+        if name not in self._names:
+            with self._working(name):
+                self._header(tar_header.DIRECTORY, name)
+
+    def add_link(self, name: str, target: str) -> None:
+        """Append a symbolic link with a relative target."""
+        with self._working(name):
+            self._header(tar_header.LINK, name, target=target)
+
+    def add_bytes(self, name: str, data: bytes) -> None:
+        """Append a small file."""
+        with self._working(name):
+            self._add(name, BytesSource(data), Digest.of(data), compressed=False)
+        self._report()
+
+    def add_file(self, name: str, source: Path, size: int, *, digest: Digest, compressed: bool) -> None:
+        """Append a file of `size` bytes; `compressed` says whether by its type it is compressed already.
+
+        The digest is taken on trust; a file of another size is a StorageError.
+        """
+        with self._working(name), open_source(source, size, self._read_on) as opened:
+            self._add(name, opened, digest, compressed=compressed)
+        self._report()
+
+    def commit(self) -> Written:
+        """End the archive and give it its name, in place of an earlier one; all of it is on the disk then."""
+        with self._working(ARCHIVE_INDEX):
+            content = index.encode(self._codec.format, self._entries)
+            self._add(ARCHIVE_INDEX, BytesSource(content), Digest.of(content), compressed=False)
+            last = self._entries[-1]
+            self._pending += tar_header.end(self._size)
+            self._flush_headers()
+            self._codec.finish(Footer(last.offset, last.length))
+            paths = self._place()
+        written = Written(paths, self._output.position, self._codec.compressor)
+        self._state = "committed"
+        self._close()
+        return written
+
+    def discard(self) -> None:
+        """Remove everything that was written, unless it was committed; may be called again."""
+        if self._state in ("open", "broken"):
+            self._state = "discarded"
+            self._close()
+
+    def _place(self) -> tuple[Path, ...]:
+        parts = self._output.finish()
+        paths = (self._target,) if self._part_size is None else part_paths(self._target, len(parts))
+        sums = self._temporary.new()
+        text = checksums.encode(paths, [part.hasher.hexdigest() for part in parts])
+        self._disk.write_new(sums, text, sync=self._sync)
+        moves = [(part.path, path) for part, path in zip(parts, paths, strict=True)]
+        moves.append((sums, self._target.with_name(self._target.name + checksums.SUFFIX)))
+        place(self._temporary, self._disk, self._target, moves, sync=self._sync)
+        return paths
+
+    def _add(self, name: str, source: Source, digest: Digest, *, compressed: bool) -> None:
+        self._header(tar_header.FILE, name, size=source.size)
+        self._flush_headers()
+        start = self._output.position
+        append = self._codec.compress if pays(self._codec, source, compressed=compressed) else self._codec.store
+        encoding = append(source)
+        self._entries.append(Entry(name, digest, source.size, start, self._output.position - start, encoding))
+        padding = tar_header.padding(source.size)
+        self._pending += padding
+        self._size += source.size + len(padding)
+
+    def _header(self, kind: bytes, name: str, *, size: int = 0, target: str = "") -> None:
+        block = tar_header.header(kind, name, size=size, target=target, mtime=self._mtime)
+        self._pending += block
+        self._size += len(block)
+        self._names.add(name)
+        if len(self._pending) >= _MANY_HEADERS:
+            self._flush_headers()
+
+    def _flush_headers(self) -> None:
+        self._codec.write(bytes(self._pending))
+        self._pending.clear()
+
+    @contextmanager
+    def _working(self, name: str) -> Iterator[None]:
+        if self._state != "open":
+            raise StorageError(f"the archive {self._target} is {self._state}", path=str(self._target))
+        if name in self._names:
+            raise InvalidValue(f"{name} is in the archive already")
+        self._state = "broken"
+        yield
+        self._state = "open"
+
+    def _read_on(self) -> None:
+        """Count a reading of about 2 MiB, and report some of them."""
+        self._reads = (self._reads + 1) % _READS_A_REPORT
+        if not self._reads:
+            self._report()
+
+    def _report(self) -> None:
+        self._progress(self._output.position, self._output.part)
+
+    def _close(self) -> None:
+        try:
+            self._codec.close()
+            self._output.abandon()
+        finally:
+            self._temporary.close()
+
+
+LEVELS = {"gzip": range(10), "zstd": range(1, 20)}
+
+
+def check_codec(name: str, level: int | None) -> None:
+    """Raise InvalidValue for a format, or a level of it, that does not exist."""
+    levels = LEVELS.get(name)
+    if levels is None:
+        raise InvalidValue(f"{name!r} is no archive format: write gzip or zstd")
+    if level is not None and level not in levels:
+        raise InvalidValue(f"{name} has no compression level {level}: write a number from {levels[0]} to {levels[-1]}")
+
+
+def make_codec(name: str, output: Output, level: int | None, workers: int | None) -> Codec:
+    """Begin a stream of a format that `check_codec` let pass; `workers` is how many threads compress."""
+    kind = GzipCodec if name == "gzip" else ZstdCodec
+    return kind(output, level, workers)

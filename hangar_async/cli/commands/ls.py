@@ -1,0 +1,118 @@
+"""`hangar-async ls`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hangar_async.cli import options, values
+from hangar_async.cli.argv import GlobalFlags
+from hangar_async.cli.view.text import count_text, one_line, size_text
+
+if TYPE_CHECKING:
+    from hangar_async.engine.ls import Listing
+    from hangar_async.layout.images import HeldImage, HeldPlatform
+
+_COLUMNS = ("IMAGE", "DIGEST", "SIZE", "PLATFORMS")
+#: Problems of one image that are shown; the rest are counted.
+_SHOWN = 3
+
+
+def ls_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
+    """Show the images in an archive, its parts, or a cache directory; nothing is unpacked."""
+    from hangar_async.cli.view.page import write_rows, write_table
+    from hangar_async.cli.view.watch import watch
+    from hangar_async.engine.ls import ls
+
+    flags: GlobalFlags = context.obj
+    path = values.place(archive, "ARCHIVE")
+    listing = watch(lambda _: ls(path), quiet=flags.quiet, remains="nothing was changed")
+    if as_json:
+        sys.stdout.write(f"{document(listing)}\n")
+        return 0
+    if not flags.quiet:
+        write_rows([*_facts(listing), ("", "")], sys.stdout)
+    # What is cut off of a digest would be of use to programs alone.
+    write_table(_COLUMNS, [_row(image, short=sys.stdout.isatty()) for image in listing.images], sys.stdout)
+    write_rows(_problems(listing), sys.stdout)
+    return 0
+
+
+def document(listing: Listing) -> str:
+    """Make the JSON document that says what there is."""
+    found = {
+        "path": str(listing.path),
+        "format": listing.format,
+        "indexed": listing.indexed,
+        "parts": [{"name": one.path.name, "size": one.size, "sha256": one.sha256} for one in listing.parts],
+        "strays": [path.name for path in listing.strays],
+        "size": listing.size,
+        "content_size": listing.content_size,
+        "saved_time": listing.saved,
+        "images": [_image(image) for image in listing.images],
+    }
+    return json.dumps(found, indent=2)
+
+
+def _image(image: HeldImage) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "digest": None if image.digest is None else str(image.digest),
+        "original": None if image.original is None else str(image.original),
+        "size": image.size,
+        "complete": not image.problems,
+        "problems": list(image.problems),
+        "platforms": [
+            {
+                "os": one.platform.os,
+                "architecture": one.platform.architecture,
+                "variant": one.platform.variant,
+                "os_version": one.platform.os_version,
+                "digest": str(one.descriptor.digest),
+                "size": one.size,
+                "folder": one.folder,
+            }
+            for one in image.platforms
+        ],
+    }
+
+
+def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
+    """Make the lines on the whole."""
+    kind = "directory" if listing.format == "dir" else "archive"
+    text = f"{one_line(str(listing.path.absolute()))}, {size_text(listing.size)}"
+    yield kind, text if listing.format == "dir" else f"{text}, {listing.format}"
+    names = [one_line(part.path.name) for part in listing.parts]
+    if names and names != [one_line(listing.path.name)]:
+        yield "parts", f"{count_text(len(names), 'part')}: {' to '.join(dict.fromkeys((names[0], names[-1])))}"
+    for stray in listing.strays:
+        yield "stray", f"{one_line(str(stray))} is not of this archive"
+    if not listing.indexed:
+        yield "index", "none: one image cannot be read without passing over the others"
+    platforms = sum(len(image.platforms) for image in listing.images)
+    held = f"{count_text(len(listing.images), 'image')}, {count_text(platforms, 'platform')}"
+    yield "holds", f"{held}, {size_text(listing.content_size)} unpacked"
+
+
+def _row(image: HeldImage, *, short: bool) -> tuple[str, ...]:
+    digest = "-"
+    if image.digest is not None:
+        digest = f"{image.digest.algorithm}:{image.digest.short}" if short else str(image.digest)
+    platforms = ", ".join(map(_platform, image.platforms)) or "-"
+    return one_line(image.name), digest, size_text(image.size), f"{'incomplete: ' if image.problems else ''}{platforms}"
+
+
+def _platform(one: HeldPlatform) -> str:
+    return "artifact" if one.platform.unknown else one_line(str(one.platform))
+
+
+def _problems(listing: Listing) -> Iterator[tuple[str, str]]:
+    for image in listing.incomplete:
+        for problem in image.problems[:_SHOWN]:
+            yield "incomplete", one_line(f"{image.name}: {problem}")
+        if len(image.problems) > _SHOWN:
+            yield "", f"and {len(image.problems) - _SHOWN} more"

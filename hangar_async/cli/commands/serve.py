@@ -1,0 +1,85 @@
+"""`hangar-async serve`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hangar_async.cli import options, values
+from hangar_async.cli.argv import GlobalFlags
+
+if TYPE_CHECKING:
+    from hangar_async.config.options import ServeOptions
+    from hangar_async.engine.events import Event, Served
+    from hangar_async.layout.images import HeldImage
+
+
+def serve_command(
+    context: typer.Context,
+    archive: options.Archive,
+    listen: options.Listen = "127.0.0.1:5000",
+    tls_cert: options.TlsCertificate = None,
+    tls_key: options.TlsKey = None,
+    htpasswd: options.Htpasswd = None,
+) -> int:
+    """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
+    from hangar_async.config.options import ServeOptions
+
+    flags: GlobalFlags = context.obj
+    wanted = ServeOptions(
+        source=values.place(archive, "ARCHIVE"),
+        listen=listen,
+        tls_cert=_file(tls_cert, "--tls-cert"),
+        tls_key=_file(tls_key, "--tls-key"),
+        htpasswd=_file(htpasswd, "--htpasswd"),
+    )
+    return run_serve(wanted, quiet=flags.quiet)
+
+
+def run_serve(wanted: ServeOptions, *, quiet: bool = False) -> int:
+    """Serve until a signal ends it; the exit status is that of the signal."""
+    from hangar_async.cli.loop import run_until_done
+    from hangar_async.cli.view.page import write_rows
+    from hangar_async.cli.view.plain import PlainView
+    from hangar_async.engine.events import Listening
+    from hangar_async.engine.serve import serve
+
+    # Nothing moves while it waits for clients: lines are enough, on a terminal too.
+    view = PlainView(sys.stderr, quiet=quiet)
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Listening) and not quiet:
+            write_rows(rows(wanted, event.served), sys.stdout)
+        view(event)
+
+    run_until_done(lambda: serve(wanted, observe), view.say, "answers under way get two seconds to end")
+    return 0
+
+
+def rows(wanted: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
+    """Make the lines that say what is served, and how to get at it."""
+    from hangar_async.cli.view.text import command_text, count_text, one_line
+
+    platforms = sum(len(image.platforms) for image in served.images)
+    held = f"{count_text(len(served.images), 'image')}, {count_text(platforms, 'platform')}"
+    yield "serving", one_line(f"{served.url}: {held}, of {wanted.source.absolute()}")
+    yield "docker", f'"registry-mirrors": ["{served.url}"] in /etc/docker/daemon.json, for images of Docker Hub'
+    yield "containerd", f'[host."{served.url}"] in /etc/containerd/certs.d/_default/hosts.toml, for all images'
+    image = served.images[0]
+    words = ["skopeo", "copy", "--all"] + (["--src-tls-verify=false"] if wanted.tls_cert is None else [])
+    yield "skopeo", command_text([*words, f"docker://{served.host}/{_name(image)}", "oci:image"])
+
+
+def _name(image: HeldImage) -> str:
+    reference = image.reference
+    # By tag and digest at once skopeo takes no name.
+    end = f"@{reference.digest}" if reference.tag is None else f":{reference.tag}"
+    return f"{reference.repository}{end}"
+
+
+def _file(text: str | None, flag: str) -> Path | None:
+    return None if text is None else values.place(text, flag)

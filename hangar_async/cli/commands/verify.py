@@ -1,0 +1,67 @@
+"""`hangar-async verify`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hangar_async.cli import options, values
+from hangar_async.cli.argv import GlobalFlags
+from hangar_async.errors import ArchiveError, StorageError
+
+if TYPE_CHECKING:
+    from hangar_async.engine.verify import Verdict
+
+
+def verify_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
+    """Read all of an archive, its parts, or a cache directory, and name every part, blob and image that is broken."""
+    from hangar_async.cli.view.page import write_rows
+    from hangar_async.cli.view.watch import watch
+    from hangar_async.engine.verify import Verdict, verify
+
+    flags: GlobalFlags = context.obj
+    path = values.place(archive, "ARCHIVE")
+    try:
+        verdict = watch(lambda view: verify(path, view), quiet=flags.quiet, remains="not all was checked")
+    except (ArchiveError, StorageError) as error:
+        # A part that is missing, or cannot be read, is a finding like others.
+        verdict = Verdict((), 0, 0, (str(error),))
+    if as_json:
+        sys.stdout.write(f"{document(path, verdict)}\n")
+    else:
+        write_rows(_rows(path, verdict, flags.quiet), sys.stdout)
+    return verdict.status
+
+
+def document(path: Path, verdict: Verdict) -> str:
+    """Make the JSON document that says what was found."""
+    found = {
+        "path": str(path),
+        "ok": not verdict.problems,
+        "problems": list(verdict.problems),
+        "images": [image.name for image in verdict.images],
+        "files": verdict.files,
+        "size": verdict.size,
+    }
+    return json.dumps(found, indent=2)
+
+
+def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]]:
+    from hangar_async.cli.view.text import count_text, one_line, size_text
+
+    for problem in verdict.problems:
+        yield "wrong", one_line(problem)
+    if quiet:
+        return
+    platforms = sum(len(image.platforms) for image in verdict.images)
+    read = f"{count_text(verdict.files, 'file')}, {size_text(verdict.size)}"
+    held = f"{count_text(len(verdict.images), 'image')}, {count_text(platforms, 'platform')}, {read}"
+    if verdict.problems:
+        yield "checked", f"{one_line(str(path))}: {held}: {count_text(len(verdict.problems), 'problem')}"
+    else:
+        yield "ok", f"{one_line(str(path))}: {held}"

@@ -1,0 +1,150 @@
+"""The live view: a few lines at the bottom of the terminal, drawn anew some times a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hangar_async.cli.view.lines import Line, line_of
+from hangar_async.cli.view.tally import Flight, Rate, Tally
+from hangar_async.cli.view.text import PROGRAM, clock_text, one_line, size_text
+from hangar_async.engine.events import BlobProgress, Checked, Event
+
+#: Drawings a second. They are made by a thread of rich's; an event only adds to the sums.
+REFRESH = 8
+_BAR = 28
+#: Lines of the screen that are not for blobs.
+_OTHER_LINES = 5
+_STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "yellow"}
+
+
+class LiveView:
+    """Shows images, bytes, the blobs on their way and the archive; problems stay as lines above."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._tally = Tally(clock)
+        self._rate = Rate()
+        self._rate.per_second(clock(), 0)
+        self._closed = False
+        self._live = Live(
+            console=console,
+            get_renderable=self.render,
+            refresh_per_second=REFRESH,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._live.start()
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event."""
+        self._tally(event)
+        line = None if type(event) in (BlobProgress, Checked) or self._closed else line_of(event)
+        if line is not None and line.word in _STYLES:
+            self._above(line)
+
+    def say(self, text: str) -> None:
+        """Show a line that is no event."""
+        self._console.print(Text(f"{PROGRAM}: {text}"), soft_wrap=True)
+
+    def close(self) -> None:
+        """Remove the live lines and give the cursor back."""
+        self._closed = True
+        self._live.stop()
+
+    def render(self) -> RenderableType:
+        """Draw the present state."""
+        tally = self._tally
+        sums = Table.grid(padding=(0, 2))
+        if not tally.images:
+            if not tally.to_check and not tally.checked:
+                return Text("reading")
+            sums.add_row("bytes", _bar(tally.checked, tally.to_check) if tally.to_check else "", self._checked())
+            return sums
+        sums.add_row("images", _bar(tally.done + tally.failed, tally.images), self._images())
+        if tally.jobs:
+            sums.add_row("bytes", _bar(tally.arrived_bytes, tally.planned_bytes), self._bytes())
+        else:
+            sums.add_row("bytes", "", self._checked())
+        if tally.archive_bytes or tally.committing:
+            sums.add_row("archive", "", self._archive())
+        for label, text in self._hosts():
+            sums.add_row(label, "", Text(text, "yellow" if label == "waiting" else ""))
+        flights = tuple(tally.flights.values())[: max(1, min(tally.jobs, self._console.size.height - _OTHER_LINES))]
+        # Room for the `^C` that a terminal echoes: if that wrapped, the lines could not be removed properly.
+        return Group(sums, _flights(flights, self._console.size.width - 4)) if flights else sums
+
+    def _hosts(self) -> Iterator[tuple[str, str]]:
+        """What registries say of the requests that they take."""
+        now = self._clock()
+        for host, opens in tuple(self._tally.closed.items()):
+            if opens > now:
+                yield "waiting", one_line(f"{host} takes no requests for {clock_text(opens - now)}")
+        for host, (remaining, limit) in tuple(self._tally.quotas.items()):
+            yield "quota", one_line(f"{remaining:,} of {limit:,} requests are left at {host}")
+
+    def _above(self, line: Line) -> None:
+        text = Text.assemble((f"{line.word:<8} ", _STYLES[line.word]), line.text)
+        self._console.print(text, soft_wrap=True)
+
+    def _images(self) -> Text:
+        text = Text(f"{self._tally.done + self._tally.failed} of {self._tally.images}")
+        if self._tally.failed:
+            text.append(f", {self._tally.failed} failed", "bold red")
+        return text
+
+    def _bytes(self) -> str:
+        tally, here = self._tally, self._tally.arrived_bytes
+        rate = self._rate.per_second(self._clock(), tally.fetched_bytes)
+        text = f"{size_text(here)} of {'' if tally.all_planned else 'at least '}{size_text(tally.planned_bytes)}"
+        if tally.all_ended:
+            return text
+        text += f", {size_text(int(rate))}/s"
+        if tally.all_planned and rate >= 1 and here < tally.planned_bytes:
+            text += f", {clock_text((tally.planned_bytes - here) / rate)} left"
+        return text
+
+    def _checked(self) -> str:
+        tally = self._tally
+        rate = self._rate.per_second(self._clock(), tally.checked)
+        if not tally.to_check:
+            return f"{size_text(tally.checked)} checked, {size_text(int(rate))}/s"
+        text = f"{size_text(tally.checked)} of {size_text(tally.to_check)}, {size_text(int(rate))}/s"
+        if rate >= 1 and tally.checked < tally.to_check:
+            text += f", {clock_text((tally.to_check - tally.checked) / rate)} left"
+        return text
+
+    def _archive(self) -> str:
+        if self._tally.committing:
+            return "syncing, and putting it in place"
+        part = f", part {self._tally.part + 1}" if self._tally.part else ""
+        return f"{size_text(self._tally.archive_bytes)} written{part}"
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=max(total, 1), completed=done, width=_BAR)
+
+
+def _flights(flights: Iterable[Flight], width: int) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.width = max(width, 1)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    for flight in flights:
+        amount = f"{size_text(flight.done)} of {size_text(flight.size)}"
+        table.add_row(
+            # A Text, since `[fe80::1]:5000/name` would read as markup.
+            Text(f"  {flight.image}"),
+            flight.digest.short,
+            ProgressBar(total=max(flight.size, 1), completed=flight.done, width=16),
+            amount,
+        )
+    return table

@@ -1,0 +1,110 @@
+"""How to go on after failures: commands that can be pasted into a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
+from hangar_async.config.options import CompressOptions, SaveOptions
+from hangar_async.config.registries import RegistrySettings
+from hangar_async.engine.reports import Report
+
+_CACHE = Path("saved-image-cache")
+
+
+def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines after a save; none when nothing failed."""
+    if not report.failed or report.failed_list is None:
+        return
+    failed = one_line(str(report.failed_list))
+    if report.output is None:
+        yield "next", f"the failed lines are in {failed}; to try these again:"
+        yield "", command_text(_save(report.failed_list, options))
+    elif options.format == "dir":
+        yield "next", f"the failed lines are in {failed}; to add these images to the directory:"
+        yield "", command_text(_sync(report.failed_list, options, report.output.path))
+    else:
+        yield "next", f"the failed lines are in {failed}; to fetch these images, and make the archive anew with all:"
+        yield "", command_text(_sync(report.failed_list, options, options.cache))
+        yield "", command_text(_compress(options))
+
+
+def after_sync(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines after a sync; none when nothing failed."""
+    if report.failed and report.failed_list is not None:
+        yield "next", f"the failed lines are in {one_line(str(report.failed_list))}; to try these again:"
+        yield "", command_text(_sync(report.failed_list, options, options.cache))
+
+
+def after_compress(report: Report, options: CompressOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines after a compress; none when nothing failed."""
+    if report.failed:
+        yield "next", f"bring what failed into {one_line(str(options.cache))} again, then run the same command again:"
+        yield "", command_text([PROGRAM, "sync", "-f", "LIST", *_destination(options.cache)])
+
+
+def _save(failed: Path, options: SaveOptions) -> list[str]:
+    words = [PROGRAM, "save", "-f", str(failed)]
+    words += ["-d", str(options.destination)] if options.destination is not None else []
+    words += ["-c", options.format] if options.format != "gzip" else []
+    words += ["-o", str(options.failed)] if options.failed not in (None, Path("save-failed.txt")) else []
+    return words + _network_flags(options) + _archive_flags(options)
+
+
+def _sync(failed: Path, options: SaveOptions, cache: Path) -> list[str]:
+    return [PROGRAM, "sync", "-f", str(failed), *_destination(cache), *_network_flags(options)]
+
+
+def _compress(options: SaveOptions) -> list[str]:
+    words = [PROGRAM, "compress"]
+    words += ["-f", str(options.cache)] if options.cache != _CACHE else []
+    words += ["-d", str(options.destination)] if options.destination is not None else []
+    words += ["--format", options.format] if options.format != "gzip" else []
+    return words + _archive_flags(options)
+
+
+def _destination(cache: Path) -> list[str]:
+    return ["-d", str(cache)] if cache != _CACHE else []
+
+
+def _network_flags(options: SaveOptions) -> list[str]:
+    """The flags of the list and the registries that are not as they are by default."""
+    words = [] if tuple(options.architectures) == ("amd64", "arm64") else ["-a", ",".join(options.architectures)]
+    words += ["--os", ",".join(options.systems)] if {"all"}.isdisjoint(options.systems) and options.systems else []
+    words += ["-j", str(options.permits)] if options.permits != 1 else []
+    words += ["-s", options.source] if options.source else []
+    words += ["--include-foreign"] if options.include_foreign else []
+    settings = options.environment.registries
+    return words + network_flags(settings) + _mirror_flags(settings)
+
+
+def network_flags(settings: RegistrySettings) -> list[str]:
+    """The flags that say how registries are asked and that are not as they are by default."""
+    usual = RegistrySettings()
+    words = [] if settings.tls_verify else ["--tls-verify=false"]
+    for flag, value, default in (
+        ("--retries", settings.retry.retries, usual.retry.retries),
+        ("--stall-timeout", settings.stall_timeout, usual.stall_timeout),
+        ("--max-wait", settings.retry.max_wait, usual.retry.max_wait),
+    ):
+        words += [flag, f"{value:g}"] if value != default else []
+    return words + (["--limit-rate", flag_size(settings.limit_rate)] if settings.limit_rate else [])
+
+
+def _mirror_flags(settings: RegistrySettings) -> list[str]:
+    # What a flag can say; the rest comes from the same file again.
+    pairs = [
+        f"{route.prefix}={mirror.location}"
+        for route in settings.mirrors.routes
+        for mirror in route.mirrors
+        if not mirror.insecure and mirror.pull == "all" and "*" not in route.prefix
+    ]
+    return [word for pair in pairs for word in ("--mirror", pair)]
+
+
+def _archive_flags(options: SaveOptions) -> list[str]:
+    """The flags of the archive that are not as they are by default."""
+    words = ["--part", "--part-size", flag_size(options.part_size)] if options.part_size else []
+    words += ["--compress-level", str(options.level)] if options.level is not None else []
+    return words

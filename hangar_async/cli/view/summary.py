@@ -1,0 +1,155 @@
+"""The summary at the end of a command: what there is now, and where."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from hangar_async.cli.view.text import count_text, duration_text, error_text, flag_size, one_line, size_text
+from hangar_async.config.options import CompressOptions, SaveOptions
+from hangar_async.config.output import OutputSettings
+from hangar_async.engine.reports import Output, Report
+
+_UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
+#: Invalid lines and notes of a list are shown up to this number; every failed image is.
+_SHOWN = 20
+#: Seconds after the last image that are worth a word.
+_TAIL = 0.1
+
+
+def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
+    yield from _images("saved", report)
+    yield from _traffic(report)
+    if report.output is None:
+        yield "output", "nothing was saved; nothing was written"
+    elif options.format == "dir":
+        yield "directory", _place(report.output.path, report.output.size)
+        yield "unpack", "nothing: it is ready for use"
+    else:
+        yield from _archive(report.output, options.output)
+    yield from _time(report, options.format != "dir")
+    if report.validated:
+        differ = sum(outcome.image is not None for outcome in report.failed)
+        text = (
+            f"{count_text(differ, 'image')} not as at the source now" if differ else "every image is as at its source"
+        )
+        yield "compared", text
+    yield from _remarks(report)
+    yield from _failures(report, "line")
+
+
+def after_sync(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines of the summary of a sync."""
+    yield from _images("synced", report)
+    yield from _traffic(report)
+    if report.output is None:
+        yield "directory", f"nothing was saved; the index of {one_line(str(options.cache))} is as it was"
+    else:
+        yield "directory", one_line(str(report.output.path.absolute()))
+        yield from index_rows(report.output.path)
+    yield from _time(report, False)
+    yield from _remarks(report)
+    yield from _failures(report, "line")
+
+
+def after_compress(report: Report, options: CompressOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines of the summary of a compress."""
+    yield from _images("packed", report)
+    if report.output is None:
+        yield "output", f"no image of {one_line(str(options.cache))} is whole; nothing was written"
+    else:
+        yield from _archive(report.output, options.output)
+    yield from _time(report, False)
+    yield from _failures(report, "image")
+
+
+def index_rows(cache: Path) -> Iterator[tuple[str, str]]:
+    """Make the line on what the index of a cache directory names; none where it has none."""
+    from hangar_async.layout.files import LIST_NAME
+    from hangar_async.layout.parse import parse_list
+
+    path = cache / LIST_NAME
+    if path.exists():
+        images = parse_list(path.read_bytes()).images
+        platforms = sum(len(image.platforms) for image in images)
+        yield "index", f"names {count_text(len(images), 'image')}, {count_text(platforms, 'platform')}"
+
+
+def _images(word: str, report: Report) -> Iterator[tuple[str, str]]:
+    saved, wanted = len(report.saved), sum(outcome.same_as is None for outcome in report.outcomes)
+    platforms = sum(len(outcome.image.platforms) for outcome in report.saved if outcome.image)
+    text = f"{saved} of {count_text(wanted, 'image')}" if saved < wanted else count_text(saved, "image")
+    yield word, f"{text}, {count_text(platforms, 'platform')}"
+    same = [outcome for outcome in report.outcomes if outcome.same_as is not None]
+    twice = len(same) + report.duplicates
+    if twice:
+        yield "", f"{count_text(twice, 'line')} of the list named an image once more"
+
+
+def _traffic(report: Report) -> Iterator[tuple[str, str]]:
+    traffic = report.traffic
+    yield "fetched", f"{count_text(traffic.fetched_blobs, 'blob')} and manifests, {size_text(traffic.fetched_bytes)}"
+    if traffic.reused_blobs:
+        text = f"{count_text(traffic.reused_blobs, 'blob')} and manifests, {size_text(traffic.reused_bytes)}"
+        yield "reused", f"{text}, from the cache"
+    if traffic.resumed_bytes:
+        yield "resumed", f"{size_text(traffic.resumed_bytes)} of blobs that an earlier run had begun"
+
+
+def _archive(output: Output, settings: OutputSettings) -> Iterator[tuple[str, str]]:
+    target = settings.target
+    by = f" by {output.compressor}" if output.compressor else ""
+    yield "archive", f"{_place(target, output.size)}, {settings.format}{by}"
+    untar = _UNTAR[settings.format]
+    if output.path == target:
+        unpack = f"{untar}f {_quoted(target)}"
+    else:
+        names = one_line(output.path.name)
+        if len(output.files) > 1:
+            names += f" to {one_line(output.files[-1].name)}"
+        size = f" of {flag_size(settings.part_size)}" if settings.part_size and len(output.files) > 1 else ""
+        yield "parts", f"{count_text(len(output.files), 'part')}{size}: {names}"
+        unpack = f"cat {_quoted(target)}.part* | {untar}"
+    # The names in it are of its own directory.
+    there = f"cd {_quoted(target.parent)} && " if target.parent != Path() else ""
+    yield "check", f"{there}sha256sum -c {_quoted(Path(target.name + '.sha256'))}"
+    yield "unpack", unpack
+
+
+def _place(path: Path, size: int) -> str:
+    return f"{one_line(str(path.absolute()))}, {size_text(size)}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(one_line(str(path)))
+
+
+def _time(report: Report, archive: bool) -> Iterator[tuple[str, str]]:
+    text = duration_text(report.seconds)
+    if archive and report.output is not None and report.tail_seconds >= _TAIL:
+        text += f"; the archive was whole {duration_text(report.tail_seconds)} after the last image"
+    yield "time", text
+
+
+def _remarks(report: Report) -> Iterator[tuple[str, str]]:
+    yield from some_rows("invalid", [str(line) for line in report.invalid])
+    notes = [f"{outcome.entry.reference}: {note}" for outcome in report.outcomes for note in outcome.notes]
+    yield from some_rows("note", notes)
+
+
+def some_rows(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+    """Make a line of each text, up to a number that fits a screen."""
+    for text in texts[:_SHOWN]:
+        yield label, one_line(text)
+    if len(texts) > _SHOWN:
+        yield label, f"and {len(texts) - _SHOWN} more"
+
+
+def _failures(report: Report, noun: str) -> Iterator[tuple[str, str]]:
+    """Make the lines about each failed image: its line in the list, the reason, and what to do."""
+    for outcome in report.failed:
+        if outcome.error is not None:
+            yield "failed", f"{noun} {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"
+            yield "", error_text(outcome.error)

@@ -1,0 +1,1 @@
+"""From the store into an archive or a directory."""

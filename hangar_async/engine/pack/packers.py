@@ -1,0 +1,176 @@
+"""The output of a run: images appended to an archive in list order, or the directory handed over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from hangar_async.archive.write.writer import ArchiveWriter
+from hangar_async.config.output import OutputSettings
+from hangar_async.engine.events import ArchiveProgress, Committing, Observer
+from hangar_async.engine.reports import Output
+from hangar_async.layout.files import BLOBS, CACHE_NAME, SHARE, SavedImage, blob_name, cache_files, folder_files, newest
+from hangar_async.oci import media_types
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.store.content import ContentStore
+from hangar_async.store.publish import PublishDirectory
+from hangar_async.threads import Interrupt, in_thread
+
+
+class Packer(Protocol):
+    """Takes the images of a run in list order, then makes the output; nothing is under its name before."""
+
+    #: How many bytes of an archive are written so far.
+    written: int
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Append an image that is complete in the store; raises StorageError."""
+        ...
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Make the output of these images; raises StorageError."""
+        ...
+
+
+@asynccontextmanager
+async def open_packer(settings: OutputSettings, store: ContentStore, observe: Observer) -> AsyncIterator[Packer]:
+    """Open the output that the options ask for; what was not finished leaves nothing behind."""
+    if settings.format == "dir":
+        yield DirectoryPacker(settings, store, observe)
+        return
+    loop = asyncio.get_running_loop()
+    interrupt = Interrupt()
+
+    def progress(written: int, part: int) -> None:
+        interrupt()
+        packer.written = written
+        loop.call_soon_threadsafe(observe, ArchiveProgress(written, part))
+
+    async with AsyncExitStack() as stack:
+
+        def make() -> ArchiveWriter:
+            writer = ArchiveWriter(
+                settings.target,
+                settings.format,
+                part_size=settings.part_size,
+                mtime=settings.epoch or 0,
+                sync=settings.sync,
+                progress=progress,
+                level=settings.level,
+            )
+            # Before the thread ends: a cancellation now must discard it too.
+            stack.push_async_callback(in_thread, writer.discard)
+            return writer
+
+        packer = ArchivePacker(await in_thread(make), store, interrupt, observe, settings)
+        yield packer
+
+
+class ArchivePacker:
+    """Appends to a tar: for each image its new blobs, then its folders; the cache's own files last."""
+
+    def __init__(
+        self,
+        writer: ArchiveWriter,
+        store: ContentStore,
+        interrupt: Interrupt,
+        observe: Observer,
+        settings: OutputSettings,
+    ) -> None:
+        self._writer = writer
+        self._store = store
+        self._interrupt = interrupt
+        self._observe = observe
+        self._settings = settings
+        self._names: set[str] = set()
+        self.written = 0
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Append an image that is complete in the store; raises StorageError."""
+        await self._interrupt.in_thread(self._add, image, tuple(contents))
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Append the index files and put the archive in place; raises StorageError."""
+        await self._interrupt.in_thread(self._close, cache_files(images, saved))
+        self._observe(Committing(str(self._settings.target)))
+        # From here on it is seen through: a commit cut short would leave names half changed.
+        written = await in_thread(self._writer.commit)
+        return Output(written.files, written.size, self._settings.format, written.compressor)
+
+    def _add(self, image: SavedImage, contents: tuple[Descriptor, ...]) -> None:
+        for content in contents:
+            name = blob_name(content.digest)
+            if not self._is_new(name):
+                continue
+            self._writer.add_file(
+                f"{CACHE_NAME}/{name}",
+                self._store.path(content.digest),
+                content.size,
+                digest=content.digest,
+                compressed=media_types.is_compressed(content.media_type),
+            )
+        for platform in image.platforms:
+            for name, data in folder_files(platform).items():
+                if self._is_new(name):
+                    self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
+            self._directory(f"{platform.folder}/{BLOBS}")
+
+    def _close(self, files: dict[str, bytes]) -> None:
+        self._writer.add_link(f"{CACHE_NAME}/{BLOBS}", SHARE)
+        for name, data in files.items():
+            self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
+
+    def _is_new(self, name: str) -> bool:
+        """Note a name, after the directories that it is in; whether it was not there yet."""
+        if name in self._names:
+            return False
+        self._directory(str(PurePosixPath(name).parent))
+        self._names.add(name)
+        return True
+
+    def _directory(self, name: str) -> None:
+        if name in self._names:
+            return
+        if name == ".":
+            self._writer.add_directory(CACHE_NAME)
+        else:
+            self._directory(str(PurePosixPath(name).parent))
+            self._writer.add_directory(f"{CACHE_NAME}/{name}")
+        self._names.add(name)
+
+
+class DirectoryPacker:
+    """Makes the cache directory itself the output."""
+
+    def __init__(self, settings: OutputSettings, store: ContentStore, observe: Observer) -> None:
+        self._settings = settings
+        self._store = store
+        self._observe = observe
+        self._names: set[str] = set()
+        self.written = 0
+
+    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+        """Note what belongs to the output."""
+        self._names.update(blob_name(content.digest) for content in contents)
+        for platform in image.platforms:
+            self._names.update(folder_files(platform))
+
+    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+        """Sync the directory and give it its name; raises StorageError."""
+        interrupt = Interrupt()
+        names = frozenset(self._names | set(cache_files(images, saved)))
+        self._observe(Committing(str(self._settings.target)))
+        work = PublishDirectory(
+            self._store.root, self._settings.target, names, self._store.disk, self._settings.sync, interrupt
+        )
+        size = await interrupt.in_thread(work.run)
+        return Output((self._settings.target,), size, self._settings.format)
+
+
+def saved_time(epoch: int | None, created: Iterable[str]) -> datetime:
+    """The time that the list of Hangar's carries: the same for the same content."""
+    return newest(created) if epoch is None else datetime.fromtimestamp(epoch, UTC)

@@ -1,0 +1,1 @@
+"""From registries into the store."""

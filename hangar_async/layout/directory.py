@@ -1,0 +1,134 @@
+"""A directory as holdings: a cache, or an OCI image layout that some other program has made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from hangar_async.disk import failing
+from hangar_async.errors import StorageError
+from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
+from hangar_async.layout.protocols import LayoutFile, promised_digest
+
+_PIECE = 1 << 20
+#: `share/sha256/<hex>` is the deepest.
+_DEPTH = 3
+
+
+class DirectoryLayout:
+    """The files below a cache directory; links and names that begin with a dot are passed over."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._sizes: dict[str, int] | None = None
+
+    def sizes(self) -> Mapping[str, int]:
+        """The size in bytes of every regular file, by its name; raises StorageError."""
+        if self._sizes is None:
+            self._sizes = {self._name(place): size for place, size in _walk(self.root, "", _DEPTH)}
+        return self._sizes
+
+    def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
+        """Read the files of these names that are there, or all, in the order of their names."""
+        chosen = None if names is None else set(names)
+        for name, size in self.sizes().items():
+            if chosen is None or name in chosen:
+                yield LayoutFile(name, size, promised_digest(name), _pieces(self._path(name), size))
+
+    def open(self, name: str, start: int = 0) -> FileReader:
+        """Read the file of this name, which `sizes` has, from byte `start` on; raises StorageError."""
+        return FileReader(self._path(name), start)
+
+    def _name(self, place: str) -> str:
+        """The name of what lies at a place below the root."""
+        return place
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+
+class ForeignLayout(DirectoryLayout):
+    """An OCI image layout (image-spec, image-layout.md) as if it were a cache: its `blobs` are shown as `share`."""
+
+    def _name(self, place: str) -> str:
+        top, slash, rest = place.partition("/")
+        return f"{SHARE}/{rest}" if slash and top == BLOBS else place
+
+    def _path(self, name: str) -> Path:
+        top, slash, rest = name.partition("/")
+        return self.root / (f"{BLOBS}/{rest}" if slash and top == SHARE else name)
+
+
+class FileReader:
+    """The content of a file from byte `start` on; a link is not followed. One thread at a time."""
+
+    def __init__(self, path: Path, start: int = 0) -> None:
+        self._path = path
+        self._file = -1
+        with failing("read", path):
+            self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                #: Tells the file, as it is now, from others and from what it becomes.
+                self.identity: Hashable = _identity(os.fstat(self._file))
+                os.lseek(self._file, start, os.SEEK_SET)
+            except BaseException:
+                self.close()
+                raise
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end."""
+        with failing("read", self._path):
+            return os.readv(self._file, [buffer])
+
+    def check(self) -> None:
+        """Raise StorageError where the file of this name is no longer the one that was opened, or was changed."""
+        with failing("read", self._path):
+            found = _identity(self._path.stat(follow_symlinks=False))
+        if found != self.identity:
+            raise StorageError(
+                f"{self._path} was changed while it was read",
+                path=str(self._path),
+                advice="leave the directory alone while it is read, and run the same command again",
+            )
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def directory_layout(root: Path) -> DirectoryLayout:
+    """The files of a directory: of a layout that has no list of Hangar's and no shared blobs, or of a cache."""
+    names = {LIST_NAME: False, SHARE: False, MARKER_NAME: True, INDEX_NAME: True}
+    foreign = all(os.path.lexists(root / name) == there for name, there in names.items())
+    return ForeignLayout(root) if foreign else DirectoryLayout(root)
+
+
+def _identity(found: os.stat_result) -> Hashable:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
+    try:
+        with os.scandir(root / below) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            name = f"{below}/{entry.name}" if below else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_file(follow_symlinks=False):
+                yield name, entry.stat(follow_symlinks=False).st_size
+            elif entry.is_dir(follow_symlinks=False) and depth > 1:
+                yield from _walk(root, name, depth - 1)
+    except OSError as error:
+        raise StorageError.of(error, root / below, "read") from error
+
+
+def _pieces(path: Path, size: int) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(_PIECE, size + 1)))
+    with closing(FileReader(path)) as reader:
+        while count := reader.readinto(buffer):
+            yield buffer[:count]

@@ -1,0 +1,1 @@
+"""HTTP as the registry protocol needs it; knows no credentials."""

@@ -1,0 +1,189 @@
+"""The end points of a registry that can be read: what is asked, and what of the content answers it.
+
+Source: OCI distribution-spec 1.1, "Pull" and "Content Discovery".
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from hangar_async.errors import InvalidValue
+from hangar_async.oci import media_types
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.reference import Reference
+from hangar_async.oci.referrers import referrers_index
+from hangar_async.server.content import Content
+from hangar_async.server.responses import Answer, Body, Failed, byte_range, document, refusal
+
+
+class Refused(Exception):
+    """Ends a request with this answer."""
+
+    def __init__(self, status: int, code: str, message: str, detail: object) -> None:
+        self.answer = refusal(status, code, message, detail)
+
+
+class Endpoints:
+    """The end points over some content; `failed` is told of content that could not be read."""
+
+    def __init__(self, content: Content, failed: Failed) -> None:
+        self._content = content
+        self._failed = failed
+
+    def route(self, router: web.UrlDispatcher) -> None:
+        """Put them where they belong."""
+        for path in ("/v2", "/v2/"):
+            router.add_get(path, self.version)
+        router.add_get("/v2/_catalog", self.catalog)
+        router.add_get(r"/v2/{name:.+}/tags/list", self.tags)
+        router.add_get(r"/v2/{name:.+}/manifests/{reference:[^/]+}", self.manifest)
+        router.add_get(r"/v2/{name:.+}/blobs/{digest:[^/]+}", self.blob)
+        router.add_get(r"/v2/{name:.+}/referrers/{digest:[^/]+}", self.referrers)
+
+    async def version(self, request: web.Request) -> web.StreamResponse:
+        """Say that the protocol is spoken here (end-1)."""
+        return document({})
+
+    async def manifest(self, request: web.Request) -> web.StreamResponse:
+        """Send a manifest or index by tag or digest, as it is whatever is accepted (end-3)."""
+        content, name = self._asked(request)
+        text = request.match_info["reference"]
+        found = await content.resolve(name, _digest(text) if ":" in text else text)
+        if found is None:
+            raise await _unknown(content, name, "MANIFEST_UNKNOWN", "manifest", text)
+        return self._body(request, content, found.digest, found.size, found.media_type)
+
+    async def blob(self, request: web.Request) -> web.StreamResponse:
+        """Send a blob or a range of it (end-2)."""
+        content, name = self._asked(request)
+        digest = _digest(request.match_info["digest"])
+        size = await content.size(name, digest)
+        if size is None:
+            raise await _unknown(content, name, "BLOB_UNKNOWN", "blob", str(digest))
+        return self._body(request, content, digest, size, "application/octet-stream")
+
+    async def tags(self, request: web.Request) -> web.StreamResponse:
+        """List a repository's tags (end-8)."""
+        content, name = self._asked(request)
+        tags = await content.tags(name)
+        if tags is None:
+            raise _no_repository(name)
+        return _listed(request, tags, "tags", name)
+
+    async def catalog(self, request: web.Request) -> web.StreamResponse:
+        """List the repositories; Docker's addition to the protocol."""
+        return _listed(request, await self._of_registry(request).repositories(), "repositories")
+
+    async def referrers(self, request: web.Request) -> web.StreamResponse:
+        """List what refers to a manifest, known or not, of one type where a type is asked for (end-12)."""
+        content, name = self._asked(request)
+        digest = _digest(request.match_info["digest"])
+        if await content.tags(name) is None:
+            raise _no_repository(name)
+        found = await content.referrers(name, digest)
+        headers = {"Content-Type": media_types.OCI_INDEX}
+        if "artifactType" in request.query:
+            found = [one for one in found if one.artifact_type == request.query["artifactType"]]
+            headers["OCI-Filters-Applied"] = "artifactType"
+        return Answer(body=referrers_index(found), headers=headers)
+
+    def _of_registry(self, request: web.Request) -> Content:
+        """What is asked: all, or, by a mirror's `ns`, that of one registry."""
+        registry = request.query.get("ns")
+        if registry is None:
+            return self._content
+        content = self._content.of_registry(registry)
+        if content is None:
+            raise Refused(404, "NAME_UNKNOWN", "nothing of this registry is held", {"ns": registry})
+        return content
+
+    def _asked(self, request: web.Request) -> tuple[Content, str]:
+        name = request.match_info["name"]
+        first, _, rest = name.partition("/")
+        try:
+            # A registry may stand before a repository, and have a port.
+            name = f"{first}/{Reference(first, rest).repository}" if ":" in first else _repository(name)
+        except InvalidValue as error:
+            raise Refused(400, "NAME_INVALID", str(error), {"name": name}) from error
+        return self._of_registry(request), name
+
+    def _body(
+        self, request: web.Request, content: Content, digest: Digest, size: int, media_type: str
+    ) -> web.StreamResponse:
+        tag = f'"{digest}"'
+        headers = {"Docker-Content-Digest": str(digest), "ETag": tag, "Accept-Ranges": "bytes"}
+        if _names(request.headers.get("If-None-Match", ""), tag):
+            return Answer(status=304, headers=headers)
+        headers["Content-Type"] = media_type
+        asked = request.headers.get("Range", "") if request.method == "GET" else ""
+        if request.headers.get("If-Range", tag) != tag:
+            asked = ""
+        try:
+            part = byte_range(asked, size)
+        except ValueError:
+            unit = {"Content-Range": f"bytes */{size}"}
+            return refusal(416, "RANGE_INVALID", "no byte of the content is in the range", asked[:80], unit)
+        if part is None:
+            return Body(content.read(digest, 0, size), size, headers, failed=self._failed)
+        start, stop = part
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        return Body(content.read(digest, start, stop), stop - start, headers, 206, failed=self._failed)
+
+
+async def _unknown(content: Content, name: str, code: str, what: str, reference: str) -> Refused:
+    if await content.tags(name) is None:
+        return _no_repository(name)
+    return Refused(404, code, f"the {what} is not known to this repository", {"name": name, what: reference})
+
+
+def _no_repository(name: str) -> Refused:
+    return Refused(404, "NAME_UNKNOWN", "the repository is not known", {"name": name})
+
+
+def _repository(name: str) -> str:
+    return Reference("localhost", name).repository
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except InvalidValue as error:
+        raise Refused(400, "DIGEST_INVALID", str(error), {"digest": text}) from error
+
+
+def _names(header: str, tag: str) -> bool:
+    """Whether an If-None-Match names an entity tag (RFC 9110, 13.1.2: weak ones count too)."""
+    return header.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in header.split(","))
+
+
+def _listed(request: web.Request, names: Sequence[str], key: str, repository: str = "") -> web.StreamResponse:
+    try:
+        chosen, headers = page(names, request.query, request.path)
+    except ValueError as error:
+        why = "n is a number that is not negative"
+        raise Refused(400, "PAGINATION_NUMBER_INVALID", why, {"n": str(error)}) from error
+    return document({"name": repository, key: chosen} if repository else {key: chosen}, headers)
+
+
+#: More digits are no number of names.
+_MOST_DIGITS = 9
+
+
+def page(names: Sequence[str], query: Mapping[str, str], path: str) -> tuple[list[str], dict[str, str]]:
+    """Choose of sorted names what `n` and `last` of a query ask for; return them, and a header that links to the rest.
+
+    Whatever else the query says stands in the link too. Raises ValueError for an `n` that is no number.
+    """
+    count = query.get("n")
+    if count is not None and not (count.isascii() and count.isdigit() and len(count) <= _MOST_DIGITS):
+        raise ValueError(count)
+    start = bisect_right(names, query["last"]) if "last" in query else 0
+    chosen = list(names[start:] if count is None else names[start : start + int(count)])
+    if not chosen or start + len(chosen) == len(names):
+        return chosen, {}
+    rest = urlencode({**query, "last": chosen[-1]})
+    return chosen, {"Link": f'<{path}?{rest}>; rel="next"'}

@@ -1,0 +1,167 @@
+"""Images made on the spot: real layers, configs, manifests and indexes, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hangar_async.oci import media_types
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.platform import NO_PLATFORM, Platform
+from hangar_async.testing.layers import Layer, files_below, layer, tar_of
+
+__all__ = [
+    "CREATED",
+    "Built",
+    "Layer",
+    "Member",
+    "artifact",
+    "attestation",
+    "files_below",
+    "image",
+    "index",
+    "layer",
+    "tar_of",
+]
+CREATED = "2024-01-02T03:04:05Z"
+_OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+_DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+_IN_TOTO = "application/vnd.in-toto+json"
+_PREDICATE = "https://slsa.dev/provenance/v0.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A manifest or index and all that it needs.
+
+    `documents` are raw manifests and indexes by digest with their types, children before parents, this one last;
+    `blobs` the configs and layers. Foreign layers are in none of them. `platform` is what an index says of it.
+    """
+
+    raw: bytes = field(repr=False)
+    media_type: str
+    documents: Mapping[Digest, tuple[str, bytes]] = field(repr=False)
+    blobs: Mapping[Digest, bytes] = field(repr=False)
+    platform: Platform | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """Its digest."""
+        return Digest.of(self.raw)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What names it."""
+        return Descriptor(self.media_type, self.digest, len(self.raw), self.platform)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An entry of an index to be made; `with_platform` False leaves the platform out."""
+
+    built: Built
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    with_platform: bool = True
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its descriptor as it stands in the index."""
+        fields = self.built.descriptor.to_json(self.annotations)
+        if self.built.platform is not None and self.built.platform.unknown:
+            fields["platform"] = {"architecture": "unknown", "os": "unknown"}
+        if not self.with_platform:
+            fields.pop("platform", None)
+        return fields
+
+
+def image(
+    layers: Sequence[Layer],
+    platform: Platform,
+    *,
+    created: str = CREATED,
+    docker: bool = False,
+    labels: Mapping[str, str] | None = None,
+) -> Built:
+    """Make an image for one platform, as an OCI manifest or as Docker's schema 2."""
+    runs: dict[str, Any] = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
+    if labels:
+        runs["Labels"] = dict(labels)
+    config = {
+        "created": created,
+        **_platform(platform),
+        "config": runs,
+        "rootfs": {"type": "layers", "diff_ids": [str(one.diff_id) for one in layers]},
+        "history": [{"created": created, "created_by": f"COPY {one.diff_id.short} /"} for one in layers],
+    }
+    kind = media_types.DOCKER_MANIFEST if docker else media_types.OCI_MANIFEST
+    return _manifest(kind, _dump(config), _DOCKER_CONFIG if docker else _OCI_CONFIG, layers, platform)
+
+
+def artifact(config_type: str, data: bytes, data_type: str, *, config: bytes = b"{}") -> Built:
+    """Make an artifact that is no image, such as a Helm chart: a config of its own type, and one layer."""
+    return _manifest(media_types.OCI_MANIFEST, config, config_type, [Layer(data, data_type, Digest.of(data))], None)
+
+
+def attestation(subject: Built) -> Member:
+    """Make an attestation manifest for an image, and its entry in the index, as BuildKit does."""
+    statement = {
+        "_type": "https://in-toto.io/Statement/v0.1",
+        "predicateType": _PREDICATE,
+        "subject": [{"name": "_", "digest": {subject.digest.algorithm: subject.digest.hex}}],
+        "predicate": {"builder": {"id": ""}, "buildType": "https://mobyproject.org/buildkit@v1", "materials": []},
+    }
+    data = _dump(statement)
+    proof = Layer(data, _IN_TOTO, Digest.of(data), annotations={"in-toto.io/predicate-type": _PREDICATE})
+    rootfs = {"type": "layers", "diff_ids": [str(proof.digest)]}
+    config = _dump({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": rootfs})
+    built = _manifest(media_types.OCI_MANIFEST, config, _OCI_CONFIG, [proof], NO_PLATFORM)
+    annotations = {
+        "vnd.docker.reference.digest": str(subject.digest),
+        "vnd.docker.reference.type": "attestation-manifest",
+    }
+    return Member(built, annotations)
+
+
+def index(members: Iterable[Built | Member], *, docker: bool = False) -> Built:
+    """Make an OCI index, or Docker's manifest list, of these; indexes may be among them."""
+    entries = []
+    documents: dict[Digest, tuple[str, bytes]] = {}
+    blobs: dict[Digest, bytes] = {}
+    for one in members:
+        member = one if isinstance(one, Member) else Member(one)
+        entries.append(member.fields)
+        documents.update(member.built.documents)
+        blobs.update(member.built.blobs)
+    kind = media_types.DOCKER_LIST if docker else media_types.OCI_INDEX
+    raw = _dump({"schemaVersion": 2, "mediaType": kind, "manifests": entries})
+    return Built(raw, kind, {**documents, Digest.of(raw): (kind, raw)}, blobs)
+
+
+def _manifest(kind: str, config: bytes, config_type: str, layers: Sequence[Layer], platform: Platform | None) -> Built:
+    described = {"mediaType": config_type, "digest": str(Digest.of(config)), "size": len(config)}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": described,
+        "layers": [one.fields for one in layers],
+    }
+    raw = _dump(document)
+    blobs = {Digest.of(config): config} | {one.digest: one.data for one in layers if not one.urls}
+    return Built(raw, kind, {Digest.of(raw): (kind, raw)}, blobs, platform)
+
+
+def _platform(platform: Platform) -> dict[str, str]:
+    fields = {"architecture": platform.architecture, "os": platform.os}
+    if platform.variant:
+        fields["variant"] = platform.variant
+    if platform.os_version:
+        fields["os.version"] = platform.os_version
+    return fields
+
+
+def _dump(document: Mapping[str, Any]) -> bytes:
+    # Indented as Docker writes it: whoever writes it anew in another form changes its digest.
+    return json.dumps(document, indent=3).encode()

@@ -1,0 +1,78 @@
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.archive.read.parts import find_volume
+from hangar_async.archive.read.volume import Volume
+from hangar_async.errors import ArchiveError
+from tests.archive.samples import noise
+
+DATA = noise(1000)
+
+
+@pytest.fixture(scope="module", params=[1, 7, 250, 999, 1000])
+def volume(request: pytest.FixtureRequest) -> Iterator[Volume]:
+    size: int = request.param
+    with tempfile.TemporaryDirectory() as directory:
+        for number, start in enumerate(range(0, len(DATA), size)):
+            Path(directory, f"a.part{number}").write_bytes(DATA[start : start + size])
+        yield find_volume(Path(directory, "a"))
+
+
+@given(start=st.integers(0, 1100), count=st.integers(0, 1100))
+def test_any_stretch_is_read(volume: Volume, start: int, count: int) -> None:
+    assert volume.read(start, count) == DATA[start : start + count]
+
+
+@given(
+    start=st.integers(0, 1000),
+    length=st.integers(0, 1000),
+    steps=st.lists(st.one_of(st.integers(0, 300), st.tuples(st.integers(-500, 500), st.sampled_from([0, 1, 2])))),
+)
+def test_a_window_is_like_a_file(volume: Volume, start: int, length: int, steps: list[int | tuple[int, int]]) -> None:
+    stretch = DATA[start : start + length]
+    model = io.BytesIO(stretch)
+    with volume.open(start, start + len(stretch)) as window:
+        for step in steps:
+            if isinstance(step, int):
+                assert window.read(step) == model.read(step)
+            else:
+                offset, whence = step
+                base = {0: 0, 1: model.tell(), 2: len(stretch)}[whence]
+                assert window.seek(offset, whence) == model.seek(max(0, base + offset))
+            assert window.tell() == model.tell()
+
+
+def test_what_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"a.part{number}").write_bytes(DATA)
+    volume = find_volume(tmp_path / "a")
+    with volume.open() as window:
+        window.read(10)
+        (tmp_path / "new").write_bytes(DATA)
+        (tmp_path / "new").rename(tmp_path / "a.part1")
+        with pytest.raises(ArchiveError, match=r"a\.part1 is not the file any more"):
+            window.readall()
+    with volume.open() as window:
+        window.read(10)
+        os.truncate(tmp_path / "a.part0", 500)
+        with pytest.raises(ArchiveError, match=r"a\.part0: ends too early.*byte 500"):
+            window.readall()
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"a.part{number}").write_bytes(DATA)
+    before = os.listdir("/dev/fd")
+    volume = find_volume(tmp_path / "a")
+    with volume.open() as window:
+        window.read(2500)
+        assert len(os.listdir("/dev/fd")) == len(before) + 1
+    window.close()
+    assert os.listdir("/dev/fd") == before

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hangar_async.cli.commands import compress
+from hangar_async.config.options import CompressOptions
+from hangar_async.config.output import OutputSettings
+from tests.cli.conftest import Program
+from tests.cli.programs import command, environment
+from tests.cli.shelf import PART, Shelf, huge_cache
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CompressOptions, bool]]:
+    """What the command asks of the engine, which is not started here."""
+    found: list[tuple[CompressOptions, bool]] = []
+
+    def keep(options: CompressOptions, *, quiet: bool) -> int:
+        found.append((options, quiet))
+        return 0
+
+    monkeypatch.setattr(compress, "run_compress", keep)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "cache", "output"),
+    [
+        ("", "saved-image-cache", OutputSettings(target=Path("saved-images.tar.gz"))),
+        ("-f all -d x/out", "all", OutputSettings(target=Path("x/out.tar.gz"))),
+        ("--file=all --destination=out.tgz", "all", OutputSettings(target=Path("out.tgz"))),
+        (
+            "--format zstd --compress-level=19",
+            "saved-image-cache",
+            OutputSettings(target=Path("saved-images.tar.zstd"), format="zstd", level=19),
+        ),
+        (
+            "--part --part-size 3M",
+            "saved-image-cache",
+            OutputSettings(target=Path("saved-images.tar.gz"), part_size=3 << 20),
+        ),
+        ("--part=true", "saved-image-cache", OutputSettings(target=Path("saved-images.tar.gz"), part_size=2 << 30)),
+        ("--part-size 3M --part=false", "saved-image-cache", OutputSettings(target=Path("saved-images.tar.gz"))),
+    ],
+)
+def test_each_option(
+    asked: list[tuple[CompressOptions, bool]], program: Program, line: str, cache: str, output: OutputSettings
+) -> None:
+    assert program("compress", *line.split()).status == 0
+    assert asked == [(CompressOptions(cache=Path(cache), output=output), False)]
+
+
+def test_the_time_of_the_environment(
+    asked: list[tuple[CompressOptions, bool]], program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert program("--quiet", "compress").status == 0
+    [(options, quiet)] = asked
+    assert (options.output.epoch, quiet) == (86400, True)
+
+
+def test_the_archive_is_that_of_save(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+    shelf.copy("saved-image-cache", tmp_path)
+    done = program("compress", "-d", "plain")
+    rows = done.rows()
+    assert done.status == 0
+    assert list(rows) == ["packed", "archive", "check", "unpack", "time"]
+    assert rows["packed"] == ["2 images, 3 platforms"]
+    assert (tmp_path / "plain.tar.gz").read_bytes() == (shelf.home / "plain.tar.gz").read_bytes()
+    said = [line.split(maxsplit=1)[1] for line in done.err.splitlines()]
+    assert said[0] == "start    2 images"
+    assert said[1:3] == [f"done     {name}" for name in shelf.images]
+    quiet = program("--quiet", "compress", "-d", "split", "--part", "--part-size", str(PART))
+    assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
+    for path in shelf.home.glob("split.tar.gz.*"):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_damaged_is_left_out_and_named(shelf: Shelf, program: Program, tmp_path: Path, quiet: bool) -> None:
+    cache = shelf.copy("saved-image-cache", tmp_path) / "saved-image-cache"
+    configs = [path for path in (cache / "share" / "sha256").iterdir() if b'"arm64"' in path.read_bytes()[:400]]
+    config = next(path for path in configs if b'"schemaVersion"' not in path.read_bytes())
+    config.write_bytes(b" " * config.stat().st_size)
+    done = program("compress", *(["--quiet"] if quiet else []))
+    assert done.status == 1
+    said = done.err if quiet else done.out
+    assert f"{shelf.images[0]}: bad content" in said
+    assert "next       bring what failed into saved-image-cache again, then run the same command again:\n" in said
+    assert said.endswith(" hangar-async sync -f LIST\n")
+    if quiet:
+        assert done.out == ""
+    else:
+        assert done.rows()["packed"] == ["1 of 2 images, 1 platform"]
+    assert program("verify", "saved-images.tar.gz", "--quiet").status == 0
+
+
+def test_where_nothing_is_whole_nothing_is_written(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+    cache = shelf.copy("saved-image-cache", tmp_path) / "saved-image-cache"
+    for path in (cache / "share" / "sha256").iterdir():
+        path.unlink()
+    done = program("compress")
+    assert (done.status, done.rows()["packed"]) == (3, ["0 of 2 images, 0 platforms"])
+    assert done.rows()["output"] == ["no image of saved-image-cache is whole; nothing was written"]
+    assert [path.name for path in tmp_path.iterdir()] == ["saved-image-cache"]
+
+
+def test_a_directory_that_is_no_cache(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "saved-image-cache").mkdir()
+    done = program("compress")
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+
+
+def test_a_signal_ends_it_and_the_earlier_archive_stays(tmp_path: Path) -> None:
+    huge_cache(tmp_path / "cache")
+    (tmp_path / "out.tar.gz").write_text("earlier")
+    line = command("compress", "-f", "cache", "-d", "out")
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline().endswith(" start    1 image\n")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert err == "hangar-async: interrupted: nothing was written (once more ends at once)\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out.tar.gz"]
+    assert (tmp_path / "out.tar.gz").read_text() == "earlier"

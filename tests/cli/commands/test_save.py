@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hangar_async.cli import main
+from hangar_async.cli.commands import save
+from hangar_async.config.options import SaveOptions
+from tests.cli.programs import command, environment
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SaveOptions, bool]]:
+    """What the command asks of the engine, which is not started here."""
+    found: list[tuple[SaveOptions, bool]] = []
+
+    def keep(options: SaveOptions, *, quiet: bool) -> int:
+        found.append((options, quiet))
+        return 0
+
+    monkeypatch.setattr(save, "run_save", keep)
+    for name in ("SOURCE_REGISTRY", "SOURCE_USERNAME", "SOURCE_PASSWORD", "SOURCE_DATE_EPOCH"):
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
+def options_of(asked: list[tuple[SaveOptions, bool]], line: str) -> SaveOptions:
+    with pytest.raises(SystemExit) as ended:
+        main.run(line.split())
+    assert ended.value.code == 0
+    return asked.pop()[0]
+
+
+def test_defaults(asked: list[tuple[SaveOptions, bool]]) -> None:
+    options = options_of(asked, "save -f list.txt")
+    assert options == SaveOptions(images=Path("list.txt"), systems=("all",))
+    assert options.target == Path("saved-images.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("--file=x", "images", Path("x")),
+        ("-a arm64", "architectures", ("arm64",)),
+        ("--arch amd64,arm/v7, -a linux/arm64", "architectures", ("amd64", "arm/v7", "linux/arm64")),
+        ("--os windows,linux", "systems", ("windows", "linux")),
+        ("-c zstd", "format", "zstd"),
+        ("--compress=dir", "format", "dir"),
+        ("-d out/x", "destination", Path("out/x")),
+        ("--destination x.tgz", "destination", Path("x.tgz")),
+        ("--compress-level 9", "level", 9),
+        ("-c zstd --compress-level=19", "level", 19),
+        ("-o f.txt", "failed", Path("f.txt")),
+        ("--failed=f.txt", "failed", Path("f.txt")),
+        ("-j 4", "jobs", 4),
+        ("-j=4", "jobs", 4),
+        ("-j4", "jobs", 4),
+        ("--jobs 0", "jobs", 0),
+        ("--jobs=100", "jobs", 100),
+        ("-j -3", "jobs", -3),
+        ("--part", "part_size", 2 << 30),
+        ("--part=true --part-size 100m", "part_size", 100 << 20),
+        ("--part --part-size=12345", "part_size", 12345),
+        ("--part-size 100M", "part_size", None),
+        ("--part --part=false", "part_size", None),
+        ("-s reg.example.com:5000", "source", "reg.example.com:5000"),
+        ("--source=reg.example.com", "source", "reg.example.com"),
+        ("--include-foreign", "include_foreign", True),
+        ("--include-foreign=false", "include_foreign", False),
+    ],
+)
+def test_each_option(asked: list[tuple[SaveOptions, bool]], line: str, name: str, value: object) -> None:
+    assert getattr(options_of(asked, f"save -f list.txt {line}"), name) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("-c gzip", "saved-images.tar.gz"),
+        ("-c zstd", "saved-images.tar.zstd"),
+        ("-c dir", "saved-images"),
+        ("-c gzip -d out", "out.tar.gz"),
+        ("-c zstd -d a.dir/out", "a.dir/out.tar.zstd"),
+        ("-c zstd -d out.tgz", "out.tgz"),
+        ("-c dir -d out", "out"),
+    ],
+)
+def test_the_name_of_the_output(asked: list[tuple[SaveOptions, bool]], line: str, target: str) -> None:
+    assert options_of(asked, f"save -f list.txt {line}").target == Path(target)
+
+
+@pytest.mark.parametrize(
+    ("line", "verify", "quiet"),
+    [
+        ("save -f x", True, False),
+        ("--tls-verify=false save -f x", False, False),
+        ("save -f x --tls-verify=false --quiet", False, True),
+        ("--quiet=true --tls-verify save -f x", True, True),
+        ("--quiet save -f x --quiet=false --tls-verify=0", False, False),
+    ],
+)
+def test_global_flags_reach_the_engine(
+    asked: list[tuple[SaveOptions, bool]], line: str, verify: bool, quiet: bool
+) -> None:
+    with pytest.raises(SystemExit):
+        main.run(line.split())
+    [(options, was_quiet)] = asked
+    assert (options.environment.registries.tls_verify, was_quiet) == (verify, quiet)
+
+
+def test_the_environment_is_read_and_a_flag_wins(
+    asked: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_REGISTRY", "env.example.com")
+    monkeypatch.setenv("SOURCE_USERNAME", "me")
+    monkeypatch.setenv("SOURCE_PASSWORD", "a:b")
+    options = options_of(asked, "save -f x")
+    assert options.source_registry == "env.example.com"
+    assert (options.environment.registries.username, options.environment.registries.password) == ("me", "a:b")
+    assert options_of(asked, "save -f x -s flag.example.com").source_registry == "flag.example.com"
+
+
+def test_standard_input(asked: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one:1\r\ntwo:2\n")))
+    options = options_of(asked, "save -f -")
+    assert (options.images, options.list_name) == (["one:1", "two:2"], "standard input")
+
+
+def test_standard_input_that_is_no_text(
+    asked: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\xff")))
+    with pytest.raises(SystemExit) as ended:
+        main.run(["save", "-f", "-"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "hangar-async: the image list from standard input is not text in UTF-8: invalid start byte at byte 3\n"
+    )
+    assert asked == []
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A host that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_signal_ends_a_run_and_the_earlier_archive_stays(
+    tmp_path: Path, silent: socket.socket, number: signal.Signals, status: int, word: str, quiet: bool
+) -> None:
+    (tmp_path / "list.txt").write_text(f"127.0.0.1:{silent.getsockname()[1]}/one:1\n")
+    (tmp_path / "saved-images.tar.gz").write_text("earlier")
+    line = command("save", "-f", "list.txt", *(["--quiet"] if quiet else []))
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(number)
+                out, err = process.communicate()
+        finally:
+            process.kill()
+    said = f"hangar-async: {word}: what was fetched stays in the cache (once more ends at once)"
+    assert (process.returncode, out) == (status, "")
+    lines = err.splitlines()
+    assert lines[-1] == said
+    assert len(lines) == (1 if quiet else 2)
+    assert (tmp_path / "saved-images.tar.gz").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.txt", "saved-image-cache", "saved-images.tar.gz"]

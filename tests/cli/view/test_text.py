@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.cli.view import text
+from hangar_async.config.units import parse_size
+from hangar_async.errors import ContentError, StorageError
+
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (2 << 30, "2.0 GiB"),
+    ],
+)
+def test_size(size: int, shown: str) -> None:
+    assert text.size_text(size) == shown
+
+
+@given(st.integers(0, 1 << 60))
+def test_size_is_within_its_rounding(size: int) -> None:
+    number, unit = text.size_text(size).split()
+    assert abs(float(number) * UNITS[unit] - size) <= UNITS[unit] * 0.051
+    assert float(number) < 1024 or unit in ("B", "PiB")
+
+
+@given(st.integers(1, 10**15 - 1))
+def test_flag_size_reads_back(size: int) -> None:
+    assert parse_size(text.flag_size(size)) == size
+
+
+def test_flag_size_is_short() -> None:
+    assert [text.flag_size(size) for size in (2 << 30, 1536 << 20, 5000)] == ["2G", "1536M", "5000"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (187, "3 min 07 s"),
+        (3599.6, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_duration(seconds: float, shown: str) -> None:
+    assert text.duration_text(seconds) == shown
+
+
+@given(st.floats(0, 1e7))
+def test_duration_has_no_sixty(seconds: float) -> None:
+    assert " 60 " not in text.duration_text(seconds)
+
+
+def test_clock() -> None:
+    assert [text.clock_text(seconds) for seconds in (0.1, 83, 36_000)] == ["0:00:01", "0:01:23", "10:00:00"]
+
+
+def test_counts() -> None:
+    assert [text.count_text(number, "blob") for number in (0, 1, 1234)] == ["0 blobs", "1 blob", "1,234 blobs"]
+
+
+@given(st.text())
+def test_one_line_is_one_printable_line(hostile: str) -> None:
+    assert text.one_line(hostile).isprintable()
+
+
+def test_one_line() -> None:
+    assert text.one_line(" a\n\tb\r\n") == "a b"
+    assert text.one_line("\x1b[2Jgone \u202etxt.exe") == r"\x1b[2Jgone \u202etxt.exe"
+    assert text.one_line("é ü 名") == "é ü 名"
+
+
+def test_errors_come_with_their_advice() -> None:
+    assert text.error_text(StorageError("cannot write a\nb", path="a", advice="make room")) == (
+        "cannot write a b; make room"
+    )
+    assert text.error_text(ContentError("odd", advice="")) == "odd"

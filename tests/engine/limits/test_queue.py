@@ -1,0 +1,193 @@
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_the_lowest_rank_goes_first() -> None:
+    permits = RequestQueue(1)
+    host_queue = permits.host_queue()
+    order: list[int] = []
+
+    async def work(ticket: Ticket) -> None:
+        async with permits.hold(ticket, host_queue):
+            order.append(ticket.rank[0])
+
+    async with asyncio.TaskGroup() as group, permits.hold(Ticket((0,)), host_queue):
+        for rank in (5, 3, 4, 1, 2):
+            group.create_task(work(Ticket((rank,))))
+        await _settle()
+        assert repr(permits) == "<Permits 1 of 1 held, 5 queued>"
+    assert order == [1, 2, 3, 4, 5]
+    assert repr(permits) == "<Permits 0 of 1 held, 0 queued>"
+
+
+async def test_a_rank_is_raised_while_it_waits() -> None:
+    permits = RequestQueue(1)
+    host_queue = permits.host_queue()
+    order: list[str] = []
+
+    async def work(name: str, ticket: Ticket) -> None:
+        async with permits.hold(ticket, host_queue):
+            order.append(name)
+
+    late, middle = Ticket((9,)), Ticket((5,))
+    async with asyncio.TaskGroup() as group, permits.hold(Ticket((0,)), host_queue):
+        group.create_task(work("middle", middle))
+        group.create_task(work("late", late))
+        await _settle()
+        permits.raise_rank(late, (1,))
+        permits.raise_rank(middle, (7,))  # a later rank changes nothing
+    assert order == ["late", "middle"]
+    assert middle.rank == (5,)
+
+
+async def test_a_cancelled_waiter_gives_its_place_away() -> None:
+    permits = RequestQueue(1)
+    host_queue = permits.host_queue()
+    got: list[str] = []
+
+    async def work(name: str, ticket: Ticket) -> None:
+        async with permits.hold(ticket, host_queue):
+            got.append(name)
+
+    async with permits.hold(Ticket((0,)), host_queue):
+        first = asyncio.create_task(work("first", Ticket((1,))))
+        second = asyncio.create_task(work("second", Ticket((2,))))
+        await _settle()
+        first.cancel()
+        await _settle()
+    await second
+    assert got == ["second"]
+    assert "0 of 1 held" in repr(permits)
+
+
+async def test_a_permit_granted_to_a_task_that_is_cancelled_at_that_moment_is_not_lost() -> None:
+    permits = RequestQueue(1)
+    host_queue = permits.host_queue()
+
+    async def work() -> None:
+        async with permits.hold(Ticket((1,)), host_queue):
+            pytest.fail("it was cancelled")
+
+    async with permits.hold(Ticket((0,)), host_queue):
+        waiting = asyncio.create_task(work())
+        await _settle()
+    waiting.cancel()  # the permit is granted, the task has not run yet
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(5), permits.hold(Ticket((2,)), host_queue):
+        assert "1 of 1 held" in repr(permits)
+
+
+async def test_a_lane_that_is_full_lets_others_by() -> None:
+    permits = RequestQueue(4)
+    narrow, wide = permits.host_queue(), permits.host_queue()
+    narrow.limit = 1.9
+    order: list[str] = []
+    go_on = asyncio.Event()
+
+    async def work(name: str, ticket: Ticket, host_queue: HostQueue) -> None:
+        async with permits.hold(ticket, host_queue):
+            order.append(name)
+            await go_on.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(work(f"narrow {number}", Ticket((number,)), narrow))
+        for number in range(4):
+            group.create_task(work(f"wide {number}", Ticket((10 + number,)), wide))
+        await _settle()
+        assert order == ["narrow 0", "wide 0", "wide 1", "wide 2"]
+        narrow.limit = 4
+        permits.grant()
+        await _settle()
+        assert len(order) == 4  # no permit is free
+        go_on.set()
+    assert order[4:] == ["narrow 1", "narrow 2", "wide 3"]
+
+
+async def test_a_lane_is_never_shut() -> None:
+    permits = RequestQueue(2)
+    host_queue = permits.host_queue()
+    host_queue.limit = 0.1
+    async with asyncio.timeout(5), permits.hold(Ticket((0,)), host_queue):
+        assert not host_queue.has_space
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=25), st.integers(1, 4))
+def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool]], count: int) -> None:
+    async def run() -> None:
+        permits = RequestQueue(count)
+        host_queue = permits.host_queue()
+        held = peak = 0
+
+        async def work(rank: int, steps: int) -> None:
+            nonlocal held, peak
+            async with permits.hold(Ticket((rank,)), host_queue):
+                held += 1
+                peak = max(peak, held)
+                try:
+                    for _ in range(steps):
+                        await asyncio.sleep(0)
+                finally:
+                    held -= 1
+
+        tasks = [asyncio.create_task(work(rank, steps)) for rank, steps, _ in jobs]
+        await asyncio.sleep(0)
+        for task, (_, _, cancelled) in zip(tasks, jobs, strict=True):
+            if cancelled:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert peak <= count
+        assert held == 0
+        assert f"0 of {count} held" in repr(permits)
+
+    asyncio.run(run())
+
+
+async def test_one_of_several_permits_plans_ahead() -> None:
+    permits = RequestQueue(3)
+    host_queue = permits.host_queue()
+    order: list[str] = []
+
+    async def work(name: str, ticket: Ticket) -> None:
+        async with permits.hold(ticket, host_queue):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(permits.hold(Ticket((0,)), host_queue))
+        for number in range(4):
+            group.create_task(work(f"blob {number}", Ticket((number, 1))))
+            group.create_task(work(f"plan {number}", Ticket((10 + number, 0), ahead=True)))
+        await _settle()
+    assert order[:3] == ["plan 0", "blob 0", "blob 1"]
+    assert [name for name in order if name.startswith("plan")] == [f"plan {number}" for number in range(4)]
+    assert order.index("plan 1") < order.index("blob 3")
+
+
+async def test_a_single_permit_goes_strictly_by_rank() -> None:
+    permits = RequestQueue(1)
+    host_queue = permits.host_queue()
+    order: list[int] = []
+
+    async def work(ticket: Ticket) -> None:
+        async with permits.hold(ticket, host_queue):
+            order.append(ticket.rank[0])
+
+    async with asyncio.TaskGroup() as group, permits.hold(Ticket((0,)), host_queue):
+        for rank in (3, 1, 4, 2):
+            group.create_task(work(Ticket((rank,), ahead=rank > 2)))
+        await _settle()
+    assert order == [1, 2, 3, 4]

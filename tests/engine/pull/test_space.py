@@ -1,0 +1,155 @@
+"""What has no room is told before it is fetched, and a disk that is full ends the run and costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.config.output import OutputSettings
+from hangar_async.engine.pull import space as module
+from hangar_async.engine.pull.space import SpaceCheck
+from hangar_async.errors import StorageError, UsageError
+from hangar_async.filesystem import fitting_part
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.testing.images import image
+from hangar_async.testing.layers import layer
+from tests.engine.rig import AMD64, Registry, registry, run
+
+MIB = 1 << 20
+NOISE = [bytes(range(256)) * 4 * 1024 * number for number in (1, 2, 3)]
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Registry]:
+    async with registry() as found:
+        yield found
+
+
+def blobs(*sizes: int) -> list[Descriptor]:
+    return [Descriptor("x", Digest.of(f"{number} {size}".encode()), size) for number, size in enumerate(sizes)]
+
+
+def space(cache: Path, target: Path | None = None, **keywords: Any) -> SpaceCheck:
+    output = None if target is None else OutputSettings(target=target, **keywords)
+    return SpaceCheck(cache, output, lambda: 0, lambda: 0)
+
+
+async def test_what_is_planned_twice_counts_once(small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(16 * MIB)
+    one = space(disk)
+    for _ in range(5):
+        await one.plan(blobs(5 * MIB, 6 * MIB), lambda blob: blob.size)
+    with pytest.raises(StorageError, match=r"13 MiB more are needed at least, and 16 MiB are free") as caught:
+        await one.plan(blobs(5 * MIB, 6 * MIB, MIB + 1), lambda blob: blob.size)
+    assert "what was fetched is kept" in caught.value.advice
+
+
+async def test_what_is_there_needs_no_room_in_the_cache(small_disk: Callable[[int], Path]) -> None:
+    await space(small_disk(8 * MIB)).plan(blobs(100 * MIB), lambda blob: 0)
+
+
+async def test_cache_and_archive_on_one_disk_need_both(small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(20 * MIB)
+    with pytest.raises(StorageError, match="not enough room"):
+        await space(disk / "cache", disk / "a.tar.gz").plan(blobs(10 * MIB), lambda blob: blob.size)
+    await space(disk / "cache", disk / "a.tar.gz").plan(blobs(10 * MIB), lambda blob: 0)
+    await space(disk / "cache", disk / "out", format="dir").plan(blobs(10 * MIB), lambda blob: blob.size)
+
+
+async def test_cache_and_archive_on_two_disks(small_disk: Callable[[int], Path]) -> None:
+    large, little = small_disk(40 * MIB), small_disk(12 * MIB)
+    with pytest.raises(StorageError, match=str(little)):
+        await space(large, little / "a.tar.gz").plan(blobs(10 * MIB), lambda blob: blob.size)
+    with pytest.raises(StorageError, match=str(little)):
+        await space(little, large / "a.tar.gz").plan(blobs(10 * MIB), lambda blob: blob.size)
+    await space(large, little / "a.tar.gz").plan(blobs(7 * MIB), lambda blob: blob.size)
+
+
+async def test_what_was_written_is_not_needed_again(small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(16 * MIB)
+    fetched = 0
+    one = SpaceCheck(disk, None, lambda: fetched, lambda: 0)
+    await one.plan(blobs(10 * MIB), lambda blob: blob.size)
+    (disk / "written").write_bytes(bytes(9 * MIB))
+    fetched = 9 * MIB
+    await one.plan(blobs(10 * MIB, MIB), lambda blob: blob.size)
+    (disk / "of others").write_bytes(bytes(3 * MIB))
+    with pytest.raises(StorageError):
+        await one.plan(blobs(10 * MIB, MIB, 1), lambda blob: blob.size)
+
+
+async def test_an_archive_that_is_too_long_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "largest_file", lambda _: (4 << 30) - 1)
+    monkeypatch.setattr(module, "free_bytes", lambda _: 1 << 50)
+    whole = space(tmp_path, tmp_path / "a.tar.gz")
+    await whole.plan(blobs(2 << 30), lambda blob: blob.size)
+    with pytest.raises(StorageError, match=r"larger than a file at .* may be, 4,294,967,295 bytes") as caught:
+        await whole.plan(blobs(2 << 30, 2 << 30), lambda blob: blob.size)
+    assert caught.value.advice == "split it: --part --part-size 4095M"
+    await space(tmp_path, tmp_path / "a.tar.gz", part_size=1 << 30).plan(blobs(5 << 30), lambda blob: blob.size)
+
+
+@pytest.mark.parametrize(("largest", "part"), [((4 << 30) - 1, "4095M"), (2 * MIB, "2M"), (1000, "1000")])
+def test_the_part_that_fits(largest: int, part: str) -> None:
+    assert fitting_part(largest) == part
+
+
+async def test_parts_that_are_too_long_are_refused_before_any_request(
+    served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hangar_async.engine.pack.checks.largest_file", lambda _: (4 << 30) - 1)
+    with pytest.raises(UsageError, match="write --part-size 4095M"):
+        await run(tmp_path, f"{served.address}/a:1", format="gzip", part_size=4 << 30)
+    assert served.asked == {}
+
+
+async def test_a_run_that_has_no_room_fetches_no_blob_too_many(
+    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(24 * MIB)
+    for number in range(3):
+        served.content.add(f"app{number}:1", image([layer({f"{number}": NOISE[number] * 3}, "none")], AMD64))
+    lines = [f"{served.address}/app{number}:1" for number in range(3)]
+    (disk / "out.tar.gz").write_bytes(b"earlier")
+    options: dict[str, Any] = {"format": "gzip", "destination": disk / "out.tar.gz", "cache": disk / "cache", "jobs": 1}
+    with pytest.raises(StorageError, match="not enough room"):
+        await run(tmp_path, *lines, **options)
+    assert (disk / "out.tar.gz").read_bytes() == b"earlier"
+    assert sorted(path.name for path in disk.iterdir()) == ["cache", "out.tar.gz"]
+    fetched = served.blobs_asked().total()
+    report = await run(tmp_path, lines[0], **options)  # the same with less
+    assert report.status == 0
+    # What was on its way when the first run ended is gone on with.
+    assert served.blobs_asked().total() <= fetched + 1
+
+
+async def test_a_disk_that_gets_full_ends_the_run_and_the_same_goes_on_after_room_was_made(
+    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else fills the disk while the run goes on: no reckoning ahead can know that."""
+    disk = small_disk(16 * MIB)
+    monkeypatch.setattr(module, "free_bytes", lambda _: 1 << 50)
+    for number in range(2):
+        served.content.add(f"app{number}:1", image([layer({f"{number}": NOISE[number] * 3}, "none")], AMD64))
+    lines = [f"{served.address}/app{number}:1" for number in range(2)]
+    (disk / "other").write_bytes(bytes(8 * MIB))
+    options: dict[str, Any] = {
+        "format": "gzip",
+        "destination": tmp_path / "out.tar.gz",
+        "cache": disk / "cache",
+        "jobs": 2,
+    }
+    with pytest.raises(StorageError, match="No space left on device"):
+        await run(tmp_path, *lines, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk0"]
+    (disk / "other").unlink()
+    monkeypatch.undo()
+    before = served.blobs_asked().total()
+    report = await run(tmp_path, *lines, **options)
+    assert report.status == 0
+    assert report.traffic.reused_blobs > 0
+    assert served.blobs_asked().total() - before <= 4

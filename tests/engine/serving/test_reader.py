@@ -1,0 +1,361 @@
+"""Blobs on their way out of holdings: checked, bounded, and noticed when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hangar_async.engine.open_layout import seekable_layout_at
+from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL, Buffers, Readers
+from hangar_async.engine.serving.reader import BlobReader
+from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
+from hangar_async.layout.directory import DirectoryLayout
+from hangar_async.layout.files import blob_name
+from hangar_async.layout.protocols import Reader
+from hangar_async.oci.digest import Digest
+from tests.engine.forms import Saved
+
+DATA = random.Random(1).randbytes(3 * LARGE + 12_345)
+DIGEST = Digest.of(DATA)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory with one large blob."""
+    put(tmp_path, DATA)
+    return tmp_path
+
+
+def put(root: Path, data: bytes, digest: Digest | None = None) -> Path:
+    path = root / blob_name(digest or Digest.of(data))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def blobs(root: Path) -> BlobReader:
+    return BlobReader(DirectoryLayout(root))
+
+
+async def opened(root: Path) -> BlobReader:
+    return await asyncio.to_thread(blobs, root)
+
+
+async def pieces(held: BlobReader, digest: Digest = DIGEST, start: int = 0, stop: int | None = None) -> list[bytes]:
+    return [bytes(piece) async for piece in held.read(digest, start, len(DATA) if stop is None else stop)]
+
+
+async def failing(held: BlobReader, digest: Digest = DIGEST, size: int = len(DATA)) -> tuple[bytes, HangarError]:
+    """Read a blob that goes wrong: what came before that, and the error."""
+    got = bytearray()
+    with pytest.raises(HangarError) as failed:
+        async for piece in held.read(digest, 0, size):
+            got += piece
+    return bytes(got), failed.value
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd", "gzip-12", "zstd-3", "dir"])
+async def test_every_blob_of_every_form(everything: Saved, form: str) -> None:
+    held = await asyncio.to_thread(lambda: BlobReader(seekable_layout_at(everything.at(form))))
+    for built in everything.built.values():
+        for digest, data in {**built.blobs, **{one: raw for one, (_, raw) in built.documents.items()}}.items():
+            for start, stop in ((0, len(data)), (0, len(data)), (len(data) // 3, len(data)), (1, len(data) // 2)):
+                if start < stop:
+                    assert b"".join(await pieces(held, digest, start, stop)) == data[start:stop]
+    assert held.readers.idle <= MOST_IDLE
+    assert held.buffers.lent == 0
+    held.close()
+    assert held.readers.idle == 0
+
+
+async def test_pieces_are_large_and_the_last_is_checked(root: Path) -> None:
+    held = await opened(root)
+    assert [len(piece) for piece in await pieces(held)] == [LARGE, LARGE, LARGE, 12_345]
+    assert (held.buffers.lent, held.buffers.peak, held.readers.idle) == (0, 1, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, len(DATA)), st.integers(0, len(DATA)))
+def test_any_part_of_it(tmp_path_factory: pytest.TempPathFactory, start: int, stop: int) -> None:
+    root = tmp_path_factory.getbasetemp() / "any-part"
+    if not root.exists():
+        put(root, DATA)
+    start, stop = min(start, stop), max(start, stop)
+    if start < stop:
+        assert b"".join(asyncio.run(pieces(blobs(root), DIGEST, start, stop))) == DATA[start:stop]
+
+
+async def test_a_damaged_blob_lacks_its_end(root: Path) -> None:
+    put(root, DATA[:-1] + bytes([DATA[-1] ^ 1]), DIGEST)
+    held = await opened(root)
+    for _ in range(2):
+        got, error = await failing(held)
+        assert got == DATA[: 3 * LARGE]
+        assert isinstance(error, DigestMismatch)
+        assert str(DIGEST) in str(error)
+    assert (held.buffers.lent, held.readers.idle) == (0, 0)
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"wrong", b"right"), (b"", b"right")])
+async def test_of_a_small_one_nothing_is_sent(tmp_path: Path, data: bytes, said: bytes) -> None:
+    put(tmp_path, data, Digest.of(said))
+    held = await opened(tmp_path)
+    got, error = await failing(held, Digest.of(said), len(data))
+    assert got == b""
+    assert isinstance(error, DigestMismatch)
+    if data:
+        with pytest.raises(DigestMismatch):
+            await anext(held.read(Digest.of(said), 1, len(data), checked=True))
+
+
+async def test_an_empty_blob_has_no_pieces(tmp_path: Path) -> None:
+    put(tmp_path, b"")
+    assert await pieces(await opened(tmp_path), Digest.of(b""), 0, 0) == []
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what is hashed."""
+    sizes: list[int] = []
+    hasher = Digest.hasher
+
+    class Noting:
+        def __init__(self, digest: Digest) -> None:
+            self._hasher = hasher(digest)
+
+        def update(self, data: memoryview) -> None:
+            sizes.append(len(data))
+            self._hasher.update(data)
+
+        def hexdigest(self) -> str:
+            return self._hasher.hexdigest()
+
+    def noting(digest: Digest) -> Noting:
+        return Noting(digest)
+
+    monkeypatch.setattr(Digest, "hasher", noting)
+    return sizes
+
+
+async def test_what_was_right_is_hashed_once(root: Path, hashed: list[int]) -> None:
+    held = await opened(root)
+    # A part of it says nothing about the rest.
+    await pieces(held, start=5)
+    assert hashed == []
+    assert b"".join(await pieces(held)) == DATA
+    assert sum(hashed) == len(DATA)
+    assert b"".join(await pieces(held)) == DATA
+    assert await join(held.read(DIGEST, 7, len(DATA), checked=True)) == DATA[7:]
+    assert sum(hashed) == len(DATA)
+
+
+async def test_a_crowd_costs_little_more_than_one(root: Path, hashed: list[int]) -> None:
+    held = await opened(root)
+    assert await asyncio.gather(*(join(held.read(DIGEST, 0, len(DATA))) for _ in range(50))) == [DATA] * 50
+    # While it is sent to the first, and perhaps once more for those who are faster.
+    assert sum(hashed) <= 2 * len(DATA)
+
+
+async def test_nobody_waits_for_a_slow_client_to_have_it_hashed(root: Path, hashed: list[int]) -> None:
+    held = await opened(root)
+    first = held.read(DIGEST, 0, len(DATA))
+    await anext(first)
+    assert await asyncio.gather(*(join(held.read(DIGEST, 0, len(DATA))) for _ in range(5))) == [DATA] * 5
+    assert sum(hashed) == LARGE + len(DATA)
+    await first.aclose()
+    (root / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
+    first = held.read(DIGEST, 0, len(DATA))
+    await anext(first)
+    got, error = await failing(held)
+    assert got == bytes(3 * LARGE)
+    assert isinstance(error, DigestMismatch)
+    await first.aclose()
+    # One that hashed and went away leaves it to the next.
+    assert held._hashing == set()
+
+
+async def test_what_was_right_and_was_changed_is_hashed_again(root: Path, hashed: list[int]) -> None:
+    held = await opened(root)
+    await pieces(held)
+    path = root / blob_name(DIGEST)
+    os.utime(path, ns=(0, 0))
+    assert b"".join(await pieces(held)) == DATA
+    assert sum(hashed) == 2 * len(DATA)
+    path.write_bytes(bytes(len(DATA)))
+    got, error = await failing(held)
+    assert got == bytes(3 * LARGE)
+    assert isinstance(error, DigestMismatch)
+
+
+async def test_what_has_to_be_checked_is_before_any_of_it_is_sent(root: Path, hashed: list[int]) -> None:
+    held = await opened(root)
+    for start in (0, 5):
+        assert await join(held.read(DIGEST, start, len(DATA), checked=True)) == DATA[start:]
+        assert sum(hashed) == len(DATA)
+    (root / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
+    for start in (0, 5):
+        with pytest.raises(DigestMismatch):
+            await anext(held.read(DIGEST, start, len(DATA), checked=True))
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(0, 0))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(bytes(len(DATA)))
+
+
+@pytest.mark.parametrize("change", [touch, empty])
+async def test_what_is_changed_between_check_and_sending(
+    root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    held = await opened(root)
+    path = root / blob_name(DIGEST)
+    take, calls = Readers.take, 0
+
+    def changing(self: Readers, name: str, place: int) -> Reader:
+        nonlocal calls
+        calls += 1
+        # Behind the pieces that are hashed.
+        if calls == len(DATA) // LARGE + 2:
+            change(path)
+        return take(self, name, place)
+
+    monkeypatch.setattr(Readers, "take", changing)
+    reading = held.read(DIGEST, 5, len(DATA), checked=True)
+    if change is touch:
+        assert await join(reading) == DATA[5:]
+    else:
+        with pytest.raises(ContentError, match=r"is damaged|was changed while it was read"):
+            await anext(reading)
+
+
+def overwrite(path: Path) -> None:
+    """Change a file where it is."""
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+
+
+def shorten(path: Path) -> None:
+    os.truncate(path, 1000)
+
+
+def replace(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(path.read_bytes())
+    path.with_suffix(".new").replace(path)
+
+
+CHANGES = [overwrite, shorten, replace, Path.unlink]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+async def test_a_directory_that_changes_while_it_is_served(
+    root: Path, change: Callable[[Path], None], known: bool
+) -> None:
+    held = await opened(root)
+    if known:
+        await pieces(held)
+    reading = held.read(DIGEST, 0, len(DATA))
+    assert await anext(reading) == DATA[:LARGE]
+    await asyncio.to_thread(change, root / blob_name(DIGEST))
+    with pytest.raises((StorageError, ContentError), match=r"changed|No such file|too early"):
+        await anext(reading)
+    assert (held.buffers.lent, held.readers.idle) == (0, 0)
+
+
+@pytest.mark.parametrize("form", ["gzip", "gzip-3", "zstd", "zstd-3"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_archive_that_changes_while_it_is_served(
+    everything: Saved, tmp_path: Path, form: str, change: Callable[[Path], None]
+) -> None:
+    path = everything.copy(form, tmp_path)
+    held = await asyncio.to_thread(lambda: BlobReader(seekable_layout_at(path)))
+    digest, data = max(
+        (one for built in everything.built.values() for one in built.blobs.items()), key=lambda one: len(one[1])
+    )
+    assert len(data) > 2 * SMALL
+    # All large buffers are in use, so that it takes several pieces.
+    held.buffers = Buffers(0)
+    reading = held.read(digest, 0, len(data))
+    assert await anext(reading) == data[:SMALL]
+    for part in [path, *path.parent.glob(f"{path.name}.part*")]:
+        if part.exists():
+            await asyncio.to_thread(change, part)
+    with pytest.raises((ArchiveError, StorageError), match=r"not the file any more|No such file"):
+        await anext(reading)
+    got, error = await failing(held, digest, len(data))
+    assert got == b""
+    assert isinstance(error, ArchiveError | StorageError)
+    assert held.readers.idle == 0
+
+
+async def test_hundreds_of_slow_clients_hold_little(root: Path) -> None:
+    held = await opened(root)
+    readings = [held.read(DIGEST, 0, len(DATA)) for _ in range(300)]
+    first = await asyncio.gather(*(anext(reading) for reading in readings))
+    sizes = [len(piece) for piece in first]
+    assert sizes.count(LARGE) == held.buffers.lent == held.buffers.peak == MOST_LARGE
+    assert sizes.count(SMALL) == 300 - MOST_LARGE
+    assert held.readers.idle <= MOST_IDLE
+    # Each goes on where it stood, whoever was closed meanwhile.
+    rest = await asyncio.gather(*(join(reading) for reading in readings))
+    assert {len(tail) for tail in rest} == {len(DATA) - LARGE, len(DATA) - SMALL}
+    assert all(DATA.endswith(tail) for tail in rest)
+    assert (held.buffers.lent, held.buffers.peak) == (0, MOST_LARGE)
+    assert held.readers.idle <= MOST_IDLE
+
+
+async def join(reading: AsyncIterator[memoryview]) -> bytes:
+    return b"".join([bytes(piece) async for piece in reading])
+
+
+async def test_who_waits_for_us_gets_large_pieces_and_for_whom_we_wait_small_ones(tmp_path: Path) -> None:
+    data = bytes(6 << 20)
+    put(tmp_path, data)
+    held = await opened(tmp_path)
+    reading = held.read(Digest.of(data), 0, len(data))
+    sizes = [len(await anext(reading)), len(await anext(reading))]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    sizes += [len(piece) async for piece in reading]
+    # It has to take some MiB at once before it is trusted again.
+    assert sizes[:2] == [LARGE] * 2
+    assert sizes[2:34] == [SMALL] * 32
+    assert sizes[34] == LARGE
+    assert sum(sizes) == len(data)
+    assert held.buffers.lent == 0
+
+
+async def test_a_client_that_goes_leaves_nothing_in_use(root: Path) -> None:
+    held = await opened(root)
+    async with aclosing(held.read(DIGEST, 0, len(DATA))) as reading:
+        await anext(reading)
+        assert held.buffers.lent == 1
+    assert held.buffers.lent == 0
+    held.close()
+    assert held.readers.idle == 0
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+async def test_cancelled_at_any_moment(root: Path, steps: int) -> None:
+    held = await opened(root)
+    task = asyncio.create_task(pieces(held))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert held.buffers.lent == 0
+    held.close()
+    assert b"".join(await pieces(held)) == DATA

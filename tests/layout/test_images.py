@@ -1,0 +1,467 @@
+"""What is read of the images in holdings, whatever form they have and however hostile they are."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.errors import ContentError, UsageError
+from hangar_async.layout import manifest_loader
+from hangar_async.layout.directory import DirectoryLayout
+from hangar_async.layout.files import SHARE, blob_name
+from hangar_async.layout.images import Catalog, HeldImage, find_image, read_catalog
+from hangar_async.oci import media_types
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import MAX_DOCUMENT
+from hangar_async.testing.images import Built
+from tests.engine.forms import FORMS, HANGARS, Saved
+
+
+def read(path: Path) -> Catalog:
+    return read_catalog(layout_at(path, find_archive(path), lambda: None))
+
+
+def content_of(built: Built) -> set[Digest]:
+    return {*built.documents, *built.blobs}
+
+
+def of(catalog: Catalog, name: str) -> HeldImage:
+    return next(image for image in catalog.images if f"/{name}:1" in image.name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kind_of_image_is_read(everything: Saved, form: str) -> None:
+    catalog = read(everything.at(form))
+    assert [image.name for image in catalog.images] == list(everything.built)
+    for image in catalog.images:
+        built = everything.built[image.name]
+        assert image.problems == ()
+        sizes = {**built.blobs, **{digest: raw for digest, (_, raw) in built.documents.items()}}
+        listed = {content.digest: content.size for content in image.contents}
+        if form in HANGARS:  # nothing names attestations and indexes there
+            assert listed.items() <= {digest: len(data) for digest, data in sizes.items()}.items()
+            assert image.root is None
+        else:
+            assert listed == {digest: len(data) for digest, data in sizes.items()}
+            assert image.root is not None
+            assert image.root.digest == built.digest
+        assert image.size == sum(listed.values())
+        assert len(image.configs) == (0 if "artifact" in image.name else len(image.platforms))
+        assert image.originals == frozenset()
+    assert "2024" in catalog.saved
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_platforms_are_read(everything: Saved, form: str) -> None:
+    catalog = read(everything.at(form))
+    platforms = {image.name.split("/")[1]: [str(one.platform) for one in image.platforms] for image in catalog.images}
+    assert platforms["multi:1"] == ["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]
+    assert platforms["artifact:1"] == ["unknown/unknown"]
+    assert platforms["attested:1"] == platforms["no-platform:1"] == ["linux/amd64", "linux/arm64/v8"]
+    assert platforms["nested:1"] == ["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]
+    assert platforms["windows:1"][0] == "windows/amd64 (10.0.20348.2113)"
+    built = next(built for name, built in everything.built.items() if "/oci:1" in name)
+    (one,) = of(catalog, "oci").platforms
+    assert one.size == of(catalog, "oci").size == sum(map(len, [built.raw, *built.blobs.values()]))
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in HANGARS])
+def test_partial_images_are_read(partial: Saved, form: str) -> None:
+    catalog = read(partial.at(form))
+    assert [image.problems for image in catalog.images] == [()] * len(partial.built)
+    for image in catalog.images:
+        assert image.original == partial.built[image.name].digest
+        assert image.root is not None
+        assert image.root.digest != image.original
+        assert image.original in image.originals
+        assert {one.digest for one in image.contents} - {image.root.digest} <= content_of(partial.built[image.name])
+        assert [str(one.platform) for one in image.platforms] == ["linux/amd64"]
+    # The index within it is held in part too, and what the registry served is kept.
+    assert len(of(catalog, "nested").originals) == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_is_found_by_its_name(everything: Saved, form: str) -> None:
+    images = read(everything.at(form)).images
+    assert find_image(images, images[3].name) is images[3]
+    with pytest.raises(UsageError, match=r"no image a:1 in it, but 14 others: 127\.0\.0\.1"):
+        find_image(images, "a:1")
+    with pytest.raises(UsageError, match="0 others: none"):
+        find_image((), "a:1")
+
+
+Change = Callable[[Path, HeldImage], str]
+
+
+def _rewrite(path: Path, change: Callable[[Any], None]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def missing_blob(root: Path, image: HeldImage) -> str:
+    digest = image.contents[-1].digest
+    (root / blob_name(digest)).unlink()
+    return f"blob {digest} is missing"
+
+
+def shorter_blob(root: Path, image: HeldImage) -> str:
+    one = image.contents[-1]
+    (root / blob_name(one.digest)).write_bytes(b"1")
+    return f"blob {one.digest} has 1 bytes instead of {one.size}"
+
+
+def missing_manifest(root: Path, image: HeldImage) -> str:
+    digest = image.platforms[0].descriptor.digest
+    (root / blob_name(digest)).unlink()
+    return f"manifest {digest} is missing"
+
+
+def damaged_manifest(root: Path, image: HeldImage) -> str:
+    digest = image.platforms[0].descriptor.digest
+    path = root / blob_name(digest)
+    path.write_bytes(path.read_bytes().replace(b"2", b"3", 1))
+    return f"manifest {digest} cannot be read: {blob_name(digest)} is damaged"
+
+
+def missing_index(root: Path, image: HeldImage) -> str:
+    assert image.root is not None
+    (root / blob_name(image.root.digest)).unlink()
+    return f"manifest {image.root.digest} is missing"
+
+
+def missing_folder(root: Path, image: HeldImage) -> str:
+    name = f"{image.platforms[0].folder}/index.json"
+    (root / name).unlink()
+    return f"{name} is missing"
+
+
+def huge_folder(root: Path, image: HeldImage) -> str:
+    name = f"{image.platforms[0].folder}/index.json"
+    (root / name).write_bytes(b" " * (1 << 21))
+    return f"{name} has {1 << 21} bytes"
+
+
+def folder_of_nothing(root: Path, image: HeldImage) -> str:
+    name = f"{image.platforms[0].folder}/index.json"
+    _rewrite(root / name, lambda document: document.update(manifests=[]))
+    return f"{name} names 0 manifests"
+
+
+def folder_of_an_index(root: Path, image: HeldImage) -> str:
+    assert image.root is not None
+    fields = image.root.to_json()
+    name = f"{image.platforms[0].folder}/index.json"
+    _rewrite(root / name, lambda document: document.update(manifests=[fields]))
+    return f"{name} names an index and no manifest"
+
+
+def folder_of_another(root: Path, image: HeldImage) -> str:
+    name = f"{image.platforms[0].folder}/index.json"
+    (root / name).write_bytes((root / image.platforms[1].folder / "index.json").read_bytes())
+    return f"{name} names {image.platforms[1].descriptor.digest}, and saved-images-list.json"
+
+
+def list_of_another(root: Path, image: HeldImage) -> str:
+    def change(document: Any) -> None:
+        for item in document["List"]:
+            if item["Source"].endswith("/multi"):
+                item["Images"][0]["Digest"] = f"sha256:{'0' * 64}"
+
+    _rewrite(root / "saved-images-list.json", change)
+    return f"index.json names {image.platforms[0].descriptor.digest}, and saved-images-list.json sha256:000"
+
+
+def list_without_platforms(root: Path, image: HeldImage) -> str:
+    def change(document: Any) -> None:
+        for item in document["List"]:
+            if item["Source"].endswith("/multi"):
+                item["Images"] = None
+
+    _rewrite(root / "saved-images-list.json", change)
+    return "saved-images-list.json names no platform of it"
+
+
+def not_in_index(root: Path, image: HeldImage) -> str:
+    def change(document: Any) -> None:
+        document["manifests"] = [one for one in document["manifests"] if "/multi:1" not in str(one["annotations"])]
+
+    _rewrite(root / "index.json", change)
+    return "index.json does not name it, which saved-images-list.json does"
+
+
+def not_in_list(root: Path, image: HeldImage) -> str:
+    def change(document: Any) -> None:
+        document["List"] = [one for one in document["List"] if not one["Source"].endswith("/multi")]
+
+    _rewrite(root / "saved-images-list.json", change)
+    return "saved-images-list.json does not name it, which index.json does"
+
+
+def other_root(root: Path, image: HeldImage) -> str:
+    other = json.loads((root / "index.json").read_text())["manifests"][0]
+
+    def change(document: Any) -> None:
+        for one in document["manifests"]:
+            if "/multi:1" in str(one["annotations"]):
+                one["digest"], one["size"], one["mediaType"] = other["digest"], other["size"], other["mediaType"]
+
+    _rewrite(root / "index.json", change)
+    return f"names {image.platforms[0].descriptor.digest}, which the image's index does not"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        missing_blob, shorter_blob, missing_manifest, damaged_manifest, missing_index, missing_folder, huge_folder,
+        folder_of_nothing, folder_of_an_index, folder_of_another, list_of_another, list_without_platforms,
+        not_in_index, not_in_list, other_root,
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_a_problem_of_its_image(everything: Saved, tmp_path: Path, change: Change) -> None:
+    root = everything.copy("dir", tmp_path)
+    image = of(read(root), "multi")
+    said = change(root, image)
+    catalog = read(root)
+    assert said in "\n".join(of(catalog, "multi").problems)
+    assert sorted(one.name for one in catalog.images) == sorted(everything.built)
+    # All listed platforms stay known, but of an image that the list does not name so.
+    if change not in (list_without_platforms, not_in_list):
+        assert [one.folder for one in of(catalog, "multi").platforms] == [one.folder for one in image.platforms]
+    shared = {one.digest for one in image.contents}
+    for one in catalog.images:
+        if "/multi:1" not in one.name and not shared & {content.digest for content in one.contents}:
+            assert one.problems == ()
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd-3"])
+def test_a_damaged_document_of_an_archive_is_a_problem_of_its_image(
+    everything: Saved, tmp_path: Path, form: str
+) -> None:
+    path = everything.copy(form, tmp_path)
+    archive = find_archive(path)
+    assert archive is not None
+    image = of(read(path), "oci")
+    entry = archive.entries[f"saved-image-cache/{blob_name(image.platforms[0].descriptor.digest)}"]
+    part = archive.volume.part_at(entry.offset + entry.length // 2)
+    data = bytearray(part.path.read_bytes())
+    data[entry.offset + entry.length // 2 - part.start] ^= 4
+    part.path.write_bytes(data)
+    catalog = read(path)
+    assert "cannot be read" in of(catalog, "oci").problems[0]
+    assert of(catalog, "multi").problems == ()
+
+
+def test_documents_of_more_than_a_piece_are_read_whole(everything: Saved, tmp_path: Path) -> None:
+    root = everything.copy("dir", tmp_path)
+    for name in ("index.json", "saved-images-list.json"):
+        data = (root / name).read_text()
+        (root / name).write_text(data.rstrip().removesuffix("}") + " " * (3 << 20) + "}")
+    assert all(not image.problems for image in read(root).images)
+
+
+@pytest.mark.parametrize("name", ["saved-images-list.json", "index.json"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"List": 1}', b"[" * 100_000, b'{"schemaVersion":2}'],
+    ids=["empty", "cut", "list", "null", "latin", "number", "deep", "bare"],
+)  # fmt: skip
+def test_an_unreadable_index_is_an_error(everything: Saved, tmp_path: Path, name: str, data: bytes) -> None:
+    root = everything.copy("dir", tmp_path)
+    (root / name).write_bytes(data)
+    with pytest.raises(ContentError, match=name):
+        read(root)
+
+
+def test_a_huge_list_is_refused_unread(everything: Saved, tmp_path: Path) -> None:
+    root = everything.copy("dir", tmp_path)
+    with (root / "saved-images-list.json").open("r+b") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(ContentError, match=r"saved-images-list\.json has 67108865 bytes"):
+        read(root)
+
+
+def test_a_directory_without_a_list_is_no_cache(tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match=r"no saved-images-list\.json"):
+        read(tmp_path)
+
+
+class Made:
+    """A cache written by hand."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.roots: list[dict[str, Any]] = []
+        self.listed: list[dict[str, Any]] = []
+        (root / SHARE / "sha256").mkdir(parents=True)
+
+    def put(self, document: dict[str, Any]) -> dict[str, Any]:
+        raw = json.dumps(document).encode()
+        digest = Digest.of(raw)
+        (self.root / blob_name(digest)).write_bytes(raw)
+        return {"mediaType": document["mediaType"], "digest": str(digest), "size": len(raw)}
+
+    def index(self, *entries: dict[str, Any]) -> dict[str, Any]:
+        return self.put({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": list(entries)})
+
+    def manifest(self, layers: int = 1, salt: str = "") -> dict[str, Any]:
+        kind = "application/vnd.oci.image.config.v1+json"
+        config = self.put({"mediaType": kind, "salt": salt})
+        entries = [{"digest": f"sha256:{number:064x}", "size": 1} for number in range(layers)]
+        return self.put({
+            "schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": config, "layers": entries,
+        })  # fmt: skip
+
+    def image(self, name: str, root: dict[str, Any], *platforms: dict[str, Any]) -> None:
+        reference = f"r.io/{name}:1"
+        self.roots.append({**root, "annotations": {"org.opencontainers.image.ref.name": reference}})
+        listed = []
+        for number, one in enumerate(platforms):
+            folder = hashlib.sha256(f"{name}-{number}".encode()).hexdigest()
+            (self.root / folder).mkdir()
+            (self.root / folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [one]}))
+            listed.append({"Digest": one["digest"], "Arch": "amd64", "OS": "linux", "Folder": folder})
+        self.listed.append({"Source": f"r.io/{name}", "Tag": "1", "Images": listed})
+
+    def read(self) -> Catalog:
+        (self.root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.roots}))
+        listed = {"List": self.listed, "Version": "v1.1.0", "SavedTime": ""}
+        (self.root / "saved-images-list.json").write_text(json.dumps(listed))
+        return read_catalog(DirectoryLayout(self.root))
+
+
+def test_indexes_nested_too_deep_are_a_problem(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    manifest = made.manifest(0)
+    root = manifest
+    for _ in range(12):
+        root = made.index(root)
+    made.image("deep", root, manifest)
+    (image,) = made.read().images
+    assert any("nested too deep" in problem for problem in image.problems)
+
+
+def test_a_chain_of_images_of_indexes_ends(tmp_path: Path) -> None:
+    """Each image names the next index of one chain, so that all of it is read: none is followed to its end."""
+    made = Made(tmp_path)
+    root = made.manifest(0)
+    for number in range(3000):
+        root = made.index(root)
+        made.roots.append({**root, "annotations": {"org.opencontainers.image.ref.name": f"r.io/a{number}:1"}})
+    images = made.read().images
+    assert any("nested too deep" in problem for problem in images[-1].problems)
+
+
+def test_what_names_too_much_is_refused(tmp_path: Path) -> None:
+    """One small document, named over and over, would make a gigabyte."""
+    made = Made(tmp_path)
+    manifest = made.manifest(40_000)
+    for number in range(100):
+        made.image(f"a{number}", manifest, manifest)
+    with pytest.raises(ContentError, match="more than 524,288 blobs"):
+        made.read()
+
+
+def test_many_large_documents_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest_loader, "_MOST_NAMED", 50_000)
+    made = Made(tmp_path)
+    for number in range(3):
+        manifest = made.manifest(20_000, str(number))
+        made.image(f"a{number}", manifest, manifest)
+    with pytest.raises(ContentError, match="more than 50,000 blobs"):
+        made.read()
+
+
+def test_a_document_of_more_than_4_mib_is_a_problem(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    manifest = made.manifest(60_000)
+    assert manifest["size"] > MAX_DOCUMENT
+    made.image("large", manifest, manifest)
+    (image,) = made.read().images
+    assert "more than the 4194304" in image.problems[0]
+
+
+def test_an_original_that_is_no_index_is_a_problem(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    manifest = made.manifest(0)
+    made.image("odd", made.index(manifest), manifest)
+    made.roots[0]["annotations"]["io.hangar-async.original.digest"] = manifest["digest"]
+    (image,) = made.read().images
+    assert image.problems == (f"the original {manifest['digest']} is no index",)
+    made.roots[0]["annotations"]["io.hangar-async.original.digest"] = f"sha256:{'0' * 64}"
+    (image,) = made.read().images
+    assert f"manifest sha256:{'0' * 64} is missing" in image.problems
+
+
+def test_documents_are_read_one_after_the_other(everything: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, one is in memory."""
+    held = 0
+    most = 0
+    real = manifest_loader._content
+
+    def watch(file: Any) -> Any:
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        found = real(file)
+        held -= 1
+        return found
+
+    monkeypatch.setattr(manifest_loader, "_content", watch)
+    read(everything.at("gzip"))
+    assert most == 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=8), below, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(where=st.integers(0, 10**6), value=json_values, name=st.sampled_from(["index.json", "saved-images-list.json"]))
+def test_any_value_in_the_place_of_another_is_no_crash(everything: Saved, where: int, value: Any, name: str) -> None:
+    raw = (everything.at("dir") / name).read_bytes()
+    changed = _replaced(json.loads(raw), where, value)
+    layout = _Changed(everything.at("dir"), {name: json.dumps(changed).encode("utf-8", "surrogatepass")})
+    try:
+        catalog = read_catalog(layout)
+    except ContentError:
+        return
+    assert all(isinstance(image.name, str) for image in catalog.images)
+
+
+class _Changed(DirectoryLayout):
+    def __init__(self, root: Path, changed: dict[str, bytes]) -> None:
+        super().__init__(root)
+        self._changed = changed
+
+    def sizes(self) -> dict[str, int]:
+        return {**super().sizes(), **{name: len(data) for name, data in self._changed.items()}}
+
+    def files(self, names: Any = None) -> Any:
+        for file in super().files(names):
+            data = self._changed.get(file.name)
+            yield file if data is None else replace(file, size=len(data), pieces=iter([data]))
+
+
+def _replaced(document: Any, where: int, value: Any) -> Any:
+    """Put a value in the place of one of those in a document."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(below: Any) -> None:
+        for key, item in below.items() if isinstance(below, dict) else enumerate(below):
+            places.append((below, key))
+            if isinstance(item, dict | list):
+                walk(item)
+
+    walk(document)
+    below, key = places[where % len(places)]
+    below[key] = value
+    return document

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hangar_async.singleflight import SingleFlight
+
+
+class Work:
+    """Counts its starts, and waits to be let go."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.cancelled = False
+        self.started = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self) -> int:
+        self.starts += 1
+        self.started.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return self.starts
+
+
+async def test_many_wait_for_one() -> None:
+    work = Work()
+    async with SingleFlight() as flights, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(flights.join("key", work)) for _ in range(20)]
+        await work.started.wait()
+        work.go.set()
+    assert [task.result() for task in tasks] == [1] * 20
+
+
+async def test_other_keys_fly_by_themselves_and_ended_flights_start_again() -> None:
+    work = Work()
+    work.go.set()
+    async with SingleFlight() as flights:
+        assert list(await asyncio.gather(flights.join("a", work), flights.join("b", work))) == [1, 2]
+        assert await flights.join("a", work) == 3
+
+
+async def test_a_cancelled_waiter_takes_no_other_with_it() -> None:
+    work = Work()
+    async with SingleFlight() as flights, asyncio.TaskGroup() as group:
+        first, second = (group.create_task(flights.join("key", work)) for _ in range(2))
+        await work.started.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        assert first.cancelled()
+        work.go.set()
+    assert second.result() == 1
+
+
+async def test_work_that_nobody_waits_for_ends() -> None:
+    work = Work()
+    async with SingleFlight() as flights:
+        task = asyncio.ensure_future(flights.join("key", work))
+        await work.started.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        again = Work()
+        again.go.set()
+        assert await flights.join("key", again) == 1
+    assert work.cancelled
+
+
+async def test_a_failure_is_everyones_and_ends_nothing_else() -> None:
+    release = asyncio.Event()
+
+    async def fail() -> None:
+        await release.wait()
+        raise LookupError("gone")
+
+    async with SingleFlight() as flights:
+        tasks = [asyncio.ensure_future(flights.join("key", fail)) for _ in range(3)]
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.wait(tasks)
+        assert [type(task.exception()) for task in tasks] == [LookupError] * 3
+        work = Work()
+        work.go.set()
+        assert await flights.join("key", work) == 1
+
+
+async def test_what_goes_wrong_in_the_block_comes_out_as_it_is() -> None:
+    work = Work()
+    with pytest.raises(LookupError):
+        async with SingleFlight() as flights:
+            task = asyncio.ensure_future(flights.join("key", work))
+            await work.started.wait()
+            raise LookupError
+    await asyncio.wait([task])
+    assert work.cancelled
+    assert task.cancelled()
