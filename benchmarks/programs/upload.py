@@ -20,7 +20,7 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.request_body import Source
 from hangar_async.threads import in_thread
 
@@ -42,9 +42,9 @@ def _source(path: Path) -> Source:
     return pieces
 
 
-async def _work(pusher: RegistryPusher, image: Reference, blobs: Iterator[tuple[Descriptor, Path]]) -> None:
+async def _work(client: RegistryClient, image: Reference, blobs: Iterator[tuple[Descriptor, Path]]) -> None:
     for blob, path in blobs:
-        async with pusher.upload(image, blob) as upload:
+        async with client.upload(image, blob) as upload:
             await upload.send(_source(path))
 
 
@@ -52,9 +52,8 @@ async def _upload(image: Reference, blobs: list[tuple[Descriptor, Path]]) -> flo
     wanted = iter(blobs)
     began = time.monotonic()
     async with RegistryClient(RegistrySettings(), connections=_JOBS) as client, asyncio.TaskGroup() as group:
-        pusher = RegistryPusher(client)
         for _ in range(_JOBS):
-            group.create_task(_work(pusher, image, wanted))
+            group.create_task(_work(client, image, wanted))
     return time.monotonic() - began
 
 

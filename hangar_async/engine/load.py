@@ -20,7 +20,7 @@ from hangar_async.errors import HangarError, the_error
 from hangar_async.layout.images import HeldImage
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 
 
@@ -50,7 +50,7 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
             await _make_projects(run, client)
         async with _source(run) as source:
             rate = RateLimit(options.environment.destinations.limit_rate, run.clock)
-            pushing = BlobPusher(RegistryPusher(client), run.retrier, rate, source, run.observe)
+            pushing = BlobPusher(client, run.retrier, rate, source, run.observe)
             wishes = PushOptions(options.sparse_index, options.platform_tags)
             push = ImagePusher(pushing, client, selection.documents, selection.sizes, wishes)
             if isinstance(source, Spool):

@@ -9,7 +9,7 @@ from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
 from hangar_async.oci.reference import parse_registry
 from hangar_async.registry.auth.logins import Logins
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 
 _VERSIONS = ("/v1", "/v2")
 
@@ -47,7 +47,7 @@ async def login(
     settings = replace(chosen.destinations, username=username, password=password, credential_files=())
     async with RegistryClient(settings, username_for=host, notice=lambda text: observe(Notice(text))) as client:
         try:
-            checked = await RegistryPusher(client).ping(host)
+            checked = await client.ping(host)
         except Unauthorized as error:
             raise Unauthorized(
                 f"{host} does not take this user name and password{f': {error.said}' if error.said else ''}",

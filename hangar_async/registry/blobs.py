@@ -6,18 +6,19 @@ Source: OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
 
 from yarl import URL
 
 from hangar_async.errors import DigestMismatch, NetworkError, RegistryError
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.authorizer import push_scope
-from hangar_async.registry.exchange import _NO_HEAD, Call, Exchange
+from hangar_async.registry.authorizer import Scope, push_scope
+from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
 from hangar_async.registry.failures import push_refused, reaching
 from hangar_async.registry.http.addresses import is_internal, web_address
 from hangar_async.registry.http.response import Answer
@@ -25,7 +26,7 @@ from hangar_async.registry.http.response_body import Feed
 
 
 class BlobBody:
-    """The bytes of a blob from `start` on, read once. Made by `open_body`, which closes it."""
+    """The bytes of a blob from `start` on, read once. Made by `open_blob` and `open_foreign`, which closes it."""
 
     def __init__(self, feed: Feed, blob: Descriptor, start: int, host: str) -> None:
         self.start = start
@@ -103,18 +104,19 @@ class ContentRange:
         return self.first == start and self.last == size - 1 and self.total in (None, size)
 
 
+_Ask: TypeAlias = Callable[[Call], AbstractAsyncContextManager[Answer]]
 #: What storage that a registry sent us to may say to a HEAD, although its address is right for a GET.
 _ONLY_GET = frozenset({400, 401, 403})
 
 
 async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bool:
-    """Whether an image's repository has a blob, as far as the registry can tell; see RegistryPusher.has_blob."""
+    """Whether an image's repository has a blob, as far as the registry can tell; see RegistryClient.has_blob."""
     call = Call(
         what=f"blob {blob.digest} of {image.name}",
         scope=push_scope(image),
         path=f"{image.repository}/blobs/{blob.digest}",
         method="HEAD",
-        accepted=(200, 404, *_NO_HEAD),
+        accepted=(200, 404, *NO_HEAD),
         refuse=push_refused,
     )
     try:
@@ -126,29 +128,40 @@ async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bo
         raise
 
 
-class Ask(Protocol):
-    """Sends a request with these headers, and raises for an answer whose status is not among the accepted."""
+def open_blob(
+    exchange: Exchange, image: Reference, blob: Descriptor, start: int
+) -> AbstractAsyncContextManager[BlobBody]:
+    """Open a blob of a repository; see RegistryClient.open_blob."""
+    call = Call(
+        what=f"blob {blob.digest} of {image.name}",
+        scope=Scope(image.repository),
+        path=f"{image.repository}/blobs/{blob.digest}",
+    )
+    return _open(partial(exchange.ask, image.registry), call, blob, start)
 
-    def __call__(
-        self, headers: Mapping[str, str], accepted: Container[int] = ...
-    ) -> AbstractAsyncContextManager[Answer]:
-        """Send the request; the answer is to be read inside of the block."""
-        ...
+
+def open_foreign(
+    exchange: Exchange, address: str, blob: Descriptor, start: int
+) -> AbstractAsyncContextManager[BlobBody]:
+    """Open a blob at an address that its descriptor names; see RegistryClient.open_foreign."""
+    url = foreign_url(address, trusted=exchange.asks_internal)
+    return _open(exchange.ask_elsewhere, Call(what=f"foreign blob {blob.digest}", scope=Scope(), url=url), blob, start)
 
 
 @asynccontextmanager
-async def open_body(ask: Ask, blob: Descriptor, what: str, start: int) -> AsyncIterator[BlobBody]:
+async def _open(ask: _Ask, call: Call, blob: Descriptor, start: int) -> AsyncIterator[BlobBody]:
     """Open a blob from `start` on; from 0 where the answer is the whole, an error, or not the range asked for."""
     if 0 < start < blob.size:
-        async with ask({"Range": f"bytes={start}-"}, (200, 206, 416)) as answer:
+        ranged = replace(call, headers={"Range": f"bytes={start}-"}, accepted=(200, 206, 416))
+        async with ask(ranged) as answer:
             begin = _begin(answer, blob, start)
             if begin is not None:
-                with closing(_body(answer, blob, what, begin)) as body:
+                with closing(_body(answer, blob, call.what, begin)) as body:
                     yield body
                 return
             await answer.drain()
-    async with ask({}, (200,)) as answer:
-        with closing(_body(answer, blob, what, 0)) as body:
+    async with ask(call) as answer:
+        with closing(_body(answer, blob, call.what, 0)) as body:
             yield body
 
 

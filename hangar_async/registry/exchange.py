@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from yarl import URL
 
+from hangar_async.errors import NotFound
 from hangar_async.registry.authorizer import Authorization, Authorizer, Scope
 from hangar_async.registry.endpoints import Endpoint, Endpoints, challenges_of
-from hangar_async.registry.failures import Refuse, refused
+from hangar_async.registry.failures import Refuse, push_refused, refused
 from hangar_async.registry.http.redirects import same_origin
 from hangar_async.registry.http.request_body import Body
 from hangar_async.registry.http.response import Answer
 from hangar_async.registry.http.transport import Transport
 
 #: Answers of what does not know the method.
-_NO_HEAD = (405, 501)
+NO_HEAD = (405, 501)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -53,6 +54,24 @@ class Exchange:
         """Return where a registry is asked; raises NetworkError where it cannot be reached."""
         return await self._endpoints.find(registry)
 
+    @property
+    def asks_internal(self) -> bool:
+        """Whether a registry on this machine or its link has been asked."""
+        return any(endpoint.is_internal for endpoint in self._endpoints.known)
+
+    async def ping(self, registry: str) -> bool:
+        """Check that a host is a registry, and takes the credentials known for it; see RegistryClient.ping."""
+        call = Call(what="its API", scope=Scope(), refuse=push_refused)
+        try:
+            async with self.ask(registry, call) as answer:
+                page = "html" in answer.headers.get("Content-Type", "").lower()
+                await answer.drain()
+        except NotFound as error:
+            raise _no_registry(registry, error.status) from error
+        if page:
+            raise _no_registry(registry, 200)
+        return bool((await self.endpoint(registry)).challenges)
+
     @asynccontextmanager
     async def ask(self, registry: str, call: Call) -> AsyncIterator[Answer]:
         """Make a call to a registry, once more after a 401; the answer is to be read inside of the block.
@@ -63,7 +82,7 @@ class Exchange:
         endpoint = await self._endpoints.find(registry)
         url = endpoint.at(call.path) if call.url is None else call.url
         if not same_origin(endpoint.url, url):
-            async with self._elsewhere(url, call) as answer:
+            async with self.ask_elsewhere(replace(call, url=url), redirected=True) as answer:
                 yield answer
             return
         granted = await self._authorizer.authorize(endpoint, call.scope)
@@ -82,21 +101,28 @@ class Exchange:
             granted = renewed
 
     @asynccontextmanager
-    async def _elsewhere(self, url: URL, call: Call) -> AsyncIterator[Answer]:
-        async with self._send(url, url.host_port_subcomponent or "", call, Authorization()) as found:
-            answer = replace(found, redirected=True)
+    async def ask_elsewhere(self, call: Call, *, redirected: bool = False) -> AsyncIterator[Answer]:
+        """Make a call to the address `call.url`, which is at no registry, without credentials; see `ask`.
+
+        `redirected` says that a registry has named it for this request.
+        """
+        url = call.url or URL()
+        async with self._send(url, url.host_port_subcomponent or "", call, Authorization()) as sent:
+            answer = replace(sent, redirected=redirected or sent.redirected)
             if answer.status not in call.accepted:
                 raise await answer.refusal(call.what, refuse=call.refuse)
             yield answer
 
-    @asynccontextmanager
-    async def _send(self, url: URL, host: str, call: Call, granted: Authorization) -> AsyncIterator[Answer]:
-        async with self.transport.send(
-            url,
-            host,
-            headers=call.headers,
-            authorization=granted.value,
-            method=call.method,
-            body=call.body,
-        ) as answer:
-            yield answer
+    def _send(self, url: URL, host: str, call: Call, granted: Authorization) -> AbstractAsyncContextManager[Answer]:
+        return self.transport.send(
+            url, host, headers=call.headers, authorization=granted.value, method=call.method, body=call.body
+        )
+
+
+def _no_registry(registry: str, status: int) -> NotFound:
+    return NotFound(
+        f"{registry} is no registry: it does not speak the protocol at /v2/",
+        host=registry,
+        status=status,
+        advice="check name and port: a registry is HOST or HOST:PORT, what follows belongs to the images in it",
+    )

@@ -1,65 +1,32 @@
-"""What a registry says is left of the requests that it allows.
+"""Manifests of repositories: get, head and put; and the requests that a registry says are left.
 
-Source: Docker's documentation, "Docker Hub usage and limits"; the IETF draft "RateLimit header fields for HTTP".
+Source: OCI distribution-spec, "Pulling manifests" and "Pushing manifests".
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from hangar_async.errors import DigestMismatch, InvalidValue
+from hangar_async.errors import ContentError, DigestMismatch, NotFound
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.authorizer import Scope, push_scope
-from hangar_async.registry.exchange import _NO_HEAD, Call, Exchange
-from hangar_async.registry.failures import push_refused, refused
-from hangar_async.registry.http.response import read_digest
+from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
+from hangar_async.registry.failures import push_refused
+from hangar_async.registry.http.response import Answer, check_told, read_digest
 from hangar_async.threads import in_thread
 
+#: Digits of a size.
 _LONGEST_SIZE = 19
-
-
-async def head_manifest(
-    exchange: Exchange, image: Reference, asked: Digest | None, heard: Heard, *, pushing: bool = False
-) -> Descriptor | None:
-    """Ask for the descriptor of a manifest; None where it is not there. Raises InvalidValue where it is not told.
-
-    `heard` is told of a quota. `pushing` asks with the rights that a push needs.
-    """
-    call = Call(
-        what=f"manifest {f'{image.name}@{asked}' if asked else image}",
-        scope=push_scope(image) if pushing else Scope(image.repository),
-        path=f"{image.repository}/manifests/{asked or image.tag}",
-        method="HEAD",
-        headers={"Accept": media_types.ACCEPT},
-        accepted=(200, 404, *_NO_HEAD),
-        refuse=push_refused if pushing else refused,
-    )
-    async with exchange.ask(image.registry, call) as answer:
-        if (quota := Quota.parse(answer.headers)) is not None:
-            heard(image.registry, quota)
-        if answer.status == 404:
-            return None
-        digest = read_digest(answer.headers.get("Docker-Content-Digest", ""))
-        length = answer.headers.get("Content-Length", "")
-        if answer.status != 200 or digest is None or not _is_number(length):
-            raise InvalidValue(f"{answer.host} says too little about {call.what}")
-        if asked and digest.algorithm == asked.algorithm and digest != asked:
-            raise DigestMismatch(f"{call.what} from {answer.host} has another digest, {digest}", digest=str(asked))
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return Descriptor(media_type, digest, int(length))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_SIZE
-
-
+#: A longer document is hashed in a thread, in bytes.
 _INLINE = 64 << 10
+_PUT = (200, 201, 202, 204)
+_QUOTA = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +38,6 @@ class ServedManifest:
     digest: Digest
 
 
-async def digest_of(raw: bytes, algorithm: str) -> Digest:
-    """Compute the digest of a document, in a thread where it is long."""
-    return Digest.of(raw, algorithm) if len(raw) <= _INLINE else await in_thread(Digest.of, raw, algorithm)
-
-
-async def _check_told(raw: bytes, told: str, source: str) -> None:
-    """Compare bytes with the Docker-Content-Digest that came with them; one that is no digest says nothing."""
-    try:
-        digest = Digest.parse(told.strip())
-    except InvalidValue:
-        return
-    if digest != await digest_of(raw, digest.algorithm):
-        raise DigestMismatch(f"{source} does not have the digest {digest} that it was sent with", digest=str(digest))
-
-
-_PUT = (200, 201, 202, 204)
-
-
 @dataclass(frozen=True, slots=True)
 class PushedManifest:
     """A manifest that a registry has taken; `subject` is what it says that it now lists this one as a referrer of."""
@@ -97,12 +46,12 @@ class PushedManifest:
     subject: Digest | None
 
 
-_FIELD = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
-
-
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """`remaining` of `limit` requests are left within a window of so many seconds (0: it is not said)."""
+    """`remaining` of `limit` requests are left within a window of so many seconds (0: it is not said).
+
+    Source: Docker's documentation, "Docker Hub usage and limits"; the IETF draft "RateLimit header fields for HTTP".
+    """
 
     remaining: int
     limit: int
@@ -111,12 +60,112 @@ class Quota:
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> Quota | None:
         """Read `ratelimit-limit` and `ratelimit-remaining`; None where either is not there, or nonsense."""
-        limit = _FIELD.fullmatch(headers.get("ratelimit-limit", ""))
-        remaining = _FIELD.fullmatch(headers.get("ratelimit-remaining", ""))
+        limit = _QUOTA.fullmatch(headers.get("ratelimit-limit", ""))
+        remaining = _QUOTA.fullmatch(headers.get("ratelimit-remaining", ""))
         if limit is None or remaining is None:
             return None
         return cls(int(remaining[1]), int(limit[1]), int(limit[2] or 0))
 
 
-#: Is told of a registry, HOST[:PORT], and what it says is left.
-Heard: TypeAlias = Callable[[str, Quota], None]
+#: Is told of a registry, HOST[:PORT], and the requests that it says are left.
+OnQuota: TypeAlias = Callable[[str, Quota], None]
+
+
+class Manifests:
+    """Asks registries for manifests, and pushes them; the calls are those of RegistryClient."""
+
+    def __init__(self, exchange: Exchange, on_quota: OnQuota) -> None:
+        self._exchange = exchange
+        self._on_quota = on_quota
+
+    async def get(self, image: Reference, digest: Digest | None = None) -> ServedManifest:
+        """Get a manifest; see RegistryClient.get_manifest."""
+        call = _pull(image, digest)
+        digest = digest or image.digest
+        async with self._exchange.ask(image.registry, call) as answer:
+            self._tell_quota(image, answer)
+            raw = await answer.read(call.what, MAX_DOCUMENT, str(digest or ""))
+        name = f"{call.what} from {answer.host}"
+        actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
+        if digest and actual != digest:
+            raise DigestMismatch(f"{name} has another digest, {actual}", digest=str(digest))
+        sent = read_digest(answer.headers.get("Docker-Content-Digest", ""))
+        if sent is not None and sent != await _digest_of(raw, sent.algorithm):
+            raise DigestMismatch(f"{name} does not have the digest {sent} that it was sent with", digest=str(sent))
+        return ServedManifest(raw, answer.headers.get("Content-Type", ""), actual)
+
+    async def head(
+        self, image: Reference, digest: Digest | None = None, *, push: bool = False, get: bool = True
+    ) -> Descriptor | None:
+        """Get the descriptor of a manifest; see RegistryClient.head_manifest."""
+        call = replace(_pull(image, digest), method="HEAD", accepted=(200, 404, *NO_HEAD))
+        if push:
+            call = replace(call, scope=push_scope(image), refuse=push_refused)
+        async with self._exchange.ask(image.registry, call) as answer:
+            self._tell_quota(image, answer)
+            if answer.status == 404:
+                return None
+            descriptor = _descriptor(answer, digest or image.digest, call.what)
+        if descriptor is not None or not get:
+            return descriptor
+        try:
+            manifest = await self.get(image, digest)
+        except NotFound:
+            return None
+        return Descriptor(_media_type(manifest.content_type), manifest.digest, len(manifest.raw))
+
+    async def put(self, image: Reference, raw: bytes, media_type: str, digest: Digest | None = None) -> PushedManifest:
+        """Push a manifest; see RegistryClient.put_manifest."""
+        digest = digest or (None if image.tag else image.digest)
+        actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
+        what = f"manifest {f'{image.name}@{digest}' if digest else f'{image.name}:{image.tag}'}"
+        if digest and digest != actual:
+            raise ContentError(f"{what} was to be pushed, but its bytes have the digest {actual}", digest=str(digest))
+        call = Call(
+            what=what,
+            scope=push_scope(image),
+            path=f"{image.repository}/manifests/{digest or image.tag}",
+            method="PUT",
+            headers={"Content-Type": media_type},
+            body=raw,
+            accepted=_PUT,
+            refuse=push_refused,
+        )
+        async with self._exchange.ask(image.registry, call) as answer:
+            await answer.drain()
+            check_told(answer, actual, what)
+            return PushedManifest(actual, read_digest(answer.headers.get("OCI-Subject", "")))
+
+    def _tell_quota(self, image: Reference, answer: Answer) -> None:
+        if (quota := Quota.parse(answer.headers)) is not None:
+            self._on_quota(image.registry, quota)
+
+
+def _pull(image: Reference, digest: Digest | None) -> Call:
+    return Call(
+        what=f"manifest {f'{image.name}@{digest}' if digest else image}",
+        scope=Scope(image.repository),
+        path=f"{image.repository}/manifests/{digest or image.digest or image.tag}",
+        headers={"Accept": media_types.ACCEPT},
+    )
+
+
+def _descriptor(answer: Answer, digest: Digest | None, what: str) -> Descriptor | None:
+    """Read the headers of a manifest; None where they do not tell enough. Raises DigestMismatch."""
+    actual = read_digest(answer.headers.get("Docker-Content-Digest", ""))
+    length = answer.headers.get("Content-Length", "")
+    if answer.status != 200 or actual is None:
+        return None
+    if not (length.isascii() and length.isdigit() and len(length) <= _LONGEST_SIZE):
+        return None
+    if digest and actual.algorithm == digest.algorithm and actual != digest:
+        raise DigestMismatch(f"{what} from {answer.host} has another digest, {actual}", digest=str(digest))
+    return Descriptor(_media_type(answer.headers.get("Content-Type", "")), actual, int(length))
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip()
+
+
+async def _digest_of(raw: bytes, algorithm: str) -> Digest:
+    return Digest.of(raw, algorithm) if len(raw) <= _INLINE else await in_thread(Digest.of, raw, algorithm)

@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
+from urllib.parse import urlencode
 
 from yarl import URL
 
@@ -50,9 +51,28 @@ class UploadSession:
     async def open(self) -> None:
         """Have the registry begin one."""
         async with self._ask("POST", None, accepted=(202,)) as answer:
-            await self.take_over(answer)
+            await self._take_over(answer)
 
-    async def take_over(self, answer: Answer) -> None:
+    async def mount(self, source_repository: str) -> bool:
+        """Have the registry mount the blob from another repository; False where it has opened a session instead."""
+        query = urlencode({"mount": str(self._blob.digest), "from": source_repository}, safe=":/")
+        call = Call(
+            what=f"the mount of blob {self._blob.digest} from {source_repository} to {self._image.name}",
+            scope=push_scope(self._image, source_repository),
+            path=f"{self._image.repository}/blobs/uploads/?{query}",
+            method="POST",
+            accepted=(201, 202),
+            refuse=push_refused,
+        )
+        async with self._exchange.ask(self._image.registry, call) as answer:
+            await answer.drain()
+            if answer.status == 201:
+                check_told(answer, self._blob.digest, f"blob {self._blob.digest}")
+                return True
+            await self._take_over(answer)
+            return False
+
+    async def _take_over(self, answer: Answer) -> None:
         """Go on with the one that a registry has begun with this answer."""
         await self._follow(answer)
         minimum = answer.headers.get("OCI-Chunk-Min-Length", "")

@@ -9,13 +9,20 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
-from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, UploadLost
+from hangar_async.errors import (
+    DigestMismatch,
+    HangarError,
+    Incomplete,
+    NetworkError,
+    NotFound,
+    RegistryError,
+    UploadLost,
+)
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.blobs import has_blob
 from hangar_async.registry.exchange import Exchange
 from hangar_async.registry.http.request_body import Source, SourceReader
-from hangar_async.registry.http.response import Answer
 from hangar_async.registry.upload_session import UploadSession
 
 #: Where a registry wants pieces, they are at least as large as this, if it takes them.
@@ -30,7 +37,7 @@ _LOST = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 class Upload:
     """An upload of a blob to an image's repository, which lives through tries that fail.
 
-        async with pusher.upload(image, blob) as upload:
+        async with client.upload(image, blob) as upload:
             while not upload.complete:          # the caller decides how often, and what it waits for
                 await upload.send(source)
 
@@ -99,10 +106,18 @@ class Upload:
         await self._session.cancel()
         self._restart()
 
-    async def take_over(self, answer: Answer) -> None:
-        """Use the session that a registry has opened with this answer."""
-        await self._session.take_over(answer)
+    async def mount(self, source_repository: str) -> bool:
+        """Have the registry mount the blob from another repository; False where it has to be sent.
+
+        Source: OCI distribution-spec, "Mounting a blob from another repository".
+        """
+        try:
+            self.complete = await self._session.mount(source_repository)
+        except RegistryError as error:
+            if error.transient and not isinstance(error, Incomplete):
+                raise
         self._begin()
+        return self.complete
 
     async def _step(self, reader: SourceReader) -> None:
         """Make the request that comes next, and see what it came to."""

@@ -16,7 +16,7 @@ from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.authorizer import Scope
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from tests.registry.rig import MANIFEST, Proxy, describe, served
 
 DATA = b"x" * 100_000
@@ -230,7 +230,7 @@ async def test_an_identity_token_is_posted_for_all_scopes_in_one(tmp_path: Path)
         async with RegistryClient(settings) as client:
             image = Reference.parse(f"{registry.host}/app")
             with suppress(RegistryError):
-                await RegistryPusher(client).mount_blob(image, BLOB, "base/one")
+                await client.mount_blob(image, BLOB, "base/one")
     form = await registry.asked("/token")[0].post()
     assert form["scope"] == "repository:app:pull,push repository:base/one:pull"
 

@@ -74,7 +74,7 @@ async def test_a_head_tells_what_it_can_and_is_all_that_is_asked(
         served(answer) as registry,
         RegistryClient(SETTINGS, quota=lambda host, quota: quotas.append((host, quota))) as client,
     ):
-        assert await client.told_manifest(Reference.parse(f"{registry.host}/team/app:v1")) == told
+        assert await client.head_manifest(Reference.parse(f"{registry.host}/team/app:v1"), get=False) == told
     assert [request.method for request in registry.asked("manifests")] == ["HEAD"]
     assert quotas == [(registry.host, Quota(99, 100, 60))]
 

@@ -23,7 +23,7 @@ from hangar_async.errors import (
 )
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.uploads import Upload
 from hangar_async.testing.images import Built
 from tests.fakes.docker_registry import PASSWORD, USERNAME
@@ -39,11 +39,9 @@ SETTINGS = RegistrySettings()
 
 
 @asynccontextmanager
-async def pusher_to(
-    host: str, settings: RegistrySettings = SETTINGS
-) -> AsyncIterator[tuple[RegistryPusher, RegistryClient]]:
+async def client_of(host: str, settings: RegistrySettings = SETTINGS) -> AsyncIterator[RegistryClient]:
     async with RegistryClient(settings, username_for=host, connections=1) as client:
-        yield RegistryPusher(client), client
+        yield client
 
 
 async def content(client: RegistryClient, image: Reference) -> bytes:
@@ -63,25 +61,25 @@ async def finish(upload: Upload, lent: Lent) -> list[HangarError]:
     return errors
 
 
-async def push(pusher: RegistryPusher, image: Reference, built: Built) -> None:
+async def push(client: RegistryClient, image: Reference, built: Built) -> None:
     """Push an image: blobs, children before parents, the tag last."""
     for data in built.blobs.values():
-        if not await pusher.has_blob(image, describe(data)):
-            async with pusher.upload(image, describe(data)) as upload:
+        if not await client.has_blob(image, describe(data)):
+            async with client.upload(image, describe(data)) as upload:
                 await upload.send(Lent(data))
     for digest, (media_type, raw) in built.documents.items():
-        await pusher.put_manifest(image, raw, media_type, digest)
-    assert (await pusher.put_manifest(image, built.raw, built.media_type)).digest == built.digest
+        await client.put_manifest(image, raw, media_type, digest)
+    assert (await client.put_manifest(image, built.raw, built.media_type)).digest == built.digest
 
 
 async def test_every_kind_of_image_keeps_its_digest_and_is_read_by_skopeo(
     docker_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
-    async with pusher_to(docker_registry) as (pusher, client):
+    async with client_of(docker_registry) as client:
         for name, built in images.items():
             image = Reference.parse(f"{docker_registry}/pushed/{name}:v1")
-            await push(pusher, image, built)
-            assert await pusher.head_manifest(image) == replace(built.descriptor, platform=None)
+            await push(client, image, built)
+            assert await client.head_manifest(image, push=True) == replace(built.descriptor, platform=None)
             for digest, (_, raw) in built.documents.items():
                 assert (await client.get_manifest(image, digest)).raw == raw
             shown = await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{image}")
@@ -93,40 +91,40 @@ async def test_every_kind_of_image_keeps_its_digest_and_is_read_by_skopeo(
 
 async def test_a_mount_and_what_is_there(docker_registry: str) -> None:
     one, two = (Reference.parse(f"{docker_registry}/mounts/{name}") for name in ("one", "two"))
-    async with pusher_to(docker_registry) as (pusher, client):
-        async with pusher.upload(one, BLOB) as upload:
+    async with client_of(docker_registry) as client:
+        async with client.upload(one, BLOB) as upload:
             await upload.send(Lent(DATA))
-        assert await pusher.has_blob(one, BLOB)
-        assert not await pusher.has_blob(two, BLOB)
-        assert await pusher.mount_blob(two, BLOB, "mounts/one") is None
-        assert await pusher.has_blob(two, BLOB)
+        assert await client.has_blob(one, BLOB)
+        assert not await client.has_blob(two, BLOB)
+        assert await client.mount_blob(two, BLOB, "mounts/one") is None
+        assert await client.has_blob(two, BLOB)
         assert await content(client, two) == DATA
         missing = describe(DATA[1:])
-        opened = await pusher.mount_blob(two, missing, "mounts/one")
+        opened = await client.mount_blob(two, missing, "mounts/one")
         assert opened
         async with opened:
             await opened.send(Lent(DATA[1:]))
-        assert await pusher.has_blob(two, missing)
+        assert await client.has_blob(two, missing)
 
 
 async def test_an_empty_blob(docker_registry: str) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/empty")
-    async with pusher_to(docker_registry) as (pusher, _), pusher.upload(image, describe(b"")) as upload:
+    async with client_of(docker_registry) as client, client.upload(image, describe(b"")) as upload:
         await upload.send(Lent(b""))
-        assert await pusher.has_blob(image, describe(b""))
+        assert await client.has_blob(image, describe(b""))
 
 
 async def test_what_it_refuses(docker_registry: str, images: Mapping[str, Built]) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/refused")
-    async with pusher_to(docker_registry) as (pusher, _):
+    async with client_of(docker_registry) as client:
         for name in ("oci", "multi"):
             with pytest.raises(RegistryError, match="lacks something that manifest") as caught:
-                await pusher.put_manifest(image, images[name].raw, images[name].media_type)
+                await client.put_manifest(image, images[name].raw, images[name].media_type)
             assert (caught.value.status, caught.value.transient) == (400, True)
         with pytest.raises(RegistryError, match="does not take manifest") as caught:
-            await pusher.put_manifest(image, b"{", OCI)
+            await client.put_manifest(image, b"{", OCI)
         assert caught.value.code == "MANIFEST_INVALID"
-        async with pusher.upload(image, BLOB) as upload:
+        async with client.upload(image, BLOB) as upload:
             with pytest.raises(DigestMismatch, match="DIGEST_INVALID"):
                 await upload.send(Lent(DATA[::-1]))
             await upload.send(Lent(DATA))
@@ -134,10 +132,10 @@ async def test_what_it_refuses(docker_registry: str, images: Mapping[str, Built]
 
 async def test_pieces(docker_registry: str) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/pieces")
-    async with pusher_to(docker_registry) as (pusher, client):
-        pusher._largest[docker_registry] = 400_000
+    async with client_of(docker_registry) as client:
+        client._largest[docker_registry] = 400_000
         lent = Lent(DATA)
-        async with pusher.upload(image, BLOB) as upload:
+        async with client.upload(image, BLOB) as upload:
             await upload.send(lent)
         assert lent.opened == [0]
         assert await content(client, image) == DATA
@@ -150,9 +148,9 @@ async def test_an_upload_goes_on_behind_the_last_piece(docker_registry: str) -> 
         yield DATA[:1_000_000]
         raise StorageError("cannot read it", path="it")
 
-    async with pusher_to(docker_registry) as (pusher, client):
-        pusher._largest[docker_registry] = 1_000_000
-        async with pusher.upload(image, BLOB) as upload:
+    async with client_of(docker_registry) as client:
+        client._largest[docker_registry] = 1_000_000
+        async with client.upload(image, BLOB) as upload:
             with pytest.raises(StorageError):
                 await upload.send(failing)
             assert upload.offset == 1_000_000
@@ -171,13 +169,13 @@ async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry:
     """
     async with (
         relay(docker_registry, cut_upload_after=after, cuts=1) as line,
-        pusher_to(line.address) as (pusher, client),
+        client_of(line.address) as client,
     ):
         image = Reference.parse(f"{line.address}/pushes/broken-{after}-{int(pieces)}")
         if pieces:
-            pusher._largest[line.address] = 700_000
+            client._largest[line.address] = 700_000
         lent = Lent(DATA)
-        async with pusher.upload(image, BLOB) as upload:
+        async with client.upload(image, BLOB) as upload:
             errors = await finish(upload, lent)
         assert isinstance(errors[0], NetworkError)
         assert [type(error) for error in errors[1:]] in ([], [UploadLost])
@@ -190,8 +188,8 @@ async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry:
 
 async def test_what_is_given_up_is_gone(docker_registry: str) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/cancelled")
-    async with pusher_to(docker_registry) as (pusher, _):
-        upload = pusher.upload(image, BLOB)
+    async with client_of(docker_registry) as client:
+        upload = client.upload(image, BLOB)
         await upload._session.open()
         address = upload._session.address
         await upload.cancel()
@@ -203,20 +201,20 @@ async def test_what_is_given_up_is_gone(docker_registry: str) -> None:
 async def test_a_registry_with_a_password(htpasswd_registry: str) -> None:
     host = htpasswd_registry
     image = Reference.parse(f"{host}/pushes/password")
-    async with pusher_to(host) as (pusher, _):
-        for work in (pusher.upload(image, BLOB).send(Lent(DATA)), pusher.ping(host)):
+    async with client_of(host) as client:
+        for work in (client.upload(image, BLOB).send(Lent(DATA)), client.ping(host)):
             with pytest.raises(Unauthorized, match="no credentials"):
                 await work
     settings = RegistrySettings(username=USERNAME, password=PASSWORD)
-    async with pusher_to(host, settings) as (pusher, client):
-        assert await pusher.ping(host)
+    async with client_of(host, settings) as client:
+        assert await client.ping(host)
         lent = Lent(DATA)
-        await pusher.upload(image, BLOB).send(lent)
+        await client.upload(image, BLOB).send(lent)
         assert lent.opened == [0]
         assert await content(client, image) == DATA
-    async with pusher_to(host, replace(settings, password="other")) as (pusher, _):
+    async with client_of(host, replace(settings, password="other")) as client:
         with pytest.raises(Unauthorized, match="settings of this run") as caught:
-            await pusher.upload(image, BLOB).send(Lent(DATA))
+            await client.upload(image, BLOB).send(Lent(DATA))
     assert "other" not in str(caught.value)
 
 
@@ -226,14 +224,14 @@ async def test_a_registry_with_tls(tls_registry: str, ca: trustme.CA, tmp_path: 
     ca.cert_pem.write_to_path(folder / "ca.crt")
     image = Reference.parse(f"{tls_registry}/pushes/tls:v1")
     settings = RegistrySettings(certificates=(tmp_path / "certs.d",))
-    async with pusher_to(tls_registry, settings) as (pusher, client):
-        assert not await pusher.ping(tls_registry)
+    async with client_of(tls_registry, settings) as client:
+        assert not await client.ping(tls_registry)
         for _ in range(2):
-            await pusher.upload(image, BLOB).send(Lent(DATA))
+            await client.upload(image, BLOB).send(Lent(DATA))
         assert await content(client, image) == DATA
-    async with pusher_to(tls_registry, RegistrySettings(certificates=())) as (pusher, _):
+    async with client_of(tls_registry, RegistrySettings(certificates=())) as client:
         with pytest.raises(NetworkError, match="certificate"):
-            await pusher.upload(image, BLOB).send(Lent(DATA))
+            await client.upload(image, BLOB).send(Lent(DATA))
 
 
 async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,13 +239,13 @@ async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, mon
     lives = [-3600, 300, 300, 300]
     async with (
         token_registry(tmp_path, authority, monkeypatch, lives) as (host, _, scopes),
-        pusher_to(host, RegistrySettings(username="me", password="secret")) as (pusher, client),
+        client_of(host, RegistrySettings(username="me", password="secret")) as client,
     ):
         one, two = (Reference.parse(f"{host}/tokens/{name}") for name in ("one", "two"))
         lent = Lent(DATA)
-        await pusher.upload(one, BLOB).send(lent)
-        assert await pusher.has_blob(one, BLOB)
-        assert await pusher.mount_blob(two, BLOB, "tokens/one") is None
+        await client.upload(one, BLOB).send(lent)
+        assert await client.has_blob(one, BLOB)
+        assert await client.mount_blob(two, BLOB, "tokens/one") is None
         assert Digest.of(await content(client, two)) == BLOB.digest
     assert scopes == [
         "repository:tokens/one:pull,push",

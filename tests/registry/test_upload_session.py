@@ -12,7 +12,7 @@ from aiohttp import web
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.upload_session import UploadSession
 from tests.registry.rig import Lent, Proxy, describe, served
 
@@ -49,7 +49,7 @@ class Uploads:
 async def push(host: str, settings: RegistrySettings | None = None, tries: int = 1) -> None:
     chosen = replace(settings or RegistrySettings(), username="me", password="pass:word")
     async with RegistryClient(chosen, username_for=host) as client:
-        upload = RegistryPusher(client).upload(Reference.parse(f"{host}/app"), BLOB)
+        upload = client.upload(Reference.parse(f"{host}/app"), BLOB)
         async with upload:
             for left in reversed(range(tries)):
                 try:

@@ -25,7 +25,7 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry import uploads
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.uploads import Upload
 from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
 from tests.fakes.pushes import Pushes
@@ -48,9 +48,9 @@ def pushes_of(registry: FakeRegistry) -> Pushes:
 
 
 @asynccontextmanager
-async def pusher_to(stall: float = 60.0, connections: int = 1) -> AsyncIterator[RegistryPusher]:
+async def client_of(stall: float = 60.0, connections: int = 1) -> AsyncIterator[RegistryClient]:
     async with RegistryClient(RegistrySettings(stall_timeout=stall), connections=connections) as client:
-        yield RegistryPusher(client)
+        yield client
 
 
 async def content_of(registry: FakeRegistry, digest: Digest = BLOB.digest) -> bytes:
@@ -73,7 +73,7 @@ async def finish(upload: Upload, lent: Lent, tries: int = 5) -> list[HangarError
 
 
 async def push(registry: FakeRegistry, lent: Lent, blob: Descriptor = BLOB, tries: int = 5) -> list[HangarError]:
-    async with pusher_to() as pusher, pusher.upload(image_at(registry), blob) as upload:
+    async with client_of() as client, client.upload(image_at(registry), blob) as upload:
         errors = await finish(upload, lent, tries)
         assert upload.offset == blob.size
     assert lent.settled
@@ -133,19 +133,19 @@ async def test_what_is_too_large_goes_in_pieces_and_the_next_blob_at_once(pushab
     pushes_of(pushable_registry).largest = 80_000
     lent = Lent(DATA, 70_000)
     other = describe(DATA[1:])
-    async with pusher_to() as pusher:
-        async with pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client:
+        async with client.upload(image_at(pushable_registry), BLOB) as upload:
             assert not await finish(upload, lent)
         # 300,000 and 150,000 are too large.
         assert asked(pushable_registry) == ["POST 202", "PUT 413", "PATCH 413", *["PATCH 202"] * 4, "PUT 201"]
         assert await content_of(pushable_registry) == DATA
         pushable_registry.requests.clear()
-        async with pusher.upload(image_at(pushable_registry), other) as upload:
+        async with client.upload(image_at(pushable_registry), other) as upload:
             assert not await finish(upload, Lent(DATA[1:]))
         assert asked(pushable_registry) == ["POST 202", *["PATCH 202"] * 4, "PUT 201"]
         small = describe(DATA[:75_000])
         pushable_registry.requests.clear()
-        async with pusher.upload(image_at(pushable_registry), small) as upload:
+        async with client.upload(image_at(pushable_registry), small) as upload:
             assert not await finish(upload, Lent(DATA[:75_000]))
         assert asked(pushable_registry) == ["POST 202", "PUT 201"]
     assert lent.settled
@@ -153,21 +153,21 @@ async def test_what_is_too_large_goes_in_pieces_and_the_next_blob_at_once(pushab
 
 async def test_pieces_have_a_least_size(pushable_registry: FakeRegistry) -> None:
     pushes_of(pushable_registry).largest = 1000
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(RegistryError, match="too large") as caught:
             await upload.send(Lent(DATA))
     assert caught.value.status == 413
     assert not caught.value.transient
     assert "client_max_body_size" in caught.value.advice
     # Nothing was learned of it for others, and the upload was cancelled.
-    assert not pusher._largest
+    assert not client._largest
     assert asked(pushable_registry)[-1] == "DELETE 204"
     assert not pushes_of(pushable_registry).sessions
 
 
 async def test_a_registry_that_wants_more_than_its_proxy_takes(pushable_registry: FakeRegistry) -> None:
     pushes_of(pushable_registry).minimum, pushes_of(pushable_registry).largest = 200_000, 150_000
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(RegistryError, match="too large"):
             await upload.send(Lent(DATA))
 
@@ -251,7 +251,7 @@ async def test_a_registry_that_cannot_tell_now_how_far_it_is_is_asked_again(push
 
 async def test_a_session_that_vanished_is_begun_anew(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         lent = Lent(DATA)
         with pytest.raises(NetworkError):
             await upload.send(lent)
@@ -318,7 +318,7 @@ async def test_a_range_that_lies_is_found_by_the_digest(pushable_registry: FakeR
     pushes.report = lambda size: f"0-{size - 2}" if size else "0-0"
     pushes.check_spans = False
     lent = Lent(DATA)
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(NetworkError):
             await upload.send(lent)
         with pytest.raises(HangarError) as caught:
@@ -332,7 +332,7 @@ async def test_a_range_that_lies_is_found_by_the_digest(pushable_registry: FakeR
 async def test_a_registry_that_contradicts_itself_without_end_is_given_up(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     pushes_of(pushable_registry).report = lambda size: f"0-{size - 2}" if size else "0-0"
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(NetworkError):
             await upload.send(Lent(DATA))
         with pytest.raises(UploadLost, match="does not go on"):
@@ -357,7 +357,7 @@ async def test_less_was_taken_than_was_sent(pushable_registry: FakeRegistry, mon
 async def test_other_bytes_are_found_by_the_registry(pushable_registry: FakeRegistry) -> None:
     wrong = bytearray(DATA)
     wrong[1000] ^= 1
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(DigestMismatch, match="another digest") as caught:
             await upload.send(Lent(bytes(wrong)))
         assert caught.value.digest == str(BLOB.digest)
@@ -370,7 +370,7 @@ async def test_other_bytes_are_found_by_the_registry(pushable_registry: FakeRegi
 async def test_a_registry_that_names_another_digest(pushable_registry: FakeRegistry) -> None:
     headers = {"Docker-Content-Digest": str(Digest.of(b"other"))}
     pushable_registry.fail(UPLOADS, Status(201, headers), method="PUT")
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(DigestMismatch):
             await upload.send(Lent(DATA))
         assert not upload.complete
@@ -387,7 +387,7 @@ async def test_a_source_that_fails_leaves_the_upload_to_be_gone_on_with(
         yield DATA[:150_000]
         raise StorageError("cannot read it", path="it")
 
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(StorageError):
             await upload.send(broken)
         lent = Lent(DATA)
@@ -403,7 +403,7 @@ async def test_what_is_refused_from_the_start_stays_so(
     pushable_registry: FakeRegistry, status: int, kind: type[RegistryError]
 ) -> None:
     pushable_registry.fail(UPLOADS, Status(status), method="POST", times=None)
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(kind) as caught:
             await upload.send(Lent(DATA))
     assert type(caught.value) is kind
@@ -413,19 +413,19 @@ async def test_what_is_refused_from_the_start_stays_so(
 
 async def test_an_upload_without_an_address(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, Status(202), method="POST")
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(RegistryError, match="no web address"):
             await upload.send(Lent(DATA))
 
 
 async def test_one_that_never_began_costs_no_request(pushable_registry: FakeRegistry) -> None:
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         assert (upload.offset, upload.complete) == (0, False)
     assert not pushable_registry.requests
 
 
 async def test_a_complete_one_is_left_alone(pushable_registry: FakeRegistry) -> None:
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         await upload.send(Lent(DATA))
         await upload.send(Lent(DATA))
         await upload.cancel()
@@ -441,7 +441,7 @@ async def test_what_is_given_up_is_cancelled_as_far_as_that_goes(
     if fault is not None:
         # aiohttp asks again when a connection that was used before is closed.
         pushable_registry.fail(UPLOADS, fault, method="DELETE", times=None)
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(NetworkError):
             await upload.send(Lent(DATA))
     assert asked(pushable_registry)[-1].startswith("DELETE")
@@ -454,7 +454,7 @@ async def test_a_farewell_that_is_not_answered_is_not_waited_for(
     monkeypatch.setattr("hangar_async.registry.upload_session._FAREWELL", 0.01)
     pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
     pushable_registry.fail(UPLOADS, Hold(asyncio.Event()), method="DELETE")
-    async with pusher_to() as pusher, pusher.upload(image_at(pushable_registry), BLOB) as upload:
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(NetworkError):
             await upload.send(Lent(DATA))
 
@@ -470,11 +470,11 @@ async def test_cancelled_at_any_request_it_leaves_no_task_and_no_session(
         pushable_registry.fail(UPLOADS, Status(404), method="GET")
     pushable_registry.fail("/blobs/", hold, method=method)
     lent = Lent(DATA)
-    async with pusher_to() as pusher:
+    async with client_of() as client:
         before = asyncio.all_tasks()
 
         async def work() -> None:
-            async with pusher.upload(image_at(pushable_registry), BLOB) as upload:
+            async with client.upload(image_at(pushable_registry), BLOB) as upload:
                 await finish(upload, lent)
 
         task = asyncio.ensure_future(work())
@@ -484,7 +484,7 @@ async def test_cancelled_at_any_request_it_leaves_no_task_and_no_session(
             await task
         assert lent.settled
         # The only connection is free, and what remains are tasks of the server.
-        assert not await pusher.has_blob(image_at(pushable_registry), BLOB)
+        assert not await client.has_blob(image_at(pushable_registry), BLOB)
         ours = [one for one in asyncio.all_tasks() - before if "aiohttp.client" in repr(one.get_coro())]
         assert not ours
     assert method == "HEAD" or not pushes_of(pushable_registry).sessions

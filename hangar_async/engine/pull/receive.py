@@ -76,7 +76,7 @@ class Receiver:
 
     async def _told(self, image: Reference, find: Find) -> Manifest | Index | None:
         try:
-            told = await self._client.told_manifest(image)
+            told = await self._client.head_manifest(image, get=False)
         except RegistryError as error:
             if is_quota(error):
                 # Whoever has too many requests is not asked once more at once.

@@ -16,7 +16,7 @@ from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.manifests import ServedManifest
 from hangar_async.registry.uploads import Upload
 
@@ -41,10 +41,10 @@ class BlobPusher:
     """
 
     def __init__(
-        self, pusher: RegistryPusher, retrier: Retrier, rate: RateLimit, source: BlobSource, observe: Observer
+        self, client: RegistryClient, retrier: Retrier, rate: RateLimit, source: BlobSource, observe: Observer
     ) -> None:
         self.sent = Sent()
-        self._pusher = pusher
+        self._client = client
         self._retrier = retrier
         self._rate = rate
         self._source = source
@@ -57,7 +57,7 @@ class BlobPusher:
     async def has_manifest(self, image: Reference, digest: Digest | None, rank: Rank) -> Descriptor | None:
         """Ask for the manifest of a digest, or of the image's tag; None where it is not there."""
         what = f"manifest {digest.short if digest else image.tag} of {image.name}"
-        ask = partial(self._pusher.head_manifest, image, digest)
+        ask = partial(self._client.head_manifest, image, digest, push=True)
         return await self._retrier.run(what, image.registry, Ticket(rank), ask)
 
     async def get_manifest(self, client: RegistryClient, image: Reference, rank: Rank) -> ServedManifest:
@@ -68,7 +68,7 @@ class BlobPusher:
     async def manifest(self, image: Reference, raw: bytes, media_type: str, digest: Digest | None, rank: Rank) -> None:
         """Push a manifest or index, byte for byte, under its digest, or under the image's tag; raises HangarError."""
         what = f"manifest {digest.short if digest else image.tag} of {image.name}"
-        put = partial(self._pusher.put_manifest, image, raw, media_type, digest)
+        put = partial(self._client.put_manifest, image, raw, media_type, digest)
         await self._retrier.run(what, image.registry, Ticket(rank), put)
 
     async def has_blob(self, image: Reference, blob: Descriptor, rank: Rank) -> bool:
@@ -77,7 +77,7 @@ class BlobPusher:
         if image.repository in places:
             return True
         what = f"blob {blob.digest.short} of {image.name}"
-        ask = partial(self._pusher.has_blob, image, blob)
+        ask = partial(self._client.has_blob, image, blob)
         if not await self._retrier.run(what, image.registry, Ticket(rank), ask):
             return False
         places[image.repository] = None
@@ -101,7 +101,7 @@ class BlobPusher:
         if places:
             origin = next(iter(places))
             what = f"blob {blob.digest.short} from {origin} to {image.name}"
-            ask = partial(self._pusher.mount_blob, image, blob, origin)
+            ask = partial(self._client.mount_blob, image, blob, origin)
             upload = await self._retrier.run(what, image.registry, Ticket(rank), ask)
             if upload is None:
                 self._mounted(blob)
@@ -110,7 +110,7 @@ class BlobPusher:
             return
         flight = self._flights[blob.digest] = asyncio.get_running_loop().create_future()
         try:
-            await self._send(self._pusher.upload(image, blob), rank)
+            await self._send(self._client.upload(image, blob), rank)
             places[image.repository] = None
         finally:
             del self._flights[blob.digest]

@@ -23,7 +23,7 @@ from hangar_async.errors import HangarError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.layout.images import HeldImage
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient, RegistryPusher
+from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt, in_thread
 
 _T = TypeVar("_T")
@@ -67,7 +67,7 @@ class LoadRun:
             connections=self.options.permits,
             notice=self.notice,
         ) as client:
-            ask = partial(RegistryPusher(client).ping, self.registry)
+            ask = partial(client.ping, self.registry)
             await self.retrier.run(f"the API of {self.registry}", self.registry, Ticket((0,)), ask)
             yield client
 
