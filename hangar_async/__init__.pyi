@@ -246,14 +246,14 @@ from hangar_async.imagelist import (
 from hangar_async.imagelist import (
     InvalidLine as InvalidLine,
 )
-from hangar_async.layout.images import (
-    HeldImage as HeldImage,
-)
-from hangar_async.layout.images import (
-    HeldPlatform as HeldPlatform,
-)
 from hangar_async.oci.digest import (
     Digest as Digest,
+)
+from hangar_async.oci.image import (
+    Image as Image,
+)
+from hangar_async.oci.image import (
+    ImagePlatform as ImagePlatform,
 )
 from hangar_async.oci.manifest import (
     Descriptor as Descriptor,

@@ -1,4 +1,4 @@
-"""Single flight: what several want at once is got once."""
+"""Single flight: one task for all who want the same result at the same time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ _T = TypeVar("_T")
 @dataclass(slots=True)
 class _Flight:
     result: asyncio.Future[Any]
-    passengers: int = 0
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None]
+    waiters: int = 0
+    abandoned: bool = False
 
 
 class SingleFlight:
-    """Runs work in tasks of its own, one for each key at a time, so that a cancelled waiter takes no other with it.
+    """Runs work in tasks of its own, one a key at a time; a cancelled waiter does not end the work of the others.
 
-    Work ends when the last of those who wait for it is cancelled, and when the block ends. Nothing is remembered:
-    who comes after the end of a flight starts the next one.
+    The first caller starts the work, the others follow. Work that nobody waits for is cancelled, and all work is
+    cancelled at the end of the block. The next work of a key starts after the end of the last, also when that was
+    cancelled. Results are not kept.
     """
 
     def __init__(self) -> None:
-        self._aloft: dict[Hashable, _Flight] = {}
+        self._flights: dict[Hashable, _Flight] = {}
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -36,42 +38,45 @@ class SingleFlight:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for flight in self._aloft.values():
-            if flight.task:
-                flight.task.cancel()
+        for flight in self._flights.values():
+            flight.task.cancel()
         # The block's own exception is not for the group, which would wrap it; the tasks are cancelled already.
         await self._group.__aexit__(None, None, None)
 
-    async def join(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Wait for the work that runs under `key`, starting it where there is none; raises what it raises."""
-        flight = self._aloft.get(key)
-        if flight is None:
-            flight = self._aloft[key] = _Flight(asyncio.get_running_loop().create_future())
-            flight.task = self._group.create_task(self._fly(key, flight, work))
-        flight.passengers += 1
-        try:
-            result: _T = await asyncio.shield(flight.result)
-        finally:
-            flight.passengers -= 1
-            if not flight.passengers and not flight.result.done() and flight.task:
-                self._land(key, flight)
-                flight.task.cancel()
-        return result
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether work of this key runs."""
+        return key in self._flights
 
-    async def _fly(self, key: Hashable, flight: _Flight, work: Callable[[], Awaitable[Any]]) -> None:
-        # An exception of the work belongs to those who wait: let out, it would end the whole group.
+    async def join(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Wait for the work of a key, starting it where none runs; raises what the work raises.
+
+        All waiters get the same exception, so that none may change it.
+        """
+        while (flight := self._flights.get(key)) is not None and flight.abandoned:
+            await asyncio.wait([flight.task])
+        if flight is None:
+            result = asyncio.get_running_loop().create_future()
+            flight = self._flights[key] = _Flight(result, self._group.create_task(self._run(key, result, work)))
+        flight.waiters += 1
         try:
-            value = await work()
+            await asyncio.wait([flight.task])
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters and not flight.task.done():
+                flight.abandoned = True
+                flight.task.cancel()
+        value: _T = flight.result.result()
+        return value
+
+    async def _run(self, key: Hashable, result: asyncio.Future[Any], work: Callable[[], Awaitable[Any]]) -> None:
+        # An exception of the work is for its waiters: raised here, it would end the group.
+        try:
+            result.set_result(await work())
         except asyncio.CancelledError:
-            flight.result.cancel()
+            result.cancel()
             raise
         except Exception as error:
-            flight.result.set_exception(error)
-        else:
-            flight.result.set_result(value)
+            result.set_exception(error)
+            result.exception()  # so that one without waiters is not reported as never retrieved
         finally:
-            self._land(key, flight)
-
-    def _land(self, key: Hashable, flight: _Flight) -> None:
-        if self._aloft.get(key) is flight:
-            del self._aloft[key]
+            del self._flights[key]

@@ -97,3 +97,33 @@ async def test_what_goes_wrong_in_the_block_comes_out_as_it_is() -> None:
     await asyncio.wait([task])
     assert work.cancelled
     assert task.cancelled()
+
+
+async def test_the_next_work_starts_after_the_end_of_a_cancelled_one() -> None:
+    order: list[str] = []
+    started, dying = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await dying.wait()
+            order.append("first ended")
+
+    async def again() -> str:
+        order.append("second started")
+        return "done"
+
+    async with SingleFlight() as flights, asyncio.TaskGroup() as group:
+        first = group.create_task(flights.join("key", slow_to_end))
+        await started.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        second = group.create_task(flights.join("key", again))
+        await asyncio.sleep(0)
+        assert "key" in flights
+        dying.set()
+    assert second.result() == "done"
+    assert order == ["first ended", "second started"]
+    assert "key" not in flights

@@ -1,15 +1,16 @@
-"""What happens during a run, as values for whoever watches it."""
+"""The events of a run, as values for an observer."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from hangar_async.engine.reports import ImageOutcome, LoadReport, Report
-    from hangar_async.layout.images import HeldImage
     from hangar_async.oci.digest import Digest
+    from hangar_async.oci.image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Served:
 
     address: str
     url: str
-    images: tuple[HeldImage, ...]
+    images: tuple[Image, ...]
 
     @property
     def host(self) -> str:
@@ -198,4 +199,24 @@ Observer: TypeAlias = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Watch nothing."""
+    """Ignore an event."""
+
+
+def threadsafe(observer: Observer) -> Observer:
+    """Return an observer for any thread, whose events reach `observer` in the event loop that runs now."""
+    loop = asyncio.get_running_loop()
+
+    def observe(event: Event) -> None:
+        loop.call_soon_threadsafe(observer, event)
+
+    return observe
+
+
+def report_checked(check_interrupted: Callable[[], None], observer: Observer) -> Callable[[int], None]:
+    """Return the function that a thread calls for each piece, with its bytes: it ends the work, or reports them."""
+
+    def report(count: int) -> None:
+        check_interrupted()
+        observer(Checked(count))
+
+    return report

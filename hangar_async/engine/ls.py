@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hangar_async.engine.open_layout import find_archive, layout_at, read_images
-from hangar_async.layout.images import HeldImage
+from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.layout.images import read_images
+from hangar_async.oci.image import Image
 from hangar_async.threads import Interrupt
 
 
@@ -36,10 +37,10 @@ class Listing:
     size: int
     content_size: int
     saved: str
-    images: tuple[HeldImage, ...]
+    images: tuple[Image, ...]
 
     @property
-    def incomplete(self) -> tuple[HeldImage, ...]:
+    def incomplete(self) -> tuple[Image, ...]:
         """The images of which something is missing."""
         return tuple(image for image in self.images if image.problems)
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from hangar_async.config.options import ServeOptions
 from hangar_async.engine.events import Listening, Notice, Observer, Served, ignore
-from hangar_async.engine.open_layout import read_images, seekable_layout_at
+from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.content import LayoutContent, Shelf, full_names, shelve
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import HangarError, UsageError
-from hangar_async.layout.images import HeldImage
+from hangar_async.layout.images import read_images
+from hangar_async.oci.image import Image
 from hangar_async.server import app
 from hangar_async.server.listen import server_context
 from hangar_async.server.page import Page, ShownImage
@@ -63,7 +64,7 @@ async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIt
 class _Opened:
     """What lies at the source, ready to be served."""
 
-    images: tuple[HeldImage, ...]
+    images: tuple[Image, ...]
     shelf: Shelf
     blobs: BlobReader
     page: Page
@@ -113,7 +114,7 @@ def _url(options: ServeOptions, address: str) -> str:
     return f"{'http' if options.tls_cert is None else 'https'}://{name}:{port}"
 
 
-def _shown(image: HeldImage, shelf: Shelf) -> ShownImage:
+def _shown(image: Image, shelf: Shelf) -> ShownImage:
     reference = image.reference
     name = reference.repository
     if reference.tag is not None:

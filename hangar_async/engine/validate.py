@@ -1,109 +1,97 @@
-"""Whether a registry has what lies in an archive: at the far side after `load`, at the source after `save`."""
+"""`load-validate`, and the comparison after `save`: whether a registry has the images of a layout, by their digests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from hangar_async.config.mirrors import NO_MIRRORS, Mirrors
 from hangar_async.config.options import LoadOptions
 from hangar_async.engine.events import Observer, ignore
+from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
 from hangar_async.engine.limits.clock import Clock
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
-from hangar_async.engine.limits.retry import Retrier
-from hangar_async.engine.open_layout import find_archive, layout_at, read_images
+from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutcome
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
-from hangar_async.layout.images import Catalog, HeldImage, root_of
+from hangar_async.layout.images import LayoutImages, read_images
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor, Index, Manifest, parse_manifest
+from hangar_async.oci.graph import Document, walk
+from hangar_async.oci.image import Image
+from hangar_async.oci.manifest import Descriptor, Index
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt
 
 #: Images that are compared at once; their requests wait for permits.
-_ABREAST = 40
+_MAX_IMAGES_AT_ONCE = 40
 
 
 async def load_validate(
     options: LoadOptions, observer: Observer = ignore, *, clock: Clock | None = None
 ) -> ComparisonReport:
-    """Compare by digests what an archive, a cache directory or any OCI image layout holds with what a registry has.
+    """Compare by digests the images of an archive, a cache directory or any OCI image layout with those of a registry.
 
     Nothing is sent. An image that differs is an outcome in the report. Raises as `load` does.
     """
     run = await LoadRun.prepare(replace(options, dry_run=False), observer, clock or Clock())
     try:
-        async with run.client() as client:
-            comparer = Comparer(client, run.retrier, run.selection.documents)
+        async with run.clients() as (_, client):
+            comparer = Comparer(client)
 
-            async def one(number: int, image: HeldImage, where: Reference) -> Comparison:
-                await comparer.compare(image, where, number)
-                return Comparison(image, where)
+            async def compare(number: int, image: Image, target: Reference) -> Comparison:
+                await comparer.compare(image, target, number)
+                return Comparison(image, target)
 
-            comparisons = await run.each(one, Comparison)
+            comparisons = await run.each(compare, Comparison)
     except BaseExceptionGroup as group:
         raise the_error(group) from group
-    failed = [one.image for one in comparisons if not one.ok]
-    await run.write_failed(failed)
+    failed_list = await run.write_failed_list([comparison.image for comparison in comparisons if not comparison.ok])
     return ComparisonReport(
         source=options.source,
         destination=options.where,
         comparisons=comparisons,
         seconds=run.seconds,
-        failed_list=options.failed if failed else None,
+        failed_list=failed_list,
         notices=tuple(run.notices),
     )
 
 
 async def compare_saved(
-    outcomes: Iterable[ImageOutcome], written: Path, client: RegistryClient, retrier: Retrier, mirrors: Mirrors
+    outcomes: Iterable[ImageOutcome], output: Path, client: LimitedClient, mirrors: Mirrors
 ) -> list[ImageOutcome]:
-    """Compare saved images, as they are read back from where they were written, with what their source has now.
+    """Compare saved images, as they are read back from the output, with the present ones of their source.
 
-    Returns the outcomes, those that differ with an error. Raises ArchiveError, ContentError and StorageError where
-    what was written cannot be read.
+    Returns the outcomes, those that differ with an error. Raises ArchiveError, ContentError and StorageError where the
+    output cannot be read.
     """
-    catalog = await _read_back(written)
-    held = {image.name: image for image in catalog.images}
-    comparer = Comparer(client, retrier, catalog.documents, mirrors)
-    abreast = asyncio.Semaphore(_ABREAST)
+    images = {image.name: image for image in (await _read_back(output)).images}
+    comparer = Comparer(client, mirrors)
+    images_at_once = asyncio.Semaphore(_MAX_IMAGES_AT_ONCE)
 
-    async def one(number: int, outcome: ImageOutcome) -> ImageOutcome:
+    async def compare(number: int, outcome: ImageOutcome) -> ImageOutcome:
         if outcome.image is None:
             return outcome
-        image = held.get(outcome.image.reference.cache_name)
-        async with abreast:
+        image = images.get(outcome.image.name)
+        async with images_at_once:
             try:
                 if image is None:
-                    raise Differs(f"it is not in {written}", advice="save it again")
+                    raise Differs(f"it is not in {output}", advice="save it again")
                 await comparer.compare(image, image.reference, number)
             except (HangarError, ExceptionGroup) as error:
                 return replace(outcome, error=the_error(error))
         return outcome
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(number, outcome)) for number, outcome in enumerate(outcomes)]
+        tasks = [group.create_task(compare(number, outcome)) for number, outcome in enumerate(outcomes)]
     return [task.result() for task in tasks]
 
 
-async def _read_back(written: Path) -> Catalog:
+async def _read_back(output: Path) -> LayoutImages:
     interrupt = Interrupt()
-
-    def read() -> Catalog:
-        return read_images(layout_at(written, find_archive(written), interrupt))
-
-    return await interrupt.in_thread(read)
-
-
-_T = TypeVar("_T")
-Documents = Mapping[Digest, Manifest | Index]
+    return await interrupt.in_thread(lambda: read_images(layout_at(output, find_archive(output), interrupt)))
 
 
 class Comparer:
@@ -112,75 +100,62 @@ class Comparer:
     Equal manifests name equal blobs, and a registry takes no manifest whose blobs it lacks.
     """
 
-    def __init__(
-        self, client: RegistryClient, retrier: Retrier, documents: Documents, mirrors: Mirrors = NO_MIRRORS
-    ) -> None:
+    def __init__(self, client: LimitedClient, mirrors: Mirrors = NO_MIRRORS) -> None:
         self._client = client
-        self._retrier = retrier
-        self._documents = documents
         self._mirrors = mirrors
 
-    async def compare(self, image: HeldImage, where: Reference, number: int) -> None:
-        """Compare an image with what its name stands for there: raises Differs, or what keeps it from being known."""
-        if image.problems:
-            raise ContentError(image.problems[0], advice="get the archive anew; verify names all that is damaged")
-        root, rank = root_of(image, self._documents), planning_rank(number)
-        entries = list(_below(root, self._documents)) if isinstance(root, Index) else []
-        async with asyncio.TaskGroup() as group:
-            named = group.create_task(self._name(image, root, where, rank))
-            asked = [(entry, group.create_task(self._head(where, entry.digest, rank))) for entry in entries]
-        lacking = [f"{_called(entry)} is not there" for entry, task in asked if task.result() is None]
-        if problems := [*named.result(), *lacking]:
-            raise Differs("; ".join(problems), advice="bring it there again")
+    async def compare(self, image: Image, target: Reference, number: int) -> None:
+        """Compare an image with the image of its name at the target.
 
-    async def _name(self, image: HeldImage, root: Manifest | Index, where: Reference, rank: Rank) -> list[str]:
-        """Say what is wrong with what the name stands for: one index may hold more platforms than this one."""
-        there = await self._head(where, None, rank)
-        if there is None:
+        Raises Differs, or the error that prevents the comparison.
+        """
+        if image.problems:
+            raise ContentError(
+                image.problems[0], advice="get the archive again; verify names everything that is damaged"
+            )
+        root, rank = image.root_document(), planning_rank(number)
+        nodes = walk(root.descriptor, {**image.documents, root.digest: root}) if isinstance(root, Index) else ()
+        entries = [node.descriptor for node in nodes if not node.is_blob and node.descriptor.digest != root.digest]
+        async with asyncio.TaskGroup() as group:
+            tag = group.create_task(self._compare_tag(image, root, target, rank))
+            heads = [(entry, group.create_task(self._head(target, entry.digest, rank))) for entry in entries]
+        missing = [f"{_entry_name(entry)} is not there" for entry, head in heads if head.result() is None]
+        if differences := [*tag.result(), *missing]:
+            raise Differs("; ".join(differences), advice="bring it there again")
+
+    async def _compare_tag(self, image: Image, root: Document, target: Reference, rank: Rank) -> list[str]:
+        """Return the differences of the image that the tag names; its index may have more platforms than this one."""
+        existing = await self._head(target, None, rank)
+        if existing is None:
             return ["it is not there"]
-        if there.digest in (root.digest, image.original):
+        if existing.digest in (root.digest, image.original):
             return []
         if isinstance(root, Index):
-            other = await self._index(where, rank)
+            other = await self._target_index(target, rank)
             if other is not None and _digests(root) <= _digests(other):
                 return []
-        return [f"there it is {there.digest}, here {image.original or root.digest}"]
+        return [f"there it is {existing.digest}, here {image.original or root.digest}"]
 
-    async def _head(self, where: Reference, digest: Digest | None, rank: Rank) -> Descriptor | None:
-        what = f"manifest {digest.short if digest else where.tag} of {where.name}"
-        return await self._first(where, what, rank, lambda source: self._client.head_manifest(source, digest))
+    async def _head(self, target: Reference, digest: Digest | None, rank: Rank) -> Descriptor | None:
+        async def ask(source: Reference, mirror: bool) -> Descriptor | None:
+            return await self._client.head_manifest(source, digest, Ticket(rank), alternatives=mirror)
 
-    async def _index(self, where: Reference, rank: Rank) -> Index | None:
-        served = await self._first(where, f"manifest {where.tag} of {where.name}", rank, self._client.get_manifest)
-        with suppress(ContentError):
-            document = None if served is None else parse_manifest(served.raw, served.content_type)
-            return document if isinstance(document, Index) else None
-        return None
+        return await ask_mirrors_first(self._mirrors.sources(target), ask)
 
-    async def _first(
-        self, where: Reference, what: str, rank: Rank, ask: Callable[[Reference], Awaitable[_T | None]]
-    ) -> _T | None:
-        """Return what the first of all sources has, None where none has it; raises the registry's HangarError."""
-        *mirrors, registry = self._mirrors.sources(where)
-        for mirror in mirrors:
-            with suppress(HangarError):
-                found = await self._retrier.run(what, mirror.registry, Ticket(rank), partial(ask, mirror), others=True)
-                if found is not None:
-                    return found
-        return await self._retrier.run(what, registry.registry, Ticket(rank), partial(ask, registry))
+    async def _target_index(self, target: Reference, rank: Rank) -> Index | None:
+        async def ask(source: Reference, mirror: bool) -> Document | None:
+            return (await self._client.get_document(source, Ticket(rank), alternatives=mirror))[0]
 
-
-def _below(index: Index, documents: Documents, depth: int = 0) -> Iterator[Descriptor]:
-    for entry in index.manifests:
-        yield entry
-        below = documents.get(entry.digest)
-        if isinstance(below, Index) and depth < 10:
-            yield from _below(below, documents, depth + 1)
+        try:
+            document = await ask_mirrors_first(self._mirrors.sources(target), ask)
+        except ContentError:
+            return None
+        return document if isinstance(document, Index) else None
 
 
 def _digests(index: Index) -> set[Digest]:
     return {entry.digest for entry in index.manifests}
 
 
-def _called(entry: Descriptor) -> str:
+def _entry_name(entry: Descriptor) -> str:
     return f"{entry.platform}, manifest {entry.digest}," if entry.platform else f"manifest {entry.digest}"

@@ -1,9 +1,9 @@
-"""`verify`: whether an archive or a cache directory holds what it says, whole."""
+"""`verify`: whether an archive or a cache directory is whole, and each blob has its digest."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,27 +11,29 @@ from pathlib import Path
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
 from hangar_async.archive.read.layout import StreamedLayout
-from hangar_async.engine.events import Checked, CheckStarted, Event, Observer, ignore
-from hangar_async.engine.open_layout import find_archive, layout_at, read_images
-from hangar_async.errors import ArchiveError, ContentError, the_error
+from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
+from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
 from hangar_async.layout.files import blob_name
-from hangar_async.layout.images import HeldImage
+from hangar_async.layout.images import read_images
 from hangar_async.layout.protocols import LayoutFile
+from hangar_async.oci.image import Image
+from hangar_async.oci.integrity import verified
 from hangar_async.threads import Interrupt, in_thread
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `verify` found: all images, how many files and bytes were read, and everything that is wrong."""
+    """The result of `verify`: all images, how many files and bytes were read, and all problems."""
 
-    images: tuple[HeldImage, ...]
+    images: tuple[Image, ...]
     files: int
     size: int
     problems: tuple[str, ...]
 
     @property
     def status(self) -> int:
-        """The exit status: 0 when all is right, 1 otherwise."""
+        """The exit status: 0 without problems, 1 otherwise."""
         return 1 if self.problems else 0
 
 
@@ -40,21 +42,17 @@ async def verify(path: Path, observer: Observer = ignore) -> Verdict:
 
     Nothing is unpacked. Raises UsageError where there is nothing to verify, StorageError where it cannot be read.
     """
-    loop = asyncio.get_running_loop()
-
-    def tell(event: Event) -> None:
-        loop.call_soon_threadsafe(observer, event)
-
-    outside, inside = Interrupt(), Interrupt()
+    parts_interrupt, contents_interrupt = Interrupt(), Interrupt()
     try:
         archive = await in_thread(find_archive, path)
     except ArchiveError as error:
         return Verdict((), 0, 0, (str(error),))
+    check_contents = partial(_check_contents, path, archive, contents_interrupt, threadsafe(observer))
     try:
         async with asyncio.TaskGroup() as group:
-            # The parts as they lie on the disk, and what is in them, are hashed side by side.
-            parts = group.create_task(outside.in_thread(_check_parts, archive, outside))
-            contents = group.create_task(inside.in_thread(_check_contents, path, archive, inside, tell))
+            # The parts on the disk, and the files in them, are hashed side by side.
+            parts = group.create_task(parts_interrupt.in_thread(_check_parts, archive, parts_interrupt))
+            contents = group.create_task(contents_interrupt.in_thread(check_contents))
     except BaseExceptionGroup as failed:
         raise the_error(failed) from failed
     verdict = contents.result()
@@ -62,16 +60,17 @@ async def verify(path: Path, observer: Observer = ignore) -> Verdict:
     return Verdict(verdict.images, verdict.files, verdict.size, tuple(problems))
 
 
-def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[str]:
+def _check_parts(archive: Archive | None, check_interrupted: Callable[[], None]) -> list[str]:
     """Hash the parts of an archive, and compare its index with its tar."""
     if archive is None:
         return []
-    problems = [f"{stray} is not of this archive" for stray in archive.volume.strays]
-    checks = [partial(check_part, archive.volume, part, lambda _: goes_on()) for part in archive.volume.parts]
-    checks.append(partial(check_index, archive, goes_on))
-    if archive.index is not None and any(part.digest is None for part in archive.volume.parts):
-        # What no digest vouches for is decoded as other programs do it.
-        checks.append(partial(check_stream, archive, goes_on))
+    volume = archive.volume
+    problems = [f"{stray} is not of this archive" for stray in volume.strays]
+    checks = [partial(check_part, volume, part, lambda _: check_interrupted()) for part in volume.parts]
+    checks.append(partial(check_index, archive, check_interrupted))
+    if archive.index is not None and any(part.digest is None for part in volume.parts):
+        # Parts without a digest are decoded as other programs do it.
+        checks.append(partial(check_stream, archive, check_interrupted))
     for check in checks:
         try:
             check()
@@ -80,22 +79,20 @@ def _check_parts(archive: Archive | None, goes_on: Callable[[], None]) -> list[s
     return problems
 
 
-def _check_contents(
-    path: Path, archive: Archive | None, goes_on: Callable[[], None], tell: Callable[[Event], None]
-) -> Verdict:
+def _check_contents(path: Path, archive: Archive | None, interrupt: Interrupt, observer: Observer) -> Verdict:
     problems: list[str] = []
     damaged: set[str] = set()
     count = size = 0
-    images: tuple[HeldImage, ...] = ()
+    images: tuple[Image, ...] = ()
+    report = report_checked(interrupt, observer)
     try:
-        layout = layout_at(path, archive, goes_on)
+        layout = layout_at(path, archive, interrupt)
         if archive is None or archive.index is not None:
             # Without an index the size is known at the end.
-            tell(CheckStarted(sum(layout.sizes().values())))
+            observer(CheckStarted(sum(layout.sizes().values())))
         for file in layout.files():
             count, size = count + 1, size + file.size
-            problem = _check_file(file, goes_on, tell)
-            if problem:
+            if problem := _check_file(file, report):
                 damaged.add(file.name)
                 problems.append(problem)
         images = read_images(layout).images
@@ -104,36 +101,24 @@ def _check_contents(
     except (ArchiveError, ContentError) as error:
         problems.append(str(error))
     problems += [f"{image.name}: {problem}" for image in images for problem in image.problems]
-    problems += _images_of(damaged, images)
+    problems += _damaged_images(damaged, images)
     return Verdict(images, count, size, tuple(problems))
 
 
-def _check_file(file: LayoutFile, goes_on: Callable[[], None], tell: Callable[[Event], None]) -> str:
-    """Read a file to its end, and say what is wrong with it."""
-    digest = file.digest
-    hasher = digest.hasher() if digest else None
-    got = 0
+def _check_file(file: LayoutFile, report: Callable[[int], None]) -> str:
+    """Read a file to its end, and return its problem, "" for none."""
     try:
-        for piece in file.pieces:
-            goes_on()
-            got += len(piece)
-            tell(Checked(len(piece)))
-            if hasher:
-                hasher.update(piece)
-    except ArchiveError as error:
-        # In an archive with an index the files behind it can be read all the same.
+        for piece in verified(file.pieces, file.digest, file.size, file.name):
+            report(len(piece))
+    except (ArchiveError, DigestMismatch) as error:
+        # In an archive with an index the next files can be read all the same.
         return str(error)
-    if got != file.size:
-        return f"{file.name} has {got} bytes instead of {file.size}"
-    if hasher and digest and hasher.hexdigest() != digest.hex:
-        return f"{file.name} is damaged: its bytes have the digest {digest.algorithm}:{hasher.hexdigest()}"
     return ""
 
 
-def _images_of(damaged: set[str], images: Iterable[HeldImage]) -> list[str]:
+def _damaged_images(damaged: set[str], images: Iterable[Image]) -> Iterator[str]:
     """Name the images that need a damaged file."""
-    found = []
     for image in images:
-        broken = [one for one in image.contents if blob_name(one.digest) in damaged]
-        found += [f"{image.name}: needs the damaged blob {one.digest}" for one in broken]
-    return found
+        for content in image.contents:
+            if blob_name(content.digest) in damaged:
+                yield f"{image.name}: needs the damaged blob {content.digest}"

@@ -1,4 +1,4 @@
-"""A directory as holdings: a cache, or an OCI image layout that some other program has made."""
+"""A directory as a layout: a cache, or an OCI image layout that another program made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from hangar_async.disk import failing
 from hangar_async.errors import StorageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
-from hangar_async.layout.protocols import LayoutFile, promised_digest
+from hangar_async.layout.protocols import LayoutFile, named_digest
+from hangar_async.oci.integrity import read_pieces
 
 _PIECE = 1 << 20
 #: `share/sha256/<hex>` is the deepest.
@@ -18,7 +19,7 @@ _DEPTH = 3
 
 
 class DirectoryLayout:
-    """The files below a cache directory; links and names that begin with a dot are passed over."""
+    """The files below a cache directory; links, and names that begin with a dot, are passed over."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -27,23 +28,23 @@ class DirectoryLayout:
     def sizes(self) -> Mapping[str, int]:
         """The size in bytes of every regular file, by its name; raises StorageError."""
         if self._sizes is None:
-            self._sizes = {self._name(place): size for place, size in _walk(self.root, "", _DEPTH)}
+            self._sizes = {self._name(path): size for path, size in _walk(self.root, "", _DEPTH)}
         return self._sizes
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
-        """Read the files of these names that are there, or all, in the order of their names."""
+        """Read the files of these names that exist, or all, in the order of their names."""
         chosen = None if names is None else set(names)
         for name, size in self.sizes().items():
             if chosen is None or name in chosen:
-                yield LayoutFile(name, size, promised_digest(name), _pieces(self._path(name), size))
+                yield LayoutFile(name, size, named_digest(name), _pieces(self._path(name), size))
 
     def open(self, name: str, start: int = 0) -> FileReader:
-        """Read the file of this name, which `sizes` has, from byte `start` on; raises StorageError."""
+        """Open the file of this name, which `sizes` has, at byte `start`; raises StorageError."""
         return FileReader(self._path(name), start)
 
-    def _name(self, place: str) -> str:
-        """The name of what lies at a place below the root."""
-        return place
+    def _name(self, path: str) -> str:
+        """Return the name in the layout of a path below the root."""
+        return path
 
     def _path(self, name: str) -> Path:
         return self.root / name
@@ -52,9 +53,9 @@ class DirectoryLayout:
 class ForeignLayout(DirectoryLayout):
     """An OCI image layout (image-spec, image-layout.md) as if it were a cache: its `blobs` are shown as `share`."""
 
-    def _name(self, place: str) -> str:
-        top, slash, rest = place.partition("/")
-        return f"{SHARE}/{rest}" if slash and top == BLOBS else place
+    def _name(self, path: str) -> str:
+        top, slash, rest = path.partition("/")
+        return f"{SHARE}/{rest}" if slash and top == BLOBS else path
 
     def _path(self, name: str) -> Path:
         top, slash, rest = name.partition("/")
@@ -70,7 +71,7 @@ class FileReader:
         with failing("read", path):
             self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                #: Tells the file, as it is now, from others and from what it becomes.
+                #: Equal for two readers of one file that has not changed in between.
                 self.identity: Hashable = _identity(os.fstat(self._file))
                 os.lseek(self._file, start, os.SEEK_SET)
             except BaseException:
@@ -83,7 +84,7 @@ class FileReader:
             return os.readv(self._file, [buffer])
 
     def check(self) -> None:
-        """Raise StorageError where the file of this name is no longer the one that was opened, or was changed."""
+        """Raise StorageError where the file of this name is another one now, or was changed."""
         with failing("read", self._path):
             found = _identity(self._path.stat(follow_symlinks=False))
         if found != self.identity:
@@ -101,10 +102,10 @@ class FileReader:
 
 
 def directory_layout(root: Path) -> DirectoryLayout:
-    """The files of a directory: of a layout that has no list of Hangar's and no shared blobs, or of a cache."""
-    names = {LIST_NAME: False, SHARE: False, MARKER_NAME: True, INDEX_NAME: True}
-    foreign = all(os.path.lexists(root / name) == there for name, there in names.items())
-    return ForeignLayout(root) if foreign else DirectoryLayout(root)
+    """Return the layout of a directory: a `ForeignLayout` where it has no list of Hangar's and no shared blobs."""
+    foreign = {LIST_NAME: False, SHARE: False, MARKER_NAME: True, INDEX_NAME: True}
+    is_foreign = all(os.path.lexists(root / name) == expected for name, expected in foreign.items())
+    return ForeignLayout(root) if is_foreign else DirectoryLayout(root)
 
 
 def _identity(found: os.stat_result) -> Hashable:
@@ -128,7 +129,5 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
 
 
 def _pieces(path: Path, size: int) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(_PIECE, size + 1)))
     with closing(FileReader(path)) as reader:
-        while count := reader.readinto(buffer):
-            yield buffer[:count]
+        yield from read_pieces(reader, memoryview(bytearray(min(_PIECE, size + 1))))

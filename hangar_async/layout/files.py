@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import REF_NAME, Descriptor
+from hangar_async.oci.image import Image, ImagePlatform
+from hangar_async.oci.manifest import REF_NAME
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 
@@ -30,35 +30,13 @@ MARKER = b'{"imageLayoutVersion":"1.0.0"}\n'
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class SavedPlatform:
-    """One manifest of a saved image: its descriptor, its platform, and the folder of its layout."""
-
-    descriptor: Descriptor
-    platform: Platform
-    folder: str
-
-
-@dataclass(frozen=True, slots=True)
-class SavedImage:
-    """One image of a cache: its name, its platforms, and the descriptor that names it as a whole.
-
-    `original` is the digest of the index that the registry served when `root` is a partial index of it.
-    """
-
-    reference: Reference
-    root: Descriptor
-    platforms: tuple[SavedPlatform, ...]
-    original: Digest | None = None
-
-
 def blob_name(digest: Digest) -> str:
     """The path of a blob, relative to the cache directory."""
     return f"{SHARE}/{digest.algorithm}/{digest.hex}"
 
 
 def folder_names(reference: Reference, manifests: Sequence[tuple[Digest, Platform]]) -> list[str]:
-    """Name the folders of an image's manifests, in index order.
+    """Name the folders of the manifests of an image, in index order.
 
     A folder is the SHA-256 of `REGISTRY/REPO:TAG-PLATFORM`; of two that would be equal the later gets the first 12
     characters of its digest appended before hashing.
@@ -73,13 +51,13 @@ def folder_names(reference: Reference, manifests: Sequence[tuple[Digest, Platfor
     return names
 
 
-def folder_files(platform: SavedPlatform) -> dict[str, bytes]:
+def folder_files(platform: ImagePlatform) -> dict[str, bytes]:
     """Make the files of one image folder, by their names relative to the cache directory, in their order."""
     index = _dump({"schemaVersion": 2, "manifests": [platform.descriptor.to_json()]})
     return {f"{platform.folder}/{MARKER_NAME}": MARKER, f"{platform.folder}/{INDEX_NAME}": index}
 
 
-def cache_files(images: Sequence[SavedImage], saved: datetime) -> dict[str, bytes]:
+def cache_files(images: Sequence[Image], saved: datetime) -> dict[str, bytes]:
     """Make the files of the cache directory as a whole, by their names, in their order."""
     return {
         MARKER_NAME: MARKER,
@@ -88,18 +66,19 @@ def cache_files(images: Sequence[SavedImage], saved: datetime) -> dict[str, byte
     }
 
 
-def _cache_index(images: Iterable[SavedImage]) -> bytes:
+def _cache_index(images: Iterable[Image]) -> bytes:
     # Each image once, by name (image-spec, image-layout.md, "index.json file").
     entries = []
     for image in images:
         annotations = {REF_NAME: image.reference.layout_name}
         if image.original is not None:
             annotations[ORIGINAL_DIGEST] = str(image.original)
+        assert image.root is not None  # noqa: S101 - every image that is saved has one
         entries.append(image.root.to_json(annotations))
     return _dump({"schemaVersion": 2, "manifests": entries})
 
 
-def _saved_images_list(images: Iterable[SavedImage], saved: datetime) -> bytes:
+def _saved_images_list(images: Iterable[Image], saved: datetime) -> bytes:
     entries = []
     for image in images:
         if not image.platforms:

@@ -1,142 +1,82 @@
-"""The manifests and indexes in holdings, and what they name; hostile until it is checked."""
+"""The manifests and indexes of a layout, read and checked; hostile until then."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
-from hangar_async.errors import ArchiveError, ContentError
+from hangar_async.errors import ArchiveError, ContentError, DigestMismatch
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.protocols import Layout, LayoutFile
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
-
-#: Documents are read in rounds: indexes, then what they name; nested deeper is refused.
-_ROUNDS = 10
-#: Small documents can name much, and one the same as another: ten times what the largest known list of images does.
-_MOST_NAMED = 1 << 19
+from hangar_async.oci.graph import MAX_DEPTH, Document, EntryBudget, children
+from hangar_async.oci.integrity import verified
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, parse_manifest
 
 
 def read_files(layout: Layout, names: Collection[str], limit: int) -> Iterator[tuple[str, bytes | ContentError]]:
-    """Read small files of these names that are there, one after the other; what is wrong with one takes its place."""
+    """Read small files of these names that exist, one at a time, each of at most `limit` bytes.
+
+    A file that is larger, damaged or not of its size is yielded as the error.
+    """
     sizes = layout.sizes()
-    found = [name for name in names if name in sizes]
-    for name in found:
+    present = [name for name in names if name in sizes]
+    for name in present:
         if sizes[name] > limit:
             yield name, ContentError(f"{name} has {sizes[name]} bytes, more than the {limit} that it may have")
-    for file in layout.files({name for name in found if sizes[name] <= limit}):
+    for file in layout.files({name for name in present if sizes[name] <= limit}):
         yield file.name, _content(file)
 
 
 def _content(file: LayoutFile) -> bytes | ContentError:
-    data = bytearray()
     try:
-        for piece in file.pieces:
-            data += piece
-            if len(data) > file.size:
-                break
-    except ArchiveError as error:
-        return ContentError(str(error))
-    if len(data) != file.size:
-        return ContentError(f"{file.name} is not of the {file.size} bytes that it is said to have")
-    if file.digest is not None and Digest.of(bytes(data), file.digest.algorithm) != file.digest:
-        return ContentError(f"{file.name} is damaged", digest=str(file.digest))
-    return bytes(data)
+        return b"".join(map(bytes, verified(file.pieces, file.digest, file.size, file.name)))
+    except (ArchiveError, DigestMismatch) as error:
+        return ContentError(str(error), digest=str(file.digest or ""))
 
 
-@dataclass(slots=True)
-class Gathered:
-    """What an image consists of: each digest once, in the order in which it is named; and what is wrong with it.
+class ManifestLoader:
+    """Reads the documents of a layout: `documents` by digest, and in `damaged` the problem of each other one."""
 
-    `originals` are the indexes that the registry served of which only a part is held.
-    """
+    def __init__(self, layout: Layout) -> None:
+        self.sizes: Mapping[str, int] = layout.sizes()
+        self.documents: dict[Digest, Document] = {}
+        self.damaged: dict[Digest, str] = {}
+        #: For the images that are made of the documents, all together.
+        self.budget = EntryBudget()
+        self._layout = layout
+        self._memory = EntryBudget()
 
-    contents: dict[Digest, Descriptor] = field(default_factory=dict)
-    originals: dict[Digest, Descriptor] = field(default_factory=dict)
-    problems: dict[str, None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Documents:
-    """Manifests and indexes that were read, and what was wrong with others."""
-
-    layout: Layout
-    sizes: Mapping[str, int]
-    parsed: dict[Digest, Manifest | Index] = field(default_factory=dict)
-    wrong: dict[Digest, str] = field(default_factory=dict)
-    _named: int = 0
-
-    def load(self, wanted: Iterable[Descriptor]) -> None:
-        """Read these, then what the indexes among them name, and so on; raises ContentError where that is too much."""
-        missing = {one.digest: one for one in wanted}
-        for _ in range(_ROUNDS):
-            below = [entry for one in self._read(missing) if isinstance(one, Index) for entry in one.manifests]
-            missing = {one.digest: one for one in below if one.digest not in self.parsed}
-            missing = {digest: one for digest, one in missing.items() if digest not in self.wrong}
+    def load(self, roots: Iterable[Descriptor]) -> None:
+        """Read these documents and everything below them; raises ContentError where they name too much."""
+        missing = {root.digest: root for root in roots}
+        for _ in range(MAX_DEPTH + 1):
+            documents = list(self._read(missing))
+            entries = (entry for index in documents if isinstance(index, Index) for entry in index.manifests)
+            missing = {entry.digest: entry for entry in entries if not self._is_known(entry.digest)}
             if not missing:
                 return
+        self.damaged |= {digest: f"manifest {digest} is nested too deep" for digest in missing}
 
-    def gather(self, one: Descriptor, found: Gathered, depth: int = 0) -> None:
-        """Gather a manifest or index and everything below it."""
-        if one.digest in found.contents:
-            return
-        found.contents[one.digest] = one
-        document = self.parsed.get(one.digest)
-        if document is None or depth > _ROUNDS:
-            found.problems[self.wrong.get(one.digest, f"manifest {one.digest} is nested too deep")] = None
-        elif isinstance(document, Index):
-            self._count(len(document.manifests))
-            for entry in document.manifests:
-                self.gather(entry, found, depth + 1)
-        else:
-            self._count(len(document.layers))
-            for part in (document.config, *document.layers):
-                found.contents.setdefault(part.digest, part)
-
-    def gather_original(self, one: Descriptor, found: Gathered, depth: int = 0) -> None:
-        """Gather the index that the registry served, and the indexes within it that are held in part."""
-        document = self.parsed.get(one.digest)
-        if not isinstance(document, Index) or depth > _ROUNDS:
-            found.problems[self.wrong.get(one.digest, f"the original {one.digest} is no index")] = None
-            return
-        found.originals.setdefault(one.digest, document.descriptor)
-        self._count(len(document.manifests))
-        for entry in document.manifests:
-            known = entry.digest in found.contents or entry.digest in found.originals
-            if not known and isinstance(self.parsed.get(entry.digest), Index):
-                self.gather_original(entry, found, depth + 1)
-
-    def unnamed(self, digest: Digest) -> Descriptor:
-        """Describe a document by its digest alone: its type it says itself."""
+    def describe(self, digest: Digest) -> Descriptor:
+        """Describe a document by its digest alone; its type is in the document."""
         return Descriptor("", digest, self.sizes.get(blob_name(digest), 0))
 
-    def size(self, one: Descriptor) -> int:
-        """How many bytes a manifest and what it names have."""
-        document = self.parsed.get(one.digest)
-        if not isinstance(document, Manifest):
-            return one.size
-        self._count(len(document.layers))
-        parts = {part.digest: part.size for part in (one, document.config, *document.layers)}
-        return sum(parts.values())
+    def _is_known(self, digest: Digest) -> bool:
+        return digest in self.documents or digest in self.damaged
 
-    def _read(self, wanted: Mapping[Digest, Descriptor]) -> Iterator[Manifest | Index]:
-        names = {blob_name(digest): one for digest, one in wanted.items()}
-        self.wrong |= {one.digest: f"manifest {one.digest} is missing" for one in names.values()}
-        for name, content in read_files(self.layout, names, MAX_DOCUMENT):
-            one = names[name]
+    def _read(self, descriptors: Mapping[Digest, Descriptor]) -> Iterator[Document]:
+        names = {blob_name(digest): descriptor for digest, descriptor in descriptors.items()}
+        self.damaged |= {digest: f"manifest {digest} is missing" for digest in descriptors}
+        for name, content in read_files(self._layout, names, MAX_DOCUMENT):
+            descriptor = names[name]
             try:
                 if isinstance(content, ContentError):
-                    raise ContentError(f"manifest {one.digest} cannot be read: {content}")
-                document = parse_manifest(content, one.media_type, one.digest.algorithm)
+                    raise ContentError(f"manifest {descriptor.digest} cannot be read: {content}")
+                document = parse_manifest(content, descriptor.media_type, descriptor.digest.algorithm)
             except ContentError as error:
-                self.wrong[one.digest] = str(error)
+                self.damaged[descriptor.digest] = str(error)
                 continue
-            del self.wrong[one.digest]
-            self._count(len(document.manifests if isinstance(document, Index) else document.layers))
-            self.parsed[one.digest] = document
+            del self.damaged[descriptor.digest]
+            self._memory.spend(len(children(document)))
+            self.documents[document.digest] = document
             yield document
-
-    def _count(self, more: int) -> None:
-        self._named += more
-        if self._named > _MOST_NAMED:
-            raise ContentError(f"its manifests name more than {_MOST_NAMED:,} blobs", advice="split the list of images")

@@ -11,6 +11,7 @@ from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import REF_NAME, Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
@@ -22,6 +23,14 @@ _FOLDER = re.compile(r"[a-f0-9]{64}")
 #: The longest time and the longest name of a list that are taken.
 _LONGEST = 200
 _LONGEST_NAME = 1000
+#: The full name, as containerd, BuildKit and `docker save` write it.
+_FULL_NAME = "io.containerd.image.name"
+#: The registry of images that have no other.
+_NO_REGISTRY = "localhost"
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_NOT_OF_A_NAME = re.compile(r"[^a-z0-9]+")
+_LONGEST_DIRECTORY = 100
+_KINDS = media_types.MANIFESTS | media_types.INDEXES | {""}
 
 
 class _ImageJson(msgspec.Struct):
@@ -46,43 +55,17 @@ class _ListJson(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class ListedPlatform:
-    """One platform of an image, as `saved-images-list.json` has it."""
-
-    digest: Digest
-    platform: Platform
-    folder: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """One image of `saved-images-list.json`; `name` is `REGISTRY/REPO:TAG`."""
-
-    name: str
-    platforms: tuple[ListedPlatform, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class SavedList:
-    """What `saved-images-list.json` says: its images, and its time as it stands there."""
+    """The content of `saved-images-list.json`: its images, without their roots, and its time as it is written there."""
 
-    images: tuple[ListedImage, ...]
+    images: tuple[Image, ...]
     saved: str
-
-
-@dataclass(frozen=True, slots=True)
-class NamedRoot:
-    """One image of `index.json`: its reference, what it names, and the digest of the original of a partial index."""
-
-    reference: Reference
-    root: Descriptor
-    original: Digest | None
 
 
 def parse_list(raw: bytes) -> SavedList:
     """Read `saved-images-list.json`; raises ContentError.
 
-    What it says twice counts once: an image that comes again, or a platform of it.
+    An image, or a platform of it, that is listed twice counts once.
     """
     try:
         document = decode(raw, _ListJson)
@@ -91,38 +74,38 @@ def parse_list(raw: bytes) -> SavedList:
     if document.Version != LIST_VERSION:
         version = document.Version[:_LONGEST]
         raise ContentError(f"{LIST_NAME} has the version {version!r}, and only {LIST_VERSION!r} can be read")
-    images: dict[str, dict[str, ListedPlatform]] = {}
+    images: dict[str, tuple[Reference, dict[str, ImagePlatform]]] = {}
     try:
         _check_time(document.SavedTime)
         for entry in document.List or ():
-            platforms = images.setdefault(_name(entry), {})
+            reference = _listed_reference(entry)
+            platforms = images.setdefault(reference.cache_name, (reference, {}))[1]
             for image in entry.Images or ():
-                platform = _listed(image)
+                platform = _listed_platform(image)
                 if platforms.setdefault(platform.folder, platform) != platform:
                     raise InvalidValue(f"two platforms of one image have the folder {platform.folder}")
     except InvalidValue as error:
         raise ContentError(f"{LIST_NAME}: {error}") from error
-    listed = tuple(ListedImage(name, tuple(platforms.values())) for name, platforms in images.items())
+    listed = tuple(Image(reference, None, tuple(platforms.values())) for reference, platforms in images.values())
     return SavedList(listed, document.SavedTime)
 
 
-def parse_index(raw: bytes) -> tuple[NamedRoot, ...]:
-    """Read the `index.json` of a layout: the images that have a name which is a reference.
+def parse_index(raw: bytes) -> tuple[Image, ...]:
+    """Read the `index.json` of a cache: the images whose name is a reference, without their platforms.
 
-    Raises ContentError, also where two have one name.
+    Raises ContentError, also where two images have one name.
     """
-    index = _index(raw, INDEX_NAME)
-    roots: dict[str, NamedRoot] = {}
-    for entry in index.manifests:
+    images: dict[str, Image] = {}
+    for entry in _index(raw, INDEX_NAME).manifests:
         try:
             reference = Reference.parse(entry.annotations.get(REF_NAME, ""))
             original = entry.annotations.get(ORIGINAL_DIGEST)
-            root = NamedRoot(reference, entry, Digest.parse(original) if original else None)
+            image = Image(reference, entry, (), original=Digest.parse(original) if original else None)
         except InvalidValue:
             continue
-        if roots.setdefault(reference.cache_name, root) != root:
+        if images.setdefault(reference.cache_name, image) != image:
             raise ContentError(f"{INDEX_NAME} names {reference.cache_name} twice")
-    return tuple(roots.values())
+    return tuple(images.values())
 
 
 def parse_folder(raw: bytes, folder: str) -> Descriptor:
@@ -133,18 +116,18 @@ def parse_folder(raw: bytes, folder: str) -> Descriptor:
     return manifests[0]
 
 
-def _name(entry: _EntryJson) -> str:
+def _listed_reference(entry: _EntryJson) -> Reference:
     text = f"{entry.Source}:{entry.Tag}"
     if len(text) > _LONGEST_NAME:
         raise InvalidValue(f"{text[:80]!r}... is longer than {_LONGEST_NAME} characters")
-    return Reference.parse(text).cache_name
+    return Reference.parse(text)
 
 
-def _listed(image: _ImageJson) -> ListedPlatform:
+def _listed_platform(image: _ImageJson) -> ImagePlatform:
     if not _FOLDER.fullmatch(image.Folder):
         raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
     platform = Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
-    return ListedPlatform(Digest.parse(image.Digest), platform, image.Folder)
+    return ImagePlatform(Descriptor("", Digest.parse(image.Digest), 0, platform), image.Folder)
 
 
 def _check_time(text: str) -> None:
@@ -152,9 +135,9 @@ def _check_time(text: str) -> None:
         raise InvalidValue(f"{text[:80]!r} is no time")
 
 
-def _index(raw: bytes, name: str) -> Index:
+def _index(raw: bytes, name: str, content_type: str = "") -> Index:
     try:
-        document = parse_manifest(raw, limit=MAX_INDEX)
+        document = parse_manifest(raw, content_type, limit=MAX_INDEX)
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from error
     if not isinstance(document, Index):
@@ -162,51 +145,29 @@ def _index(raw: bytes, name: str) -> Index:
     return document
 
 
-#: The full name, as containerd, BuildKit and `docker save` write it.
-_FULL_NAME = "io.containerd.image.name"
-#: The registry of images that have no other.
-_NO_REGISTRY = "localhost"
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_NOT_OF_A_NAME = re.compile(r"[^a-z0-9]+")
-_LONGEST_DIRECTORY = 100
-_KINDS = media_types.MANIFESTS | media_types.INDEXES | {""}
+def parse_layout_index(raw: bytes, directory: str) -> tuple[Image, ...]:
+    """Read the `index.json` of an OCI image layout in a directory of this name: its images, without their platforms.
 
-
-@dataclass(frozen=True, slots=True)
-class LayoutEntry:
-    """One image of a layout; without a name (`named` False) its reference is made of the directory and the digest."""
-
-    reference: Reference
-    root: Descriptor
-    named: bool
-
-
-def parse_layout_index(raw: bytes, directory: str) -> tuple[LayoutEntry, ...]:
-    """Read the `index.json` of the layout in a directory of this name; raises ContentError.
-
-    An image's name is its annotation `io.containerd.image.name`, else `org.opencontainers.image.ref.name` where that
-    is a reference; where that is a tag alone, the directory's name is the repository, on `localhost`. Of several
-    images with one name the first has it. Entries that are neither manifest nor index are passed over.
+    The name of an image is its annotation `io.containerd.image.name`, else `org.opencontainers.image.ref.name` where
+    that is a reference. With a tag alone in the annotation, the name of the directory is the repository, on
+    `localhost`. Of several images with one name the first has it. Entries that are neither manifest nor index are
+    passed over. Raises ContentError.
     """
-    try:
-        index = parse_manifest(raw, media_types.OCI_INDEX, limit=MAX_INDEX)
-    except ContentError as error:
-        raise ContentError(f"{INDEX_NAME}: {error}") from error
-    assert isinstance(index, Index)  # noqa: S101 - of its Content-Type, or refused
-    entries: dict[str, LayoutEntry] = {}
-    for root in index.manifests:
+    images: dict[str, Image] = {}
+    repository = repository_of(directory)
+    for root in _index(raw, INDEX_NAME, media_types.OCI_INDEX).manifests:
         if root.media_type not in _KINDS:
             continue
-        reference = _layout_name(root, repository_of(directory))
-        named = reference is not None and reference.cache_name not in entries
+        reference = _annotated_reference(root, repository)
+        named = reference is not None and reference.cache_name not in images
         if reference is None or not named:
-            reference = Reference(_NO_REGISTRY, repository_of(directory), None, root.digest)
-        entries.setdefault(reference.cache_name, LayoutEntry(reference, root, named))
-    return tuple(entries.values())
+            reference = Reference(_NO_REGISTRY, repository, None, root.digest)
+        images.setdefault(reference.cache_name, Image(reference, root, (), named=named))
+    return tuple(images.values())
 
 
 def repository_of(directory: str) -> str:
-    """Make a repository's name of that of a directory."""
+    """Make the name of a repository from the name of a directory."""
     name = directory.lower()[:_LONGEST_DIRECTORY]
     try:
         return Reference(_NO_REGISTRY, name).repository
@@ -214,7 +175,7 @@ def repository_of(directory: str) -> str:
         return _NOT_OF_A_NAME.sub("-", name).strip("-") or "layout"
 
 
-def _layout_name(root: Descriptor, repository: str) -> Reference | None:
+def _annotated_reference(root: Descriptor, repository: str) -> Reference | None:
     short = root.annotations.get(REF_NAME, "")
     if _TAG.fullmatch(short):
         short = f"{_NO_REGISTRY}/{repository}:{short}"

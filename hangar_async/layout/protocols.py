@@ -1,4 +1,4 @@
-"""Holdings: saved images, wherever they lie; typing only, but for what a name promises."""
+"""The protocols of a layout: the files of saved images, in a directory or in an archive."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Protocol
 from hangar_async.errors import InvalidValue
 from hangar_async.layout.files import SHARE
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.integrity import Pieces, Reader
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutFile:
-    """One file of holdings: its name relative to the cache directory, its size in bytes, its content to be read once.
+    """One file of a layout: its name relative to the cache directory, its size in bytes, its content to be read once.
 
-    `digest` is what the content is said to have, None where nothing says so; whoever reads it checks that, and the
-    size. `pieces` are of about 1 MiB; each is good until the next one is asked for.
+    `digest` is the expected digest, None where nothing names one. The reader of `pieces`, of about 1 MiB, checks digest
+    and size.
     """
 
     name: str
     size: int
     digest: Digest | None
-    pieces: Iterator[bytes | memoryview]
+    pieces: Pieces
 
 
 class Layout(Protocol):
-    """A cache directory or an archive of one; synchronous, for a thread.
+    """The files of a cache or of an OCI image layout; synchronous, for a thread.
 
-    Names are relative to the cache directory. What is read is not checked yet. All methods raise ArchiveError or
+    Names are relative to the cache directory. Nothing that is read is checked yet. All methods raise ArchiveError or
     StorageError.
     """
 
@@ -37,22 +38,18 @@ class Layout(Protocol):
         ...
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
-        """Read the files of these names that are there, or all, in stored order."""
+        """Read the files of these names that exist, or all, in stored order."""
         ...
 
 
-class Reader(Protocol):
-    """The content of one file from some byte on, for one thread at a time; whoever opened it closes it.
+class LayoutReader(Reader, Protocol):
+    """The content of one file from a byte on, for one thread at a time; the caller that opened it closes it.
 
     All methods raise ArchiveError or StorageError.
     """
 
     #: Equal for two readers of one file that has not changed in between.
     identity: Hashable
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer, or a part of it; 0 at the end."""
-        ...
 
     def check(self) -> None:
         """Raise ArchiveError or StorageError where the file on the disk is no longer the one that was opened."""
@@ -64,20 +61,20 @@ class Reader(Protocol):
 
 
 class SeekableLayout(Layout, Protocol):
-    """Holdings any file of which can be read by itself, from any byte on; any number of threads may do so.
+    """A layout that can open any of its files at any byte, in any number of threads.
 
-    Those of an archive without index have no `open`, which is how they are told apart.
+    An archive without index has no `open`.
     """
 
-    def open(self, name: str, start: int = 0) -> Reader:
-        """Read the file of this name, which `sizes` has, from byte `start` on; raises ArchiveError, StorageError."""
+    def open(self, name: str, start: int = 0) -> LayoutReader:
+        """Open the file of this name, which `sizes` has, at byte `start`."""
         ...
 
 
-def promised_digest(name: str) -> Digest | None:
-    """The digest that a file's name promises; None for a file that is no blob."""
-    place, _, rest = name.partition("/")
-    if place != SHARE:
+def named_digest(name: str) -> Digest | None:
+    """Return the digest that the name of a blob states; None for a file that is no blob."""
+    folder, _, rest = name.partition("/")
+    if folder != SHARE:
         return None
     try:
         return Digest.parse(rest.replace("/", ":", 1))

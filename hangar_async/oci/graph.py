@@ -1,59 +1,143 @@
-"""Partial indexes: parts of one original, put together again."""
+"""Manifest graphs: the one bounded walk over documents and their children; partial indexes.
+
+A document is a manifest or an index. The children of an index are its entries, those of a manifest are its config and
+layers. A digest is visited once, so that the work is bounded by the number of entries.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
+from hangar_async.errors import ContentError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor, Index, Manifest
+from hangar_async.oci.platform import Platform
 
-Documents = Mapping[Digest, Manifest | Index]
+Document: TypeAlias = Manifest | Index
+Documents: TypeAlias = Mapping[Digest, Document]
+#: Indexes within indexes, at most.
+MAX_DEPTH = 10
+#: Small documents can name much, and several the same: ten times the entries of the largest known list of images.
+MAX_ENTRIES = 1 << 19
 
 
-def joined(original: Index, parts: Collection[Index], documents: Documents) -> Index | None:
-    """Put partial indexes of one original together, its entries in its order; the original itself when none is missing.
+class Node(NamedTuple):
+    """One visit of a walk: a descriptor, its document (None where that is not known), and whether it is a blob."""
 
-    `documents` has the indexes within the original, as far as they are held. Returns None when one of the parts is no
-    part of the original.
+    descriptor: Descriptor
+    document: Document | None
+    is_blob: bool
+
+
+class EntryBudget:
+    """The number of entries that walks which share it may still visit; raises ContentError beyond that."""
+
+    def __init__(self, entries: int | None = None) -> None:
+        self._entries = self._left = MAX_ENTRIES if entries is None else entries
+
+    def spend(self, entries: int) -> None:
+        """Take off some entries."""
+        self._left -= entries
+        if self._left < 0:
+            message = f"its manifests name more than {self._entries:,} blobs"
+            raise ContentError(message, advice="split the list of images")
+
+
+def children(document: Document) -> tuple[Descriptor, ...]:
+    """Return the descriptors that a document names, in their order."""
+    return document.manifests if isinstance(document, Index) else (document.config, *document.layers)
+
+
+def walk(root: Descriptor, documents: Documents, budget: EntryBudget | None = None) -> Iterator[Node]:
+    """Visit a document and everything below it, parents first, in the order of the documents.
+
+    A digest is visited once; a manifest that an index names for several platforms once for each, and its children once.
+    A document that is not among `documents` has no children. Raises ContentError for indexes that are nested too deep,
+    and beyond the budget, which is MAX_ENTRIES for this walk alone where none is given.
     """
-    held = {entry.digest for part in parts for entry in part.manifests}
-    if any(part.media_type != original.media_type for part in parts) or not held <= reachable(original, documents):
-        return None
-    if all(_covered(entry, held, documents) for entry in original.manifests):
-        return original
-    return original.with_only(tuple(_kept(original, held, documents)))
+    budget = budget or EntryBudget()
+    seen: set[tuple[Digest, Platform | None]] = set()
+    expanded: set[Digest] = set()
+    stack = [(root, 0, False)]
+    while stack:
+        descriptor, depth, is_blob = stack.pop()
+        key = descriptor.digest, descriptor.platform
+        if key in seen:
+            continue
+        seen.add(key)
+        document = None if is_blob else documents.get(descriptor.digest)
+        yield Node(descriptor, document, is_blob)
+        if document is None or document.digest in expanded:
+            continue
+        expanded.add(document.digest)
+        below = children(document)
+        budget.spend(len(below))
+        _check_depth(descriptor, depth)
+        blobs = isinstance(document, Manifest)
+        stack += [(child, depth + 1, blobs) for child in reversed(below)]
 
 
-def reachable(index: Index, documents: Documents) -> set[Digest]:
-    """Name all that an index names, and what the indexes below it name that are held."""
-    found: set[Digest] = set()
-    waiting = [index]
-    while waiting:
-        for entry in waiting.pop().manifests:
-            if entry.digest not in found:
-                found.add(entry.digest)
-                below = documents.get(entry.digest)
-                if isinstance(below, Index):
-                    waiting.append(below)
+def documents_below(root: Document, documents: Documents) -> list[Document]:
+    """Return a document and the documents below it, each once, children before parents."""
+    found: dict[Digest, Document] = {}
+
+    def visit(document: Document, depth: int) -> None:
+        _check_depth(document.descriptor, depth)
+        for entry in document.manifests if isinstance(document, Index) else ():
+            child = documents.get(entry.digest)
+            if child is not None and entry.digest not in found:
+                visit(child, depth + 1)
+        found[document.digest] = document
+
+    visit(root, 0)
+    return list(found.values())
+
+
+def complete(root: Index, held: Collection[Digest], documents: Documents) -> set[Digest]:
+    """Return the digests of all entries below an index that are held, or whose own entries all are."""
+    found: set[Digest] = set(held)
+    for document in documents_below(root, documents):
+        if isinstance(document, Index) and all(entry.digest in found for entry in document.manifests):
+            found.add(document.digest)
     return found
 
 
-def _covered(entry: Descriptor, held: Collection[Digest], documents: Documents, depth: int = 0) -> bool:
-    if entry.digest in held:
-        return True
-    below = documents.get(entry.digest)
-    return (
-        isinstance(below, Index)
-        and depth < 10
-        and bool(below.manifests)
-        and all(_covered(one, held, documents, depth + 1) for one in below.manifests)
-    )
+def partial_index(original: Index, held: Collection[Digest], documents: Documents) -> Index:
+    """Make the index of the entries of an original that are held; the original itself when all of them are.
+
+    Of an index within the original that is held in part, the entries that are held take its place. `documents` has the
+    indexes within the original.
+    """
+    whole = complete(original, held, documents)
+    if original.digest in whole:
+        return original
+    kept: list[Descriptor] = []
+    waiting = list(reversed(original.manifests))
+    seen: set[Digest] = set()
+    while waiting:
+        entry = waiting.pop()
+        if entry.digest in whole:
+            kept.append(entry)
+        elif isinstance(below := documents.get(entry.digest), Index) and entry.digest not in seen:
+            seen.add(entry.digest)
+            waiting += reversed(below.manifests)
+    return original.with_only(tuple(kept))
 
 
-def _kept(index: Index, held: Collection[Digest], documents: Documents, depth: int = 0) -> Iterator[Descriptor]:
-    """Name what is held of an index; of an index within it that is held in part, what is held of that one."""
-    for entry in index.manifests:
-        if _covered(entry, held, documents):
-            yield entry
-        elif isinstance(below := documents.get(entry.digest), Index) and depth < 10:
-            yield from _kept(below, held, documents, depth + 1)
+def joined_index(original: Index, parts: Collection[Index], documents: Documents) -> Index | None:
+    """Put partial indexes of one original together; None when one of them is no part of the original.
+
+    The entries stand in the order of the original, which is returned itself when none is missing.
+    """
+    held = {entry.digest for part in parts for entry in part.manifests}
+    known = {node.descriptor.digest for node in walk(original.descriptor, {**documents, original.digest: original})}
+    if any(part.media_type != original.media_type for part in parts) or not held <= known:
+        return None
+    return partial_index(original, held, documents)
+
+
+def _check_depth(descriptor: Descriptor, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        message = f"manifest {descriptor.digest} is nested too deep: more than {MAX_DEPTH} indexes within indexes"
+        raise ContentError(message, digest=str(descriptor.digest))

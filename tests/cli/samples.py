@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hangar_async.config.environment import Environment
@@ -10,8 +10,8 @@ from hangar_async.config.options import SaveOptions
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
-from hangar_async.layout.files import SavedImage, SavedPlatform
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
@@ -32,10 +32,10 @@ def saved(text: str, line: int = 1, *, platforms: int = 2, notes: tuple[str, ...
     one = entry(text, line)
     root = Descriptor("application/vnd.oci.image.index.v1+json", digest(line), 100)
     held = tuple(
-        SavedPlatform(root, Platform("linux", arch), f"{number:064x}")
+        ImagePlatform(replace(root, platform=Platform("linux", arch)), f"{number:064x}")
         for number, arch in enumerate(("amd64", "arm64", "arm")[:platforms])
     )
-    return ImageOutcome(one, SavedImage(one.reference, root, held), notes=notes)
+    return ImageOutcome(one, Image(one.reference, root, held), notes=notes)
 
 
 def failed(text: str, error: HangarError, line: int = 1) -> ImageOutcome:

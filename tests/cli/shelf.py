@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hangar_async.config.environment import Environment
@@ -20,14 +20,13 @@ from hangar_async.layout.files import (
     EPOCH,
     INDEX_NAME,
     MARKER_NAME,
-    SavedImage,
-    SavedPlatform,
     blob_name,
     cache_files,
     folder_files,
     folder_names,
 )
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import image
@@ -105,8 +104,8 @@ def huge_cache(cache: Path) -> str:
     name = "registry.example.com/huge:1"
     reference = Reference.parse(name)
     [folder] = folder_names(reference, [(root.digest, AMD64)])
-    platform = SavedPlatform(root, AMD64, folder)
-    files = cache_files([SavedImage(reference, root, (platform,))], EPOCH)
+    platform = ImagePlatform(replace(root, platform=AMD64), folder)
+    files = cache_files([Image(reference, root, (platform,))], EPOCH)
     files |= folder_files(platform)
     files |= {blob_name(digest): data for digest, data in built.blobs.items()}
     files[blob_name(root.digest)] = raw

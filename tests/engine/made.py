@@ -13,13 +13,12 @@ from hangar_async.layout.files import (
     INDEX_NAME,
     MARKER_NAME,
     SHARE,
-    SavedImage,
-    SavedPlatform,
     blob_name,
     cache_files,
     folder_files,
     folder_names,
 )
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM
 from hangar_async.oci.reference import Reference
@@ -60,7 +59,7 @@ def dump(document: Any) -> bytes:
     return json.dumps(document, indent=1).encode()
 
 
-def _saved(reference: Reference, built: Built) -> SavedImage:
+def _saved(reference: Reference, built: Built) -> Image:
     found: dict[Any, Descriptor] = {}
     for kind, raw in built.documents.values():
         document = parse_manifest(raw, kind)
@@ -70,10 +69,10 @@ def _saved(reference: Reference, built: Built) -> SavedImage:
     manifests = [(one.digest, one.platform or NO_PLATFORM) for one in found.values()]
     folders = folder_names(reference, manifests)
     platforms = tuple(
-        SavedPlatform(Descriptor(one.media_type, one.digest, one.size, one.platform), platform, folder)
+        ImagePlatform(Descriptor(one.media_type, one.digest, one.size, platform), folder)
         for one, (_, platform), folder in zip(found.values(), manifests, folders, strict=True)
     )
-    return SavedImage(reference, built.descriptor, platforms)
+    return Image(reference, built.descriptor, platforms)
 
 
 def _write(root: Path, files: Mapping[str, bytes]) -> None:

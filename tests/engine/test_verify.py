@@ -29,7 +29,7 @@ from hangar_async.engine.events import Checked, CheckStarted, Event
 from hangar_async.engine.verify import Verdict, verify
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.files import blob_name
-from hangar_async.layout.images import Catalog
+from hangar_async.layout.images import LayoutImages
 from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, OURS, Saved, pack_as_hangar, parts
 from tests.layout.test_images import of, read
@@ -40,7 +40,7 @@ def said(verdict: Verdict) -> str:
     return "\n".join(verdict.problems)
 
 
-async def catalog_of(path: Path) -> Catalog:
+async def catalog_of(path: Path) -> LayoutImages:
     return await in_thread(read, path)
 
 

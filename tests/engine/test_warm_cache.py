@@ -117,7 +117,7 @@ async def test_a_tag_that_moved_costs_both(
     digest = fake_registry.add("app1:1", small("other", BASE))
     report = await warm()
     assert report.status == 0
-    assert [one.image.root.digest for one in report.outcomes if one.image] == [app(0).digest, digest, app(2).digest]
+    assert [one.image.digest for one in report.outcomes if one.image] == [app(0).digest, digest, app(2).digest]
     assert counts(fake_registry) == (3, 1, 2)
 
 
@@ -127,7 +127,7 @@ async def test_a_tag_that_moved_to_what_is_here_costs_a_head(
     fake_registry.add("app1:1", app(0))
     report = await warm()
     assert report.outcomes[1].image is not None
-    assert report.outcomes[1].image.root.digest == app(0).digest
+    assert report.outcomes[1].image.digest == app(0).digest
     assert counts(fake_registry) == (3, 0, 0)
 
 
@@ -207,7 +207,7 @@ async def test_a_head_may_name_what_is_no_manifest(
         report = await bring(tmp_path, lines[0])
         assert report.status == 0, report.failed
         assert report.saved[0].image is not None
-        assert report.saved[0].image.root.digest == app(0).digest
+        assert report.saved[0].image.digest == app(0).digest
         assert counts(fake_registry) == (1, 1, 0)
 
 
@@ -245,7 +245,7 @@ async def test_another_algorithm_does_not_change_what_the_image_is_called(
     fake_registry.fail(MANIFESTS, told, method="HEAD", times=None)
     report = await warm(lines[0])
     assert report.saved[0].image is not None
-    assert report.saved[0].image.root.digest == app(0).digest
+    assert report.saved[0].image.digest == app(0).digest
     assert counts(fake_registry) == (1, 1, 0)
 
 

@@ -7,7 +7,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,16 +19,8 @@ from hangar_async.archive.names import ARCHIVE_INDEX, LINK, LINK_TARGET
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.stream import stream_files
 from hangar_async.archive.write.writer import ArchiveWriter
-from hangar_async.layout.files import (
-    CACHE_NAME,
-    EPOCH,
-    SavedImage,
-    SavedPlatform,
-    blob_name,
-    cache_files,
-    folder_files,
-    folder_names,
-)
+from hangar_async.layout.files import CACHE_NAME, EPOCH, blob_name, cache_files, folder_files, folder_names
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
@@ -71,10 +63,13 @@ def cached(name: str, built: Built, *, partial: bool = False) -> dict[str, bytes
     reference = Reference.parse(name)
     platforms = [(entry, entry.platform or AMD64) for entry in held]
     folders = folder_names(reference, [(entry.digest, platform) for entry, platform in platforms])
-    saved = [SavedPlatform(*both, folder) for both, folder in zip(platforms, folders, strict=True)]
+    saved = [
+        ImagePlatform(replace(entry, platform=platform), folder)
+        for (entry, platform), folder in zip(platforms, folders, strict=True)
+    ]
     for platform in saved:
         files |= folder_files(platform)
-    return files | cache_files([SavedImage(reference, root, tuple(saved), original)], EPOCH)
+    return files | cache_files([Image(reference, root, tuple(saved), original=original)], EPOCH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.layout.files import EPOCH, SavedImage, SavedPlatform, cache_files, folder_files, folder_names, newest
+from hangar_async.layout.files import EPOCH, cache_files, folder_files, folder_names, newest
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from hangar_async.oci.platform import Platform
@@ -42,10 +43,10 @@ def test_an_image_by_digest_has_its_digest_for_a_tag() -> None:
     assert folder_names(reference, [(ONE, Platform("linux", "amd64"))]) == [sha(f"quay.io/a:sha256-{ONE.hex}-amd64")]
 
 
-def _image() -> SavedImage:
+def _image() -> Image:
     descriptor = Descriptor(OCI_MANIFEST, ONE, 7, Platform("linux", "amd64"))
     root = Descriptor(OCI_INDEX, TWO, 9)
-    return SavedImage(NGINX, root, (SavedPlatform(descriptor, Platform("linux", "amd64"), "f" * 64),), original=ONE)
+    return Image(NGINX, root, (ImagePlatform(descriptor, "f" * 64),), original=ONE)
 
 
 def test_files_of_the_cache() -> None:

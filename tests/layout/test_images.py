@@ -16,23 +16,24 @@ from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout import manifest_loader
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import SHARE, blob_name
-from hangar_async.layout.images import Catalog, HeldImage, find_image, read_catalog
-from hangar_async.oci import media_types
+from hangar_async.layout.images import LayoutImages, find_image, read_cache
+from hangar_async.oci import graph, media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image
 from hangar_async.oci.manifest import MAX_DOCUMENT
 from hangar_async.testing.images import Built
 from tests.engine.forms import FORMS, HANGARS, Saved
 
 
-def read(path: Path) -> Catalog:
-    return read_catalog(layout_at(path, find_archive(path), lambda: None))
+def read(path: Path) -> LayoutImages:
+    return read_cache(layout_at(path, find_archive(path), lambda: None))
 
 
 def content_of(built: Built) -> set[Digest]:
     return {*built.documents, *built.blobs}
 
 
-def of(catalog: Catalog, name: str) -> HeldImage:
+def of(catalog: LayoutImages, name: str) -> Image:
     return next(image for image in catalog.images if f"/{name}:1" in image.name)
 
 
@@ -54,7 +55,7 @@ def test_every_kind_of_image_is_read(everything: Saved, form: str) -> None:
             assert image.root.digest == built.digest
         assert image.size == sum(listed.values())
         assert len(image.configs) == (0 if "artifact" in image.name else len(image.platforms))
-        assert image.originals == frozenset()
+        assert image.below_root() == image.contents
     assert "2024" in catalog.saved
 
 
@@ -72,6 +73,11 @@ def test_platforms_are_read(everything: Saved, form: str) -> None:
     assert one.size == of(catalog, "oci").size == sum(map(len, [built.raw, *built.blobs.values()]))
 
 
+def kept_beside(image: Image) -> set[Digest]:
+    """The indexes that the registry served, which are no part of the partial image."""
+    return {one.digest for one in image.contents} - {one.digest for one in image.below_root()}
+
+
 @pytest.mark.parametrize("form", [form for form in FORMS if form not in HANGARS])
 def test_partial_images_are_read(partial: Saved, form: str) -> None:
     catalog = read(partial.at(form))
@@ -80,11 +86,11 @@ def test_partial_images_are_read(partial: Saved, form: str) -> None:
         assert image.original == partial.built[image.name].digest
         assert image.root is not None
         assert image.root.digest != image.original
-        assert image.original in image.originals
+        assert image.original in kept_beside(image)
         assert {one.digest for one in image.contents} - {image.root.digest} <= content_of(partial.built[image.name])
         assert [str(one.platform) for one in image.platforms] == ["linux/amd64"]
     # The index within it is held in part too, and what the registry served is kept.
-    assert len(of(catalog, "nested").originals) == 2
+    assert len(kept_beside(of(catalog, "nested"))) == 2
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -97,7 +103,7 @@ def test_an_image_is_found_by_its_name(everything: Saved, form: str) -> None:
         find_image((), "a:1")
 
 
-Change = Callable[[Path, HeldImage], str]
+Change = Callable[[Path, Image], str]
 
 
 def _rewrite(path: Path, change: Callable[[Any], None]) -> None:
@@ -106,56 +112,56 @@ def _rewrite(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(document))
 
 
-def missing_blob(root: Path, image: HeldImage) -> str:
+def missing_blob(root: Path, image: Image) -> str:
     digest = image.contents[-1].digest
     (root / blob_name(digest)).unlink()
     return f"blob {digest} is missing"
 
 
-def shorter_blob(root: Path, image: HeldImage) -> str:
+def shorter_blob(root: Path, image: Image) -> str:
     one = image.contents[-1]
     (root / blob_name(one.digest)).write_bytes(b"1")
     return f"blob {one.digest} has 1 bytes instead of {one.size}"
 
 
-def missing_manifest(root: Path, image: HeldImage) -> str:
+def missing_manifest(root: Path, image: Image) -> str:
     digest = image.platforms[0].descriptor.digest
     (root / blob_name(digest)).unlink()
     return f"manifest {digest} is missing"
 
 
-def damaged_manifest(root: Path, image: HeldImage) -> str:
+def damaged_manifest(root: Path, image: Image) -> str:
     digest = image.platforms[0].descriptor.digest
     path = root / blob_name(digest)
     path.write_bytes(path.read_bytes().replace(b"2", b"3", 1))
     return f"manifest {digest} cannot be read: {blob_name(digest)} is damaged"
 
 
-def missing_index(root: Path, image: HeldImage) -> str:
+def missing_index(root: Path, image: Image) -> str:
     assert image.root is not None
     (root / blob_name(image.root.digest)).unlink()
     return f"manifest {image.root.digest} is missing"
 
 
-def missing_folder(root: Path, image: HeldImage) -> str:
+def missing_folder(root: Path, image: Image) -> str:
     name = f"{image.platforms[0].folder}/index.json"
     (root / name).unlink()
     return f"{name} is missing"
 
 
-def huge_folder(root: Path, image: HeldImage) -> str:
+def huge_folder(root: Path, image: Image) -> str:
     name = f"{image.platforms[0].folder}/index.json"
     (root / name).write_bytes(b" " * (1 << 21))
     return f"{name} has {1 << 21} bytes"
 
 
-def folder_of_nothing(root: Path, image: HeldImage) -> str:
+def folder_of_nothing(root: Path, image: Image) -> str:
     name = f"{image.platforms[0].folder}/index.json"
     _rewrite(root / name, lambda document: document.update(manifests=[]))
     return f"{name} names 0 manifests"
 
 
-def folder_of_an_index(root: Path, image: HeldImage) -> str:
+def folder_of_an_index(root: Path, image: Image) -> str:
     assert image.root is not None
     fields = image.root.to_json()
     name = f"{image.platforms[0].folder}/index.json"
@@ -163,13 +169,13 @@ def folder_of_an_index(root: Path, image: HeldImage) -> str:
     return f"{name} names an index and no manifest"
 
 
-def folder_of_another(root: Path, image: HeldImage) -> str:
+def folder_of_another(root: Path, image: Image) -> str:
     name = f"{image.platforms[0].folder}/index.json"
     (root / name).write_bytes((root / image.platforms[1].folder / "index.json").read_bytes())
     return f"{name} names {image.platforms[1].descriptor.digest}, and saved-images-list.json"
 
 
-def list_of_another(root: Path, image: HeldImage) -> str:
+def list_of_another(root: Path, image: Image) -> str:
     def change(document: Any) -> None:
         for item in document["List"]:
             if item["Source"].endswith("/multi"):
@@ -179,7 +185,7 @@ def list_of_another(root: Path, image: HeldImage) -> str:
     return f"index.json names {image.platforms[0].descriptor.digest}, and saved-images-list.json sha256:000"
 
 
-def list_without_platforms(root: Path, image: HeldImage) -> str:
+def list_without_platforms(root: Path, image: Image) -> str:
     def change(document: Any) -> None:
         for item in document["List"]:
             if item["Source"].endswith("/multi"):
@@ -189,7 +195,7 @@ def list_without_platforms(root: Path, image: HeldImage) -> str:
     return "saved-images-list.json names no platform of it"
 
 
-def not_in_index(root: Path, image: HeldImage) -> str:
+def not_in_index(root: Path, image: Image) -> str:
     def change(document: Any) -> None:
         document["manifests"] = [one for one in document["manifests"] if "/multi:1" not in str(one["annotations"])]
 
@@ -197,7 +203,7 @@ def not_in_index(root: Path, image: HeldImage) -> str:
     return "index.json does not name it, which saved-images-list.json does"
 
 
-def not_in_list(root: Path, image: HeldImage) -> str:
+def not_in_list(root: Path, image: Image) -> str:
     def change(document: Any) -> None:
         document["List"] = [one for one in document["List"] if not one["Source"].endswith("/multi")]
 
@@ -205,7 +211,7 @@ def not_in_list(root: Path, image: HeldImage) -> str:
     return "saved-images-list.json does not name it, which index.json does"
 
 
-def other_root(root: Path, image: HeldImage) -> str:
+def other_root(root: Path, image: Image) -> str:
     other = json.loads((root / "index.json").read_text())["manifests"][0]
 
     def change(document: Any) -> None:
@@ -329,11 +335,11 @@ class Made:
             listed.append({"Digest": one["digest"], "Arch": "amd64", "OS": "linux", "Folder": folder})
         self.listed.append({"Source": f"r.io/{name}", "Tag": "1", "Images": listed})
 
-    def read(self) -> Catalog:
+    def read(self) -> LayoutImages:
         (self.root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.roots}))
         listed = {"List": self.listed, "Version": "v1.1.0", "SavedTime": ""}
         (self.root / "saved-images-list.json").write_text(json.dumps(listed))
-        return read_catalog(DirectoryLayout(self.root))
+        return read_cache(DirectoryLayout(self.root))
 
 
 def test_indexes_nested_too_deep_are_a_problem(tmp_path: Path) -> None:
@@ -369,7 +375,7 @@ def test_what_names_too_much_is_refused(tmp_path: Path) -> None:
 
 
 def test_many_large_documents_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest_loader, "_MOST_NAMED", 50_000)
+    monkeypatch.setattr(graph, "MAX_ENTRIES", 50_000)
     made = Made(tmp_path)
     for number in range(3):
         manifest = made.manifest(20_000, str(number))
@@ -431,7 +437,7 @@ def test_any_value_in_the_place_of_another_is_no_crash(everything: Saved, where:
     changed = _replaced(json.loads(raw), where, value)
     layout = _Changed(everything.at("dir"), {name: json.dumps(changed).encode("utf-8", "surrogatepass")})
     try:
-        catalog = read_catalog(layout)
+        catalog = read_cache(layout)
     except ContentError:
         return
     assert all(isinstance(image.name, str) for image in catalog.images)

@@ -14,12 +14,13 @@ from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
-from hangar_async.engine.open_layout import layout_at, read_images
+from hangar_async.engine.open_layout import layout_at
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ContentError
-from hangar_async.layout.images import Catalog, HeldImage
+from hangar_async.layout.images import LayoutImages, read_images
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image
 from hangar_async.testing.images import Built, Member, index
 from hangar_async.threads import in_thread
 from tests.engine.made import dump, make_layout
@@ -28,11 +29,11 @@ REF = "org.opencontainers.image.ref.name"
 CONTAINERD = "io.containerd.image.name"
 
 
-def read(path: Path) -> Catalog:
+def read(path: Path) -> LayoutImages:
     return read_images(layout_at(path, None, lambda: None))
 
 
-def only(path: Path) -> HeldImage:
+def only(path: Path) -> Image:
     (image,) = read(path).images
     return image
 

@@ -1,6 +1,7 @@
 import json
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar_async.errors import ContentError
-from hangar_async.layout.files import EPOCH, SavedImage, SavedPlatform, cache_files, folder_files
+from hangar_async.layout.files import EPOCH, cache_files, folder_files
 from hangar_async.layout.parse import MAX_INDEX, parse_folder, parse_index, parse_list
-from hangar_async.layout.protocols import promised_digest
+from hangar_async.layout.protocols import named_digest
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, join_index, parse_manifest
 from hangar_async.oci.media_types import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from hangar_async.oci.platform import NO_PLATFORM, Platform
@@ -27,16 +29,15 @@ PLATFORMS = (
 DIGEST = f"sha256:{'1' * 64}"
 
 
-def saved(name: str, *, original: Digest | None = None, kind: str = OCI_INDEX) -> SavedImage:
+def saved(name: str, *, original: Digest | None = None, kind: str = OCI_INDEX) -> Image:
     platforms = tuple(
-        SavedPlatform(
+        ImagePlatform(
             Descriptor(OCI_MANIFEST, Digest.of(f"{name}{number}".encode()), number, platform),
-            platform,
             Digest.of(f"folder {name} {number}".encode()).hex,
         )
         for number, platform in enumerate(PLATFORMS)
     )
-    return SavedImage(Reference.parse(name), Descriptor(kind, Digest.of(name.encode()), 7), platforms, original)
+    return Image(Reference.parse(name), Descriptor(kind, Digest.of(name.encode()), 7), platforms, original=original)
 
 
 IMAGES = [
@@ -61,21 +62,26 @@ def entry(name: str, **keywords: Any) -> dict[str, Any]:
     return {**fields, "annotations": {"org.opencontainers.image.ref.name": name, **keywords.get("annotations", {})}}
 
 
+def json_of(image: Image) -> dict[str, Any]:
+    assert image.root is not None
+    return image.root.to_json()
+
+
 def test_what_is_written_is_read_back() -> None:
     files = cache_files(IMAGES, EPOCH)
     found = parse_list(files["saved-images-list.json"])
     assert found.saved == "1970-01-01T00:00:00Z"
     assert [image.name for image in found.images] == [image.reference.cache_name for image in IMAGES]
     for read, written in zip(found.images, IMAGES, strict=True):
-        assert [(one.digest, one.platform, one.folder) for one in read.platforms] == [
+        assert [(one.descriptor.digest, one.platform, one.folder) for one in read.platforms] == [
             (one.descriptor.digest, one.platform, one.folder) for one in written.platforms
         ]
     for root, image in zip(parse_index(files["index.json"]), IMAGES, strict=True):
         assert root.reference.layout_name == image.reference.layout_name
         assert root.original == image.original
-        assert (root.root.digest, root.root.size, root.root.media_type) == (
-            image.root.digest, image.root.size, image.root.media_type,
-        )  # fmt: skip
+        assert root.root is not None
+        assert image.root is not None
+        assert root.root.to_json() == image.root.to_json()
 
 
 _words = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=12) | st.sampled_from(
@@ -91,10 +97,12 @@ _descriptors = st.builds(
     st.none() | _platforms,
 )
 _saved_platforms = st.builds(
-    SavedPlatform, _descriptors, _platforms, st.integers(0, (1 << 256) - 1).map(lambda number: f"{number:064x}")
+    ImagePlatform,
+    st.builds(lambda descriptor, platform: replace(descriptor, platform=platform), _descriptors, _platforms),
+    st.integers(0, (1 << 256) - 1).map(lambda number: f"{number:064x}"),
 )
 _images = st.builds(
-    SavedImage,
+    Image,
     st.builds(
         Reference,
         st.sampled_from(["docker.io", "reg.io:5000", "[::1]", "localhost"]),
@@ -104,7 +112,7 @@ _images = st.builds(
     ),
     _descriptors,
     st.lists(_saved_platforms, max_size=3, unique_by=lambda one: one.folder).map(tuple),
-    st.none() | _digests,
+    original=st.none() | _digests,
 )
 
 
@@ -112,20 +120,21 @@ _images = st.builds(
     st.lists(_images, max_size=4, unique_by=lambda image: image.reference.cache_name),
     st.datetimes(min_value=EPOCH.replace(tzinfo=None), timezones=st.just(UTC)),
 )
-def test_whatever_is_written_is_read_back(images: list[SavedImage], saved: datetime) -> None:
+def test_whatever_is_written_is_read_back(images: list[Image], saved: datetime) -> None:
     files = cache_files(images, saved)
     found = parse_list(files["saved-images-list.json"])
     assert datetime.fromisoformat(found.saved) == saved.replace(microsecond=0)
     assert [
-        (one.name, [(each.digest, each.platform, each.folder) for each in one.platforms]) for one in found.images
+        (one.name, [(each.descriptor.digest, each.platform, each.folder) for each in one.platforms])
+        for one in found.images
     ] == [
         (image.reference.cache_name, [(one.descriptor.digest, one.platform, one.folder) for one in image.platforms])
         for image in images
         if image.platforms
     ]
     roots = parse_index(files["index.json"])
-    assert [(root.reference.cache_name, root.root.to_json(), root.original) for root in roots] == [
-        (image.reference.cache_name, image.root.to_json(), image.original) for image in images
+    assert [(root.name, json_of(root), root.original) for root in roots] == [
+        (image.name, json_of(image), image.original) for image in images
     ]
     for platform in (one for image in images for one in image.platforms):
         raw = folder_files(platform)[f"{platform.folder}/index.json"]
@@ -141,7 +150,7 @@ def test_folders_are_read_back() -> None:
 
 
 def test_an_image_without_platforms_is_named_by_the_layout_alone() -> None:
-    image = SavedImage(IMAGES[0].reference, IMAGES[0].root, ())
+    image = Image(IMAGES[0].reference, IMAGES[0].root, ())
     files = cache_files([image], EPOCH)
     assert parse_list(files["saved-images-list.json"]).images == ()
     assert [root.reference for root in parse_index(files["index.json"])] == [image.reference]
@@ -262,11 +271,11 @@ def test_an_index_joined_of_platforms_names_them_in_order() -> None:
 
 
 def test_a_blobs_name_promises_its_digest() -> None:
-    assert promised_digest(f"share/sha256/{'1' * 64}") == Digest.parse(DIGEST)
-    assert promised_digest(f"share/sha512/{'1' * 128}") == Digest("sha512", "1" * 128)
+    assert named_digest(f"share/sha256/{'1' * 64}") == Digest.parse(DIGEST)
+    assert named_digest(f"share/sha512/{'1' * 128}") == Digest("sha512", "1" * 128)
     for name in ("", "share", "share/", "share/sha256/1", f"share/md5/{'1' * 32}", f"x/sha256/{'1' * 64}",
                  f"share/sha256/x/{'1' * 64}", "share/sha256/../x", "index.json"):  # fmt: skip
-        assert promised_digest(name) is None
+        assert named_digest(name) is None
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def index(*entries: dict[str, Any], **fields: Any) -> bytes:
 def test_the_names_that_programs_write(annotations: dict[str, str], name: str) -> None:
     (found,) = parse_layout_index(index(entry(1, **annotations)), "images")
     assert (found.reference.cache_name, found.named) == (name, True)
-    assert found.root.digest == digest(1)
+    assert found.digest == digest(1)
 
 
 @pytest.mark.parametrize("annotations", [{}, {"ref": ""}, {"ref": "no name!"}, {"containerd": "a b"}, {"ref": "-x"}])
@@ -63,7 +63,7 @@ def test_what_has_no_name_is_known_by_its_digest(annotations: dict[str, str]) ->
 def test_the_first_of_several_has_the_name() -> None:
     entries = [entry(1, ref="v1"), entry(2, ref="v1"), entry(1, ref="v1"), entry(3), entry(3)]
     found = parse_layout_index(index(*entries), "images")
-    assert [(str(one.root.digest.hex)[-1], one.named) for one in found] == [
+    assert [(str(one.digest)[-1], one.named) for one in found] == [
         ("1", True),
         ("2", False),
         ("1", False),
@@ -128,4 +128,4 @@ def test_names_are_unique_and_nothing_is_lost(entries: list[tuple[int, str]]) ->
     found = parse_layout_index(index(*(entry(number, ref=ref) for number, ref in entries)), "images")
     names = [one.reference.cache_name for one in found]
     assert len(set(names)) == len(names)
-    assert {one.root.digest for one in found} == {digest(number) for number, _ in entries}
+    assert {one.digest for one in found} == {digest(number) for number, _ in entries}

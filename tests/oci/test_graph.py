@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hangar_async.errors import ContentError
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import joined, reachable
+from hangar_async.oci.graph import MAX_DEPTH, EntryBudget, documents_below, joined_index, partial_index, walk
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.media_types import DOCKER_LIST, OCI_INDEX
 
@@ -42,17 +43,17 @@ def part(*places: int) -> Index:
 def test_parts_are_put_together_in_the_order_of_the_original(
     one: tuple[int, ...], two: tuple[int, ...], all_of: tuple[int, ...]
 ) -> None:
-    assert joined(ORIGINAL, [part(*one), part(*two)], {}) == part(*all_of)
+    assert joined_index(ORIGINAL, [part(*one), part(*two)], {}) == part(*all_of)
 
 
 def test_when_nothing_is_missing_it_is_the_original() -> None:
-    assert joined(ORIGINAL, [part(0, 2), part(3, 1)], {}) is ORIGINAL
+    assert joined_index(ORIGINAL, [part(0, 2), part(3, 1)], {}) is ORIGINAL
 
 
 def test_what_is_no_part_is_told() -> None:
     other = index([entry("x")])
-    assert joined(ORIGINAL, [part(0), other], {}) is None
-    assert joined(ORIGINAL, [part(0), index(ENTRIES[:1], DOCKER_LIST)], {}) is None
+    assert joined_index(ORIGINAL, [part(0), other], {}) is None
+    assert joined_index(ORIGINAL, [part(0), index(ENTRIES[:1], DOCKER_LIST)], {}) is None
 
 
 def test_indexes_within_the_original_are_looked_into() -> None:
@@ -60,22 +61,75 @@ def test_indexes_within_the_original_are_looked_into() -> None:
     nested = index([entry("a"), {**inner.descriptor.to_json()}])
     documents = {inner.digest: inner}
     x, y = (index([entry(name)]) for name in "xy")
-    some = joined(nested, [x], documents)
+    some = joined_index(nested, [x], documents)
     assert some is not None
     assert [one.digest for one in some.manifests] == [inner.manifests[0].digest]
-    assert joined(nested, [x, y, index([entry("a")])], documents) is nested
-    both = joined(nested, [x, y], documents)
+    assert joined_index(nested, [x, y, index([entry("a")])], documents) is nested
+    both = joined_index(nested, [x, y], documents)
     assert both is not None
     assert [one.digest for one in both.manifests] == [inner.digest]
-    assert joined(nested, [x], {}) is None  # without the inner index nobody knows where x belongs
-    assert reachable(nested, documents) == {Digest.of(b"a"), inner.digest, Digest.of(b"x"), Digest.of(b"y")}
+    assert joined_index(nested, [x], {}) is None  # without the inner index nobody knows where x belongs
 
 
 @given(st.lists(st.sets(st.integers(0, 3), min_size=1), min_size=1, max_size=4))
-def test_the_order_of_the_parts_says_nothing(parts: list[set[int]]) -> None:
+def test_the_order_of_the_parts_changes_nothing(parts: list[set[int]]) -> None:
     indexes = [part(*places) for places in parts]
-    found = joined(ORIGINAL, indexes, {})
-    assert found == joined(ORIGINAL, indexes[::-1], {})
+    found = joined_index(ORIGINAL, indexes, {})
+    assert found == joined_index(ORIGINAL, indexes[::-1], {})
     assert found is not None
     held: set[Descriptor] = set(found.manifests)
     assert held == {ORIGINAL.manifests[place] for places in parts for place in places}
+
+
+def chain(depth: int, width: int) -> tuple[Index, dict[Digest, Index]]:
+    """Make an index that names the next one `width` times, each time for another platform, `depth` deep."""
+    below = index([entry("leaf")])
+    documents = {below.digest: below}
+    for _ in range(depth):
+        fields = below.descriptor.to_json()
+        platforms = [{"architecture": f"a{number}", "os": "linux"} for number in range(width)]
+        below = index([{**fields, "platform": platform} for platform in platforms])
+        documents[below.digest] = below
+    return below, documents
+
+
+def test_a_digest_that_is_named_often_is_expanded_once() -> None:
+    root, documents = chain(depth=9, width=60)
+    nodes = list(walk(root.descriptor, documents))
+    assert len(nodes) == 9 * 60 + 2
+    assert documents_below(root, documents)[-1] is root
+    assert partial_index(root, [Digest.of(b"leaf")], documents) is root
+
+
+def test_indexes_that_are_nested_too_deep_are_refused() -> None:
+    root, documents = chain(depth=MAX_DEPTH + 1, width=1)
+    with pytest.raises(ContentError, match="nested too deep"):
+        list(walk(root.descriptor, documents))
+    with pytest.raises(ContentError, match="nested too deep"):
+        documents_below(root, documents)
+
+
+def test_more_entries_than_the_budget_are_refused() -> None:
+    budget = EntryBudget(7)
+    assert len(list(walk(ORIGINAL.descriptor, {ORIGINAL.digest: ORIGINAL}, budget))) == 5
+    with pytest.raises(ContentError, match="more than 7 blobs"):
+        list(walk(ORIGINAL.descriptor, {ORIGINAL.digest: ORIGINAL}, budget))
+
+
+def test_a_walk_visits_parents_first_and_in_the_order_of_the_documents() -> None:
+    inner = index([entry("x"), entry("a")])
+    root = index([entry("a"), inner.descriptor.to_json(), entry("b")])
+    digests = [node.descriptor.digest for node in walk(root.descriptor, {one.digest: one for one in (root, inner)})]
+    names = [root.digest, Digest.of(b"a"), inner.digest, Digest.of(b"x"), Digest.of(b"b")]
+    assert digests == names
+
+
+def test_a_document_that_is_not_known_has_no_children() -> None:
+    nodes = list(walk(ORIGINAL.descriptor, {}))
+    assert [(node.descriptor.digest, node.document, node.is_blob) for node in nodes] == [(ORIGINAL.digest, None, False)]
+
+
+def test_an_entry_that_stands_twice_stays_twice() -> None:
+    twice = index([{**entry("a"), "platform": {"os": "linux", "architecture": name}} for name in ("amd64", "arm64")])
+    root = index([*[json.loads(one.raw) for one in twice.manifests], entry("b")])
+    assert partial_index(root, [Digest.of(b"a")], {}).manifests == root.manifests[:2]

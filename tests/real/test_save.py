@@ -88,7 +88,7 @@ async def test_a_second_run_fetches_nothing(
     await push(docker_registry, moved.partition("/")[2], new)
     third = await cached(options(tmp_path, moved, **archive))
     assert third.saved[0].image is not None
-    assert third.saved[0].image.root.digest == new.digest
+    assert third.saved[0].image.digest == new.digest
     assert third.traffic.fetched_blobs == 3
 
 
@@ -127,7 +127,7 @@ async def test_what_skopeo_pushes_is_saved(
     report = await save(options(tmp_path, target))
     assert report.saved[0].image is not None
     raw = await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}")
-    assert report.saved[0].image.root.digest == Digest.of(raw.encode())
+    assert report.saved[0].image.digest == Digest.of(raw.encode())
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hangar_async.disk import Disk
-from hangar_async.layout.files import SavedImage, SavedPlatform
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.media_types import OCI_MANIFEST
 from hangar_async.oci.platform import Platform
@@ -14,7 +14,7 @@ from hangar_async.store.content import open_store, write_cache, write_image
 
 PLATFORM = Platform("linux", "amd64")
 DESCRIPTOR = Descriptor(OCI_MANIFEST, Digest.of(b"m"), 1, PLATFORM)
-IMAGE = SavedImage(Reference.parse("a:1"), DESCRIPTOR, (SavedPlatform(DESCRIPTOR, PLATFORM, "e" * 64),))
+IMAGE = Image(Reference.parse("a:1"), DESCRIPTOR, (ImagePlatform(DESCRIPTOR, "e" * 64),))
 WHEN = datetime(2024, 1, 1, tzinfo=UTC)
 
 

@@ -73,7 +73,7 @@ def _blobs(number: int, size: int) -> str:
 
 
 def _name(outcome: LoadOutcome) -> str:
-    return f"{outcome.where.name}:{outcome.where.tag}"
+    return f"{outcome.target.name}:{outcome.target.tag}"
 
 
 def _failures(failed: tuple[LoadOutcome, ...] | tuple[Comparison, ...]) -> Rows:

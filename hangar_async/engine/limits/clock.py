@@ -1,4 +1,4 @@
-"""Time, as whoever waits is given it."""
+"""The clock of a run, and a cap on its bytes a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What time it is, in seconds since some moment and since 1970, and how to wait; a test has one of its own."""
+    """A clock that tests can replace: seconds since some moment, seconds since 1970, and a sleep."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -18,7 +18,7 @@ class Clock:
 
 
 class RateLimit:
-    """Lets bytes pass at `rate` a second over all transfers that share it; None lets all pass at once."""
+    """Lets all transfers that share it pass `rate` bytes a second; None is no limit."""
 
     def __init__(self, rate: int | None, clock: Clock | None = None) -> None:
         self._rate = rate
@@ -26,7 +26,7 @@ class RateLimit:
         self._free_at = 0.0
 
     async def take(self, count: int) -> None:
-        """Wait until the line is free again after these bytes and all that were before them."""
+        """Wait for the time that these bytes, and all before them, take at the rate."""
         if self._rate is None or not count:
             return
         now = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""The governor of a run: when each request is made, and what is tried again after it has failed."""
+"""The retrier of a run: when each request is made, and which failures are repeated."""
 
 from __future__ import annotations
 
@@ -16,70 +16,76 @@ _T = TypeVar("_T")
 
 
 class Retrier:
-    """Runs the requests of all jobs: at most `jobs` at once, fewer at a host that has too much to do.
+    """Runs the requests of all jobs: at most `jobs` at once, fewer at a host that is overloaded.
 
-    A request that failed and may succeed is made again, `policy.retries` times in a row at most, without a permit
-    during the wait. Neither waiting for a quota nor a try that gained bytes uses up one of these.
+    A request that failed and may succeed is repeated, `policy.retries` times in a row at most, without a permit during
+    the wait. Neither a wait for a quota nor a try that gained bytes counts as one of these.
     """
 
     def __init__(self, jobs: int, policy: RetryPolicy, observe: Observer, clock: Clock | None = None) -> None:
-        self._permits = RequestQueue(jobs)
+        self._queue = RequestQueue(jobs)
         self._policy = policy
         self._observe = observe
         self._clock = clock or Clock()
         self._hosts: dict[str, Host] = {}
 
     def host(self, name: str) -> Host:
-        """Return what is known of a host."""
+        """Return the state of a host."""
         if name not in self._hosts:
-            self._hosts[name] = Host(name, self._permits, self._policy, self._clock)
+            self._hosts[name] = Host(name, self._queue, self._policy, self._clock)
         return self._hosts[name]
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
-        """Let a turn go earlier, also while it waits."""
-        self._permits.raise_rank(ticket, rank)
+        """Let a ticket go earlier, also while it waits."""
+        self._queue.raise_rank(ticket, rank)
 
     async def run(
-        self, what: str, host: str, ticket: Ticket, once: Callable[[], Awaitable[_T]], *, others: bool = False
+        self,
+        subject: str,
+        host_name: str,
+        ticket: Ticket,
+        request: Callable[[], Awaitable[_T]],
+        *,
+        alternatives: bool = False,
     ) -> _T:
-        """Make a request of `host`, and again while that can help; return what `once` returns.
+        """Make a request of a host, and repeat it while that can help; return its result.
 
-        Where there are `others` to be asked the same, such as the registry behind a mirror, nothing is waited for, and
-        a host that could not be reached is not asked again for a while. Raises the last HangarError: RateLimited where
-        the host asks for a longer wait than we make.
+        `subject` names the request in events. With `alternatives`, as for a mirror, nothing is waited for, and a host
+        that could not be reached is passed over for a while. Raises the last HangarError: RateLimited where the host
+        asks for a longer wait than is allowed.
         """
-        state = self.host(host)
+        host = self.host(host_name)
         failures = 0
-        if others:
-            state.check()
+        if alternatives:
+            host.check_skipped()
         while True:
-            async with state.hold(ticket) as asked:
+            async with host.hold(ticket) as cuts:
                 try:
-                    found = await once()
+                    result = await request()
                 except HangarError as error:
                     failure = error
                 else:
-                    state.answered(asked)
-                    return found
-            if others and failure.uses_try:
-                state.missed(failure)
+                    host.answered(cuts)
+                    return result
+            if alternatives and failure.uses_try:
+                host.skip(failure)
                 raise failure
-            failures = await self._after(failure, what, state, asked, failures)
+            failures = await self._after(failure, subject, host, cuts, failures)
 
-    async def _after(self, failure: HangarError, what: str, host: Host, asked: int, failures: int) -> int:
-        """Wait as long as makes sense after a failure, and return how many tries are used up; raises it otherwise."""
+    async def _after(self, failure: HangarError, subject: str, host: Host, cuts: int, failures: int) -> int:
+        """Wait after a failure and return how many tries are used up, or raise the failure."""
         if not failure.transient:
-            host.answered(asked)
+            host.answered(cuts)
             raise failure
-        closed = host.failed(failure, asked)
-        if closed:
-            self._observe(HostClosed(host.name, str(failure), closed))
+        pause = host.failed(failure, cuts)
+        if pause:
+            self._observe(HostClosed(host.name, str(failure), pause))
         if is_quota(failure):
             return failures
         failures = failures + 1 if failure.uses_try else 0
         if failures > min(self._policy.retries, failure.tries - 1):
             raise failure
         wait = backoff(self._policy, max(failures, 1))
-        self._observe(Retrying(what, str(failure), wait, failures))
+        self._observe(Retrying(subject, str(failure), wait, failures))
         await self._clock.sleep(wait)
         return failures

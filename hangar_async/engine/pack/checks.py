@@ -9,7 +9,7 @@ from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.failed_list import check_failed_list
 from hangar_async.errors import UsageError
-from hangar_async.filesystem import _check_parent, fitting_part, largest_file
+from hangar_async.filesystem import check_parent, fitting_part, largest_file
 
 
 def check_destination(options: SaveOptions) -> None:
@@ -36,7 +36,7 @@ def check_part_size(output: OutputSettings) -> None:
 
 def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
     """Raise UsageError when there can be no new file, or no new directory, of this name; `flag` is what names it."""
-    _check_parent(target, flag)
+    check_parent(target, flag)
     if not target.name:
         raise UsageError(f"{str(target)!r} names nothing that could be made ({flag}): write a name")
     if not directory:

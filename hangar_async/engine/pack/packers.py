@@ -1,4 +1,4 @@
-"""The output of a run: images appended to an archive in list order, or the directory handed over."""
+"""The output of a run: images appended to an archive in list order, or the cache directory published."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Observer
 from hangar_async.engine.reports import Output
-from hangar_async.layout.files import BLOBS, CACHE_NAME, SHARE, SavedImage, blob_name, cache_files, folder_files, newest
+from hangar_async.layout.files import BLOBS, CACHE_NAME, SHARE, blob_name, cache_files, folder_files, newest
 from hangar_async.oci import media_types
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.image import Image
 from hangar_async.store.content import ContentStore
 from hangar_async.store.publish import PublishDirectory
 from hangar_async.threads import Interrupt, in_thread
@@ -24,21 +24,21 @@ from hangar_async.threads import Interrupt, in_thread
 class Packer(Protocol):
     """Takes the images of a run in list order, then makes the output; nothing is under its name before."""
 
-    #: How many bytes of an archive are written so far.
+    #: The number of bytes of an archive that are written so far.
     written: int
 
-    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+    async def add(self, image: Image) -> None:
         """Append an image that is complete in the store; raises StorageError."""
         ...
 
-    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
         """Make the output of these images; raises StorageError."""
         ...
 
 
 @asynccontextmanager
 async def open_packer(settings: OutputSettings, store: ContentStore, observe: Observer) -> AsyncIterator[Packer]:
-    """Open the output that the options ask for; what was not finished leaves nothing behind."""
+    """Open the packer for an output; one that is not finished leaves no files."""
     if settings.format == "dir":
         yield DirectoryPacker(settings, store, observe)
         return
@@ -89,20 +89,20 @@ class ArchivePacker:
         self._names: set[str] = set()
         self.written = 0
 
-    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
+    async def add(self, image: Image) -> None:
         """Append an image that is complete in the store; raises StorageError."""
-        await self._interrupt.in_thread(self._add, image, tuple(contents))
+        await self._interrupt.in_thread(self._add, image)
 
-    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
         """Append the index files and put the archive in place; raises StorageError."""
         await self._interrupt.in_thread(self._close, cache_files(images, saved))
         self._observe(Committing(str(self._settings.target)))
-        # From here on it is seen through: a commit cut short would leave names half changed.
+        # A commit is not interrupted: it would leave some names changed and others not.
         written = await in_thread(self._writer.commit)
         return Output(written.files, written.size, self._settings.format, written.compressor)
 
-    def _add(self, image: SavedImage, contents: tuple[Descriptor, ...]) -> None:
-        for content in contents:
+    def _add(self, image: Image) -> None:
+        for content in image.contents:
             name = blob_name(content.digest)
             if not self._is_new(name):
                 continue
@@ -125,7 +125,7 @@ class ArchivePacker:
             self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
 
     def _is_new(self, name: str) -> bool:
-        """Note a name, after the directories that it is in; whether it was not there yet."""
+        """Note a name and its directories; return whether the name is new."""
         if name in self._names:
             return False
         self._directory(str(PurePosixPath(name).parent))
@@ -153,13 +153,13 @@ class DirectoryPacker:
         self._names: set[str] = set()
         self.written = 0
 
-    async def add(self, image: SavedImage, contents: Iterable[Descriptor]) -> None:
-        """Note what belongs to the output."""
-        self._names.update(blob_name(content.digest) for content in contents)
+    async def add(self, image: Image) -> None:
+        """Note the files of the output."""
+        self._names.update(blob_name(content.digest) for content in image.contents)
         for platform in image.platforms:
             self._names.update(folder_files(platform))
 
-    async def finish(self, images: Sequence[SavedImage], saved: datetime) -> Output:
+    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
         """Sync the directory and give it its name; raises StorageError."""
         interrupt = Interrupt()
         names = frozenset(self._names | set(cache_files(images, saved)))
@@ -172,5 +172,5 @@ class DirectoryPacker:
 
 
 def saved_time(epoch: int | None, created: Iterable[str]) -> datetime:
-    """The time that the list of Hangar's carries: the same for the same content."""
+    """Return the time for the list of images: the same for the same content."""
     return newest(created) if epoch is None else datetime.fromtimestamp(epoch, UTC)

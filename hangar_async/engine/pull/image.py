@@ -1,4 +1,4 @@
-"""One image at a time: from an entry of the list to an image that is complete in the store."""
+"""Images into the store: from an entry of the list to an image that is complete."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from dataclasses import dataclass
 from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.limits.queue import blob_rank, planning_rank
 from hangar_async.engine.pull.fetch import Fetcher
-from hangar_async.engine.pull.plan import ImagePlan, Planner
+from hangar_async.engine.pull.plan import Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import Conflict, ContentError, HangarError, StorageError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig
 from hangar_async.store.content import ContentStore, write_image
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An image's outcome, all content it needs, and when its configs say that it was made."""
+class FetchedImage:
+    """The outcome of an image; its value where it is in the store, and when its configs say that it was made."""
 
     outcome: ImageOutcome
-    contents: Sequence[Descriptor] = ()
+    image: Image | None = None
     created: Sequence[str] = ()
 
 
-class Images:
-    """Keeps images of one run, all at the same time; `keep` is called once for each entry."""
+class ImageFetcher:
+    """Fetches the images of one run, all at the same time; `fetch` is called once for each entry."""
 
     def __init__(
         self, fetcher: Fetcher, planner: Planner, store: ContentStore, space: SpaceCheck, observe: Observer
@@ -42,78 +43,76 @@ class Images:
         self._roots: dict[Entry, asyncio.Future[Digest | None]] = {}
         self._named: set[Digest] = set()
 
-    async def keep(self, entry: Entry, number: int) -> Kept:
+    async def fetch(self, entry: Entry, number: int) -> FetchedImage:
         """Bring an image into the store, whole; `number` is its place in the list. A failure is an outcome.
 
         Raises StorageError, which ends the run.
         """
         root = self._root_of(entry)
         try:
-            plan = await self._plan(entry, number, root)
-            if plan is None:
-                return Kept(ImageOutcome(entry, same_as=entry.earlier))
-            return await self._hold(entry, number, plan)
+            image = await self._plan(entry, number, root)
+            if image is None:
+                return FetchedImage(ImageOutcome(entry, same_as=entry.earlier))
+            return await self._fetch_contents(entry, number, image)
         except (HangarError, ExceptionGroup) as error:
             failure = the_error(error)
             if isinstance(failure, StorageError):
-                # Of the disk, and not of the image: it would meet all others too.
+                # It is an error of the disk, and would meet all other images too.
                 raise failure from error
-            return Kept(ImageOutcome(entry, error=failure))
+            return FetchedImage(ImageOutcome(entry, error=failure))
         finally:
             if not root.done():
                 root.set_result(None)
 
-    async def _plan(self, entry: Entry, number: int, found: asyncio.Future[Digest | None]) -> ImagePlan | None:
-        """Plan an image and say where its content may be had; None when an earlier entry is the same image."""
+    async def _plan(self, entry: Entry, number: int, root_digest: asyncio.Future[Digest | None]) -> Image | None:
+        """Plan an image and offer the sources of its content; None when an earlier entry is the same image."""
         try:
             if entry.contradicts:
                 raise _conflict(entry)
             root = await self._fetcher.root(entry.reference, planning_rank(number))
-            found.set_result(root.digest)
+            root_digest.set_result(root.digest)
             earlier = await self._root_of(entry.earlier) if entry.earlier is not None else None
             if earlier is not None:
                 if earlier != root.digest:
                     raise _conflict(entry)
                 return None
-            plan = await self._planner.plan(entry.reference, root, planning_rank(number))
-            await self._space.plan(plan.contents, self._store.missing)
-            for blob in plan.blobs:
+            image = await self._planner.plan(entry.reference, root, planning_rank(number))
+            await self._space.plan(image.contents, self._store.missing)
+            for blob in image.blobs:
                 self._fetcher.offer(blob, entry.reference, blob_rank(number, blob.size))
         finally:
             self._fetcher.named()
-        self._tell(entry, plan)
-        return plan
+        self._report_plan(entry, image)
+        return image
 
-    async def _hold(self, entry: Entry, number: int, plan: ImagePlan) -> Kept:
-        if plan.partial is not None:
-            await self._store.put(plan.partial.raw, plan.partial.digest)
+    async def _fetch_contents(self, entry: Entry, number: int, image: Image) -> FetchedImage:
+        if image.original is not None:
+            partial = image.root_document()
+            await self._store.put(partial.raw, partial.digest)
         async with asyncio.TaskGroup() as group:
-            for blob in plan.blobs:
+            for blob in image.blobs:
                 group.create_task(
                     self._fetcher.fetch(blob, entry.reference, blob_rank(number, blob.size), patient=True)
                 )
-        image = plan.saved(entry.reference)
         await write_image(self._store, image)
-        created = [
-            await created_of(self._store, manifest.config) for manifest, _ in plan.platforms if manifest.is_image
-        ]
-        return Kept(ImageOutcome(entry, image, notes=plan.notes), plan.contents, created)
+        created = [await created_of(self._store, config) for config in image.configs]
+        return FetchedImage(ImageOutcome(entry, image.without_contents(), notes=image.notes), image, created)
 
     def _root_of(self, entry: Entry) -> asyncio.Future[Digest | None]:
-        """What will tell the digest that an entry's name stands for; None when the entry failed before that."""
+        """Return the future of the digest that the name of an entry stands for; None when the entry failed before."""
         if entry not in self._roots:
             self._roots[entry] = asyncio.get_running_loop().create_future()
         return self._roots[entry]
 
-    def _tell(self, entry: Entry, plan: ImagePlan) -> None:
-        new = [content for content in plan.contents if content.digest not in self._named]
+    def _report_plan(self, entry: Entry, image: Image) -> None:
+        new = [content for content in image.contents if content.digest not in self._named]
         self._named.update(content.digest for content in new)
         size = sum(content.size for content in new)
-        self._observe(ImagePlanned(str(entry.reference), len(plan.platforms), len(new), size))
+        self._observe(ImagePlanned(str(entry.reference), len(image.platforms), len(new), size))
 
 
 async def created_of(store: ContentStore, config: Descriptor) -> str:
-    """When an image was made; nothing where its config cannot be read, which saves the image all the same."""
+    """Return when an image was made, "" where its config cannot be read."""
     if config.size > MAX_DOCUMENT:
         return ""
     try:

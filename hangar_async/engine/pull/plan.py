@@ -1,77 +1,51 @@
-"""From a reference to what is to be held of it: which manifests, and all content that they name."""
+"""The plan of an image: the manifests of the wanted platforms, and everything that they name."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hangar_async.engine.limits.queue import Rank
 from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.errors import ContentError, NoPlatform
-from hangar_async.layout.files import SavedImage, SavedPlatform, folder_names
+from hangar_async.layout.files import folder_names
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.graph import MAX_DEPTH, Document, partial_index, walk
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest
 from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformSelector
 from hangar_async.oci.reference import Reference
 from hangar_async.store.content import ContentStore
 
-#: Indexes within indexes, at most.
-_DEPTH = 8
-#: Manifests of one image that are asked for at once; the permits bound the requests of the whole run.
-_ABREAST = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePlan:
-    """What is to be held of one image; save, load and mirror share it.
-
-    `contents` is everything to be held of the image, each digest once, in the order in which it stands in its index:
-    a manifest, its config, its layers, the next one. Of these, `blobs` are the configs and layers, which are still to
-    be fetched. `partial` is the index to make where not all of the original is held.
-    """
-
-    root: Manifest | Index
-    platforms: tuple[tuple[Manifest, Platform], ...]
-    contents: tuple[Descriptor, ...]
-    blobs: tuple[Descriptor, ...]
-    partial: Index | None = None
-    notes: tuple[str, ...] = ()
-
-    def saved(self, reference: Reference) -> SavedImage:
-        """How the cache names it, once all of it is held."""
-        folders = folder_names(reference, [(manifest.digest, platform) for manifest, platform in self.platforms])
-        platforms = tuple(
-            SavedPlatform(_with_platform(manifest.descriptor, platform), platform, folder)
-            for (manifest, platform), folder in zip(self.platforms, folders, strict=True)
-        )
-        if self.partial is not None:
-            return SavedImage(reference, self.partial.descriptor, platforms, self.root.digest)
-        root = platforms[0].descriptor if isinstance(self.root, Manifest) else self.root.descriptor
-        return SavedImage(reference, root, platforms)
+#: Documents of one image that are asked for at once; the permits bound the requests of the whole run.
+_MAX_DOCUMENTS_AT_ONCE = 20
 
 
 @dataclass(slots=True)
-class _Found:
-    """What a walk over the indexes of one image has come upon."""
+class _Selection:
+    """The documents of one image, and the platforms that are chosen and refused."""
 
+    documents: dict[Digest, Document]
     platforms: list[tuple[Manifest, Platform]] = field(default_factory=list)
     attestations: list[Manifest] = field(default_factory=list)
-    indexes: dict[Digest, Index] = field(default_factory=dict)
-    held: set[Digest] = field(default_factory=set)
-    refused: list[Platform] = field(default_factory=list)
+    refused: dict[str, None] = field(default_factory=dict)
     unknown: int = 0
 
-    def keeps(self, entry: Descriptor) -> bool:
-        """Whether an entry of an index is held, and all below it."""
-        index = self.indexes.get(entry.digest)
-        if index is not None:
-            return all(self.keeps(below) for below in index.manifests)
-        return entry.digest in self.held
+    @property
+    def manifests(self) -> list[Manifest]:
+        """The manifests to save, each once."""
+        chosen = [manifest for manifest, _ in self.platforms]
+        return list({manifest.digest: manifest for manifest in (*chosen, *self.attestations)}.values())
+
+    def refused_names(self) -> str:
+        """Name the platforms that the image has and that are not wanted."""
+        unknown = [f"{self.unknown} of unknown platform"] if self.unknown else []
+        return ", ".join((*self.refused, *unknown)) or "none at all"
 
 
 class Planner:
-    """Makes the plans of a run's images."""
+    """Makes the plans of the images of a run; a plan is an `Image` whose blobs are still to be fetched."""
 
     def __init__(
         self, fetcher: Fetcher, store: ContentStore, selector: PlatformSelector, include_foreign: bool
@@ -81,66 +55,74 @@ class Planner:
         self._selector = selector
         self._include_foreign = include_foreign
 
-    async def plan(self, image: Reference, root: Manifest | Index, rank: Rank) -> ImagePlan:
+    async def plan(self, image: Reference, root: Document, rank: Rank) -> Image:
         """Choose the wanted platforms of an image and get their manifests.
 
-        Raises NoPlatform when it has none of them, HangarError when one of its documents cannot be had.
+        Raises NoPlatform when it has none of them, HangarError when one of its documents cannot be fetched.
         """
-        found = _Found()
-        if isinstance(root, Manifest):
-            self._take(root, await self._platform_of(root, image, rank), found, named=True)
-        else:
-            await self._walk(root, image, rank, found, 0)
-        if not found.platforms:
-            raise NoPlatform(f"no image available for {self._selector} in {image}; it has {_names(found)}")
-        return self._made(root, found)
+        selection = _Selection({root.digest: root})
+        await self._load(root.descriptor, image, rank, selection)
+        attestations = await self._choose(root.descriptor, image, rank, selection)
+        if not selection.platforms:
+            names = selection.refused_names()
+            raise NoPlatform(f"no image available for {self._selector} in {image}; it has {names}")
+        chosen = {str(manifest.digest) for manifest in selection.manifests}
+        wanted = [entry for entry in attestations if entry.attests in chosen]
+        documents = await self._documents(wanted, image, rank)
+        selection.attestations = [document for document in documents if isinstance(document, Manifest)]
+        return self._image(image, root, selection)
 
-    async def _walk(self, index: Index, image: Reference, rank: Rank, found: _Found, depth: int) -> None:
-        if depth == _DEPTH:
-            raise ContentError(f"{image} has indexes within indexes, more than {_DEPTH} deep", digest=str(index.digest))
-        found.indexes[index.digest] = index
-        candidates = [entry for entry in index.manifests if entry.attests is None and self._may_take(entry, found)]
-        for entry, document in zip(candidates, await self._documents(candidates, image, rank), strict=True):
-            if isinstance(document, Index):
-                if document.digest not in found.indexes:
-                    await self._walk(document, image, rank, found, depth + 1)
-                continue
-            platform = entry.platform or await self._platform_of(document, image, rank)
-            self._take(document, platform, found, named=False)
-        chosen = {str(digest) for digest in found.held}
-        attesting = [entry for entry in index.manifests if entry.attests in chosen]
-        for document in await self._documents(attesting, image, rank):
-            if isinstance(document, Manifest) and document.digest not in found.held:
-                found.attestations.append(document)
-                found.held.add(document.digest)
+    async def _load(self, root: Descriptor, image: Reference, rank: Rank, selection: _Selection) -> None:
+        """Get all documents below the root that may be wanted, one level after the other."""
+        documents = selection.documents
+        for _ in range(MAX_DEPTH + 2):
+            missing = [
+                node.descriptor
+                for node in walk(root, documents)
+                if node.document is None and not node.is_blob and self._may_choose(node.descriptor)
+            ]
+            if not missing:
+                return
+            loaded = await self._documents(missing, image, rank)
+            documents.update((document.digest, document) for document in loaded)
 
-    def _may_take(self, entry: Descriptor, found: _Found) -> bool:
+    def _may_choose(self, entry: Descriptor) -> bool:
         """Tell by the index alone whether an entry can be wanted."""
+        if entry.attests is not None:
+            return False
         if entry.is_index or entry.platform is None:
             return True
-        if entry.platform.unknown:
-            found.unknown += 1
-            return False
-        if entry.platform not in self._selector:
-            found.refused.append(entry.platform)
-            return False
-        return True
+        return not entry.platform.unknown and entry.platform in self._selector
 
-    def _take(self, manifest: Manifest, platform: Platform, found: _Found, *, named: bool) -> None:
-        """Keep a manifest when its platform is wanted; one of no platform when it is an artifact or named itself."""
-        if platform.unknown and (named or not manifest.is_image):
-            platform = NO_PLATFORM
-        elif platform.unknown:
-            found.unknown += 1
-            return
+    async def _choose(self, root: Descriptor, image: Reference, rank: Rank, selection: _Selection) -> list[Descriptor]:
+        """Choose among the manifests, in the order of the indexes; return the entries of attestations."""
+        attestations = []
+        for node in list(walk(root, selection.documents)):
+            entry, document = node.descriptor, node.document
+            if node.is_blob or isinstance(document, Index):
+                continue
+            if entry.attests is not None:
+                attestations.append(entry)
+            elif document is None:
+                self._choose_platform(None, entry.platform or NO_PLATFORM, selection)
+            else:
+                platform = entry.platform or await self._config_platform(document, image, rank)
+                is_root = entry.digest == root.digest
+                if platform.unknown and (is_root or not document.is_image):
+                    selection.platforms.append((document, NO_PLATFORM))
+                else:
+                    self._choose_platform(document, platform, selection)
+        return attestations
+
+    def _choose_platform(self, manifest: Manifest | None, platform: Platform, selection: _Selection) -> None:
+        if platform.unknown:
+            selection.unknown += 1
         elif platform not in self._selector:
-            found.refused.append(platform)
-            return
-        if manifest.digest not in found.held:
-            found.platforms.append((manifest, platform))
-            found.held.add(manifest.digest)
+            selection.refused[str(platform)] = None
+        elif manifest is not None and all(manifest.digest != chosen.digest for chosen, _ in selection.platforms):
+            selection.platforms.append((manifest, platform))
 
-    async def _platform_of(self, manifest: Manifest, image: Reference, rank: Rank) -> Platform:
+    async def _config_platform(self, manifest: Manifest, image: Reference, rank: Rank) -> Platform:
         """Read the platform of a manifest that no index describes from its config."""
         if not manifest.is_image:
             return NO_PLATFORM
@@ -151,73 +133,50 @@ class Planner:
         raw = await self._store.read(config.digest, MAX_DOCUMENT)
         return ImageConfig.parse(raw, config.digest).platform
 
-    async def _documents(self, entries: Iterable[Descriptor], image: Reference, rank: Rank) -> list[Manifest | Index]:
+    async def _documents(self, entries: Iterable[Descriptor], image: Reference, rank: Rank) -> list[Document]:
         """Get the documents of these entries, in their order."""
-        abreast = asyncio.Semaphore(_ABREAST)
+        permits = asyncio.Semaphore(_MAX_DOCUMENTS_AT_ONCE)
 
-        async def get(entry: Descriptor) -> Manifest | Index:
-            async with abreast:
+        async def get(entry: Descriptor) -> Document:
+            async with permits:
                 return await self._fetcher.document(entry, image, rank)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(get(entry)) for entry in entries]
         return [task.result() for task in tasks]
 
-    def _made(self, root: Manifest | Index, found: _Found) -> ImagePlan:
-        manifests = {one.digest: one for one in (*(item for item, _ in found.platforms), *found.attestations)}
+    def _image(self, reference: Reference, root: Document, selection: _Selection) -> Image:
+        manifests = {manifest.digest: manifest for manifest in selection.manifests}
+        indexes = {one.digest: one for one in selection.documents.values() if isinstance(one, Index)}
+        top, original = root, None
+        if isinstance(root, Index):
+            top = partial_index(root, manifests, indexes)
+            original = None if top is root else root.digest
+        documents: dict[Digest, Document] = {**indexes, **manifests, top.digest: top}
+        contents = {node.descriptor.digest: node.descriptor for node in walk(top.descriptor, documents)}
+        for index in indexes.values():
+            # The indexes that the registry served stand after a partial one, so that it is read first.
+            contents.setdefault(index.digest, index.descriptor)
         parts = [part for manifest in manifests.values() for part in (manifest.config, *manifest.layers)]
         foreign = {part.digest for part in parts if part.is_foreign and not self._include_foreign}
         notes = [f"left out the foreign layer {digest} (--include-foreign fetches it)" for digest in sorted(foreign)]
-        if found.unknown:
-            notes.append(f"left out {found.unknown} entries of unknown platform")
-        partial = None
-        if isinstance(root, Index) and not found.keeps(root.descriptor):
-            partial = root.with_only(tuple(_kept(root, found)))
-        contents: dict[Digest, Descriptor] = {}
-        _gather(partial or root, found.indexes, manifests, contents)
-        # Of a partial image, the indexes that the registry served; behind it, so that it is read first.
-        contents |= {index.digest: index.descriptor for index in found.indexes.values() if index.digest not in contents}
-        held = tuple(one for one in contents.values() if one.digest not in foreign)
-        named = {part.digest for part in parts}
-        blobs = tuple(one for one in held if one.digest in named)
-        return ImagePlan(root, tuple(found.platforms), held, blobs, partial, tuple(notes))
+        if selection.unknown:
+            notes.append(f"left out {selection.unknown} entries of unknown platform")
+        platforms = _image_platforms(reference, selection.platforms)
+        return Image(
+            reference,
+            platforms[0].descriptor if isinstance(top, Manifest) else top.descriptor,
+            platforms,
+            tuple(content for content in contents.values() if content.digest not in foreign),
+            documents,
+            original,
+            notes=tuple(notes),
+        )
 
 
-def _gather(
-    document: Manifest | Index,
-    indexes: Mapping[Digest, Index],
-    manifests: Mapping[Digest, Manifest],
-    contents: dict[Digest, Descriptor],
-) -> None:
-    """Put a document and everything below it that is held into `contents`, in the order in which it stands there."""
-    if document.digest in contents:
-        return
-    contents[document.digest] = document.descriptor
-    if isinstance(document, Manifest):
-        for part in (document.config, *document.layers):
-            contents.setdefault(part.digest, part)
-        return
-    for entry in document.manifests:
-        below = indexes.get(entry.digest) or manifests.get(entry.digest)
-        if below is not None:
-            _gather(below, indexes, manifests, contents)
-
-
-def _kept(index: Index, found: _Found) -> Iterable[Descriptor]:
-    """Name what is held of an index; of an index within it that is held in part, what is held of that one."""
-    for entry in index.manifests:
-        if found.keeps(entry):
-            yield entry
-        elif entry.digest in found.indexes:
-            yield from _kept(found.indexes[entry.digest], found)
-
-
-def _with_platform(descriptor: Descriptor, platform: Platform) -> Descriptor:
-    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, platform)
-
-
-def _names(found: _Found) -> str:
-    names = list(dict.fromkeys(str(platform) for platform in found.refused))
-    if found.unknown:
-        names.append(f"{found.unknown} of unknown platform")
-    return ", ".join(names) or "none at all"
+def _image_platforms(reference: Reference, chosen: list[tuple[Manifest, Platform]]) -> tuple[ImagePlatform, ...]:
+    folders = folder_names(reference, [(manifest.digest, platform) for manifest, platform in chosen])
+    return tuple(
+        ImagePlatform(Descriptor(manifest.media_type, manifest.digest, len(manifest.raw), platform), folder)
+        for (manifest, platform), folder in zip(chosen, folders, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Whether what is planned has room where it goes: told before the disk is full, not after."""
+"""The check that the plan of a run fits on the disk, before the disk is full."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from pathlib import Path
 
 from hangar_async.config.output import OutputSettings
 from hangar_async.errors import StorageError
-from hangar_async.filesystem import _MIB, device, fitting_part, free_bytes, largest_file
+from hangar_async.filesystem import device, fitting_part, free_bytes, largest_file
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.threads import in_thread
 
-#: What files take is counted in these units, bytes.
+#: Files take whole units of this many bytes.
 _BLOCK = 4096
-#: For what is not reckoned: index files, layouts, the file system's own records.
+#: For index files, layouts, and the file system's own records, in bytes.
 _RESERVE = 4 << 20
+_MIB = 1 << 20
 
 
 class SpaceCheck:
-    """Holds what a run will write, as it is planned, against what is free in the cache and at the output.
+    """Compares the planned bytes of a run with the free space in the cache and at the output.
 
-    `output` is None where the cache is all that is written. `fetched` and `archived` tell how many bytes of both were
-    written so far. What others write meanwhile counts too, since the free space is looked up each time.
+    `output` is None where only the cache is written. `fetched` and `archived` return how many bytes of both were
+    written so far. The free space is looked up each time, so that other programs count too.
     """
 
     def __init__(
@@ -37,14 +38,14 @@ class SpaceCheck:
         self._seen: set[Digest] = set()
 
     async def plan(self, contents: Iterable[Descriptor], missing: Callable[[Descriptor], int]) -> None:
-        """Add what an image consists of; `missing` says how many bytes of a blob are still to be fetched.
+        """Add the contents of an image; `missing` returns how many bytes of a blob are still to be fetched.
 
-        Raises StorageError when all that is planned has no room.
+        Raises StorageError when the plan does not fit.
         """
-        new = [one for one in contents if one.digest not in self._seen]
-        self._seen.update(one.digest for one in new)
-        self._to_fetch += sum(_blocks(missing(one)) for one in new)
-        self._to_archive += sum(_archived(one.size) for one in new)
+        new = [content for content in contents if content.digest not in self._seen]
+        self._seen.update(content.digest for content in new)
+        self._to_fetch += sum(_blocks(missing(content)) for content in new)
+        self._to_archive += sum(_archived_size(content.size) for content in new)
         await in_thread(self._check)
 
     def _check(self) -> None:
@@ -58,13 +59,13 @@ class SpaceCheck:
         if self._output is not None and self._output.part_size is None:
             self._check_length(self._output)
 
-    def _compare(self, place: Path, needed: int) -> None:
-        free = free_bytes(place)
+    def _compare(self, directory: Path, needed: int) -> None:
+        free = free_bytes(directory)
         if needed + _RESERVE > free:
             raise StorageError(
-                f"there is not enough room at {place.absolute()}: {_mib(needed)} more are needed at least, and "
+                f"there is not enough room at {directory.absolute()}: {_mib(needed)} more are needed at least, and "
                 f"{_mib(free)} are free",
-                path=str(place),
+                path=str(directory),
                 advice="make room, or save fewer images or architectures at once; what was fetched is kept",
             )
 
@@ -83,8 +84,8 @@ def _blocks(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _archived(size: int) -> int:
-    """How many bytes a blob takes in an archive at most: its header, its padding, the headers of stored blocks."""
+def _archived_size(size: int) -> int:
+    """Return the most bytes that a blob takes in an archive: header, padding, headers of stored blocks."""
     return size + size // 8192 + 2048
 
 

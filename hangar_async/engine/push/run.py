@@ -1,115 +1,107 @@
-"""An errand to a registry with all images of a source: what pushing and comparing have in common."""
+"""A run over the images of a layout against one registry: the common part of load and load-validate."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from hangar_async.config.options import LoadOptions
 from hangar_async.config.registries import MAX_JOBS
-from hangar_async.disk import Disk
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
-from hangar_async.engine.failed_list import check_failed_list
+from hangar_async.engine.failed_list import check_failed_list, write_failed_list
+from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.clock import Clock
-from hangar_async.engine.limits.queue import Ticket
 from hangar_async.engine.limits.retry import Retrier
-from hangar_async.engine.push.selection import Selection, name_all, open_selection
+from hangar_async.engine.push.selection import Selection, open_selection
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import HangarError, the_error
 from hangar_async.imagelist import Entry
-from hangar_async.layout.images import HeldImage
+from hangar_async.oci.image import Image
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt, in_thread
 
 _T = TypeVar("_T")
-Named: TypeAlias = tuple[HeldImage, Reference]
-#: What is done with one image: its place in the order, the image, and where it belongs.
-Work: TypeAlias = Callable[[int, HeldImage, Reference], Awaitable[_T]]
+#: The work on one image: its place in the order, the image, and its name at the target.
+Work: TypeAlias = Callable[[int, Image, Reference], Awaitable[_T]]
 
 
 class LoadRun:
-    """The images that options choose, each with its name at the registry, and the way there."""
+    """The images that options select, each with its name at the registry, and the client of the registry."""
 
     def __init__(self, options: LoadOptions, observe: Observer, clock: Clock, selection: Selection) -> None:
         self.options = options
         self.observe = observe
         self.clock = clock
         self.selection = selection
-        self.named: Sequence[Named] = name_all(selection.images, selection.destination)
-        self.registry = selection.destination.registry
-        self.retrier = Retrier(options.permits, options.environment.destinations.retry, observe, clock)
         self.notices: list[str] = []
         self._started = time.monotonic()
 
     @classmethod
     async def prepare(cls, options: LoadOptions, observe: Observer, clock: Clock) -> LoadRun:
-        """Read what there is, and name it; raises UsageError, ArchiveError, ContentError and StorageError."""
+        """Read and name the images; raises UsageError, ArchiveError, ContentError and StorageError."""
         await in_thread(check_failed_list, options.failed)
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))
-        observe(RunStarted(len(run.named), 0 if options.dry_run else options.permits))
+        observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.permits))
         if options.jobs != options.permits:
             run.notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
         return run
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[RegistryClient]:
-        """Open a client for the registry; raises RegistryErrors and NetworkError where it takes nothing at all."""
+    async def clients(self) -> AsyncIterator[tuple[RegistryClient, LimitedClient]]:
+        """Open the client of the registry; raises RegistryErrors and NetworkError where it does not answer at all."""
         settings = self.options.environment.destinations
+        registry = self.selection.registry
+        retrier = Retrier(self.options.permits, settings.retry, self.observe, self.clock)
         async with RegistryClient(
             settings,
-            username_for=self.registry if settings.username else None,
+            username_for=registry if settings.username else None,
             connections=self.options.permits,
             notice=self.notice,
-        ) as client:
-            ask = partial(client.ping, self.registry)
-            await self.retrier.run(f"the API of {self.registry}", self.registry, Ticket((0,)), ask)
-            yield client
+        ) as registry_client:
+            client = LimitedClient(registry_client, retrier)
+            await client.ping(registry)
+            yield registry_client, client
 
-    async def each(self, work: Work[_T], failed: Callable[[HeldImage, Reference, HangarError], _T]) -> tuple[_T, ...]:
-        """Do the work on all images, in their order as far as they go one after the other.
+    async def each(self, work: Work[_T], failed: Callable[[Image, Reference, HangarError], _T]) -> tuple[_T, ...]:
+        """Do the work on all images, and return the results in their order.
 
-        What becomes of an image whose work raised a HangarError is what `failed` makes of it.
+        The result of an image whose work raised a HangarError is made by `failed`.
         """
         # More than the permits, so that none is idle while an image waits for its last request.
-        abreast = asyncio.Semaphore(2 * self.options.permits)
+        images_at_once = asyncio.Semaphore(2 * self.options.permits)
 
-        async def one(number: int, image: HeldImage, where: Reference) -> _T:
-            async with abreast:
+        async def work_on(number: int, image: Image, target: Reference) -> _T:
+            async with images_at_once:
                 error = None
                 try:
-                    result = await work(number, image, where)
+                    result = await work(number, image, target)
                 except (HangarError, ExceptionGroup) as group:
                     error = the_error(group)
-                    result = failed(image, where, error)
+                    result = failed(image, target, error)
                 entry = Entry(image.reference, number + 1, image.name)
                 self.observe(ImageEnded(ImageOutcome(entry, error=error)))
                 return result
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(number, *named)) for number, named in enumerate(self.named)]
+            tasks = [group.create_task(work_on(number, *named)) for number, named in enumerate(self.selection.images)]
         return tuple(task.result() for task in tasks)
 
-    async def write_failed(self, images: Iterable[HeldImage]) -> None:
-        """Keep the names of failed images where the next run can take them up; raises StorageError."""
-        path = self.options.failed
-        names = "".join(f"{image.name}\n" for image in images)
-        if path is not None and names:
-            await in_thread(Disk().write_file, path, names.encode())
-        elif path is not None:
-            await in_thread(Disk().remove, path)
+    async def write_failed_list(self, failed: list[Image]) -> Path | None:
+        """Write the names of failed images, for the next run; raises StorageError."""
+        return await in_thread(write_failed_list, self.options.failed, [image.name for image in failed])
 
     def notice(self, text: str) -> None:
-        """Tell what a person should know."""
+        """Report something that a person should know."""
         self.notices.append(text)
         self.observe(Notice(text))
 
     @property
     def seconds(self) -> float:
-        """How long it has been under way."""
+        """The time since the start of the run."""
         return time.monotonic() - self._started

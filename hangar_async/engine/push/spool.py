@@ -1,42 +1,48 @@
-"""Blobs of an archive without index: read in one pass, a few of them on the disk at a time."""
+"""The blobs of an archive without index: read in one pass, a few of them on the disk at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
 from hangar_async.disk import Disk
 from hangar_async.engine.limits.queue import blob_rank
-from hangar_async.engine.push.blob_source import SpooledBlobs
+from hangar_async.engine.push.blob_source import ADVICE, read_in_thread
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.image import ImagePusher
-from hangar_async.errors import ArchiveError, HangarError
+from hangar_async.engine.push.selection import Named
+from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError
+from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import blob_name
-from hangar_async.layout.images import HeldImage
 from hangar_async.layout.protocols import Layout, LayoutFile
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image
+from hangar_async.oci.integrity import AsyncPieces, verified
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.threads import Interrupt, in_thread
 
-#: So many bytes lie in the spool at once, or one blob where that is larger.
+#: The bytes in the spool at the same time, or one blob where that is larger.
 BOUND = 1 << 30
-_Places = dict[Digest, tuple[Descriptor, list[tuple[int, Reference]]]]
+#: The blobs that are missing at the registry, with the names and places of the images that need them.
+_Missing = dict[Digest, tuple[Descriptor, list[tuple[int, Reference]]]]
 
 
-class Spool(SpooledBlobs):
+class Spool:
     """Puts the blobs of an archive on the disk in its order, and removes each when all repositories have it."""
 
-    def __init__(self, layout: Layout, spool: Path, disk: Disk, jobs: int) -> None:
-        super().__init__(spool, disk)
+    def __init__(self, layout: Layout, directory: Path, disk: Disk, jobs: int) -> None:
         self._layout = layout
+        self._directory = directory
+        self._disk = disk
         self._jobs = jobs
         self._used = 0
         self._space = asyncio.Condition()
+        self._errors: dict[Digest, HangarError] = {}
 
     @classmethod
     @asynccontextmanager
@@ -50,48 +56,57 @@ class Spool(SpooledBlobs):
         finally:
             await in_thread(disk.remove, spool)
 
-    async def feed(self, named: Sequence[tuple[HeldImage, Reference]], push: ImagePusher, pushing: BlobPusher) -> None:
-        """Bring all blobs that images need into their repositories, in one pass over the archive.
+    async def read(self, blob: Descriptor, start: int) -> AsyncPieces:
+        """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
+        if error := self._errors.get(blob.digest):
+            raise error
+        async for piece in read_in_thread(lambda: FileReader(self._path(blob.digest), start)):
+            yield piece
 
-        What of it fails is not raised: the images meet it again. Raises StorageError.
+    async def damage(self, blob: Descriptor) -> str:
+        """Return "": it was hashed on its way into the spool."""
+        return ""
+
+    async def feed(self, named: Sequence[Named], images: ImagePusher, blobs: BlobPusher) -> None:
+        """Push all blobs that the images need and their repositories lack, in one pass over the archive.
+
+        A failure is not raised: its image meets it again. Raises StorageError.
         """
-        places = await self._missing(named, push, pushing)
-        if not places:
+        missing = await self._find_missing(named, images, blobs)
+        if not missing:
             return
         interrupt = Interrupt()
-        files = self._layout.files([blob_name(digest) for digest in places])
+        files = self._layout.files([blob_name(digest) for digest in missing])
         async with asyncio.TaskGroup() as group:
-            waiting = dict(places)
-            while (digest := await self._next(files, waiting, interrupt)) is not None:
-                group.create_task(self._deliver(*waiting.pop(digest), pushing))
+            waiting = dict(missing)
+            while (digest := await self._read_next(files, waiting, interrupt)) is not None:
+                group.create_task(self._push(*waiting.pop(digest), blobs))
 
-    async def _missing(
-        self, named: Sequence[tuple[HeldImage, Reference]], push: ImagePusher, pushing: BlobPusher
-    ) -> _Places:
-        """Find out which blobs are missing in which repositories."""
-        places: _Places = {}
-        abreast = asyncio.Semaphore(2 * self._jobs)
+    async def _find_missing(self, named: Sequence[Named], images: ImagePusher, blobs: BlobPusher) -> _Missing:
+        """Find the blobs that are missing at the registry, with the repositories that lack them."""
+        missing: _Missing = {}
+        images_at_once = asyncio.Semaphore(2 * self._jobs)
 
-        async def look(number: int, image: HeldImage, where: Reference) -> None:
-            async with abreast:
+        async def look(number: int, image: Image, target: Reference) -> None:
+            async with images_at_once:
                 try:
-                    if image.problems or await push.is_there(image, where, number):
+                    if image.problems or await images.is_present(image, target, number):
                         return
-                    for blob in push.blobs_of(image).values():
-                        if not await pushing.has_blob(where, blob, blob_rank(number, blob.size)):
-                            places.setdefault(blob.digest, (blob, []))[1].append((number, where))
+                    for blob in image.blobs:
+                        if not await blobs.has(target, blob, blob_rank(number, blob.size)):
+                            missing.setdefault(blob.digest, (blob, []))[1].append((number, target))
                 except HangarError:
                     return  # the image will meet it again
 
         async with asyncio.TaskGroup() as group:
-            for number, (image, where) in enumerate(named):
-                group.create_task(look(number, image, where))
-        return places
+            for number, (image, target) in enumerate(named):
+                group.create_task(look(number, image, target))
+        return missing
 
-    async def _next(
+    async def _read_next(
         self, files: Iterator[LayoutFile], waiting: Mapping[Digest, object], interrupt: Interrupt
     ) -> Digest | None:
-        """Put the next file into the spool when there is room for it; None at the end."""
+        """Put the next file into the spool when there is space for it; None at the end."""
         try:
             file = await interrupt.in_thread(next, files, None)
             if file is None or file.digest is None:
@@ -100,28 +115,46 @@ class Spool(SpooledBlobs):
                 size = file.size
                 await self._space.wait_for(lambda: self._used == 0 or self._used + size <= BOUND)
                 self._used += size
-            await interrupt.in_thread(self.take_in, file, file.digest, interrupt)
+            await interrupt.in_thread(self._take_in, file, file.digest, interrupt)
             return file.digest
         except ArchiveError as error:
-            # The archive cannot be read on: what is behind it is lost.
-            for digest in waiting:
-                self.miss(digest, error)
+            # The rest of the archive cannot be read.
+            self._errors |= dict.fromkeys(waiting, error)
             return None
 
-    async def _deliver(self, blob: Descriptor, wanted: Sequence[tuple[int, Reference]], pushing: BlobPusher) -> None:
+    def _take_in(self, file: LayoutFile, digest: Digest, check_interrupted: Callable[[], None]) -> None:
+        """Write a file of the archive into the spool; its damage becomes the error of those that read it.
+
+        Raises ArchiveError where the archive cannot be read on, StorageError.
+        """
+        path = self._path(digest)
+        descriptor = self._disk.create(path)
+        try:
+            for piece in verified(file.pieces, digest, None):
+                check_interrupted()
+                self._disk.write(descriptor, piece, path)
+        except DigestMismatch:
+            self._errors[digest] = ContentError(f"{digest} is damaged here", digest=str(digest), advice=ADVICE)
+        finally:
+            self._disk.close(descriptor, path)
+
+    async def _push(self, blob: Descriptor, targets: Sequence[tuple[int, Reference]], blobs: BlobPusher) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                for number, where in wanted:
-                    group.create_task(self._bring(where, blob, number, pushing))
+                for number, target in targets:
+                    group.create_task(self._push_to(target, blob, number, blobs))
         finally:
-            await self.forget(blob.digest)
+            await in_thread(self._disk.remove, self._path(blob.digest))
             async with self._space:
                 self._used -= blob.size
                 self._space.notify_all()
 
-    async def _bring(self, where: Reference, blob: Descriptor, number: int, pushing: BlobPusher) -> None:
+    async def _push_to(self, target: Reference, blob: Descriptor, number: int, blobs: BlobPusher) -> None:
         try:
-            await pushing.blob(where, blob, blob_rank(number, blob.size))
+            await blobs.push(target, blob, blob_rank(number, blob.size))
         except HangarError as error:
-            # It is gone from the spool when the image asks for it again.
-            self.miss(blob.digest, error)
+            # The blob is gone from the spool when the image asks for it again.
+            self._errors[blob.digest] = error
+
+    def _path(self, digest: Digest) -> Path:
+        return self._directory / f"{digest.algorithm}-{digest.hex}"

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from hangar_async.layout.protocols import Reader, SeekableLayout
+from hangar_async.layout.protocols import LayoutReader, SeekableLayout
 
 #: A piece for a client that takes what it gets, and one for a client that is slow, or one of many.
 LARGE = 1 << 20
@@ -118,7 +118,7 @@ class Readers:
     def __init__(self, layout: SeekableLayout, most: int = MOST_IDLE) -> None:
         self._layout = layout
         self._most = most
-        self._idle: OrderedDict[tuple[str, int], Reader] = OrderedDict()
+        self._idle: OrderedDict[tuple[str, int], LayoutReader] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -126,13 +126,13 @@ class Readers:
         """How many wait."""
         return len(self._idle)
 
-    def take(self, name: str, place: int) -> Reader:
+    def take(self, name: str, place: int) -> LayoutReader:
         """Return a reader of a file that stands at a place; the caller gives it back, or closes it."""
         with self._lock:
             reader = self._idle.pop((name, place), None)
         return reader or self._layout.open(name, place)
 
-    def give(self, name: str, place: int, reader: Reader) -> None:
+    def give(self, name: str, place: int, reader: LayoutReader) -> None:
         """Let a reader wait at its place."""
         with self._lock:
             others = [self._idle.pop((name, place), None)]

@@ -11,8 +11,9 @@ from hangar_async.engine.serving.buffers import SMALL
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import InvalidValue
 from hangar_async.layout.files import blob_name
-from hangar_async.layout.images import Catalog, HeldImage
+from hangar_async.layout.images import LayoutImages
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image
 from hangar_async.oci.manifest import Descriptor, Index, Manifest, join_index
 from hangar_async.oci.reference import parse_registry
 from hangar_async.oci.referrers import Referrer, referrer_of
@@ -117,7 +118,7 @@ class Shelf:
             return None
 
 
-def shelve(catalog: Catalog, sizes: Mapping[str, int]) -> Shelf:
+def shelve(catalog: LayoutImages, sizes: Mapping[str, int]) -> Shelf:
     """Sort images into repositories; `sizes` are those of the files that are held, by their names.
 
     Each repository has its own name, and that of its registry before it. Where two have one name, the one with a
@@ -125,7 +126,7 @@ def shelve(catalog: Catalog, sizes: Mapping[str, int]) -> Shelf:
     """
     builder = _Builder(catalog, sizes)
     registries: dict[str, dict[str, Repository]] = {}
-    tags: dict[str, dict[str, tuple[HeldImage, Digest]]] = {}
+    tags: dict[str, dict[str, tuple[Image, Digest]]] = {}
     clashes: list[Clash] = []
     for image in catalog.images:
         reference = image.reference
@@ -177,7 +178,7 @@ def _joined(one: Repository, other: Repository, tags: dict[str, Digest]) -> Repo
 class _Builder:
     """Puts images into repositories, with all that refers to them."""
 
-    def __init__(self, catalog: Catalog, sizes: Mapping[str, int]) -> None:
+    def __init__(self, catalog: LayoutImages, sizes: Mapping[str, int]) -> None:
         self.made: dict[Digest, bytes] = {}
         self._documents = catalog.documents
         self._sizes = sizes
@@ -187,7 +188,7 @@ class _Builder:
         for digest, one in self._referrers.items():
             self._of.setdefault(one.subject, []).append(digest)
 
-    def add(self, image: HeldImage, place: Repository) -> Digest | None:
+    def add(self, image: Image, place: Repository) -> Digest | None:
         """Put an image into a repository; return what names it as a whole, None where that is not held."""
         self._add([one.digest for one in image.contents], place)
         if image.digest is not None:

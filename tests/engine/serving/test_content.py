@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.engine.open_layout import read_images, seekable_layout_at
+from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.buffers import SMALL
 from hangar_async.engine.serving.content import LayoutContent, shelve
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import DigestMismatch
 from hangar_async.layout.files import blob_name
+from hangar_async.layout.images import read_images
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, image
 from hangar_async.testing.layers import layer

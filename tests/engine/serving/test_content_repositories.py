@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.engine.open_layout import read_images, seekable_layout_at
+from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.content import Clash, Repository, Shelf, full_names, shelve
+from hangar_async.layout.images import read_images
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import parse_manifest

@@ -19,7 +19,7 @@ from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import blob_name
-from hangar_async.layout.protocols import Reader
+from hangar_async.layout.protocols import LayoutReader
 from hangar_async.oci.digest import Digest
 from tests.engine.forms import Saved
 
@@ -222,7 +222,7 @@ async def test_what_is_changed_between_check_and_sending(
     path = root / blob_name(DIGEST)
     take, calls = Readers.take, 0
 
-    def changing(self: Readers, name: str, place: int) -> Reader:
+    def changing(self: Readers, name: str, place: int) -> LayoutReader:
         nonlocal calls
         calls += 1
         # Behind the pieces that are hashed.

@@ -27,7 +27,7 @@ from hangar_async.archive.read.stream import stream_files
 from hangar_async.archive.read.volume import Volume
 from hangar_async.errors import ArchiveError, ContentError
 from hangar_async.layout.files import CACHE_NAME, blob_name
-from hangar_async.layout.images import read_catalog
+from hangar_async.layout.images import read_cache
 from hangar_async.oci.digest import Digest
 from tests.fuzz import samples
 from tests.fuzz.targets.words import check_reference
@@ -142,7 +142,7 @@ def _streamed(opened: Archive) -> Files:
 def _check_catalog(opened: Archive) -> None:
     layout = archive_layout(opened)
     sizes = layout.sizes()
-    for image in read_catalog(layout).images:
+    for image in read_cache(layout).images:
         check_reference(image.reference)
         for one in image.contents:
             missing = blob_name(one.digest) not in sizes

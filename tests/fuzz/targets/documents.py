@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from hangar_async.errors import ContentError, UsageError
-from hangar_async.layout.files import (
-    INDEX_NAME,
-    LIST_NAME,
-    SavedImage,
-    SavedPlatform,
-    cache_files,
-    folder_files,
-    folder_names,
-    newest,
-)
-from hangar_async.layout.parse import ListedPlatform, parse_folder, parse_index, parse_list
+from hangar_async.layout.files import INDEX_NAME, LIST_NAME, cache_files, folder_files, folder_names, newest
+from hangar_async.layout.parse import parse_folder, parse_index, parse_list
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, ImageConfig, Index, Manifest, join_index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM, PlatformSelector
 from hangar_async.oci.reference import Reference
@@ -53,7 +46,7 @@ def config(data: bytes) -> None:
     if found is not None:
         descriptor = Descriptor(media_types.OCI_MANIFEST, digest, len(data), found.platform)
         folders = folder_names(_REFERENCE, [(digest, found.platform)])
-        saved = SavedImage(_REFERENCE, descriptor, (SavedPlatform(descriptor, found.platform, folders[0]),))
+        saved = Image(_REFERENCE, descriptor, (ImagePlatform(descriptor, folders[0]),))
         _check_saved(saved, found.created)
 
 
@@ -68,9 +61,9 @@ def images_list(data: bytes) -> None:
         reference = Reference.parse(image.name)
         assert reference.cache_name == image.name
         assert len({one.folder for one in image.platforms}) == len(image.platforms)
-        platforms = tuple(SavedPlatform(_descriptor(one), one.platform, one.folder) for one in image.platforms)
+        platforms = tuple(ImagePlatform(_descriptor(one), one.folder) for one in image.platforms)
         if platforms:
-            _check_saved(SavedImage(reference, platforms[0].descriptor, platforms), found.saved)
+            _check_saved(Image(reference, platforms[0].descriptor, platforms), found.saved)
 
 
 def layout_index(data: bytes) -> None:
@@ -111,8 +104,8 @@ def credentials(data: bytes) -> None:
 
 def _check_manifest(document: Manifest) -> None:
     assert all(0 <= part.size <= 1 << 62 for part in (document.config, *document.layers))
-    platform = SavedPlatform(document.descriptor, NO_PLATFORM, "f" * 64)
-    _check_saved(SavedImage(_REFERENCE, document.descriptor, (platform,)), "")
+    platform = ImagePlatform(replace(document.descriptor, platform=NO_PLATFORM), "f" * 64)
+    _check_saved(Image(_REFERENCE, document.descriptor, (platform,)), "")
 
 
 def _check_index(index: Index) -> None:
@@ -129,30 +122,30 @@ def _check_index(index: Index) -> None:
     known = [(entry.digest, entry.platform or NO_PLATFORM) for entry in index.manifests]
     folders = folder_names(_REFERENCE, known)
     platforms = tuple(
-        SavedPlatform(entry, platform, folder)
+        ImagePlatform(replace(entry, platform=platform), folder)
         for entry, (_, platform), folder in zip(index.manifests, known, folders, strict=True)
     )
     if len(set(folders)) == len(folders):
-        _check_saved(SavedImage(_REFERENCE, part.descriptor, platforms, index.digest), "")
+        _check_saved(Image(_REFERENCE, part.descriptor, platforms, original=index.digest), "")
 
 
-def _check_saved(image: SavedImage, created: str) -> None:
+def _check_saved(image: Image, created: str) -> None:
     """See that the index files of a cache with this image read back as what it is."""
     files = cache_files([image], newest([created]))
     listed = parse_list(files[LIST_NAME]).images
     assert [one.name for one in listed] == [image.reference.cache_name] * bool(image.platforms)
-    assert [(one.digest, one.platform, one.folder) for each in listed for one in each.platforms] == [
+    assert [(one.descriptor.digest, one.platform, one.folder) for each in listed for one in each.platforms] == [
         (one.descriptor.digest, one.platform, one.folder) for one in image.platforms
     ]
     (root,) = parse_index(files[INDEX_NAME])
-    assert (root.root.digest, root.root.size, root.original) == (image.root.digest, image.root.size, image.original)
+    assert (root.digest, root.original) == (image.digest, image.original)
     for platform in image.platforms:
         folder = parse_folder(folder_files(platform)[f"{platform.folder}/{INDEX_NAME}"], platform.folder)
         assert folder.to_json() == platform.descriptor.to_json()
 
 
-def _descriptor(one: ListedPlatform) -> Descriptor:
-    return Descriptor(media_types.OCI_MANIFEST, one.digest, 0, one.platform)
+def _descriptor(one: ImagePlatform) -> Descriptor:
+    return replace(one.descriptor, media_type=media_types.OCI_MANIFEST)
 
 
 def _secrets(data: bytes) -> set[str]:

@@ -1,0 +1,180 @@
+"""The registry client of a run: its requests wait for permits, and are repeated while that can help."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from hangar_async.engine.limits.hosts import is_quota
+from hangar_async.engine.limits.queue import Rank, Ticket
+from hangar_async.engine.limits.retry import Retrier
+from hangar_async.errors import DigestMismatch, HangarError, RegistryError, StorageError
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.graph import Document
+from hangar_async.oci.manifest import Descriptor, parse_manifest
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.blobs import BlobBody, host_of
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.uploads import Upload
+
+_T = TypeVar("_T")
+#: Returns the document of a descriptor where it is known already.
+FindDocument: TypeAlias = Callable[[Descriptor], Awaitable[Document | None]]
+#: Opens a blob at a byte.
+OpenBlob: TypeAlias = Callable[[int], AbstractAsyncContextManager[BlobBody]]
+
+
+class LimitedClient:
+    """Asks registries as a `RegistryClient` does: each request under a permit of its host, repeated by the retrier.
+
+    All methods raise HangarErrors: the last failure. With `alternatives`, another host is asked next: see `Retrier.run`.
+    """
+
+    def __init__(self, client: RegistryClient, retrier: Retrier) -> None:
+        self._client = client
+        self._retrier = retrier
+
+    def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
+        """Let a ticket go earlier, also while it waits."""
+        self._retrier.raise_rank(ticket, rank)
+
+    async def ping(self, registry: str) -> None:
+        """Check that a registry answers, and takes the credentials that are known for it."""
+        await self.call(f"the API of {registry}", registry, partial(self._client.ping, registry))
+
+    async def call(self, subject: str, registry: str, request: Callable[[], Awaitable[_T]]) -> _T:
+        """Make a request of another API of the registry, before all others."""
+        return await self._retrier.run(subject, registry, Ticket((0,)), request)
+
+    async def get_document(
+        self,
+        image: Reference,
+        ticket: Ticket,
+        entry: Descriptor | None = None,
+        *,
+        find: FindDocument | None = None,
+        alternatives: bool = False,
+    ) -> tuple[Document, bool]:
+        """Get the manifest or index of an entry, else of the image; return it, and whether its bytes were fetched.
+
+        Digest and size are checked. With `find`, a HEAD asks first which document that is, and its bytes are asked for
+        where `find` does not return it.
+        """
+        next_find = find
+
+        async def request() -> tuple[Document, bool]:
+            nonlocal next_find
+            # One HEAD, whatever its answer: a registry that refuses it may answer a GET all the same.
+            find_now, next_find = next_find, None
+            if find_now is not None and (document := await self._find(image, find_now)) is not None:
+                return document, False
+            served = await self._client.get_manifest(image, entry.digest if entry else None)
+            if entry is not None and len(served.raw) != entry.size:
+                message = f"manifest {entry.digest} has {len(served.raw)} bytes, but its index says {entry.size}"
+                raise DigestMismatch(message, digest=str(entry.digest))
+            return parse_manifest(served.raw, served.content_type, served.digest.algorithm), True
+
+        subject = f"manifest {entry.digest.short} of {image}" if entry else f"the manifest of {image}"
+        return await self._retrier.run(subject, image.registry, ticket, request, alternatives=alternatives)
+
+    async def _find(self, image: Reference, find: FindDocument) -> Document | None:
+        try:
+            descriptor = await self._client.head_manifest(image, get=False)
+        except RegistryError as error:
+            if is_quota(error):
+                # On a rate limit, do not follow the HEAD with a GET.
+                raise
+            return None
+        return None if descriptor is None else await find(descriptor)
+
+    async def head_manifest(
+        self,
+        image: Reference,
+        digest: Digest | None,
+        ticket: Ticket,
+        *,
+        push: bool = False,
+        alternatives: bool = False,
+    ) -> Descriptor | None:
+        """Ask for the descriptor of a digest, or of the image's tag; None where there is none."""
+        request = partial(self._client.head_manifest, image, digest, push=push)
+        subject = _manifest(image, digest)
+        return await self._retrier.run(subject, image.registry, ticket, request, alternatives=alternatives)
+
+    async def put_manifest(self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket) -> None:
+        """Push a manifest or index, byte for byte, under its digest, or under the image's tag."""
+        request = partial(self._client.put_manifest, image, document.raw, document.media_type, digest)
+        await self._retrier.run(_manifest(image, digest), image.registry, ticket, request)
+
+    async def has_blob(self, image: Reference, blob: Descriptor, ticket: Ticket) -> bool:
+        """Ask whether the repository of an image has a blob."""
+        request = partial(self._client.has_blob, image, blob)
+        return await self._retrier.run(f"blob {blob.digest.short} of {image.name}", image.registry, ticket, request)
+
+    async def mount(self, image: Reference, blob: Descriptor, source_repository: str, ticket: Ticket) -> Upload | None:
+        """Mount a blob of another repository into the repository of an image; return an upload where it is refused."""
+        request = partial(self._client.mount_blob, image, blob, source_repository)
+        subject = f"blob {blob.digest.short} from {source_repository} to {image.name}"
+        return await self._retrier.run(subject, image.registry, ticket, request)
+
+    def upload(self, image: Reference, blob: Descriptor) -> Upload:
+        """Return an upload of a blob to the repository of an image; it begins when something is sent."""
+        return self._client.upload(image, blob)
+
+    async def send(self, upload: Upload, ticket: Ticket, send: Callable[[], Awaitable[None]]) -> None:
+        """Call `send`, which sends the upload once, until it is complete."""
+        subject = f"blob {upload.blob.digest.short} to {upload.image.name}"
+        await self._retrier.run(subject, upload.image.registry, ticket, send)
+
+    async def receive(
+        self,
+        image: Reference,
+        blob: Descriptor,
+        ticket: Ticket,
+        receive: Callable[[OpenBlob], Awaitable[None]],
+        *,
+        alternatives: bool = False,
+    ) -> None:
+        """Call `receive`, which opens a blob and reads it once, until it has all of it.
+
+        The repository of the image is asked, and then the URLs of a foreign layer.
+        """
+        sources: list[tuple[str, OpenBlob]] = [(image.registry, partial(self._client.open_blob, image, blob))]
+        if blob.is_foreign:
+            sources += [(host_of(url), partial(self._client.open_foreign, url, blob)) for url in blob.urls]
+        subject = f"blob {blob.digest.short} of {image}"
+        for number, (host, open_blob) in enumerate(sources, 1):
+            try:
+                request = partial(receive, open_blob)
+                return await self._retrier.run(subject, host, ticket, request, alternatives=alternatives)
+            except StorageError:
+                raise
+            except HangarError:
+                if number == len(sources):
+                    raise
+
+
+async def ask_mirrors_first(
+    sources: Sequence[Reference], ask: Callable[[Reference, bool], Awaitable[_T | None]]
+) -> _T | None:
+    """Return the first result that is not None: of the mirrors, whose failures are passed over, then of the registry.
+
+    `ask` gets a source, and whether it is a mirror. `sources` has the registry last, as `Mirrors.sources` returns them.
+    """
+    *mirrors, registry = sources
+    for mirror in mirrors:
+        try:
+            result = await ask(mirror, True)
+        except StorageError:
+            raise
+        except HangarError:
+            continue
+        if result is not None:
+            return result
+    return await ask(registry, False)
+
+
+def _manifest(image: Reference, digest: Digest | None) -> str:
+    return f"manifest {digest.short if digest else image.tag} of {image.name}"

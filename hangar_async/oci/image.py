@@ -1,0 +1,109 @@
+"""An image: the one value for it, whether it is planned from a registry or read from a layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from hangar_async.errors import ContentError
+from hangar_async.oci.digest import Digest
+from hangar_async.oci.graph import Document, Documents, walk
+from hangar_async.oci.manifest import Descriptor, Manifest, join_index
+from hangar_async.oci.platform import NO_PLATFORM, Platform
+from hangar_async.oci.reference import Reference
+
+_NO_DOCUMENTS: Documents = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlatform:
+    """One platform of an image: the descriptor of its manifest, and the folder of its layout in a cache ("" for none).
+
+    `size` is the number of bytes of the manifest and of everything that it names, 0 where it is not known.
+    """
+
+    descriptor: Descriptor
+    folder: str = ""
+    size: int = 0
+
+    @property
+    def platform(self) -> Platform:
+        """The platform that the image runs on."""
+        return self.descriptor.platform or NO_PLATFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image: its name, its root, its platforms, and everything that it consists of.
+
+    `root` is the manifest or index that the name stands for (None in a cache without an `index.json`), `original` the
+    digest of the index that the registry served when `root` is a partial one. `contents` are manifests, indexes,
+    configs and layers, each digest once, parents first; `documents` has the manifests and indexes among them.
+    `problems` name everything that is missing or cannot be read, `notes` what was left out. `named` is False for an
+    image of a layout that has no name: its reference is made of the directory and the digest.
+    """
+
+    reference: Reference
+    root: Descriptor | None
+    platforms: tuple[ImagePlatform, ...]
+    contents: tuple[Descriptor, ...] = field(default=(), repr=False)
+    documents: Documents = field(default_factory=lambda: _NO_DOCUMENTS, repr=False, compare=False)
+    original: Digest | None = None
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    named: bool = True
+
+    @property
+    def name(self) -> str:
+        """`REGISTRY/REPOSITORY:TAG`, or the digest of an image without a name."""
+        return self.reference.cache_name if self.named else str(self.reference.digest)
+
+    @property
+    def digest(self) -> Digest | None:
+        """The digest of `root`, or of the only manifest; None where there is neither."""
+        if self.root is not None:
+            return self.root.digest
+        return self.platforms[0].descriptor.digest if len(self.platforms) == 1 else None
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of its contents."""
+        return sum(content.size for content in self.contents)
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The configs and layers among its contents."""
+        return tuple(content for content in self.contents if content.digest not in self.documents)
+
+    @property
+    def configs(self) -> tuple[Descriptor, ...]:
+        """The configs of its platforms that are container images."""
+        manifests = (self.documents.get(platform.descriptor.digest) for platform in self.platforms)
+        return tuple(manifest.config for manifest in manifests if isinstance(manifest, Manifest) and manifest.is_image)
+
+    def document(self, descriptor: Descriptor) -> Document:
+        """Return the document of a descriptor; raises ContentError where it is missing."""
+        document = self.documents.get(descriptor.digest)
+        if document is None:
+            raise ContentError(f"manifest {descriptor.digest} is missing", digest=str(descriptor.digest))
+        return document
+
+    def root_document(self) -> Document:
+        """Return the document of `root`, else that of its only manifest, else an index of its manifests.
+
+        Raises ContentError where the document is missing.
+        """
+        if self.root is None and len(self.platforms) != 1:
+            return join_index([platform.descriptor for platform in self.platforms])
+        return self.document(self.root or self.platforms[0].descriptor)
+
+    def below_root(self) -> tuple[Descriptor, ...]:
+        """Return the contents without the indexes that are kept beside a partial one."""
+        if self.root is None:
+            return self.contents
+        below = {node.descriptor.digest for node in walk(self.root, self.documents)}
+        return tuple(content for content in self.contents if content.digest in below)
+
+    def without_contents(self) -> Image:
+        """Return the image without its contents and documents, to be kept for a report."""
+        return replace(self, contents=(), documents=_NO_DOCUMENTS)
