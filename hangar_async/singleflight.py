@@ -18,6 +18,12 @@ class _Flight:
     waiters: int = 0
     abandoned: bool = False
 
+    def abandon(self) -> None:
+        """Cancel the work, once: a second cancellation would cut its clean-up short."""
+        if not self.abandoned:
+            self.abandoned = True
+            self.task.cancel()
+
 
 class SingleFlight:
     """Runs work in tasks of its own, one a key at a time; a cancelled waiter does not end the work of the others.
@@ -39,7 +45,7 @@ class SingleFlight:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for flight in self._flights.values():
-            flight.task.cancel()
+            flight.abandon()
         # The block's own exception is not for the group, which would wrap it; the tasks are cancelled already.
         await self._group.__aexit__(None, None, None)
 
@@ -63,8 +69,7 @@ class SingleFlight:
         finally:
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
-                flight.abandoned = True
-                flight.task.cancel()
+                flight.abandon()
         value: _T = flight.result.result()
         return value
 

@@ -127,3 +127,25 @@ async def test_the_next_work_starts_after_the_end_of_a_cancelled_one() -> None:
     assert second.result() == "done"
     assert order == ["first ended", "second started"]
     assert "key" not in flights
+
+
+async def test_clean_up_of_work_that_is_abandoned_is_not_cut_short() -> None:
+    started = asyncio.Event()
+    clean = False
+
+    async def work() -> None:
+        nonlocal clean
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            clean = True
+
+    async with SingleFlight() as flights:
+        task = asyncio.ensure_future(flights.join("key", work))
+        await started.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert clean

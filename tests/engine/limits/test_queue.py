@@ -26,7 +26,7 @@ async def test_the_lowest_rank_goes_first() -> None:
         for rank in (5, 3, 4, 1, 2):
             group.create_task(work(Ticket((rank,))))
         await _settle()
-        assert repr(permits) == "<Permits 1 of 1 held, 5 queued>"
+        assert repr(permits) == "<RequestQueue 1 of 1 held, 5 queued>"
     assert order == [1, 2, 3, 4, 5]
     assert repr(permits) == "<Permits 0 of 1 held, 0 queued>"
 
