@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.process import RunFailed
-from benchmarks.stage import Corpus
+from benchmarks.stage import ROOT, Corpus
 
 _NGINX = """
 daemon off;
@@ -81,10 +81,11 @@ def nginx(corpus: Corpus, directory: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def serve(name: str, source: Path, directory: Path) -> Iterator[Server]:
-    """Serve an archive or a cache by `hangar-async serve`."""
+def serve(name: str, source: Path, directory: Path, checkout: Path = ROOT) -> Iterator[Server]:
+    """Serve an archive or a cache by `hangar-async serve` of a checkout."""
     address = _free()
-    argv = (sys.executable, "-m", "hangar_async", "serve", str(source), "--listen", address, "--quiet")
+    program = (sys.executable, "-m", "hangar_async", "serve", str(source), "--listen", address, "--quiet")
+    argv = ("env", f"PYTHONPATH={checkout}", *program)
     with _running(argv, address, directory) as process:
         yield Server(name, address, process, "/v2/{repository}/blobs/{digest}")
 

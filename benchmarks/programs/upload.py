@@ -18,17 +18,17 @@ from pathlib import Path
 from hangar_async.cli.loop import run_until_done
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.integrity import OpenPieces
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.http.request_body import Source
 from hangar_async.threads import in_thread
 
 _JOBS = 4
 _PIECE = 1 << 20
 
 
-def _source(path: Path) -> Source:
+def _source(path: Path) -> OpenPieces:
     async def pieces(offset: int) -> AsyncIterator[memoryview]:
         descriptor = await in_thread(os.open, path, os.O_RDONLY)
         try:

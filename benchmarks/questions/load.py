@@ -23,8 +23,8 @@ _LIMIT = 130.0
 def ask(stage: Stage) -> Answer:
     """Measure: each run has a registry that is new and empty, but for the second load, which finds all there."""
     corpus = stage.corpus("large")
-    with _saved(stage, corpus) as (archive, copies), _Far(stage.directory / "far") as far:
-        whole, blobs, copied = _tags_at(corpus.images), _blobs_at(corpus), _tags_at([to for _, to in copies])
+    with _saved(stage, corpus) as (archive, copies), Far(stage.directory / "far") as far:
+        whole, blobs, copied = tags_at(corpus.images), _blobs_at(corpus), tags_at([to for _, to in copies])
         lines = stage.directory / "copies.txt"
         lines.write_text("".join(f"{source} {to}\n" for source, to in copies))
         first, wide = (ours.load(archive, far.address, jobs, far.renewed(whole)) for jobs in (4, 20))
@@ -50,7 +50,7 @@ def ask(stage: Stage) -> Answer:
     return answer
 
 
-class _Far:
+class Far:
     """A registry on the other side; its address is in a file, because each new one has another."""
 
     def __init__(self, directory: Path) -> None:
@@ -59,7 +59,7 @@ class _Far:
         self.address = directory / "address"
         self.host = ""
 
-    def __enter__(self) -> _Far:
+    def __enter__(self) -> Far:
         shutil.rmtree(self._directory, ignore_errors=True)
         self.host = self._running.enter_context(docker_registry(self._directory))
         self.address.write_text(self.host)
@@ -80,7 +80,7 @@ class _Far:
         return renew
 
 
-def _tags_at(images: Sequence[str]) -> Callable[[str], None]:
+def tags_at(images: Sequence[str]) -> Callable[[str], None]:
     return lambda host: tagged_at(host, images)(Path())
 
 

@@ -38,8 +38,8 @@ def ask(stage: Stage) -> Answer:
             running = [stack.enter_context(servers.nginx(corpus, stage.directory / "nginx"))]
             for name, place in places.items():
                 running.append(stack.enter_context(servers.serve(name, place, stage.directory)))
-            first = {server.name: _seconds(stage, _curls(stage, corpus, server)) for server in running[1:]}
-            answer = Answer("serve", stage.measure("serve", [_curls(stage, corpus, server) for server in running]))
+            first = {server.name: _seconds(stage, curls(stage, corpus, server)) for server in running[1:]}
+            answer = Answer("serve", stage.measure("serve", [curls(stage, corpus, server) for server in running]))
         _crowds(stage, corpus, places, answer)
     for name, target in _TARGETS.items():
         nginx = answer.of("nginx").seconds
@@ -93,7 +93,7 @@ def _saved(stage: Stage, corpus: Corpus) -> Iterator[dict[str, Path]]:
         path.unlink()
 
 
-def _curls(stage: Stage, corpus: Corpus, server: Server) -> Command:
+def curls(stage: Stage, corpus: Corpus, server: Server) -> Command:
     """Pull all blobs, the largest first, by 4 curls that share them."""
     blobs = sorted(corpus.blobs, key=lambda blob: -int(blob["size"]))
     files = []
