@@ -1,7 +1,7 @@
 """Compares this checkout with another one: `python -m benchmarks.paired OTHER [ROW ...] [--pairs N] [--json FILE]`.
 
-Both run in turn, in alternating order, each row at least 15 pairs. Printed for each row: the median of the ratios this /
-other, its 95 % interval (order statistics, without any assumption about the distribution), and both medians. A row is
+Both run in turn, in alternating order, at least 15 pairs a row. Printed for each row: the median of the ratios (this by
+other), its 95 % interval (order statistics, without any assumption about the distribution), and both medians. A row is
 fine where the lower bound of the interval is at most 1.03.
 """
 
@@ -132,11 +132,11 @@ def _serve(comparison: Comparison) -> Iterator[Row]:
     stage = comparison.stage
     corpus = stage.corpus("large")
     with _archive(stage, corpus) as archive, ExitStack() as stack:
-        commands = []
+        commands: list[Command] = []
         for name, checkout in (("this", ROOT), ("other", comparison.other)):
             server = stack.enter_context(servers.serve(name, archive, stage.directory, checkout))
             commands.append(curls(stage, corpus, server))
-        yield from (row for row in comparison.rows("serve", *commands) if "cpu" not in row.name)
+        yield from (row for row in comparison.rows("serve", commands[0], commands[1]) if "cpu" not in row.name)
 
 
 def _help(comparison: Comparison) -> Iterator[Row]:
