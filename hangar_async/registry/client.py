@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from types import TracebackType
 from typing import Self
 
 from hangar_async.config.registries import RegistrySettings
@@ -58,7 +57,7 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._flights = SingleFlight()
-        self._transport = Transport(settings, connections)
+        self._transport = Transport(settings, connections, notice)
         #: The credentials that are known, by registry.
         self.credentials = Credentials(settings, username_for, notice)
         authorizer = Authorizer(self.credentials, TokenServer(self._transport, clock), self._flights, clock)
@@ -72,16 +71,12 @@ class RegistryClient:
 
     async def __aenter__(self) -> Self:
         await self.credentials.load()
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._transport)
-            await stack.enter_async_context(self._flights)
-            self._stack = stack.pop_all()
+        await self._stack.enter_async_context(self._transport)
+        await self._stack.enter_async_context(self._flights)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
 
     async def ping(self, registry: str) -> bool:
         """Check that a host is a registry, and takes the credentials that are known for it, or none.

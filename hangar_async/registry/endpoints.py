@@ -1,4 +1,4 @@
-"""Endpoints: at which address a registry is asked, and how it wants its clients to log in."""
+"""Endpoints: the address at which a registry is asked, and how it wants its clients to log in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from yarl import URL
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import DOCKER_HUB
-from hangar_async.registry.auth.challenge import Challenge, parse_challenges
+from hangar_async.registry.auth.challenge import Challenge, challenges_of
 from hangar_async.registry.failures import is_untrusted
 from hangar_async.registry.http.addresses import is_internal, is_loopback
-from hangar_async.registry.http.response import Answer
 from hangar_async.registry.http.transport import Transport
 from hangar_async.singleflight import SingleFlight
 
@@ -36,7 +35,7 @@ class Endpoint:
         return is_internal(self.url.host or "")
 
     def at(self, path: str) -> URL:
-        """The URL of a path below `/v2/`; the path is made of checked names and is taken as it is."""
+        """Return the URL of a path below `/v2/`; the path is made of checked names and is taken as it is."""
         return self.url.join(URL(f"/v2/{path}", encoded=True))
 
 
@@ -58,17 +57,17 @@ class Endpoints:
         self._known: dict[str, Endpoint] = {}
 
     @property
-    def known(self) -> tuple[Endpoint, ...]:
-        """All endpoints found so far."""
-        return tuple(self._known.values())
+    def any_internal(self) -> bool:
+        """Whether a registry on this machine or its link has been asked."""
+        return any(is_internal(endpoint.url.host or "") for endpoint in self._known.values())
 
     async def find(self, registry: str) -> Endpoint:
         """Return the endpoint of a registry; raises NetworkError where it cannot be reached."""
         if registry not in self._known:
-            self._known[registry] = await self._flights.join(("endpoint", registry), lambda: self._look(registry))
+            self._known[registry] = await self._flights.join(("endpoint", registry), lambda: self._discover(registry))
         return self._known[registry]
 
-    async def _look(self, registry: str) -> Endpoint:
+    async def _discover(self, registry: str) -> Endpoint:
         host = _HUB_HOST if registry == DOCKER_HUB else registry
         secure = URL(f"https://{host}")
         if self._settings.verifies(registry) and not is_loopback(secure.host or ""):
@@ -76,25 +75,23 @@ class Endpoints:
         async with asyncio.TaskGroup() as group:
             # Both at once, so that a registry that is far away costs no further round trip.
             plain = group.create_task(self._try(registry, URL(f"http://{host}")))
-            first = await self._try(registry, secure)
-            if isinstance(first, Endpoint) or is_untrusted(first):
+            by_https = await self._try(registry, secure)
+            if isinstance(by_https, Endpoint) or is_untrusted(by_https):
                 plain.cancel()
-        if isinstance(first, Endpoint):
-            return first
-        if is_untrusted(first):
-            raise first
-        return self._plain(registry, first, plain.result())
+        if isinstance(by_https, Endpoint):
+            return by_https
+        if is_untrusted(by_https):
+            raise by_https
+        return self._plain(registry, by_https, plain.result())
 
-    def _plain(self, registry: str, first: NetworkError, second: Endpoint | NetworkError) -> Endpoint:
-        if isinstance(second, NetworkError):
-            by_https, by_http = (str(each).removeprefix(f"{registry}: ") for each in (first, second))
-            why = (
-                f"{by_https} (by HTTPS), {by_http} (by HTTP)" if by_https != by_http else f"{by_http}, by HTTPS or HTTP"
-            )
-            raise NetworkError(f"{registry}: {why}", host=registry, advice=second.advice) from second
-        if not second.is_internal:
+    def _plain(self, registry: str, by_https: NetworkError, by_http: Endpoint | NetworkError) -> Endpoint:
+        if isinstance(by_http, NetworkError):
+            secure, plain = (str(error).removeprefix(f"{registry}: ") for error in (by_https, by_http))
+            reason = f"{secure} (by HTTPS), {plain} (by HTTP)" if secure != plain else f"{plain}, by HTTPS or HTTP"
+            raise NetworkError(f"{registry}: {reason}", host=registry, advice=by_http.advice) from by_http
+        if not by_http.is_internal:
             self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
-        return second
+        return by_http
 
     async def _try(self, registry: str, url: URL) -> Endpoint | NetworkError:
         try:
@@ -103,17 +100,10 @@ class Endpoints:
             return error
 
     async def _ping(self, registry: str, url: URL) -> Endpoint:
-        # Whatever it answers, a redirect that we do not follow too: what is wrong shows when something is asked for.
+        # Any response will do, a redirect that we do not follow too: a fault shows when something is asked for.
         challenges: tuple[Challenge, ...] = ()
         with suppress(RegistryError):
-            async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as answer:
-                await answer.drain()
-                challenges = challenges_of(answer)
+            async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
+                await response.drain()
+                challenges = challenges_of(response)
         return Endpoint(registry, url, challenges)
-
-
-def challenges_of(answer: Answer) -> tuple[Challenge, ...]:
-    """The challenges that come with an answer of 401; none for any other."""
-    if answer.status != 401 or answer.redirected:
-        return ()
-    return parse_challenges(answer.headers.getall("WWW-Authenticate", []))

@@ -1,4 +1,4 @@
-"""Exchanges: one request to a registry and its answer, asked as whoever may ask it."""
+"""Exchanges: one request to a registry, with the authorization that it wants, and its response."""
 
 from __future__ import annotations
 
@@ -10,36 +10,44 @@ from types import MappingProxyType
 from yarl import URL
 
 from hangar_async.errors import NotFound
+from hangar_async.registry.auth.challenge import challenges_of
 from hangar_async.registry.authorizer import Authorization, Authorizer, Scope
-from hangar_async.registry.endpoints import Endpoint, Endpoints, challenges_of
-from hangar_async.registry.failures import Refuse, push_refused, refused
-from hangar_async.registry.http.redirects import same_origin
+from hangar_async.registry.endpoints import Endpoints
+from hangar_async.registry.http.addresses import same_origin
 from hangar_async.registry.http.request_body import Body
-from hangar_async.registry.http.response import Answer
+from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
 
-#: Answers of what does not know the method.
+#: The statuses of a server that does not know the method HEAD.
 NO_HEAD = (405, 501)
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request: `path` is below `/v2/`, or `url` an address that the registry has named for it.
+    """A request about `subject`, as errors name it: to `path` below `/v2/REPOSITORY/` at a registry.
 
-    `what` names in errors what is wanted, `scope` is what it needs to be allowed. An answer whose status is not among
-    the `accepted` becomes the error that `refuse` makes.
+    `url` is an address that the registry has named for it instead; without a registry it is asked for itself. `push`
+    needs the access to push, and `source_repository` to pull from there. A response whose status is not among the
+    `accepted` becomes an error.
     """
 
-    what: str
-    scope: Scope
+    subject: str
+    registry: str = ""
+    repository: str = ""
     path: str = ""
-    url: URL | None = None
+    url: URL = URL()  # noqa: RUF009 - it is immutable
+    push: bool = False
+    source_repository: str = ""
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
     body: Body | None = field(default=None, repr=False)
     accepted: Container[int] = (200,)
-    refuse: Refuse = refused
+
+    @property
+    def scope(self) -> Scope:
+        """The access that it needs."""
+        return Scope(self.repository, "pull,push" if self.push else "pull", self.source_repository)
 
 
 class Exchange:
@@ -47,82 +55,65 @@ class Exchange:
 
     def __init__(self, transport: Transport, endpoints: Endpoints, authorizer: Authorizer) -> None:
         self.transport = transport
-        self._endpoints = endpoints
+        self.endpoints = endpoints
         self._authorizer = authorizer
-
-    async def endpoint(self, registry: str) -> Endpoint:
-        """Return where a registry is asked; raises NetworkError where it cannot be reached."""
-        return await self._endpoints.find(registry)
-
-    @property
-    def asks_internal(self) -> bool:
-        """Whether a registry on this machine or its link has been asked."""
-        return any(endpoint.is_internal for endpoint in self._endpoints.known)
 
     async def ping(self, registry: str) -> bool:
         """Check that a host is a registry, and takes the credentials known for it; see RegistryClient.ping."""
-        call = Call(what="its API", scope=Scope(), refuse=push_refused)
         try:
-            async with self.ask(registry, call) as answer:
-                page = "html" in answer.headers.get("Content-Type", "").lower()
-                await answer.drain()
+            async with self.ask(Call(subject="its API", registry=registry, push=True)) as response:
+                await response.drain()
+                if "html" not in response.headers.get("Content-Type", "").lower():
+                    return bool((await self.endpoints.find(registry)).challenges)
+                status = response.status
         except NotFound as error:
-            raise _no_registry(registry, error.status) from error
-        if page:
-            raise _no_registry(registry, 200)
-        return bool((await self.endpoint(registry)).challenges)
-
-    @asynccontextmanager
-    async def ask(self, registry: str, call: Call) -> AsyncIterator[Answer]:
-        """Make a call to a registry, once more after a 401; the answer is to be read inside of the block.
-
-        An address that is not at the registry gets no credentials. Raises RegistryErrors for answers that are not
-        accepted, NetworkError, and what reading a body raises.
-        """
-        endpoint = await self._endpoints.find(registry)
-        url = endpoint.at(call.path) if call.url is None else call.url
-        if not same_origin(endpoint.url, url):
-            async with self.ask_elsewhere(replace(call, url=url), redirected=True) as answer:
-                yield answer
-            return
-        granted = await self._authorizer.authorize(endpoint, call.scope)
-        for is_last in (False, True):
-            async with self._send(url, registry, call, granted) as answer:
-                if answer.status in call.accepted:
-                    yield answer
-                    return
-                error = await answer.refusal(call.what, granted.source, call.refuse)
-                if is_last or answer.status != 401 or answer.redirected:
-                    raise error
-                endpoint.challenges = challenges_of(answer) or endpoint.challenges
-            renewed = await self._authorizer.authorize(endpoint, call.scope, refused=granted)
-            if renewed == granted:
-                raise error
-            granted = renewed
-
-    @asynccontextmanager
-    async def ask_elsewhere(self, call: Call, *, redirected: bool = False) -> AsyncIterator[Answer]:
-        """Make a call to the address `call.url`, which is at no registry, without credentials; see `ask`.
-
-        `redirected` says that a registry has named it for this request.
-        """
-        url = call.url or URL()
-        async with self._send(url, url.host_port_subcomponent or "", call, Authorization()) as sent:
-            answer = replace(sent, redirected=redirected or sent.redirected)
-            if answer.status not in call.accepted:
-                raise await answer.refusal(call.what, refuse=call.refuse)
-            yield answer
-
-    def _send(self, url: URL, host: str, call: Call, granted: Authorization) -> AbstractAsyncContextManager[Answer]:
-        return self.transport.send(
-            url, host, headers=call.headers, authorization=granted.value, method=call.method, body=call.body
+            status = error.status
+        raise NotFound(
+            f"{registry} is no registry: it does not speak the protocol at /v2/",
+            host=registry,
+            status=status,
+            advice="check name and port: a registry is HOST or HOST:PORT, the rest belongs to the images in it",
         )
 
+    @asynccontextmanager
+    async def ask(self, call: Call) -> AsyncIterator[Response]:
+        """Make a call to a registry, once more after a 401; the response is to be read inside of the block.
 
-def _no_registry(registry: str, status: int) -> NotFound:
-    return NotFound(
-        f"{registry} is no registry: it does not speak the protocol at /v2/",
-        host=registry,
-        status=status,
-        advice="check name and port: a registry is HOST or HOST:PORT, what follows belongs to the images in it",
-    )
+        An address that is not at the registry gets no credentials. Raises RegistryErrors for responses that are not
+        accepted, NetworkError, and what reading a body raises.
+        """
+        endpoint = await self.endpoints.find(call.registry) if call.registry else None
+        if endpoint is None or (call.url and not same_origin(endpoint.url, call.url)):
+            async with self._ask_elsewhere(call, redirected=endpoint is not None) as response:
+                yield response
+            return
+        url = call.url or endpoint.at(f"{call.repository}/{call.path}" if call.repository else call.path)
+        authorization = await self._authorizer.authorize(endpoint, call.scope)
+        for is_last in (False, True):
+            async with self._send(url, call.registry, call, authorization) as response:
+                if response.status in call.accepted:
+                    yield response
+                    return
+                error = await response.refusal(call.subject, authorization.source, push=call.push)
+                if is_last or response.status != 401 or response.redirected:
+                    raise error
+                endpoint.challenges = challenges_of(response) or endpoint.challenges
+            renewed = await self._authorizer.authorize(endpoint, call.scope, refused=authorization)
+            if renewed == authorization:
+                raise error
+            authorization = renewed
+
+    @asynccontextmanager
+    async def _ask_elsewhere(self, call: Call, *, redirected: bool) -> AsyncIterator[Response]:
+        async with self._send(call.url, call.url.host_port_subcomponent or "", call, Authorization()) as sent:
+            response = replace(sent, redirected=redirected or sent.redirected)
+            if response.status not in call.accepted:
+                raise await response.refusal(call.subject, push=call.push)
+            yield response
+
+    def _send(
+        self, url: URL, host: str, call: Call, authorization: Authorization
+    ) -> AbstractAsyncContextManager[Response]:
+        return self.transport.send(
+            url, host, headers=call.headers, authorization=authorization.value, method=call.method, body=call.body
+        )

@@ -1,4 +1,4 @@
-"""Harbor's projects: what has to be there before anything can be pushed into it.
+"""Harbor's projects: an image can be pushed only into one that exists.
 
 Source: Harbor API v2.0, "project".
 """
@@ -14,9 +14,7 @@ from yarl import URL
 from hangar_async.errors import NotFound, Unauthorized
 from hangar_async.registry.auth.tokens import basic
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.failures import push_refused
-from hangar_async.registry.http.request_body import Body
-from hangar_async.registry.http.response import Answer
+from hangar_async.registry.http.response import Response
 
 _PROJECTS = "/api/v2.0/projects"
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -37,20 +35,18 @@ class HarborProjects:
         self._url = URL(f"{'https' if https else 'http'}://{registry}").join(URL(_PROJECTS))
 
     async def exists(self, project: str) -> bool:
-        """Whether there is a project of this name."""
+        """Return whether there is a project of this name."""
         url = self._url.with_query({"project_name": project})
-        async with self._ask("HEAD", url, f"project {project}", None, (200, 404)) as answer:
-            return answer.status == 200
+        async with self._ask("HEAD", url, f"project {project}", None, (200, 404)) as response:
+            return response.status == 200
 
     async def create(self, project: str, *, public: bool = False) -> bool:
-        """Make a project; False where there is one of this name already, however that came about."""
-        wish = {"project_name": project, "metadata": {"public": "true" if public else "false"}}
+        """Make a project; False where there is one of this name already."""
+        body = msgspec.json.encode({"project_name": project, "metadata": {"public": "true" if public else "false"}})
         try:
-            async with self._ask(
-                "POST", self._url, f"project {project}", msgspec.json.encode(wish), (201, 409)
-            ) as answer:
-                await answer.drain()
-                return answer.status == 201
+            async with self._ask("POST", self._url, f"project {project}", body, (201, 409)) as response:
+                await response.drain()
+                return response.status == 201
         except NotFound as error:
             message = f"{self._registry} is no Harbor: it has no {_PROJECTS}"
             raise NotFound(message, host=error.host, status=404, advice="leave out --repo-type harbor") from error
@@ -60,14 +56,14 @@ class HarborProjects:
 
     @asynccontextmanager
     async def _ask(
-        self, method: str, url: URL, what: str, body: Body | None, accepted: Container[int]
-    ) -> AsyncIterator[Answer]:
-        known = await self._credentials.find(self._registry, "")
-        login = basic(known.username, known.password) if known and known.username else None
+        self, method: str, url: URL, subject: str, body: bytes | None, accepted: Container[int]
+    ) -> AsyncIterator[Response]:
+        credential = await self._credentials.find(self._registry, "")
+        login = basic(credential.username, credential.password) if credential and credential.username else None
         async with self._transport.send(
             url, self._registry, headers=_HEADERS, authorization=login, method=method, body=body
-        ) as answer:
-            if answer.status not in accepted:
-                source = known.source if known and login else ""
-                raise await answer.refusal(what, source, push_refused)
-            yield answer
+        ) as response:
+            if response.status not in accepted:
+                source = credential.source if credential and login else ""
+                raise await response.refusal(subject, source, push=True)
+            yield response

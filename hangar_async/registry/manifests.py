@@ -15,10 +15,8 @@ from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.authorizer import Scope, push_scope
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
-from hangar_async.registry.failures import push_refused
-from hangar_async.registry.http.response import Answer, check_told, read_digest
+from hangar_async.registry.http.response import Response, read_digest
 from hangar_async.threads import in_thread
 
 #: Digits of a size.
@@ -40,7 +38,7 @@ class ServedManifest:
 
 @dataclass(frozen=True, slots=True)
 class PushedManifest:
-    """A manifest that a registry has taken; `subject` is what it says that it now lists this one as a referrer of."""
+    """A manifest that a registry has taken; it says that it lists this one as a referrer of `subject`, if it does."""
 
     digest: Digest
     subject: Digest | None
@@ -82,30 +80,28 @@ class Manifests:
         """Get a manifest; see RegistryClient.get_manifest."""
         call = _pull(image, digest)
         digest = digest or image.digest
-        async with self._exchange.ask(image.registry, call) as answer:
-            self._tell_quota(image, answer)
-            raw = await answer.read(call.what, MAX_DOCUMENT, str(digest or ""))
-        name = f"{call.what} from {answer.host}"
+        async with self._exchange.ask(call) as response:
+            self._tell_quota(image, response)
+            raw = await response.read(call.subject, MAX_DOCUMENT, str(digest or ""))
+        name = f"{call.subject} from {response.host}"
         actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
         if digest and actual != digest:
             raise DigestMismatch(f"{name} has another digest, {actual}", digest=str(digest))
-        sent = read_digest(answer.headers.get("Docker-Content-Digest", ""))
+        sent = response.digest
         if sent is not None and sent != await _digest_of(raw, sent.algorithm):
             raise DigestMismatch(f"{name} does not have the digest {sent} that it was sent with", digest=str(sent))
-        return ServedManifest(raw, answer.headers.get("Content-Type", ""), actual)
+        return ServedManifest(raw, response.headers.get("Content-Type", ""), actual)
 
     async def head(
         self, image: Reference, digest: Digest | None = None, *, push: bool = False, get: bool = True
     ) -> Descriptor | None:
         """Get the descriptor of a manifest; see RegistryClient.head_manifest."""
-        call = replace(_pull(image, digest), method="HEAD", accepted=(200, 404, *NO_HEAD))
-        if push:
-            call = replace(call, scope=push_scope(image), refuse=push_refused)
-        async with self._exchange.ask(image.registry, call) as answer:
-            self._tell_quota(image, answer)
-            if answer.status == 404:
+        call = replace(_pull(image, digest), method="HEAD", accepted=(200, 404, *NO_HEAD), push=push)
+        async with self._exchange.ask(call) as response:
+            self._tell_quota(image, response)
+            if response.status == 404:
                 return None
-            descriptor = _descriptor(answer, digest or image.digest, call.what)
+            descriptor = _descriptor(response, digest or image.digest, call.subject)
         if descriptor is not None or not get:
             return descriptor
         try:
@@ -118,49 +114,43 @@ class Manifests:
         """Push a manifest; see RegistryClient.put_manifest."""
         digest = digest or (None if image.tag else image.digest)
         actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
-        what = f"manifest {f'{image.name}@{digest}' if digest else f'{image.name}:{image.tag}'}"
+        subject = f"manifest {f'{image.name}@{digest}' if digest else f'{image.name}:{image.tag}'}"
         if digest and digest != actual:
-            raise ContentError(f"{what} was to be pushed, but its bytes have the digest {actual}", digest=str(digest))
-        call = Call(
-            what=what,
-            scope=push_scope(image),
-            path=f"{image.repository}/manifests/{digest or image.tag}",
-            method="PUT",
-            headers={"Content-Type": media_type},
-            body=raw,
-            accepted=_PUT,
-            refuse=push_refused,
-        )
-        async with self._exchange.ask(image.registry, call) as answer:
-            await answer.drain()
-            check_told(answer, actual, what)
-            return PushedManifest(actual, read_digest(answer.headers.get("OCI-Subject", "")))
+            raise ContentError(
+                f"{subject} was to be pushed, but its bytes have the digest {actual}", digest=str(digest)
+            )
+        call = _call(image, digest or image.tag, subject, {"Content-Type": media_type}, push=True)
+        async with self._exchange.ask(replace(call, method="PUT", body=raw, accepted=_PUT)) as response:
+            await response.drain()
+            response.require_digest(actual, subject)
+            return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
 
-    def _tell_quota(self, image: Reference, answer: Answer) -> None:
-        if (quota := Quota.parse(answer.headers)) is not None:
+    def _tell_quota(self, image: Reference, response: Response) -> None:
+        if (quota := Quota.parse(response.headers)) is not None:
             self._on_quota(image.registry, quota)
 
 
 def _pull(image: Reference, digest: Digest | None) -> Call:
-    return Call(
-        what=f"manifest {f'{image.name}@{digest}' if digest else image}",
-        scope=Scope(image.repository),
-        path=f"{image.repository}/manifests/{digest or image.digest or image.tag}",
-        headers={"Accept": media_types.ACCEPT},
-    )
+    subject = f"manifest {f'{image.name}@{digest}' if digest else image}"
+    return _call(image, digest or image.digest or image.tag, subject, {"Accept": media_types.ACCEPT})
 
 
-def _descriptor(answer: Answer, digest: Digest | None, what: str) -> Descriptor | None:
+def _call(image: Reference, name: object, subject: str, headers: Mapping[str, str], *, push: bool = False) -> Call:
+    registry, repository, path = image.registry, image.repository, f"manifests/{name}"
+    return Call(subject=subject, registry=registry, repository=repository, path=path, headers=headers, push=push)
+
+
+def _descriptor(response: Response, digest: Digest | None, subject: str) -> Descriptor | None:
     """Read the headers of a manifest; None where they do not tell enough. Raises DigestMismatch."""
-    actual = read_digest(answer.headers.get("Docker-Content-Digest", ""))
-    length = answer.headers.get("Content-Length", "")
-    if answer.status != 200 or actual is None:
+    actual = response.digest
+    length = response.headers.get("Content-Length", "")
+    if response.status != 200 or actual is None:
         return None
     if not (length.isascii() and length.isdigit() and len(length) <= _LONGEST_SIZE):
         return None
     if digest and actual.algorithm == digest.algorithm and actual != digest:
-        raise DigestMismatch(f"{what} from {answer.host} has another digest, {actual}", digest=str(digest))
-    return Descriptor(_media_type(answer.headers.get("Content-Type", "")), actual, int(length))
+        raise DigestMismatch(f"{subject} from {response.host} has another digest, {actual}", digest=str(digest))
+    return Descriptor(_media_type(response.headers.get("Content-Type", "")), actual, int(length))
 
 
 def _media_type(content_type: str) -> str:

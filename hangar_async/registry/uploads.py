@@ -1,4 +1,4 @@
-"""Uploads: a blob on its way into a repository, in one piece or in several, gone on with after a break.
+"""Uploads: a blob on its way into a repository, in one piece or in several, continued after a break.
 
 Source: OCI distribution-spec, "Pushing blobs".
 """
@@ -6,31 +6,25 @@ Source: OCI distribution-spec, "Pushing blobs".
 from __future__ import annotations
 
 from contextlib import aclosing
-from types import TracebackType
 from typing import Self
 
-from hangar_async.errors import (
-    DigestMismatch,
-    HangarError,
-    Incomplete,
-    NetworkError,
-    NotFound,
-    RegistryError,
-    UploadLost,
-)
+from yarl import URL
+
+from hangar_async.errors import DigestMismatch, Incomplete, NetworkError, NotFound, RegistryError, UploadLost
+from hangar_async.oci.integrity import OpenPieces
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.blobs import has_blob
 from hangar_async.registry.exchange import Exchange
-from hangar_async.registry.http.request_body import Source, SourceReader
+from hangar_async.registry.http.request_body import SourceBlob
 from hangar_async.registry.upload_session import UploadSession
 
-#: Where a registry wants pieces, they are at least as large as this, if it takes them.
+#: Where a registry wants pieces, they have at least so many bytes, if it takes them.
 _PIECE = 32 << 20
-#: Smaller pieces are not tried where larger ones are refused.
+#: No smaller pieces are tried where larger ones are refused, in bytes.
 _SMALLEST = 64 << 10
 #: How often in one try a registry may have other bytes than were sent before that try is given up.
-_SETBACKS = 3
+_MAX_CONFLICTS = 3
 _LOST = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 
 
@@ -38,70 +32,70 @@ class Upload:
     """An upload of a blob to an image's repository, which lives through tries that fail.
 
         async with client.upload(image, blob) as upload:
-            while not upload.complete:          # the caller decides how often, and what it waits for
-                await upload.send(source)
+            while not upload.complete:          # the caller decides how often, and how long it waits between
+                await upload.send(open_pieces)
 
-    A new one has cost no request. At the end of the block what is not complete is cancelled. Not for two tasks at once.
+    A new one has cost no request. At the end of the block it is cancelled unless it is complete. Not for two tasks at
+    once.
     """
 
     def __init__(self, exchange: Exchange, image: Reference, blob: Descriptor, largest: dict[str, int]) -> None:
         self.image = image
         self.blob = blob
-        #: How many bytes the registry is known to have.
+        #: The number of bytes that the registry is known to have.
         self.offset = 0
         #: Whether the registry has all of it, and has compared the digest.
         self.complete = False
         self._exchange = exchange
         self._session = UploadSession(exchange, image, blob)
+        # The largest body that each registry was found to take, of all uploads; and the one that this upload tries.
         self._largest = largest
-        self._ceiling = blob.size
-        # What became of the last request is not known: that is asked before the next one.
-        self._unsure = False
+        self._limit = blob.size
+        # The outcome of the last request is not known: it is asked for before the next one.
+        self._uncertain = False
         # The most bytes that were ever read to be sent, and that the registry ever said to have.
         self._furthest = self._confirmed = 0
-        self._setbacks = 0
+        self._conflicts = 0
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.cancel()
 
-    async def send(self, source: Source) -> None:
-        """Try once to complete the upload, from where the registry has it; returns when the blob is there.
+    async def send(self, source: OpenPieces) -> None:
+        """Try once to complete the upload, from the byte that the registry has reached; returns when the blob is there.
 
         It is one PUT; pieces by PATCH where the registry wants these, where it finds the whole too large, and for the
         rest after a break. `source` is opened at an offset, once unless something has to be sent again, and closed.
-        What is held in memory is one piece of the source, and at most 256 KiB.
+        One piece of the source is held in memory, and at most 256 KiB.
 
         Raises NetworkError, whose `gained` tells how many bytes more the registry turned out to have than were known
         before; UploadLost; DigestMismatch where the registry has got other bytes; other RegistryErrors; and whatever
-        reading the source raises. Called again, it goes on where that is possible, else begins anew.
+        reading the source raises. A further call continues where that is possible, else it starts from the beginning.
         """
         before = self._confirmed
-        self._setbacks = 0
-        reader = SourceReader(source, f"blob {self.blob.digest}")
+        self._conflicts = 0
+        blob = SourceBlob(source, f"blob {self.blob.digest}")
         try:
-            async with aclosing(reader):
+            async with aclosing(blob):
                 while not self.complete:
-                    await self._step(reader)
+                    await self._step(blob)
         except NetworkError as error:
             error.gained = self._confirmed - before
             raise
         except RegistryError as error:
-            meant = self._meant(error)
-            if meant is error:
+            meaning = self._meaning(error)
+            if meaning is error:
                 raise
-            raise meant from error
+            raise meaning from error
         finally:
-            self._furthest = max(self._furthest, reader.furthest)
+            self._furthest = max(self._furthest, blob.furthest)
 
     async def cancel(self) -> None:
-        """Tell the registry that what is not complete is given up; takes 2 seconds at most, and raises no error.
+        """Tell the registry that an incomplete upload is given up; takes 2 seconds at most, and raises no error.
 
-        A later send begins anew.
+        A later send starts from the beginning.
         """
         await self._session.cancel()
         self._restart()
@@ -119,97 +113,98 @@ class Upload:
         self._begin()
         return self.complete
 
-    async def _step(self, reader: SourceReader) -> None:
-        """Make the request that comes next, and see what it came to."""
-        if self._session.address is None:
+    async def _step(self, blob: SourceBlob) -> None:
+        """Make the next request, and note its outcome."""
+        if not self._session.address:
             await self._session.open()
             self._begin()
             return
-        if self._unsure:
-            self._furthest = max(self._furthest, reader.furthest)
-            await self._look()
+        if self._uncertain:
+            self._furthest = max(self._furthest, blob.furthest)
+            await self._ask_offset()
             return
-        start, rest = self.offset, self.blob.size - self.offset
-        whole = start == 0 and rest <= self._most
-        length = rest if whole else min(rest, self._most)
-        self._unsure = True
+        start, rest, most = self.offset, self.blob.size - self.offset, self._most
+        length = min(rest, most)
+        self._uncertain = True
         try:
-            if whole or not rest:
-                await self._session.finish(reader.stream(0, length) if length else None)
-                self._advance(self.blob.size)
-                self.complete = True
+            if not rest or (start == 0 and rest <= most):
+                await self._session.finish(blob.body(0, length) if length else None)
+                self._finished()
             else:
-                held = await self._session.append(start, reader.stream(start, length), length)
-                self._appended(start + length, held)
+                received = await self._session.append(start, blob.body(start, length), length)
+                self._appended(start + length, received)
         except RegistryError as error:
-            self._refused(error, length)
+            self._adapt(error, length)
 
     @property
     def _most(self) -> int:
-        """How many bytes one request may send."""
+        """The number of bytes that one request may send."""
         if not self._session.minimum:
-            return self._ceiling
-        return max(self._session.minimum, min(_PIECE, self._ceiling))
+            return self._limit
+        return max(self._session.minimum, min(_PIECE, self._limit))
 
     def _begin(self) -> None:
         self._restart()
-        self._ceiling = min(self._ceiling, self._largest.get(self.image.registry, self._ceiling))
+        self._limit = min(self._limit, self._largest.get(self.image.registry, self._limit))
 
-    def _appended(self, end: int, held: int | None) -> None:
-        """Note a piece that was taken; what the registry says to have is compared, where it says it."""
-        if self._ceiling < self.blob.size and self.offset == 0:
-            known = self._largest.get(self.image.registry, self._ceiling)
-            self._largest[self.image.registry] = min(known, self._ceiling)
-        if held in (None, end):
+    def _appended(self, end: int, received: int | None) -> None:
+        """Note a piece that was taken, and compare how many bytes the registry says to have, where it says it."""
+        if self._limit < self.blob.size and self.offset == 0:
+            known = self._largest.get(self.image.registry, self._limit)
+            self._largest[self.image.registry] = min(known, self._limit)
+        if received in (None, end):
             self._advance(end)
         else:
-            self._set_back()
+            self._conflict()
 
-    def _refused(self, error: RegistryError, length: int) -> None:
-        """Find a better request where one was too large, or did not fit what is there; raises the error of others."""
+    def _adapt(self, error: RegistryError, length: int) -> None:
+        """Find a better request where one was too large, or did not fit the bytes there; raises any other error."""
         if error.status == 416:
-            self._set_back()
+            self._conflict()
         elif error.status == 413 and length // 2 >= max(self._session.minimum, _SMALLEST):
-            # Whoever finds it too large has taken nothing of it.
-            self._ceiling, self._unsure = length // 2, False
+            # A server that finds it too large has taken nothing of it.
+            self._limit, self._uncertain = length // 2, False
         else:
             raise error
 
-    async def _look(self) -> None:
-        """Ask how far the upload is; one that cannot be gone on with is begun anew."""
-        held = await self._session.look()
-        if held is not None and held <= min(self._furthest, self.blob.size):
-            self._advance(held)
+    async def _ask_offset(self) -> None:
+        """Ask how far the upload is; one that cannot be continued is started again."""
+        offset = await self._session.offset()
+        if offset is not None and offset <= min(self._furthest, self.blob.size):
+            self._advance(offset)
             return
         await self.cancel()
-        # That it was complete may be all that was not heard.
+        # Perhaps only the response that it is complete was lost.
         if self._furthest == self.blob.size and await has_blob(self._exchange, self.image, self.blob):
-            self._advance(self.blob.size)
-            self.complete = True
+            self._finished()
         else:
-            self._set_back()
+            self._conflict()
+
+    def _finished(self) -> None:
+        self._advance(self.blob.size)
+        self.complete = True
 
     def _advance(self, offset: int) -> None:
-        self.offset, self._unsure = offset, False
+        self.offset, self._uncertain = offset, False
         self._confirmed = max(self._confirmed, offset)
 
     def _restart(self) -> None:
         if not self.complete:
-            self.offset, self._unsure = 0, False
+            self.offset, self._uncertain = 0, False
 
-    def _set_back(self) -> None:
+    def _conflict(self) -> None:
         """Count that the registry has other bytes than were sent; raises UploadLost when that was too often."""
-        self._setbacks += 1
-        if self._setbacks > _SETBACKS:
+        self._conflicts += 1
+        if self._conflicts > _MAX_CONFLICTS:
             host = self.image.registry
-            raise UploadLost(f"{host} does not go on with {self._session.what}", host=host, status=416)
+            raise UploadLost(f"{host} does not go on with {self._session.subject}", host=host, status=416)
 
-    def _meant(self, error: RegistryError) -> HangarError:
-        """Make of an answer what it means for the upload."""
-        lost = error.code in _LOST or (isinstance(error, NotFound) and self._session.address is not None)
+    def _meaning(self, error: RegistryError) -> RegistryError | DigestMismatch:
+        """Return the error that a response means for the upload."""
+        lost = error.code in _LOST or (isinstance(error, NotFound) and bool(self._session.address))
         if not (lost or error.code == "DIGEST_INVALID" or isinstance(error, UploadLost)):
             return error
-        self._session.address = None
+        self._session.address = URL()
         self._restart()
         if error.code == "DIGEST_INVALID":
             return DigestMismatch(f"{error.host} got bytes of another digest: {error}", digest=str(self.blob.digest))

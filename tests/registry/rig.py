@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.registry.http.request_body import Stream
+from hangar_async.registry.http.request_body import StreamedBody
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -58,9 +58,9 @@ class Lent:
         finally:
             self.closed += 1
 
-    def stream(self) -> Stream:
+    def stream(self) -> StreamedBody:
         """All of it as a body."""
-        return Stream(len(self.data), "the content", lambda: self(0))
+        return StreamedBody(len(self.data), "the content", lambda: self(0))
 
     @property
     def settled(self) -> bool:

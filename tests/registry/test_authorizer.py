@@ -391,7 +391,7 @@ async def test_a_registry_that_asks_only_when_it_comes_to_content() -> None:
 @pytest.mark.parametrize(
     ("realm", "why"),
     [
-        ("http://auth.test/token", "not protected by TLS"),
+        ("http://auth.test/token", "leads from https to http"),
         ("https://127.0.0.1:{port}/token", "on this machine"),
         ("https://[::1]:{port}/token", "on this machine"),
         ("https://169.254.169.254/token", "on this machine"),

@@ -22,14 +22,14 @@ from tests.refusal import attempt
 )  # fmt: skip
 def test_addresses_of_foreign_layers_that_are_not_asked(text: str, why: str) -> None:
     with pytest.raises(NetworkError, match=why) as caught:
-        foreign_url(text, trusted=False)
+        foreign_url(text, internal=False)
     assert not caught.value.transient
     assert "secret" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
 def test_an_address_on_this_machine_may_be_trusted() -> None:
-    assert str(foreign_url("http://127.0.0.1:5000/x#y", trusted=True)) == "http://127.0.0.1:5000/x"
+    assert str(foreign_url("http://127.0.0.1:5000/x#y", internal=True)) == "http://127.0.0.1:5000/x"
 
 
 @given(
@@ -37,7 +37,7 @@ def test_an_address_on_this_machine_may_be_trusted() -> None:
     st.text("abx.:/@[]?#%-0127", max_size=20) | st.text(max_size=10),
 )
 def test_any_address_is_of_the_web_and_elsewhere_or_refused(start: str, text: str) -> None:
-    url = attempt(lambda: foreign_url(start + text, trusted=False), NetworkError)
+    url = attempt(lambda: foreign_url(start + text, internal=False), NetworkError)
     if url is not None:
         assert url.scheme in ("http", "https")
         assert (url.user, url.password, url.fragment) == (None, None, "")

@@ -265,7 +265,7 @@ async def test_cancelling_a_request_leaves_the_client_usable() -> None:
 
 
 async def test_an_error_that_never_ends_is_not_heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hangar_async.registry.http.response._PATIENCE", 0.1)
+    monkeypatch.setattr("hangar_async.registry.http.response._ERROR_BODY_TIMEOUT", 0.1)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.path == "/v2/":

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
-from hangar_async.registry.failures import reaching, refused, registry_says, retry_after
+from hangar_async.registry.failures import reaching, read_error_list, refused, retry_after
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 
@@ -68,7 +68,7 @@ def test_an_error_list_is_told_in_one_line() -> None:
             ]
         }
     )
-    assert registry_says(body.encode(), "application/json") == ("DENIED", "DENIED: not yours; at all; 7")
+    assert read_error_list(body.encode(), "application/json") == ("DENIED", "DENIED: not yours; at all; 7")
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,20 @@ def test_an_error_list_is_told_in_one_line() -> None:
     ],
 )
 def test_what_else_a_registry_may_say(body: bytes, said: str) -> None:
-    assert registry_says(body)[1] == said
+    assert read_error_list(body)[1] == said
 
 
 def test_html_is_not_read_even_as_json() -> None:
-    assert registry_says(b'{"message":"x"}', "text/html; charset=utf-8") == ("", "")
+    assert read_error_list(b'{"message":"x"}', "text/html; charset=utf-8") == ("", "")
 
 
 @given(st.binary(max_size=200))
 def test_any_body_has_an_answer(body: bytes) -> None:
-    assert all(isinstance(part, str) for part in registry_says(body))
+    assert all(isinstance(part, str) for part in read_error_list(body))
 
 
 def test_a_long_speech_is_cut() -> None:
-    assert len(registry_says(json.dumps({"message": "word " * 10_000}).encode())[1]) < 400
+    assert len(read_error_list(json.dumps({"message": "word " * 10_000}).encode())[1]) < 400
 
 
 @pytest.mark.parametrize(

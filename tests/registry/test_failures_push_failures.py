@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar_async.errors import Incomplete, NotFound, RegistryError, Unauthorized
-from hangar_async.registry.failures import push_refused
+from hangar_async.registry.failures import refused
 
 WHAT = "manifest reg.io/app:v1"
 
 
 def refuse(status: int, code: str = "", message: str = "", **more: object) -> RegistryError:
     body = json.dumps({"errors": [{"code": code, "message": message}]}).encode() if code else b""
-    return push_refused("reg.io", WHAT, status, {}, body, **more)  # type: ignore[arg-type]
+    return refused("reg.io", WHAT, status, {}, body, push=True, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_is_refused_is_said_with_what_to_do(
 def test_what_is_said_beside_other_things() -> None:
     """As docker-registry does where another client is just pushing the same."""
     errors = [{"code": "DIGEST_INVALID", "message": "no"}, {"code": "MANIFEST_BLOB_UNKNOWN", "message": "unknown"}]
-    error = push_refused("reg.io", WHAT, 400, {}, json.dumps({"errors": errors}).encode())
+    error = refused("reg.io", WHAT, 400, {}, json.dumps({"errors": errors}).encode(), push=True)
     assert isinstance(error, Incomplete)
     assert error.code == "MANIFEST_BLOB_UNKNOWN"
     assert "DIGEST_INVALID: no" in str(error)
@@ -70,7 +70,7 @@ def test_who_may_not_push_is_told_which_credentials_were_used(status: int) -> No
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_what_may_recover_is_told_as_when_pulling(status: int) -> None:
-    error = push_refused("reg.io", WHAT, status, {"Retry-After": "7"}, b"")
+    error = refused("reg.io", WHAT, status, {"Retry-After": "7"}, b"", push=True)
     assert error.transient
     assert error.retry_after == 7
 
@@ -89,6 +89,6 @@ def test_anything_else_is_told_by_its_number() -> None:
 @given(status=st.integers(300, 599), body=st.binary(max_size=100), code=st.text(max_size=10))
 def test_any_answer_makes_an_error_of_one_line(status: int, body: bytes, code: str) -> None:
     for content in (body, json.dumps({"errors": [{"code": code, "message": "{what} {0}"}]}).encode()):
-        error = push_refused("reg.io", WHAT, status, {}, content)
+        error = refused("reg.io", WHAT, status, {}, content, push=True)
         assert error.status == status
         assert len(str(error).splitlines()) == 1

@@ -194,8 +194,8 @@ async def test_what_is_given_up_is_gone(docker_registry: str) -> None:
         address = upload._session.address
         await upload.cancel()
         upload._session.address = address
-        assert await upload._session.look() is None
-        assert upload._session.address is None
+        assert await upload._session.offset() is None
+        assert not upload._session.address
 
 
 async def test_a_registry_with_a_password(htpasswd_registry: str) -> None:

@@ -151,9 +151,9 @@ async def test_a_session_can_be_used_by_itself() -> None:
             await session.cancel()
             await session.open()
             assert await session.append(0, DATA[:10], 10) is None
-            assert await session.look() is None
+            assert await session.offset() is None
             await session.finish(DATA[10:])
-            assert session.address is None
+            assert not session.address
     assert uploads.methods == ["POST", "PATCH", "GET", "PUT"]
 
 

@@ -451,7 +451,7 @@ async def test_what_is_given_up_is_cancelled_as_far_as_that_goes(
 async def test_a_farewell_that_is_not_answered_is_not_waited_for(
     pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hangar_async.registry.upload_session._FAREWELL", 0.01)
+    monkeypatch.setattr("hangar_async.registry.upload_session._CANCEL_TIMEOUT", 0.01)
     pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
     pushable_registry.fail(UPLOADS, Hold(asyncio.Event()), method="DELETE")
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:

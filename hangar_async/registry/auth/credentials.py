@@ -1,22 +1,34 @@
-"""Credentials: what is known for a registry, and where it came from."""
+"""Credentials: looked up for a registry, and logins kept where Docker keeps them.
+
+Source: Docker's command line, "Credential stores" and "Credential helpers".
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from hangar_async.config.registries import RegistrySettings
+from hangar_async.disk import Disk
 from hangar_async.errors import HangarError
 from hangar_async.registry.auth.docker_config import Credential, CredentialFile, key_of, read_credential_file
-from hangar_async.registry.auth.helpers import ask_helper
+from hangar_async.registry.auth.helpers import ask_helper, erase_from_helper, program_of, tell_helper
+from hangar_async.threads import in_thread
+
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 
 
 class Credentials:
     """Looks credentials up: those given for `username_for` first, then file by file.
 
     In a file a helper for the registry comes before the helper for all, and that before the entries; this is
-    Docker's order. A helper is asked about a registry once, and one helper runs at a time. One that fails is told
-    of by `notice`, and passed over.
+    Docker's order. A helper is asked about a registry once, and one helper runs at a time. One that fails is passed
+    over, and `notice` is told.
     """
 
     def __init__(self, settings: RegistrySettings, username_for: str | None, notice: Callable[[str], None]) -> None:
@@ -24,22 +36,21 @@ class Credentials:
         self._username_for = username_for
         self._notice = notice
         self._files: list[CredentialFile] = []
-        self._answers: dict[tuple[str, str], Credential | None] = {}
+        self._from_helpers: dict[tuple[str, str], Credential | None] = {}
         self._asking = asyncio.Lock()
 
     async def load(self) -> None:
         """Read all files, before any is needed; raises UsageError for one that cannot be read."""
-        files = [await read_credential_file(path) for path in dict.fromkeys(self._settings.credential_files)]
-        self._files = [file for file in files if file]
+        self._files = [await read_credential_file(path) for path in dict.fromkeys(self._settings.credential_files)]
 
     async def find(self, registry: str, repository: str) -> Credential | None:
-        """Return what is known for a repository; `registry` is normalised. None where nothing is."""
+        """Return the credential for a repository, None where none is known; `registry` is normalised."""
         if registry == self._username_for and self._settings.username:
             return Credential("the settings of this run", self._settings.username, self._settings.password or "")
         for file in self._files:
             for name in file.helpers_for(registry):
-                if known := await self._ask(name, registry):
-                    return known
+                if credential := await self._ask(name, registry):
+                    return credential
             if entry := file.entry_for(registry, repository):
                 return entry
         return None
@@ -47,11 +58,69 @@ class Credentials:
     async def _ask(self, name: str, registry: str) -> Credential | None:
         server = key_of(registry)
         async with self._asking:
-            if (name, server) not in self._answers:
+            if (name, server) not in self._from_helpers:
+                credential = None
                 try:
-                    known = await ask_helper(name, server, self._settings.credential_helper_timeout)
+                    credential = await ask_helper(name, server, self._settings.credential_helper_timeout)
                 except HangarError as error:
                     self._notice(f"{error}; going on without it")
-                    known = None
-                self._answers[name, server] = known
-            return self._answers[name, server]
+                self._from_helpers[name, server] = credential
+            return self._from_helpers[name, server]
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """The logins in the configuration of Docker at `path`; `limit` is how many seconds a helper may take.
+
+    All else in the file stays as it is. It is written whole, readable for its owner alone. All calls raise
+    UsageError for a file that cannot be read, StorageError, and HangarError for a helper that fails.
+    """
+
+    path: Path
+    limit: float = 30.0
+    disk: Disk = field(default_factory=Disk)
+
+    async def keep(self, registry: str, username: str, password: str) -> str:
+        """Keep a login for a registry, in place of an earlier one; returns the program or the file that has it."""
+        document, file = await self._read()
+        entry: dict[str, str] = {}
+        keeper = str(self.path)
+        if helpers := file.helpers_for(registry):
+            await tell_helper(helpers[0], key_of(registry), username, password, self.limit)
+            keeper = program_of(helpers[0])
+        else:
+            entry["auth"] = base64.b64encode(f"{username}:{password}".encode()).decode()
+        auths = document.get("auths") or {}
+        for key in file.keys_of(registry):
+            # A second spelling of the registry might be found first.
+            if key != key_of(registry):
+                del auths[key]
+        document["auths"] = {**auths, key_of(registry): entry}
+        await self._write(document)
+        return keeper
+
+    async def drop(self, registry: str) -> bool:
+        """Forget a registry, in the file and with the helpers for it; False where the file knows nothing of it."""
+        document, file = await self._read()
+        for name in file.helpers_for(registry):
+            await erase_from_helper(name, key_of(registry), self.limit)
+        keys = file.keys_of(registry)
+        for key in keys:
+            del document["auths"][key]
+        if keys:
+            await self._write(document)
+        return bool(keys)
+
+    async def _read(self) -> tuple[dict[str, Any], CredentialFile]:
+        file = await read_credential_file(self.path)
+        # All that is changed has been read as a file of credentials, so all of it is right.
+        return json.loads(file.content), file
+
+    async def _write(self, document: dict[str, Any]) -> None:
+        await in_thread(self._write_file, json.dumps(document, indent="\t", ensure_ascii=False).encode())
+
+    def _write_file(self, content: bytes) -> None:
+        # A link to the file stays one.
+        path = self.path.resolve()
+        self.disk.make_directory(path.parent, _PRIVATE_FOLDER)
+        self.disk.write_file(path, content, sync=True, mode=_PRIVATE_FILE)

@@ -13,19 +13,21 @@ import msgspec
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci.reference import DOCKER_HUB, parse_registry
 
-#: How Docker's own files and helpers call Docker Hub.
+#: The name of Docker Hub in Docker's own files and helpers.
 HUB_KEY = "https://index.docker.io/v1/"
+#: The user name that says that the password is an identity token.
+TOKEN_USER = "<token>"  # noqa: S105
 _LARGEST = 16 << 20
 
 
 def key_of(registry: str) -> str:
-    """The key under which Docker keeps a registry, in its file and with its helpers."""
+    """Return the key under which Docker keeps a registry, in its file and with its helpers."""
     return HUB_KEY if registry == DOCKER_HUB else registry
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A way to log in, and `source`, where it stands; nothing else of it may ever be shown."""
+    """A way to log in, and its `source`, a file or a program; nothing else of it may ever be shown."""
 
     source: str
     username: str = field(default="", repr=False)
@@ -50,78 +52,69 @@ class _File(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class CredentialFile:
-    """What one file says: entries by their key as written, and the programs that hold others."""
+    """One file: its credentials by their key as written (None: an empty entry), and the helpers that have others."""
 
-    path: Path
-    auths: dict[str, Credential] = field(repr=False)
+    content: bytes = field(repr=False)
+    auths: dict[str, Credential | None] = field(repr=False)
     store: str = ""
     helpers: dict[str, str] = field(default_factory=dict)
-    keys: tuple[str, ...] = ()
 
     def helpers_for(self, registry: str) -> tuple[str, ...]:
         """Name the helpers to ask about a registry, the one that is for it alone first."""
-        own = [name for key, name in self.helpers.items() if _place(key) == registry]
+        own = [name for key, name in self.helpers.items() if _normalised(key) == registry]
         return tuple(dict.fromkeys(name for name in (*own[:1], self.store) if name))
 
     def keys_of(self, registry: str) -> tuple[str, ...]:
-        """All the keys that stand for a registry as a whole, of entries that are empty too."""
-        return tuple(key for key in self.keys if _place(key) == registry)
+        """Return all keys that stand for a registry as a whole, of entries that are empty too."""
+        return tuple(key for key in self.auths if _normalised(key) == registry)
 
     def entry_for(self, registry: str, repository: str) -> Credential | None:
-        """Find the entry whose key is the longest that names the repository or what it lies in.
+        """Return the entry with the longest key that names the repository, or a path that it is in.
 
         Source: containers-auth.json(5), "FORMAT".
         """
-        wanted = f"{registry}/{repository}"
-        found = [key for key in self.auths if f"{wanted}/".startswith(f"{_place(key)}/")]
-        return self.auths[max(found, key=lambda key: len(_place(key)))] if found else None
+        path = f"{registry}/{repository}/"
+        keys = [key for key, entry in self.auths.items() if entry and path.startswith(f"{_normalised(key)}/")]
+        return self.auths[max(keys, key=lambda key: len(_normalised(key)))] if keys else None
 
 
-async def read_credential_file(path: Path) -> CredentialFile | None:
-    """Read a file; None where there is none. Raises UsageError naming the file for one that cannot be read."""
-    content = await read_content(path)
-    return parse_credential_file(content, path) if content.strip() else None
-
-
-async def read_content(path: Path) -> bytes:
-    """Read the bytes of a file, none where there is none; raises UsageError naming the file."""
+async def read_credential_file(path: Path) -> CredentialFile:
+    """Read a file, or an empty one where there is none; raises UsageError naming a file that cannot be read."""
+    content = b""
     try:
         async with aiofiles.open(path, "rb") as file:
-            return await file.read(_LARGEST)
+            content = await file.read(_LARGEST)
     except (FileNotFoundError, NotADirectoryError):
-        return b""
+        pass
     except OSError as error:
         raise UsageError(f"cannot read the credentials in {path}: {error.strerror}") from error
+    return parse_credential_file(content.strip() or b"{}", path)
 
 
 def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
-    """Read a file's content; raises UsageError naming the file, and never what is in it."""
-    document, why = None, "it is not JSON"
-    # Errors of a decoder hold what they could not decode: ours does not follow from one.
+    """Read a file's content; raises UsageError naming the file, and never its content."""
+    document, reason = None, "it is not JSON"
+    # Errors of a decoder have the bytes that they could not decode: ours does not follow from one.
     try:
         document = msgspec.json.decode(content, type=_File)
     except msgspec.ValidationError as error:
-        why = str(error)
+        reason = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     if document is None:
-        raise UsageError(f"cannot read the credentials in {path}: {why}")
-    auths = {}
-    for key, entry in (document.auths or {}).items():
-        if entry is not None and (credential := _credential(entry, key, path)):
-            auths[key] = credential
-    keys = tuple(document.auths or ())
-    return CredentialFile(path, auths, document.credsStore or "", document.credHelpers or {}, keys)
+        raise UsageError(f"cannot read the credentials in {path}: {reason}")
+    auths = {key: _credential(entry or _Auth(), key, path) for key, entry in (document.auths or {}).items()}
+    return CredentialFile(content, auths, document.credsStore or "", document.credHelpers or {})
 
 
 def _credential(entry: _Auth, key: str, path: Path) -> Credential | None:
-    """Make a credential of an entry; None for an empty one, as Docker leaves it for what a helper holds."""
+    """Make a credential of an entry; None for an empty one, as Docker leaves it for a credential of a helper."""
     username, password = entry.username or "", entry.password or ""
     if entry.auth:
         login = _login(entry.auth)
         if login is None:
-            why = f"the auth of {key[:100]!r} is not USER:PASSWORD in base64"
-            raise UsageError(f"cannot read the credentials in {path}: {why}")
+            reason = f"the auth of {key[:100]!r} is not USER:PASSWORD in base64"
+            raise UsageError(f"cannot read the credentials in {path}: {reason}")
         username, password = login
     if not (username or password or entry.identitytoken or entry.registrytoken):
         return None
@@ -137,10 +130,10 @@ def _login(auth: str) -> tuple[str, str] | None:
     return (username, password.rstrip("\0")) if colon else None
 
 
-def _place(key: str) -> str:
-    """Read a key, `[SCHEME://]HOST[:PORT][/PATH]`, as what it is for: a registry, or a part of one."""
-    scheme, _, place = key.rpartition("://")
-    host, _, path = place.strip("/").partition("/")
+def _normalised(key: str) -> str:
+    """Read a key, `[SCHEME://]HOST[:PORT][/PATH]`, as the registry, or the part of one, that it is for."""
+    scheme, _, address = key.rpartition("://")
+    host, _, path = address.strip("/").partition("/")
     with suppress(InvalidValue):
         host = parse_registry(host)
     # An address with its API version, as Docker writes it, means the registry as a whole.

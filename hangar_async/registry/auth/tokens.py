@@ -1,4 +1,4 @@
-"""Tokens: got from the server that a Bearer challenge names.
+"""Tokens: fetched from the server that a Bearer challenge names.
 
 Source: Docker Registry v2 authentication, "Token Authentication" and "OAuth2 Token Authentication".
 """
@@ -13,22 +13,22 @@ import msgspec
 from yarl import URL
 
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
-from hangar_async.registry.auth.docker_config import Credential
-from hangar_async.registry.http.addresses import web_address
-from hangar_async.registry.http.redirects import leads_inside
+from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential
+from hangar_async.registry.http.addresses import is_internal, unsafe, web_address
 from hangar_async.registry.http.transport import Transport
 
 MAX_TOKEN = 1 << 20
-#: How long a token lives when its server doesn't say, and how long before its end it is no longer used, in seconds.
+#: The life of a token whose server does not tell one, and the time before its end when it is renewed, in seconds.
 _DEFAULT_LIFE = 60.0
 _MARGIN = 10.0
 _CLIENT = "hangar_async"
-#: Answers of a server that doesn't know the way by POST.
+#: The statuses of a server that does not know the way by POST.
 _NO_POST = frozenset({404, 405, 501})
+_TELL_OPERATOR = "tell the operator of the registry"
 
 
 @dataclass(frozen=True, slots=True)
-class TokenWish:
+class TokenRequest:
     """All that a token depends on; `registry_url` is the address of the registry that wants it."""
 
     registry: str
@@ -41,7 +41,7 @@ class TokenWish:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token, and when it is no longer to be used, by the clock of its server object."""
+    """A token, and the time from which on it must not be used, by the clock of its TokenServer."""
 
     text: str = field(repr=False)
     expires: float
@@ -52,7 +52,7 @@ class Token:
         return f"Bearer {self.text}"
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     token: str | None = None
     access_token: str | None = None
     expires_in: float | None = None
@@ -65,87 +65,76 @@ class TokenServer:
         self._transport = transport
         self._clock = clock
 
-    async def get(self, wish: TokenWish) -> Token:
+    async def get(self, request: TokenRequest) -> Token:
         """Get a token; raises Unauthorized, RegistryError or NetworkError about the token server."""
-        realm = checked_realm(wish)
-        asked = self._clock()
-        answer = None
-        if wish.credential and wish.credential.identity_token:
-            answer = await self._post(realm, wish, wish.credential.identity_token)
-        if answer is None:
-            answer = await self._get(realm, wish)
-        text = answer.token or answer.access_token
+        realm = checked_realm(request)
+        start = self._clock()
+        response = None
+        if request.credential and request.credential.identity_token:
+            response = await self._post(realm, request, request.credential.identity_token)
+        if response is None:
+            response = await self._get(realm, request)
+        text = response.token or response.access_token
         if not text or not text.isascii() or not text.isprintable():
             raise ContentError(
-                f"the token server {realm.host} of {wish.registry} answered without a token",
-                advice="tell the operator of the registry",
+                f"the token server {realm.host} of {request.registry} answered without a token", advice=_TELL_OPERATOR
             )
-        life = answer.expires_in if answer.expires_in and answer.expires_in > 0 else _DEFAULT_LIFE
-        return Token(text, asked + life - min(_MARGIN, life / 4))
+        life = response.expires_in if response.expires_in and response.expires_in > 0 else _DEFAULT_LIFE
+        return Token(text, start + life - min(_MARGIN, life / 4))
 
-    async def _post(self, realm: URL, wish: TokenWish, identity_token: str) -> _Answer | None:
+    async def _post(self, realm: URL, request: TokenRequest, identity_token: str) -> _Response | None:
         form = {
             "grant_type": "refresh_token",
-            "service": wish.service,
+            "service": request.service,
             "client_id": _CLIENT,
-            "scope": " ".join(wish.scopes),
+            "scope": " ".join(request.scopes),
             "refresh_token": identity_token,
         }
         try:
-            return await self._ask(realm, wish, form=form)
+            return await self._ask(realm, request, form=form)
         except RegistryError as error:
             if error.status in _NO_POST:
                 return None
             raise
 
-    async def _get(self, realm: URL, wish: TokenWish) -> _Answer:
-        fields = {"service": wish.service} if wish.service else {}
+    async def _get(self, realm: URL, request: TokenRequest) -> _Response:
+        fields = {"service": request.service} if request.service else {}
         authorization = None
-        if known := wish.credential:
-            username = known.username or "<token>"
-            fields["account"] = username
-            authorization = basic(username, known.password or known.identity_token)
-        query = [*fields.items(), *(("scope", scope) for scope in wish.scopes)]
-        return await self._ask(realm.update_query(query), wish, authorization=authorization)
+        if credential := request.credential:
+            username = fields["account"] = credential.username or TOKEN_USER
+            authorization = basic(username, credential.password or credential.identity_token)
+        query = [*fields.items(), *(("scope", scope) for scope in request.scopes)]
+        return await self._ask(realm.update_query(query), request, authorization=authorization)
 
     async def _ask(
-        self, url: URL, wish: TokenWish, *, authorization: str | None = None, form: dict[str, str] | None = None
-    ) -> _Answer:
+        self, url: URL, request: TokenRequest, *, authorization: str | None = None, form: dict[str, str] | None = None
+    ) -> _Response:
         host = f"{url.host_port_subcomponent}"
-        what = f"a token for {' and '.join(wish.scopes) or wish.registry}"
-        source = wish.credential.source if wish.credential else ""
-        async with self._transport.send(url, host, headers={}, authorization=authorization, form=form) as answer:
-            if answer.status != 200:
-                raise await answer.refusal(what, source)
-            body = await answer.read(what, MAX_TOKEN)
+        subject = f"a token for {' and '.join(request.scopes) or request.registry}"
+        source = request.credential.source if request.credential else ""
+        async with self._transport.send(url, host, headers={}, authorization=authorization, form=form) as response:
+            if response.status != 200:
+                raise await response.refusal(subject, source)
+            body = await response.read(subject, MAX_TOKEN)
         try:
-            return msgspec.json.decode(body, type=_Answer)
+            return msgspec.json.decode(body, type=_Response)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ContentError(f"the token server {host} of {wish.registry} answered with no JSON") from None
+            raise ContentError(f"the token server {host} of {request.registry} answered with no JSON") from None
 
 
 def basic(username: str, password: str) -> str:
-    """The value of a Basic Authorization header."""
+    """Return the value of a Basic Authorization header."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
-def checked_realm(wish: TokenWish) -> URL:
+def checked_realm(request: TokenRequest) -> URL:
     """Read a realm as a URL; raises Unauthorized for one that no secret, and no request, may be sent to."""
-    realm = web_address(wish.realm) or URL()
-    why = ""
-    if not realm.host:
-        why = "no web address"
-    elif realm.user is not None or realm.password is not None:
-        why = "one with a user name in it"
-    elif realm.scheme == "http" and wish.registry_url.scheme == "https":
-        why = f"not protected by TLS (http://{realm.host})"
-    elif leads_inside(wish.registry_url, realm):
-        why = f"on this machine or its link ({realm.host})"
-    if why:
+    realm, registry = web_address(request.realm), request.registry_url
+    if why := unsafe(realm, tls=registry.scheme == "https", internal=is_internal(registry.host or "")):
         raise Unauthorized(
-            f"{wish.registry} sends us for a token to an address that is {why}, which is not followed",
-            host=wish.registry,
+            f"{request.registry} sends us for a token to {why}, which is not followed",
+            host=request.registry,
             status=401,
-            advice="tell the operator of the registry",
+            advice=_TELL_OPERATOR,
         )
     return realm

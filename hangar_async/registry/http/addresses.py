@@ -1,4 +1,4 @@
-"""Addresses that others give us, and hosts by where they are: this machine, its link, or elsewhere."""
+"""Addresses that others give us: which of them are asked, and hosts by where they are."""
 
 from __future__ import annotations
 
@@ -13,21 +13,42 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _LONGEST_HOST = 253
 
 
-def web_address(text: str, base: URL | None = None) -> URL | None:
-    """Read an address that someone else gives, which may be relative to `base`; None for what is none of the web.
+def web_address(text: str, base: URL | None = None) -> URL:
+    """Read an address that someone else gives, which may be relative to `base`; an empty URL for none of the web.
 
-    Signed addresses must stay as they are, character for character, so nothing is quoted anew.
+    Signed addresses must stay as they are, character for character, so nothing is quoted again.
     """
     if not text or not text.isascii() or not text.isprintable() or " " in text:
-        return None
+        return URL()
     try:
         url = URL(text, encoded=True)
         url = (url if base is None else base.join(url)).with_fragment(None)
         # A host or a port that cannot be shows only when it is asked for.
         named = url.port and url.host_port_subcomponent and len(url.host or "") <= _LONGEST_HOST
-    except (ValueError, IndexError):  # yarl lets one through for brackets before an empty host
-        return None
-    return url if named and url.scheme in ("http", "https") else None
+    except (ValueError, IndexError):  # yarl raises an IndexError for brackets before an empty host
+        return URL()
+    return url if named and url.scheme in ("http", "https") else URL()
+
+
+def unsafe(url: URL, *, tls: bool, internal: bool) -> str:
+    """Say what makes an address that others give us one that is not asked; "" where nothing does.
+
+    `tls` is for an address given over TLS, which must keep it; `internal` allows addresses on this machine or its link.
+    """
+    if not url:
+        return "no web address"
+    if url.user is not None or url.password is not None:
+        return f"an address with a user name in it ({url.host})"
+    if tls and url.scheme == "http":
+        return f"an address that leads from https to http ({url.host})"
+    if not internal and is_internal(url.host or ""):
+        return f"an address on this machine or its link ({url.host})"
+    return ""
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    """Whether two URLs have scheme, host and port in common; only then may the second see what is for the first."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def address_of(host: str) -> _Address | None:

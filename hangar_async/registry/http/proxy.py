@@ -1,8 +1,8 @@
-"""Proxies: which one, if any, a URL is asked through.
+"""Proxies: the one, if any, that a URL is asked through.
 
 The rules are those of Go's net/http, so that the answer is the same as Docker's: loopback hosts are never proxied;
-an entry of NO_PROXY is `*`, an IP address, a CIDR block, or a domain that stands for itself and what is below it
-(`.example.com` and `*.example.com`: only what is below), each with or without a port.
+an entry of NO_PROXY is `*`, an IP address, a CIDR block, or a domain that stands for itself and its subdomains
+(`.example.com` and `*.example.com`: for the subdomains only), each with or without a port.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from hangar_async.registry.http.addresses import address_of, is_loopback, web_ad
 
 
 def proxy_for(url: URL, proxies: Proxies) -> URL | None:
-    """Choose the proxy for a request to `url`; raises NetworkError for one of a kind that we cannot use."""
+    """Choose the proxy for a request to `url`; raises NetworkError for one of a kind that cannot be used."""
     text = proxies.https if url.scheme == "https" else proxies.http
     host = url.host or ""
     if not text or is_loopback(host) or bypasses(host, url.port, proxies.bypass):
         return None
     proxy = web_address(text if "://" in text else f"http://{text}")
-    if proxy is None:
+    if not proxy:
         kind = text.partition("://")[0] if "://" in text else "this"
         raise NetworkError(
             f"cannot use a proxy of the kind {kind[:20]!r} for {host}",
@@ -49,8 +49,8 @@ def _matches(host: str, port: int | None, entry: str) -> bool:
             return address is not None and address in ipaddress.ip_network(entry, strict=False)
         except ValueError:
             return False
-    name, wanted = _split_port(entry)
-    if not name or (wanted is not None and wanted != port):
+    name, entry_port = _split_port(entry)
+    if not name or entry_port not in (None, port):
         return False
     if address is not None:
         return address == address_of(name)

@@ -1,10 +1,9 @@
-"""Bodies of requests: sent piece by piece, none held any longer once it is with the kernel."""
+"""Bodies of requests: sent piece by piece, none kept any longer once it is with the kernel."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -13,48 +12,61 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
 from hangar_async.errors import ContentError, NetworkError
+from hangar_async.oci.integrity import AsyncPieces, OpenPieces, Piece
 
-#: What is given to the transport at once, in bytes. A plain one copies what the kernel does not take at once, and one
+#: So many bytes are given to the transport at once. A plain one copies what the kernel does not take at once, and one
 #: with TLS tells only after so many that something was taken.
 _PLAIN_SLICE = 256 << 10
 _TLS_SLICE = 64 << 10
-#: The bytes of a body in pieces of about 0.5 to 1 MiB; each is good until the next one is asked for.
-Pieces: TypeAlias = AsyncIterator[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """A body of `length` bytes that is read while it is sent; `what` names it in errors.
+class StreamedBody:
+    """A body of `length` bytes that is read while it is sent; `name` names it in errors.
 
-    `open` starts anew, as often as the body has to be sent; whoever sends it closes what `open` returned.
+    `open` opens it from its first byte, as often as the body has to be sent; the sender closes what `open` returned.
     """
 
     length: int
-    what: str
-    open: Callable[[], Pieces] = field(repr=False)
+    name: str
+    open: Callable[[], AsyncPieces] = field(repr=False)
 
 
-Body: TypeAlias = bytes | Stream
+Body: TypeAlias = bytes | StreamedBody
 
 
-class Sending(aiohttp.Payload):
+class RequestBody(aiohttp.Payload):
     """A body on its way to `host`. aiohttp calls it, in a task that it ends with the request.
 
-    When for `patience` seconds nothing more was taken by the other side, or the body cannot be read, `failure` is why;
-    aiohttp raises an error of its own then.
+    When for `patience` seconds the other side took nothing more, or the body cannot be read, `failure` is the reason;
+    aiohttp raises an error of its own then. `plain` writes as any aiohttp allows it, with a copy of each slice.
     """
 
-    _autoclose = True
-
-    def __init__(self, body: Body, host: str, patience: float) -> None:
+    def __init__(self, body: Body, host: str, patience: float, *, plain: bool = False) -> None:
         super().__init__(None, content_type="application/octet-stream")
         self._body = body
-        self._size = len(body) if isinstance(body, bytes) else body.length
         self._host = host
         self._patience = patience
+        self._plain = plain
+        self._begun = False
         self._ended = asyncio.Event()
         self._ended.set()
         self.failure: Exception | None = None
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return len(self._body) if isinstance(self._body, bytes) else self._body.length
+
+    @property
+    def consumed(self) -> bool:
+        """Whether it was begun: then aiohttp must not send it on another connection, the server may have taken some."""
+        return self._begun
+
+    @property
+    def autoclose(self) -> bool:
+        """Whether aiohttp may leave the closing to this."""
+        return True
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Refuse: a body is bytes."""
@@ -71,7 +83,7 @@ class Sending(aiohttp.Payload):
     async def settled(self) -> None:
         """Wait until nothing of this is under way any more; the request must have ended, or be ending.
 
-        A cancellation goes on only then: whoever is cancelled may close what the body is read from.
+        A cancellation goes on only then: the cancelled task may close what the body is read from.
         """
         cancelled: asyncio.CancelledError | None = None
         while not self._ended.is_set():
@@ -83,30 +95,29 @@ class Sending(aiohttp.Payload):
             raise cancelled
 
     async def _send(self, writer: StreamWriter) -> None:
-        _hold_nothing(writer)
+        if not self._plain:
+            _hold_nothing(writer)
         if isinstance(self._body, bytes):
             await self._write(writer, self._body)
             return
-        async with AsyncExitStack() as stack:
-            pieces = self._body.open()
-            if close := getattr(pieces, "aclose", None):
-                stack.push_async_callback(close)
-            rest = self._size
-            # What comes behind the last byte is not asked for: the answer may be here before it is.
+        pieces, rest = self._body.open(), self._body.length
+        try:
+            # Nothing is asked for after the last byte: the response may be here before it is.
             while rest:
                 piece = await self._next(pieces, rest)
                 rest -= len(piece)
                 await self._write(writer, piece)
+        finally:
+            await close_pieces(pieces)
 
-    async def _next(self, pieces: Pieces, rest: int) -> memoryview:
-        # Begun once, it is not for aiohttp to send it on another connection: the server may have taken some of it.
-        self._consumed = True
+    async def _next(self, pieces: AsyncPieces, rest: int) -> Piece:
+        self._begun = True
         try:
-            piece = memoryview(await anext(pieces, b""))
+            piece = await anext(pieces, b"")
             if not 0 < len(piece) <= rest:
-                what = cast("Stream", self._body).what
                 raise ContentError(
-                    f"{what} has {'fewer' if len(piece) < rest else 'more'} bytes than the {self._size} to be sent",
+                    f"{cast('StreamedBody', self._body).name} has {'fewer' if len(piece) < rest else 'more'} bytes "
+                    f"than the {self.size} to be sent",
                     advice="check where it is read from",
                 )
         except Exception as error:
@@ -114,27 +125,31 @@ class Sending(aiohttp.Payload):
             raise
         return piece
 
-    async def _write(self, writer: StreamWriter, piece: bytes | memoryview) -> None:
+    async def _write(self, writer: StreamWriter, piece: Piece) -> None:
         view = memoryview(piece)
-        step = _TLS_SLICE if _is_tls(writer) else _PLAIN_SLICE
+        step = _TLS_SLICE if self._plain or _is_tls(writer) else _PLAIN_SLICE
         for start in range(0, len(view), step):
-            await writer.write(view[start : start + step], drain=False)
-            await self._flushed(writer)
+            part = view[start : start + step]
+            try:
+                if self._plain:
+                    async with asyncio.timeout(self._patience):
+                        await writer.write(bytes(part))
+                else:
+                    await writer.write(part, drain=False)
+                    await self._flush(writer)
+            except TimeoutError:
+                self.failure = NetworkError(f"{self._host}: nothing was taken for too long", host=self._host)
+                raise
 
-    async def _flushed(self, writer: StreamWriter) -> None:
+    async def _flush(self, writer: StreamWriter) -> None:
         """Wait until the transport holds nothing of what was written."""
         transport = writer.transport
-        if transport is None or not transport.get_write_buffer_size():
-            return
-        try:
-            async with asyncio.timeout(self._patience) as limit, _Watch(transport, limit, self._patience):
+        if transport is not None and transport.get_write_buffer_size():
+            async with asyncio.timeout(self._patience) as limit, _Extension(transport, limit, self._patience):
                 await writer.drain()
-        except TimeoutError:
-            self.failure = NetworkError(f"{self._host}: nothing was taken for too long", host=self._host)
-            raise
 
 
-class _Watch:
+class _Extension:
     """Puts a time limit off as long as a transport gets rid of bytes; awaiting is not interrupted for it.
 
     aiohttp's drain cannot be cancelled and waited for again.
@@ -148,17 +163,17 @@ class _Watch:
         self._left = transport.get_write_buffer_size()
 
     async def __aenter__(self) -> None:
-        self._handle = self._loop.call_later(self._patience / 4, self._look)
+        self._handle = self._loop.call_later(self._patience / 4, self._check)
 
     async def __aexit__(self, *error: object) -> None:
         self._handle.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         left = self._transport.get_write_buffer_size()
         if left < self._left:
             self._left = left
             self._limit.reschedule(self._loop.time() + self._patience)
-        self._handle = self._loop.call_later(self._patience / 4, self._look)
+        self._handle = self._loop.call_later(self._patience / 4, self._check)
 
 
 def _hold_nothing(writer: StreamWriter) -> None:
@@ -172,47 +187,47 @@ def _is_tls(writer: StreamWriter) -> bool:
     return writer.transport is not None and writer.transport.get_extra_info("sslcontext") is not None
 
 
-#: Opens content at an offset, in bytes: the pieces from there to its end, of 0.5 to 1 MiB, each good until the next one
-#: is asked for. What it returns is closed by `aclose`, where it has that.
-Source: TypeAlias = Callable[[int], Pieces]
+async def close_pieces(pieces: AsyncPieces | None) -> None:
+    """Close pieces by `aclose`, where they have that."""
+    if close := getattr(pieces, "aclose", None):
+        await close()
 
 
-class SourceReader:
-    """Reads a source in stretches, each of which goes on where the last one ended without opening it anew.
+class SourceBlob:
+    """Reads a blob of a source in stretches, each of which goes on where the last one ended without opening it again.
 
-    `furthest` is how far it was ever read, in bytes. `what` names the content in errors.
+    `open_pieces` opens it at a byte. `furthest` is how far it was ever read, in bytes. `name` names it in errors.
     """
 
-    def __init__(self, source: Source, what: str) -> None:
+    def __init__(self, open_pieces: OpenPieces, name: str) -> None:
         self.furthest = 0
-        self._source = source
-        self._what = what
-        self._pieces: Pieces | None = None
+        self._open_pieces = open_pieces
+        self._name = name
+        self._pieces: AsyncPieces | None = None
         self._rest = memoryview(b"")
         self._offset = 0
         self._reading = False
 
-    def stream(self, start: int, length: int) -> Stream:
+    def body(self, start: int, length: int) -> StreamedBody:
         """Return the body of a request that sends `length` bytes from `start` on; one at a time is sent."""
-        return Stream(length, self._what, lambda: self._stretch(start, length))
+        return StreamedBody(length, self._name, lambda: self._stretch(start, length))
 
     async def aclose(self) -> None:
         """Close what is open."""
         pieces, self._pieces = self._pieces, None
         self._rest = memoryview(b"")
-        if close := getattr(pieces, "aclose", None):
-            await close()
+        await close_pieces(pieces)
 
     async def _stretch(self, start: int, length: int) -> AsyncIterator[memoryview]:
-        # What was interrupted while it read is of no more use.
+        # After a read that was interrupted the pieces are of no more use.
         if self._pieces is None or self._offset != start or self._reading:
             await self.aclose()
-            self._pieces, self._offset, self._reading = self._source(start), start, False
+            self._pieces, self._offset, self._reading = self._open_pieces(start), start, False
         while length and (piece := await self._take(self._pieces, length)):
             length -= len(piece)
             yield piece
 
-    async def _take(self, pieces: Pieces, most: int) -> memoryview:
+    async def _take(self, pieces: AsyncPieces, most: int) -> memoryview:
         if not self._rest:
             self._reading = True
             self._rest = memoryview(await anext(pieces, b""))

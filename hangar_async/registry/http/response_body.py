@@ -1,55 +1,50 @@
-"""Bodies of blobs: what arrives, piece by piece."""
+"""Bodies of responses: the bytes of blobs as they arrive, in pieces of 256 to 512 KiB; the last one may be smaller.
+
+A piece is valid until the next one is asked for. When a body breaks, all that had arrived comes first; then the error
+is raised. A read that is cancelled loses nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from contextlib import suppress
+from typing import Self, TypeAlias, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from hangar_async.oci.integrity import Piece
+
 #: A piece holds at least so many bytes where more follow, and at most so many.
 SMALLEST_PIECE = 256 << 10
 LARGEST_PIECE = 512 << 10
+#: A body with less to come than this many bytes is not worth a buffer.
+_LEAST = LARGEST_PIECE
 
 
-class Feed(Protocol):
-    """The bytes of a body as they arrive."""
-
-    async def next(self) -> bytes | memoryview:
-        """Return what comes next, 256 to 512 KiB where more follows; nothing at the end.
-
-        It is good until the next call. When the body breaks, all that had arrived is returned first; then what broke
-        it is raised. A call that is cancelled loses nothing.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of the connection; may be called again."""
-        ...
-
-
-class StreamFeed:
-    """A body as aiohttp's stream has it, of any encoding; at most 512 KiB lie there beside the piece handed out."""
+class StreamBody:
+    """A body as aiohttp's stream has it, of any encoding; that holds at most 512 KiB beside the piece handed out."""
 
     def __init__(self, content: aiohttp.StreamReader, head: bytes = b"") -> None:
         self._content = content
-        self._held = [head] if head else []
+        self._reads = [head] if head else []
         self._size = len(head)
         self._ended = False
         self._failure: Exception | None = None
 
-    async def next(self) -> bytes:
-        """Return what comes next; see Feed."""
-        # What is held stays held when we are cancelled while reading.
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        # Earlier reads stay here when we are cancelled while reading.
         while not self._ended and self._size < SMALLEST_PIECE:
             await self._read()
-        if not self._held and self._failure is not None:
-            raise self._failure
-        return self._take()
+        if self._reads:
+            return self._take()
+        raise self._failure or StopAsyncIteration
 
     def close(self) -> None:
-        """Nothing is to be let go of."""
+        """Do nothing: the stream ends with the response."""
 
     async def _read(self) -> None:
         """Take in what the stream has, waiting where it has nothing; note how the body ends."""
@@ -60,29 +55,28 @@ class StreamFeed:
             data = self._rescue()
             self._ended, self._failure = True, error
         if data:
-            self._held.append(data)
+            self._reads.append(data)
             self._size += len(data)
 
     def _take(self) -> bytes:
-        """Hand out what is held, but for the last read where it would be too much."""
-        spare = [self._held.pop()] if len(self._held) > 1 and self._size > LARGEST_PIECE else []
-        piece = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        self._held = spare
-        self._size = len(spare[0]) if spare else 0
+        """Return all reads as one piece, but for the last one where that would be too large."""
+        rest = [self._reads.pop()] if len(self._reads) > 1 and self._size > LARGEST_PIECE else []
+        piece = self._reads[0] if len(self._reads) == 1 else b"".join(self._reads)
+        self._reads = rest
+        self._size = len(rest[0]) if rest else 0
         return piece
 
     def _rescue(self) -> bytes:
         """Get what had arrived before the stream broke.
 
-        After a failure aiohttp hands out nothing more, though it still holds it; a blob that is to go on from the
-        byte reached must not lose up to 512 KiB each time.
+        After a failure aiohttp hands out nothing more, though it still holds it; a blob that goes on from the byte
+        reached must not lose up to 512 KiB each time.
         """
-        self._content.set_exception(None)  # type: ignore[arg-type]
-        return self._content.read_nowait()
-
-
-#: A body of which less is to come is not worth it, in bytes.
-_LEAST = LARGEST_PIECE
+        # An aiohttp of another kind may not allow it: then these bytes are lost, and nothing else.
+        with suppress(Exception):
+            self._content.set_exception(None)  # type: ignore[arg-type]
+            return self._content.read_nowait()
+        return b""
 
 
 class Buffers:
@@ -92,7 +86,7 @@ class Buffers:
         self._free: list[tuple[bytearray, bytearray]] = []
 
     def take(self) -> tuple[bytearray, bytearray]:
-        """Return a pair that nobody uses."""
+        """Return a pair that is free."""
         return self._free.pop() if self._free else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
 
     def give(self, pair: tuple[bytearray, bytearray]) -> None:
@@ -100,18 +94,19 @@ class Buffers:
         self._free.append(pair)
 
 
-class Intake(asyncio.BufferedProtocol):
-    """Receives `rest` bytes into one buffer while whoever reads has the other; full buffers make the sender wait.
+class BufferedBody(asyncio.BufferedProtocol):
+    """A body of `rest` more bytes, received into one buffer while the reader has the other one.
 
-    `head`, less than a buffer, is what had come before. Raises what broke the connection, and
-    aiohttp.SocketTimeoutError when for `patience` seconds nothing came.
+    A full buffer makes the sender wait. `head`, less than a buffer, had arrived before. Raises what broke the
+    connection, and aiohttp.SocketTimeoutError when nothing came for `patience` seconds. It takes the transport from
+    aiohttp, and `close` gives it back.
     """
 
     def __init__(
         self, response: aiohttp.ClientResponse, head: bytes, rest: int, patience: float, buffers: Buffers
     ) -> None:
         connection = response.connection
-        assert connection is not None  # noqa: S101 - feed_of has seen to it
+        assert connection is not None  # noqa: S101 - open_body has seen to it
         self._content = response.content
         self._http = cast("ResponseHandler", connection.protocol)
         self._transport = cast("asyncio.Transport", connection.transport)
@@ -121,7 +116,7 @@ class Intake(asyncio.BufferedProtocol):
         self._buffers = buffers
         self._pair: tuple[bytearray, bytearray] | None = buffers.take()
         self._filling, self._lent = memoryview(self._pair[0]), memoryview(self._pair[1])
-        self._fill = len(head)
+        self._filled = len(head)
         self._filling[: len(head)] = head
         self._paused = False
         self._last = self._loop.time()
@@ -130,25 +125,42 @@ class Intake(asyncio.BufferedProtocol):
         self._failure: Exception | None = None
         # aiohttp's own time limit ends with the pause.
         self._http.pause_reading()
-        # Whoever reads late what an earlier answer left in its stream makes the protocol go on reading: it must reach
+        # A late reader of what an earlier response left in its stream makes the protocol go on reading: it must reach
         # neither the transport nor a clock.
         self._http.transport, self._http.read_timeout = None, None
         self._transport.set_protocol(self)
         self._transport.resume_reading()
 
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        while self._filled < SMALLEST_PIECE and self._rest and not self._ended:
+            await self._wait()
+        if not self._filled:
+            raise self._failure or StopAsyncIteration
+        piece = self._filling[: self._filled]
+        self._filling, self._lent, self._filled = self._lent, self._filling, 0
+        if self._paused and self._rest and not self._ended:
+            self._paused = False
+            # The time that the reader took does not count.
+            self._last = self._loop.time()
+            self._transport.resume_reading()
+        return piece
+
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Say where to put what comes next."""
-        return self._filling[self._fill : self._fill + self._rest]
+        """Return the place of the bytes that come next."""
+        return self._filling[self._filled : self._filled + self._rest]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Note that more has come."""
-        self._fill += nbytes
+        self._filled += nbytes
         self._rest -= nbytes
         self._last = self._loop.time()
-        if not self._rest or self._fill == LARGEST_PIECE:
+        if not self._rest or self._filled == LARGEST_PIECE:
             self._paused = True
             self._transport.pause_reading()
-        if self._fill >= SMALLEST_PIECE or not self._rest:
+        if self._filled >= SMALLEST_PIECE or not self._rest:
             self._wake()
 
     def eof_received(self) -> bool:
@@ -162,29 +174,12 @@ class Intake(asyncio.BufferedProtocol):
         self._http.connection_lost(exc)
         self._wake()
 
-    async def next(self) -> bytes | memoryview:
-        """Return what comes next; see Feed."""
-        while self._fill < SMALLEST_PIECE and self._rest and not self._ended:
-            await self._wait()
-        if not self._fill:
-            if self._failure is not None:
-                raise self._failure
-            return b""
-        piece = self._filling[: self._fill]
-        self._filling, self._lent, self._fill = self._lent, self._filling, 0
-        if self._paused and self._rest and not self._ended:
-            self._paused = False
-            # The time that we took does not count.
-            self._last = self._loop.time()
-            self._transport.resume_reading()
-        return piece
-
     def close(self) -> None:
         """Give the transport back, for the next request if the body is whole; the buffers are used by others then."""
         if self._pair is None:
             return
         if not self._lost:
-            # A body that is left before its end: whoever closes the answer finds it so, and ends the connection.
+            # A body that is left before its end keeps the connection busy: the end of the response closes it.
             if not self._transport.is_closing():
                 self._transport.pause_reading()
             self._http.transport = self._transport
@@ -214,16 +209,19 @@ class Intake(asyncio.BufferedProtocol):
             self._waiter.set_result(None)
 
 
-def feed_of(response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None) -> Feed:
-    """Choose how a body is received; without `buffers`, and where taking it over cannot be, as aiohttp has it."""
+ResponseBody: TypeAlias = StreamBody | BufferedBody
+
+
+def open_body(response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None) -> ResponseBody:
+    """Choose how a body is received: as aiohttp has it without `buffers`, and where it cannot be taken over."""
     content, length = response.content, response.content_length
     if buffers is None or length is None or length < _LEAST or content.exception() is not None:
-        return StreamFeed(content)
+        return StreamBody(content)
     # Reading from a stream that is paused makes it go on, so what its parser still holds comes too.
     head = b"".join(iter(content.read_nowait, b""))
     connection = response.connection
     if connection is None or connection.transport is None or content.is_eof() or length - len(head) < _LEAST:
-        return StreamFeed(content, head)
+        return StreamBody(content, head)
     if "Transfer-Encoding" in response.headers or len(head) >= LARGEST_PIECE:
-        return StreamFeed(content, head)
-    return Intake(response, head, length - len(head), patience, buffers)
+        return StreamBody(content, head)
+    return BufferedBody(response, head, length - len(head), patience, buffers)

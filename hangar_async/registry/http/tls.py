@@ -1,4 +1,4 @@
-"""TLS: whom we trust, and the certificates that we show, host by host."""
+"""TLS: the certificates that are trusted, and those that are shown, host by host."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class TlsContexts:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._directories = settings.certificates
-        self._of_host: dict[str, ssl.SSLContext] = {}
-        self._of_folders: dict[tuple[bool, tuple[Path, ...]], ssl.SSLContext] = {}
+        self._by_host: dict[str, ssl.SSLContext] = {}
+        self._by_folders: dict[tuple[bool, tuple[Path, ...]], ssl.SSLContext] = {}
         self._making = asyncio.Lock()
 
     async def context(self, url: URL) -> ssl.SSLContext:
         """Return the context for the host of `url`; raises NetworkError for certificates that cannot be used."""
         host = f"{url.host_subcomponent}:{url.port}"
-        if host not in self._of_host:
+        if host not in self._by_host:
             async with self._making:
-                if host not in self._of_host:
-                    self._of_host[host] = await in_thread(self._make, host)
-        return self._of_host[host]
+                if host not in self._by_host:
+                    self._by_host[host] = await in_thread(self._make, host)
+        return self._by_host[host]
 
     def _make(self, host: str) -> ssl.SSLContext:
         names = (host, host.removesuffix(":443")) if host.endswith(":443") else (host,)
         folders = tuple(base / name for base in self._directories for name in names if (base / name).is_dir())
         verify = all(self._settings.verifies(name) for name in names)
-        if (verify, folders) not in self._of_folders:
-            self._of_folders[verify, folders] = self._load(folders, host, verify)
-        return self._of_folders[verify, folders]
+        if (verify, folders) not in self._by_folders:
+            self._by_folders[verify, folders] = self._load(folders, host, verify)
+        return self._by_folders[verify, folders]
 
     def _load(self, folders: tuple[Path, ...], host: str, verify: bool) -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -56,19 +56,19 @@ class TlsContexts:
                 for file in sorted(folder.iterdir()):
                     _load_file(context, file)
             except OSError as error:  # ssl.SSLError is one
-                why = str(error) if isinstance(error, FileNotFoundError) else "it cannot be read as PEM"
-                why = why if isinstance(error, ssl.SSLError | FileNotFoundError) else str(error.strerror)
+                reason = str(error) if isinstance(error, FileNotFoundError) else str(error.strerror)
+                reason = "it cannot be read as PEM" if isinstance(error, ssl.SSLError) else reason
                 raise NetworkError(
-                    f"cannot use {file} for {host}: {why}",
+                    f"cannot use {file} for {host}: {reason}",
                     host=host,
                     transient=False,
-                    advice="mend the file or take it away",
+                    advice="repair the file or remove it",
                 ) from error
         return context
 
 
 def _load_file(context: ssl.SSLContext, file: Path) -> None:
-    """Take in one file of a host's folder: a CA, or a client certificate with its key; others are not for us."""
+    """Load one file of a host's folder: a CA, or a client certificate with its key; any other file is passed over."""
     if file.suffix == ".crt":
         context.load_verify_locations(cafile=file)
     elif file.suffix == ".cert":

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import HangarError, StorageError, UsageError
-from hangar_async.registry.auth.credentials import Credentials
-from hangar_async.registry.auth.logins import Logins
+from hangar_async.registry.auth.credentials import Credentials, Logins
 from tests.fakes.credential_helpers import NOT_FOUND, Helpers, says
 from tests.fakes.faulty_disk import FaultyDisk
 

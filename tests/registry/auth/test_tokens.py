@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from hangar_async.errors import Unauthorized
-from hangar_async.registry.auth.tokens import TokenWish, checked_realm
+from hangar_async.registry.auth.tokens import TokenRequest, checked_realm
 from hangar_async.registry.http.addresses import is_internal
 from tests.refusal import attempt
 
 
-def wish(realm: str, registry: str = "https://registry.test") -> TokenWish:
-    return TokenWish("registry.test", URL(registry), realm, "service", ("repository:a/b:pull",), None)
+def wish(realm: str, registry: str = "https://registry.test") -> TokenRequest:
+    return TokenRequest("registry.test", URL(registry), realm, "service", ("repository:a/b:pull",), None)
 
 
 @pytest.mark.parametrize("realm", ["https://auth.test/token", "https://auth.test:8443/token?account=x%20y"])

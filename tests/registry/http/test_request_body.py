@@ -17,8 +17,8 @@ from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import ContentError, NetworkError, RegistryError, StorageError
-from hangar_async.registry.http.request_body import Body, Stream, _Watch
-from hangar_async.registry.http.response import Answer
+from hangar_async.registry.http.request_body import Body, StreamedBody, _Extension
+from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
 from tests.registry.rig import Lent, raw_server, request_head, served
 
@@ -185,15 +185,15 @@ async def test_who_takes_a_little_is_not_given_up() -> None:
             return self.left
 
     transport, loop = Draining(), asyncio.get_running_loop()
-    async with asyncio.timeout(3600) as limit, _Watch(transport, limit, 7200):
+    async with asyncio.timeout(3600) as limit, _Extension(transport, limit, 7200):
         before = limit.when()
         assert before
-        watch = _Watch(transport, limit, 7200)
+        watch = _Extension(transport, limit, 7200)
         async with watch:
-            watch._look()
+            watch._check()
             assert limit.when() == before
             transport.left -= 1
-            watch._look()
+            watch._check()
             assert (limit.when() or 0) > loop.time() + 7000
 
 
@@ -267,7 +267,7 @@ async def test_what_reading_a_body_raises_is_raised() -> None:
 
     async with served(Sink()) as server:
         with pytest.raises(StorageError, match="cannot read it"):
-            await send(server.host, Stream(2000, "the content", pieces))
+            await send(server.host, StreamedBody(2000, "the content", pieces))
 
 
 @pytest.mark.parametrize(("size", "why"), [(999, "more"), (1001, "fewer"), (2001, "fewer")])
@@ -275,7 +275,7 @@ async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None
     lent = Lent(bytes(1000), piece=1000)
     async with served(Sink()) as server:
         with pytest.raises(ContentError, match=f"the content has {why} bytes than the {size}"):
-            await send(server.host, Stream(size, "the content", lent.stream().open))
+            await send(server.host, StreamedBody(size, "the content", lent.stream().open))
     assert lent.settled
 
 
@@ -382,7 +382,7 @@ async def test_cancelled_while_a_body_ends_it_waits_for_the_end() -> None:
 
     async def request(host: str) -> None:
         try:
-            await send(host, Stream(1000, "a body", pieces))
+            await send(host, StreamedBody(1000, "a body", pieces))
         finally:
             ended.append("request")
 
@@ -401,7 +401,7 @@ async def test_cancelled_while_a_body_ends_it_waits_for_the_end() -> None:
 
 
 async def test_an_answer_belongs_to_who_gave_it() -> None:
-    answers: list[Answer] = []
+    answers: list[Response] = []
     async with served(Sink()) as server, Transport(SETTINGS, 1) as transport:
         url = URL(f"http://{server.host}/x")
         async with transport.send(url, "named", headers={}, method="PUT", body=b"x") as answer:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.registry.http.request_body import SourceReader
+from hangar_async.registry.http.request_body import SourceBlob
 from tests.registry.rig import Lent
 
 DATA = random.Random(3).randbytes(10_000)
 
 
-async def read(reader: SourceReader, start: int, length: int, most: int | None = None) -> bytes:
+async def read(reader: SourceBlob, start: int, length: int, most: int | None = None) -> bytes:
     """Read a stretch, or its first pieces."""
     got = bytearray()
-    pieces = reader.stream(start, length).open()
+    pieces = reader.body(start, length).open()
     async for piece in pieces:
         got += piece
         if most is not None and len(got) >= most:
@@ -31,7 +31,7 @@ async def read(reader: SourceReader, start: int, length: int, most: int | None =
 def test_stretches_that_follow_each_other_open_it_once(piece: int, cuts: list[int]) -> None:
     async def run() -> None:
         lent = Lent(DATA, piece)
-        reader = SourceReader(lent, "it")
+        reader = SourceBlob(lent, "it")
         edges = sorted({0, len(DATA), *cuts})
         parts = [await read(reader, start, stop - start) for start, stop in itertools.pairwise(edges)]
         assert b"".join(parts) == DATA
@@ -46,7 +46,7 @@ def test_stretches_that_follow_each_other_open_it_once(piece: int, cuts: list[in
 
 async def test_what_was_sent_is_read_again_by_opening_it_there() -> None:
     lent = Lent(DATA, 1000)
-    reader = SourceReader(lent, "it")
+    reader = SourceBlob(lent, "it")
     assert await read(reader, 0, 2500) == DATA[:2500]
     assert await read(reader, 0, 2500) == DATA[:2500]
     assert await read(reader, 2500, 100) == DATA[2500:2600]
@@ -59,7 +59,7 @@ async def test_what_was_sent_is_read_again_by_opening_it_there() -> None:
 
 async def test_one_that_was_left_in_the_middle_is_opened_again() -> None:
     lent = Lent(DATA, 1000)
-    reader = SourceReader(lent, "it")
+    reader = SourceBlob(lent, "it")
     assert await read(reader, 0, 5000, most=1500) == DATA[:2000]
     assert await read(reader, 1500, 1000) == DATA[1500:2500]
     assert lent.opened == [0, 1500]
@@ -69,7 +69,7 @@ async def test_one_that_was_left_in_the_middle_is_opened_again() -> None:
 async def test_one_that_was_interrupted_is_opened_again() -> None:
     never = asyncio.Event()
     lent = Lent(DATA, 1000, gate=never, gated=2)
-    reader = SourceReader(lent, "it")
+    reader = SourceBlob(lent, "it")
     task = asyncio.ensure_future(read(reader, 0, 5000))
     for _ in range(10):
         await asyncio.sleep(0)
@@ -84,7 +84,7 @@ async def test_one_that_was_interrupted_is_opened_again() -> None:
 
 
 async def test_one_that_ends_early_ends_the_stretch() -> None:
-    reader = SourceReader(Lent(DATA, 3000), "it")
+    reader = SourceBlob(Lent(DATA, 3000), "it")
     assert await read(reader, 9990, 100) == DATA[9990:]
 
 
@@ -96,7 +96,7 @@ async def test_an_iterator_that_cannot_be_closed() -> None:
         async def __anext__(self) -> bytes:
             return b"abc"
 
-    reader = SourceReader(lambda _: Bare(), "it")
+    reader = SourceBlob(lambda _: Bare(), "it")
     assert await read(reader, 0, 5) == b"abcab"
     assert await read(reader, 5, 2) == b"ca"
     await reader.aclose()

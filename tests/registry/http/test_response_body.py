@@ -14,7 +14,7 @@ from hangar_async.errors import ContentError, DigestMismatch, HangarError, Netwo
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.http.response_body import LARGEST_PIECE, SMALLEST_PIECE, Intake, StreamFeed
+from hangar_async.registry.http.response_body import LARGEST_PIECE, SMALLEST_PIECE, BufferedBody, StreamBody
 from tests.registry.rig import Handler, Served, describe, raw_server, request_head, served
 
 DATA = random.Random(1).randbytes(3_000_000)
@@ -190,8 +190,8 @@ async def broken(
     async with raw_server(talk) as host, RegistryClient(settings) as client:
         with pytest.raises(HangarError) as caught:
             async with client.open_blob(Reference.parse(f"{host}/app"), BLOB) as body:
-                feed = body._feed
-                assert isinstance(feed, Intake | StreamFeed)
+                feed = body._pieces
+                assert isinstance(feed, BufferedBody | StreamBody)
                 stream = feed._content
                 while stream.exception() is None and not stream.is_eof() and not stall:  # noqa: ASYNC110
                     await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from hangar_async.errors import NetworkError
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.http.response_body import Intake
+from hangar_async.registry.http.response_body import BufferedBody
 from tests.registry.rig import Served, describe, served
 
 DATA = random.Random(2).randbytes(5_000_000)
@@ -85,7 +85,7 @@ def test_a_long_body_is_taken_over_and_the_connection_used_again(play: Play) -> 
         ports.clear()
         for _ in range(5):
             async with opened(registry, client) as body:
-                assert isinstance(body._feed, Intake)
+                assert isinstance(body._pieces, BufferedBody)
                 assert await read(body) == DATA
         assert len(ports) == 1
 
@@ -209,11 +209,11 @@ def test_who_reads_late_on_the_same_connection_does_not_disturb(play: Play) -> N
     async def scene(registry: Served, client: RegistryClient) -> None:
         image = Reference.parse(f"{registry.host}/app")
         async with client.open_blob(image, short) as late:
-            while not late._feed._content.is_eof():  # type: ignore[attr-defined]  # noqa: ASYNC110
+            while not late._pieces._content.is_eof():  # type: ignore[attr-defined]  # noqa: ASYNC110
                 await asyncio.sleep(0)
             async with opened(registry, client) as body:
-                intake = body._feed
-                assert isinstance(intake, Intake)
+                intake = body._pieces
+                assert isinstance(intake, BufferedBody)
                 pieces = body.pieces()
                 got = [bytes(await anext(pieces))]
                 while not intake._paused:  # noqa: ASYNC110

@@ -1,0 +1,123 @@
+"""A self-test of aiohttp: whether it is the one that bodies can be taken over from.
+
+`BufferedBody` and `RequestBody` depend on more of aiohttp than it documents. They are tried here on a connection that
+leads nowhere, once in a process, without a network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import StreamWriter
+
+from hangar_async.registry.http.request_body import RequestBody
+from hangar_async.registry.http.response_body import BufferedBody, Buffers
+
+_NOTICE = (
+    "aiohttp {version} is not of the kind that bodies can be taken over from: they are received and sent by its own "
+    "streams, which is slower"
+)
+#: Headers of a response with a body of 6 bytes.
+_HEADERS = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+_PROPERTIES = (
+    (ResponseHandler, "read_timeout"),
+    (aiohttp.ClientResponse, "connection"),
+    (Connection, "protocol"),
+    (Connection, "transport"),
+)
+#: The result, once it is there.
+_results: list[bool] = []
+
+
+async def aiohttp_is_known(notice: Callable[[str], None] | None = None) -> bool:
+    """Return whether bodies can be taken over; `notice` is told where not, when that is found out."""
+    if not _results:
+        _results.append(await _passes())
+        if not _results[0] and notice is not None:
+            notice(_NOTICE.format(version=aiohttp.__version__))
+    return _results[0]
+
+
+async def _passes() -> bool:
+    # An aiohttp of another kind may raise anything.
+    with suppress(Exception):
+        buffers = Buffers()
+        return await _receives(buffers) and await _loses(buffers) and await _sends()
+    return False
+
+
+async def _receives(buffers: Buffers) -> bool:
+    """Take a body over when half of it is here, receive the rest, and give the connection back for a second one."""
+    line = _Line()
+    body = await line.body(buffers)
+    detached = line.http.transport is None and line.protocol is body
+    body.get_buffer(-1)[:3] = b"def"
+    body.buffer_updated(3)
+    pieces = [bytes(piece) async for piece in body]
+    body.close()
+    returned = cast("object", line.http.transport) is line and line.protocol is line.http and not line.http.should_close
+    second = await line.stream()
+    fresh = second.read_nowait() == b"abc" and not second.is_eof() and second.exception() is None
+    return detached and pieces == [b"abcdef"] and returned and fresh
+
+
+async def _loses(buffers: Buffers) -> bool:
+    """Take a body over, and lose the connection."""
+    line = _Line()
+    body = await line.body(buffers)
+    body.connection_lost(OSError())
+    body.close()
+    return line.http.should_close and line.http.transport is None
+
+
+async def _sends() -> bool:
+    """Send a body, written at once and waited for."""
+    line = _Line()
+    body = RequestBody(b"abcdef", "", 60.0)
+    await body.write(StreamWriter(line.http, asyncio.get_running_loop()))
+    return line.written == [b"abcdef"] and (body.size, body.consumed, body.autoclose) == (6, False, True)
+
+
+class _Line:
+    """A transport that leads nowhere, with aiohttp's end of it; most calls do nothing."""
+
+    def __init__(self) -> None:
+        self.http = ResponseHandler(asyncio.get_running_loop())
+        self.protocol: asyncio.BaseProtocol = self.http
+        self.written: list[bytes] = []
+        self.http.connection_made(cast("asyncio.Transport", self))
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    async def stream(self) -> aiohttp.StreamReader:
+        """Receive the headers and half of the body of a response."""
+        self.http.set_response_params()
+        self.http.data_received(_HEADERS + b"abc")
+        return (await self.http.read())[1]
+
+    async def body(self, buffers: Buffers) -> BufferedBody:
+        """Receive the same, and take the body over."""
+        for owner, name in _PROPERTIES:
+            if not isinstance(getattr(owner, name), property):
+                raise TypeError
+        content = await self.stream()
+        connection = SimpleNamespace(protocol=self.http, transport=self)
+        response = cast("aiohttp.ClientResponse", SimpleNamespace(connection=connection, content=content))
+        return BufferedBody(response, content.read_nowait(), 3, 60.0, buffers)
