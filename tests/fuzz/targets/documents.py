@@ -16,7 +16,7 @@ from hangar_async.oci.manifest import Descriptor, ImageConfig, Index, Manifest, 
 from hangar_async.oci.platform import NO_PLATFORM, PlatformSelector
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.auth.docker_config import parse_credential_file
-from hangar_async.registry.failures import refused, registry_says
+from hangar_async.registry.failures import read_error_list, refused
 from tests.refusal import attempt, check_told
 
 _TYPES = ("", media_types.OCI_INDEX, media_types.DOCKER_MANIFEST, "application/json; charset=utf-8")
@@ -79,7 +79,7 @@ def layout_index(data: bytes) -> None:
 def error_body(data: bytes) -> None:
     """Read what stands beside an error's status: never more than a line."""
     for content_type in ("application/json", "text/html"):
-        code, said = registry_says(data, content_type)
+        code, said = read_error_list(data, content_type)
         assert (code + said).isprintable()
         assert len(code + said) < 500
     for status in (401, 404, 429, 500):
