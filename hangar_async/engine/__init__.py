@@ -1,1 +1,1 @@
-"""The verbs: what comes first, how much at once, and what a failure means."""
+"""The verbs: order, concurrency, and the meaning of a failure."""

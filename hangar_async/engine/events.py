@@ -30,7 +30,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ImagePlanned:
-    """An image's manifests are known. `new_bytes` and `new_blobs` are what no earlier image of this run named."""
+    """The manifests of an image are known; no earlier image of this run named `new_blobs`, of `new_bytes`."""
 
     name: str
     platforms: int
@@ -78,8 +78,8 @@ class BlobReused:
 class Retrying:
     """Something failed that may recover: it is tried again after `wait` seconds."""
 
-    what: str
-    why: str
+    request: str
+    reason: str
     wait: float
     attempt: int
 
@@ -89,13 +89,13 @@ class HostClosed:
     """A registry takes no requests for now: none is made of it for `seconds`."""
 
     host: str
-    why: str
+    reason: str
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaTold:
-    """A registry said what is left of the requests that it allows in `window` seconds (0: it did not say that)."""
+    """A registry reported how many requests it still allows in `window` seconds (0: the window is not known)."""
 
     host: str
     remaining: int
@@ -141,7 +141,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What is served: where it is listened (HOST:PORT), the URL for clients, and the images."""
+    """The address that is listened on (HOST:PORT), the URL for clients, and the images that are served."""
 
     address: str
     url: str
@@ -149,7 +149,7 @@ class Served:
 
     @property
     def host(self) -> str:
-        """What stands before a repository in a name that is pulled from here."""
+        """The registry in the name of an image that is pulled from here."""
         return self.url.partition("://")[2]
 
 

@@ -10,7 +10,7 @@ from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.pack.checks import check_target
+from hangar_async.engine.outputs import check_target
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, blob_name

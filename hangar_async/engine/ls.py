@@ -1,4 +1,4 @@
-"""`ls`: what an archive or a cache directory holds."""
+"""`ls`: the images of an archive or a cache directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ListedPart:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What there is at a path.
+    """The content of an archive or a directory.
 
     `format` is gzip, zstd or dir. `parts` are the files of an archive in their order, one where it is not split, none
     of a directory; `strays` look like parts and are not of it. `indexed` says whether any of its files can be read by
@@ -41,15 +41,15 @@ class Listing:
 
     @property
     def incomplete(self) -> tuple[Image, ...]:
-        """The images of which something is missing."""
+        """The images that are not whole."""
         return tuple(image for image in self.images if image.problems)
 
 
 async def ls(path: Path) -> Listing:
-    """Read what images there are in an archive, its parts or one of them, or a cache directory.
+    """List the images of an archive, its parts or one of them, or a cache directory.
 
-    Nothing is unpacked. Blobs are looked for, not read: `verify` does that. An archive without our index is passed
-    over once. Raises UsageError where there is nothing, ArchiveError and ContentError for what is no archive or
+    Nothing is unpacked. Blobs are looked for, not read: `verify` does that. An archive without index is passed over
+    once. Raises UsageError where there is nothing, ArchiveError and ContentError for a path that is no archive or
     cache, StorageError.
     """
     interrupt = Interrupt()
@@ -59,10 +59,10 @@ async def ls(path: Path) -> Listing:
 def _ls(path: Path, interrupt: Interrupt) -> Listing:
     archive = find_archive(path)
     layout = layout_at(path, archive, interrupt)
-    catalog = read_images(layout)
+    contents = read_images(layout)
     content_size = sum(layout.sizes().values())
     if archive is None:
-        return Listing(path, "dir", True, (), (), content_size, content_size, catalog.saved, catalog.images)
+        return Listing(path, "dir", True, (), (), content_size, content_size, contents.saved, contents.images)
     volume = archive.volume
     parts = tuple(ListedPart(part.path, part.size, part.digest) for part in volume.parts)
     return Listing(
@@ -73,6 +73,6 @@ def _ls(path: Path, interrupt: Interrupt) -> Listing:
         strays=volume.strays,
         size=volume.size,
         content_size=content_size,
-        saved=catalog.saved,
-        images=catalog.images,
+        saved=contents.saved,
+        images=contents.images,
     )

@@ -29,9 +29,10 @@ def find_archive(path: Path) -> Archive | None:
 
 
 def layout_at(path: Path, archive: Archive | None, check_interrupted: Callable[[], None]) -> Layout:
-    """Return the layout of an archive that `find_archive` opened, or of the directory: a cache, or any OCI image layout.
+    """Return the layout of an archive that `find_archive` opened, or of the directory.
 
-    `check_interrupted` is called between the pieces of a long pass over an archive without index, and raises to end it.
+    `check_interrupted` is called between the pieces of a long pass over an archive without index, and ends it by an
+    exception.
     """
     return directory_layout(path) if archive is None else archive_layout(archive, check_interrupted)
 

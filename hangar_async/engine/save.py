@@ -13,11 +13,10 @@ from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
-from hangar_async.engine.failed_list import check_failed_list, write_failed_list
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.clock import Clock, RateLimit
 from hangar_async.engine.limits.retry import Retrier
-from hangar_async.engine.pack.checks import check_destination
+from hangar_async.engine.outputs import check_destination, check_failed_list, write_failed_list
 from hangar_async.engine.pack.merge import Existing, MergePacker, merged, read_existing
 from hangar_async.engine.pack.packers import Packer, open_packer, saved_time
 from hangar_async.engine.pull.fetch import Fetcher
@@ -39,8 +38,8 @@ from hangar_async.threads import in_thread
 async def save(options: SaveOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
     """Save the images of a list into one archive, parts of one, or a directory; `clock` times the waits.
 
-    An image that fails is an outcome in the report, not an exception. Cancelling leaves no temporary archive; what was
-    fetched stays in the cache. Raises UsageError before any work starts, StorageError when the output or the cache
+    An image that fails is an outcome in the report, not an exception. Cancelling leaves no temporary archive; fetched
+    blobs stay in the cache. Raises UsageError before any work starts, StorageError when the output or the cache
     cannot be written; an earlier output is whole then.
     """
     return await _run(_Save(options, observer, clock or Clock()), options)

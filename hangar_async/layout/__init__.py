@@ -1,1 +1,1 @@
-"""A cache or an OCI image layout, wherever it lies: its files, and the images in it."""
+"""A cache or an OCI image layout, in a directory or an archive: its files, and its images."""

@@ -31,7 +31,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def blob_name(digest: Digest) -> str:
-    """The path of a blob, relative to the cache directory."""
+    """Return the path of a blob, relative to the cache directory."""
     return f"{SHARE}/{digest.algorithm}/{digest.hex}"
 
 
@@ -107,7 +107,7 @@ def _saved_images_list(images: Iterable[Image], saved: datetime) -> bytes:
 
 
 def newest(created: Iterable[str]) -> datetime:
-    """The latest of these RFC 3339 times that can be read and lie after 1970; 1970 where none is."""
+    """Return the latest of these RFC 3339 times that can be read and is after 1970; else 1970."""
     latest = EPOCH
     for text in created:
         try:

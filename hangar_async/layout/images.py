@@ -1,4 +1,4 @@
-"""The images of a layout: what each consists of, and its problems."""
+"""The images of a layout: the contents of each, and its problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index files of a cache directory, read: bytes to values. What they say is checked before it is used."""
+"""The index files of a cache or layout: bytes to values, checked before they are used."""
 
 from __future__ import annotations
 

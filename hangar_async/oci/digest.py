@@ -1,4 +1,4 @@
-"""Digests: the names of content."""
+"""Digests of content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEX = re.compile(r"[a-f0-9]+")
 
 
 class Hasher(Protocol):
-    """What hashlib's objects can do."""
+    """A running hash, as hashlib makes them."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
         """Take in more bytes."""

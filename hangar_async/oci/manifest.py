@@ -1,4 +1,4 @@
-"""Manifests and indexes: parsed beside the raw bytes that their digest is of."""
+"""Manifests and indexes, parsed beside the raw bytes; the digest is that of the raw bytes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _ATTESTED = "vnd.docker.reference.digest"
 _ATTESTATION_TYPE = "vnd.docker.reference.type"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-#: Nothing is larger; sums of such sizes are still numbers of a readable length.
+#: No size is larger; sums of such sizes are still numbers of a readable length.
 _LARGEST = 1 << 62
-#: How much of a foreign word is told.
+#: The characters of a foreign word that a message shows.
 _LONGEST = 100
 
 
@@ -66,7 +66,7 @@ class _ConfigJson(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a piece of content is: the unit of fetching, storing, archiving and deduplication.
+    """A description of content: the unit of fetching, storing, archiving and deduplication.
 
     `size` is in bytes; `raw` is its JSON exactly as it stood in its index (empty where it is of no index).
     Source: OCI image-spec, descriptor.md.
@@ -82,12 +82,12 @@ class Descriptor:
 
     @property
     def is_index(self) -> bool:
-        """Whether it names an index or a manifest list."""
+        """Whether it describes an index or a manifest list."""
         return self.media_type in media_types.INDEXES
 
     @property
     def is_foreign(self) -> bool:
-        """Whether its content is to be had elsewhere than at the registry."""
+        """Whether its content is at another place than the registry."""
         return bool(self.urls) or media_types.is_foreign(self.media_type)
 
     @property
@@ -98,7 +98,7 @@ class Descriptor:
         return None
 
     def to_json(self, annotations: Mapping[str, str] = _NOTHING) -> dict[str, Any]:
-        """Its fields for a JSON document of ours, with these annotations instead of its own."""
+        """Return its fields for a JSON document, with these annotations instead of its own."""
         fields: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.platform is not None and not self.platform.unknown:
             platform = {"architecture": self.platform.architecture, "os": self.platform.os}
@@ -132,7 +132,7 @@ class Manifest:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What names this document."""
+        """The descriptor of this document."""
         return Descriptor(self.media_type, self.digest, len(self.raw))
 
 
@@ -150,7 +150,7 @@ class Index:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What names this document."""
+        """The descriptor of this document."""
         return Descriptor(self.media_type, self.digest, len(self.raw))
 
     def with_only(self, kept: tuple[Descriptor, ...]) -> Index:
@@ -162,7 +162,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What we read of an image's config: its platform, and when it was made ("" where it doesn't say).
+    """The fields of the config of an image that are used: its platform, and when it was made ("" where it is not said).
 
     Source: OCI image-spec, config.md.
     """
@@ -215,7 +215,7 @@ def parse_manifest(
 
 
 def _media_type(document: _Document, declared: str, digest: Digest) -> str:
-    """Tell the kind of a document; its own word, its Content-Type and its fields must agree."""
+    """Return the kind of a document; its own word, its Content-Type and its fields must agree."""
     if document.schemaVersion == 1 or document.fsLayers is not None:
         raise _schema1(digest)
     known = media_types.MANIFESTS | media_types.INDEXES

@@ -1,4 +1,4 @@
-"""Media types, and what they say about content."""
+"""Media types of manifests, indexes, configs and layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFESTS = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
 SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
-#: What a manifest request accepts: every kind, so that a registry never converts one. The schema 1 kinds stand
+#: A manifest request accepts every kind, so that a registry never converts one. The schema 1 kinds stand
 #: last, so that an image of that kind is answered as what it is and can be named in the error.
 ACCEPT = ", ".join(
     [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST]
@@ -28,10 +28,10 @@ _FOREIGN = (
 
 
 def is_compressed(media_type: str) -> bool:
-    """Whether content of this type is compressed already, as far as its name tells."""
+    """Tell by its name whether content of this type is compressed already."""
     return media_type.partition(";")[0].strip().lower().endswith(_COMPRESSED_ENDINGS)
 
 
 def is_foreign(media_type: str) -> bool:
-    """Whether layers of this type are not meant to be distributed by registries."""
+    """Tell whether layers of this type are not meant to be distributed by registries."""
     return media_type.startswith(_FOREIGN)

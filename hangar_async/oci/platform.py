@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from hangar_async.errors import InvalidValue
 
 UNKNOWN = "unknown"
-# The names that people and kernels use for what OCI calls by Go's names.
+# The names of people and kernels for architectures that OCI calls by Go's names.
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"), "armv7l": ("arm", "v7"), "armv7": ("arm", "v7"), "armv6": ("arm", "v6"),
     "armv5": ("arm", "v5"), "i386": ("386", ""), "i686": ("386", ""),
 }  # fmt: skip
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-#: No word of a platform is longer; what is would not be read again where a cache lists it.
+#: No word of a platform is longer; a longer one could not be read again from the list of a cache.
 _LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image runs on.
+    """The platform that an image runs on.
 
     Raises InvalidValue when made with a word that is longer than 200 characters or cannot be printed.
     Source: OCI image-spec, image-index.md, "platform" (GOOS and GOARCH values, variant, os.version).
@@ -40,12 +40,12 @@ class Platform:
 
     @property
     def unknown(self) -> bool:
-        """Whether this names no platform at all."""
+        """Whether this names no platform."""
         return self.os in ("", UNKNOWN) or self.architecture in ("", UNKNOWN)
 
     @property
     def suffix(self) -> str:
-        """What Hangar appends to a tag for this platform, without the leading dash.
+        """The suffix that Hangar appends to a tag for this platform, without the leading dash.
 
         Linux: `amd64` and `arm64` without a variant, others with it (`armv7`). Other systems: `OS-ARCH[VARIANT]`.
         `-OSVERSION` at the end where there is one.
@@ -89,7 +89,7 @@ class PlatformPattern:
         return cls(system, architecture, words[1] if len(words) == 2 else implied)
 
     def matches(self, platform: Platform) -> bool:
-        """Whether a platform is of this pattern; arm64 without a variant is arm64/v8, arm without one arm/v7."""
+        """Tell whether a platform matches; arm64 without a variant is arm64/v8, arm without one arm/v7."""
         if self.os and self.os != platform.os:
             return False
         architecture, implied = _ARCHITECTURES.get(platform.architecture, (platform.architecture, ""))
@@ -104,7 +104,7 @@ class PlatformPattern:
 
 @dataclass(frozen=True, slots=True)
 class PlatformSelector:
-    """Which platforms of an image are wanted: any of the patterns, on any of the systems (all where empty)."""
+    """The wanted platforms of an image: any of the patterns, on any of the systems (all where empty)."""
 
     patterns: tuple[PlatformPattern, ...]
     systems: frozenset[str] = frozenset()

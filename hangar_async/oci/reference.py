@@ -13,7 +13,7 @@ DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-# RFC 1123, 2.1: what no name server could ever be asked for is no host.
+# RFC 1123, 2.1: a name that no name server can be asked for is no host.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _REGISTRY = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)|\[(?P<address>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]{{1,9}}))?"
@@ -22,7 +22,7 @@ _MAX_HOST = 253
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _MAX_TAG = 128
 _MAX_REPOSITORY = 255
-#: How much of a text is told that is not what it should be.
+#: The characters of a wrong text that a message shows.
 _LONGEST = 140
 
 
@@ -101,7 +101,7 @@ class Reference:
         return cls(registry, repository, tag if colon else None, Digest.parse(digest) if at else None)
 
     def on(self, registry: str) -> Reference:
-        """The same image on another registry (HOST[:PORT])."""
+        """Return the same image on another registry (HOST[:PORT])."""
         return replace(self, registry=registry)
 
     @property
@@ -111,7 +111,7 @@ class Reference:
 
     @property
     def tag_or_digest(self) -> str:
-        """What is asked of the registry: the digest where there is one, else the tag."""
+        """The digest where there is one, else the tag: the last part of the path of a request."""
         return str(self.digest) if self.digest else str(self.tag)
 
     @property

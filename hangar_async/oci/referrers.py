@@ -38,7 +38,7 @@ class Referrer:
 
 
 def referrer_of(document: Manifest | Index) -> Referrer | None:
-    """Read what a document refers to; None where it has no subject, or says it in a way that cannot be read."""
+    """Read the subject of a document; return None where it has none, or one that cannot be read."""
     try:
         fields = msgspec.json.decode(document.raw, type=_DocumentJson)
         if fields.subject is None:
@@ -46,7 +46,7 @@ def referrer_of(document: Manifest | Index) -> Referrer | None:
         subject = Digest.parse(fields.subject.digest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidValue):
         return None
-    # Of a manifest that names no type it is that of its config.
+    # A manifest that names no type has that of its config.
     implied = document.config.media_type if isinstance(document, Manifest) else ""
     size = len(document.raw)
     descriptor = Descriptor(document.media_type, document.digest, size, annotations=fields.annotations or {})

@@ -1,4 +1,4 @@
-"""JSON documents from outside: bytes to values, in no more memory than a bounded number of values needs."""
+"""JSON documents from outside: bytes to values, in bounded memory."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 
 from hangar_async.archive.write import writer
 from hangar_async.config.options import SaveOptions
-from hangar_async.engine import failed_list
+from hangar_async.engine import outputs
 from hangar_async.engine.save import save
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.store import content
@@ -44,7 +44,7 @@ def archive(place: Path) -> dict[str, bytes]:
 def break_disk(monkeypatch: pytest.MonkeyPatch, code: int) -> FaultyDisk:
     """Let everything that a save writes go to a disk that can be made to fail."""
     disk = FaultyDisk(code=code)
-    for place in (content, writer, failed_list):
+    for place in (content, writer, outputs):
         monkeypatch.setattr(place, "Disk", lambda: disk)
     return disk
 

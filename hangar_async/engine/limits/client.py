@@ -29,7 +29,8 @@ OpenBlob: TypeAlias = Callable[[int], AbstractAsyncContextManager[BlobBody]]
 class LimitedClient:
     """Asks registries as a `RegistryClient` does: each request under a permit of its host, repeated by the retrier.
 
-    All methods raise HangarErrors: the last failure. With `alternatives`, another host is asked next: see `Retrier.run`.
+    All methods raise HangarErrors: the last failure. `alternatives` says that another host is asked next: see
+    `Retrier.run`.
     """
 
     def __init__(self, client: RegistryClient, retrier: Retrier) -> None:
@@ -148,12 +149,14 @@ class LimitedClient:
         for number, (host, open_blob) in enumerate(sources, 1):
             try:
                 request = partial(receive, open_blob)
-                return await self._retrier.run(subject, host, ticket, request, alternatives=alternatives)
+                await self._retrier.run(subject, host, ticket, request, alternatives=alternatives)
             except StorageError:
                 raise
             except HangarError:
                 if number == len(sources):
                     raise
+            else:
+                return
 
 
 async def ask_mirrors_first(

@@ -12,10 +12,10 @@ from typing import TypeAlias, TypeVar
 from hangar_async.config.options import LoadOptions
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
-from hangar_async.engine.failed_list import check_failed_list, write_failed_list
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.clock import Clock
 from hangar_async.engine.limits.retry import Retrier
+from hangar_async.engine.outputs import check_failed_list, write_failed_list
 from hangar_async.engine.push.selection import Selection, open_selection
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import HangarError, the_error

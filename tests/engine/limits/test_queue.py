@@ -28,7 +28,7 @@ async def test_the_lowest_rank_goes_first() -> None:
         await _settle()
         assert repr(permits) == "<RequestQueue 1 of 1 held, 5 queued>"
     assert order == [1, 2, 3, 4, 5]
-    assert repr(permits) == "<Permits 0 of 1 held, 0 queued>"
+    assert repr(permits) == "<RequestQueue 0 of 1 held, 0 queued>"
 
 
 async def test_a_rank_is_raised_while_it_waits() -> None:

@@ -101,7 +101,7 @@ def test_the_part_that_fits(largest: int, part: str) -> None:
 async def test_parts_that_are_too_long_are_refused_before_any_request(
     served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hangar_async.engine.pack.checks.largest_file", lambda _: (4 << 30) - 1)
+    monkeypatch.setattr("hangar_async.engine.outputs.largest_file", lambda _: (4 << 30) - 1)
     with pytest.raises(UsageError, match="write --part-size 4095M"):
         await run(tmp_path, f"{served.address}/a:1", format="gzip", part_size=4 << 30)
     assert served.asked == {}

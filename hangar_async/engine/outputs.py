@@ -1,13 +1,14 @@
-"""Where the output goes: refused before any work starts when it cannot be written there."""
+"""The outputs of a run: the checks before any work starts, and the list of failed images."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
-from hangar_async.engine.failed_list import check_failed_list
+from hangar_async.disk import Disk
 from hangar_async.errors import UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
 
@@ -17,15 +18,15 @@ def check_destination(options: SaveOptions) -> None:
     check_failed_list(options.failed)
     check_target(options.target, directory=options.format == "dir")
     check_part_size(options.output)
-    cache, place = options.cache.resolve(), options.target.resolve()
-    if options.format == "dir" and (place == cache or place in cache.parents or cache in place.parents):
+    cache, target = options.cache.resolve(), options.target.resolve()
+    if options.format == "dir" and (target == cache or target in cache.parents or cache in target.parents):
         raise UsageError(
             f"the destination {options.target} overlaps the cache {options.cache}: choose another name (-d)"
         )
 
 
 def check_part_size(output: OutputSettings) -> None:
-    """Raise UsageError for parts that are larger than a file may be where they go."""
+    """Raise UsageError for parts that are larger than a file may be on their file system."""
     largest = largest_file(output.target.parent)
     if largest is not None and output.part_size is not None and output.part_size > largest:
         raise UsageError(
@@ -35,7 +36,7 @@ def check_part_size(output: OutputSettings) -> None:
 
 
 def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
-    """Raise UsageError when there can be no new file, or no new directory, of this name; `flag` is what names it."""
+    """Raise UsageError when there can be no new file, or directory, of this name, which `flag` gives."""
     check_parent(target, flag)
     if not target.name:
         raise UsageError(f"{str(target)!r} names nothing that could be made ({flag}): write a name")
@@ -47,12 +48,35 @@ def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
         raise UsageError(
             f"the destination {target} exists and is no directory: remove it, or choose another name ({flag})"
         )
-    if target.is_dir() and _filled(target):
+    if target.is_dir() and _is_filled(target):
         raise UsageError(
             f"the destination {target} exists and is not empty: remove it, or choose another name ({flag})"
         )
 
 
-def _filled(directory: Path) -> bool:
+def _is_filled(directory: Path) -> bool:
     with os.scandir(directory) as entries:
         return any(True for _ in entries)
+
+
+def check_failed_list(path: Path | None) -> None:
+    """Raise UsageError when the list of failed images cannot be written."""
+    if path is not None:
+        check_parent(path, "-o")
+        if path.is_dir():
+            raise UsageError(f"the list of failed images {path} is a directory: name a file (-o)")
+
+
+def write_failed_list(path: Path | None, lines: Iterable[str]) -> Path | None:
+    """Write the lines of failed images, or remove the list where there are none; synchronous, for a thread.
+
+    Returns the path of a list that was written. Raises StorageError.
+    """
+    content = "".join(f"{line}\n" for line in lines)
+    if path is None:
+        return None
+    if not content:
+        Disk().remove(path)
+        return None
+    Disk().write_file(path, content.encode())
+    return path
