@@ -38,3 +38,9 @@ def trusting(authority: trustme.CA, tmp_path: Path) -> Callable[..., RegistrySet
         return RegistrySettings(certificates=(tmp_path / "certs.d",), **changes)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(params=[True, False], ids=["buffered", "streamed"])
+def settings(request: pytest.FixtureRequest) -> RegistrySettings:
+    """Both ways to receive a body."""
+    return RegistrySettings(buffered=request.param, stall_timeout=0.2)

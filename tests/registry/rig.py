@@ -1,28 +1,47 @@
-"""What the tests of this room talk to: small servers on real sockets, and a proxy before them."""
+"""Helpers of this room's tests: small servers on real sockets, a proxy before them, and clients of these."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from hangar_async.config.registries import RegistrySettings
+from hangar_async.errors import RegistryError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.blobs import BlobBody
+from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.request_body import StreamedBody
+from hangar_async.registry.manifests import ServedManifest
+from tests.fakes.registry import FakeRegistry
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OCI = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST = b'{"schemaVersion":2,"mediaType":"%s","config":{},"layers":[]}' % OCI.encode()
 
 
+#: A user name and a password with a colon.
+LOGIN = RegistrySettings(username="me", password="pass:word")
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 def describe(data: bytes, **changes: object) -> Descriptor:
     fields: dict[str, object] = {"media_type": "application/octet-stream", "digest": Digest.of(data), "size": len(data)}
     return Descriptor(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+DATA = random.Random(2).randbytes(5_000_000)
+#: A blob that is longer than any buffer, and its bytes.
+BLOB = describe(DATA)
 
 
 @dataclass
@@ -196,3 +215,80 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
         writer.close()
+
+
+def manifest_server(body: bytes = MANIFEST, status: int = 200, **headers: str) -> Handler:
+    """Answer `/v2/` with 200, and everything else with this."""
+    fields = {"Content-Type": OCI, **{name.replace("_", "-"): value for name, value in headers.items()}}
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/v2/":
+            return web.json_response({})
+        return web.Response(body=body, status=status, headers=fields)
+
+    return handle
+
+
+async def serve_manifest(request: web.Request) -> web.Response:
+    return web.Response(body=MANIFEST)
+
+
+async def pull(name: str, settings: RegistrySettings, notices: list[str] | None = None) -> bytes:
+    """Get the bytes of a manifest with a client of its own."""
+    async with RegistryClient(settings, notice=(notices if notices is not None else []).append) as client:
+        return (await client.get_manifest(Reference.parse(name))).raw
+
+
+async def get_manifest(
+    handler: Handler, name: str = "app:v1", digest: Digest | None = None
+) -> tuple[ServedManifest, Served]:
+    """Get a manifest from a server of its own."""
+    async with served(handler) as registry, RegistryClient(RegistrySettings()) as client:
+        return await client.get_manifest(Reference.parse(f"{registry.host}/{name}"), digest), registry
+
+
+async def manifest_error(handler: Handler, name: str = "app:v1") -> RegistryError:
+    """Return the error of getting a manifest from a server of its own."""
+    with pytest.raises(RegistryError) as caught:
+        await get_manifest(handler, name)
+    return caught.value
+
+
+def blob_server(answer: Answer) -> Handler:
+    """Answer `/v2/` with 200, and everything else by `answer`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.Response() if request.path == "/v2/" else await answer(request)
+
+    return handle
+
+
+async def serve_blob(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=DATA)
+
+
+async def read_all(body: BlobBody) -> bytes:
+    return b"".join([bytes(piece) async for piece in body.pieces()])
+
+
+async def fetch_blob(
+    settings: RegistrySettings, answer: Answer, blob: Descriptor = BLOB, start: int = 0
+) -> tuple[int, list[bytes], Served]:
+    """Get a blob from a server of its own: its first byte, its pieces, and the server."""
+    async with (
+        served(blob_server(answer)) as registry,
+        RegistryClient(settings) as client,
+        client.open_blob(Reference.parse(f"{registry.host}/team/app"), blob, start) as body,
+    ):
+        return body.start, [bytes(piece) async for piece in body.pieces()], registry
+
+
+@asynccontextmanager
+async def client_of(host: str = "", settings: RegistrySettings | None = None) -> AsyncIterator[RegistryClient]:
+    """Open a client with one connection, and the credentials of `settings` for a host."""
+    async with RegistryClient(settings or RegistrySettings(), username_for=host, connections=1) as client:
+        yield client
+
+
+def image_at(registry: FakeRegistry, name: str = "team/app:v1") -> Reference:
+    return Reference.parse(f"{registry.address}/{name}")

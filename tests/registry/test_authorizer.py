@@ -91,7 +91,7 @@ async def pull(client: RegistryClient, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["token", "access_token"])
-async def test_anybody_gets_a_token(name: str) -> None:
+async def test_a_token_is_fetched_without_credentials(name: str) -> None:
     async with served(BearerRegistry(token_name=name)) as registry, RegistryClient(RegistrySettings()) as client:
         assert await pull(client, f"{registry.host}/team/app") == MANIFEST
     [request] = registry.asked("/token")
@@ -99,7 +99,7 @@ async def test_anybody_gets_a_token(name: str) -> None:
     assert "Authorization" not in request.headers
 
 
-async def test_twenty_who_want_one_scope_ask_once_and_nobody_is_refused_twice() -> None:
+async def test_twenty_requests_of_one_scope_fetch_one_token_and_none_is_refused_twice() -> None:
     bearer = BearerRegistry(gate=asyncio.Event())
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         async with asyncio.TaskGroup() as group:
@@ -145,7 +145,7 @@ async def test_a_token_is_renewed_before_it_ends(told: dict[str, object], life: 
     assert len(registry.requests) == 3 + 2 + 1
 
 
-async def test_a_token_that_ends_in_the_middle_is_renewed_once() -> None:
+async def test_an_expired_token_is_renewed_once() -> None:
     bearer = BearerRegistry()
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         image = Reference.parse(f"{registry.host}/app")
@@ -161,7 +161,7 @@ async def test_a_token_that_ends_in_the_middle_is_renewed_once() -> None:
     assert len(bearer.issued) == 3
 
 
-async def test_a_registry_that_refuses_fresh_tokens() -> None:
+async def test_a_refused_fresh_token_is_not_renewed_again() -> None:
     bearer = BearerRegistry()
     bearer.revoked.update(f"repository:app:pull#{number}" for number in range(9))
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
@@ -182,7 +182,7 @@ async def test_a_password_with_a_colon_reaches_the_token_server_alone(tmp_path: 
     assert {request.path for request in registry.requests if b64("me:pa:ss") in str(request.headers)} == {"/token"}
 
 
-async def test_a_wrong_password_is_told_with_where_it_stands(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_reported_with_its_file(tmp_path: Path) -> None:
     async with (
         served(BearerRegistry(login=b64("me:right"))) as registry,
         RegistryClient(config(tmp_path, registry.host, auth=b64("me:s3cret"))) as client,
@@ -249,7 +249,7 @@ def test_scopes_in_the_words_of_a_token_server(scope: Scope, words: tuple[str, .
     assert scope.words == words
 
 
-async def test_a_refused_identity_token_is_an_end(tmp_path: Path) -> None:
+async def test_a_refused_identity_token_is_not_followed_by_a_get(tmp_path: Path) -> None:
     async with (
         served(BearerRegistry(refresh="good")) as registry,
         RegistryClient(config(tmp_path, registry.host, identitytoken="bad")) as client,
@@ -307,7 +307,7 @@ async def test_tokens_are_not_shared_by_credentials(tmp_path: Path) -> None:
     [(b"{}", "without a token"), (b'{"token":""}', "without a token"), (b'{"token":"a\\r\\nX: y"}', "without a token"),
      (b"<html>", "no JSON"), (b'{"token":5}', "no JSON"), (b'{"token":"' + b"a" * (1 << 20) + b'"}', "larger than")],
 )  # fmt: skip
-async def test_a_token_server_that_answers_nonsense(body: bytes, why: str) -> None:
+async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> None:
     bearer = BearerRegistry()
 
     async def handle(request: web.Request) -> web.Response:
@@ -319,7 +319,7 @@ async def test_a_token_server_that_answers_nonsense(body: bytes, why: str) -> No
 
 
 @pytest.mark.parametrize(("status", "transient"), [(429, True), (500, True), (503, True), (400, False), (404, False)])
-async def test_a_token_server_that_fails_is_told_as_such(status: int, transient: bool) -> None:
+async def test_a_failing_token_server_is_named(status: int, transient: bool) -> None:
     bearer = BearerRegistry()
     tries = 0
 
@@ -374,7 +374,7 @@ async def test_basic_with_a_wrong_password_is_sent_once() -> None:
     assert len(registry.asked("manifests")) == 1
 
 
-async def test_a_registry_that_asks_only_when_it_comes_to_content() -> None:
+async def test_a_challenge_that_comes_with_the_content_is_answered() -> None:
     """The base path is open to all, and the challenge comes later."""
 
     async def late(request: web.Request) -> web.Response:
@@ -401,7 +401,7 @@ async def test_a_registry_that_asks_only_when_it_comes_to_content() -> None:
         ("https://auth.test:99999/", "no web address"),
     ],
 )
-async def test_where_a_public_registry_must_not_send_us_for_tokens(
+async def test_an_unsafe_realm_of_a_public_registry_is_refused(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], realm: str, why: str
 ) -> None:
     async with served(BearerRegistry(), tls=server_tls) as inside:
@@ -425,7 +425,7 @@ async def test_where_a_public_registry_must_not_send_us_for_tokens(
     assert not registry.secrets()
 
 
-async def test_a_public_registry_may_send_us_to_its_token_server(
+async def test_a_token_server_on_another_host_is_asked(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
     bearer = BearerRegistry(realm="https://auth.test/token", login=b64("me:secret"))

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.errors import Incomplete, NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.registry.failures import reaching, read_error_list, refused, retry_after
+
+WHAT = "manifest reg.io/app:v1"
+
+
+def refuse(status: int, code: str = "", message: str = "", **more: object) -> RegistryError:
+    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode() if code else b""
+    return refused("reg.io", WHAT, status, {}, body, push=True, **more)  # type: ignore[arg-type]
+
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 
@@ -35,7 +43,7 @@ NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
         ("Tue, 99 Nov 2023 22:14:20 GMT", None),
     ],
 )
-def test_retry_after(text: str, expected: float | None) -> None:
+def test_retry_after_is_read_as_seconds(text: str, expected: float | None) -> None:
     assert retry_after(text, NOW) == expected
 
 
@@ -46,7 +54,7 @@ _pieces = st.sampled_from(
 
 
 @given(st.text(max_size=60) | st.lists(_pieces, max_size=8).map(" ".join) | st.integers().map(str))
-def test_any_retry_after_has_an_answer(text: str) -> None:
+def test_any_retry_after_is_a_wait_or_none(text: str) -> None:
     wait = retry_after(text, NOW)
     assert wait is None or 0 <= wait < float("inf")
 
@@ -86,7 +94,7 @@ def test_an_error_list_is_told_in_one_line() -> None:
         (b'{"message":"\\u001b[31mred\\u0007"}', "[31mred"),
     ],
 )
-def test_what_else_a_registry_may_say(body: bytes, said: str) -> None:
+def test_other_error_documents_are_read_or_ignored(body: bytes, said: str) -> None:
     assert read_error_list(body)[1] == said
 
 
@@ -95,11 +103,11 @@ def test_html_is_not_read_even_as_json() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_body_has_an_answer(body: bytes) -> None:
+def test_any_body_is_read_as_text_or_ignored(body: bytes) -> None:
     assert all(isinstance(part, str) for part in read_error_list(body))
 
 
-def test_a_long_speech_is_cut() -> None:
+def test_a_long_message_is_cut() -> None:
     assert len(read_error_list(json.dumps({"message": "word " * 10_000}).encode())[1]) < 400
 
 
@@ -124,7 +132,7 @@ def test_refused_credentials_are_named_by_their_source(status: int) -> None:
     assert "renew" in error.advice
 
 
-def test_a_place_that_a_registry_sent_us_to_may_be_asked_for_anew() -> None:
+def test_a_denial_of_a_redirected_request_is_transient() -> None:
     error = refused("cdn.io", "blob x", 403, {}, b"<Error>Request has expired</Error>", redirected=True)
     assert type(error) is RegistryError
     assert error.transient
@@ -155,11 +163,11 @@ def fail(error: Exception) -> NetworkError:
         ValueError("chunk"),
     ],
 )
-def test_what_may_recover(error: Exception) -> None:
+def test_a_broken_connection_is_transient(error: Exception) -> None:
     assert fail(error).transient
 
 
-def test_the_system_is_quoted_in_its_own_words() -> None:
+def test_the_message_of_the_system_is_quoted() -> None:
     refused = OSError(111, "Connect call failed ('127.0.0.1', 1)")
     key = aiohttp.client_reqrep.ConnectionKey("reg.io", 443, True, True, None, None, None)
     assert str(fail(aiohttp.ClientConnectorError(key, refused))) == "reg.io: the connection failed (connection refused)"
@@ -167,7 +175,7 @@ def test_the_system_is_quoted_in_its_own_words() -> None:
     assert str(fail(unknown)) == "reg.io: its address cannot be found (name or service not known)"
 
 
-def test_an_untrusted_certificate_stays_so_and_tells_the_ways_out() -> None:
+def test_an_untrusted_certificate_is_lasting_and_has_advice() -> None:
     error = fail(ssl.SSLCertVerificationError(1, "certificate verify failed"))
     assert not error.transient
     assert "--tls-verify=false" in error.advice
@@ -184,3 +192,80 @@ def test_our_own_errors_pass_unchanged() -> None:
 def test_other_exceptions_pass_unchanged() -> None:
     with pytest.raises(ZeroDivisionError), reaching("reg.io"):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said", "advice"),
+    [
+        (400, "MANIFEST_BLOB_UNKNOWN", Incomplete, f"lacks something that {WHAT} names", "push it again"),
+        (404, "MANIFEST_BLOB_UNKNOWN", Incomplete, f"lacks something that {WHAT} names", "push it again"),
+        (400, "MANIFEST_INVALID", RegistryError, f"does not take {WHAT}", "log"),
+        (400, "NAME_INVALID", RegistryError, "does not take the name", "another name"),
+        (400, "TAG_INVALID", RegistryError, "does not take the tag", "immutable"),
+        (404, "NAME_UNKNOWN", NotFound, "has no repository", "make it there first"),
+        (405, "UNSUPPORTED", RegistryError, "takes no pushes", "can be written"),
+        (409, "", RegistryError, "does not let", "immutable"),
+        (412, "DENIED", RegistryError, "does not let", "immutable"),
+        (413, "", RegistryError, "too large", "client_max_body_size"),
+        (415, "", RegistryError, "media type", "update"),
+        (507, "", RegistryError, "no room", "quota"),
+    ],
+)
+def test_a_refused_push_is_explained_with_advice(
+    status: int, code: str, kind: type[RegistryError], said: str, advice: str
+) -> None:
+    error = refuse(status, code, "because\nof that" if code else "")
+    assert type(error) is kind
+    assert said in str(error)
+    assert WHAT in str(error)
+    assert (f"{code}: because of that" in str(error)) == bool(code)
+    assert advice in error.advice or advice in str(error)
+    assert (error.host, error.status, error.code) == ("reg.io", status, code)
+    assert error.transient == (kind is Incomplete)
+    assert "\n" not in str(error)
+
+
+def test_a_missing_blob_is_recognised_among_other_codes() -> None:
+    """As docker-registry does where another client is just pushing the same."""
+    errors = [{"code": "DIGEST_INVALID", "message": "no"}, {"code": "MANIFEST_BLOB_UNKNOWN", "message": "unknown"}]
+    error = refused("reg.io", WHAT, 400, {}, json.dumps({"errors": errors}).encode(), push=True)
+    assert isinstance(error, Incomplete)
+    assert error.code == "MANIFEST_BLOB_UNKNOWN"
+    assert "DIGEST_INVALID: no" in str(error)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_denied_push_names_the_source_of_the_credentials(status: int) -> None:
+    error = refuse(status, "DENIED", "no", source="/home/me/.docker/config.json")
+    assert isinstance(error, Unauthorized)
+    assert "/home/me/.docker/config.json" in str(error)
+    assert "may push" in error.advice
+    error = refuse(status)
+    assert "no credentials" in str(error)
+    assert "DEST_USERNAME" in error.advice
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_transient_refusal_of_a_push_is_that_of_a_pull(status: int) -> None:
+    error = refused("reg.io", WHAT, status, {"Retry-After": "7"}, b"", push=True)
+    assert error.transient
+    assert error.retry_after == 7
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_denial_of_a_redirected_push_is_transient(status: int) -> None:
+    error = refuse(status, redirected=True)
+    assert type(error) is RegistryError
+    assert error.transient
+
+
+def test_an_unknown_refusal_names_its_status() -> None:
+    assert "answered 418" in str(refuse(418))
+
+
+@given(status=st.integers(300, 599), body=st.binary(max_size=100), code=st.text(max_size=10))
+def test_any_answer_makes_an_error_of_one_line(status: int, body: bytes, code: str) -> None:
+    for content in (body, json.dumps({"errors": [{"code": code, "message": "{what} {0}"}]}).encode()):
+        error = refused("reg.io", WHAT, status, {}, content, push=True)
+        assert error.status == status
+        assert len(str(error).splitlines()) == 1

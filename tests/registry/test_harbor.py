@@ -26,7 +26,7 @@ async def projects_of(
 
 
 @pytest.mark.parametrize("public", [False, True])
-async def test_a_project_that_is_missing_is_made(public: bool) -> None:
+async def test_a_missing_project_is_created(public: bool) -> None:
     harbor = Harbor({"library": {}})
     async with projects_of(harbor) as (projects, server):
         assert await projects.exists("library")
@@ -39,13 +39,13 @@ async def test_a_project_that_is_missing_is_made(public: bool) -> None:
     assert {request.headers["Content-Type"] for request in posts} == {"application/json"}
 
 
-async def test_a_name_is_written_so_that_it_stays_one() -> None:
+async def test_a_name_with_special_characters_is_quoted() -> None:
     harbor = Harbor({"a&b=c d": {}})
     async with projects_of(harbor) as (projects, _):
         assert await projects.exists("a&b=c d")
 
 
-async def test_who_may_not_make_projects_is_told() -> None:
+async def test_a_user_without_the_right_to_create_is_unauthorized() -> None:
     async with projects_of(Harbor(), "other", "x") as (projects, _):
         assert not await projects.exists("rancher")
         with pytest.raises(Unauthorized, match="Only system admin") as caught:
@@ -54,7 +54,7 @@ async def test_who_may_not_make_projects_is_told() -> None:
     assert "administrator" in caught.value.advice
 
 
-async def test_a_wrong_password_and_none() -> None:
+async def test_a_wrong_or_missing_password_is_unauthorized() -> None:
     for username, why in (("admin", "settings of this run"), (None, "no credentials")):
         async with projects_of(Harbor(), username, "wrong") as (projects, _):
             with pytest.raises(Unauthorized, match=why) as caught:
@@ -64,7 +64,7 @@ async def test_a_wrong_password_and_none() -> None:
                 await projects.create("rancher")
 
 
-async def test_a_registry_that_is_no_harbor() -> None:
+async def test_a_registry_that_is_no_harbor_is_named() -> None:
     async with projects_of(Harbor(status=404)) as (projects, _):
         assert not await projects.exists("rancher")
         with pytest.raises(NotFound, match="is no Harbor") as caught:
@@ -73,7 +73,7 @@ async def test_a_registry_that_is_no_harbor() -> None:
 
 
 @pytest.mark.parametrize(("status", "transient"), [(500, True), (503, True), (400, False)])
-async def test_a_harbor_that_fails(status: int, transient: bool) -> None:
+async def test_a_failing_harbor_is_transient_by_its_status(status: int, transient: bool) -> None:
     async with projects_of(Harbor(status=status)) as (projects, _):
         for work in (projects.exists("rancher"), projects.create("rancher")):
             with pytest.raises(RegistryError) as caught:
@@ -81,7 +81,7 @@ async def test_a_harbor_that_fails(status: int, transient: bool) -> None:
             assert caught.value.transient == transient
 
 
-async def test_https_is_what_is_asked_by() -> None:
+async def test_harbor_is_asked_by_https_unless_told_otherwise() -> None:
     async with served(Harbor()) as server, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(NetworkError):
             await HarborProjects(client, server.host).exists("rancher")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,19 +28,13 @@ from hangar_async.testing.images import Built
 from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.relay import relay
 from tests.fakes.skopeo import Skopeo
-from tests.registry.rig import OCI, Lent, describe
+from tests.registry.rig import OCI, Lent, client_of, describe
 from tests.registry.test_real_registry import token_registry
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]
 DATA = random.Random(5).randbytes(3_000_000)
 BLOB = describe(DATA)
 SETTINGS = RegistrySettings()
-
-
-@asynccontextmanager
-async def client_of(host: str, settings: RegistrySettings = SETTINGS) -> AsyncIterator[RegistryClient]:
-    async with RegistryClient(settings, username_for=host, connections=1) as client:
-        yield client
 
 
 async def content(client: RegistryClient, image: Reference) -> bytes:
@@ -89,7 +82,7 @@ async def test_every_kind_of_image_keeps_its_digest_and_is_read_by_skopeo(
         await skopeo("copy", "--all", "--src-tls-verify=false", source, f"dir:{tmp_path / name}")
 
 
-async def test_a_mount_and_what_is_there(docker_registry: str) -> None:
+async def test_a_mounted_blob_is_there(docker_registry: str) -> None:
     one, two = (Reference.parse(f"{docker_registry}/mounts/{name}") for name in ("one", "two"))
     async with client_of(docker_registry) as client:
         async with client.upload(one, BLOB) as upload:
@@ -114,7 +107,7 @@ async def test_an_empty_blob(docker_registry: str) -> None:
         assert await client.has_blob(image, describe(b""))
 
 
-async def test_what_it_refuses(docker_registry: str, images: Mapping[str, Built]) -> None:
+async def test_refusals_are_explained(docker_registry: str, images: Mapping[str, Built]) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/refused")
     async with client_of(docker_registry) as client:
         for name in ("oci", "multi"):
@@ -141,7 +134,7 @@ async def test_pieces(docker_registry: str) -> None:
         assert await content(client, image) == DATA
 
 
-async def test_an_upload_goes_on_behind_the_last_piece(docker_registry: str) -> None:
+async def test_an_upload_goes_on_after_the_last_piece(docker_registry: str) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/resumed")
 
     async def failing(offset: int) -> AsyncIterator[bytes]:
@@ -186,7 +179,7 @@ async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry:
         assert line.uploaded < after + len(DATA) + (700_000 if pieces else 0) + 10_000
 
 
-async def test_what_is_given_up_is_gone(docker_registry: str) -> None:
+async def test_a_cancelled_upload_is_gone(docker_registry: str) -> None:
     image = Reference.parse(f"{docker_registry}/pushes/cancelled")
     async with client_of(docker_registry) as client:
         upload = client.upload(image, BLOB)

@@ -68,7 +68,7 @@ async def check(client: RegistryClient, host: str, raw: bytes, name: str = NAME)
             assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA[start:]
 
 
-async def test_an_open_registry(docker_registry: str) -> None:
+async def test_an_open_registry_is_pulled_from(docker_registry: str) -> None:
     raw = await fill(docker_registry)
     async with RegistryClient(RegistrySettings()) as client:
         await check(client, docker_registry, raw)
@@ -178,7 +178,7 @@ async def test_a_registry_with_tokens(tmp_path: Path, authority: trustme.CA, mon
     assert scopes == ["repository:client/app:pull", "repository:client/other:pull"]
 
 
-async def test_a_token_that_the_registry_no_longer_takes_is_got_anew(
+async def test_a_token_that_the_registry_no_longer_takes_is_renewed(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with token_registry(tmp_path, authority, monkeypatch, lives=[-3600, 300]) as (host, signer, scopes):

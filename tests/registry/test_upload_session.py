@@ -8,16 +8,22 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.upload_session import UploadSession
+from hangar_async.registry.upload_session import UploadSession, received_bytes
 from tests.registry.rig import Lent, Proxy, describe, served
 
 DATA = b"layer" * 10_000
+
+
 BLOB = describe(DATA)
+
+
 ME = "Basic bWU6cGFzczp3b3Jk"  # me:pass:word
 
 
@@ -84,7 +90,7 @@ async def test_elsewhere_it_goes_on_without_credentials() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-async def test_a_place_elsewhere_that_refuses_is_asked_for_anew(status: int) -> None:
+async def test_an_expired_upload_address_elsewhere_is_replaced(status: int) -> None:
     """An address that another server has signed is good for a while."""
     uploads, storage = Uploads(), Uploads(wants=None, faults={"PUT": [status], "GET": [status]})
     async with served(storage) as elsewhere, served(uploads) as registry:
@@ -95,7 +101,7 @@ async def test_a_place_elsewhere_that_refuses_is_asked_for_anew(status: int) -> 
     assert storage.methods == ["PUT", "GET", "PUT"]
 
 
-async def test_a_place_elsewhere_that_is_refused_is_told_without_its_signature() -> None:
+async def test_a_refusal_elsewhere_is_reported_without_the_signature() -> None:
     uploads, storage = Uploads(), Uploads(wants=None, faults={"PUT": [413]})
     async with served(storage) as elsewhere, served(uploads) as registry:
         uploads.location = f"http://{elsewhere.host}/x?sig=SECRET"
@@ -116,7 +122,7 @@ async def test_a_place_elsewhere_that_is_refused_is_told_without_its_signature()
         ("http://registry.test:81/x", "https to http"),
     ],
 )
-async def test_where_a_public_registry_must_not_send_an_upload(
+async def test_an_unsafe_upload_address_of_a_public_registry_is_refused(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str, why: str
 ) -> None:
     async with served(Uploads(location), tls=server_tls) as registry, Proxy({}).running() as proxy:
@@ -130,7 +136,7 @@ async def test_where_a_public_registry_must_not_send_an_upload(
 
 
 @pytest.mark.parametrize("location", ["http://registry.test/upload/1", "http://registry.test:443/upload/1"])
-async def test_a_registry_that_does_not_know_of_its_tls_is_asked_by_it(
+async def test_an_http_address_of_a_registry_with_tls_is_asked_by_https(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str
 ) -> None:
     uploads = Uploads(location)
@@ -157,9 +163,28 @@ async def test_a_session_can_be_used_by_itself() -> None:
     assert uploads.methods == ["POST", "PATCH", "GET", "PUT"]
 
 
-async def test_a_registry_that_is_gone() -> None:
+async def test_an_upload_to_a_closed_port_is_a_network_error() -> None:
     uploads = Uploads()
     async with served(uploads) as registry:
         pass
     with pytest.raises(NetworkError):
         await push(registry.host)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0-1", 2), ("0-999", 1000), (" 0-5 ", 6), ("bytes=0-9", 10), ("bytes 0-9", 10), (f"0-{10**18}", 10**18 + 1)],
+)
+def test_the_range_of_an_upload_is_read_as_its_size(text: str, count: int) -> None:
+    assert received_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "0-0", "1-5", "0-", "-5", "0", "0-x", "0-5/10", "0-٣", "0--1", f"0-{10**30}"])
+def test_an_uncertain_range_of_an_upload_is_none(text: str) -> None:
+    assert received_bytes(text) is None
+
+
+@given(st.text())
+def test_any_text_is_a_size_or_none(text: str) -> None:
+    found = received_bytes(text)
+    assert found is None or found > 1

@@ -4,13 +4,11 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import (
     DigestMismatch,
     HangarError,
@@ -23,34 +21,29 @@ from hangar_async.errors import (
 )
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
 from hangar_async.registry import uploads
-from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.uploads import Upload
+from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
 from tests.fakes.pushes import Pushes
 from tests.fakes.registry import FakeRegistry, fake_registry
-from tests.registry.rig import Lent, describe
+from tests.registry.rig import LOGIN, Lent, client_of, describe, image_at
 
 DATA = random.Random(11).randbytes(300_000)
+
+
 BLOB = describe(DATA)
+
+
 REPOSITORY = "team/app"
+
+
 UPLOADS = "/blobs/uploads/"
-
-
-def image_at(registry: FakeRegistry) -> Reference:
-    return Reference(registry.address, REPOSITORY)
 
 
 def pushes_of(registry: FakeRegistry) -> Pushes:
     assert registry.pushes is not None
     return registry.pushes
-
-
-@asynccontextmanager
-async def client_of(stall: float = 60.0, connections: int = 1) -> AsyncIterator[RegistryClient]:
-    async with RegistryClient(RegistrySettings(stall_timeout=stall), connections=connections) as client:
-        yield client
 
 
 async def content_of(registry: FakeRegistry, digest: Digest = BLOB.digest) -> bytes:
@@ -102,7 +95,7 @@ async def test_a_blob_is_one_put(pushable_registry: FakeRegistry, size: int, alg
     assert put.path.endswith(f"?_state=a%2Fb%3D&digest={blob.digest}")
 
 
-async def test_pieces_where_the_registry_wants_them(
+async def test_a_registry_that_wants_pieces_gets_them(
     pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "_PIECE", 80_000)
@@ -129,7 +122,9 @@ async def test_a_wanted_length_that_makes_no_sense_is_none(pushable_registry: Fa
     assert asked(pushable_registry) == ["POST 202", "PUT 201"]
 
 
-async def test_what_is_too_large_goes_in_pieces_and_the_next_blob_at_once(pushable_registry: FakeRegistry) -> None:
+async def test_a_body_too_large_goes_in_pieces_and_so_does_the_next_blob_at_once(
+    pushable_registry: FakeRegistry,
+) -> None:
     pushes_of(pushable_registry).largest = 80_000
     lent = Lent(DATA, 70_000)
     other = describe(DATA[1:])
@@ -174,7 +169,7 @@ async def test_a_registry_that_wants_more_than_its_proxy_takes(pushable_registry
 
 @settings(max_examples=60)
 @given(cut=st.integers(0, len(DATA)), reset=st.booleans(), piece=st.sampled_from([1000, 65_536, 1 << 20]))
-def test_broken_at_any_byte_it_goes_on_there(cut: int, reset: bool, piece: int) -> None:
+def test_an_upload_broken_at_any_byte_continues_there(cut: int, reset: bool, piece: int) -> None:
     async def run() -> None:
         async with fake_registry(pushable=True) as registry:
             registry.fail(UPLOADS, CutBody(cut, reset), method="PUT")
@@ -208,7 +203,7 @@ def test_pieces_that_break_in_any_way_make_the_blob(cuts: list[tuple[int, int]],
         asyncio.run(run())
 
 
-async def test_what_a_break_cost_is_told_by_the_next_error(pushable_registry: FakeRegistry) -> None:
+async def test_the_bytes_gained_before_a_break_are_told_by_the_next_error(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     pushable_registry.fail(UPLOADS, CutBody(50_000), method="PATCH")
     pushable_registry.fail(UPLOADS, Close(), method="PATCH")
@@ -219,7 +214,7 @@ async def test_what_a_break_cost_is_told_by_the_next_error(pushable_registry: Fa
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_an_answer_that_got_lost(pushable_registry: FakeRegistry, method: str) -> None:
+async def test_a_lost_response_sends_nothing_twice(pushable_registry: FakeRegistry, method: str) -> None:
     if method == "PATCH":
         pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
     pushable_registry.fail(UPLOADS, Lost(), method=method)
@@ -232,7 +227,9 @@ async def test_an_answer_that_got_lost(pushable_registry: FakeRegistry, method: 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_what_may_recover_is_gone_on_with(pushable_registry: FakeRegistry, status: int, method: str) -> None:
+async def test_an_upload_continues_after_a_transient_error(
+    pushable_registry: FakeRegistry, status: int, method: str
+) -> None:
     pushable_registry.fail(UPLOADS, Status(status, {"Retry-After": "3"}), method=method)
     [error] = await push(pushable_registry, Lent(DATA))
     assert isinstance(error, RegistryError)
@@ -240,7 +237,7 @@ async def test_what_may_recover_is_gone_on_with(pushable_registry: FakeRegistry,
     assert await content_of(pushable_registry) == DATA
 
 
-async def test_a_registry_that_cannot_tell_now_how_far_it_is_is_asked_again(pushable_registry: FakeRegistry) -> None:
+async def test_a_failing_question_for_the_offset_is_repeated(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     pushable_registry.fail(UPLOADS, Status(503), method="GET")
     lent = Lent(DATA)
@@ -249,7 +246,7 @@ async def test_a_registry_that_cannot_tell_now_how_far_it_is_is_asked_again(push
     assert await content_of(pushable_registry) == DATA
 
 
-async def test_a_session_that_vanished_is_begun_anew(pushable_registry: FakeRegistry) -> None:
+async def test_a_lost_session_is_started_again(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         lent = Lent(DATA)
@@ -271,7 +268,7 @@ async def test_a_session_that_vanished_is_begun_anew(pushable_registry: FakeRegi
         Status(404),
     ],
 )
-async def test_a_session_that_vanishes_under_way_is_begun_anew_by_the_next_try(
+async def test_a_session_lost_during_a_request_is_started_again_by_the_next_try(
     pushable_registry: FakeRegistry, answer: Status
 ) -> None:
     pushable_registry.fail(UPLOADS, answer, method="PUT")
@@ -281,7 +278,7 @@ async def test_a_session_that_vanishes_under_way_is_begun_anew_by_the_next_try(
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 410, 501])
-async def test_a_registry_that_does_not_tell_how_far_it_is(pushable_registry: FakeRegistry, status: int) -> None:
+async def test_an_upload_with_an_unknown_offset_is_started_again(pushable_registry: FakeRegistry, status: int) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     pushable_registry.fail(UPLOADS, Status(status), method="GET")
     lent = Lent(DATA)
@@ -301,7 +298,7 @@ async def test_a_registry_that_does_not_tell_how_far_it_is(pushable_registry: Fa
         lambda _: "0-0",
     ],
 )
-async def test_a_range_that_cannot_be_is_not_gone_on_with(
+async def test_an_impossible_range_is_not_continued_from(
     pushable_registry: FakeRegistry, report: Callable[[int], str]
 ) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
@@ -312,7 +309,7 @@ async def test_a_range_that_cannot_be_is_not_gone_on_with(
     assert await content_of(pushable_registry) == DATA
 
 
-async def test_a_range_that_lies_is_found_by_the_digest(pushable_registry: FakeRegistry) -> None:
+async def test_a_false_range_is_found_by_the_digest(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     pushes = pushes_of(pushable_registry)
     pushes.report = lambda size: f"0-{size - 2}" if size else "0-0"
@@ -329,7 +326,7 @@ async def test_a_range_that_lies_is_found_by_the_digest(pushable_registry: FakeR
     assert await content_of(pushable_registry) == DATA
 
 
-async def test_a_registry_that_contradicts_itself_without_end_is_given_up(pushable_registry: FakeRegistry) -> None:
+async def test_endless_contradictions_of_a_registry_are_given_up(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, CutBody(100_000), method="PUT")
     pushes_of(pushable_registry).report = lambda size: f"0-{size - 2}" if size else "0-0"
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
@@ -343,7 +340,9 @@ async def test_a_registry_that_contradicts_itself_without_end_is_given_up(pushab
     assert await content_of(pushable_registry) == DATA
 
 
-async def test_less_was_taken_than_was_sent(pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_that_were_not_taken_are_sent_again(
+    pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uploads, "_PIECE", 100_000)
     pushes = pushes_of(pushable_registry)
     pushes.minimum = 50_000
@@ -377,7 +376,7 @@ async def test_a_registry_that_names_another_digest(pushable_registry: FakeRegis
         await finish(upload, Lent(DATA))
 
 
-async def test_a_source_that_fails_leaves_the_upload_to_be_gone_on_with(
+async def test_an_upload_continues_after_a_failure_of_its_source(
     pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "_PIECE", 100_000)
@@ -399,7 +398,7 @@ async def test_a_source_that_fails_leaves_the_upload_to_be_gone_on_with(
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, Unauthorized), (403, Unauthorized), (404, NotFound), (405, RegistryError)]
 )
-async def test_what_is_refused_from_the_start_stays_so(
+async def test_a_refused_start_is_a_lasting_error(
     pushable_registry: FakeRegistry, status: int, kind: type[RegistryError]
 ) -> None:
     pushable_registry.fail(UPLOADS, Status(status), method="POST", times=None)
@@ -411,20 +410,20 @@ async def test_what_is_refused_from_the_start_stays_so(
     assert str(BLOB.digest) in str(caught.value)
 
 
-async def test_an_upload_without_an_address(pushable_registry: FakeRegistry) -> None:
+async def test_a_session_without_an_address_is_refused(pushable_registry: FakeRegistry) -> None:
     pushable_registry.fail(UPLOADS, Status(202), method="POST")
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         with pytest.raises(RegistryError, match="no web address"):
             await upload.send(Lent(DATA))
 
 
-async def test_one_that_never_began_costs_no_request(pushable_registry: FakeRegistry) -> None:
+async def test_an_unused_upload_costs_no_request(pushable_registry: FakeRegistry) -> None:
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         assert (upload.offset, upload.complete) == (0, False)
     assert not pushable_registry.requests
 
 
-async def test_a_complete_one_is_left_alone(pushable_registry: FakeRegistry) -> None:
+async def test_a_complete_upload_is_not_cancelled(pushable_registry: FakeRegistry) -> None:
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
         await upload.send(Lent(DATA))
         await upload.send(Lent(DATA))
@@ -434,7 +433,7 @@ async def test_a_complete_one_is_left_alone(pushable_registry: FakeRegistry) -> 
 
 
 @pytest.mark.parametrize("fault", [None, Close(), Status(405), Status(500)])
-async def test_what_is_given_up_is_cancelled_as_far_as_that_goes(
+async def test_an_abandoned_upload_is_cancelled_as_far_as_possible(
     pushable_registry: FakeRegistry, fault: Fault | None
 ) -> None:
     pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
@@ -448,7 +447,7 @@ async def test_what_is_given_up_is_cancelled_as_far_as_that_goes(
     assert bool(pushes_of(pushable_registry).sessions) == (fault is not None)
 
 
-async def test_a_farewell_that_is_not_answered_is_not_waited_for(
+async def test_a_cancellation_that_is_not_answered_is_given_up(
     pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hangar_async.registry.upload_session._CANCEL_TIMEOUT", 0.01)
@@ -490,7 +489,7 @@ async def test_cancelled_at_any_request_it_leaves_no_task_and_no_session(
     assert method == "HEAD" or not pushes_of(pushable_registry).sessions
 
 
-async def test_an_address_may_be_whole_and_change(pushable_registry: FakeRegistry) -> None:
+async def test_an_upload_address_may_be_absolute_and_change(pushable_registry: FakeRegistry) -> None:
     pushes = pushes_of(pushable_registry)
     pushes.minimum, numbers = 100_000, iter(range(100))
     pushes.place = lambda path: f"http://{pushable_registry.address}{path}&n={next(numbers)}#part"
@@ -498,3 +497,93 @@ async def test_an_address_may_be_whole_and_change(pushable_registry: FakeRegistr
     puts = pushable_registry.asked(UPLOADS, "PUT")
     assert [re.search("n=([0-9]+)&digest", one.path) is not None for one in puts] == [True]
     assert await content_of(pushable_registry) == DATA
+
+
+async def test_a_mounted_blob_needs_no_upload(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.content.add_blob("base/one", DATA)
+    async with client_of(pushable_registry.address) as client:
+        image = image_at(pushable_registry)
+        assert await client.mount_blob(image, BLOB, "base/one") is None
+        assert await client.has_blob(image, BLOB)
+    [post] = pushable_registry.asked("/uploads/")
+    assert post.path == f"/v2/team/app/blobs/uploads/?mount={BLOB.digest}&from=base/one"
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_an_upload_that_was_opened_instead_of_a_mount_is_used(
+    pushable_registry: FakeRegistry, there: bool
+) -> None:
+    assert pushable_registry.pushes
+    if there:
+        pushable_registry.content.add_blob("base/one", DATA)
+        pushable_registry.pushes.mounts = False
+    pushable_registry.pushes.minimum = 1000
+    async with client_of(pushable_registry.address) as client:
+        image = image_at(pushable_registry)
+        upload = await client.mount_blob(image, BLOB, "base/one")
+        assert upload
+        async with upload:
+            await upload.send(Lent(DATA))
+        assert await client.has_blob(image, BLOB)
+    assert [one.method for one in pushable_registry.asked("/uploads/")] == ["POST", "PUT"]
+
+
+async def test_an_upload_that_was_opened_instead_of_a_mount_may_be_cancelled(pushable_registry: FakeRegistry) -> None:
+    assert pushable_registry.pushes
+    async with client_of(pushable_registry.address) as client:
+        upload = await client.mount_blob(image_at(pushable_registry), BLOB, "base/one")
+        assert upload
+        assert pushable_registry.pushes.sessions
+        await upload.cancel()
+    assert not pushable_registry.pushes.sessions
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+async def test_a_refused_mount_returns_an_upload(pushable_registry: FakeRegistry, status: int) -> None:
+    pushable_registry.fail("/uploads/.*mount", Status(status), times=None)
+    async with client_of(pushable_registry.address) as client:
+        image = image_at(pushable_registry)
+        upload = await client.mount_blob(image, BLOB, "base/one")
+        assert upload
+        await upload.send(Lent(DATA))
+        assert await client.has_blob(image, BLOB)
+
+
+async def test_a_mount_may_be_tried_again_later(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail("/uploads/", Status(503))
+    pushable_registry.fail("/uploads/", Close())
+    async with client_of(pushable_registry.address) as client:
+        with pytest.raises(RegistryError) as refused:
+            await client.mount_blob(image_at(pushable_registry), BLOB, "base/one")
+        assert refused.value.transient
+        with pytest.raises(NetworkError):
+            await client.mount_blob(image_at(pushable_registry), BLOB, "base/one")
+
+
+async def test_a_mount_of_another_digest_is_refused(pushable_registry: FakeRegistry) -> None:
+    headers = {"Docker-Content-Digest": str(Digest.of(b"other"))}
+    pushable_registry.fail("/uploads/", Status(201, headers))
+    async with client_of(pushable_registry.address) as client:
+        with pytest.raises(DigestMismatch):
+            await client.mount_blob(image_at(pushable_registry), BLOB, "base/one")
+
+
+async def test_a_token_that_ends_in_the_middle_of_an_upload_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hangar_async.registry.uploads._PIECE", 10_000)
+    tokens = TokenServer({"me": "pass:word"}, uses=2)
+    async with fake_registry(auth=tokens, pushable=True) as registry, client_of(registry.address, LOGIN) as client:
+        assert registry.pushes
+        registry.pushes.minimum = 10_000
+        blob, lent = describe(DATA[:50_000]), Lent(DATA[:50_000], 4000)
+        async with client.upload(image_at(registry), blob) as upload:
+            await upload.send(lent)
+        assert await client.has_blob(image_at(registry), blob)
+    assert len(tokens.requests) == 4
+    assert lent.settled
+
+
+async def test_a_push_without_credentials_is_unauthorized_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_registry(auth=TokenServer(), pushable=True) as registry, client_of(registry.address) as client:
+        with pytest.raises(Unauthorized, match="no credentials") as caught:
+            await client.upload(image_at(registry), BLOB).send(Lent(DATA))
+    assert "DEST_USERNAME" in caught.value.advice

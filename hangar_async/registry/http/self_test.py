@@ -78,11 +78,17 @@ async def _loses(buffers: Buffers) -> bool:
 
 
 async def _sends() -> bool:
-    """Send a body, written at once and waited for."""
+    """Send a body, which is written at once and waited for."""
     line = _Line()
-    body = RequestBody(b"abcdef", "", 60.0)
-    await body.write(StreamWriter(line.http, asyncio.get_running_loop()))
-    return line.written == [b"abcdef"] and (body.size, body.consumed, body.autoclose) == (6, False, True)
+    body, writer = RequestBody(b"abcdef", "", 60.0), StreamWriter(line.http, asyncio.get_running_loop())
+    await body.write(writer)
+    line.http.pause_writing()
+    drain = asyncio.ensure_future(writer.drain())
+    await asyncio.sleep(0)
+    waits = not drain.done()
+    line.http.resume_writing()
+    await drain
+    return waits and line.written == [b"abcdef"] and cast("object", writer.transport) is line and not body.consumed
 
 
 class _Line:

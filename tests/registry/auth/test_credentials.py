@@ -1,77 +1,34 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import os
-import traceback
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import UsageError
-from hangar_async.registry.auth.credentials import Credentials
-from hangar_async.registry.auth.docker_config import Credential, parse_credential_file
-from hangar_async.registry.client import RegistryClient
+from hangar_async.errors import HangarError, StorageError, UsageError
+from hangar_async.registry.auth.credentials import Credentials, Logins
+from hangar_async.registry.auth.docker_config import Credential
 from tests.fakes.credential_helpers import NOT_FOUND, Helpers, says
-from tests.refusal import attempt
+from tests.fakes.faulty_disk import FaultyDisk
+from tests.registry.auth.rig import HUB, auth, find, write
 
-HUB = "https://index.docker.io/v1/"
-
-
-def auth(user: str, password: str) -> dict[str, str]:
-    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+SECRET = "pass:wörd"
 
 
-def write(path: Path, **content: object) -> Path:
-    path.write_text(json.dumps(content))
-    return path
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "docker" / "config.json"
 
 
-async def find(settings: RegistrySettings, registry: str, repository: str = "team/app") -> Credential | None:
-    credentials = Credentials(settings, None, lambda _: None)
+async def known(path: Path, registry: str) -> tuple[str, str] | None:
+    credentials = Credentials(RegistrySettings(credential_files=(path,)), None, lambda _: None)
     await credentials.load()
-    return await credentials.find(registry, repository)
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["reg.io:5000", "https://reg.io:5000", "https://reg.io:5000/", "http://reg.io:5000/v1/", "https://reg.io:5000/v2/",
-     "reg.io:5000/v1", "reg.io:5000/"],
-)  # fmt: skip
-async def test_a_registry_by_all_its_names(tmp_path: Path, key: str) -> None:
-    path = write(tmp_path / "config.json", auths={key: auth("me", "pa:ss:")})
-    settings = RegistrySettings(credential_files=(path,))
-    assert await find(settings, "reg.io:5000") == Credential(str(path), "me", "pa:ss:")
-    assert await find(settings, "reg.io") is None
-    assert await find(settings, "reg.io:50001") is None
-
-
-@pytest.mark.parametrize("key", [HUB, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"])
-async def test_docker_hub_by_all_its_names(tmp_path: Path, key: str) -> None:
-    path = write(tmp_path / "config.json", auths={key: auth("me", "x")})
-    found = await find(RegistrySettings(credential_files=(path,)), "docker.io", "library/nginx")
-    assert found == Credential(str(path), "me", "x")
-
-
-async def test_the_key_nearest_to_the_repository_wins(tmp_path: Path) -> None:
-    keys = ("reg.io", "reg.io/team", "reg.io/team/app", "reg.io/team/application", "docker.io/team")
-    path = write(tmp_path / "auth.json", auths={key: auth(key, "x") for key in keys})
-    settings = RegistrySettings(credential_files=(path,))
-    for registry, repository, key in (
-        ("reg.io", "team/app", "reg.io/team/app"),
-        ("reg.io", "team/app/part", "reg.io/team/app"),
-        ("reg.io", "team/apple", "reg.io/team"),
-        ("reg.io", "teams/app", "reg.io"),
-        ("docker.io", "team/app", "docker.io/team"),
-    ):
-        found = await find(settings, registry, repository)
-        assert found is not None
-        assert found.username == key
-    assert await find(settings, "docker.io", "library/nginx") is None
+    found = await credentials.find(registry, "team/app")
+    return (found.username, found.password) if found else None
 
 
 async def test_earlier_files_win_and_missing_ones_are_passed_over(tmp_path: Path) -> None:
@@ -87,106 +44,7 @@ async def test_earlier_files_win_and_missing_ones_are_passed_over(tmp_path: Path
     assert names == ["first", "second", "second"]
 
 
-async def test_plain_fields_and_tokens(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "config.json",
-        auths={
-            "a.io": {"username": "me", "password": "p:w"},
-            "b.io": {"identitytoken": "it"},
-            "c.io": {"registrytoken": "rt"},
-            "d.io": None,
-        },
-    )
-    settings = RegistrySettings(credential_files=(path,))
-    source = str(path)
-    assert await find(settings, "a.io") == Credential(source, "me", "p:w")
-    assert await find(settings, "b.io") == Credential(source, identity_token="it")
-    assert await find(settings, "c.io") == Credential(source, registry_token="rt")
-    assert await find(settings, "d.io") is None
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"{", b"\xff\xfe\x00", b'{"auths": []}',
-     b'{"auths": {"a.io": "dTpw"}}', b'{"auths": {"a.io": {"auth": "c2VjcmV0"}}}', b"{}{}",
-     b'{"auths": {"a.io": {"auth": "%%%"}}}', b'{"credsStore": 5}', b"[" * 100_000],
-)  # fmt: skip
-async def test_a_broken_file_is_named_before_work_begins(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(UsageError) as caught:
-        async with RegistryClient(RegistrySettings(credential_files=(path,))):
-            raise AssertionError
-    assert str(path) in str(caught.value)
-    assert "c2VjcmV0" not in str(caught.value)
-
-
-async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=str(tmp_path)):
-        await find(RegistrySettings(credential_files=(tmp_path,)), "a.io")
-
-
-@given(
-    st.text().filter(lambda text: ":" not in text and "\0" not in text), st.text().filter(lambda text: "\0" not in text)
-)
-def test_any_user_and_password_are_read(user: str, password: str) -> None:
-    content = json.dumps({"auths": {"a.io": auth(user, password)}}).encode()
-    found = parse_credential_file(content, Path("c")).entry_for("a.io", "x")
-    assert found == (Credential("c", user, password) if user or password else None)
-
-
-@given(st.text(max_size=40))
-def test_any_key_is_read(key: str) -> None:
-    content = json.dumps({"auths": {key: auth("u", "p")}}).encode()
-    assert parse_credential_file(content, Path("c")).entry_for("registry.example", "x") is None
-
-
-@pytest.mark.parametrize("start", [b"", b"\xff", b"user:"])
-@given(secret=st.binary(min_size=9, max_size=60))
-def test_an_entry_is_told_neither_with_what_it_is_nor_with_what_is_in_it(start: bytes, secret: bytes) -> None:
-    for entry in (base64.b64encode(start + secret).decode(), (start + secret).decode("latin-1")):
-        content = json.dumps({"auths": {"a.io": {"auth": entry}}}).encode()
-        try:
-            told = repr(parse_credential_file(content, Path("c")))
-        except UsageError as error:
-            told = "".join(traceback.format_exception(error)) + f"{error!r} {error.__cause__!r} {error.__context__!r}"
-        assert entry not in told
-        assert repr(secret)[2:-1] not in told
-
-
-_json = st.recursive(
-    st.none() | st.integers() | st.text(max_size=8) | st.just(HUB),
-    lambda below: (
-        st.lists(below, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["auths", "auth", "username", "password", "credsStore", "credHelpers", "identitytoken", HUB]
-            ),
-            below,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(st.binary(max_size=100) | _json.map(lambda value: json.dumps(value).encode()))
-def test_any_file_is_read_or_a_usage_error(content: bytes) -> None:
-    if found := attempt(lambda: parse_credential_file(content, Path("c")), UsageError):
-        assert all(found.helpers_for("docker.io"))
-        assert found.entry_for("docker.io", "library/x") in (None, *found.auths.values())
-
-
-def test_no_secret_is_shown() -> None:
-    assert "secret" not in repr(Credential("file", "user-secret", "secret", "secret", "secret"))
-
-
-@pytest.fixture
-def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helpers:
-    return Helpers(tmp_path, monkeypatch)
-
-
-async def test_the_order_within_a_file(tmp_path: Path, helpers: Helpers) -> None:
+async def test_helpers_come_before_entries_in_a_file(tmp_path: Path, helpers: Helpers) -> None:
     helpers.add("own", says("own", "s:1"))
     helpers.add("none", NOT_FOUND)
     helpers.add("all", f"case $server in all.io) {says('all', 's2')};; *) {NOT_FOUND};; esac")
@@ -215,14 +73,6 @@ async def test_docker_hub_is_asked_for_by_its_old_address(tmp_path: Path, helper
     assert helpers.asked("hub") == [f"get {HUB}"]
 
 
-async def test_an_identity_token_of_a_helper(tmp_path: Path, helpers: Helpers) -> None:
-    helpers.add("id", says("<token>", "it"))
-    path = write(tmp_path / "config.json", credsStore="id")
-    assert await find(RegistrySettings(credential_files=(path,)), "a.io") == Credential(
-        "docker-credential-id", identity_token="it"
-    )
-
-
 async def test_a_helper_runs_once_for_a_registry_and_not_beside_another(tmp_path: Path, helpers: Helpers) -> None:
     helpers.add("one", f"mkdir {tmp_path}/running || exit 1; {says('me', 'x')}; rmdir {tmp_path}/running")
     path = write(tmp_path / "config.json", credsStore="one")
@@ -234,68 +84,152 @@ async def test_a_helper_runs_once_for_a_registry_and_not_beside_another(tmp_path
     assert sorted(helpers.asked("one")) == ["get r0.io", "get r1.io", "get r2.io"]
 
 
+@pytest.mark.parametrize(("registry", "key"), [("reg.io:5000", "reg.io:5000"), ("docker.io", HUB)])
+async def test_a_login_is_kept_as_docker_keeps_it(path: Path, registry: str, key: str) -> None:
+    assert await Logins(path).keep(registry, "me", SECRET) == str(path)
+    assert json.loads(path.read_text()) == {"auths": {key: auth("me", SECRET)}}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == ["config.json"]
+    assert await known(path, registry) == ("me", SECRET)
+
+
+async def test_the_rest_of_the_file_stays_as_it_is(path: Path) -> None:
+    content = {
+        "HttpHeaders": {"User-Agent": "größe"},
+        "auths": {"z.io": auth("z", "1"), "reg.io": {"identitytoken": "old"}, "a.io": {}},
+        "psFormat": "table {{.ID}}",
+        "big": 12345678901234567890,
+        "empty": None,
+    }
+    write(path, **content)
+    path.chmod(0o644)
+    await Logins(path).keep("reg.io", "me", SECRET)
+    after = json.loads(path.read_text())
+    assert list(after) == list(content)
+    assert list(after["auths"]) == ["z.io", "reg.io", "a.io"]
+    expected = {**content, "auths": {"z.io": auth("z", "1"), "reg.io": auth("me", SECRET), "a.io": {}}}
+    assert after == expected
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert await Logins(path).drop("reg.io")
+    after = json.loads(path.read_text())
+    assert list(after) == list(content)
+    assert after["auths"] == {"z.io": auth("z", "1"), "a.io": {}}
+    assert not await Logins(path).drop("reg.io")
+
+
+async def test_other_spellings_do_not_hide_a_new_login(path: Path) -> None:
+    others = {"https://reg.io/v2/": auth("old", "1"), "http://reg.io": auth("old", "2"), "reg.io/team": auth("t", "3")}
+    write(path, auths=others)
+    await Logins(path).keep("reg.io", "me", SECRET)
+    assert json.loads(path.read_text())["auths"] == {"reg.io/team": auth("t", "3"), "reg.io": auth("me", SECRET)}
+    write(path, auths={"index.docker.io": auth("old", "1"), HUB: auth("old", "2"), "reg.io": auth("x", "4")})
+    assert await Logins(path).drop("docker.io")
+    assert json.loads(path.read_text())["auths"] == {"reg.io": auth("x", "4")}
+
+
+@pytest.mark.parametrize("content", ["", " \n", "{}", '{"auths": null}'])
+async def test_an_empty_file_takes_a_login(path: Path, content: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    assert not await Logins(path).drop("reg.io")
+    await Logins(path).keep("reg.io", "me", SECRET)
+    assert await known(path, "reg.io") == ("me", SECRET)
+
+
+@pytest.mark.parametrize("content", ["{", '{"auths": []}', "[]", "5", '"x"', '{"auths": {"a.io": 5}}'])
+async def test_a_file_that_cannot_be_read_is_left_alone(path: Path, content: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    for work in (Logins(path).keep("reg.io", "me", SECRET), Logins(path).drop("reg.io")):
+        with pytest.raises(UsageError, match=str(path)):
+            await work
+    assert path.read_text() == content
+
+
+async def test_a_link_to_the_file_stays_one(path: Path, tmp_path: Path) -> None:
+    real = tmp_path / "dotfiles.json"
+    real.write_text("{}")
+    path.parent.mkdir()
+    path.symlink_to(real)
+    await Logins(path).keep("reg.io", "me", SECRET)
+    assert path.is_symlink()
+    assert json.loads(real.read_text())["auths"]
+
+
+async def test_a_disk_that_fails_leaves_the_file_whole(path: Path) -> None:
+    write(path, auths={"a.io": auth("a", "1")})
+    before, number = path.read_bytes(), 0
+    while True:
+        disk = FaultyDisk(number)
+        try:
+            await Logins(path, disk=disk).keep("reg.io", "me", SECRET)
+        except StorageError:
+            assert path.read_bytes() == before, disk.failed
+            assert [entry.name for entry in path.parent.iterdir()] == ["config.json"]
+        else:
+            break
+        number += 1
+    assert number >= 4
+    assert await known(path, "reg.io") == ("me", SECRET)
+
+
+async def test_a_helper_keeps_the_login_instead(path: Path, helpers: Helpers) -> None:
+    helpers.add("all")
+    helpers.add("own")
+    write(path, credsStore="all", credHelpers={"own.io": "own"}, auths={"reg.io": auth("old", "1")})
+    assert await Logins(path).keep("reg.io", "me", SECRET) == "docker-credential-all"
+    assert await Logins(path).keep("own.io", "me", SECRET) == "docker-credential-own"
+    assert await Logins(path).keep("docker.io", "me", SECRET) == "docker-credential-all"
+    document = json.loads(path.read_text())
+    # Docker notes in this way that something is known of them.
+    assert document["auths"] == {"reg.io": {}, "own.io": {}, HUB: {}}
+    [told] = helpers.asked("own")
+    assert told.startswith("store {")
+    assert json.loads(told.removeprefix("store ")) == {"ServerURL": "own.io", "Username": "me", "Secret": SECRET}
+    assert [json.loads(line.removeprefix("store "))["ServerURL"] for line in helpers.asked("all")] == ["reg.io", HUB]
+    assert await Logins(path).drop("own.io")
+    assert helpers.asked("own")[1:] == ["erase own.io"]
+    # It might be with the helper for all too.
+    assert helpers.asked("all")[2:] == ["erase own.io"]
+    assert json.loads(path.read_text())["auths"] == {"reg.io": {}, HUB: {}}
+
+
+async def test_a_helper_that_knows_nothing_of_it_is_no_failure(path: Path, helpers: Helpers) -> None:
+    helpers.add("all", NOT_FOUND)
+    write(path, credsStore="all")
+    assert not await Logins(path).drop("reg.io")
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("echo 'keychain is locked'; exit 1", "keychain is locked"),
-        ("""echo '{"Secret":"hidden"}'; exit 2""", "failed"),
-        ("echo 'hidden, but no JSON'", "no credential"),
-        ("exit 0", "no credential"),
-        ("""printf '{"x":'; head -c 200000 /dev/zero | tr '\\0' '['""", "no credential"),
+        ("echo 'the keychain is locked'; exit 1", "the keychain is locked"),
+        (f"echo 'cannot keep {SECRET}'; exit 1", "failed for reg.io$"),
+        (f"{says('me', SECRET)}; exit 1", "failed for reg.io$"),
         ("exec sleep 600", "did not answer"),
-        ("sleep 600", "did not answer"),
-        ("head -c 3000000 /dev/zero", "no credential"),
     ],
 )
-async def test_a_helper_that_fails_is_told_of_and_passed_over(
-    tmp_path: Path, helpers: Helpers, script: str, why: str
-) -> None:
+async def test_a_helper_that_fails_keeps_nothing(path: Path, helpers: Helpers, script: str, why: str) -> None:
     helpers.add("bad", script)
-    path = write(tmp_path / "config.json", credsStore="bad", auths={"a.io": auth("file", "x")})
-    notices: list[str] = []
-    settings = RegistrySettings(credential_files=(path,), credential_helper_timeout=0.5)
-    credentials = Credentials(settings, None, notices.append)
-    await credentials.load()
-    for _ in range(2):
-        assert await credentials.find("a.io", "app") == Credential(str(path), "file", "x")
-    assert len(notices) == 1
-    assert why in notices[0]
-    assert "hidden" not in notices[0]
+    write(path, credsStore="bad")
+    before = path.read_bytes()
+    with pytest.raises(HangarError, match=why) as caught:
+        await Logins(path, limit=0.5).keep("reg.io", "me", SECRET)
+    assert SECRET not in f"{caught.value}{caught.value!r}"
+    assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["missing", "../../bin/sh", "a b", "-x"])
-async def test_a_helper_that_is_none(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "config.json", credsStore=name)
-    notices: list[str] = []
-    credentials = Credentials(RegistrySettings(credential_files=(path,)), None, notices.append)
-    await credentials.load()
-    assert await credentials.find("a.io", "app") is None
-    assert len(notices) == 1
+async def test_a_missing_helper_is_reported(path: Path) -> None:
+    write(path, credsStore="nowhere-to-be-found")
+    with pytest.raises(HangarError, match="cannot be run"):
+        await Logins(path).keep("reg.io", "me", SECRET)
 
 
-async def test_a_helper_that_knows_only_a_name(tmp_path: Path, helpers: Helpers) -> None:
-    helpers.add("empty", says("me", ""))
-    path = write(tmp_path / "config.json", credsStore="empty")
-    assert await find(RegistrySettings(credential_files=(path,)), "a.io") is None
-
-
-@pytest.mark.parametrize("by", ["cancellation", "time"])
-async def test_a_helper_is_ended_with_all_that_it_started(tmp_path: Path, helpers: Helpers, by: str) -> None:
-    os.mkfifo(tmp_path / "held")
-    # The helper and its child hold the pipe open for as long as they live.
-    helpers.add("slow", f"exec 3> {tmp_path}/held; echo started >&3; sleep 600; echo over")
-    path = write(tmp_path / "config.json", credsStore="slow")
-    limit = 600 if by == "cancellation" else 0.5
-    credentials = Credentials(
-        RegistrySettings(credential_files=(path,), credential_helper_timeout=limit), None, lambda _: None
-    )
-    await credentials.load()
-    task = asyncio.ensure_future(credentials.find("a.io", "app"))
-    held = await asyncio.to_thread((tmp_path / "held").open)
-    with held:
-        assert await asyncio.to_thread(held.readline) == "started\n"
-        if by == "cancellation":
-            task.cancel()
-        await asyncio.wait([task])
-        assert task.cancelled() is (by == "cancellation")
-        assert await asyncio.to_thread(held.read) == ""
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(user=st.text(min_size=1).filter(lambda text: not set(text) & set(":\0")), password=st.text(min_size=1))
+async def test_any_user_and_password_read_back(path: Path, user: str, password: str) -> None:
+    if path.exists():
+        path.unlink()
+    await Logins(path).keep("reg.io", user, password)
+    assert await known(path, "reg.io") == (user, password.rstrip("\0"))

@@ -28,7 +28,7 @@ def test_a_realm_is_asked_as_it_stands(realm: str) -> None:
     ["", "/token", "ftp://auth.test/", "https://127.0.0.\x021/", "https://\uff11\uff12\uff17.0.0.1/", "https://auth.test:0/",
      "https://[x]@/", "https://xn--/", "https://auth.test/ token", f"https://{'a' * 300}.test/"],
 )  # fmt: skip
-def test_what_is_no_address_is_refused_in_one_line(realm: str) -> None:
+def test_a_realm_that_is_no_address_is_refused_in_one_line(realm: str) -> None:
     with pytest.raises(Unauthorized, match="no web address") as caught:
         checked_realm(wish(realm))
     assert str(caught.value).isprintable()

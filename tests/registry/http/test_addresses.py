@@ -31,7 +31,7 @@ def test_internal_but_not_loopback(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["example.com", "10.0.0.1", "192.168.1.1", "localhost.example.com", "8.8.8.8", "", "1.2.3.4.5"]
 )
-def test_elsewhere(host: str) -> None:
+def test_other_hosts_are_not_internal(host: str) -> None:
     assert not is_internal(host)
 
 
@@ -70,7 +70,7 @@ def test_addresses_are_kept_as_they_are(text: str, found: str) -> None:
      "https://a.test:0/", "https://a.test:65536/", "https://a.test:x/", "https://a.test/\r\nX: y", "https://../x",
      "https://[x]@/", "https://.[02]@/", "https://[::/", "https://xn--/", f"https://{'a' * 254}/", "socks5://a:1oc0"],
 )  # fmt: skip
-def test_what_is_no_address_of_the_web(text: str) -> None:
+def test_a_text_that_is_no_web_address_is_empty(text: str) -> None:
     assert not web_address(text)
 
 

@@ -35,7 +35,7 @@ def test_loopback_is_never_proxied(host: str) -> None:
 
 
 @given(st.text("htps:/@.[]xn-127 ", max_size=20) | st.text(max_size=20))
-def test_any_proxy_is_used_or_said_to_be_of_no_use(text: str) -> None:
+def test_any_proxy_is_used_or_refused(text: str) -> None:
     found = attempt(lambda: proxy_for(URL("https://reg.io"), Proxies(https=text)), NetworkError)
     assert found is None or (found.scheme in ("http", "https") and found.host)
 
@@ -52,7 +52,7 @@ def test_any_proxy_is_used_or_said_to_be_of_no_use(text: str) -> None:
         "http://[x]@",
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_said(text: str) -> None:
+def test_a_proxy_of_another_kind_is_refused(text: str) -> None:
     with pytest.raises(NetworkError, match="cannot use a proxy") as caught:
         proxy_for(URL("https://reg.io"), Proxies(https=text))
     assert not caught.value.transient
@@ -86,12 +86,12 @@ def test_a_proxy_that_cannot_be_used_is_said(text: str) -> None:
         ("reg.io", ":443", False),
     ],
 )
-def test_no_proxy(host: str, entry: str, expected: bool) -> None:
+def test_no_proxy_names_hosts_that_are_asked_directly(host: str, entry: str, expected: bool) -> None:
     assert bypasses(host, 443, [entry]) is expected
 
 
 @given(_names, _label)
-def test_a_domain_covers_itself_and_what_is_below(name: str, label: str) -> None:
+def test_a_domain_covers_itself_and_its_subdomains(name: str, label: str) -> None:
     assert bypasses(name, 443, [name])
     assert bypasses(f"{label}.{name}", 443, [name])
     assert bypasses(f"{label}.{name}", 443, [f".{name}"])

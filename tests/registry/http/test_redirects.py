@@ -70,7 +70,7 @@ async def test_storage_elsewhere_gets_no_credentials(status: int) -> None:
     assert ME in registry.secrets()
 
 
-async def test_the_range_goes_along() -> None:
+async def test_a_redirect_keeps_the_range() -> None:
     async with (
         served(storage) as cdn,
         served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
@@ -79,7 +79,7 @@ async def test_the_range_goes_along() -> None:
     assert [request.headers["Range"] for request in cdn.requests] == ["bytes=10-"]
 
 
-async def test_the_same_origin_gets_them_again() -> None:
+async def test_a_redirect_to_the_same_origin_keeps_the_credentials() -> None:
     async def handle(request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != ME:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="reg"'})
@@ -111,7 +111,7 @@ async def test_credentials_once_dropped_do_not_come_back() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-async def test_a_signed_address_that_has_run_out_may_be_asked_for_anew(status: int) -> None:
+async def test_an_expired_signed_address_is_a_transient_error(status: int) -> None:
     async def expired(request: web.Request) -> web.Response:
         return web.Response(status=status, text="<Error>expired sig=SECRET</Error>", content_type="application/xml")
 
@@ -128,7 +128,7 @@ async def test_a_signed_address_that_has_run_out_may_be_asked_for_anew(status: i
     assert "SECRET" not in f"{error} {error.advice} {error!r}"
 
 
-async def test_storage_without_the_blob() -> None:
+async def test_a_storage_without_the_blob_is_not_found() -> None:
     async def nothing(request: web.Request) -> web.Response:
         return web.Response(status=404)
 
@@ -166,7 +166,7 @@ async def test_storage_that_speaks_no_http_is_named_without_the_signature() -> N
     assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_wrong_size_at_the_storage() -> None:
+async def test_a_wrong_size_at_the_storage_is_refused() -> None:
     async def short(request: web.Request) -> web.Response:
         return web.Response(body=DATA[:-1])
 
@@ -188,7 +188,7 @@ async def spiral(request: web.Request) -> web.Response:
 
 
 @pytest.mark.parametrize(("handler", "asked", "why"), [(circle, 1, "circle"), (spiral, MAX_REDIRECTS, "more than 10")])
-async def test_a_way_without_end(handler: Handler, asked: int, why: str) -> None:
+async def test_endless_redirects_are_refused(handler: Handler, asked: int, why: str) -> None:
     async with (
         served(handler) as cdn,
         served(registry_that_sends_to(lambda: f"http://{cdn.host}/")) as registry,
@@ -226,7 +226,7 @@ async def public_registry(
         ("", "no web address"),
     ],
 )
-async def test_where_a_public_registry_must_not_send_us(
+async def test_an_unsafe_redirect_of_a_public_registry_is_refused(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str, why: str
 ) -> None:
     async with served(storage, tls=server_tls) as inside:
@@ -242,7 +242,7 @@ async def test_where_a_public_registry_must_not_send_us(
     assert "pass@" not in str(caught.value)
 
 
-async def test_a_public_registry_may_send_us_to_public_storage(
+async def test_a_redirect_to_a_public_storage_is_followed(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
     handler = registry_that_sends_to(lambda: "https://cdn.test/x")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import itertools
 import random
 import ssl
 import struct
@@ -13,17 +14,28 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import ContentError, NetworkError, RegistryError, StorageError
-from hangar_async.registry.http.request_body import Body, StreamedBody, _Extension
-from hangar_async.registry.http.response import Response
+from hangar_async.registry.http import self_test
+from hangar_async.registry.http.request_body import Body, SourceBlob, StreamedBody, _Extension
 from hangar_async.registry.http.transport import Transport
 from tests.registry.rig import Lent, raw_server, request_head, served
 
 DATA = random.Random(7).randbytes((5 << 20) + 123)
+SHORT = DATA[:10_000]
+
+
 SETTINGS = RegistrySettings()
+
+
+@pytest.fixture(params=[False, True], ids=["lent", "copied"])
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to send a body: with an aiohttp that is known, and with another one."""
+    monkeypatch.setattr(self_test, "_results", [not request.param])
 
 
 @dataclass
@@ -70,7 +82,7 @@ async def test_a_body_arrives_as_it_is_with_its_length(method: str, size: int, s
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT"])
-async def test_methods_without_a_body(method: str) -> None:
+async def test_a_request_without_a_body_has_no_length(method: str) -> None:
     async with served(Sink()) as server:
         status, _ = await send(server.host, None, method)
     assert status == 201
@@ -110,12 +122,14 @@ async def test_a_piece_is_written_before_the_next_one_is_asked_for() -> None:
     await lend_to_a_slow_server(None, SETTINGS)
 
 
-async def test_the_same_over_tls(server_tls: ssl.SSLContext) -> None:
+async def test_a_piece_is_written_before_the_next_one_is_asked_for_over_tls(server_tls: ssl.SSLContext) -> None:
     await lend_to_a_slow_server(server_tls, RegistrySettings(tls_verify=False))
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_the_same_on_the_faster_loop(server_tls: ssl.SSLContext, secure: bool) -> None:
+def test_a_piece_is_written_before_the_next_one_is_asked_for_on_uvloop(
+    server_tls: ssl.SSLContext, secure: bool
+) -> None:
     uvloop = pytest.importorskip("uvloop")
     settings = RegistrySettings(tls_verify=False)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -127,7 +141,7 @@ def in_kernel(connection: Any, request: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), request, bytes(4)))[0])
 
 
-async def test_what_is_held_is_one_piece_beside_the_buffers_of_the_sockets() -> None:
+async def test_no_more_than_one_piece_is_held_beside_the_socket_buffers() -> None:
     asked, release = asyncio.Event(), asyncio.Event()
     far: list[Any] = []
 
@@ -163,7 +177,8 @@ async def failing(work: Awaitable[object]) -> None:
         await work
 
 
-async def test_who_takes_nothing_is_given_up() -> None:
+@pytest.mark.usefixtures("plain")
+async def test_a_server_that_takes_nothing_is_given_up() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.Event().wait()
@@ -177,7 +192,7 @@ async def test_who_takes_nothing_is_given_up() -> None:
     assert lent.settled
 
 
-async def test_who_takes_a_little_is_not_given_up() -> None:
+async def test_a_server_that_takes_a_little_is_not_given_up() -> None:
     class Draining(asyncio.Transport):
         left = 1000
 
@@ -197,7 +212,7 @@ async def test_who_takes_a_little_is_not_given_up() -> None:
             assert (limit.when() or 0) > loop.time() + 7000
 
 
-async def test_the_answer_to_a_body_may_take_longer_than_a_stall() -> None:
+async def test_the_response_to_a_body_may_take_longer_than_a_stall() -> None:
     async def slow(request: web.Request) -> web.Response:
         await request.read()
         await asyncio.sleep(0.03)
@@ -230,8 +245,9 @@ async def test_the_connection_is_kept_for_the_next_body(server_tls: ssl.SSLConte
     assert len(set(ports)) == 1
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("closes", [False, True])
-async def test_an_early_answer_ends_the_sending(closes: bool) -> None:
+async def test_an_early_response_ends_the_sending(closes: bool) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_head(reader)
         extra = b"Connection: close\r\n" if closes else b""
@@ -247,7 +263,8 @@ async def test_an_early_answer_ends_the_sending(closes: bool) -> None:
     assert lent.settled
 
 
-async def test_a_server_that_hangs_up() -> None:
+@pytest.mark.usefixtures("plain")
+async def test_a_server_that_hangs_up_is_a_network_error() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_head(reader)
         await reader.readexactly(1000)
@@ -260,7 +277,8 @@ async def test_a_server_that_hangs_up() -> None:
     assert lent.settled
 
 
-async def test_what_reading_a_body_raises_is_raised() -> None:
+@pytest.mark.usefixtures("plain")
+async def test_an_error_of_reading_a_body_is_raised() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"x" * 1000
         raise StorageError("cannot read it", path="it")
@@ -270,6 +288,7 @@ async def test_what_reading_a_body_raises_is_raised() -> None:
             await send(server.host, StreamedBody(2000, "the content", pieces))
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize(("size", "why"), [(999, "more"), (1001, "fewer"), (2001, "fewer")])
 async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None:
     lent = Lent(bytes(1000), piece=1000)
@@ -279,6 +298,7 @@ async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None
     assert lent.settled
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("status", [307, 308])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_redirect_that_keeps_the_method_is_followed_bare(status: int, streamed: bool) -> None:
@@ -307,15 +327,16 @@ async def test_a_redirect_that_may_change_the_method_is_not_followed(status: int
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_head_stays_one(status: int) -> None:
+async def test_a_redirected_head_stays_a_head(status: int) -> None:
     sink = Sink(status, locations={"/x": "/y"})
     async with served(sink) as server:
         assert (await send(server.host, None, "HEAD"))[0] == 201
     assert [request.method for request in server.requests] == ["HEAD", "HEAD"]
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("phase", ["reading", "writing", "waiting", "answering"])
-async def test_cancelled_in_any_phase_it_leaves_nothing_behind(phase: str) -> None:
+async def test_a_request_cancelled_in_any_phase_leaves_no_task_and_no_connection(phase: str) -> None:
     reached, never = asyncio.Event(), asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -356,7 +377,8 @@ async def test_cancelled_in_any_phase_it_leaves_nothing_behind(phase: str) -> No
         assert len(asyncio.all_tasks() - before) <= 2
 
 
-async def test_cancelled_while_a_body_ends_it_waits_for_the_end() -> None:
+@pytest.mark.usefixtures("plain")
+async def test_a_cancellation_waits_for_the_end_of_a_body() -> None:
     """An early answer ends a body in the middle of a read, which goes on: nobody may close what is read before."""
     reading, release, closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
     ended: list[str] = []
@@ -400,10 +422,88 @@ async def test_cancelled_while_a_body_ends_it_waits_for_the_end() -> None:
     assert ended == ["reading", "request"]
 
 
-async def test_an_answer_belongs_to_who_gave_it() -> None:
-    answers: list[Response] = []
-    async with served(Sink()) as server, Transport(SETTINGS, 1) as transport:
-        url = URL(f"http://{server.host}/x")
-        async with transport.send(url, "named", headers={}, method="PUT", body=b"x") as answer:
-            answers.append(answer)
-    assert (answers[0].host, answers[0].redirected) == ("named", False)
+async def read(reader: SourceBlob, start: int, length: int, most: int | None = None) -> bytes:
+    """Read a stretch, or its first pieces."""
+    got = bytearray()
+    pieces = reader.body(start, length).open()
+    async for piece in pieces:
+        got += piece
+        if most is not None and len(got) >= most:
+            break
+    await pieces.aclose()  # type: ignore[attr-defined]
+    return bytes(got)
+
+
+@given(piece=st.integers(1, 12_000), cuts=st.lists(st.integers(0, len(SHORT)), max_size=8))
+def test_stretches_that_follow_each_other_open_the_source_once(piece: int, cuts: list[int]) -> None:
+    async def run() -> None:
+        lent = Lent(SHORT, piece)
+        reader = SourceBlob(lent, "it")
+        edges = sorted({0, len(SHORT), *cuts})
+        parts = [await read(reader, start, stop - start) for start, stop in itertools.pairwise(edges)]
+        assert b"".join(parts) == SHORT
+        assert lent.opened == [0]
+        assert reader.furthest == len(SHORT)
+        await reader.aclose()
+        await reader.aclose()
+        assert lent.settled
+
+    asyncio.run(run())
+
+
+async def test_a_stretch_that_was_sent_is_opened_again() -> None:
+    lent = Lent(SHORT, 1000)
+    reader = SourceBlob(lent, "it")
+    assert await read(reader, 0, 2500) == SHORT[:2500]
+    assert await read(reader, 0, 2500) == SHORT[:2500]
+    assert await read(reader, 2500, 100) == SHORT[2500:2600]
+    assert await read(reader, 9000, 1000) == SHORT[9000:]
+    assert lent.opened == [0, 0, 9000]
+    assert (lent.closed, reader.furthest) == (2, len(SHORT))
+    await reader.aclose()
+    assert lent.settled
+
+
+async def test_a_stretch_left_in_the_middle_is_opened_again() -> None:
+    lent = Lent(SHORT, 1000)
+    reader = SourceBlob(lent, "it")
+    assert await read(reader, 0, 5000, most=1500) == SHORT[:2000]
+    assert await read(reader, 1500, 1000) == SHORT[1500:2500]
+    assert lent.opened == [0, 1500]
+    await reader.aclose()
+
+
+async def test_an_interrupted_stretch_is_opened_again() -> None:
+    never = asyncio.Event()
+    lent = Lent(SHORT, 1000, gate=never, gated=2)
+    reader = SourceBlob(lent, "it")
+    task = asyncio.ensure_future(read(reader, 0, 5000))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    lent.gate = None
+    assert await read(reader, 2000, 3000) == SHORT[2000:5000]
+    assert lent.opened == [0, 2000]
+    await reader.aclose()
+    assert lent.settled
+
+
+async def test_a_source_that_ends_early_ends_the_stretch() -> None:
+    reader = SourceBlob(Lent(SHORT, 3000), "it")
+    assert await read(reader, 9990, 100) == SHORT[9990:]
+
+
+async def test_an_iterator_without_aclose_is_read() -> None:
+    class Bare:
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:
+            return b"abc"
+
+    reader = SourceBlob(lambda _: Bare(), "it")
+    assert await read(reader, 0, 5) == b"abcab"
+    assert await read(reader, 5, 2) == b"ca"
+    await reader.aclose()

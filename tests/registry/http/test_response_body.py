@@ -1,57 +1,42 @@
+"""Bodies of blobs, as aiohttp has them and taken off their transports, serve_blob, broken and left."""
+
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, NotFound, RegistryError
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.errors import HangarError, NetworkError
 from hangar_async.oci.reference import Reference
+from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.response_body import LARGEST_PIECE, SMALLEST_PIECE, BufferedBody, StreamBody
-from tests.registry.rig import Handler, Served, describe, raw_server, request_head, served
-
-DATA = random.Random(1).randbytes(3_000_000)
-BLOB = describe(DATA)
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@pytest.fixture(params=[True, False], ids=["buffered", "streamed"])
-def settings(request: pytest.FixtureRequest) -> RegistrySettings:
-    """Both ways to receive a body."""
-    return RegistrySettings(buffered=request.param, stall_timeout=0.2)
-
-
-def answering(answer: Answer) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return web.Response() if request.path == "/v2/" else await answer(request)
-
-    return handle
+from tests.registry.rig import (
+    BLOB,
+    DATA,
+    Answer,
+    Served,
+    blob_server,
+    describe,
+    fetch_blob,
+    raw_server,
+    read_all,
+    request_head,
+    serve_blob,
+    served,
+)
 
 
-async def whole(request: web.Request) -> web.Response:
-    return web.Response(body=DATA)
-
-
-async def fetch(
-    settings: RegistrySettings, answer: Answer, blob: Descriptor = BLOB, start: int = 0
-) -> tuple[int, list[bytes], Served]:
-    async with (
-        served(answering(answer)) as registry,
-        RegistryClient(settings) as client,
-        client.open_blob(Reference.parse(f"{registry.host}/team/app"), blob, start) as body,
-    ):
-        return body.start, [bytes(piece) async for piece in body.pieces()], registry
-
-
-async def test_a_blob_comes_whole_in_pieces_of_measure(settings: RegistrySettings) -> None:
-    start, pieces, registry = await fetch(settings, whole)
+async def test_a_blob_comes_in_pieces_of_a_bounded_size(settings: RegistrySettings) -> None:
+    start, pieces, registry = await fetch_blob(settings, serve_blob)
     assert (start, b"".join(pieces)) == (0, DATA)
     assert all(SMALLEST_PIECE <= len(piece) <= LARGEST_PIECE for piece in pieces[:-1])
     [request] = registry.asked("blobs")
@@ -64,7 +49,7 @@ async def test_an_empty_blob_has_no_pieces(settings: RegistrySettings) -> None:
     async def empty(request: web.Request) -> web.Response:
         return web.Response()
 
-    assert (await fetch(settings, empty, describe(b"")))[:2] == (0, [])
+    assert (await fetch_blob(settings, empty, describe(b"")))[:2] == (0, [])
 
 
 async def test_a_body_without_length_is_taken(settings: RegistrySettings) -> None:
@@ -76,92 +61,7 @@ async def test_a_body_without_length_is_taken(settings: RegistrySettings) -> Non
             await response.write(DATA[at : at + 10_007])
         return response
 
-    assert b"".join((await fetch(settings, chunked))[1]) == DATA
-
-
-async def test_a_range_is_asked_for_and_given(settings: RegistrySettings) -> None:
-    async def partial(request: web.Request) -> web.Response:
-        first = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-        field = f"bytes {first}-{len(DATA) - 1}/{len(DATA)}"
-        return web.Response(status=206, body=DATA[first:], headers={"Content-Range": field})
-
-    start, pieces, registry = await fetch(settings, partial, start=1_234_567)
-    assert (start, b"".join(pieces)) == (1_234_567, DATA[1_234_567:])
-    assert [request.headers["Range"] for request in registry.asked("blobs")] == ["bytes=1234567-"]
-
-
-async def test_a_range_that_is_passed_over_gives_the_whole(settings: RegistrySettings) -> None:
-    start, pieces, registry = await fetch(settings, whole, start=1000)
-    assert (start, b"".join(pieces)) == (0, DATA)
-    assert len(registry.asked("blobs")) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "content_range"),
-    [
-        (416, f"bytes */{len(DATA)}"),
-        (206, None),
-        (206, f"bytes 999-{len(DATA) - 1}/{len(DATA)}"),
-        (206, f"bytes 1000-{len(DATA) - 1}/{len(DATA) + 1}"),
-        (206, f"bytes 1000-{len(DATA) - 2}/{len(DATA)}"),
-        (206, "nonsense"),
-    ],
-)
-async def test_a_range_that_went_wrong_is_asked_for_again_whole(
-    settings: RegistrySettings, status: int, content_range: str | None
-) -> None:
-    async def mangled(request: web.Request) -> web.Response:
-        if "Range" not in request.headers:
-            return web.Response(body=DATA)
-        fields = {"Content-Range": content_range} if content_range else {}
-        return web.Response(status=status, body=DATA[1000:] if status == 206 else b"", headers=fields)
-
-    start, pieces, registry = await fetch(settings, mangled, start=1000)
-    assert (start, b"".join(pieces)) == (0, DATA)
-    assert ["Range" in request.headers for request in registry.asked("blobs")] == [True, False]
-
-
-async def test_a_part_that_nobody_asked_for_is_refused(settings: RegistrySettings) -> None:
-    async def partial(request: web.Request) -> web.Response:
-        return web.Response(status=206, body=DATA, headers={"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"})
-
-    with pytest.raises(RegistryError) as caught:
-        await fetch(settings, partial)
-    assert caught.value.status == 206
-
-
-async def test_a_blob_that_is_not_there(settings: RegistrySettings) -> None:
-    async def missing(request: web.Request) -> web.Response:
-        raise web.HTTPNotFound
-
-    for start in (0, 5):
-        with pytest.raises(NotFound, match=str(BLOB.digest)):
-            await fetch(settings, missing, start=start)
-
-
-@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
-async def test_a_length_other_than_declared_is_refused_at_once(settings: RegistrySettings, size: int) -> None:
-    with pytest.raises(DigestMismatch, match=f"not the declared {size}"):
-        await fetch(settings, whole, describe(DATA, size=size))
-
-
-async def test_more_bytes_than_declared_are_refused(settings: RegistrySettings) -> None:
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        while True:
-            await response.write(DATA)
-
-    with pytest.raises(DigestMismatch, match="larger than the declared"):
-        await fetch(settings, endless)
-
-
-async def test_an_encoding_that_was_not_asked_for_is_refused(settings: RegistrySettings) -> None:
-    async def encoded(request: web.Request) -> web.Response:
-        return web.Response(body=DATA, headers={"Content-Encoding": "gzip"})
-
-    with pytest.raises(ContentError, match="gzip"):
-        await fetch(settings, encoded)
+    assert b"".join((await fetch_blob(settings, chunked))[1]) == DATA
 
 
 async def broken(
@@ -212,7 +112,7 @@ async def test_a_body_that_ends_early_is_handed_out_as_far_as_it_came(settings: 
 
 
 @pytest.mark.parametrize("sent", [100, 250_000])
-async def test_a_body_without_length_that_ends_early(settings: RegistrySettings, sent: int) -> None:
+async def test_a_body_without_length_that_ends_early_is_handed_out(settings: RegistrySettings, sent: int) -> None:
     arrived, error = await broken(settings, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", DATA[:sent])
     assert arrived == DATA[:sent]
     assert isinstance(error, NetworkError)
@@ -220,7 +120,7 @@ async def test_a_body_without_length_that_ends_early(settings: RegistrySettings,
     assert f"{sent} of {len(DATA)} bytes" in str(error)
 
 
-async def test_a_chunked_body_that_breaks(settings: RegistrySettings) -> None:
+async def test_a_chunked_body_that_breaks_is_handed_out(settings: RegistrySettings) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(DATA)
     arrived, error = await broken(settings, head, DATA[:250_000])
     assert arrived == DATA[:250_000]
@@ -260,7 +160,7 @@ async def test_the_stream_holds_no_more_than_its_bound(settings: RegistrySetting
 
     blob = describe(b"", size=size)
     async with (
-        served(answering(flood)) as registry,
+        served(blob_server(flood)) as registry,
         RegistryClient(settings) as client,
         client.open_blob(Reference.parse(f"{registry.host}/app"), blob) as body,
     ):
@@ -277,7 +177,7 @@ async def test_the_stream_holds_no_more_than_its_bound(settings: RegistrySetting
 
 
 async def test_leaving_early_closes_the_connection_and_frees_its_place(settings: RegistrySettings) -> None:
-    async with served(answering(whole)) as registry, RegistryClient(settings, connections=1) as client:
+    async with served(blob_server(serve_blob)) as registry, RegistryClient(settings, connections=1) as client:
         image = Reference.parse(f"{registry.host}/app")
         for _ in range(3):
             async with client.open_blob(image, BLOB) as body:
@@ -298,7 +198,7 @@ async def test_a_cancelled_read_loses_nothing(settings: RegistrySettings) -> Non
         return response
 
     async with (
-        served(answering(in_two)) as registry,
+        served(blob_server(in_two)) as registry,
         RegistryClient(settings) as client,
         client.open_blob(Reference.parse(f"{registry.host}/app"), BLOB) as body,
     ):
@@ -307,3 +207,197 @@ async def test_a_cancelled_read_loses_nothing(settings: RegistrySettings) -> Non
                 await anext(body.pieces())
         release.set()
         assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA
+
+
+Scene = Callable[[Served, RegistryClient], Awaitable[None]]
+
+
+Play = Callable[[Answer, Scene], None]
+
+
+@pytest.fixture(params=["plain", "tls"])
+def play(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]) -> Play:
+    """Run a scene on asyncio's own loop and on uvloop, before a server that answers for all blobs."""
+    tls = server_tls if request.param == "tls" else None
+
+    async def run(answer: Answer, scene: Scene) -> None:
+        async with served(blob_server(answer), tls=tls) as registry:
+            settings = trusting(registry.host, stall_timeout=0.3)
+            async with RegistryClient(settings, connections=2) as client:
+                await scene(registry, client)
+
+    def both(answer: Answer, scene: Scene) -> None:
+        for factory in (None, uvloop.new_event_loop):
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(run(answer, scene))
+
+    return both
+
+
+def cut(after: int) -> Answer:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(DATA))})
+        await response.prepare(request)
+        await response.write(DATA[:after])
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return answer
+
+
+def opened(registry: Served, client: RegistryClient) -> AbstractAsyncContextManager[BlobBody]:
+    return client.open_blob(Reference.parse(f"{registry.host}/app"), BLOB)
+
+
+def test_a_long_body_is_taken_over_and_the_connection_used_again(play: Play) -> None:
+    ports = set()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.add(request.transport.get_extra_info("peername"))
+        return await serve_blob(request)
+
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        ports.clear()
+        for _ in range(5):
+            async with opened(registry, client) as body:
+                assert isinstance(body._pieces, BufferedBody)
+                assert await read_all(body) == DATA
+        assert len(ports) == 1
+
+    play(answer, scene)
+
+
+@pytest.mark.parametrize("after", [700_000, 3_000_000, len(DATA) - 1])
+def test_a_connection_that_ends_gives_all_that_came(play: Play, after: int) -> None:
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        arrived = b""
+        with pytest.raises(NetworkError, match=f"ended after {after} of {len(DATA)} bytes") as caught:
+            async with opened(registry, client) as body:
+                async for piece in body.pieces():
+                    arrived += piece
+        assert arrived == DATA[:after]
+        assert caught.value.gained == after
+
+    play(cut(after), scene)
+
+
+def test_a_body_that_stalls_gives_all_that_came(play: Play) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(DATA))})
+        await response.prepare(request)
+        await response.write(DATA[:700_000])
+        await asyncio.sleep(60)
+        return response
+
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        arrived = b""
+        with pytest.raises(NetworkError, match="nothing arrived for too long") as caught:
+            async with opened(registry, client) as body:
+                async for piece in body.pieces():
+                    arrived += piece
+        assert arrived == DATA[:700_000]
+        assert caught.value.gained == 700_000
+
+    play(answer, scene)
+
+
+def test_a_slow_body_is_no_stall_and_neither_is_a_slow_reader(play: Play) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "600000"})
+        await response.prepare(request)
+        for start in range(0, 600_000, 100_000):
+            await response.write(DATA[start : start + 100_000])
+            await asyncio.sleep(0.12)  # all of it takes longer than the time limit, no pause does
+        return response
+
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        blob = describe(DATA[:600_000])
+        async with client.open_blob(Reference.parse(f"{registry.host}/app"), blob) as body:
+            assert await read_all(body) == DATA[:600_000]
+
+    async def reader(registry: Served, client: RegistryClient) -> None:
+        async with opened(registry, client) as body:
+            first = bytes(await anext(body.pieces()))
+            await asyncio.sleep(0.4)
+            assert first + await read_all(body) == DATA
+
+    play(answer, scene)
+    play(serve_blob, reader)
+
+
+def test_a_body_left_in_the_middle_disturbs_no_other(play: Play) -> None:
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        async def leave() -> None:
+            for _ in range(5):
+                async with opened(registry, client) as body:
+                    await anext(body.pieces())
+                    await anext(body.pieces())
+
+        async def keep() -> None:
+            for _ in range(5):
+                async with opened(registry, client) as body:
+                    assert await read_all(body) == DATA
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(leave())
+            group.create_task(keep())
+
+    play(serve_blob, scene)
+
+
+def test_a_cancelled_reader_frees_the_connection(play: Play) -> None:
+    sent: list[asyncio.Event] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(DATA))})
+        await response.prepare(request)
+        await response.write(DATA[:1_000_000])
+        sent[-1].set()
+        await asyncio.sleep(60)
+        return response
+
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        async def fetch() -> None:
+            async with opened(registry, client) as body:
+                await read_all(body)
+
+        for _ in range(4):  # there are only two connections
+            sent.append(asyncio.Event())
+            task = asyncio.create_task(fetch())
+            await sent[-1].wait()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+
+    play(answer, scene)
+
+
+def test_a_late_reader_of_the_same_connection_disturbs_no_other(play: Play) -> None:
+    """A short body may have come serve_blob, and its connection be another's already, before it is read."""
+    short = describe(DATA[:100_000])
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=DATA[:100_000] if request.path.endswith(short.digest.hex) else DATA)
+
+    async def scene(registry: Served, client: RegistryClient) -> None:
+        image = Reference.parse(f"{registry.host}/app")
+        async with client.open_blob(image, short) as late:
+            while not late._pieces._content.is_eof():  # type: ignore[attr-defined]  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            async with opened(registry, client) as body:
+                intake = body._pieces
+                assert isinstance(intake, BufferedBody)
+                pieces = body.pieces()
+                got = [bytes(await anext(pieces))]
+                while not intake._paused:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                assert await read_all(late) == DATA[:100_000]
+                await asyncio.sleep(0.02)
+                got += [bytes(piece) async for piece in pieces]
+                assert b"".join(got) == DATA
+
+    play(answer, scene)

@@ -6,39 +6,32 @@ from pathlib import Path
 
 import pytest
 import trustme
-from aiohttp import web
 from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
-from hangar_async.oci.reference import Reference
-from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.tls import TlsContexts
-from tests.registry.rig import MANIFEST, served
-
-
-async def answer(request: web.Request) -> web.Response:
-    return web.Response(body=MANIFEST)
-
-
-async def get(host: str, settings: RegistrySettings) -> bytes:
-    async with RegistryClient(settings) as client:
-        return (await client.get_manifest(Reference.parse(f"{host}/app"))).raw
+from tests.registry.rig import (
+    MANIFEST,
+    pull,
+    serve_manifest,
+    served,
+)
 
 
 async def test_a_ca_of_certs_d_is_trusted(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
-    async with served(answer, tls=server_tls) as registry:
-        assert await get(registry.host, trusting(registry.host)) == MANIFEST
+    async with served(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.host}/app", trusting(registry.host)) == MANIFEST
 
 
-async def test_a_ca_of_another_host_is_not(
+async def test_a_ca_of_another_host_is_not_trusted(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
-    async with served(answer, tls=server_tls) as registry:
+    async with served(serve_manifest, tls=server_tls) as registry:
         with pytest.raises(NetworkError) as caught:
-            await get(registry.host, trusting("other.test"))
+            await pull(f"{registry.host}/app", trusting("other.test"))
     assert not registry.requests
     assert not caught.value.transient
     assert "certificate" in str(caught.value)
@@ -51,13 +44,13 @@ async def test_the_ca_that_the_environment_names_is_trusted(
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "bundle.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
-    async with served(answer, tls=server_tls) as registry:
-        assert await get(registry.host, RegistrySettings(certificates=())) == MANIFEST
+    async with served(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.host}/app", RegistrySettings(certificates=())) == MANIFEST
 
 
 async def test_verification_can_be_turned_off(server_tls: ssl.SSLContext) -> None:
-    async with served(answer, tls=server_tls) as registry:
-        assert await get(registry.host, RegistrySettings(tls_verify=False)) == MANIFEST
+    async with served(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.host}/app", RegistrySettings(tls_verify=False)) == MANIFEST
 
 
 async def test_a_certificate_for_another_name_is_refused(
@@ -65,9 +58,9 @@ async def test_a_certificate_for_another_name_is_refused(
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("elsewhere.test").configure_cert(context)
-    async with served(answer, tls=context) as registry:
+    async with served(serve_manifest, tls=context) as registry:
         with pytest.raises(NetworkError, match="certificate") as caught:
-            await get(registry.host, trusting(registry.host))
+            await pull(f"{registry.host}/app", trusting(registry.host))
     assert not caught.value.transient
 
 
@@ -78,16 +71,16 @@ async def test_a_client_certificate_is_shown_to_its_host(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
-    async with served(answer, tls=context) as registry:
+    async with served(serve_manifest, tls=context) as registry:
         settings = trusting(registry.host)
         with pytest.raises(NetworkError):
-            await get(registry.host, settings)
+            await pull(f"{registry.host}/app", settings)
         mine = authority.issue_cert("me@example.test")
         folder = tmp_path / "certs.d" / registry.host
         mine.private_key_pem.write_to_path(folder / "client.key")
         for blob in mine.cert_chain_pems:
             blob.write_to_path(folder / "client.cert", append=True)
-        assert await get(registry.host, settings) == MANIFEST
+        assert await pull(f"{registry.host}/app", settings) == MANIFEST
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,14 @@
+"""Credential helpers that a test writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.credential_helpers import Helpers
+
+
+@pytest.fixture
+def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helpers:
+    return Helpers(tmp_path, monkeypatch)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import base64
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangar_async.config.registries import RegistrySettings
+from hangar_async.errors import UsageError
+from hangar_async.registry.auth.docker_config import Credential, parse_credential_file
+from hangar_async.registry.client import RegistryClient
+from tests.refusal import attempt
+from tests.registry.auth.rig import HUB, auth, find, write
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["reg.io:5000", "https://reg.io:5000", "https://reg.io:5000/", "http://reg.io:5000/v1/", "https://reg.io:5000/v2/",
+     "reg.io:5000/v1", "reg.io:5000/"],
+)  # fmt: skip
+async def test_a_registry_is_found_by_all_its_names(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path / "config.json", auths={key: auth("me", "pa:ss:")})
+    settings = RegistrySettings(credential_files=(path,))
+    assert await find(settings, "reg.io:5000") == Credential(str(path), "me", "pa:ss:")
+    assert await find(settings, "reg.io") is None
+    assert await find(settings, "reg.io:50001") is None
+
+
+@pytest.mark.parametrize("key", [HUB, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"])
+async def test_docker_hub_is_found_by_all_its_names(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path / "config.json", auths={key: auth("me", "x")})
+    found = await find(RegistrySettings(credential_files=(path,)), "docker.io", "library/nginx")
+    assert found == Credential(str(path), "me", "x")
+
+
+async def test_the_key_nearest_to_the_repository_wins(tmp_path: Path) -> None:
+    keys = ("reg.io", "reg.io/team", "reg.io/team/app", "reg.io/team/application", "docker.io/team")
+    path = write(tmp_path / "auth.json", auths={key: auth(key, "x") for key in keys})
+    settings = RegistrySettings(credential_files=(path,))
+    for registry, repository, key in (
+        ("reg.io", "team/app", "reg.io/team/app"),
+        ("reg.io", "team/app/part", "reg.io/team/app"),
+        ("reg.io", "team/apple", "reg.io/team"),
+        ("reg.io", "teams/app", "reg.io"),
+        ("docker.io", "team/app", "docker.io/team"),
+    ):
+        found = await find(settings, registry, repository)
+        assert found is not None
+        assert found.username == key
+    assert await find(settings, "docker.io", "library/nginx") is None
+
+
+async def test_plain_fields_and_tokens_are_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "config.json",
+        auths={
+            "a.io": {"username": "me", "password": "p:w"},
+            "b.io": {"identitytoken": "it"},
+            "c.io": {"registrytoken": "rt"},
+            "d.io": None,
+        },
+    )
+    settings = RegistrySettings(credential_files=(path,))
+    source = str(path)
+    assert await find(settings, "a.io") == Credential(source, "me", "p:w")
+    assert await find(settings, "b.io") == Credential(source, identity_token="it")
+    assert await find(settings, "c.io") == Credential(source, registry_token="rt")
+    assert await find(settings, "d.io") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"\xff\xfe\x00", b'{"auths": []}',
+     b'{"auths": {"a.io": "dTpw"}}', b'{"auths": {"a.io": {"auth": "c2VjcmV0"}}}', b"{}{}",
+     b'{"auths": {"a.io": {"auth": "%%%"}}}', b'{"credsStore": 5}', b"[" * 100_000],
+)  # fmt: skip
+async def test_a_broken_file_is_named_before_work_begins(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        async with RegistryClient(RegistrySettings(credential_files=(path,))):
+            raise AssertionError
+    assert str(path) in str(caught.value)
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=str(tmp_path)):
+        await find(RegistrySettings(credential_files=(tmp_path,)), "a.io")
+
+
+@given(
+    st.text().filter(lambda text: ":" not in text and "\0" not in text), st.text().filter(lambda text: "\0" not in text)
+)
+def test_any_user_and_password_are_read(user: str, password: str) -> None:
+    content = json.dumps({"auths": {"a.io": auth(user, password)}}).encode()
+    found = parse_credential_file(content, Path("c")).entry_for("a.io", "x")
+    assert found == (Credential("c", user, password) if user or password else None)
+
+
+@given(st.text(max_size=40))
+def test_any_key_is_read(key: str) -> None:
+    content = json.dumps({"auths": {key: auth("u", "p")}}).encode()
+    assert parse_credential_file(content, Path("c")).entry_for("registry.example", "x") is None
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff", b"user:"])
+@given(secret=st.binary(min_size=9, max_size=60))
+def test_an_entry_is_never_shown_in_an_error(start: bytes, secret: bytes) -> None:
+    for entry in (base64.b64encode(start + secret).decode(), (start + secret).decode("latin-1")):
+        content = json.dumps({"auths": {"a.io": {"auth": entry}}}).encode()
+        try:
+            told = repr(parse_credential_file(content, Path("c")))
+        except UsageError as error:
+            told = "".join(traceback.format_exception(error)) + f"{error!r} {error.__cause__!r} {error.__context__!r}"
+        assert entry not in told
+        assert repr(secret)[2:-1] not in told
+
+
+_json = st.recursive(
+    st.none() | st.integers() | st.text(max_size=8) | st.just(HUB),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["auths", "auth", "username", "password", "credsStore", "credHelpers", "identitytoken", HUB]
+            ),
+            below,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=100) | _json.map(lambda value: json.dumps(value).encode()))
+def test_any_file_is_read_or_a_usage_error(content: bytes) -> None:
+    if found := attempt(lambda: parse_credential_file(content, Path("c")), UsageError):
+        assert all(found.helpers_for("docker.io"))
+        assert found.entry_for("docker.io", "library/x") in (None, *found.auths.values())
+
+
+def test_no_secret_is_shown() -> None:
+    assert "secret" not in repr(Credential("file", "user-secret", "secret", "secret", "secret"))
