@@ -1,1 +1,1 @@
-"""The wire: the distribution protocol as a client; the only room that imports aiohttp's client."""
+"""Registries: a client of the distribution protocol; the only room that imports aiohttp's client."""

@@ -157,7 +157,7 @@ def _first_byte(response: Response, blob: Descriptor, start: int) -> int | None:
 
 
 def is_rest(content_range: str, start: int, size: int) -> bool:
-    """Whether a Content-Range header says: all of a blob of `size` bytes from byte `start` on."""
+    """Return whether a Content-Range header says: all of a blob of `size` bytes from byte `start` on."""
     match = _CONTENT_RANGE.fullmatch(content_range.strip())
     if match is None or not start < size:
         return False

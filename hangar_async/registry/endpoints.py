@@ -31,7 +31,7 @@ class Endpoint:
 
     @property
     def is_internal(self) -> bool:
-        """Whether it is on this machine or its link."""
+        """True for a registry on this machine or its link."""
         return is_internal(self.url.host or "")
 
     def at(self, path: str) -> URL:
@@ -58,8 +58,8 @@ class Endpoints:
 
     @property
     def any_internal(self) -> bool:
-        """Whether a registry on this machine or its link has been asked."""
-        return any(is_internal(endpoint.url.host or "") for endpoint in self._known.values())
+        """True when a registry on this machine or its link has been asked."""
+        return any(endpoint.is_internal for endpoint in self._known.values())
 
     async def find(self, registry: str) -> Endpoint:
         """Return the endpoint of a registry; raises NetworkError where it cannot be reached."""

@@ -53,10 +53,7 @@ _BY_CODE = {
         "does not take the name for {subject}",
         "push under another name; some registries want PROJECT/NAME",
     ),
-    "TAG_INVALID": (
-        "does not take the tag for {subject}",
-        "push under another tag; this one may be immutable there",
-    ),
+    "TAG_INVALID": ("does not take the tag for {subject}", "push under another tag; this one may be immutable there"),
 }
 _BY_STATUS = {
     404: (
@@ -111,7 +108,7 @@ def reaching(host: str, subject: str = "") -> Iterator[None]:
 
 
 def is_untrusted(error: BaseException | None) -> bool:
-    """Whether this failure is a certificate that did not pass verification."""
+    """Return whether this failure is a certificate that did not pass verification."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
             return True

@@ -156,7 +156,7 @@ async def test_an_upload_goes_on_after_the_last_piece(docker_registry: str) -> N
 @pytest.mark.parametrize("after", [300, 1_000_000, 2_999_000])
 @pytest.mark.parametrize("pieces", [False, True])
 async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry: str, after: int, pieces: bool) -> None:
-    """This registry gives up a session that was broken within a request: it says so, and the upload begins anew.
+    """This registry gives up a session that was broken within a request: it says so, and the upload starts again.
 
     It may say so only when the session is used again.
     """
@@ -175,7 +175,7 @@ async def test_an_upload_that_breaks_in_the_middle_is_completed(docker_registry:
         assert await content(client, image) == DATA
         assert lent.settled
         assert line.connections >= 2
-        # What went before the break, all of it once more, and a piece that told that the session is gone.
+        # The bytes before the break, all of them once more, and a piece that told that the session is gone.
         assert line.uploaded < after + len(DATA) + (700_000 if pieces else 0) + 10_000
 
 

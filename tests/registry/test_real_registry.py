@@ -32,7 +32,7 @@ from tests.fakes.docker_registry import docker_registry as running_registry
 from tests.fakes.push import push_blob
 from tests.registry.rig import OCI, describe, served
 
-# Where docker-registry is missing, this fixture skips.
+# This fixture skips where docker-registry is missing.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]
 DATA = random.Random(2).randbytes(1_000_000)
 LAYER = describe(DATA)
@@ -149,7 +149,7 @@ async def token_registry(
         wanted = request.query.getall("scope")
         scopes.append(" ".join(wanted))
         life = lives.pop(0)
-        # What lives no longer is said to live on, as with a clock that goes wrong.
+        # An expired token is said to live on, as with a clock that goes wrong.
         token = signer.sign([scope.split(":")[1] for scope in wanted], life)
         return web.json_response({"token": token, "expires_in": 300})
 

@@ -1,4 +1,4 @@
-"""Where an upload goes on: what a registry may name, and who gets credentials there."""
+"""Upload sessions: the addresses that a registry may name, and the credentials that go there."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_an_upload_broken_at_any_byte_continues_there(cut: int, reset: bool, pie
             errors = await push(registry, lent)
             assert [type(error) for error in errors] == [NetworkError]
             assert await content_of(registry) == DATA
-            # None and one byte look alike, so that these begin anew.
+            # None and one byte look alike, so after these it starts again.
             start = cut if cut > 1 else 0
             assert lent.opened == ([0, start] if start < len(DATA) else [0])
             assert sum(pushes_of(registry).received) == cut + len(DATA) - start

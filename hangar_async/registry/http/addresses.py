@@ -47,7 +47,7 @@ def unsafe(url: URL, *, tls: bool, internal: bool) -> str:
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    """Whether two URLs have scheme, host and port in common; only then may the second see what is for the first."""
+    """Return whether two URLs have scheme, host and port in common; only then may they share a secret."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
@@ -63,7 +63,7 @@ def address_of(host: str) -> _Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, without port, is this machine by its very name or address."""
+    """Return whether a host, without port, is this machine by its very name or address."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -72,7 +72,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_internal(host: str) -> bool:
-    """Whether a host is one that nothing from elsewhere may send us to: loopback, link-local or unspecified."""
+    """Return whether a host is one that nothing from elsewhere may send us to: loopback, link-local or unspecified."""
     address = address_of(host.rstrip("."))
     return is_loopback(host) or (address is not None and (address.is_link_local or address.is_unspecified))
 

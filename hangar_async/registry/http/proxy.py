@@ -36,7 +36,7 @@ def proxy_for(url: URL, proxies: Proxies) -> URL | None:
 
 
 def bypasses(host: str, port: int | None, entries: Iterable[str]) -> bool:
-    """Whether NO_PROXY says that a host is asked directly; entries that make no sense match nothing."""
+    """Return whether NO_PROXY says that a host is asked directly; entries that make no sense match nothing."""
     return any(_matches(host.lower().rstrip("."), port, entry.strip().lower()) for entry in entries)
 
 

@@ -42,6 +42,8 @@ class RequestBody(aiohttp.Payload):
     aiohttp raises an error of its own then. `plain` writes as any aiohttp allows it, with a copy of each slice.
     """
 
+    _autoclose = True
+
     def __init__(self, body: Body, host: str, patience: float, *, plain: bool = False) -> None:
         super().__init__(None, content_type="application/octet-stream")
         self._body = body
@@ -60,13 +62,8 @@ class RequestBody(aiohttp.Payload):
 
     @property
     def consumed(self) -> bool:
-        """Whether it was begun: then aiohttp must not send it on another connection, the server may have taken some."""
+        """True once it was begun: aiohttp must not send it on another connection then, the server may have a part."""
         return self._begun
-
-    @property
-    def autoclose(self) -> bool:
-        """Whether aiohttp may leave the closing to this."""
-        return True
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Refuse: a body is bytes."""
@@ -104,22 +101,20 @@ class RequestBody(aiohttp.Payload):
         try:
             # Nothing is asked for after the last byte: the response may be here before it is.
             while rest:
-                piece = await self._next(pieces, rest)
+                piece = await self._next(pieces, rest, self._body.name)
                 rest -= len(piece)
                 await self._write(writer, piece)
         finally:
             await close_pieces(pieces)
 
-    async def _next(self, pieces: AsyncPieces, rest: int) -> Piece:
+    async def _next(self, pieces: AsyncPieces, rest: int, name: str) -> Piece:
         self._begun = True
         try:
             piece = await anext(pieces, b"")
             if not 0 < len(piece) <= rest:
-                raise ContentError(
-                    f"{cast('StreamedBody', self._body).name} has {'fewer' if len(piece) < rest else 'more'} bytes "
-                    f"than the {self.size} to be sent",
-                    advice="check where it is read from",
-                )
+                count = "fewer" if len(piece) < rest else "more"
+                message = f"{name} has {count} bytes than the {self.size} to be sent"
+                raise ContentError(message, advice="check where it is read from")
         except Exception as error:
             self.failure = error
             raise

@@ -18,6 +18,8 @@ from hangar_async.oci.integrity import Piece
 #: A piece holds at least so many bytes where more follow, and at most so many.
 SMALLEST_PIECE = 256 << 10
 LARGEST_PIECE = 512 << 10
+#: The free ones of pairs of buffers of 512 KiB, used again and again: as many as there ever were bodies at once.
+Buffers: TypeAlias = list[tuple[bytearray, bytearray]]
 #: A body with less to come than this many bytes is not worth a buffer.
 _LEAST = LARGEST_PIECE
 
@@ -79,21 +81,6 @@ class StreamBody:
         return b""
 
 
-class Buffers:
-    """Pairs of buffers of 512 KiB, used again and again: as many as there ever were bodies at once."""
-
-    def __init__(self) -> None:
-        self._free: list[tuple[bytearray, bytearray]] = []
-
-    def take(self) -> tuple[bytearray, bytearray]:
-        """Return a pair that is free."""
-        return self._free.pop() if self._free else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
-
-    def give(self, pair: tuple[bytearray, bytearray]) -> None:
-        """Give a pair back."""
-        self._free.append(pair)
-
-
 class BufferedBody(asyncio.BufferedProtocol):
     """A body of `rest` more bytes, received into one buffer while the reader has the other one.
 
@@ -114,8 +101,9 @@ class BufferedBody(asyncio.BufferedProtocol):
         self._rest = rest
         self._patience = patience
         self._buffers = buffers
-        self._pair: tuple[bytearray, bytearray] | None = buffers.take()
-        self._filling, self._lent = memoryview(self._pair[0]), memoryview(self._pair[1])
+        pair = buffers.pop() if buffers else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
+        self._pair: tuple[bytearray, bytearray] | None = pair
+        self._filling, self._lent = memoryview(pair[0]), memoryview(pair[1])
         self._filled = len(head)
         self._filling[: len(head)] = head
         self._paused = False
@@ -186,7 +174,7 @@ class BufferedBody(asyncio.BufferedProtocol):
             self._transport.set_protocol(self._http)
             if not self._rest:
                 self._content.feed_eof()
-        self._buffers.give(self._pair)
+        self._buffers.append(self._pair)
         self._pair = None
 
     @property

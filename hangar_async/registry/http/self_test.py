@@ -48,7 +48,7 @@ async def aiohttp_is_known(notice: Callable[[str], None] | None = None) -> bool:
 async def _passes() -> bool:
     # An aiohttp of another kind may raise anything.
     with suppress(Exception):
-        buffers = Buffers()
+        buffers: Buffers = []
         return await _receives(buffers) and await _loses(buffers) and await _sends()
     return False
 

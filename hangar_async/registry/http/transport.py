@@ -46,7 +46,7 @@ class Transport:
         self._connections = connections
         self._notice = notice
         self._tls = TlsContexts(settings)
-        self._buffers = Buffers() if settings.buffered else None
+        self._buffers: Buffers | None = [] if settings.buffered else None
         self._plain = False
 
     async def __aenter__(self) -> Self:

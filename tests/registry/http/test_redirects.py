@@ -203,7 +203,7 @@ async def test_endless_redirects_are_refused(handler: Handler, asked: int, why: 
 async def public_registry(
     handler: Handler, tls: ssl.SSLContext, settings: RegistrySettings, **routes: str
 ) -> AsyncIterator[tuple[Served, Proxy, RegistrySettings]]:
-    """A registry that is elsewhere by its name: registry.test, behind a proxy."""
+    """A registry that is elsewhere by its name: registry.test, reached by a proxy."""
     async with served(handler, tls=tls) as registry, Proxy({}).running() as proxy:
         proxy.routes = {"registry.test:443": registry.host, **routes}
         yield registry, proxy, replace(settings, proxies=Proxies(proxy.url, proxy.url))

@@ -379,7 +379,7 @@ async def test_a_request_cancelled_in_any_phase_leaves_no_task_and_no_connection
 
 @pytest.mark.usefixtures("plain")
 async def test_a_cancellation_waits_for_the_end_of_a_body() -> None:
-    """An early answer ends a body in the middle of a read, which goes on: nobody may close what is read before."""
+    """An early response ends a body in the middle of a read, which goes on: its source must not be closed before."""
     reading, release, closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
     ended: list[str] = []
 

@@ -69,7 +69,7 @@ async def broken(
 ) -> tuple[bytes, HangarError]:
     """Fetch from a server that says `head`, sends some bytes, and goes; return what arrived, and the error.
 
-    The client looks at the body only when the connection is over, and all that arrived lies in the stream; so it has to
+    The client looks at the body only when the connection is over, and all that arrived is in the stream; so it has to
     be less than the stream takes without a reader.
     """
 
@@ -137,7 +137,7 @@ async def test_a_body_that_stalls_is_handed_out_as_far_as_it_came(settings: Regi
 
 
 async def test_a_reset_is_a_break(settings: RegistrySettings) -> None:
-    # What the system had not handed to us when the reset came is lost, so only a part may arrive.
+    # The reset loses the bytes that the system had not handed to us yet, so only a part may arrive.
     arrived, error = await broken(settings, LENGTH, DATA[:250_000], reset=True)
     assert DATA.startswith(arrived)
     assert isinstance(error, NetworkError)
