@@ -23,7 +23,7 @@ from hangar_async.engine.events import (
 )
 from hangar_async.engine.open_layout import find_archive
 from hangar_async.engine.outputs import check_part_size, check_target
-from hangar_async.engine.pack.packers import open_packer, saved_time
+from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.image import created_of
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError

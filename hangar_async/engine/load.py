@@ -10,9 +10,8 @@ from typing import cast
 from hangar_async.config.options import LoadOptions
 from hangar_async.engine.events import ImagePlanned, LoadEnded, Observer, ignore
 from hangar_async.engine.limits.client import LimitedClient
-from hangar_async.engine.limits.clock import Clock, RateLimit
-from hangar_async.engine.push.blob_source import BlobSource, LayoutBlobs
-from hangar_async.engine.push.blobs import BlobPusher
+from hangar_async.engine.limits.hosts import Clock, RateLimit
+from hangar_async.engine.push.blobs import BlobPusher, BlobSource, LayoutBlobs
 from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.push.spool import Spool

@@ -13,16 +13,21 @@ from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
-from hangar_async.engine.limits.client import LimitedClient
-from hangar_async.engine.limits.clock import Clock, RateLimit
-from hangar_async.engine.limits.retry import Retrier
+from hangar_async.engine.limits.client import LimitedClient, Retrier
+from hangar_async.engine.limits.hosts import Clock, RateLimit
 from hangar_async.engine.outputs import check_destination, check_failed_list, write_failed_list
-from hangar_async.engine.pack.merge import Existing, MergePacker, merged, read_existing
-from hangar_async.engine.pack.packers import Packer, open_packer, saved_time
-from hangar_async.engine.pull.fetch import Fetcher
+from hangar_async.engine.pack import (
+    Existing,
+    MergePacker,
+    Packer,
+    merged,
+    open_packer,
+    read_existing,
+    saved_time,
+)
+from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
-from hangar_async.engine.pull.receive import Receiver
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.engine.validate import compare_saved

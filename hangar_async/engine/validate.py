@@ -11,7 +11,7 @@ from hangar_async.config.mirrors import NO_MIRRORS, Mirrors
 from hangar_async.config.options import LoadOptions
 from hangar_async.engine.events import Observer, ignore
 from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
-from hangar_async.engine.limits.clock import Clock
+from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.push.run import LoadRun

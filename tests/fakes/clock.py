@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hangar_async.engine.limits.clock import Clock
+from hangar_async.engine.limits.hosts import Clock
 
 _TURNS = 20
 

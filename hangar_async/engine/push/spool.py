@@ -11,10 +11,9 @@ from typing import Self
 
 from hangar_async.disk import Disk
 from hangar_async.engine.limits.queue import blob_rank
-from hangar_async.engine.push.blob_source import ADVICE, read_in_thread
-from hangar_async.engine.push.blobs import BlobPusher
+from hangar_async.engine.push.blobs import ADVICE, BlobPusher, read_in_thread
 from hangar_async.engine.push.image import ImagePusher
-from hangar_async.engine.push.selection import Named
+from hangar_async.engine.push.run import Named
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import blob_name

@@ -3,7 +3,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar_async.engine.limits.clock import RateLimit
+from hangar_async.engine.limits.hosts import RateLimit
 from tests.fakes.clock import FakeClock
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Event, HostClosed, Retrying
+from hangar_async.engine.limits.client import Retrier
 from hangar_async.engine.limits.queue import Ticket
-from hangar_async.engine.limits.retry import Retrier
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, RateLimited, RegistryError
 from tests.fakes.clock import FakeClock
 

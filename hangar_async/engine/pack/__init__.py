@@ -1,1 +1,0 @@
-"""From the store into an archive or a directory."""
