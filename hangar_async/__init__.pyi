@@ -97,7 +97,7 @@ from hangar_async.engine.events import (
     Observer as Observer,
 )
 from hangar_async.engine.events import (
-    QuotaTold as QuotaTold,
+    QuotaReported as QuotaReported,
 )
 from hangar_async.engine.events import (
     Retrying as Retrying,

@@ -94,7 +94,7 @@ class HostClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaTold:
+class QuotaReported:
     """A registry reported how many requests it still allows in `window` seconds (0: the window is not known)."""
 
     host: str
@@ -184,7 +184,7 @@ Event: TypeAlias = (
     | BlobReused
     | Retrying
     | HostClosed
-    | QuotaTold
+    | QuotaReported
     | ImageEnded
     | ArchiveProgress
     | Committing

@@ -12,7 +12,7 @@ from hangar_async import imagelist
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import MAX_JOBS
-from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaTold, RunEnded, RunStarted, ignore
+from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
 from hangar_async.engine.outputs import check_destination, check_failed_list, write_failed_list
@@ -127,7 +127,7 @@ class _Save:
                 username_for=registry,
                 connections=options.permits,
                 notice=self._notice,
-                quota=lambda host, quota: self.observe(QuotaTold(host, quota.remaining, quota.limit, quota.window)),
+                quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
             ) as registry_client,
         ):
             client = LimitedClient(registry_client, Retrier(options.permits, settings.retry, self.observe, self._clock))

@@ -11,7 +11,7 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
-from hangar_async.engine.events import BlobReused, Event, HostClosed, QuotaTold, Retrying
+from hangar_async.engine.events import BlobReused, Event, HostClosed, QuotaReported, Retrying
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
 from hangar_async.errors import ContentError, NotFound, RateLimited
@@ -297,5 +297,5 @@ async def test_what_is_left_of_the_quota_is_told_by_a_head_too(
     fake_registry.fail(MANIFESTS, Headers(left), method="HEAD", times=None)
     events: list[Event] = []
     await warm(lines[0], events=events)
-    told = [one for one in events if isinstance(one, QuotaTold)]
-    assert told == [QuotaTold(fake_registry.address, 76, 100, 21600)]
+    told = [one for one in events if isinstance(one, QuotaReported)]
+    assert told == [QuotaReported(fake_registry.address, 76, 100, 21600)]

@@ -43,7 +43,7 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
             return Line("retry", one_line(f"{what} in {wait:.1f} s, try {attempt} failed: {why}"))
         case events.HostClosed(host, why, seconds):
             return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {why}"))
-        case events.QuotaTold(host, remaining, limit, window):
+        case events.QuotaReported(host, remaining, limit, window):
             within = f" within {duration_text(window)}" if window else ""
             return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))
         case events.ImageEnded(outcome):

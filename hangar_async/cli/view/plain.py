@@ -9,7 +9,7 @@ from typing import TextIO
 from hangar_async.cli.view.lines import Line, line_of
 from hangar_async.cli.view.tally import Rate, Tally
 from hangar_async.cli.view.text import PROGRAM, size_text
-from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaTold
+from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaReported
 
 #: Seconds between two lines of progress, at least.
 INTERVAL = 10.0
@@ -46,14 +46,14 @@ class PlainView:
         if self._closed:
             return
         line = None if type(event) in (BlobProgress, Checked) else line_of(event, advice=self._quiet)
-        if isinstance(event, QuotaTold) and not self._is_news(event):
+        if isinstance(event, QuotaReported) and not self._is_news(event):
             line = None
         if line is not None and (line.wrong or not self._quiet):
             self._write(line)
         if not self._quiet and self._clock() >= self._due:
             self._write(self._progress())
 
-    def _is_news(self, quota: QuotaTold) -> bool:
+    def _is_news(self, quota: QuotaReported) -> bool:
         """Whether a quota is worth a line: the first time, and when little is left of it."""
         level = quota.remaining * 10 <= quota.limit
         news = self._quotas.get(quota.host) != level

@@ -78,7 +78,7 @@ class Tally:
                 self.reused_bytes += size
             case events.HostClosed(host, _, seconds):
                 self.closed[host] = self.clock() + seconds
-            case events.QuotaTold(host, remaining, limit, _):
+            case events.QuotaReported(host, remaining, limit, _):
                 self.quotas[host] = (remaining, limit)
             case _:
                 self._image(event)

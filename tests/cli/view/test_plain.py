@@ -16,7 +16,7 @@ from hangar_async.engine.events import (
     ImageEnded,
     ImagePlanned,
     Notice,
-    QuotaTold,
+    QuotaReported,
     Retrying,
     RunEnded,
     RunStarted,
@@ -137,10 +137,10 @@ def test_a_quota_is_told_when_it_is_news() -> None:
     """The first time, when a tenth is left, and when there is more again; of each registry by itself."""
     show, stream = view()
     for left in (76, 75, 11, 10, 9, 0, 100, 99):
-        show(QuotaTold("docker.io", left, 100, 21600))
-    show(QuotaTold("r.example", 1, 5000, 0))
-    show(QuotaTold("r.example", 0, 5000, 0))
-    show(QuotaTold("other.example", 4999, 5000, 90))
+        show(QuotaReported("docker.io", left, 100, 21600))
+    show(QuotaReported("r.example", 1, 5000, 0))
+    show(QuotaReported("r.example", 0, 5000, 0))
+    show(QuotaReported("other.example", 4999, 5000, 90))
     assert stream.getvalue().splitlines() == [
         "12:03:04 quota    docker.io: 76 of 100 requests within 6 h 00 min are left",
         "12:03:04 quota    docker.io: 10 of 100 requests within 6 h 00 min are left",
@@ -158,7 +158,7 @@ def test_quiet_shows_what_is_wrong_alone() -> None:
         Notice("--jobs 0 is outside of 1 to 20: 1 is used"),
         Retrying("blob", "reset", 0.5, 1),
         HostClosed("r.example", "too many requests", 60.0),
-        QuotaTold("r.example", 0, 100, 60),
+        QuotaReported("r.example", 0, 100, 60),
         ImageEnded(saved("one:1")),
         ImageEnded(failed("gone:1", MISSING)),
     ):

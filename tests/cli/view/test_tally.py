@@ -12,7 +12,7 @@ from hangar_async.engine.events import (
     HostClosed,
     ImageEnded,
     ImagePlanned,
-    QuotaTold,
+    QuotaReported,
     RunStarted,
 )
 from hangar_async.errors import NoPlatform
@@ -94,7 +94,7 @@ def test_until_when_hosts_are_left_alone() -> None:
 
 
 def test_what_registries_say_is_left() -> None:
-    told = (QuotaTold("one.example", 9, 10, 60), QuotaTold("two.example", 5, 5, 0), QuotaTold("one.example", 8, 10, 60))
+    told = (QuotaReported("one.example", 9, 10, 60), QuotaReported("two.example", 5, 5, 0), QuotaReported("one.example", 8, 10, 60))
     assert tally(*told).quotas == {"one.example": (8, 10), "two.example": (5, 5)}
 
 
