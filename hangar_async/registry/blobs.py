@@ -119,11 +119,8 @@ def foreign_url(address: str, *, internal: bool) -> URL:
 
 
 def host_of(address: str) -> str:
-    """Return the host of an address that a descriptor names; "" for a text that is no address."""
-    try:
-        return URL(address).host_port_subcomponent or ""
-    except ValueError:
-        return ""
+    """Return the host of an address that a descriptor names; "" for a text that is no web address."""
+    return web_address(address).host_port_subcomponent or ""
 
 
 def _call(image: Reference, blob: Descriptor) -> Call:

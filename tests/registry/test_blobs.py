@@ -14,7 +14,7 @@ from hangar_async.errors import (
     RegistryError,
 )
 from hangar_async.oci.reference import Reference
-from hangar_async.registry.blobs import foreign_url, is_rest
+from hangar_async.registry.blobs import foreign_url, host_of, is_rest
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.addresses import is_internal
 from tests.fakes.faults import Status, redirect
@@ -49,6 +49,14 @@ def test_an_unsafe_address_of_a_foreign_layer_is_refused(text: str, why: str) ->
     assert not caught.value.transient
     assert "secret" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("https://a.test/x", "a.test"), ("http://a.test:81/", "a.test:81"), ("/x", ""), ("", ""), ("http://[x]@/", "")],
+)
+def test_the_host_of_an_address_is_its_name_and_port(address: str, host: str) -> None:
+    assert host_of(address) == host
 
 
 def test_an_address_on_this_machine_may_be_trusted() -> None:

@@ -136,7 +136,12 @@ async def test_a_manifest_of_the_largest_size_is_taken_and_one_byte_more_is_not(
 
 @pytest.mark.parametrize(
     "fault",
-    [Headers({"Docker-Content-Digest": None}), Headers({"Docker-Content-Digest": "nonsense"}), Status(405)],
+    [
+        Headers({"Docker-Content-Digest": None}),
+        Headers({"Docker-Content-Digest": "nonsense"}),
+        Headers({"Content-Length": None}),
+        Status(405),
+    ],
 )
 async def test_a_head_without_digest_is_followed_by_a_get(fake_registry: FakeRegistry, fault: Headers) -> None:
     digest = fake_registry.content.add_manifest("team/app", MANIFEST, OCI, ["v1"])

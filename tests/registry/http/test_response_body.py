@@ -9,6 +9,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
@@ -134,6 +135,22 @@ async def test_a_body_that_stalls_is_handed_out_as_far_as_it_came(settings: Regi
     assert isinstance(error, NetworkError)
     assert (error.transient, error.gained) == (True, 250_000)
     assert "nothing arrived" in str(error)
+
+
+async def test_an_aiohttp_that_keeps_the_rest_of_a_broken_body_costs_these_bytes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(content: aiohttp.StreamReader, error: BaseException | None, *cause: BaseException) -> None:
+        if error is None:
+            raise TypeError
+        set_exception(content, error, *cause)
+
+    set_exception = aiohttp.StreamReader.set_exception
+    monkeypatch.setattr(aiohttp.StreamReader, "set_exception", refuse)
+    arrived, error = await broken(RegistrySettings(buffered=False), LENGTH, DATA[:1000])
+    assert arrived == b""
+    assert isinstance(error, NetworkError)
+    assert error.gained == 0
 
 
 async def test_a_reset_is_a_break(settings: RegistrySettings) -> None:
