@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import (

@@ -8,8 +8,7 @@ from email.utils import format_datetime
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.errors import Incomplete, NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.registry.failures import reaching, read_error_list, refused, retry_after

@@ -27,8 +27,7 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Manifest, parse_manifest
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
-from tests.fakes.docker_registry import PASSWORD, USERNAME
-from tests.fakes.docker_registry import docker_registry as running_registry
+from tests.fakes.docker_registry import PASSWORD, USERNAME, docker_registry as running_registry
 from tests.fakes.push import push_blob
 from tests.registry.rig import OCI, describe, served
 

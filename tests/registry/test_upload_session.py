@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError

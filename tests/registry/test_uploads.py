@@ -6,8 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from hangar_async.errors import (
     DigestMismatch,

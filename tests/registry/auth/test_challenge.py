@@ -3,8 +3,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.registry.auth.challenge import Challenge, parse_challenges
 

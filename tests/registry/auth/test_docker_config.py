@@ -6,8 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import UsageError

@@ -10,8 +10,7 @@ from functools import partial
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from yarl import URL
 
 from hangar_async.config.registries import Proxies, RegistrySettings

@@ -14,8 +14,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
