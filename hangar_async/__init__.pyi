@@ -54,6 +54,7 @@ from hangar_async.engine.events import (
 from hangar_async.engine.extract import (
     extract as extract,
 )
+from hangar_async.engine.limits.hosts import Clock as Clock
 from hangar_async.engine.load import (
     load as load,
 )
@@ -132,6 +133,7 @@ from hangar_async.oci.manifest import (
 )
 from hangar_async.oci.platform import (
     Platform as Platform,
+    PlatformSelector as PlatformSelector,
 )
 from hangar_async.oci.reference import (
     Reference as Reference,

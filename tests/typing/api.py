@@ -1,0 +1,173 @@
+"""A program that uses every public name; type checkers read it, nothing runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import hangar_async as h
+
+
+def observe(event: h.Event) -> None:
+    match event:
+        case h.RunStarted(images, jobs):
+            print(images + jobs)
+        case h.Notice(text):
+            print(text.upper())
+        case h.ImagePlanned(name, platforms, new_blobs, new_bytes):
+            print(name.upper(), platforms + new_blobs + new_bytes)
+        case h.BlobStarted(digest, size, image, start):
+            print(digest.short, size + start, image.upper())
+        case h.BlobProgress(digest, gained, done):
+            print(digest.short, gained + done)
+        case h.BlobEnded(digest, size, ok):
+            print(digest.short, size, not ok)
+        case h.BlobReused(digest, size):
+            print(digest.short, size)
+        case h.Retrying(request, reason, wait, attempt):
+            print(request.upper(), reason.upper(), wait / 2, attempt)
+        case h.HostClosed(host, reason, seconds):
+            print(host.upper(), reason.upper(), seconds / 2)
+        case h.QuotaReported(host, remaining, limit, window):
+            print(host.upper(), remaining + limit + window)
+        case h.ImageEnded(outcome):
+            print(outcome.ok)
+        case h.ArchiveProgress(written, part):
+            print(written + part)
+        case h.Committing(path):
+            print(path.upper())
+        case h.CheckStarted(size):
+            print(size)
+        case h.Checked(gained):
+            print(gained)
+        case h.Listening(served):
+            show(served)
+        case h.RunEnded(report):
+            print(report.status)
+        case h.LoadEnded(load_report):
+            print(load_report.status)
+
+
+def show(served: h.Served) -> str:
+    return f"{served.url} {served.address} {[image.name for image in served.images]}"
+
+
+observer: h.Observer = observe
+
+
+def settings() -> h.Environment:
+    registries = h.RegistrySettings(
+        tls_verify=True,
+        username="someone",
+        password="secret",
+        proxies=h.Proxies(https="http://proxy.example.com:3128"),
+        retry=h.RetryPolicy(retries=3),
+        mirrors=h.Mirrors((h.Route("docker.io", (h.Mirror("mirror.example.com"),)),)),
+    )
+    return h.Environment(registries=registries, destinations=registries)
+
+
+async def save() -> h.Report:
+    options = h.SaveOptions(
+        images=["nginx:1.27"], destination=Path("out.tar.gz"), jobs=4, failed=Path("failed.txt"), environment=settings()
+    )
+    selector: h.PlatformSelector = options.selector
+    print(h.Platform("linux", "amd64") in selector)
+    report: h.Report = await h.save(options, observer, clock=h.Clock())
+    outcome: h.ImageOutcome
+    for outcome in report.outcomes:
+        entry: h.Entry = outcome.entry
+        error: h.HangarError | None = outcome.error
+        print(entry.line, error and error.advice)
+        if outcome.image is not None:
+            show_image(outcome.image)
+    invalid: tuple[h.InvalidLine, ...] = report.invalid
+    traffic: h.Traffic = report.traffic
+    output: h.Output | None = report.output
+    print(invalid, traffic.fetched_bytes, output and output.path)
+    return await h.sync(options)
+
+
+def show_image(image: h.Image) -> None:
+    platform: h.ImagePlatform
+    for platform in image.platforms:
+        described: h.Platform = platform.platform
+        descriptor: h.Descriptor = platform.descriptor
+        print(described.os, descriptor.size)
+    document: h.Manifest | h.Index = image.root_document()
+    digest: h.Digest = document.digest
+    reference: h.Reference = image.reference
+    print(digest.hex, reference.tag)
+
+
+async def archives(path: Path) -> None:
+    listing: h.Listing = await h.ls(path)
+    part: h.ListedPart
+    for part in listing.parts:
+        print(part.size)
+    verdict: h.Verdict = await h.verify(path, observer)
+    print(verdict.status)
+    await h.extract(h.ExtractOptions(source=path, image="nginx:1.27", destination=Path("out")), observer)
+    await h.compress(h.CompressOptions(cache=path, output=h.OutputSettings(target=path)), observer)
+    await h.decompress(h.DecompressOptions(archive=path, destination=Path("cache")), observer)
+
+
+async def load() -> None:
+    options = h.LoadOptions(source=Path("out.tar.gz"), destination="registry.example.com")
+    report: h.LoadReport = await h.load(options, observer)
+    outcome: h.LoadOutcome
+    for outcome in report.outcomes:
+        print(outcome.target.name, outcome.state)
+    sent: h.Sent = report.sent
+    print(sent.uploaded_bytes)
+    comparison: h.ComparisonReport = await h.load_validate(options)
+    one: h.Comparison
+    for one in comparison.comparisons:
+        print(one.ok)
+
+
+async def serve() -> None:
+    options = h.ServeOptions(source=Path("out.tar.gz"), listen="127.0.0.1:0")
+    async with h.serving(options, observer) as served:
+        print(show(served))
+    await h.serve(options, observer)
+
+
+async def log_in() -> None:
+    login: h.Login = await h.login("registry.example.com", "someone", "secret")
+    print(login.place)
+    print(await h.logout("registry.example.com"))
+
+
+async def copy(source: h.Reference, target: h.Reference, blob: h.Descriptor) -> None:
+    async with h.RegistryClient(h.RegistrySettings()) as client:
+        served: h.ServedManifest = await client.get_manifest(source)
+        pushed: h.PushedManifest = await client.put_manifest(target, served.raw, served.content_type)
+        print(pushed.digest)
+        body: h.BlobBody
+        async with client.open_blob(source, blob) as body:
+            upload: h.Upload
+
+            async def pieces(start: int) -> AsyncIterator[bytes | memoryview]:
+                async for piece in body.pieces():
+                    yield piece
+
+            async with client.upload(target, blob) as upload:
+                await upload.send(pieces)
+
+
+def explain(error: Exception) -> str:
+    match error:
+        case h.RateLimited() | h.NotFound() | h.Unauthorized() | h.UploadLost() | h.Incomplete():
+            return f"{error.host} {error.status}"
+        case h.RegistryError() | h.NetworkError():
+            return error.host
+        case h.DigestMismatch() | h.UnsupportedManifest() | h.Differs() | h.ContentError():
+            return error.digest
+        case h.StorageError() | h.ArchiveError():
+            return error.path
+        case h.UsageError() | h.InvalidValue() | h.Conflict() | h.NoPlatform() | h.ListenError():
+            return str(error)
+        case h.HangarError():
+            return error.advice
+    return h.__version__
