@@ -146,6 +146,7 @@ from hangar_async.registry.client import (
 )
 from hangar_async.registry.manifests import (
     PushedManifest as PushedManifest,
+    Quota as Quota,
     ServedManifest as ServedManifest,
 )
 from hangar_async.registry.uploads import (

@@ -1,313 +1,212 @@
-"""The options of the commands, each with its help; what commands share is said once."""
+"""The options of the commands, each with its help; an option that commands share stands here once."""
 
-from __future__ import annotations
-
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-ImageListFile = Annotated[
-    str, typer.Option("-f", "--file", metavar="LIST", help="Image list, one image a line; - is standard input.")
-]
+
+def _option(flags: str, metavar: str, text: str, *, shown: bool = False) -> Any:
+    """Make an option with a value; `shown` adds its default to the help."""
+    return typer.Option(*flags.split(), metavar=metavar, help=text, show_default=shown)
+
+
+def _flag(flags: str, text: str) -> Any:
+    """Make an option without a value, which is off by default."""
+    return typer.Option(*flags.split(), help=f"{text}  [default: false]")
+
+
+def _argument(metavar: str, text: str) -> Any:
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
+Text: TypeAlias = str | None
+
+# The image list, and the platforms of its images.
+ImageListFile = Annotated[str, _option("-f --file", "LIST", "Image list, one image a line; - is standard input.")]
 Architectures = Annotated[
     list[str],
-    typer.Option(
-        "-a",
-        "--arch",
-        metavar="ARCH",
-        show_default=True,
-        help="Architectures, separated by commas: amd64, arm/v7, linux/arm64, all. May be repeated.",
+    _option(
+        "-a --arch",
+        "ARCH",
+        "Architectures, separated by commas: amd64, arm/v7, linux/arm64, all. May be repeated.",
+        shown=True,
     ),
 ]
 Systems = Annotated[
-    list[str],
-    typer.Option("--os", metavar="OS", show_default=True, help="Systems, separated by commas. May be repeated."),
+    list[str], _option("--os", "OS", "Operating systems, separated by commas. May be repeated.", shown=True)
 ]
+FailedList = Annotated[
+    str, _option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
+]
+IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
+Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
+
+# The output.
 Compression = Annotated[
     str,
-    typer.Option(
-        "-c",
-        "--compress",
-        metavar="FORMAT",
-        show_default=True,
-        help="gzip, zstd, or dir: no archive, the cache directory becomes the destination.",
+    _option(
+        "-c --compress",
+        "FORMAT",
+        "gzip, zstd, or dir: no archive, the cache directory becomes the destination.",
+        shown=True,
     ),
 ]
 Destination = Annotated[
-    str | None,
-    typer.Option(
-        "-d",
-        "--destination",
-        metavar="NAME",
-        help="Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd, none for dir.  "
+    Text,
+    _option(
+        "-d --destination",
+        "NAME",
+        "Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd, none for dir.  "
         "[default: saved-images]",
     ),
 ]
-FailedList = Annotated[
-    str,
-    typer.Option(
-        "-o",
-        "--failed",
-        metavar="LIST",
-        show_default=True,
-        help="List of the images that failed, to be used with -f; removed when none did.",
-    ),
-]
-Jobs = Annotated[int, typer.Option("-j", "--jobs", metavar="N", show_default=True, help="Requests at once, 1 to 20.")]
 Level = Annotated[
     int | None,
-    typer.Option(
+    _option(
         "--compress-level",
-        metavar="N",
-        help="Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 2 for zstd]",
+        "N",
+        "Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 2 for zstd]",
     ),
 ]
-Part = Annotated[bool, typer.Option("--part", help="Split the archive into parts.  [default: false]")]
+Part = Annotated[bool, _flag("--part", "Split the archive into parts.")]
 PartSize = Annotated[
+    str, _option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M or G.", shown=True)
+]
+CacheToPack = Annotated[str, _option("-f --file", "DIR", "Cache directory to be packed.", shown=True)]
+ArchiveName = Annotated[
     str,
-    typer.Option(
-        "--part-size", metavar="SIZE", show_default=True, help="Size of a part: bytes, or a number with K, M or G."
+    _option(
+        "-d --destination",
+        "NAME",
+        "Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd.",
+        shown=True,
     ),
 ]
+ArchiveFormat = Annotated[str, _option("--format", "FORMAT", "gzip or zstd.", shown=True)]
+NewCache = Annotated[
+    str,
+    _option("-d --destination", "DIR", "Directory to unpack into; it must not exist, or must be empty.", shown=True),
+]
+MergedCache = Annotated[
+    str, _option("-d --destination", "DIR", "Cache directory that the images are added to.", shown=True)
+]
+ExtractedPath = Annotated[str, _option("-o --output", "PATH", "New directory for oci, file for docker-archive.")]
+ImageFormat = Annotated[
+    str,
+    _option("--format", "FORMAT", "oci (an OCI image layout) or docker-archive (a tar for docker load).", shown=True),
+]
+OnePlatform = Annotated[
+    Text, _option("--platform", "OS/ARCH", "The one platform to write.  [default: all platforms of the image]")
+]
+
+# Registries.
 Source = Annotated[
-    str | None,
-    typer.Option(
-        "-s",
-        "--source",
-        metavar="HOST[:PORT]",
-        help="Registry in place of that of every image.  [default: $SOURCE_REGISTRY, else each its own]",
-    ),
-]
-Retries = Annotated[
-    int,
-    typer.Option(
-        "--retries",
-        metavar="N",
-        show_default=True,
-        help="Tries in a row after one that failed and gained nothing; a wait that the registry asks for is no try.",
-    ),
-]
-StallTimeout = Annotated[
-    str,
-    typer.Option(
-        "--stall-timeout",
-        metavar="TIME",
-        show_default=True,
-        help="How long nothing may arrive: seconds, or a number with s, m or h.",
-    ),
-]
-MaxWait = Annotated[
-    str,
-    typer.Option(
-        "--max-wait",
-        metavar="TIME",
-        show_default=True,
-        help="How long in sum a registry may make us wait that limits the rate of requests.",
-    ),
-]
-LimitRate = Annotated[
-    str | None,
-    typer.Option(
-        "--limit-rate",
-        metavar="SIZE",
-        help="Bytes a second of all transfers together: a number, or one with K, M or G.  [default: no limit]",
+    Text,
+    _option(
+        "-s --source",
+        "HOST[:PORT]",
+        "Registry that replaces the registry of every image.  [default: $SOURCE_REGISTRY, else none]",
     ),
 ]
 Mirror = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--mirror",
-        metavar="REGISTRY=MIRROR",
-        help="Where a registry's images are tried first, such as docker.io=mirror.local:5000. May be repeated.  "
-        "[default: those of $CONTAINERS_REGISTRIES_CONF]",
+        "REGISTRY=MIRROR",
+        "Mirror that is asked first for the images of a registry, such as docker.io=mirror.local:5000. May be "
+        "repeated.  [default: the mirrors of $CONTAINERS_REGISTRIES_CONF]",
     ),
 ]
-IncludeForeign = Annotated[
-    bool,
-    typer.Option("--include-foreign", help="Fetch foreign layers from their own addresses.  [default: false]"),
+Jobs = Annotated[int, _option("-j --jobs", "N", "Requests at the same time, 1 to 20.", shown=True)]
+Retries = Annotated[
+    int,
+    _option(
+        "--retries",
+        "N",
+        "How often a failed request is repeated before its image fails; a wait that the registry asks for is no try.",
+        shown=True,
+    ),
 ]
-Validate = Annotated[
-    bool,
-    typer.Option("--validate", help="Compare what was written with the source, by digests.  [default: false]"),
+StallTimeout = Annotated[
+    str,
+    _option(
+        "--stall-timeout",
+        "TIME",
+        "Longest time without a byte from a registry: seconds, or a number with s, m or h.",
+        shown=True,
+    ),
 ]
+MaxWait = Annotated[
+    str,
+    _option(
+        "--max-wait", "TIME", "Longest sum of all waits for a registry that limits the rate of requests.", shown=True
+    ),
+]
+LimitRate = Annotated[
+    Text,
+    _option(
+        "--limit-rate",
+        "SIZE",
+        "Bytes a second of all transfers together: a number, or one with K, M or G.  [default: no limit]",
+    ),
+]
+Registry = Annotated[str, _argument("REGISTRY", "HOST[:PORT]; docker.io is Docker Hub.")]
+Username = Annotated[Text, _option("-u --username", "NAME", "User name.  [default: asked for on a terminal]")]
+PasswordStdin = Annotated[bool, _flag("--password-stdin", "Read the password from standard input.")]
+
+# Archives and layouts that are read.
 Archive = Annotated[
-    str,
-    typer.Argument(
-        metavar="ARCHIVE",
-        help="An archive, with or without .partN, a cache directory, or an OCI layout.",
-        show_default=False,
-    ),
+    str, _argument("ARCHIVE", "An archive, with or without .partN, a cache directory, or an OCI layout.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead.  [default: false]")]
-CacheToPack = Annotated[
-    str, typer.Option("-f", "--file", metavar="DIR", show_default=True, help="Cache directory to be packed.")
-]
-ArchiveName = Annotated[
-    str,
-    typer.Option(
-        "-d",
-        "--destination",
-        metavar="NAME",
-        show_default=True,
-        help="Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd.",
-    ),
-]
-ArchiveFormat = Annotated[str, typer.Option("--format", metavar="FORMAT", show_default=True, help="gzip or zstd.")]
-ArchiveFile = Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="An archive, with or without .partN.")]
+Image = Annotated[str, _argument("IMAGE", "Name of the image, as in an image list.")]
+Json = Annotated[bool, _flag("--json", "Write one JSON document instead.")]
+ArchiveFile = Annotated[str, _option("-f --file", "FILE", "An archive, with or without .partN.")]
 ExpectedFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--format", metavar="FORMAT", help="gzip or zstd; another one is refused.  [default: what the content says]"
-    ),
+    Text, _option("--format", "FORMAT", "gzip or zstd; another one is refused.  [default: the format of the content]")
 ]
-NewCache = Annotated[
-    str,
-    typer.Option(
-        "-d",
-        "--destination",
-        metavar="DIR",
-        show_default=True,
-        help="Directory to unpack into; it must not exist, or be empty.",
-    ),
-]
-MergedCache = Annotated[
-    str,
-    typer.Option(
-        "-d",
-        "--destination",
-        metavar="DIR",
-        show_default=True,
-        help="Cache directory that the images are added to.",
-    ),
-]
-Image = Annotated[
-    str, typer.Argument(metavar="IMAGE", help="Name of the image, as in an image list.", show_default=False)
-]
-ExtractedPath = Annotated[
-    str, typer.Option("-o", "--output", metavar="PATH", help="New directory for oci, file for docker-archive.")
-]
-ImageFormat = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        show_default=True,
-        help="oci (an OCI image layout) or docker-archive (a tar for docker load).",
-    ),
-]
-OnePlatform = Annotated[
-    str | None,
-    typer.Option("--platform", metavar="OS/ARCH", help="The one platform to write.  [default: all of the image]"),
-]
-Registry = Annotated[
-    str, typer.Argument(metavar="REGISTRY", help="HOST[:PORT]; docker.io is Docker Hub.", show_default=False)
-]
-Username = Annotated[
-    str | None,
-    typer.Option("-u", "--username", metavar="NAME", help="User name.  [default: asked for on a terminal]"),
-]
-PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input.  [default: false]")
-]
-Listen = Annotated[
-    str,
-    typer.Option(
-        "--listen",
-        metavar="HOST:PORT",
-        show_default=True,
-        help="Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.",
-    ),
-]
-TlsCertificate = Annotated[
-    str | None,
-    typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, with those above it.  [default: plain HTTP]"),
-]
-TlsKey = Annotated[
-    str | None,
-    typer.Option("--tls-key", metavar="FILE", help="The certificate's key in PEM.  [default: plain HTTP]"),
-]
-Htpasswd = Annotated[
-    str | None,
-    typer.Option("--htpasswd", metavar="FILE", help="Who may pull, as htpasswd -B writes it.  [default: anybody]"),
-]
+
+# Loading and serving.
 LoadSource = Annotated[
     str,
-    typer.Option(
-        "-s",
-        "--source",
-        metavar="ARCHIVE",
-        help="An archive, with or without .partN, a cache directory, or any OCI image layout.",
-        show_default=False,
+    _option(
+        "-s --source", "ARCHIVE", "An archive, with or without .partN, a cache directory, or any OCI image layout."
     ),
 ]
 PushTo = Annotated[
-    str | None,
-    typer.Option(
-        "-d", "--destination", metavar="REGISTRY[/PREFIX]", help="Where the images go.  [default: $DEST_REGISTRY]"
-    ),
+    Text, _option("-d --destination", "REGISTRY[/PREFIX]", "Registry that the images go to.  [default: $DEST_REGISTRY]")
 ]
 HeldFormat = Annotated[
-    str | None,
-    typer.Option(
-        "-c",
-        "--compress",
-        metavar="FORMAT",
-        help="gzip, zstd or dir; another one is refused.  [default: what the content says]",
-    ),
-]
-LoadFailedList = Annotated[
-    str,
-    typer.Option(
-        "-o",
-        "--failed",
-        metavar="LIST",
-        show_default=True,
-        help="List of the images that failed, to be used with -f; removed when none did.",
+    Text,
+    _option(
+        "-c --compress", "FORMAT", "gzip, zstd or dir; another one is refused.  [default: the format of the content]"
     ),
 ]
 ChosenImages = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--image",
-        metavar="PATTERN",
-        help="Only these images: REPOSITORY, REPOSITORY:TAG, or with the registry; * and ? stand for others. May be "
+        "PATTERN",
+        "Only these images: REPOSITORY, REPOSITORY:TAG, or with the registry; * and ? stand for others. May be "
         "repeated.  [default: all]",
     ),
 ]
 ChosenList = Annotated[
-    str | None,
-    typer.Option(
-        "-f", "--file", metavar="LIST", help="Only the images of this list; - is standard input.  [default: all]"
-    ),
+    Text, _option("-f --file", "LIST", "Only the images of this list; - is standard input.  [default: all]")
 ]
 DefaultProject = Annotated[
-    str,
-    typer.Option(
-        "--default-project",
-        metavar="NAME",
-        show_default=True,
-        help="Project of images whose name has none; '' for none.",
-    ),
+    str, _option("--default-project", "NAME", "Project of images whose name has none; '' for none.", shown=True)
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be pushed where, and ask nothing.  [default: false]")
-]
+DryRun = Annotated[bool, _flag("--dry-run", "Show which images would be pushed under which names, and ask nothing.")]
 SparseIndex = Annotated[
     bool,
-    typer.Option(
+    _flag(
         "--sparse-index",
-        help="Push the original index even if only some of its platforms are held; not all registries take it.  "
-        "[default: false]",
+        "Push the original index although only some of its platforms are held; not all registries take it.",
     ),
 ]
-PlatformTags = Annotated[
-    bool, typer.Option("--platform-tags", help="Also write a tag TAG-ARCH for each platform.  [default: false]")
-]
+PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
 RepoType = Annotated[
-    str | None,
-    typer.Option(
-        "--repo-type", metavar="TYPE", help="harbor: make the projects that are missing.  [default: nothing is made]"
-    ),
+    Text, _option("--repo-type", "TYPE", "harbor: make the projects that are missing.  [default: nothing is made]")
 ]
 HarborHttps = Annotated[
     bool,
@@ -315,15 +214,26 @@ HarborHttps = Annotated[
         "--harbor-https/--no-harbor-https", show_default=False, help="Ask Harbor's API by HTTPS.  [default: true]"
     ),
 ]
-HarborPublic = Annotated[
-    bool, typer.Option("--harbor-public", help="Make the projects of Harbor public.  [default: false]")
-]
+HarborPublic = Annotated[bool, _flag("--harbor-public", "Make the projects of Harbor public.")]
 SpoolDirectory = Annotated[
     str,
-    typer.Option(
+    _option(
         "--spool",
-        metavar="DIR",
-        show_default=True,
-        help="Where blobs of an archive without index are put for a while, 1 GiB at most, or one that is larger.",
+        "DIR",
+        "Directory for blobs of an archive without index, 1 GiB at most, or one blob that is larger.",
+        shown=True,
     ),
+]
+Listen = Annotated[
+    str,
+    _option(
+        "--listen", "HOST:PORT", "Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.", shown=True
+    ),
+]
+TlsCertificate = Annotated[
+    Text, _option("--tls-cert", "FILE", "Certificate in PEM, with those above it.  [default: plain HTTP]")
+]
+TlsKey = Annotated[Text, _option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
+Htpasswd = Annotated[
+    Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: anybody]")
 ]

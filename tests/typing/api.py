@@ -139,8 +139,12 @@ async def log_in() -> None:
     print(await h.logout("registry.example.com"))
 
 
+def notice_quota(registry: str, quota: h.Quota) -> None:
+    print(registry, quota.remaining)
+
+
 async def copy(source: h.Reference, target: h.Reference, blob: h.Descriptor) -> None:
-    async with h.RegistryClient(h.RegistrySettings()) as client:
+    async with h.RegistryClient(h.RegistrySettings(), quota=notice_quota) as client:
         served: h.ServedManifest = await client.get_manifest(source)
         pushed: h.PushedManifest = await client.put_manifest(target, served.raw, served.content_type)
         print(pushed.digest)

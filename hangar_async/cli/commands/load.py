@@ -19,7 +19,7 @@ def load_command(
     compress: options.HeldFormat = None,
     image: options.ChosenImages = None,
     file: options.ChosenList = None,
-    failed: options.LoadFailedList = "load-failed.txt",
+    failed: options.FailedList = "load-failed.txt",
     jobs: options.Jobs = 1,
     default_project: options.DefaultProject = "library",
     repo_type: options.RepoType = None,

@@ -17,7 +17,7 @@ def load_validate_command(
     compress: options.HeldFormat = None,
     image: options.ChosenImages = None,
     file: options.ChosenList = None,
-    failed: options.LoadFailedList = "load-validate-failed.txt",
+    failed: options.FailedList = "load-validate-failed.txt",
     jobs: options.Jobs = 1,
     default_project: options.DefaultProject = "library",
     retries: options.Retries = 4,

@@ -15,7 +15,7 @@ from hangar_async.cli.view.text import count_text, one_line, size_text
 
 if TYPE_CHECKING:
     from hangar_async.engine.ls import Listing
-    from hangar_async.layout.images import HeldImage, HeldPlatform
+    from hangar_async.oci.image import Image, ImagePlatform
 
 _COLUMNS = ("IMAGE", "DIGEST", "SIZE", "PLATFORMS")
 #: Problems of one image that are shown; the rest are counted.
@@ -58,7 +58,7 @@ def document(listing: Listing) -> str:
     return json.dumps(found, indent=2)
 
 
-def _image(image: HeldImage) -> dict[str, Any]:
+def _image(image: Image) -> dict[str, Any]:
     return {
         "name": image.name,
         "digest": None if image.digest is None else str(image.digest),
@@ -98,7 +98,7 @@ def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
     yield "holds", f"{held}, {size_text(listing.content_size)} unpacked"
 
 
-def _row(image: HeldImage, *, short: bool) -> tuple[str, ...]:
+def _row(image: Image, *, short: bool) -> tuple[str, ...]:
     digest = "-"
     if image.digest is not None:
         digest = f"{image.digest.algorithm}:{image.digest.short}" if short else str(image.digest)
@@ -106,7 +106,7 @@ def _row(image: HeldImage, *, short: bool) -> tuple[str, ...]:
     return one_line(image.name), digest, size_text(image.size), f"{'incomplete: ' if image.problems else ''}{platforms}"
 
 
-def _platform(one: HeldPlatform) -> str:
+def _platform(one: ImagePlatform) -> str:
     return "artifact" if one.platform.unknown else one_line(str(one.platform))
 
 

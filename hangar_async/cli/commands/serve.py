@@ -15,7 +15,7 @@ from hangar_async.cli.argv import GlobalFlags
 if TYPE_CHECKING:
     from hangar_async.config.options import ServeOptions
     from hangar_async.engine.events import Event, Served
-    from hangar_async.layout.images import HeldImage
+    from hangar_async.oci.image import Image
 
 
 def serve_command(
@@ -74,7 +74,7 @@ def rows(wanted: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
     yield "skopeo", command_text([*words, f"docker://{served.host}/{_name(image)}", "oci:image"])
 
 
-def _name(image: HeldImage) -> str:
+def _name(image: Image) -> str:
     reference = image.reference
     # By tag and digest at once skopeo takes no name.
     end = f"@{reference.digest}" if reference.tag is None else f":{reference.tag}"
