@@ -13,21 +13,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hangar_async.archive.write.parts import Output, Part
+from hangar_async.archive.write.parts import Part, PartWriter
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.layout.files import CACHE_NAME, blob_name
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 
 
-def _pass_over(self: Output, part: Part, piece: memoryview, slab: Any) -> None:
-    slab.done.put(None)
+def _pass_over(self: PartWriter, part: Part, piece: memoryview, buffer: Any) -> None:
+    buffer.done.put(None)
 
 
 def main() -> None:
     told, target, seconds, kind, *unhashed = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]
     if unhashed:
-        Output._hash = _pass_over  # type: ignore[method-assign]
+        PartWriter._hash = _pass_over  # type: ignore[method-assign]
     began = time.monotonic()
     with ArchiveWriter(target, kind, sync=False) as writer:
         for blob in json.loads(told.read_text())["blobs"]:

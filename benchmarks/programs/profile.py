@@ -16,10 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hangar_async.archive import deflate
-from hangar_async.archive.write import gzip
-from hangar_async.archive.write.input import FileSource
-from hangar_async.archive.write.parts import Output
+from hangar_async.archive import formats
+from hangar_async.archive.write.input import Input
+from hangar_async.archive.write.parts import PartWriter
 from hangar_async.cli.loop import run_until_done
 from hangar_async.config.options import SaveOptions
 from hangar_async.disk import Disk
@@ -50,9 +49,9 @@ class _TimedHasher:
 def _watch() -> None:
     original = Digest.hasher
     Digest.hasher = lambda self: _TimedHasher(original(self))  # type: ignore[method-assign]
-    FileSource.read_into = _timed(FileSource.read_into, "archive read")  # type: ignore[method-assign]
-    vars(gzip)["crc32"] = _timed(deflate.crc32, "CRC-32")
-    Output._hash = _timed(Output._hash, "hash of the archive")  # type: ignore[method-assign]
+    Input.read_into = _timed(Input.read_into, "archive read")  # type: ignore[method-assign]
+    vars(formats)["crc32"] = _timed(formats.crc32, "CRC-32")
+    PartWriter._hash = _timed(PartWriter._hash, "hash of the archive")  # type: ignore[method-assign]
     Disk.write = _timed(Disk.write, _written)  # type: ignore[method-assign]
 
 

@@ -10,17 +10,20 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from hangar_async.archive.formats import FOOTER_SIZE, GZIP, ZSTD
 from hangar_async.archive.names import ARCHIVE_INDEX, blob_digest, is_file_name
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.strict_json import decode as decode_document
 
 VERSION = 1
+#: The most bytes of an index, enough for 300,000 files.
+MAX_INDEX = 64 << 20
+# Six for each file: more than a right index of that size can have.
+_MAX_VALUES = 1 << 21
 Encoding = Literal["stored", "deflate", "zstd"]
-_ENCODINGS: dict[str, tuple[Encoding, ...]] = {"gzip": ("stored", "deflate"), "zstd": ("zstd",)}
-# Six for each file: more than an index of 64 MiB can have that is right.
-_MOST_VALUES = 1 << 21
+_ENCODINGS: dict[str, tuple[Encoding, ...]] = {GZIP: ("stored", "deflate"), ZSTD: ("zstd",)}
 _FOOTER = struct.Struct("<8sQQ")
-MAGIC = b"HGRSEEK1"
+_MAGIC = b"HGRSEEK1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +40,26 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """Where in the compressed stream the data of the index are: offset and length in bytes."""
+    """The position of the data of the index in the compressed stream: offset and length in bytes."""
 
     offset: int
     length: int
 
     @classmethod
     def of(cls, payload: bytes) -> Footer | None:
-        """Read the 24 bytes; None where they are something else."""
-        if len(payload) != _FOOTER.size or not payload.startswith(MAGIC):
+        """Read the 24 bytes; None for any other bytes."""
+        if len(payload) != FOOTER_SIZE or not payload.startswith(_MAGIC):
             return None
         return cls(*_FOOTER.unpack(payload)[1:])
 
     def payload(self) -> bytes:
-        """Return the 24 bytes that stand behind the end of the tar."""
-        return _FOOTER.pack(MAGIC, self.offset, self.length)
+        """Return the 24 bytes that stand after the end of the tar."""
+        return _FOOTER.pack(_MAGIC, self.offset, self.length)
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """What `archive-index.json` says: the format and all regular files but itself, in the order of the tar."""
+class ArchiveIndex:
+    """The content of `archive-index.json`: the format, and all other regular files in the order of the tar."""
 
     compression: str
     entries: tuple[Entry, ...]
@@ -82,37 +85,25 @@ class _IndexJson(msgspec.Struct):
 
 def encode(compression: str, entries: Iterable[Entry]) -> bytes:
     """Return the content of `archive-index.json`, a line for each entry."""
-    lines = ",\n".join(
-        json.dumps(
-            {
-                "name": entry.name,
-                "digest": str(entry.digest),
-                "size": entry.size,
-                "offset": entry.offset,
-                "length": entry.length,
-                "encoding": entry.encoding,
-            }
-        )
-        for entry in entries
-    )
+    keys = _EntryJson.__struct_fields__
+    lines = ",\n".join(json.dumps({key: getattr(entry, key) for key in keys}, default=str) for entry in entries)
     return f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n{lines}\n]}}\n'.encode()
 
 
-def decode(data: bytes | bytearray, end: int) -> Index:
-    """Read the content of `archive-index.json`; `end` is where in the stream its own data start.
+def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
+    """Read the content of `archive-index.json`; `end` is the offset of its own data in the stream.
 
     Raises ValueError for everything that no writer of the format writes: other names, one name twice, a blob under a
-    name of another digest, pieces that overlap or lie behind `end`.
+    name of another digest, data that overlap or exceed `end`.
     """
-    document = decode_document(data, _IndexJson, _MOST_VALUES)
+    document = decode_document(data, _IndexJson, _MAX_VALUES)
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
-    entries: list[Entry] = []
-    names: set[str] = set()
+    entries: dict[str, Entry] = {}
     position = 0
     for item in document.entries:
-        if item.name in names or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
+        if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
             raise ValueError(f"{item.name[:200]!r} is there twice, or is no name of this format")
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:
             raise ValueError(f"{item.name} cannot be where it is said to be")
@@ -120,6 +111,5 @@ def decode(data: bytes | bytearray, end: int) -> Index:
         if blob_digest(item.name) not in (None, digest):
             raise ValueError(f"{item.name} has the digest of another blob")
         position = item.offset + item.length
-        names.add(item.name)
-        entries.append(Entry(item.name, digest, item.size, item.offset, item.length, item.encoding))
-    return Index(document.compression, tuple(entries))
+        entries[item.name] = Entry(item.name, digest, item.size, item.offset, item.length, item.encoding)
+    return ArchiveIndex(document.compression, tuple(entries.values()))

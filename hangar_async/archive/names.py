@@ -1,40 +1,95 @@
-"""The names that an archive may hold; all others are refused."""
+"""The names in an archive, the names of its files on the disk, and the digests of these in `NAME.sha256`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from hangar_async.layout.files import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 from hangar_async.oci.digest import ALGORITHMS, Digest
 
+_INDEX = "archive-index.json"
 #: The archive's own index, its last entry.
-ARCHIVE_INDEX = f"{CACHE_NAME}/archive-index.json"
-#: The one link of the format, and where it leads.
+ARCHIVE_INDEX = f"{CACHE_NAME}/{_INDEX}"
+#: The one link of the format, and its target.
 LINK = f"{CACHE_NAME}/{BLOBS}"
 LINK_TARGET = SHARE
 _BLOB = "|".join(f"{name}/[0-9a-f]{{{size}}}" for name, size in ALGORITHMS.items())
 _FOLDER = "[0-9a-f]{64}"
-_OWN_FILES = "|".join(map(re.escape, (LIST_NAME, MARKER_NAME, INDEX_NAME, "archive-index.json")))
+_OWN_FILES = "|".join(map(re.escape, (LIST_NAME, MARKER_NAME, INDEX_NAME, _INDEX)))
 _LAYOUT_FILES = "|".join(map(re.escape, (MARKER_NAME, INDEX_NAME)))
 _FILES = re.compile(f"{CACHE_NAME}/(?:{_OWN_FILES}|{SHARE}/(?P<blob>{_BLOB})|{_FOLDER}/(?:{_LAYOUT_FILES}))")
-_DIRECTORIES = re.compile(
-    f"{CACHE_NAME}(?:/{SHARE}(?:/(?:{'|'.join(ALGORITHMS)}))?|/{_FOLDER}(?:/{BLOBS}(?:/(?:{'|'.join(ALGORITHMS)}))?)?)?"
-)
+_ALGORITHM = f"(?:/(?:{'|'.join(ALGORITHMS)}))?"
+_DIRECTORIES = re.compile(f"{CACHE_NAME}(?:/{SHARE}{_ALGORITHM}|/{_FOLDER}(?:/{BLOBS}{_ALGORITHM})?)?")
+
+#: The suffix of the list of digests beside an archive.
+CHECKSUMS_SUFFIX = ".sha256"
+_PART = re.compile(r"(.+)\.part([0-9]{1,9})", re.DOTALL)
+_PADDED_FROM = 11
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_CHARACTERS = {escape: character for character, escape in _ESCAPES.items()}
+_CHARACTER = re.compile("|".join(map(re.escape, _ESCAPES)))
+_ESCAPE = re.compile(r"\\[\\nr]")
+_LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a regular file may have this name."""
+    """Whether a regular file in an archive may have this name; all others are refused."""
     return _FILES.fullmatch(name) is not None
 
 
 def is_directory_name(name: str) -> bool:
-    """Whether a directory may have this name."""
+    """Whether a directory in an archive may have this name."""
     return _DIRECTORIES.fullmatch(name) is not None
 
 
 def blob_digest(name: str) -> Digest | None:
-    """Return the digest that a blob's name states; None for a file that is no blob."""
+    """Return the digest that the name of a blob states; None for a file that is no blob."""
     match = _FILES.fullmatch(name)
-    if match is None or match["blob"] is None:
-        return None
-    return Digest(*match["blob"].split("/"))
+    return Digest(*match["blob"].split("/")) if match and match["blob"] else None
+
+
+def checksums_path(path: Path) -> Path:
+    """Return the path of the list of digests of an archive."""
+    return path.with_name(path.name + CHECKSUMS_SUFFIX)
+
+
+def part_paths(path: Path, count: int) -> tuple[Path, ...]:
+    """Name the parts of an archive: `NAME.part0` and so on, of equal width when there are more than ten."""
+    width = len(str(count - 1)) if count >= _PADDED_FROM else 1
+    return tuple(path.with_name(f"{path.name}.part{number:0{width}}") for number in range(count))
+
+
+def split_part(name: str) -> tuple[str, int] | None:
+    """Return the name of the archive and the number of the part that a file name states; None for any other name."""
+    match = _PART.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
+
+
+def encode_checksums(paths: Sequence[Path], digests: Sequence[str]) -> bytes:
+    """Return the content of `NAME.sha256`, the form that `sha256sum -c` reads.
+
+    It has a line for each file, with its name alone. A backslash or a line break is escaped as sha256sum does it.
+    """
+    lines = []
+    for path, digest in zip(paths, digests, strict=True):
+        name = _CHARACTER.sub(lambda match: _ESCAPES[match[0]], path.name)
+        lines.append(f"{'' if name == path.name else chr(92)}{digest}  {name}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def decode_checksums(data: bytes) -> dict[str, str]:
+    """Return the digest of each name, in the order of the lines; raises ValueError."""
+    digests: dict[str, str] = {}
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.removesuffix("\r"))
+        if not match:
+            raise ValueError(f"{line[:100]!r} is not a digest and a name")
+        name = _ESCAPE.sub(lambda escape: _CHARACTERS[escape[0]], match["name"]) if match["escaped"] else match["name"]
+        if name in digests or "/" in name:
+            raise ValueError(f"{name[:100]!r} is there twice, or is not a plain name")
+        digests[name] = match["digest"]
+    return digests

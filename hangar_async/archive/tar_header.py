@@ -1,15 +1,19 @@
 """Tar headers and padding: values to bytes, the same from every version of Python, and back.
 
-Format: POSIX.1-1988 "ustar"; a name that does not fit gets a GNU long-name entry before its own, a size from 8 GiB
-on GNU's binary number: what GNU tar, bsdtar, busybox, Go and Python all read.
+Format: POSIX.1-1988 "ustar". A name that does not fit gets a GNU long-name entry before its own, and a size from 8 GiB
+on is GNU's binary number. GNU tar, bsdtar, busybox, Go and Python all read this.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from typing import NamedTuple
 
 BLOCK = 512
+#: The most headers and pax records of one tar: twice the number for 100,000 files that have times with fractions each.
+#: Repeated ones compress so well that a file of a few KiB could otherwise take hours.
+MAX_HEADERS = 1 << 19
 _FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12x")
 _NAME_SIZE = 100
 _PREFIX_SIZE = 155
@@ -26,37 +30,41 @@ _MODES = {FILE: 0o644, LINK: 0o777, DIRECTORY: 0o755}
 _RECORD = 20 * BLOCK
 
 
+class Member(NamedTuple):
+    """One member of a tar: the type flag of its header, name, size of the data, target of a link."""
+
+    kind: bytes
+    name: str
+    size: int
+    target: str
+
+
 def header(kind: bytes, name: str, *, size: int = 0, target: str = "", mtime: int = 0) -> bytes:
     """Return the header blocks of an entry: owner 0/0 without names, mode 0644, 0755 or (a link) 0777."""
     path = name.encode("utf-8", "surrogateescape") + (b"/" if kind == DIRECTORY else b"")
     link = target.encode("utf-8", "surrogateescape")
     split = _split(path)
-    before = b""
-    if len(link) > _NAME_SIZE:
-        before += _long(LONG_LINK, link)
-    if split is None:
+    before = _long(LONG_LINK, link) if len(link) > _NAME_SIZE else b""
+    gnu = before or split is None or size >= 8**11
+    # GNU's format has other fields in place of the prefix of ustar.
+    if split is None or (gnu and split[0]):
         before += _long(LONG_NAME, path)
-    magic = _GNU if before or size >= 8**11 else _USTAR
-    if magic is _GNU and split is not None and split[0]:
-        # GNU's format has other fields where ustar has the prefix.
-        before += _long(LONG_NAME, path)
-        split = None
-    prefix, short = split or (b"", path[:_NAME_SIZE])
-    return before + _block(kind, short, prefix, size, link[:_NAME_SIZE], mtime, magic)
+        split = b"", path
+    return before + _block(kind, *split, size, link, mtime, _GNU if gnu else _USTAR)
 
 
 def padding(size: int) -> bytes:
-    """Return the zeros behind `size` bytes of a file's data."""
+    """Return the zeros after `size` bytes of a file's data."""
     return bytes(-size % BLOCK)
 
 
 def end(size: int) -> bytes:
-    """Return what ends a tar stream that is `size` bytes long so far."""
+    """Return the end of a tar stream that is `size` bytes long so far."""
     return bytes(2 * BLOCK + -(size + 2 * BLOCK) % _RECORD)
 
 
-def parse(block: bytes) -> tuple[bytes, str, int, str] | None:
-    """Read a header block: type flag, name, size and target of a link; None where it is no header."""
+def parse(block: bytes) -> Member | None:
+    """Read a header block; None where it is none."""
     fields = _FIELDS.unpack(block)
     try:
         checksum, size = _value(fields[6]), _value(fields[4])
@@ -69,20 +77,21 @@ def parse(block: bytes) -> tuple[bytes, str, int, str] | None:
         return None  # for some programs it is a part of the name, for others not
     if prefix:
         name = prefix + b"/" + name
-    return fields[7], _text(name), size, _text(target)
+    return Member(fields[7], text(name), size, text(target))
+
+
+def text(data: bytes) -> str:
+    """Decode a name; bytes that are not UTF-8 are kept as surrogates."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _value(field: bytes) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    text = field.strip(b"\0 ")
-    if not re.fullmatch(rb"[0-7]*", text):
-        raise ValueError(f"{text!r} is not an octal number")
-    return int(text or b"0", 8)
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    digits = field.strip(b"\0 ")
+    if not re.fullmatch(rb"[0-7]*", digits):
+        raise ValueError(f"{digits!r} is not an octal number")
+    return int(digits or b"0", 8)
 
 
 def _split(path: bytes) -> tuple[bytes, bytes] | None:
@@ -95,13 +104,20 @@ def _split(path: bytes) -> tuple[bytes, bytes] | None:
     return path[:cut], path[cut + 1 :]
 
 
-def _long(kind: bytes, text: bytes) -> bytes:
-    data = text + b"\0"
-    return _block(kind, _LONG_NAME, b"", len(data), b"", 0, _GNU) + data + padding(len(data))
+def _long(kind: bytes, name: bytes) -> bytes:
+    data = name + b"\0"
+    return _block(kind, b"", _LONG_NAME, len(data), b"", 0, _GNU) + data + padding(len(data))
 
 
 def _block(
-    kind: bytes, name: bytes, prefix: bytes, size: int, link: bytes, mtime: int, magic: tuple[bytes, bytes]
+    # Longer names are cut here; a long-name entry has them whole.
+    kind: bytes,
+    prefix: bytes,
+    name: bytes,
+    size: int,
+    link: bytes,
+    mtime: int,
+    magic: tuple[bytes, bytes],
 ) -> bytes:
     fields = [
         name, _octal(_MODES.get(kind, 0o644), 8), _octal(0, 8), _octal(0, 8), _number(size), _octal(mtime, 12),

@@ -1,10 +1,11 @@
-"""Archives to test with: what goes in, written by the writer, and read back by libraries that are not ours."""
+"""Archives to test with: their content, written by the writer, and read back by libraries that are not ours."""
 
 import io
 import json
 import os
 import random
 import shutil
+import struct
 import tarfile
 import zlib
 from collections.abc import Iterable
@@ -14,13 +15,17 @@ from typing import Any
 import pytest
 import zstandard
 
+from hangar_async.archive import formats
+from hangar_async.archive.index import Entry, Footer
+from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.write.writer import ArchiveWriter, Written
 from hangar_async.oci.digest import Digest
 
 ROOT = "saved-image-cache"
 INDEX = f"{ROOT}/archive-index.json"
 GZIP_MAGIC = b"\x1f\x8b\x08"
-SUFFIX = {"gzip": ".tar.gz", "zstd": ".tar.zstd"}
+KINDS = ("gzip", "zstd")
+MIB = 1 << 20
 
 
 def noise(size: int, seed: int = 0) -> bytes:
@@ -33,6 +38,10 @@ def text(size: int, seed: int = 0) -> bytes:
     words = [b"layer", b"blob", b"manifest", b"index", b"config", b"\n"]
     chosen = random.Random(seed).choices(words, k=size // 5 + 2)
     return b" ".join(chosen)[:size]
+
+
+#: Content for the fixture `archive`: of all encodings, and of the sizes at which blocks and frames end.
+BLOBS = [noise(300_000), text(2_500_000), b"", b"x", bytes(5 * MIB), noise(65535 * 3, seed=1), text(513)]
 
 
 def blob_path(data: bytes) -> str:
@@ -99,6 +108,33 @@ def decoded(stream: bytes, entry: dict[str, Any]) -> bytes:
 
 def index_of(files: dict[str, bytes]) -> Any:
     return json.loads(files[INDEX])
+
+
+def content(archive: Archive, entry: Entry, start: int = 0) -> bytes:
+    """The content of a file from a byte on."""
+    with archive.open(entry, start) as reader:
+        return reader.readall()
+
+
+def with_index(directory: Path, kind: str, change: Any, footer: Footer | None = None) -> Path:
+    """Write an archive and append another index, and perhaps another footer; `change` edits the document."""
+    stream = joined(write(directory / "a", kind, [noise(3000), text(5000)]))
+    document = index_of(contents(unpacked(stream)))
+    change(document)
+    raw = json.dumps(document).encode()
+    packed = formats.deflate(raw, 6) if kind == "gzip" else zstandard.ZstdCompressor().compress(raw)
+    payload = (footer or Footer(len(stream), len(packed))).payload()
+    if kind == "gzip":
+        end = formats.FOOTER_MEMBER_START + payload + formats.FOOTER_MEMBER_END
+    else:
+        end = formats.FOOTER_FRAME_START + payload + struct.pack("<IIIBI", 0x184D2A5E, 9, 0, 0, 0x8F92EAB1)
+    (directory / "b").write_bytes(stream + packed + end)
+    return directory / "b"
+
+
+def first_entry(**changes: Any) -> Any:
+    """A change of the first entry of an index."""
+    return lambda document: document["entries"][0].update(changes)
 
 
 def visible(directory: Path) -> list[str]:

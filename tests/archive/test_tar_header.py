@@ -2,8 +2,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.archive import tar_header
 
@@ -23,11 +22,11 @@ def read(data: bytes) -> tarfile.TarInfo:
 def test_any_name_reads_back(name: str, kind: bytes, target: str, mtime: int) -> None:
     data = tar_header.header(kind, name, target=target if kind == tar_header.LINK else "", mtime=mtime)
     assert len(data) % tar_header.BLOCK == 0
-    found = read(data)
-    assert (found.name, found.type, found.mtime) == (name, KINDS[kind], mtime)
-    assert found.linkname == (target if kind == tar_header.LINK else "")
-    assert (found.uid, found.gid, found.uname, found.gname) == (0, 0, "", "")
-    assert found.mode == {tar_header.FILE: 0o644, tar_header.DIRECTORY: 0o755, tar_header.LINK: 0o777}[kind]
+    member = read(data)
+    assert (member.name, member.type, member.mtime) == (name, KINDS[kind], mtime)
+    assert member.linkname == (target if kind == tar_header.LINK else "")
+    assert (member.uid, member.gid, member.uname, member.gname) == (0, 0, "", "")
+    assert member.mode == {tar_header.FILE: 0o644, tar_header.DIRECTORY: 0o755, tar_header.LINK: 0o777}[kind]
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 155, 156, 200, 255, 256, 257, 300])
@@ -42,8 +41,8 @@ def test_names_at_the_limits_of_the_header(length: int, slash: int, kind: bytes)
 @pytest.mark.parametrize("name", ["short", "a/" * 60 + "long", "x" * 200])
 def test_any_size_reads_back(size: int, name: str) -> None:
     header = tar_header.header(tar_header.FILE, name, size=size)
-    found = tarfile.TarInfo.frombuf(header[-tar_header.BLOCK :], "utf-8", "strict")
-    assert found.size == size
+    member = tarfile.TarInfo.frombuf(header[-tar_header.BLOCK :], "utf-8", "strict")
+    assert member.size == size
 
 
 @pytest.mark.parametrize("name", ["saved-image-cache", "saved-image-cache/share/sha256/" + "a" * 64, "p/" * 70 + "n"])

@@ -1,4 +1,4 @@
-"""An archive that is read where it lies."""
+"""An archive that is read in place, without unpacking."""
 
 from __future__ import annotations
 
@@ -7,32 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from hangar_async.archive import index
-from hangar_async.archive.index import Entry, Footer, Index
-from hangar_async.archive.read.blocks import (
-    Unwrapper,
-    is_raw,
-    raw_blocks,
-    raw_offset,
-    stored_blocks,
-    stored_offset,
-    stored_size,
-)
-from hangar_async.archive.read.decode import Decoder, Inflater, fill, frames
-from hangar_async.archive.read.entry import EntryReader
-from hangar_async.archive.read.footer import GZIP, SeekTable, compression_of, gzip_footer, read_seek_table, zstd_footer
+from hangar_async.archive import blocks, index
+from hangar_async.archive.formats import GZIP
+from hangar_async.archive.index import ArchiveIndex, Entry, Footer
+from hangar_async.archive.read.decode import EntryReader, Inflater, Unwrapper, decode_units, frames
+from hangar_async.archive.read.footer import SeekTable, compression_of, gzip_footer, read_seek_table, zstd_footer
 from hangar_async.archive.read.parts import find_volume
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.errors import ArchiveError
-
-# An index of 300,000 files.
-_MOST_INDEX = 64 << 20
+from hangar_async.oci.integrity import Reader, Verifier
 
 
 class Archive:
-    """An archive, whole or in parts; `index` is None for one that is not of our making, which `stream_files` reads.
+    """An archive, whole or in parts; `index` is None for one of another program, which `stream_files` reads.
 
-    It holds nothing open, and any number of threads may read it. Made by `open_archive`.
+    It keeps nothing open, and any number of threads may read it. Made by `open_archive`.
     """
 
     def __init__(self, volume: Volume, compression: str, footer: Footer | None) -> None:
@@ -48,14 +37,15 @@ class Archive:
         return MappingProxyType({entry.name: entry for entry in self.index.entries} if self.index else {})
 
     def open(self, entry: Entry, start: int = 0) -> EntryReader:
-        """Read a file's content from byte `start` on; the caller closes what is returned. Raises ArchiveError.
+        """Read a file's content from byte `start` on; the caller closes the reader. Raises ArchiveError.
 
-        No digest is checked. What is before `start` is decoded for nothing where the encoding leaves no other way:
-        all of it for `deflate`, up to a frame of 2 MiB for `zstd` that is really compressed.
+        No digest is checked. Content before `start` is decoded and dropped where the encoding leaves no other way: all
+        of it for `deflate`, up to a frame of 2 MiB for `zstd` that is really compressed.
         """
         start = min(start, entry.size)
-        offset, content, decoder = self._way_in(entry, start)
-        reader = EntryReader(self.volume, entry, entry.offset + offset, entry.size - content, decoder)
+        offset, content, decode = self._nearest(entry, start)
+        window = self.volume.open(entry.offset + offset, entry.offset + entry.length)
+        reader = EntryReader(entry, entry.size - content, window, decode)
         try:
             reader.skip(start - content)
         except BaseException:
@@ -69,9 +59,9 @@ class Archive:
             self.volume.broken(entry.offset, f"{entry.name} has {entry.size} bytes, more than the {limit} expected")
         with self.open(entry) as reader:
             data = reader.readall()
-        hasher = entry.digest.hasher()
-        hasher.update(data)
-        if hasher.hexdigest() != entry.digest.hex:
+        verifier = Verifier(entry.digest, entry.size)
+        verifier.update(data)
+        if not verifier.matches:
             self.volume.broken(entry.offset, f"{entry.name} has another content than its digest says")
         return data
 
@@ -79,17 +69,25 @@ class Archive:
     def _seek_table(self) -> SeekTable:
         return read_seek_table(self.volume)
 
-    def _way_in(self, entry: Entry, start: int) -> tuple[int, int, Callable[[Window], Decoder]]:
-        """How far one can go without decoding, in the stream and in content, and what decodes from there on."""
+    def _nearest(self, entry: Entry, start: int) -> tuple[int, int, Callable[[Window], Reader]]:
+        """Return the nearest point at which decoding can begin, in the data and in content, and its decoder."""
         if entry.encoding == "stored":
-            size = stored_size(entry.length)
-            return stored_offset(start), start, lambda window: Unwrapper(window, stored_blocks(size, start))
+            stored = blocks.stored_blocks(blocks.stored_size(entry.length), start)
+            return blocks.stored_offset(start), start, lambda window: Unwrapper(window, stored)
         if entry.encoding == "deflate":
             return 0, 0, Inflater
-        if is_raw(self.volume, entry):
-            return raw_offset(start), start, lambda window: Unwrapper(window, raw_blocks(entry.size, start))
+        if self._is_raw(entry):
+            raw = blocks.raw_blocks(entry.size, start)
+            return blocks.raw_offset(start), start, lambda window: Unwrapper(window, raw)
         offset, content = self._seek_table.jump(entry.offset, start) if start else (0, 0)
         return offset, content, frames
+
+    def _is_raw(self, entry: Entry) -> bool:
+        """Whether a zstd file has raw frames, by its length and the header of its first frame, which is read."""
+        if not entry.size or entry.length != blocks.raw_offset(entry.size):
+            return False
+        header, _ = next(blocks.raw_blocks(entry.size))
+        return self.volume.read(entry.offset, len(header)) == header
 
 
 def open_archive(path: Path) -> Archive:
@@ -105,21 +103,15 @@ def open_archive(path: Path) -> Archive:
     return Archive(volume, compression, gzip_footer(volume) if compression == GZIP else zstd_footer(volume))
 
 
-def _read_index(volume: Volume, compression: str, footer: Footer) -> Index:
-    if not 0 < footer.length <= _MOST_INDEX or footer.offset + footer.length > volume.size:
+def _read_index(volume: Volume, compression: str, footer: Footer) -> ArchiveIndex:
+    end = footer.offset + footer.length
+    if not 0 < footer.length <= index.MAX_INDEX or end > volume.size:
         volume.broken(volume.size, "the archive's end says that its index is where it cannot be")
-    data = bytearray()
-    buffer = memoryview(bytearray(1 << 18))
-    with volume.open(footer.offset, footer.offset + footer.length) as window:
-        decoder = Inflater(window) if compression == GZIP else frames(window)
-        while count := fill(decoder, window, buffer):
-            data += buffer[:count]
-            if len(data) > _MOST_INDEX:
-                volume.broken(footer.offset, "the archive's index is too large")
+    data = decode_units(volume, footer.offset, end, compression, index.MAX_INDEX, "the archive's index is too large")
     try:
-        found = index.decode(data, footer.offset)
+        archive_index = index.decode(data, footer.offset)
     except ValueError as error:
         volume.broken(footer.offset, f"the archive's index is wrong: {error}")
-    if found.compression != compression:
-        volume.broken(footer.offset, f"the archive's index is of a {found.compression} archive")
-    return found
+    if archive_index.compression != compression:
+        volume.broken(footer.offset, f"the archive's index is of a {archive_index.compression} archive")
+    return archive_index

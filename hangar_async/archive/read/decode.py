@@ -1,28 +1,33 @@
-"""Compressed bytes back into content, a bounded piece at a time whatever the bytes claim."""
+"""Compressed bytes back into content, a bounded piece at a time whatever the bytes claim; files read by the index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import zstandard
 
-from hangar_async.archive import deflate
-from hangar_async.archive.read.volume import Window
+from hangar_async.archive import formats
+from hangar_async.archive.blocks import MAX_HEADER, Block
+from hangar_async.archive.index import Entry
+from hangar_async.archive.read.volume import Volume, Window
+from hangar_async.oci.integrity import Reader, read_pieces
 
-_READ = 1 << 18
-#: No writer of ours uses a larger window; what Hangar and the zstd program write by default does not either.
-_MOST_WINDOW = 8 << 20
-_errors: tuple[type[Exception], ...] = (*deflate.ERRORS, zstandard.ZstdError)
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
-
-class Decoder(Protocol):
-    """Content, decoded from a window that it does not close."""
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer, or a part of it; 0 at the end."""
-        ...
+#: The bytes that are decoded at once.
+DECODE_SIZE = 1 << 18
+#: The bytes of content that are handed on at once.
+PIECE = 1 << 20
+#: Neither our writer uses a larger window, nor by default do Hangar and the zstd program.
+_MAX_WINDOW = 8 << 20
+#: The blocks that are read at once.
+_MAX_BLOCKS = 64
+_errors: tuple[type[Exception], ...] = (*formats.ERRORS, zstandard.ZstdError)
 
 
 class Inflater:
@@ -30,14 +35,14 @@ class Inflater:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._inflate = deflate.inflater()
+        self._inflate = formats.inflater()
         self._input = b""
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for a last block."""
         while True:
             # Even without new input there may be output that did not fit into the last buffer.
-            self._input = self._input or self._window.read(_READ) or b""
+            self._input = self._input or self._window.read(DECODE_SIZE)
             ended = not self._input
             data = self._inflate.decompress(self._input, len(buffer))
             self._input = self._inflate.unconsumed_tail
@@ -45,40 +50,143 @@ class Inflater:
                 buffer[: len(data)] = data
                 return len(data)
             if self._inflate.eof:
-                # Whoever decodes the whole of the archive would end here.
-                self._window.volume.broken(self._window.offset, "a block before here is marked as the last one")
+                # A program that decodes the whole archive would end here.
+                self._window.broken("a block before here is marked as the last one")
             if ended:
                 return 0
 
 
-def frames(window: Window) -> Decoder:
-    """Decode zstd frames, skipping what is to be skipped."""
+class Unwrapper:
+    """The content of blocks, read from a window without decoding; the window begins with the first block."""
+
+    def __init__(self, window: Window, blocks: Iterator[Block]) -> None:
+        self._window = window
+        self._blocks = blocks
+        self._headers = memoryview(bytearray(_MAX_BLOCKS * MAX_HEADER))
+        #: The rest of the block that the window is in.
+        self._left = 0
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for bytes that are no such blocks."""
+        done = min(self._left, len(buffer))
+        self._left -= done
+        views: list[memoryview] = [buffer[:done]]
+        expected: list[bytes] = []
+        used = 0
+        for header, size in islice(self._blocks, _MAX_BLOCKS) if done < len(buffer) else ():
+            count = min(size, len(buffer) - done)
+            views += [self._headers[used : used + len(header)], buffer[done : done + count]]
+            used += len(header)
+            expected.append(header)
+            done += count
+            self._left = size - count
+            if done == len(buffer):
+                break
+        offset = self._window.offset
+        self._window.readv(views)
+        if self._headers[:used] != b"".join(expected):
+            self._window.broken("what should be stored blocks are none", offset)
+        if done < len(buffer) and len(expected) < _MAX_BLOCKS and self._window.left:
+            self._window.broken("something follows the last of the stored blocks")
+        return done
+
+
+def frames(window: Window) -> Reader:
+    """Decode zstd frames; skippable ones are passed over."""
     source: Any = window
-    reader = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
-    decoder: Decoder = reader.stream_reader(source, read_size=_READ, read_across_frames=True, closefd=False)
-    return decoder
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    reader: Reader = decompressor.stream_reader(source, read_size=DECODE_SIZE, read_across_frames=True, closefd=False)
+    return reader
 
 
-def members(window: Window) -> Decoder:
+def members(window: Window) -> Reader:
     """Decode gzip members; their CRC-32 is checked."""
-    decoder: Decoder = deflate.gzip_reader(window)
-    return decoder
+    reader: Reader = formats.gzip_reader(window)
+    return reader
 
 
 @contextmanager
 def decoding(window: Window) -> Iterator[None]:
-    """Make an ArchiveError of what a decoder says about the bytes before the window's position."""
+    """Make an ArchiveError of an error of a decoder, which is in the bytes before the window's position."""
     try:
         yield
     except _errors as error:
-        window.volume.broken(window.offset, f"the compressed data are damaged before here: {error}")
+        window.broken(f"the compressed data are damaged before here: {error}")
 
 
-def fill(decoder: Decoder, window: Window, buffer: memoryview) -> int:
-    """Fill a buffer; it stays partly empty only at the end. Raises ArchiveError."""
-    done = 0
-    with decoding(window):
-        while done < len(buffer) and (count := decoder.readinto(buffer[done:])):
-            done += count
-    deflate.relax()
-    return done
+class Decoder:
+    """Content that one of the above decodes from a window; a Reader that fills its buffers."""
+
+    def __init__(self, window: Window, decode: Callable[[Window], Reader]) -> None:
+        self.window = window
+        self._reader = decode(window)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer; fewer bytes are the end. Raises ArchiveError, StorageError."""
+        done = 0
+        with decoding(self.window):
+            while done < len(buffer) and (count := self._reader.readinto(buffer[done:])):
+                done += count
+        formats.relax()
+        return done
+
+
+def decode_units(volume: Volume, start: int, end: int, compression: str, limit: int, problem: str) -> bytearray:
+    """Decode a range of whole units, such as the index; `problem` is told of one of more than `limit` bytes."""
+    data = bytearray()
+    buffer = memoryview(bytearray(1 << 16))
+    with volume.open(start, end) as window:
+        for piece in read_pieces(Decoder(window, Inflater if compression == formats.GZIP else frames), buffer):
+            data += piece
+            if len(data) > limit:
+                volume.broken(start, problem)
+    return data
+
+
+class EntryReader(io.RawIOBase):
+    """The content of one file of an archive, of which a window has the last `size` bytes.
+
+    Ends after exactly so many bytes: more or fewer are an ArchiveError that names the part. One thread at a time.
+    """
+
+    def __init__(self, entry: Entry, size: int, window: Window, decode: Callable[[Window], Reader]) -> None:
+        super().__init__()
+        self._entry = entry
+        self._left = size
+        self._ended = False
+        #: The window checks that every part is as it was when the archive was opened.
+        self.identity: Hashable = window.volume.path
+        self._window = window
+        self._decoder = Decoder(window, decode)
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill a buffer; fewer bytes are the end."""
+        view = memoryview(buffer).cast("B")[: self._left]
+        done = self._decoder.readinto(view)
+        self._left -= done
+        if done < len(view):
+            self._window.broken(f"{self._entry.name} ends {self._left} bytes too early")
+        if not self._left and not self._ended:
+            self._ended = True
+            if self._decoder.readinto(memoryview(bytearray(1))):
+                self._window.broken(f"{self._entry.name} has more than its {self._entry.size} bytes")
+        return done
+
+    def skip(self, count: int) -> None:
+        """Decode `count` bytes and drop them."""
+        buffer = memoryview(bytearray(min(count, DECODE_SIZE)))
+        while count > 0:
+            count -= self.readinto(buffer[:count])
+
+    def check(self) -> None:
+        """Raise ArchiveError, StorageError where the archive has changed, as far as it was read now."""
+        self._window.check()
+
+    def close(self) -> None:
+        """Close the file that it reads; may be called again."""
+        self._window.close()
+        super().close()

@@ -1,25 +1,24 @@
-"""A tar stream, read member by member; nothing that it claims makes more than a few KiB be held.
+"""A tar stream, read member by member; no claim in it makes the reader keep more than a few KiB.
 
-Python's own reader takes as much memory as an extended header says that it has, so this is ours. It knows what the
-writers of such archives use: ustar, GNU long names and numbers, and of pax the path, the link's path and the size.
+Python's own reader takes as much memory as an extended header claims, so this is ours. It knows the forms of the
+writers of such archives: ustar, GNU long names and numbers, and of pax the path, the link's path and the size.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
 
 from hangar_async.archive import tar_header
+from hangar_async.archive.read.decode import DECODE_SIZE
+from hangar_async.archive.tar_header import Member
+from hangar_async.oci.integrity import Reader
 
-_MOST_EXTENSION = 1 << 16
-#: Headers and pax records of one tar: twice what 100,000 files need where each has times with fractions. What repeats
-#: compresses so well that a file of a few KiB could else keep us busy for hours.
-_MOST_HEADERS = 1 << 19
+_MAX_EXTENSION = 1 << 16
 _PAX_RECORD = re.compile(rb"([0-9]{1,6}) ([^=]+)=")
 _SIZE = re.compile(r"[0-9]{1,20}")
-_EXTENSIONS = frozenset({tar_header.LONG_NAME, tar_header.LONG_LINK, b"x", b"g"})
+_PAX = frozenset({b"x", b"g"})
+_EXTENSIONS = _PAX | {tar_header.LONG_NAME, tar_header.LONG_LINK}
 _ZERO = bytes(tar_header.BLOCK)
 #: Links, devices, directories, pipes: POSIX gives them no data blocks.
 _WITHOUT_DATA = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
@@ -29,43 +28,28 @@ class TarError(Exception):
     """Raised when a stream is not a whole tar; the caller knows the file and makes an ArchiveError of it."""
 
 
-class Stream(Protocol):
-    """Bytes in order."""
-
-    def fill(self, buffer: memoryview) -> int:
-        """Fill a buffer; it stays partly empty only at the end."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One member of a tar: the type flag as it stands in the header, name, size of the data, target of a link."""
-
-    kind: bytes
-    name: str
-    size: int
-    target: str
-
-
 class TarReader:
-    """Iterates over the members; `read_into` gives the data of the last one, and what is not read is passed over."""
+    """Iterates over the members; `readinto` reads the data of the last one, and the rest of them is passed over.
 
-    def __init__(self, stream: Stream) -> None:
+    `stream` fills each buffer; it stays partly empty only at the end.
+    """
+
+    def __init__(self, stream: Reader) -> None:
         self._stream = stream
-        self._rest = 0
+        self._left = 0
         self._padding = 0
         self._headers = 0
-        self._buffer = memoryview(bytearray(1 << 18))
+        self._buffer = memoryview(bytearray(DECODE_SIZE))
 
     def __iter__(self) -> Iterator[Member]:
         extended: dict[str, str] = {}
         while (member := self._header()) is not None:
             if member.kind in _EXTENSIONS:
-                said = self._said(member)
-                if said.keys() & extended.keys() or (said and member.kind == b"g"):
+                extension = self._extension(member)
+                if extension.keys() & extended.keys() or (extension and member.kind == b"g"):
                     # Programs differ in which of two holds, and in what holds for all that follow.
                     raise TarError("a header says what another one has said, or speaks for all members")
-                extended |= said
+                extended |= extension
             else:
                 yield self._extended(member, extended)
                 extended = {}
@@ -73,90 +57,85 @@ class TarReader:
         if extended:
             raise TarError("a header stands for nothing at the end of the tar")
 
-    def read_into(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, /) -> int:
         """Fill a buffer with the member's data; it stays partly empty only at their end."""
-        view = buffer[: self._rest]
+        view = buffer[: self._left]
         self._take(view)
-        self._rest -= len(view)
+        self._left -= len(view)
         return len(view)
 
     def _header(self) -> Member | None:
         block = bytes(self._take(self._buffer[: tar_header.BLOCK]))
         if block == _ZERO:
             return None
-        found = tar_header.parse(block)
-        if found is None:
+        member = tar_header.parse(block)
+        if member is None:
             raise TarError("what should be a tar header is none")
         self._count()
-        member = Member(*found)
-        if member.size and member.kind in _WITHOUT_DATA:
-            raise TarError(f"{member.name[:200]!r} has data, and is of a kind that has none")
-        self._expect(member.size)
+        self._expect(member, f"{member.name[:200]!r} has data, and is of a kind that has none")
         return member
 
-    def _expect(self, size: int) -> None:
-        self._rest, self._padding = size, -size % tar_header.BLOCK
+    def _expect(self, member: Member, problem: str) -> None:
+        if member.size and member.kind in _WITHOUT_DATA:
+            raise TarError(problem)
+        self._left, self._padding = member.size, -member.size % tar_header.BLOCK
 
-    def _said(self, member: Member) -> dict[str, str]:
+    def _extension(self, member: Member) -> dict[str, str]:
         """Read a header that speaks for the next member: `path`, `linkpath` and `size`, as far as it has them."""
-        data = self._extension(member)
-        if member.kind in (b"x", b"g"):
+        if member.size > _MAX_EXTENSION:
+            raise TarError(f"a header of {member.size} bytes is there, more than any name needs")
+        data = bytearray(member.size)
+        self.readinto(memoryview(data))
+        self._pass_over()
+        if member.kind in _PAX:
             return self._pax(data)
         return {"path" if member.kind == tar_header.LONG_NAME else "linkpath": _text(data)}
 
-    def _extension(self, member: Member) -> bytes:
-        if member.size > _MOST_EXTENSION:
-            raise TarError(f"a header of {member.size} bytes is there, more than any name needs")
-        data = bytearray(member.size)
-        self.read_into(memoryview(data))
-        self._pass_over()
-        return bytes(data)
-
     def _extended(self, member: Member, extended: dict[str, str]) -> Member:
-        text = extended.get("size", "")
+        problem = f"{member.name[:200]!r} has a size that cannot be"
+        text = extended.get("size")
         if text and not _SIZE.fullmatch(text):
-            raise TarError(f"{member.name[:200]!r} has a size that cannot be")
+            raise TarError(problem)
         size = int(text) if text else member.size
-        if size and member.kind in _WITHOUT_DATA:
-            raise TarError(f"{member.name[:200]!r} has a size that cannot be")
-        self._expect(size)
-        return Member(member.kind, extended.get("path", member.name), size, extended.get("linkpath", member.target))
+        member = Member(member.kind, extended.get("path", member.name), size, extended.get("linkpath", member.target))
+        self._expect(member, problem)
+        return member
 
-    def _pax(self, data: bytes) -> dict[str, str]:
+    def _pax(self, data: bytearray) -> dict[str, str]:
         """Read the records of a pax header: `LENGTH KEY=VALUE` and a line break, where LENGTH counts all of it."""
-        found: dict[str, str] = {}
-        at = 0
-        while at < len(data):
+        records: dict[str, str] = {}
+        start = 0
+        while start < len(data):
             self._count()
-            match = _PAX_RECORD.match(data, at)
-            end = at + int(match[1]) if match else 0
+            match = _PAX_RECORD.match(data, start)
+            end = start + int(match[1]) if match else 0
             if match is None or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
                 raise TarError("a pax header is damaged")
-            key, value = match[2].decode("utf-8", "replace"), _text(data[match.end() : end - 1])
+            key = match[2].decode("utf-8", "replace")
             if key.startswith("GNU.sparse"):
                 raise TarError("a sparse file is there, a kind that no archive of images has")
             if key in ("path", "linkpath", "size"):
-                found[key] = value
-            at = end
-        return found
+                records[key] = _text(data[match.end() : end - 1])
+            start = end
+        return records
 
     def _count(self) -> None:
         self._headers += 1
-        if self._headers > _MOST_HEADERS:
-            raise TarError(f"more than {_MOST_HEADERS:,} headers are in it")
+        if self._headers > tar_header.MAX_HEADERS:
+            raise TarError(f"more than {tar_header.MAX_HEADERS:,} headers are in it")
 
     def _pass_over(self) -> None:
-        while self._rest:
-            self.read_into(self._buffer)
+        while self._left:
+            self.readinto(self._buffer)
         if self._padding:
             self._take(self._buffer[: self._padding])
             self._padding = 0
 
     def _take(self, view: memoryview) -> memoryview:
-        if self._stream.fill(view) < len(view):
+        if self._stream.readinto(view) < len(view):
             raise TarError("the tar ends too early")
         return view
 
 
-def _text(data: bytes) -> str:
-    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+def _text(data: bytearray) -> str:
+    return tar_header.text(bytes(data.partition(b"\0")[0]))

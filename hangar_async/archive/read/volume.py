@@ -1,4 +1,4 @@
-"""The files of an archive as one stream of bytes, read where they lie."""
+"""The files of an archive as one stream of bytes, read in place."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Part:
     """One file of an archive, as it was when the archive was opened.
 
-    `start` is where in the stream its bytes begin; `digest` the SHA-256 in hexadecimal that `NAME.sha256` has for
-    it, None where nothing has; `identity` tells it from another file that takes its name.
+    `start` is the offset of its first byte in the stream. `digest` is the SHA-256 in hexadecimal that `NAME.sha256` has
+    for it, None without one. `identity` tells it from another file that takes its name.
     """
 
     path: Path
@@ -34,9 +34,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """An archive's parts, in order, as one stream of `size` bytes; `strays` lie beside it and are not of it.
+    """An archive's parts, in order, as one stream of `size` bytes; `strays` stand beside it and are not of it.
 
-    It holds nothing open, so any number of threads may read it. Made by `parts.find_volume`.
+    It keeps nothing open, so any number of threads may read it. Made by `parts.find_volume`.
     """
 
     path: Path
@@ -45,85 +45,80 @@ class Volume:
 
     @property
     def size(self) -> int:
-        """How long the stream is."""
-        last = self.parts[-1]
-        return last.start + last.size
+        """The length of the stream."""
+        return self.parts[-1].start + self.parts[-1].size
 
     def part_at(self, offset: int) -> Part:
-        """Return the part that holds a byte of the stream; the last one for what is behind the end."""
+        """Return the part that has a byte of the stream; the last one for an offset after the end."""
         return self.parts[max(0, bisect_right(self.parts, offset, key=lambda part: part.start) - 1)]
 
     def open(self, start: int = 0, end: int | None = None) -> Window:
-        """Read the stream from `start` up to `end`; the caller closes what is returned, in the end."""
+        """Read the stream from `start` up to `end`; the caller closes the window."""
         return Window(self, start, self.size if end is None else end)
 
     def read(self, start: int, count: int) -> bytes:
-        """Return `count` bytes of the stream, or as many as there are; raises ArchiveError, StorageError."""
+        """Return `count` bytes of the stream, or fewer at its end; raises ArchiveError, StorageError."""
         with self.open(start, min(start + count, self.size)) as window:
             return window.read()
 
+    def read_end(self, count: int) -> bytes:
+        """Return the last `count` bytes of the stream; raises ArchiveError, StorageError."""
+        return self.read(max(0, self.size - count), count)
+
     def broken(self, offset: int, problem: str) -> NoReturn:
-        """Raise an ArchiveError that names the part where the stream is broken."""
+        """Raise an ArchiveError that names the part with the broken byte of the stream."""
         part = self.part_at(offset)
         raise ArchiveError(f"{part.path}: {problem} (byte {max(0, offset - part.start)})", path=str(part.path))
 
 
 class Window(io.RawIOBase):
-    """A stretch of a volume as a file, from 0 to its length, for one thread; raises ArchiveError, StorageError."""
+    """A range of a volume as a file, from 0 to its length, for one thread; raises ArchiveError, StorageError."""
 
     def __init__(self, volume: Volume, start: int, end: int) -> None:
         super().__init__()
         self.volume = volume
         self._start = start
         self._end = end
-        self._position = start
+        #: The offset of the next byte in the stream of the volume.
+        self.offset = start
         self._part: Part | None = None
         self._file = -1
-
-    @property
-    def offset(self) -> int:
-        """Where in the volume's stream the next byte is."""
-        return self._position
 
     def readable(self) -> bool:
         """Whether it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be moved about in."""
+        """Whether its position can be changed."""
         return True
 
-    def tell(self) -> int:
-        """Return the position, from the start of the stretch."""
-        return self._position - self._start
-
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position of the stretch."""
-        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
-        self._position = max(self._start, base + offset)
-        return self.tell()
+        """Go to a position of the range, and return it."""
+        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self.offset, os.SEEK_END: self._end}[whence]
+        self.offset = max(self._start, base + offset)
+        return self.offset - self._start
 
     @property
     def left(self) -> int:
-        """How many bytes there are from the position to the end of the stretch."""
-        return max(0, self._end - self._position)
+        """The number of bytes from the position to the end of the range."""
+        return max(0, self._end - self.offset)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill a buffer with what comes next; it ends early only at the end of the stretch."""
+        """Fill a buffer with the next bytes; it ends early only at the end of the range."""
         return self.readv([memoryview(buffer).cast("B")[: self.left]])
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return `size` bytes, or all that is left."""
+        """Return `size` bytes, or all that are left."""
         size = self.left if size < 0 else min(size, self.left)
-        part = self.volume.part_at(self._position)
-        inside = self._position - part.start
+        part = self.volume.part_at(self.offset)
+        inside = self.offset - part.start
         if size and inside + size <= part.size:
             # One copy less than by way of `readinto`.
-            self._go_to(part)
+            self._open(part)
             with failing("read", part.path):
                 data = os.pread(self._file, size, inside)
             if len(data) == size:
-                self._position += size
+                self.offset += size
                 return data
         buffer = bytearray(size)
         return bytes(buffer[: self.readinto(buffer)])
@@ -133,22 +128,27 @@ class Window(io.RawIOBase):
         rest = behind(views, 0)
         done = 0
         while rest:
-            part = self._go_to(self.volume.part_at(self._position))
-            inside = self._position - part.start
+            part = self.volume.part_at(self.offset)
+            self._open(part)
+            inside = self.offset - part.start
             with failing("read", part.path):
                 count = os.preadv(self._file, before(rest, part.size - inside), inside)
             if not count:
-                self.volume.broken(self._position, "ends too early; it was cut while it was read")
+                self.broken("ends too early; it was cut while it was read")
             rest = behind(rest, count)
             done += count
-            self._position += count
+            self.offset += count
         return done
 
+    def broken(self, problem: str, offset: int | None = None) -> NoReturn:
+        """Raise an ArchiveError that names the part at an offset of the stream, or else at the position."""
+        self.volume.broken(self.offset if offset is None else offset, problem)
+
     def check(self) -> None:
-        """Raise ArchiveError, StorageError where the part that was read last is not what it was, or is gone."""
+        """Raise ArchiveError, StorageError where the part that was read last has changed, or is gone."""
         if self._part is not None:
             with failing("read", self._part.path):
-                self._compare(self._part, self._part.path.stat())
+                _compare(self._part, self._part.path.stat())
 
     def close(self) -> None:
         """Close the file that is open; may be called again."""
@@ -156,23 +156,14 @@ class Window(io.RawIOBase):
             self._leave()
             super().close()
 
-    def _go_to(self, part: Part) -> Part:
+    def _open(self, part: Part) -> None:
         if self._part is not part:
             self._leave()
             with failing("read", part.path):
                 self._file = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
-                found = os.fstat(self._file)
+                status = os.fstat(self._file)
             self._part = part
-            self._compare(part, found)
-        return part
-
-    def _compare(self, part: Part, found: os.stat_result) -> None:
-        if (found.st_size, *identity(found)) != (part.size, *part.identity):
-            raise ArchiveError(
-                f"{part.path} is not the file any more that it was when the archive was opened",
-                path=str(part.path),
-                advice="leave the archive alone while it is read, and run the same command again",
-            )
+            _compare(part, status)
 
     def _leave(self) -> None:
         file, self._file, self._part = self._file, -1, None
@@ -180,6 +171,15 @@ class Window(io.RawIOBase):
             os.close(file)
 
 
-def identity(found: os.stat_result) -> tuple[int, int, int]:
+def identity(status: os.stat_result) -> tuple[int, int, int]:
     """Tell a file from others of its name."""
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _compare(part: Part, status: os.stat_result) -> None:
+    if (status.st_size, *identity(status)) != (part.size, *part.identity):
+        raise ArchiveError(
+            f"{part.path} is not the file any more that it was when the archive was opened",
+            path=str(part.path),
+            advice="leave the archive alone while it is read, and run the same command again",
+        )

@@ -6,80 +6,32 @@ import itertools
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hangar_async.archive.names import split_part
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 
-_PADDED_FROM = 11
 
+class TemporaryFiles:
+    """Files `.NAME.RUN.N.tmp` beside `target`, in the same directory.
 
-def part_paths(target: Path, count: int) -> tuple[Path, ...]:
-    """Name the parts of an archive: `NAME.part0` and so on, of equal width when there are more than ten."""
-    width = len(str(count - 1)) if count >= _PADDED_FROM else 1
-    return tuple(target.with_name(f"{target.name}.part{number:0{width}}") for number in range(count))
-
-
-def place(names: TemporaryNames, disk: Disk, target: Path, moves: Sequence[tuple[Path, Path]], *, sync: bool) -> None:
-    """Rename each temporary file to its name, sync the directory, and remove what else an earlier run left there.
-
-    When a rename or the sync fails, the files that were there before get their names back. Raises StorageError.
-    """
-    for _, path in moves:
-        if path.is_dir() and not path.is_symlink():
-            raise StorageError(f"cannot write {path}: it is a directory", path=str(path), advice="choose another name")
-    others = stale(disk, target, {path.name for _, path in moves})
-    kept: list[tuple[Path, Path | None]] = []
-    try:
-        for source, path in moves:
-            old = names.new()
-            kept.append((path, old if disk.keep(path, old) else None))
-            disk.rename(source, path)
-        if sync:
-            disk.sync(target.parent)
-    except BaseException:
-        _put_back(names, disk, kept)
-        raise
-    remove_all(disk, others)
-
-
-def stale(disk: Disk, target: Path, current: set[str]) -> list[Path]:
-    """List the files of an earlier archive of this name: its parts, or itself."""
-    pattern = re.compile(re.escape(target.name) + r"(\.part[0-9]+)?", re.DOTALL)
-    names = disk.names(target.parent)
-    return [target.with_name(name) for name in names if pattern.fullmatch(name) and name not in current]
-
-
-def _put_back(names: TemporaryNames, disk: Disk, kept: Sequence[tuple[Path, Path | None]]) -> None:
-    for path, old in reversed(kept):
-        if old is None:
-            disk.remove(path)
-            continue
-        # Should this fail too, the old file stays at least under its other name.
-        names.forget(old)
-        disk.rename(old, path)
-        # Where the new file had not come yet, both names are of one file, and a rename between such does nothing.
-        disk.remove(old)
-
-
-class TemporaryNames:
-    """Names `.NAME.RUN.N.tmp` beside `target`, in the same directory.
-
-    Number 0 is an empty file that this process holds locked as long as it lives: files of a run whose number 0 can be
-    locked, or is gone, are left over. Making one removes what earlier runs left; `close` removes all of this run's.
+    Number 0 is an empty file that this process keeps locked as long as it lives: files of a run whose number 0 can be
+    locked, or is gone, are left over. Making one removes the files of earlier runs; `close` removes all of this run's.
     Raises StorageError.
     """
 
     def __init__(self, target: Path, disk: Disk) -> None:
         self._target = target
         self._disk = disk
-        self._directory = target.parent
         self._made: list[Path] = []
         self._lock: int | None = None
-        self._pattern = re.compile(re.escape(f".{target.name}.") + r"([0-9]+-[0-9a-f]+)\.([0-9]+)\.tmp", re.DOTALL)
         self._remove_leftovers()
-        self._hold()
+        while self._lock is None:
+            self._run = f"{os.getpid()}-{secrets.token_hex(4)}"
+            self._numbers = itertools.count(1)
+            self._lock = disk.hold(self._path(0))
 
     def new(self) -> Path:
         """Return a name that no file has yet."""
@@ -91,6 +43,30 @@ class TemporaryNames:
         """Leave a file alone from now on."""
         self._made.remove(path)
 
+    def commit(self, moves: Sequence[tuple[Path, Path]], *, sync: bool) -> None:
+        """Rename each temporary file to its name, sync the directory, and remove other files of an earlier archive.
+
+        When a rename or the sync fails, the files that were there before get their names back. Raises StorageError.
+        """
+        for _, path in moves:
+            if path.is_dir() and not path.is_symlink():
+                raise StorageError(
+                    f"cannot write {path}: it is a directory", path=str(path), advice="choose another name"
+                )
+        stale = self._stale({path.name for _, path in moves})
+        replaced: list[tuple[Path, Path | None]] = []
+        try:
+            for source, path in moves:
+                old = self.new()
+                replaced.append((path, old if self._disk.keep(path, old) else None))
+                self._disk.rename(source, path)
+            if sync:
+                self._disk.sync(self._target.parent)
+        except BaseException:
+            self._put_back(replaced)
+            raise
+        _remove_all(self._disk, stale)
+
     def close(self) -> None:
         """Remove the files of this run that still have their temporary names; may be called again.
 
@@ -100,37 +76,53 @@ class TemporaryNames:
         if lock is None:
             return
         try:
-            remove_all(self._disk, [*self._made, self._path(0)])
+            _remove_all(self._disk, [*self._made, self._path(0)])
         finally:
             self._disk.release(lock)
 
     def _path(self, number: int) -> Path:
-        return self._directory / f".{self._target.name}.{self._run}.{number}.tmp"
+        return self._target.with_name(f".{self._target.name}.{self._run}.{number}.tmp")
 
-    def _hold(self) -> None:
-        while self._lock is None:
-            self._run = f"{os.getpid()}-{secrets.token_hex(4)}"
-            self._numbers = itertools.count(1)
-            self._lock = self._disk.hold(self._path(0))
+    def _stale(self, current: set[str]) -> list[Path]:
+        """List the files of an earlier archive of this name: its parts, or itself."""
+        target = self._target
+        names = [name for name in self._disk.names(target.parent) if name not in current]
+        return [
+            target.with_name(name)
+            for name in names
+            if name == target.name or ((split := split_part(name)) and split[0] == target.name)
+        ]
+
+    def _put_back(self, replaced: Sequence[tuple[Path, Path | None]]) -> None:
+        for path, old in reversed(replaced):
+            if old is None:
+                self._disk.remove(path)
+                continue
+            # Should this fail too, the old file stays at least under its other name.
+            self.forget(old)
+            self._disk.rename(old, path)
+            # Before the new file comes, both names are of one file, and a rename between such names does nothing.
+            self._disk.remove(old)
 
     def _remove_leftovers(self) -> None:
+        pattern = re.compile(re.escape(f".{self._target.name}.") + r"([0-9]+-[0-9a-f]+)\.[0-9]+\.tmp", re.DOTALL)
         runs: dict[str, list[Path]] = {}
-        for name in self._disk.names(self._directory):
-            if match := self._pattern.fullmatch(name):
-                runs.setdefault(match[1], []).append(self._directory / name)
+        for name in self._disk.names(self._target.parent):
+            if match := pattern.fullmatch(name):
+                runs.setdefault(match[1], []).append(self._target.with_name(name))
         for self._run, paths in runs.items():
-            held = self._path(0)
-            lock = self._disk.seize(held)
-            if lock is None and os.path.lexists(held):
+            lock_file = self._path(0)
+            lock = self._disk.seize(lock_file)
+            if lock is None and os.path.lexists(lock_file):
                 continue
             try:
-                remove_all(self._disk, [path for path in paths if path != held] + [held])
+                _remove_all(self._disk, [path for path in paths if path != lock_file] + [lock_file])
             finally:
                 if lock is not None:
                     self._disk.release(lock)
 
 
-def remove_all(disk: Disk, paths: list[Path]) -> None:
+def _remove_all(disk: Disk, paths: Iterable[Path]) -> None:
     """Remove files; tries each of them before the first error is raised."""
     failure: Exception | None = None
     for path in paths:

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from hangar_async.archive.deflate import relax
-from hangar_async.archive.write.commit import TemporaryNames
+from hangar_async.archive.formats import relax
+from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.disk import ALIGNMENT, Disk
 from hangar_async.oci.digest import Hasher
 
-#: What is written at once, and room for one of the largest pieces behind it.
-_SLAB = 33 << 16
-_SLABS = 4
-#: So many bytes of the page cache are handed to the disk at once while the writing goes on.
+#: The bytes that are written at once, with space for one of the largest pieces after them.
+_BUFFER_SIZE = 33 << 16
+_MAX_BUFFERS = 4
+#: The bytes of the page cache that are handed to the disk at once while the writing goes on.
 _SYNC_EVERY = 32 << 20
 
 
@@ -32,71 +32,71 @@ class Part:
     file: int | None
     hasher: Hasher = field(default_factory=hashlib.sha256)
     size: int = 0
-    #: How much of it is written, and how much was handed to the disk.
+    #: The number of bytes that are written, and of these that were handed to the disk.
     written: int = 0
     synced: int = 0
-    #: A sync of it is asked for and not done.
+    #: A sync of it was asked for and is not done.
     syncing: bool = False
     #: Nothing more is written to it.
     ended: bool = False
 
 
-class _Slab:
-    """A buffer at an address that direct writing takes; `done` gets a word for each job that has read from it."""
+class _Buffer:
+    """Memory at an address that direct writing takes; `done` gets an item for each job that has read from it."""
 
     def __init__(self) -> None:
-        self.view = memoryview(mmap.mmap(-1, _SLAB))
+        self.view = memoryview(mmap.mmap(-1, _BUFFER_SIZE))
         self.jobs = 0
         self.done: SimpleQueue[None] = SimpleQueue()
 
     def wait(self) -> None:
-        """Wait until nobody reads from it any more."""
+        """Wait until no job reads from it any more."""
         while self.jobs:
             self.done.get()
             self.jobs -= 1
 
 
-class Output:
-    """Takes the compressed stream in order and cuts it every `part_size` bytes; all of it goes through its slabs.
+class PartWriter:
+    """Takes the compressed stream in order and cuts it every `part_size` bytes; all of it goes through its buffers.
 
-    A codec fills `room` and says how much by `advance`, or calls `write`. Hashing and writing go on at once, in a
-    thread each. Raises StorageError, also later than at the write that failed; then only `abandon` is left. `finish`
-    or `abandon` ends the threads.
+    A codec fills `space` and tells the number of bytes by `advance`, or calls `write`. Hashing and writing go on at
+    once, in a thread each. Raises StorageError, also later than at the write that failed; then only `abandon` is left.
+    `finish` or `abandon` ends the threads.
     """
 
-    def __init__(self, names: TemporaryNames, disk: Disk, part_size: int | None, sync: bool) -> None:
+    def __init__(self, names: TemporaryFiles, disk: Disk, part_size: int | None, sync: bool) -> None:
         self._names = names
         self._disk = disk
         self._part_size = part_size
         self._sync = sync
         self._direct = part_size is None or part_size % ALIGNMENT == 0
-        self._slab = _Slab()
-        self._used: deque[_Slab] = deque()
+        self._buffer = _Buffer()
+        self._used: deque[_Buffer] = deque()
         self._fill = 0
         self._flushed = 0
-        self._hashing = Background("archive-hash")
-        self._writing = Background("archive-write")
-        self._syncing = Background("archive-sync")
+        self._hashing, self._writing, self._syncing = self._threads = [
+            JobThread(f"archive-{name}") for name in ("hash", "write", "sync")
+        ]
         self.parts: list[Part] = []
 
     @property
     def position(self) -> int:
-        """How long the stream is so far, all parts joined."""
+        """The length of the stream so far, all parts joined."""
         return self._flushed + self._fill
 
     @property
-    def part(self) -> int:
+    def number(self) -> int:
         """The number of the part that is being written, from 0."""
         return max(0, len(self.parts) - 1)
 
     def space(self, least: int) -> memoryview:
-        """Return what is free of the slab, at least `least` bytes of it (at most 2 MiB)."""
-        if _SLAB - self._fill < least:
+        """Return the free rest of the buffer, at least `least` bytes of it (at most 2 MiB)."""
+        if _BUFFER_SIZE - self._fill < least:
             self._flush()
-        return self._slab.view[self._fill :]
+        return self._buffer.view[self._fill :]
 
     def advance(self, count: int) -> None:
-        """Take over the first `count` bytes of the last `room`."""
+        """Take over the first `count` bytes of the last `space`."""
         self._fill += count
 
     def write(self, data: bytes) -> None:
@@ -114,26 +114,25 @@ class Output:
         self._flush(last=True)
         if self.parts and not self.parts[-1].ended:
             self._end(self.parts[-1])
-        self._hashing.join()
-        self._writing.join()
-        self._syncing.join()
+        for thread in self._threads:
+            thread.stop()
+            thread.check()
         return self.parts
 
     def abandon(self) -> None:
         """End the threads and close the files, whatever failed; may be called again."""
-        self._hashing.stop()
-        self._writing.stop()
-        self._syncing.stop()
+        for thread in self._threads:
+            thread.stop()
         for part in self.parts:
             file, part.file = part.file, None
             if file is not None:
                 self._disk.release(file)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Hand on what is in the slab, and go on with another one; what is not aligned waits for more."""
-        for one in (self._hashing, self._writing, self._syncing):
-            one.check()
-        slab, rest = self._slab, self._slab.view[: self._fill]
+        """Hand on the content of the buffer, and go on with another one; the unaligned rest waits for more."""
+        for thread in self._threads:
+            thread.check()
+        buffer, rest = self._buffer, self._buffer.view[: self._fill]
         while rest:
             part = self._open_part()
             space = len(rest) if self._part_size is None else self._part_size - part.size
@@ -142,10 +141,10 @@ class Output:
                 piece = piece[: len(piece) if last else len(piece) - len(piece) % ALIGNMENT]
             if not piece:
                 break
-            self._hand_on(part, piece, slab)
+            self._hand_on(part, piece, buffer)
             rest = rest[len(piece) :]
-        self._slab = self._next_slab(slab)
-        self._slab.view[: len(rest)] = rest
+        self._buffer = self._next_buffer(buffer)
+        self._buffer.view[: len(rest)] = rest
         self._fill = len(rest)
 
     def _open_part(self) -> Part:
@@ -154,10 +153,10 @@ class Output:
             self.parts.append(Part(path, self._disk.create(path, direct=self._direct)))
         return self.parts[-1]
 
-    def _hand_on(self, part: Part, piece: memoryview, slab: _Slab) -> None:
-        slab.jobs += 2
-        self._hashing.put(partial(self._hash, part, piece, slab))
-        self._writing.put(partial(self._write, part, piece, slab))
+    def _hand_on(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
+        for thread, job in ((self._hashing, self._hash), (self._writing, self._write)):
+            buffer.jobs += 1
+            thread.put(partial(job, part, piece, buffer))
         part.size += len(piece)
         self._flushed += len(piece)
         if part.size == self._part_size:
@@ -165,38 +164,38 @@ class Output:
 
     def _end(self, part: Part) -> None:
         part.ended = True
-        # Syncing waits for the disk, and what is written next need not.
+        # Syncing waits for the disk, and the next write need not.
         self._writing.put(lambda: self._syncing.put(partial(self._close, part)))
 
-    def _next_slab(self, slab: _Slab) -> _Slab:
-        self._used.append(slab)
-        if len(self._used) < _SLABS:
-            return _Slab()
+    def _next_buffer(self, buffer: _Buffer) -> _Buffer:
+        self._used.append(buffer)
+        if len(self._used) < _MAX_BUFFERS:
+            return _Buffer()
         oldest = self._used.popleft()
         oldest.wait()
         return oldest
 
-    def _hash(self, part: Part, piece: memoryview, slab: _Slab) -> None:
+    def _hash(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
         try:
             relax()
             part.hasher.update(piece)
         finally:
-            slab.done.put(None)
+            buffer.done.put(None)
 
-    def _write(self, part: Part, piece: memoryview, slab: _Slab) -> None:
+    def _write(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
         try:
-            assert part.file is not None  # noqa: S101 - it is closed behind the last piece
-            if self._writing.failed:
+            assert part.file is not None  # noqa: S101 - it is closed after the last piece
+            if self._writing.error is not None:
                 return
             self._disk.write(part.file, piece, part.path)
             part.written += len(piece)
-            behind = part.written - part.synced >= _SYNC_EVERY
-            if self._sync and behind and not part.syncing and not self._disk.is_direct(part.file):
+            due = part.written - part.synced >= _SYNC_EVERY
+            if self._sync and due and not part.syncing and not self._disk.is_direct(part.file):
                 part.syncing = True
                 part.synced = part.written
                 self._syncing.put(partial(self._sync_so_far, part, part.file))
         finally:
-            slab.done.put(None)
+            buffer.done.put(None)
 
     def _sync_so_far(self, part: Part, file: int) -> None:
         try:
@@ -213,8 +212,8 @@ class Output:
         self._disk.close(file, part.path)
 
 
-class Background:
-    """Runs jobs one after the other in a thread of its own; what fails is raised by `check` or `join`.
+class JobThread:
+    """Runs jobs one after the other in a thread of its own; the first error of a job is in `error`.
 
     The queue has no bound of its own: the jobs hold something that is bounded.
     """
@@ -223,7 +222,7 @@ class Background:
         self._name = name
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
 
     def put(self, job: Callable[[], None]) -> None:
         """Add a job."""
@@ -232,20 +231,10 @@ class Background:
             self._thread.start()
         self._jobs.put(job)
 
-    @property
-    def failed(self) -> bool:
-        """Whether a job has failed."""
-        return self._error is not None
-
     def check(self) -> None:
         """Raise the first error of a job."""
-        if self._error is not None:
-            raise self._error
-
-    def join(self) -> None:
-        """Wait for all jobs, end the thread, and raise the first error of a job."""
-        self.stop()
-        self.check()
+        if self.error is not None:
+            raise self.error
 
     def stop(self) -> None:
         """Wait for all jobs and end the thread, whatever failed."""
@@ -259,4 +248,4 @@ class Background:
             try:
                 job()
             except BaseException as error:
-                self._error = self._error or error
+                self.error = self.error or error

@@ -6,24 +6,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from hangar_async.archive import checksums, index, tar_header
+from hangar_async.archive import index, tar_header
 from hangar_async.archive.index import Entry, Footer
-from hangar_async.archive.names import ARCHIVE_INDEX
-from hangar_async.archive.write.codec import Codec, pays
-from hangar_async.archive.write.commit import TemporaryNames, part_paths, place
+from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
+from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.archive.write.gzip import GzipCodec
-from hangar_async.archive.write.input import BytesSource, Source, open_source
-from hangar_async.archive.write.parts import Output
+from hangar_async.archive.write.input import Input, bytes_input, open_input
+from hangar_async.archive.write.parts import PartWriter
 from hangar_async.archive.write.zstd import ZstdCodec
+from hangar_async.config.output import LEVELS
 from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
 from hangar_async.oci.digest import Digest
 
-# Headers without a file between them are written out when there are so many bytes of them.
-_MANY_HEADERS = 1 << 16
+#: Headers without a file between them are written from this number of bytes on.
+_MAX_PENDING = 1 << 16
 _READS_A_REPORT = 2
 
 
@@ -34,10 +33,6 @@ class Written:
     files: tuple[Path, ...]
     size: int
     compressor: str
-
-
-def _ignore(written: int, part: int) -> None:
-    """Take no notice of progress."""
 
 
 class ArchiveWriter:
@@ -60,7 +55,7 @@ class ArchiveWriter:
         part_size: int | None = None,
         mtime: int = 0,
         sync: bool = True,
-        progress: Callable[[int, int], None] = _ignore,
+        progress: Callable[[int, int], None] = lambda *_: None,
         level: int | None = None,
         workers: int | None = None,
         disk: Disk | None = None,
@@ -76,18 +71,16 @@ class ArchiveWriter:
         self._pending = bytearray()
         self._size = 0
         self._reads = 0
-        check_codec(format, level)
+        _check_level(format, level)
         self._state = "open"
-        self._temporary = TemporaryNames(target, self._disk)
-        self._output = Output(self._temporary, self._disk, part_size, sync)
-        self._codec = make_codec(format, self._output, level, workers)
+        self._temporary = TemporaryFiles(target, self._disk)
+        self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
+        self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
     def add_directory(self, name: str) -> None:
@@ -104,7 +97,7 @@ class ArchiveWriter:
     def add_bytes(self, name: str, data: bytes) -> None:
         """Append a small file."""
         with self._working(name):
-            self._add(name, BytesSource(data), Digest.of(data), compressed=False)
+            self._add(name, bytes_input(data), Digest.of(data), compressed=False)
         self._report()
 
     def add_file(self, name: str, source: Path, size: int, *, digest: Digest, compressed: bool) -> None:
@@ -112,7 +105,7 @@ class ArchiveWriter:
 
         The digest is taken on trust; a file of another size is a StorageError.
         """
-        with self._working(name), open_source(source, size, self._read_on) as opened:
+        with self._working(name), open_input(source, size, self._read_on) as opened:
             self._add(name, opened, digest, compressed=compressed)
         self._report()
 
@@ -120,13 +113,13 @@ class ArchiveWriter:
         """End the archive and give it its name, in place of an earlier one; all of it is on the disk then."""
         with self._working(ARCHIVE_INDEX):
             content = index.encode(self._codec.format, self._entries)
-            self._add(ARCHIVE_INDEX, BytesSource(content), Digest.of(content), compressed=False)
+            self._add(ARCHIVE_INDEX, bytes_input(content), Digest.of(content), compressed=False)
             last = self._entries[-1]
             self._pending += tar_header.end(self._size)
             self._flush_headers()
             self._codec.finish(Footer(last.offset, last.length))
             paths = self._place()
-        written = Written(paths, self._output.position, self._codec.compressor)
+        written = Written(paths, self._parts.position, self._codec.compressor)
         self._state = "committed"
         self._close()
         return written
@@ -138,23 +131,21 @@ class ArchiveWriter:
             self._close()
 
     def _place(self) -> tuple[Path, ...]:
-        parts = self._output.finish()
+        parts = self._parts.finish()
         paths = (self._target,) if self._part_size is None else part_paths(self._target, len(parts))
-        sums = self._temporary.new()
-        text = checksums.encode(paths, [part.hasher.hexdigest() for part in parts])
-        self._disk.write_new(sums, text, sync=self._sync)
+        checksums = self._temporary.new()
+        text = encode_checksums(paths, [part.hasher.hexdigest() for part in parts])
+        self._disk.write_new(checksums, text, sync=self._sync)
         moves = [(part.path, path) for part, path in zip(parts, paths, strict=True)]
-        moves.append((sums, self._target.with_name(self._target.name + checksums.SUFFIX)))
-        place(self._temporary, self._disk, self._target, moves, sync=self._sync)
+        self._temporary.commit([*moves, (checksums, checksums_path(self._target))], sync=self._sync)
         return paths
 
-    def _add(self, name: str, source: Source, digest: Digest, *, compressed: bool) -> None:
+    def _add(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> None:
         self._header(tar_header.FILE, name, size=source.size)
         self._flush_headers()
-        start = self._output.position
-        append = self._codec.compress if pays(self._codec, source, compressed=compressed) else self._codec.store
-        encoding = append(source)
-        self._entries.append(Entry(name, digest, source.size, start, self._output.position - start, encoding))
+        start = self._parts.position
+        encoding = self._codec.add(source, compressed=compressed)
+        self._entries.append(Entry(name, digest, source.size, start, self._parts.position - start, encoding))
         padding = tar_header.padding(source.size)
         self._pending += padding
         self._size += source.size + len(padding)
@@ -164,7 +155,7 @@ class ArchiveWriter:
         self._pending += block
         self._size += len(block)
         self._names.add(name)
-        if len(self._pending) >= _MANY_HEADERS:
+        if len(self._pending) >= _MAX_PENDING:
             self._flush_headers()
 
     def _flush_headers(self) -> None:
@@ -188,29 +179,20 @@ class ArchiveWriter:
             self._report()
 
     def _report(self) -> None:
-        self._progress(self._output.position, self._output.part)
+        self._progress(self._parts.position, self._parts.number)
 
     def _close(self) -> None:
         try:
             self._codec.close()
-            self._output.abandon()
+            self._parts.abandon()
         finally:
             self._temporary.close()
 
 
-LEVELS = {"gzip": range(10), "zstd": range(1, 20)}
-
-
-def check_codec(name: str, level: int | None) -> None:
+def _check_level(name: str, level: int | None) -> None:
     """Raise InvalidValue for a format, or a level of it, that does not exist."""
-    levels = LEVELS.get(name)
-    if levels is None:
+    if name not in LEVELS:
         raise InvalidValue(f"{name!r} is no archive format: write gzip or zstd")
-    if level is not None and level not in levels:
-        raise InvalidValue(f"{name} has no compression level {level}: write a number from {levels[0]} to {levels[-1]}")
-
-
-def make_codec(name: str, output: Output, level: int | None, workers: int | None) -> Codec:
-    """Begin a stream of a format that `check_codec` let pass; `workers` is how many threads compress."""
-    kind = GzipCodec if name == "gzip" else ZstdCodec
-    return kind(output, level, workers)
+    lowest, highest = LEVELS[name]
+    if level is not None and not lowest <= level <= highest:
+        raise InvalidValue(f"{name} has no compression level {level}: write a number from {lowest} to {highest}")

@@ -7,38 +7,43 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from hangar_async.archive import deflate
-from hangar_async.archive.deflate import STORED_BLOCK, STORED_HEADER
-from hangar_async.archive.read.blocks import Unwrapper, stored_blocks, stored_size
-from hangar_async.archive.read.decode import Decoder, Inflater, fill, frames, members
+from hangar_async.archive import formats
+from hangar_async.archive.blocks import (
+    STORED_BLOCK,
+    STORED_HEADER,
+    raw_offset,
+    stored_blocks,
+    stored_offset,
+    stored_size,
+)
+from hangar_async.archive.read.archive import Archive, open_archive
+from hangar_async.archive.read.decode import Decoder, Inflater, Unwrapper, decode_units, frames, members
 from hangar_async.archive.read.parts import find_volume
 from hangar_async.archive.read.volume import Window
 from hangar_async.errors import ArchiveError
-from tests.archive.samples import GZIP_MAGIC, noise, text
-
-MIB = 1 << 20
+from hangar_async.oci.integrity import Reader
+from tests.archive.samples import BLOBS, GZIP_MAGIC, MIB, blob_path, noise, text, write
 
 
 def unwrap(window: Window) -> Unwrapper:
     return Unwrapper(window, stored_blocks(stored_size(window.left), 0))
 
 
-DECODERS: dict[str, Callable[[Window], Decoder]] = {
+DECODERS: dict[str, Callable[[Window], Reader]] = {
     "stored": unwrap, "deflate": Inflater, "zstd": frames, "gzip": members,
 }  # fmt: skip
 
 
 def stored(data: bytes) -> bytes:
     pieces = [data[at : at + STORED_BLOCK] for at in range(0, len(data), STORED_BLOCK)]
-    return b"".join(STORED_HEADER.pack(0, len(one), len(one) ^ 0xFFFF) + one for one in pieces)
+    return b"".join(STORED_HEADER.pack(0, len(piece), len(piece) ^ 0xFFFF) + piece for piece in pieces)
 
 
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "stored": stored,
-    "deflate": lambda data: deflate.deflate(data, 1),
+    "deflate": lambda data: formats.deflate(data, 1),
     "zstd": zstandard.ZstdCompressor(level=1, write_checksum=True).compress,
     "gzip": lambda data: zlib.compress(data, 1, wbits=31),
 }
@@ -46,14 +51,14 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 
 def decoded(kind: str, packed: bytes, piece: int = 1 << 18, most: int = 64 * MIB) -> bytes:
     """Decode with buffers of this size, until the end or `most` bytes."""
-    found, buffer = bytearray(), memoryview(bytearray(piece))
+    content, buffer = bytearray(), memoryview(bytearray(piece))
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "a").write_bytes(packed + b"\0")
         with find_volume(Path(directory, "a")).open(0, len(packed)) as window:
-            decoder = DECODERS[kind](window)
-            while len(found) < most and (count := fill(decoder, window, buffer)):
-                found += buffer[:count]
-    return bytes(found)
+            decoder = Decoder(window, DECODERS[kind])
+            while len(content) < most and (count := decoder.readinto(buffer)):
+                content += buffer[:count]
+    return bytes(content)
 
 
 _sizes = st.sampled_from([0, 1, 65_534, 65_535, 65_536, 131_070, 131_071, 300_000]) | st.integers(0, 200_000)
@@ -61,7 +66,7 @@ _sizes = st.sampled_from([0, 1, 65_534, 65_535, 65_536, 131_070, 131_071, 300_00
 
 @pytest.mark.parametrize("kind", DECODERS)
 @given(size=_sizes, made=st.sampled_from([noise, text, bytes]), piece=st.integers(1, 400_000))
-def test_what_is_encoded_is_decoded_into_buffers_of_any_size(
+def test_encoded_content_is_decoded_into_buffers_of_any_size(
     kind: str, size: int, made: Callable[[int], bytes], piece: int
 ) -> None:
     data = made(size if piece > 100 else size % 5000)
@@ -79,10 +84,10 @@ def test_any_bytes_are_decoded_or_an_archive_error(kind: str, start: bytes, rest
     try:
         found = decoded(kind, start + rest, most=MIB)
     except ArchiveError as error:
-        told = str(error)
+        message = str(error)
     else:
-        told = f"{len(found)} bytes"
-    assert told.isprintable()
+        message = f"{len(found)} bytes"
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize("kind", ["deflate", "zstd", "gzip"])
@@ -98,14 +103,14 @@ def test_a_changed_byte_is_an_error_or_bounded_content(kind: str, data: st.DataO
 
 
 @pytest.mark.parametrize("rest", [b"\0", b"\0\0\0\xff", b"\0\0\0\xff\xff", b"rubbish"])
-def test_nothing_follows_stored_blocks(rest: bytes) -> None:
+def test_content_after_stored_blocks_is_refused(rest: bytes) -> None:
     with pytest.raises(ArchiveError, match="stored blocks"):
         decoded("stored", stored(b"content") + rest)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 70_000])
-def test_stored_blocks_have_the_size_that_they_must_have(size: int) -> None:
-    """Any other cut of the same content could not be gone through by reckoning."""
+def test_stored_blocks_of_other_sizes_are_refused(size: int) -> None:
+    """The offset of a byte is computed from the sizes of blocks, so that no other sizes may pass."""
     data = noise(size + 2)
     halves = STORED_HEADER.pack(0, 1, 1 ^ 0xFFFF) + data[:1] + stored(data[1:])
     with pytest.raises(ArchiveError, match="stored blocks"):
@@ -151,11 +156,67 @@ def test_a_bomb_comes_out_in_pieces(kind: str) -> None:
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "a").write_bytes(packed + b"\0")
             with find_volume(Path(directory, "a")).open(0, len(packed)) as window:
-                decoder, buffer, size = DECODERS[kind](window), memoryview(bytearray(1 << 18)), 0
-                while count := fill(decoder, window, buffer):
+                decoder, buffer, size = Decoder(window, DECODERS[kind]), memoryview(bytearray(1 << 18)), 0
+                while count := decoder.readinto(buffer):
                     size += count
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert size == 64 * MIB
     assert peak < 4 * MIB
+
+
+def test_damaged_headers_of_blocks_are_found(tmp_path: Path) -> None:
+    data = noise(300_000)
+    for kind, position in (("gzip", stored_offset(65535)), ("zstd", raw_offset(131_072))):
+        write(tmp_path / kind, kind, [data], sync=False)
+        entry = open_archive(tmp_path / kind).entries[blob_path(data)]
+        stream = bytearray((tmp_path / kind).read_bytes())
+        stream[entry.offset + position + 1] ^= 1
+        (tmp_path / kind).write_bytes(stream)
+        (tmp_path / f"{kind}.sha256").unlink()
+        with open_archive(tmp_path / kind).open(entry) as reader, pytest.raises(ArchiveError, match="blocks are none"):
+            reader.readall()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_range_of_units_is_decoded_up_to_a_limit(tmp_path: Path, kind: str) -> None:
+    data = text(300_000)
+    write(tmp_path / "a", kind, [data], sync=False)
+    archive = open_archive(tmp_path / "a")
+    entry = archive.entries[blob_path(data)]
+    end = entry.offset + entry.length
+    assert decode_units(archive.volume, entry.offset, end, kind, len(data), "too large") == data
+    with pytest.raises(ArchiveError, match="too large"):
+        decode_units(archive.volume, entry.offset, end, kind, len(data) - 1, "too large")
+
+
+def test_a_file_is_read_into_buffers_of_any_size(archive: Archive) -> None:
+    for data in BLOBS:
+        for size in (100_000, 1 << 20, len(data) + 1):
+            with archive.open(archive.entries[blob_path(data)]) as reader:
+                buffer, content = bytearray(size), b""
+                while count := reader.readinto(buffer):
+                    content += buffer[:count]
+                assert content == data
+                assert reader.readinto(buffer) == 0
+
+
+def test_skipped_content_is_not_returned(archive: Archive) -> None:
+    data = BLOBS[0]
+    with archive.open(archive.entries[blob_path(data)]) as reader:
+        assert reader.readable()
+        reader.skip(0)
+        reader.skip(299_000)
+        assert reader.read(10) == data[299_000:299_010]
+        reader.skip(990)
+        assert reader.read(10) == b""
+
+
+def test_readers_of_one_archive_have_one_identity(archive: Archive) -> None:
+    entries = list(archive.entries.values())
+    with archive.open(entries[0]) as reader, archive.open(entries[1], 5) as other:
+        assert reader.identity == other.identity
+        assert reader.read(1)
+        reader.check()
+        other.check()

@@ -1,4 +1,4 @@
-"""Archives as holdings, with our index and without: the same names, the same content."""
+"""Archives as layouts, with our index and without: the same names, the same content."""
 
 import gzip
 import io
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from hangar_async.archive import tar_header
 from hangar_async.archive.read import layout as module
-from hangar_async.archive.read import tar_reader
 from hangar_async.archive.read.archive import open_archive
 from hangar_async.archive.read.layout import IndexedLayout, StreamedLayout, archive_layout
 from hangar_async.errors import ArchiveError, StorageError
@@ -49,26 +49,26 @@ def expected() -> dict[str, bytes]:
 @pytest.mark.parametrize("path", FORMS, indirect=True)
 def test_all_files_are_read_in_stored_order(path: Path) -> None:
     archive = open_archive(path)
-    found = archive_layout(archive)
-    assert isinstance(found, IndexedLayout if archive.index else StreamedLayout)
-    assert list(found.sizes().items()) == [(name, len(data)) for name, data in expected().items()]
-    read = [(file.name, file.size, b"".join(bytes(piece) for piece in file.pieces)) for file in found.files()]
+    layout = archive_layout(archive)
+    assert isinstance(layout, IndexedLayout if archive.index else StreamedLayout)
+    assert list(layout.sizes().items()) == [(name, len(data)) for name, data in expected().items()]
+    read = [(file.name, file.size, b"".join(bytes(piece) for piece in file.pieces)) for file in layout.files()]
     assert read == [(name, len(data), data) for name, data in expected().items()]
 
 
 @pytest.mark.parametrize("path", FORMS, indirect=True)
 def test_files_are_chosen_by_their_names(path: Path) -> None:
-    found = archive_layout(open_archive(path))
+    layout = archive_layout(open_archive(path))
     names = list(expected())
-    for wanted in ([names[3], names[0], "none"], [names[1]], [names[4], names[5]], [], names):
-        read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in found.files(wanted)}
-        assert list(read.items()) == [(name, data) for name, data in expected().items() if name in wanted]
+    for chosen in ([names[3], names[0], "none"], [names[1]], [names[4], names[5]], [], names):
+        read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files(chosen)}
+        assert list(read.items()) == [(name, data) for name, data in expected().items() if name in chosen]
     # What is not read of a file is passed over.
-    assert [file.name for file in found.files()] == names
+    assert [file.name for file in layout.files()] == names
 
 
 @pytest.mark.parametrize("path", FORMS, indirect=True)
-def test_blobs_promise_their_digests(path: Path) -> None:
+def test_blobs_have_the_digests_of_their_names(path: Path) -> None:
     archive = open_archive(path)
     for file in archive_layout(archive).files():
         if file.name.startswith("share/"):
@@ -79,55 +79,55 @@ def test_blobs_promise_their_digests(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["plain-gzip", "plain-zstd"], indirect=True)
 def test_a_pass_can_be_interrupted(path: Path) -> None:
-    """Within a large file too, also one that nobody reads."""
+    """Within a large file too, also within one that is not read."""
     counts: list[str] = []
     for limit in (1, 3, 8):
         left = limit
 
-        def goes_on() -> None:
+        def check_interrupted() -> None:
             nonlocal left
             left -= 1
             if left < 0:
                 raise Interrupted
 
-        found = archive_layout(open_archive(path), goes_on)
+        layout = archive_layout(open_archive(path), check_interrupted)
         with pytest.raises(Interrupted):
-            found.sizes()
+            layout.sizes()
         left = limit
         with pytest.raises(Interrupted):
-            counts.extend(file.name for file in found.files())
+            counts.extend(file.name for file in layout.files())
     assert len(counts) < 3 * len(BLOBS)
 
 
 @pytest.mark.parametrize("path", ["plain-gzip", "plain-zstd"], indirect=True)
 def test_small_files_cost_no_second_pass(path: Path) -> None:
-    found = archive_layout(open_archive(path))
+    layout = archive_layout(open_archive(path))
     names = [name for name, data in expected().items() if len(data) <= 1 << 20]
-    assert found.sizes()
+    assert layout.sizes()
     path.unlink()
-    read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in found.files(names)}
+    read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files(names)}
     assert read == {name: expected()[name] for name in names}
 
 
 @pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
-def test_what_is_kept_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT", 70_002)
-    found = archive_layout(open_archive(path))
-    assert isinstance(found, StreamedLayout)
-    assert found.sizes()
-    assert sum(map(len, found._kept.values())) <= 70_003
-    read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in found.files(list(expected()))}
+def test_kept_content_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_KEPT", 70_002)
+    layout = archive_layout(open_archive(path))
+    assert isinstance(layout, StreamedLayout)
+    assert layout.sizes()
+    assert sum(map(len, layout._kept.values())) <= 70_003
+    read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files(list(expected()))}
     assert read == expected()
 
 
 @pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
 def test_too_many_files_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar_reader, "_MOST_HEADERS", 5)
-    found = archive_layout(open_archive(path))
+    monkeypatch.setattr(tar_header, "MAX_HEADERS", 5)
+    layout = archive_layout(open_archive(path))
     with pytest.raises(ArchiveError, match="more than 5 headers are in it"):
-        found.sizes()
+        layout.sizes()
     with pytest.raises(ArchiveError, match="more than 5 headers are in it"):
-        list(found.files())
+        list(layout.files())
 
 
 @pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
@@ -153,12 +153,12 @@ def test_a_damaged_file_does_not_hide_the_others(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
 def test_any_file_is_read_from_any_byte_on(path: Path) -> None:
-    found = archive_layout(open_archive(path))
-    assert isinstance(found, IndexedLayout)
+    layout = archive_layout(open_archive(path))
+    assert isinstance(layout, IndexedLayout)
     buffer = memoryview(bytearray(10_000))
     for name, data in expected().items():
         for start in (0, 1, len(data) // 2, len(data)):
-            with found.open(name, start) as reader:
+            with layout.open(name, start) as reader:
                 count = reader.readinto(buffer)
                 assert bytes(buffer[:count]) == data[start : start + 10_000]
                 reader.check()
@@ -166,12 +166,12 @@ def test_any_file_is_read_from_any_byte_on(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
 def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None:
-    found = archive_layout(open_archive(path))
-    assert isinstance(found, IndexedLayout)
+    layout = archive_layout(open_archive(path))
+    assert isinstance(layout, IndexedLayout)
     name = list(expected())[4]
     buffer = memoryview(bytearray(1000))
-    part = found.archive.volume.part_at(found.archive.entries[f"saved-image-cache/{name}"].offset)
-    with found.open(name) as reader:
+    part = layout.archive.volume.part_at(layout.archive.entries[f"saved-image-cache/{name}"].offset)
+    with layout.open(name) as reader:
         assert reader.readinto(buffer) == 1000
         reader.check()
         data = part.path.read_bytes()
@@ -181,10 +181,10 @@ def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None
         part.path.unlink()
         with pytest.raises(StorageError, match="No such file"):
             reader.check()
-    with pytest.raises(StorageError, match="No such file"), found.open(name) as reader:
+    with pytest.raises(StorageError, match="No such file"), layout.open(name) as reader:
         reader.readinto(buffer)
 
 
 @pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
-def test_an_archive_without_index_has_no_way_in(path: Path) -> None:
+def test_an_archive_without_index_opens_no_single_file(path: Path) -> None:
     assert not hasattr(archive_layout(open_archive(path)), "open")

@@ -23,7 +23,7 @@ def parts(directory: Path, count: int, size: int = 100, base: str = "a", width: 
 @pytest.mark.parametrize("given", ["a", "a.part0", "a.part7", "a.part99"])
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("part_size", [40_000, 10_000])
-def test_any_name_leads_to_all_the_parts(tmp_path: Path, given: str, listed: bool, part_size: int) -> None:
+def test_any_name_of_an_archive_finds_all_parts(tmp_path: Path, given: str, listed: bool, part_size: int) -> None:
     written = write(tmp_path / "a", "gzip", [noise(150_000)], part_size=part_size)
     if not listed:
         (tmp_path / "a.sha256").unlink()
@@ -95,7 +95,7 @@ def test_an_empty_part_is_named(tmp_path: Path) -> None:
         find_volume(tmp_path / "a")
 
 
-def test_what_a_longer_run_left_is_no_part_of_it(tmp_path: Path) -> None:
+def test_parts_of_a_longer_run_are_strays(tmp_path: Path) -> None:
     written = write(tmp_path / "a", "gzip", [noise(120_000)], part_size=40_000)
     strays = [tmp_path / name for name in ("a.part00", "a.part7", "a.part9")]
     for path in strays:
@@ -110,7 +110,7 @@ def test_what_a_longer_run_left_is_no_part_of_it(tmp_path: Path) -> None:
         find_volume(tmp_path / "a")
 
 
-def test_without_a_list_of_digests_a_left_over_part_shows_by_its_size(tmp_path: Path) -> None:
+def test_without_a_list_of_digests_a_left_over_part_is_found_by_its_size(tmp_path: Path) -> None:
     parts(tmp_path, 4)
     (tmp_path / "a.part4").write_bytes(noise(100))
     with pytest.raises(ArchiveError, match=r"a\.part3 has 50 bytes"):
@@ -140,7 +140,7 @@ def test_a_list_of_digests_that_is_wrong_is_named(tmp_path: Path, text: str) -> 
         find_volume(tmp_path / "a")
 
 
-def test_what_is_not_there_or_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         find_volume(tmp_path / "a")
     with pytest.raises(StorageError, match="No such file"):
@@ -150,7 +150,7 @@ def test_what_is_not_there_or_no_file(tmp_path: Path) -> None:
         find_volume(tmp_path / "a")
 
 
-def test_parts_elsewhere_may_be_linked_to(tmp_path: Path) -> None:
+def test_links_to_parts_are_followed(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     for name in parts(tmp_path / "disk", 3):
         (tmp_path / name).symlink_to(tmp_path / "disk" / name)

@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import tarfile
 import tracemalloc
 from collections.abc import Callable
@@ -9,12 +10,11 @@ import pytest
 import zstandard
 
 from hangar_async.archive import tar_header
-from hangar_async.archive.read.archive import open_archive
+from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.stream import stream_files
 from hangar_async.errors import ArchiveError
-from tests.archive.samples import ROOT, blob_path, noise, text
+from tests.archive.samples import BLOBS, KINDS, MIB, ROOT, blob_path, joined, noise, text, write
 
-MIB = 1 << 20
 FOLDER = f"{ROOT}/{'a' * 64}"
 FILES = {
     blob_path(noise(100_000)): noise(100_000),
@@ -73,7 +73,7 @@ def test_names_that_start_with_a_dot_are_the_same(tmp_path: Path) -> None:
     assert read(tmp_path / "a", foreign(tarfile.GNU_FORMAT, "./")) == FILES
 
 
-def test_what_is_not_read_is_passed_over(tmp_path: Path) -> None:
+def test_the_rest_of_a_file_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(foreign(tarfile.PAX_FORMAT)))
     assert [file.name for file in stream_files(open_archive(tmp_path / "a"))] == list(FILES)
     starts = [file.read(10) for file in stream_files(open_archive(tmp_path / "a"))]
@@ -123,7 +123,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("data", "problem"), HOSTILE.values(), ids=list(HOSTILE))
-def test_anything_else_is_refused_by_name(tmp_path: Path, data: bytes, problem: str) -> None:
+def test_a_member_of_no_such_archive_is_refused(tmp_path: Path, data: bytes, problem: str) -> None:
     ended = data if problem == "ends too early" else data + tar_header.end(len(data))
     with pytest.raises(ArchiveError, match=problem) as caught:
         read(tmp_path / "a", LINK + ended)
@@ -135,7 +135,7 @@ def test_the_one_link_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress])
-def test_what_follows_the_tar_is_refused(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+def test_content_after_the_tar_is_refused(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     with pytest.raises(ArchiveError, match="follows the end"):
         read(tmp_path / "a", GOOD + bytes(1024) + GOOD, compress)
 
@@ -165,7 +165,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path, compress: Callable[[bytes], byte
     assert peak < 16 * MIB
 
 
-def test_a_window_larger_than_any_that_is_used_is_refused(tmp_path: Path) -> None:
+def test_a_zstd_window_above_the_usual_is_refused(tmp_path: Path) -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=27)
     compress = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     (tmp_path / "a").write_bytes(compress.compress(foreign(tarfile.GNU_FORMAT)) + compress.flush())
@@ -173,12 +173,34 @@ def test_a_window_larger_than_any_that_is_used_is_refused(tmp_path: Path) -> Non
         list(stream_files(open_archive(tmp_path / "a")))
 
 
-def test_a_reading_that_is_given_up_leaves_nothing_open(tmp_path: Path) -> None:
-    import os
-
+def test_a_pass_that_is_given_up_leaves_no_file_open(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(foreign(tarfile.GNU_FORMAT)))
     before = os.listdir("/dev/fd")
     files = stream_files(open_archive(tmp_path / "a"))
     next(files)
     files.close()  # type: ignore[attr-defined]
     assert os.listdir("/dev/fd") == before
+
+
+def test_an_indexed_archive_is_read_in_one_pass(archive: Archive) -> None:
+    found = {file.name: file.readall() for file in stream_files(archive)}
+    assert found == {blob_path(data): data for data in BLOBS} | {f"{ROOT}/{'f' * 64}/index.json": b"{}"}
+    assert [file.size for file in stream_files(archive)] == [*map(len, BLOBS), 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_cut_anywhere_is_found_or_whole(tmp_path: Path, kind: str) -> None:
+    blobs = [noise(3000), text(5000), b""]
+    stream = joined(write(tmp_path / "a", kind, blobs))
+    whole = {file.name for file in stream_files(open_archive(tmp_path / "a"))}
+    ends = set()
+    for size in [*range(4, len(stream), 97), *range(len(stream) - 60, len(stream))]:
+        (tmp_path / "b").write_bytes(stream[:size])
+        try:
+            found = {file.name for file in stream_files(open_archive(tmp_path / "b"))}
+        except ArchiveError:
+            continue
+        # Only bytes after the tar may go unseen, and then nothing of it is lost.
+        assert found == whole
+        ends.add(size)
+    assert all(size >= len(stream) - 200 for size in ends)

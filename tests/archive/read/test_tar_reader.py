@@ -3,12 +3,11 @@ import tarfile
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.archive import tar_header
-from hangar_async.archive.read import tar_reader
-from hangar_async.archive.read.tar_reader import Member, TarError, TarReader
+from hangar_async.archive.read.tar_reader import TarError, TarReader
+from hangar_async.archive.tar_header import Member
 
 NAME = "saved-image-cache/index.json"
 _components = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -16,23 +15,13 @@ _paths = st.lists(_components, min_size=1, max_size=5).map("/".join)
 _files = st.lists(st.tuples(_paths, st.binary(max_size=1100)), max_size=4)
 
 
-class Bytes:
-    """A stream of bytes in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.file = io.BytesIO(data)
-
-    def fill(self, buffer: memoryview) -> int:
-        return self.file.readinto(buffer)
-
-
 def read(data: bytes, piece: int = 1 << 16) -> list[tuple[Member, bytes]]:
     """All members and their data, read by pieces of this size."""
-    reader = TarReader(Bytes(data))
+    reader = TarReader(io.BytesIO(data))
     found = []
     for member in reader:
         content, buffer = b"", memoryview(bytearray(piece))
-        while count := reader.read_into(buffer):
+        while count := reader.readinto(buffer):
             content += buffer[:count]
         found.append((member, content))
     return found
@@ -52,7 +41,7 @@ def pax(*records: tuple[str, str], kind: bytes = b"x") -> bytes:
 
 
 @given(_files, st.integers(1, 2000))
-def test_what_we_write_reads_back(files: list[tuple[str, bytes]], piece: int) -> None:
+def test_written_members_read_back(files: list[tuple[str, bytes]], piece: int) -> None:
     data = b"".join(member(tar_header.FILE, name, content) for name, content in files)
     found = read(data + tar_header.end(len(data)), piece)
     assert [(one.kind, one.name, one.size, content) for one, content in found] == [
@@ -69,7 +58,7 @@ def test_directories_and_links_read_back(name: str, target: str) -> None:
 
 
 @given(_files, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.floats(0, 2e9))
-def test_what_python_writes_is_read(files: list[tuple[str, bytes]], form: int, mtime: float) -> None:
+def test_a_tar_of_python_is_read(files: list[tuple[str, bytes]], form: int, mtime: float) -> None:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=form, encoding="utf-8") as opened:
         for name, content in files:
@@ -89,7 +78,7 @@ def test_any_size_of_a_header_is_read(size: int) -> None:
 
 
 @given(st.binary(max_size=600) | st.lists(st.binary(min_size=512, max_size=512) | st.just(bytes(512))).map(b"".join))
-def test_any_bytes_are_no_tar(data: bytes) -> None:
+def test_other_bytes_are_no_tar(data: bytes) -> None:
     if data[:512] == bytes(512):
         assert read(data) == []
         return
@@ -155,7 +144,7 @@ def test_headers_that_programs_read_differently_are_refused(headers: bytes, prob
 
 
 def test_a_prefix_that_only_some_programs_read_is_refused() -> None:
-    """Where ustar has it, other formats have other things, or nothing."""
+    """In its place other formats have other fields, or none."""
     block = bytearray(tar_header.header(tar_header.FILE, "p/" * 70 + "n"))
     assert tar_header.parse(bytes(block)) == (tar_header.FILE, "p/" * 70 + "n", 0, "")
     for magic in (b"ustar  \0", bytes(8)):
@@ -165,7 +154,7 @@ def test_a_prefix_that_only_some_programs_read_is_refused() -> None:
         assert tar_header.parse(bytes(block)) is None
 
 
-def test_a_global_header_may_say_what_is_no_matter() -> None:
+def test_a_global_header_of_other_keys_is_passed_over() -> None:
     data = (
         pax(("comment", "abc"), kind=b"g") + pax(("size", "2"), ("mtime", "1")) + member(tar_header.FILE, NAME, b"{}")
     )
@@ -179,10 +168,10 @@ class Endless:
         self.data = data
         self.given = 0
 
-    def fill(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, /) -> int:
         start = self.given % len(self.data)
-        wanted = (self.data * (2 + len(buffer) // len(self.data)))[start : start + len(buffer)]
-        buffer[:] = wanted
+        piece = (self.data * (2 + len(buffer) // len(self.data)))[start : start + len(buffer)]
+        buffer[:] = piece
         self.given += len(buffer)
         return len(buffer)
 
@@ -195,9 +184,9 @@ REPEATED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("data", REPEATED.values(), ids=list(REPEATED))
-def test_headers_without_end_are_given_up(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_without_end_are_refused(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """They compress to nothing, so that a small file could have billions of them."""
-    monkeypatch.setattr(tar_reader, "_MOST_HEADERS", 20_000)
+    monkeypatch.setattr(tar_header, "MAX_HEADERS", 20_000)
     stream = Endless(data)
     with pytest.raises(TarError, match="more than 20,000 headers"):
         for _ in TarReader(stream):

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.archive.read.parts import find_volume
 from hangar_async.archive.read.volume import Volume
@@ -26,7 +25,7 @@ def volume(request: pytest.FixtureRequest) -> Iterator[Volume]:
 
 
 @given(start=st.integers(0, 1100), count=st.integers(0, 1100))
-def test_any_stretch_is_read(volume: Volume, start: int, count: int) -> None:
+def test_any_range_is_read(volume: Volume, start: int, count: int) -> None:
     assert volume.read(start, count) == DATA[start : start + count]
 
 
@@ -36,20 +35,20 @@ def test_any_stretch_is_read(volume: Volume, start: int, count: int) -> None:
     steps=st.lists(st.one_of(st.integers(0, 300), st.tuples(st.integers(-500, 500), st.sampled_from([0, 1, 2])))),
 )
 def test_a_window_is_like_a_file(volume: Volume, start: int, length: int, steps: list[int | tuple[int, int]]) -> None:
-    stretch = DATA[start : start + length]
-    model = io.BytesIO(stretch)
-    with volume.open(start, start + len(stretch)) as window:
+    data = DATA[start : start + length]
+    model = io.BytesIO(data)
+    with volume.open(start, start + len(data)) as window:
         for step in steps:
             if isinstance(step, int):
                 assert window.read(step) == model.read(step)
             else:
                 offset, whence = step
-                base = {0: 0, 1: model.tell(), 2: len(stretch)}[whence]
+                base = {0: 0, 1: model.tell(), 2: len(data)}[whence]
                 assert window.seek(offset, whence) == model.seek(max(0, base + offset))
             assert window.tell() == model.tell()
 
 
-def test_what_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+def test_a_change_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"a.part{number}").write_bytes(DATA)
     volume = find_volume(tmp_path / "a")
@@ -66,7 +65,7 @@ def test_what_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
             window.readall()
 
 
-def test_nothing_stays_open(tmp_path: Path) -> None:
+def test_a_closed_window_leaves_no_file_open(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"a.part{number}").write_bytes(DATA)
     before = os.listdir("/dev/fd")

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.archive.write.docker_tar import PlainTar
 from hangar_async.disk import Disk
@@ -36,7 +35,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=3000), max_size=5))
-def test_what_is_added_is_read_back(tmp_path: Path, files: list[bytes]) -> None:
+def test_added_files_read_back(tmp_path: Path, files: list[bytes]) -> None:
     named = {f"{number}.tar": data for number, data in enumerate(files)}
     with PlainTar(tmp_path / "x.tar", sync=False) as tar:
         for name, data in named.items():
@@ -57,7 +56,7 @@ def test_gnu_tar_reads_it(tmp_path: Path) -> None:
     assert listed.stdout.split() == ["a.json", "b.tar"]
 
 
-def test_without_a_commit_nothing_is_there(tmp_path: Path) -> None:
+def test_without_a_commit_the_target_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_text("earlier")
     with PlainTar(tmp_path / "x.tar") as tar:
         add(tar, "a", b"1")
@@ -68,10 +67,19 @@ def test_without_a_commit_nothing_is_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["x.tar"]
 
 
-@pytest.mark.parametrize("size", [None, 0, 3, 5, 10_000])
-def test_what_is_not_as_declared_leaves_nothing(tmp_path: Path, size: int | None) -> None:
+@pytest.mark.parametrize(
+    ("size", "problem"),
+    [
+        (None, "is damaged: its bytes have the digest"),
+        (0, "is larger than the 0 bytes declared"),
+        (3, "is larger than the 3 bytes declared"),
+        (5, "has 4 bytes instead of 5"),
+        (10_000, "has 4 bytes instead of 10000"),
+    ],
+)
+def test_content_of_another_digest_or_size_leaves_no_file(tmp_path: Path, size: int | None, problem: str) -> None:
     digest = Digest.of(b"other") if size is None else Digest.of(b"data")
-    with pytest.raises(DigestMismatch, match="is damaged"), PlainTar(tmp_path / "x.tar") as tar:
+    with pytest.raises(DigestMismatch, match=problem), PlainTar(tmp_path / "x.tar") as tar:
         add(tar, "a", b"data", digest, size)
     assert os.listdir(tmp_path) == []
 
@@ -85,7 +93,7 @@ def test_no_more_is_written_than_was_declared(tmp_path: Path) -> None:
         tar.add("a", 1 << 20, endless(), None, lambda _: None)
 
 
-def test_it_can_be_interrupted(tmp_path: Path) -> None:
+def test_an_error_of_the_report_leaves_no_file(tmp_path: Path) -> None:
     def stop(count: int) -> None:
         raise Interrupted
 
@@ -143,7 +151,7 @@ def test_a_full_disk_at_any_operation_leaves_the_earlier_file(tmp_path: Path) ->
     assert contents(tmp_path / "x.tar") == {"a": b"1" * 2500}
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".x.tar.1-00000000.1.tmp").write_text("left")
     with PlainTar(tmp_path / "x.tar") as tar:
         tar.commit()

@@ -1,4 +1,4 @@
-"""Archives: opened, checked, and read to the end by each of the ways that there are."""
+"""Archives: opened, checked, and read to the end in each possible way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hangar_async.archive.index import Encoding, Entry
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
-from hangar_async.archive.read.entry import EntryReader
+from hangar_async.archive.read.decode import EntryReader
 from hangar_async.archive.read.layout import archive_layout
 from hangar_async.archive.read.parts import find_volume
 from hangar_async.archive.read.stream import stream_files
@@ -56,24 +56,24 @@ def tar(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "a")
         path.write_bytes(zstandard.ZstdCompressor(level=1).compress(data))
-        found = _read(open_archive(path))
-    if found is not None:
-        theirs = _as_python_does(data)
+        files = _read(open_archive(path))
+    if files is not None:
+        python_files = _as_python_does(data)
         # It takes a header that it cannot read for the end.
-        assert list(found.items())[: len(theirs)] == list(theirs.items())
+        assert list(files.items())[: len(python_files)] == list(python_files.items())
 
 
 def archive_index(data: bytes) -> None:
-    """Read an archive that has this for its index: by itself, and behind an archive of either kind."""
-    found = attempt(lambda: index.decode(data, 1 << 40), ValueError)
-    if found is not None:
-        assert index.decode(index.encode(found.compression, found.entries), 1 << 40) == found
+    """Read an archive that has this for its index: by itself, and at the end of an archive of either kind."""
+    decoded = attempt(lambda: index.decode(data, 1 << 40), ValueError)
+    if decoded is not None:
+        assert index.decode(index.encode(decoded.compression, decoded.entries), 1 << 40) == decoded
     for kind in samples.KINDS:
         archive(samples.with_index(kind, data))
 
 
 def content(data: bytes) -> None:
-    """Read the data of one file in each encoding: what comes is what other readers find, and of the size declared."""
+    """Read the data of one file in each encoding: content has the declared size, and is the same to other readers."""
     if len(data) < _SIZE.size:
         return
     choice, size, start = _SIZE.unpack_from(data)
@@ -89,7 +89,7 @@ def content(data: bytes) -> None:
         # Of a frame whose end is missing all may come at once, and less by pieces.
         assert rest == whole[start:] or (rest is None and encoding == "zstd")
         other = _unpacked(packed, encoding)
-        # Of a frame whose end is missing its decoder does not give what is behind the size declared.
+        # Of a frame whose end is missing its decoder gives no content after the size declared.
         assert other is None or whole == (other[:size] if encoding == "zstd" else other)
 
 
@@ -122,10 +122,11 @@ def _read(opened: Archive) -> Files | None:
     """
     passed = attempt(lambda: _checked(opened), ArchiveError)
     streamed = attempt(lambda: _streamed(opened), ArchiveError)
-    held = attempt(lambda: {file.name: _summed(file.pieces) for file in archive_layout(opened).files()}, ArchiveError)
+    files = archive_layout(opened).files()
+    indexed = attempt(lambda: {file.name: _summed(file.pieces) for file in files}, ArchiveError)
     attempt(lambda: _check_catalog(opened), ArchiveError, ContentError)
-    if passed and held is not None and opened.index is not None:
-        assert streamed == {f"{CACHE_NAME}/{name}": summed for name, summed in held.items()}
+    if passed and indexed is not None and opened.index is not None:
+        assert streamed == {f"{CACHE_NAME}/{name}": summed for name, summed in indexed.items()}
     return streamed
 
 
@@ -144,8 +145,8 @@ def _check_catalog(opened: Archive) -> None:
     sizes = layout.sizes()
     for image in read_cache(layout).images:
         check_reference(image.reference)
-        for one in image.contents:
-            missing = blob_name(one.digest) not in sizes
+        for blob in image.contents:
+            missing = blob_name(blob.digest) not in sizes
             assert not missing or image.problems
         for problem in image.problems:
             check_told(ContentError(problem))
@@ -160,13 +161,13 @@ def _summed(pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
 
 
 def _as_python_does(data: bytes) -> Files:
-    found: Files = {}
+    files: Files = {}
     with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as opened:
         for member in opened:
             file = opened.extractfile(member) if member.isreg() else None
             if file is not None and member.name.removeprefix("./") != ARCHIVE_INDEX:
-                found[member.name.removeprefix("./")] = _summed([file.read()])
-    return found
+                files[member.name.removeprefix("./")] = _summed([file.read()])
+    return files
 
 
 def _all_of(reader: EntryReader) -> bytes:
@@ -175,7 +176,7 @@ def _all_of(reader: EntryReader) -> bytes:
 
 
 def _unpacked(packed: bytes, encoding: Encoding) -> bytes | None:
-    """What another decoder makes of it; None where it finds fault."""
+    """Decode it with another decoder; None where that fails."""
     try:
         if encoding == "zstd":
             return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read()

@@ -1,0 +1,96 @@
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from hangar_async.archive import index
+from hangar_async.archive.index import ArchiveIndex, Entry, Footer
+from hangar_async.oci.digest import Digest
+from tests.archive.samples import MIB, ROOT
+from tests.refusal import attempt
+
+_entries = st.lists(
+    st.tuples(
+        st.builds(Digest.of, st.binary(max_size=3), st.sampled_from(["sha256", "sha512"])),
+        *[st.integers(0, 1 << 40)] * 3,
+        st.sampled_from(["stored", "deflate"]),
+    ),
+    max_size=6,
+    unique_by=lambda values: values[0],
+)
+
+
+def test_an_index_reads_back() -> None:
+    entries = tuple(
+        Entry(
+            f"{ROOT}/share/sha512/{str(number) * 128}", Digest("sha512", str(number) * 128), number, number, 1, "zstd"
+        )
+        for number in range(10)
+    )
+    assert index.decode(index.encode("zstd", entries), 100).entries == entries
+
+
+@given(_entries)
+def test_any_index_reads_back(values: list[tuple[Digest, int, int, int, Any]]) -> None:
+    entries, position = [], 0
+    for digest, size, gap, length, encoding in values:
+        name = f"{ROOT}/share/{digest.algorithm}/{digest.hex}"
+        entries.append(Entry(name, digest, size, position + gap, length, encoding))
+        position += gap + length
+    assert index.decode(index.encode("gzip", entries), position) == ArchiveIndex("gzip", tuple(entries))
+    if position and entries[-1].length:
+        with pytest.raises(ValueError, match="cannot be where"):
+            index.decode(index.encode("gzip", entries), position - 1)
+
+
+@given(st.binary(max_size=200))
+def test_an_index_of_any_bytes_is_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        index.decode(data, 1000)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["gzip", "stored", "sha256:" + "a" * 64]),
+        lambda below: (
+            st.lists(below, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["version", "compression", "entries", "name", "digest", "size", "offset", "length", "encoding"]
+                ),
+                below,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_an_index_of_any_values_is_read_or_a_value_error(value: Any) -> None:
+    decoded = attempt(lambda: index.decode(json.dumps(value).encode("utf-8", "surrogatepass"), 1000), ValueError)
+    assert decoded is None or not decoded.entries
+
+
+def test_an_index_of_many_small_entries_takes_little_memory() -> None:
+    entry = b'{"name":"ab","digest":"ab","size":0,"offset":0,"length":0,"encoding":"zstd"},'
+    raw = b'{"version":1,"compression":"zstd","entries":[' + entry * 400_000 + entry[:-1] + b"]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 2,097,152 values"):
+            index.decode(raw, 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MIB
+
+
+@given(st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1))
+def test_a_footer_reads_back(offset: int, length: int) -> None:
+    assert Footer.of(Footer(offset, length).payload()) == Footer(offset, length)
+
+
+@given(st.binary(max_size=24).filter(lambda payload: not payload.startswith(b"HGRSEEK1")))
+def test_other_bytes_are_no_footer(payload: bytes) -> None:
+    assert Footer.of(payload) is None
+    assert Footer.of(Footer(1, 2).payload()) == Footer(1, 2)
+    assert Footer.of(Footer(1, 2).payload() + b"x") is None
