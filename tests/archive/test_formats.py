@@ -1,9 +1,11 @@
 import gzip
 import hashlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, strategies as st
 
 from hangar_async.archive import formats
@@ -56,3 +58,55 @@ def test_without_isal_zlib_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     streamed = {file.name: file.readall() for file in stream_files(archive)}
     for data in BLOBS:
         assert content(archive, archive.entries[blob_path(data)]) == streamed[blob_path(data)] == data
+
+
+_edges = st.sampled_from(
+    [
+        0,
+        1,
+        65534,
+        65535,
+        65536,
+        131070,
+        131071,
+        131072,
+        131073,
+        MIB,
+        formats.RAW_FRAME - 1,
+        formats.RAW_FRAME,
+        formats.RAW_FRAME + 1,
+    ]
+)
+_sizes = _edges | st.integers(0, 3 * formats.RAW_FRAME)
+
+
+def wrapped(data: bytes, blocks: Iterator[formats.Block]) -> bytes:
+    stream, position = b"", 0
+    for header, count in blocks:
+        stream += header + data[position : position + count]
+        position += count
+    return stream
+
+
+@given(_sizes, _sizes)
+def test_blocks_from_any_byte_are_the_end_of_all_blocks(size: int, start: int) -> None:
+    start = min(start, size)
+    for blocks, offset in ((formats.stored_blocks, formats.stored_offset), (formats.raw_blocks, formats.raw_offset)):
+        rest = list(blocks(size, start))
+        assert sum(count for _, count in rest) == size - start
+        assert sum(len(header) + count for header, count in rest) == offset(size) - offset(start)
+        # The blocks after the first one are the same from the start on.
+        assert rest[1:] == list(blocks(size))[-len(rest) + 1 :] or len(rest) < 2
+        assert all(0 < len(header) <= formats.MAX_HEADER for header, _ in rest[1:])
+    assert formats.stored_size(formats.stored_offset(size)) == size
+
+
+@pytest.mark.parametrize("size", [1, 65535, 65536, 300_000])
+def test_other_decoders_read_the_blocks(size: int) -> None:
+    data = noise(size)
+    inflate = zlib.decompressobj(-15)
+    assert inflate.decompress(wrapped(data, formats.stored_blocks(size))) == data
+    decoder = zstandard.ZstdDecompressor().stream_reader(
+        wrapped(data, formats.raw_blocks(size)), read_across_frames=True
+    )
+    assert decoder.read() == data

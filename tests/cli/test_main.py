@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async import __version__
-from hangar_async.archive.write import gzip, zstd
+from hangar_async.archive.write.codec import GzipCodec, ZstdCodec
 from hangar_async.cli import main
 from hangar_async.config.options import DEFAULT_LISTEN, DecompressOptions, ExtractOptions, SaveOptions, ServeOptions
 from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
@@ -49,7 +49,7 @@ HELD_FLAGS = {
 }
 ARCHIVE_FLAGS = {
     "-d, --destination": DEFAULT_NAME,
-    "--compress-level": f"{gzip.DEFAULT_LEVEL} for gzip, {zstd.DEFAULT_LEVEL} for zstd",
+    "--compress-level": f"{GzipCodec.default_level} for gzip, {ZstdCodec.default_level} for zstd",
     "--part": "false",
     "--part-size": DEFAULT_PART_SIZE,
 }

@@ -7,8 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from hangar_async.archive import blocks, index
-from hangar_async.archive.formats import GZIP
+from hangar_async.archive import formats, index
 from hangar_async.archive.index import ArchiveIndex, Entry, Footer
 from hangar_async.archive.read.decode import EntryReader, Inflater, Unwrapper, decode_units, frames
 from hangar_async.archive.read.footer import SeekTable, compression_of, gzip_footer, read_seek_table, zstd_footer
@@ -72,21 +71,21 @@ class Archive:
     def _nearest(self, entry: Entry, start: int) -> tuple[int, int, Callable[[Window], Reader]]:
         """Return the nearest point at which decoding can begin, in the data and in content, and its decoder."""
         if entry.encoding == "stored":
-            stored = blocks.stored_blocks(blocks.stored_size(entry.length), start)
-            return blocks.stored_offset(start), start, lambda window: Unwrapper(window, stored)
+            stored = formats.stored_blocks(formats.stored_size(entry.length), start)
+            return formats.stored_offset(start), start, lambda window: Unwrapper(window, stored)
         if entry.encoding == "deflate":
             return 0, 0, Inflater
         if self._is_raw(entry):
-            raw = blocks.raw_blocks(entry.size, start)
-            return blocks.raw_offset(start), start, lambda window: Unwrapper(window, raw)
+            raw = formats.raw_blocks(entry.size, start)
+            return formats.raw_offset(start), start, lambda window: Unwrapper(window, raw)
         offset, content = self._seek_table.jump(entry.offset, start) if start else (0, 0)
         return offset, content, frames
 
     def _is_raw(self, entry: Entry) -> bool:
         """Whether a zstd file has raw frames, by its length and the header of its first frame, which is read."""
-        if not entry.size or entry.length != blocks.raw_offset(entry.size):
+        if not entry.size or entry.length != formats.raw_offset(entry.size):
             return False
-        header, _ = next(blocks.raw_blocks(entry.size))
+        header, _ = next(formats.raw_blocks(entry.size))
         return self.volume.read(entry.offset, len(header)) == header
 
 
@@ -100,7 +99,7 @@ def open_archive(path: Path) -> Archive:
             path=str(volume.parts[0].path),
             advice="give the name of an archive, of one of its parts, or of a cache directory",
         )
-    return Archive(volume, compression, gzip_footer(volume) if compression == GZIP else zstd_footer(volume))
+    return Archive(volume, compression, gzip_footer(volume) if compression == formats.GZIP else zstd_footer(volume))
 
 
 def _read_index(volume: Volume, compression: str, footer: Footer) -> ArchiveIndex:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.blocks import MAX_HEADER, Block
 from hangar_async.archive.index import Entry
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.oci.integrity import Reader, read_pieces
@@ -59,10 +58,10 @@ class Inflater:
 class Unwrapper:
     """The content of blocks, read from a window without decoding; the window begins with the first block."""
 
-    def __init__(self, window: Window, blocks: Iterator[Block]) -> None:
+    def __init__(self, window: Window, blocks: Iterator[formats.Block]) -> None:
         self._window = window
         self._blocks = blocks
-        self._headers = memoryview(bytearray(_MAX_BLOCKS * MAX_HEADER))
+        self._headers = memoryview(bytearray(_MAX_BLOCKS * formats.MAX_HEADER))
         #: The rest of the block that the window is in.
         self._left = 0
 

@@ -1,34 +1,32 @@
-"""Compressed streams with restart points: the base of both formats, and the threads that compress."""
+"""Compressed streams with restart points: gzip and zstd."""
 
 from __future__ import annotations
 
-import os
+import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar
 
-from hangar_async.archive.blocks import Block
-from hangar_async.archive.formats import COMPRESSED_MAGIC, relax
+import zstandard
+
+from hangar_async.archive import formats
 from hangar_async.archive.index import Encoding, Footer
-from hangar_async.archive.write.input import Input
+from hangar_async.archive.write.input import CompressionWorkers, Input
 from hangar_async.archive.write.parts import PartWriter
 
 _SAMPLE = 1 << 20
-# More gain little beside one reader and one writer, and each holds a piece.
-_MAX_WORKERS = 4
 
 
 class Codec(ABC):
     """Writes one compressed stream into parts; every call makes units that can be read without the bytes before them.
 
-    `compressor` names the library and its version; `workers` is the number of threads that compress.
+    `level` is that of the compression, None for the default; `workers` is the number of threads that compress.
     """
 
     #: The name of the format, as in the index.
     format: ClassVar[str]
+    default_level: ClassVar[int]
     #: The encodings of content that is stored as it is, and of content that is compressed.
     encodings: ClassVar[tuple[Encoding, Encoding]]
     #: The number of bytes that make a unit when they are compressed.
@@ -36,22 +34,25 @@ class Codec(ABC):
     #: The most bytes of a block of stored content, with its header.
     max_block: ClassVar[int]
 
-    def __init__(self, parts: PartWriter, compressor: str, workers: int | None) -> None:
+    #: The library that compresses, and its version.
+    compressor: str
+
+    def __init__(self, parts: PartWriter, level: int | None = None, workers: int | None = None) -> None:
         self._parts = parts
-        self.compressor = compressor
+        self._level = self.default_level if level is None else level
         self._workers = CompressionWorkers(self._unit, self.piece_size, workers)
 
     def write(self, data: bytes) -> None:
         """Append a few bytes that are no file's data, such as tar headers."""
         self._append(data, self._unit(data))
-        relax()
+        formats.relax()
 
     def add(self, source: Input, *, compressed: bool) -> Encoding:
         """Append a source, compressed where that pays; `compressed` says that by its type it is compressed already.
 
         It does not pay if the first bytes confirm that, or if a sample gains under 3 %.
         """
-        confirmed = compressed and source.head(6).startswith(COMPRESSED_MAGIC)
+        confirmed = compressed and source.head(6).startswith(formats.COMPRESSED_MAGIC)
         return self.store(source) if confirmed or not self._pays(source.head(_SAMPLE)) else self.compress(source)
 
     def store(self, source: Input) -> Encoding:
@@ -67,7 +68,7 @@ class Codec(ABC):
             source.read_into(views)
             for view in views:
                 self._count(view, 0)
-            relax()
+            formats.relax()
             self._parts.advance(used)
         return self.encodings[0]
 
@@ -75,7 +76,7 @@ class Codec(ABC):
         """Append a source in pieces, each compressed by itself."""
         for piece, unit in self._workers.units(source):
             self._append(piece, unit)
-        relax()
+        formats.relax()
         return self.encodings[1]
 
     @abstractmethod
@@ -91,7 +92,7 @@ class Codec(ABC):
         """Compress data to a unit; called in several threads."""
 
     @abstractmethod
-    def _blocks(self, size: int) -> Iterator[Block]:
+    def _blocks(self, size: int) -> Iterator[formats.Block]:
         """Divide content that is stored as it is into blocks."""
 
     @abstractmethod
@@ -106,52 +107,81 @@ class Codec(ABC):
         return len(self._unit(sample)) < len(sample) * 0.97
 
 
-class CompressionWorkers:
-    """Cuts sources into pieces of a constant size, so that the number of workers changes no byte, and compresses them.
+class GzipCodec(Codec):
+    """Writes one gzip member of mixed DEFLATE blocks, and an empty second one that carries the footer.
 
-    `compress` is called in several threads. `close` ends them.
+    The data of every file start at a byte boundary with a cleared dictionary. Level 0 stores all, 1 to 3 are isal's
+    (zlib's where isal is missing), 4 to 9 zlib's.
     """
 
-    def __init__(self, compress: Callable[[memoryview], bytes], size: int, workers: int | None = None) -> None:
-        self._compress = compress
-        self._size = size
-        self._workers = workers or min(_processors(), _MAX_WORKERS)
-        self._pool: ThreadPoolExecutor | None = None
-        self._free: list[bytearray] = []
+    format = formats.GZIP
+    default_level = 2
+    encodings = ("stored", "deflate")
+    piece_size = 1 << 20
+    max_block = formats.STORED_HEADER.size + formats.STORED_BLOCK
 
-    def units(self, source: Input) -> Iterator[tuple[memoryview, bytes]]:
-        """Yield each piece and its compressed unit, in order; a piece is valid until the next one is asked for."""
-        left = source.size
-        running: deque[tuple[bytearray, memoryview, Future[bytes]]] = deque()
-        while left or running:
-            while left and len(running) <= self._workers:
-                buffer = self._free.pop() if self._free else bytearray(self._size)
-                view = memoryview(buffer)[: min(left, self._size)]
-                source.read_into([view])
-                left -= len(view)
-                running.append((buffer, view, self._start(view, last=not left and not running)))
-            buffer, view, future = running.popleft()
-            yield view, future.result()
-            self._free.append(buffer)
+    def __init__(self, parts: PartWriter, level: int | None = None, workers: int | None = None) -> None:
+        super().__init__(parts, level, workers)
+        self.compressor = formats.compressor_name(self._level)
+        self._crc = 0
+        self._size = 0
+        parts.write(formats.GZIP_HEADER)
 
-    def close(self) -> None:
-        """Wait for the threads and end them."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+    def finish(self, footer: Footer) -> None:
+        """End the member; the footer is an extra subfield of an empty second one."""
+        self._parts.write(formats.LAST_BLOCK + formats.GZIP_TRAILER.pack(self._crc, self._size & 0xFFFFFFFF))
+        self._parts.write(formats.FOOTER_MEMBER_START + footer.payload() + formats.FOOTER_MEMBER_END)
 
-    def _start(self, view: memoryview, *, last: bool) -> Future[bytes]:
-        if last:  # alone: another thread would only cost
-            done: Future[bytes] = Future()
-            done.set_result(self._compress(view))
-            return done
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._workers, "archive-compress")
-        return self._pool.submit(self._compress, view)
+    def _unit(self, data: bytes | memoryview) -> bytes:
+        return formats.deflate(data, self._level)
+
+    def _blocks(self, size: int) -> Iterator[formats.Block]:
+        return formats.stored_blocks(size)
+
+    def _count(self, data: bytes | memoryview, length: int) -> None:
+        self._crc = formats.crc32(data, self._crc)
+        self._size += len(data)
+
+    def _pays(self, sample: bytes) -> bool:
+        return self._level > 0 and super()._pays(sample)
 
 
-def _processors() -> int:
-    """Count the processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+class ZstdCodec(Codec):
+    """Writes independent zstd frames, of a level from 1 to 19, and a seek table at the end."""
+
+    format = formats.ZSTD
+    default_level = 2
+    compressor = f"zstandard {zstandard.__version__}"
+    encodings = ("zstd", "zstd")
+    piece_size = 2 << 20
+    max_block = formats.MAX_HEADER + formats.RAW_BLOCK
+
+    def __init__(self, parts: PartWriter, level: int | None = None, workers: int | None = None) -> None:
+        super().__init__(parts, level, workers)
+        self._local = threading.local()
+        self._table = bytearray()
+
+    def finish(self, footer: Footer) -> None:
+        """Append the footer and the seek table, which counts every frame before it."""
+        self._append(b"", formats.FOOTER_FRAME_START + footer.payload())
+        count = len(self._table) // formats.SEEK_ENTRY.size
+        table = self._table + formats.SEEK_FOOTER.pack(count, 0, formats.SEEKABLE_MAGIC)
+        self._parts.write(formats.SKIPPABLE.pack(formats.SEEK_TABLE_MAGIC, len(table)) + table)
+
+    def _unit(self, data: bytes | memoryview) -> bytes:
+        # A compressor is of one thread; making one costs more than a small frame.
+        if not hasattr(self._local, "compressor"):
+            # The checksum protects tar headers, which have no digest.
+            self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
+        frame: bytes = self._local.compressor.compress(data)
+        return frame
+
+    def _blocks(self, size: int) -> Iterator[formats.Block]:
+        for start in range(0, size, formats.RAW_FRAME):
+            frame = min(size - start, formats.RAW_FRAME)
+            self._table += formats.SEEK_ENTRY.pack(formats.raw_offset(frame), frame)
+        return formats.raw_blocks(size)
+
+    def _count(self, data: bytes | memoryview, length: int) -> None:
+        if length:
+            self._table += formats.SEEK_ENTRY.pack(length, len(data))

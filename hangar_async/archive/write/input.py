@@ -1,16 +1,21 @@
-"""The input of the writer: bytes of a declared number, from a file or from memory."""
+"""The input of the writer: bytes of a declared number, from a file or memory; and workers that compress its pieces."""
 
 from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from hangar_async.disk import behind, failing
 from hangar_async.errors import StorageError
+
+# More gain little beside one reader and one writer, and each holds a piece.
+_MAX_WORKERS = 4
 
 
 class Input:
@@ -79,3 +84,54 @@ def open_input(path: Path, size: int, read_on: Callable[[], None]) -> Iterator[I
             raise source.wrong_size(actual)
     finally:
         os.close(file)
+
+
+class CompressionWorkers:
+    """Cuts sources into pieces of a constant size, so that the number of workers changes no byte, and compresses them.
+
+    `compress` is called in several threads. `close` ends them.
+    """
+
+    def __init__(self, compress: Callable[[memoryview], bytes], size: int, workers: int | None = None) -> None:
+        self._compress = compress
+        self._size = size
+        self._workers = workers or min(_processors(), _MAX_WORKERS)
+        self._pool: ThreadPoolExecutor | None = None
+        self._free: list[bytearray] = []
+
+    def units(self, source: Input) -> Iterator[tuple[memoryview, bytes]]:
+        """Yield each piece and its compressed unit, in order; a piece is valid until the next one is asked for."""
+        left = source.size
+        running: deque[tuple[bytearray, memoryview, Future[bytes]]] = deque()
+        while left or running:
+            while left and len(running) <= self._workers:
+                buffer = self._free.pop() if self._free else bytearray(self._size)
+                view = memoryview(buffer)[: min(left, self._size)]
+                source.read_into([view])
+                left -= len(view)
+                running.append((buffer, view, self._start(view, last=not left and not running)))
+            buffer, view, future = running.popleft()
+            yield view, future.result()
+            self._free.append(buffer)
+
+    def close(self) -> None:
+        """Wait for the threads and end them."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _start(self, view: memoryview, *, last: bool) -> Future[bytes]:
+        if last:  # alone: another thread would only cost
+            done: Future[bytes] = Future()
+            done.set_result(self._compress(view))
+            return done
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, "archive-compress")
+        return self._pool.submit(self._compress, view)
+
+
+def _processors() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given, settings, strategies as st
 
 from hangar_async.archive import index
-from hangar_async.archive.blocks import RAW_FRAME, raw_offset
+from hangar_async.archive.formats import RAW_FRAME, raw_offset
 from hangar_async.archive.index import Entry, Footer
 from hangar_async.archive.read import check
 from hangar_async.archive.read.archive import Archive, open_archive

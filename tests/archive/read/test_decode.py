@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given, strategies as st
 
 from hangar_async.archive import formats
-from hangar_async.archive.blocks import (
+from hangar_async.archive.formats import (
     STORED_BLOCK,
     STORED_HEADER,
     raw_offset,

@@ -1,18 +1,18 @@
-import threading
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, strategies as st
 
-from hangar_async.archive.write.codec import CompressionWorkers
-from hangar_async.archive.write.input import bytes_input
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.config.output import LEVELS
 from hangar_async.oci.digest import Digest
 from tests.archive.samples import (
+    INDEX,
     KINDS,
     MIB,
+    ROOT,
     blob_path,
     contents,
     decoded,
@@ -75,32 +75,95 @@ def test_an_archive_names_its_compressor(tmp_path: Path) -> None:
     assert write(tmp_path / "a", "zstd").compressor == f"zstandard {zstandard.__version__}"
 
 
-@given(st.binary(max_size=50), st.integers(1, 9), st.integers(1, 5))
-def test_pieces_come_in_their_order_for_any_number_of_workers(data: bytes, size: int, workers: int) -> None:
-    pool = CompressionWorkers(lambda piece: bytes(piece)[::-1], size, workers)
-    try:
-        pieces = [(bytes(piece), unit) for piece, unit in pool.units(bytes_input(data))]
-    finally:
-        pool.close()
-    expected = [data[start : start + size] for start in range(0, len(data), size)]
-    assert pieces == [(piece, piece[::-1]) for piece in expected]
+def test_the_tar_is_in_the_first_member_and_the_footer_in_a_second(tmp_path: Path) -> None:
+    stream = joined(write(tmp_path / "a.tar.gz", "gzip"))
+    inflate = zlib.decompressobj(31)
+    tar = inflate.decompress(stream)
+    assert len(tar) % 10240 == 0
+    footer = inflate.unused_data
+    assert len(footer) == 50
+    assert zlib.decompress(footer, 31) == b""
+    assert footer[12:16] == b"HG\x18\x00"
+    magic, offset, length = struct.unpack("<8sQQ", footer[16:40])
+    assert magic == b"HGRSEEK1"
+    assert zlib.decompress(stream[offset : offset + length] + b"\x03\0", -15) == contents(tar)[INDEX]
 
 
-def test_a_single_piece_is_compressed_without_another_thread() -> None:
-    pool = CompressionWorkers(lambda _: threading.current_thread().name.encode(), 10, 2)
-    ((piece, name),) = pool.units(bytes_input(b"0123456789"))
-    assert (bytes(piece), name.decode()) == (b"0123456789", threading.current_thread().name)
-    pool.close()
+def test_the_first_member_has_the_checksum_and_the_size_of_the_tar(tmp_path: Path) -> None:
+    stream = joined(write(tmp_path / "a", "gzip", [noise(3 * MIB), text(3 * MIB), b""]))
+    tar = unpacked(stream)
+    assert struct.unpack("<II", stream[-58:-50]) == (zlib.crc32(tar), len(tar))
+    assert stream[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 
 
-def test_an_error_of_compressing_is_raised_and_the_threads_end() -> None:
-    def compress(piece: memoryview) -> bytes:
-        raise ValueError(bytes(piece))
+@pytest.mark.parametrize("size", [1, 65535, 65536, 3 * MIB])
+def test_stored_content_is_cut_into_blocks_of_65535_bytes(tmp_path: Path, size: int) -> None:
+    data = noise(size)
+    stream = joined(write(tmp_path / "a", "gzip", [data]))
+    entry = index_of(contents(unpacked(stream)))["entries"][0]
+    blocks = [data[start : start + 65535] for start in range(0, size, 65535)]
+    expected = b"".join(struct.pack("<BHH", 0, len(block), len(block) ^ 0xFFFF) + block for block in blocks)
+    assert stream[entry["offset"] : entry["offset"] + entry["length"]] == expected
 
-    before = threading.active_count()
-    pool = CompressionWorkers(compress, 1, 2)
-    with pytest.raises(ValueError, match="a"):
-        list(pool.units(bytes_input(b"abc")))
-    pool.close()
-    pool.close()
-    assert threading.active_count() == before
+
+def test_level_0_stores_all(tmp_path: Path) -> None:
+    data = text(200_000)
+    stream = joined(write(tmp_path / "a", "gzip", [data], level=0))
+    entry = index_of(contents(unpacked(stream)))["entries"][0]
+    assert (entry["name"], entry["encoding"], decoded(stream, entry)) == (blob_path(data), "stored", data)
+
+
+def test_the_seek_table_counts_every_frame(tmp_path: Path) -> None:
+    content = [noise(3 * MIB), text(5 * MIB), b""]
+    stream = joined(write(tmp_path / "a.tar.zst", "zstd", content))
+    count, descriptor, magic = struct.unpack("<IBI", stream[-9:])
+    assert (descriptor, magic) == (0, 0x8F92EAB1)
+    start = len(stream) - 9 - 8 * count
+    assert struct.unpack("<II", stream[start - 8 : start]) == (0x184D2A5E, 8 * count + 9)
+    position, pieces = 0, []
+    for compressed, size in struct.iter_unpack("<II", stream[start:-9]):
+        frame = stream[position : position + compressed]
+        if frame.startswith(b"\x28\xb5\x2f\xfd"):
+            parameters = zstandard.get_frame_parameters(frame)
+            assert parameters.content_size == size
+            assert parameters.window_size <= 8 * MIB
+            pieces.append(zstandard.ZstdDecompressor().decompress(frame, max_output_size=size))
+        position += compressed
+    assert position == start - 8
+    assert struct.unpack("<II8s", frame[:16]) == (0x184D2A5D, 24, b"HGRSEEK1")
+    assert b"".join(pieces) == unpacked(stream)
+    offset, length = struct.unpack("<QQ", frame[16:])
+    assert (
+        zstandard.ZstdDecompressor().decompress(stream[offset : offset + length]) == contents(b"".join(pieces))[INDEX]
+    )
+
+
+def test_large_raw_content_is_cut_into_frames_of_64_mib(tmp_path: Path) -> None:
+    source = tmp_path / "blob"
+    with source.open("wb") as file:
+        file.write(noise(10))
+        file.truncate(65 * MIB)
+    with ArchiveWriter(tmp_path / "a", "zstd", sync=False) as writer:
+        writer.add_file(f"{ROOT}/blob", source, 65 * MIB, digest=Digest.of(b""), compressed=True)
+        stream = joined(writer.commit())
+    second = stream.index(b"\x28\xb5\x2f\xfd\x80\x38") + 10 + 512 * (128 * 1024 + 3)
+    assert stream[second : second + 6] == b"\x28\xb5\x2f\xfd\x80\x38"
+    assert int.from_bytes(stream[second + 6 : second + 10], "little") == MIB
+    assert len(unpacked(stream)) > 65 * MIB
+
+
+@pytest.mark.parametrize("size", [1, 2 * MIB, 2 * MIB + 1, 5 * MIB])
+def test_compressed_content_is_cut_into_frames_of_2_mib_with_checksums(tmp_path: Path, size: int) -> None:
+    data = text(size) if size > 1 else b"x" * 1000
+    stream = joined(write(tmp_path / "a", "zstd", [data]))
+    entry = index_of(contents(unpacked(stream)))["entries"][0]
+    packed = stream[entry["offset"] : entry["offset"] + entry["length"]]
+    frames = []
+    while packed:
+        parameters = zstandard.get_frame_parameters(packed)
+        assert parameters.has_checksum
+        decompress = zstandard.ZstdDecompressor().decompressobj()
+        frames.append(decompress.decompress(packed))
+        assert len(frames[-1]) == parameters.content_size
+        packed = decompress.unused_data
+    assert frames == [data[start : start + 2 * MIB] for start in range(0, len(data), 2 * MIB)]

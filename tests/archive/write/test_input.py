@@ -1,10 +1,11 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
-from hangar_async.archive.write.input import Input, bytes_input, open_input
+from hangar_async.archive.write.input import CompressionWorkers, Input, bytes_input, open_input
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.errors import StorageError
 from hangar_async.oci.digest import Digest
@@ -97,3 +98,34 @@ def test_a_missing_or_linked_source_is_an_error(tmp_path: Path) -> None:
             pytest.raises(StorageError, match=f"cannot read .*{name}"),
         ):
             writer.add_file("blob", tmp_path / name, 0, digest=Digest.of(b""), compressed=True)
+
+
+@given(st.binary(max_size=50), st.integers(1, 9), st.integers(1, 5))
+def test_pieces_come_in_their_order_for_any_number_of_workers(data: bytes, size: int, workers: int) -> None:
+    pool = CompressionWorkers(lambda piece: bytes(piece)[::-1], size, workers)
+    try:
+        pieces = [(bytes(piece), unit) for piece, unit in pool.units(bytes_input(data))]
+    finally:
+        pool.close()
+    expected = [data[start : start + size] for start in range(0, len(data), size)]
+    assert pieces == [(piece, piece[::-1]) for piece in expected]
+
+
+def test_a_single_piece_is_compressed_without_another_thread() -> None:
+    pool = CompressionWorkers(lambda _: threading.current_thread().name.encode(), 10, 2)
+    ((piece, name),) = pool.units(bytes_input(b"0123456789"))
+    assert (bytes(piece), name.decode()) == (b"0123456789", threading.current_thread().name)
+    pool.close()
+
+
+def test_an_error_of_compressing_is_raised_and_the_threads_end() -> None:
+    def compress(piece: memoryview) -> bytes:
+        raise ValueError(bytes(piece))
+
+    before = threading.active_count()
+    pool = CompressionWorkers(compress, 1, 2)
+    with pytest.raises(ValueError, match="a"):
+        list(pool.units(bytes_input(b"abc")))
+    pool.close()
+    pool.close()
+    assert threading.active_count() == before
