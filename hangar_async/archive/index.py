@@ -86,7 +86,8 @@ class _IndexJson(msgspec.Struct):
 def encode(compression: str, entries: Iterable[Entry]) -> bytes:
     """Return the content of `archive-index.json`, a line for each entry."""
     keys = _EntryJson.__struct_fields__
-    lines = ",\n".join(json.dumps({key: getattr(entry, key) for key in keys}, default=str) for entry in entries)
+    to_json = json.JSONEncoder(default=str).encode
+    lines = ",\n".join(to_json({key: getattr(entry, key) for key in keys}) for entry in entries)
     return f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n{lines}\n]}}\n'.encode()
 
 

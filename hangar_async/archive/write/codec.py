@@ -45,7 +45,6 @@ class Codec(ABC):
     def write(self, data: bytes) -> None:
         """Append a few bytes that are no file's data, such as tar headers."""
         self._append(data, self._unit(data))
-        formats.relax()
 
     def add(self, source: Input, *, compressed: bool) -> Encoding:
         """Append a source, compressed where that pays; `compressed` says that by its type it is compressed already.
@@ -57,18 +56,20 @@ class Codec(ABC):
 
     def store(self, source: Input) -> Encoding:
         """Append a source as it is, in blocks."""
-        blocks = self._blocks(source.size)
-        while batch := list(islice(blocks, len(space := self._parts.space(self.max_block)) // self.max_block)):
+        left = source.size
+        blocks = self._blocks(left)
+        while left:
+            space = self._parts.space(self.max_block)
             views, used = [], 0
-            for header, size in batch:
+            for header, size in islice(blocks, len(space) // self.max_block):
                 start = used + len(header)
                 space[used:start] = header
                 used = start + size
                 views.append(space[start:used])
+                left -= size
             source.read_into(views)
             for view in views:
                 self._count(view, 0)
-            formats.relax()
             self._parts.advance(used)
         return self.encodings[0]
 
@@ -76,7 +77,6 @@ class Codec(ABC):
         """Append a source in pieces, each compressed by itself."""
         for piece, unit in self._workers.units(source):
             self._append(piece, unit)
-        formats.relax()
         return self.encodings[1]
 
     @abstractmethod
@@ -126,6 +126,12 @@ class GzipCodec(Codec):
         self._crc = 0
         self._size = 0
         parts.write(formats.GZIP_HEADER)
+
+    def add(self, source: Input, *, compressed: bool) -> Encoding:
+        """Append a source, compressed where that pays."""
+        encoding = super().add(source, compressed=compressed)
+        formats.relax()
+        return encoding
 
     def finish(self, footer: Footer) -> None:
         """End the member; the footer is an extra subfield of an empty second one."""

@@ -25,6 +25,8 @@ class Input:
     `read_on` is called after every reading, of about 2 MiB. `path` is for messages.
     """
 
+    # Errors are caught without `failing`, which would cost a small file more than its reading.
+
     def __init__(
         self,
         path: Path,
@@ -42,19 +44,23 @@ class Input:
 
     def head(self, count: int) -> bytes:
         """Return up to `count` bytes from the start, without moving on."""
-        with failing("read", self._path):
+        try:
             return self._pread(min(count, self.size))
+        except OSError as error:
+            raise StorageError.of(error, self._path, "read") from error
 
     def read_into(self, views: Sequence[memoryview]) -> None:
         """Fill the views with the next bytes; raises StorageError, also where the file ends too early."""
         rest = behind(views, 0)
-        with failing("read", self._path):
+        try:
             while rest:
                 count = self._readv(rest)
                 if not count:
                     raise self.wrong_size(self._position)
                 self._position += count
                 rest = behind(rest, count)
+        except OSError as error:
+            raise StorageError.of(error, self._path, "read") from error
         self._read_on()
 
     def wrong_size(self, size: int) -> StorageError:
