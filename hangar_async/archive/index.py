@@ -107,7 +107,7 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
         if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
             raise ValueError(f"{item.name[:200]!r} is there twice, or is no name of this format")
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:
-            raise ValueError(f"{item.name} cannot be where it is said to be")
+            raise ValueError(f"{item.name} has an impossible position")
         digest = Digest.parse(item.digest)
         if blob_digest(item.name) not in (None, digest):
             raise ValueError(f"{item.name} has the digest of another blob")

@@ -105,7 +105,7 @@ def open_archive(path: Path) -> Archive:
 def _read_index(volume: Volume, compression: str, footer: Footer) -> ArchiveIndex:
     end = footer.offset + footer.length
     if not 0 < footer.length <= index.MAX_INDEX or end > volume.size:
-        volume.broken(volume.size, "the archive's end says that its index is where it cannot be")
+        volume.broken(volume.size, "the end of the archive gives an impossible position of its index")
     data = decode_units(volume, footer.offset, end, compression, index.MAX_INDEX, "the archive's index is too large")
     try:
         archive_index = index.decode(data, footer.offset)

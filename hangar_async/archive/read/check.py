@@ -59,7 +59,7 @@ def check_index(archive: Archive, check_interrupted: Callable[[], None] = lambda
     for name, size, offset, length in [*files, (ARCHIVE_INDEX, None, archive.footer.offset, 0)]:
         check_interrupted()
         headers = decode_units(
-            archive.volume, position, offset, archive.compression, limit, "the index leaves out what is here"
+            archive.volume, position, offset, archive.compression, limit, "the index leaves out files that are here"
         )
         try:
             _check_headers(headers, padding, name, size)
@@ -110,4 +110,4 @@ def _check_headers(data: bytearray, padding: int, name: str, size: int | None) -
             if headers.read(1):
                 raise TarError("more follows where the data should begin")
             return
-    raise TarError("there are none of it")
+    raise TarError("it has none")

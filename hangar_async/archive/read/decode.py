@@ -84,7 +84,7 @@ class Unwrapper:
         offset = self._window.offset
         self._window.readv(views)
         if self._headers[:used] != b"".join(expected):
-            self._window.broken("what should be stored blocks are none", offset)
+            self._window.broken("the bytes here are not stored blocks", offset)
         if done < len(buffer) and len(expected) < _MAX_BLOCKS and self._window.left:
             self._window.broken("something follows the last of the stored blocks")
         return done

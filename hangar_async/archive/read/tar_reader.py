@@ -48,14 +48,14 @@ class TarReader:
                 extension = self._extension(member)
                 if extension.keys() & extended.keys() or (extension and member.kind == b"g"):
                     # Programs differ in which of two holds, and in what holds for all that follow.
-                    raise TarError("a header says what another one has said, or speaks for all members")
+                    raise TarError("a header repeats a value of another one, or speaks for all members")
                 extended |= extension
             else:
                 yield self._extended(member, extended)
                 extended = {}
                 self._pass_over()
         if extended:
-            raise TarError("a header stands for nothing at the end of the tar")
+            raise TarError("a header at the end of the tar belongs to no member")
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill a buffer with the member's data; it stays partly empty only at their end."""
@@ -70,7 +70,7 @@ class TarReader:
             return None
         member = tar_header.parse(block)
         if member is None:
-            raise TarError("what should be a tar header is none")
+            raise TarError("the bytes here are not a tar header")
         self._count()
         self._expect(member, f"{member.name[:200]!r} has data, and is of a kind that has none")
         return member
@@ -92,7 +92,7 @@ class TarReader:
         return {"path" if member.kind == tar_header.LONG_NAME else "linkpath": _text(data)}
 
     def _extended(self, member: Member, extended: dict[str, str]) -> Member:
-        problem = f"{member.name[:200]!r} has a size that cannot be"
+        problem = f"{member.name[:200]!r} has an impossible size"
         text = extended.get("size")
         if text and not _SIZE.fullmatch(text):
             raise TarError(problem)

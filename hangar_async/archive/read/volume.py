@@ -179,7 +179,7 @@ def identity(status: os.stat_result) -> tuple[int, int, int]:
 def _compare(part: Part, status: os.stat_result) -> None:
     if (status.st_size, *identity(status)) != (part.size, *part.identity):
         raise ArchiveError(
-            f"{part.path} is not the file any more that it was when the archive was opened",
+            f"{part.path} has changed since the archive was opened",
             path=str(part.path),
             advice="leave the archive alone while it is read, and run the same command again",
         )

@@ -95,7 +95,7 @@ def test_headers_missing_in_the_index_are_bounded(tmp_path: Path, kind: str, mon
     for kept in (archive.index.entries[1:], archive.index.entries[:-2], ()):
         archive = open_archive(tmp_path / "a")
         archive.index = ArchiveIndex(kind, kept)
-        with pytest.raises(ArchiveError, match="the index leaves out what is here"):
+        with pytest.raises(ArchiveError, match="the index leaves out files that are here"):
             check.check_index(archive)
 
 

@@ -63,7 +63,7 @@ def test_files_are_chosen_by_their_names(path: Path) -> None:
     for chosen in ([names[3], names[0], "none"], [names[1]], [names[4], names[5]], [], names):
         read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files(chosen)}
         assert list(read.items()) == [(name, data) for name, data in expected().items() if name in chosen]
-    # What is not read of a file is passed over.
+    # The rest of a file is passed over.
     assert [file.name for file in layout.files()] == names
 
 
@@ -176,7 +176,7 @@ def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None
         reader.check()
         data = part.path.read_bytes()
         part.path.write_bytes(bytes(len(data)))
-        with pytest.raises(ArchiveError, match="is not the file any more"):
+        with pytest.raises(ArchiveError, match="has changed since"):
             reader.check()
         part.path.unlink()
         with pytest.raises(StorageError, match="No such file"):

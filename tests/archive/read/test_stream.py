@@ -113,11 +113,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "pax without a length": (one(b"x", "x", content=b"path=/etc/passwd\n") + GOOD, "pax header is damaged"),
     "pax with a wrong length": (one(b"x", "x", content=b"99 path=/x\n") + GOOD, "pax header is damaged"),
     "pax path": (one(b"x", "x", content=b"20 path=/etc/passwd\n") + GOOD, "no name that an archive"),
-    "pax size": (one(b"x", "x", content=b"11 size=-1\n") + GOOD, "size that cannot be"),
-    "pax size that is none": (one(b"x", "x", content=b"10 size=z\n") + GOOD, "size that cannot be"),
+    "pax size": (one(b"x", "x", content=b"11 size=-1\n") + GOOD, "impossible size"),
+    "pax size that is none": (one(b"x", "x", content=b"10 size=z\n") + GOOD, "impossible size"),
     "pax sparse": (one(b"x", "x", content=b"22 GNU.sparse.major=1\n") + GOOD, "sparse"),
-    "header of nothing": (one(b"x", "x", content=b"10 path=x\n"), "stands for nothing"),
-    "rubbish": (b"\xff" * 512, "is none"),
+    "header of nothing": (one(b"x", "x", content=b"10 path=x\n"), "belongs to no member"),
+    "rubbish": (b"\xff" * 512, "are not a tar header"),
     "short": (GOOD[:700], "ends too early"),
 }
 

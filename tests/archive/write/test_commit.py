@@ -148,11 +148,11 @@ def test_files_of_a_dead_run_are_removed_and_those_of_a_living_one_stay(tmp_path
         (tmp_path / name).write_text("not ours")
     with ArchiveWriter(tmp_path / "a", "gzip", part_size=MIB) as living:
         fill(living, [noise(3 * MIB)], tmp_path)
-        held = temporary(tmp_path)
-        assert len(held) > len(others) + 2
-        assert not [name for name in held if name.startswith((".a.12-ab.0", ".a.12-ab.3", ".a.99"))]
+        files = temporary(tmp_path)
+        assert len(files) > len(others) + 2
+        assert not [name for name in files if name.startswith((".a.12-ab.0", ".a.12-ab.3", ".a.99"))]
         second = write(tmp_path / "a", "gzip", [b"second"])
-        assert temporary(tmp_path) == held
+        assert temporary(tmp_path) == files
         assert len(joined(second)) == second.size
         living.commit()
     assert visible(tmp_path) == ["a.part0", "a.part1", "a.part2", "a.part3", "a.sha256"]
