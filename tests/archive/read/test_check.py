@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.footer import SeekTable, read_seek_table
 from hangar_async.errors import ArchiveError
 from hangar_async.threads import Interrupted
-from tests.archive.samples import KINDS, MIB, blob_path, noise, text, with_index, write
+from tests.archive.samples import KINDS, MIB, ROOT, blob_path, noise, text, with_index, write
 
 
 def nothing(*_: int) -> None:
@@ -121,3 +122,25 @@ def test_a_wrong_seek_table_is_found(
     monkeypatch.setattr(check, "read_seek_table", lambda _: table)
     with pytest.raises(ArchiveError, match=problem):
         check.check_stream(archive, nothing)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_without_a_tar_header_is_found(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "a", kind, [b"", noise(3000)])
+    archive = open_archive(tmp_path / "a")
+    empty, *rest = archive.entries.values()
+    archive.index = ArchiveIndex(kind, (empty, replace(empty, name=f"{ROOT}/oci-layout"), *rest))
+    del archive.entries
+    with pytest.raises(ArchiveError, match=r"tar headers before .*/oci-layout are wrong: it has none"):
+        check.check_index(archive)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_that_begins_too_late_is_found(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "a", kind, [text(5000)])
+    archive = open_archive(tmp_path / "a")
+    first, *rest = archive.entries.values()
+    archive.index = ArchiveIndex(kind, (replace(first, offset=first.offset + first.length, length=0), *rest))
+    del archive.entries
+    with pytest.raises(ArchiveError, match="more follows where the data should begin"):
+        check.check_index(archive)

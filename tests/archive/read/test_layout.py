@@ -188,3 +188,15 @@ def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None
 @pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
 def test_an_archive_without_index_opens_no_single_file(path: Path) -> None:
     assert not hasattr(archive_layout(open_archive(path)), "open")
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_an_archive_that_lost_its_footer_is_noticed(tmp_path: Path, kind: str) -> None:
+    stream = joined(write(tmp_path / "x.tar", kind, BLOBS, sync=False))
+    (tmp_path / "x.tar").write_bytes(stream[: -50 if kind == "gzip" else -9])
+    (tmp_path / "x.tar.sha256").unlink()
+    layout = archive_layout(open_archive(tmp_path / "x.tar"))
+    assert isinstance(layout, StreamedLayout)
+    assert not layout.lost_footer
+    assert list(layout.sizes()) == list(expected())
+    assert layout.lost_footer

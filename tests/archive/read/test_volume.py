@@ -75,3 +75,15 @@ def test_a_closed_window_leaves_no_file_open(tmp_path: Path) -> None:
         assert len(os.listdir("/dev/fd")) == len(before) + 1
     window.close()
     assert os.listdir("/dev/fd") == before
+
+
+def test_a_window_can_be_buffered(volume: Volume) -> None:
+    with volume.open(10, 900) as window, io.BufferedReader(window) as file:
+        assert file.seekable()
+        assert file.seek(5) == 5
+        assert file.read() == DATA[15:900]
+
+
+def test_the_end_of_a_volume_is_read(volume: Volume) -> None:
+    assert volume.read_end(3) == DATA[-3:]
+    assert volume.read_end(2000) == DATA

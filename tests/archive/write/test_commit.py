@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.archive.write.writer import ArchiveWriter
+from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 from tests.archive.samples import MIB, fill, joined, noise, temporary, visible, write
 from tests.fakes.faulty_disk import FaultyDisk
@@ -210,3 +212,29 @@ def test_a_lock_file_that_another_run_removed_is_made_again(tmp_path: Path, monk
     with ArchiveWriter(tmp_path / "a", "gzip"):
         assert len(temporary(tmp_path)) == 1
         assert temporary(tmp_path) != taken
+
+
+def test_every_left_over_file_is_tried_before_the_first_error_is_raised(tmp_path: Path) -> None:
+    class Stubborn(Disk):
+        def remove(self, path: Path) -> None:
+            if path.name.endswith(".1.tmp"):
+                raise StorageError.of(OSError(errno.EPERM, "Operation not permitted"), path, "remove")
+            super().remove(path)
+
+    names = TemporaryFiles(tmp_path / "a", Stubborn())
+    for _ in range(3):
+        names.new().write_text("part")
+    with pytest.raises(StorageError, match=r"cannot remove .*\.1\.tmp"):
+        names.close()
+    assert len(temporary(tmp_path)) == 1
+    names.close()
+
+
+def test_a_forgotten_file_stays(tmp_path: Path) -> None:
+    names = TemporaryFiles(tmp_path / "a", Disk())
+    kept, removed = names.new(), names.new()
+    for path in (kept, removed):
+        path.write_text("part")
+    names.forget(kept)
+    names.close()
+    assert temporary(tmp_path) == [kept.name]

@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from pathlib import Path
@@ -129,3 +130,25 @@ def test_an_error_of_compressing_is_raised_and_the_threads_end() -> None:
     pool.close()
     pool.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("call", ["pread", "readv"])
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, call, fail)
+    (tmp_path / "source").write_bytes(b"data")
+    with (
+        pytest.raises(StorageError, match=r"cannot read .*source: Input/output error"),
+        open_input(tmp_path / "source", 4, lambda: None) as source,
+    ):
+        source.head(4)
+        read(source, [4])
+
+
+def test_workers_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    pool = CompressionWorkers(bytes, 2)
+    assert [unit for _, unit in pool.units(bytes_input(b"abc"))] == [b"ab", b"c"]
+    pool.close()
