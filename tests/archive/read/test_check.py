@@ -9,6 +9,8 @@ from hangar_async.archive.index import ArchiveIndex
 from hangar_async.archive.read import check
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.footer import SeekTable, read_seek_table
+from hangar_async.archive.read.tar_reader import TarError
+from hangar_async.archive.tar_header import BLOCK
 from hangar_async.errors import ArchiveError
 from hangar_async.threads import Interrupted
 from tests.archive.samples import KINDS, MIB, ROOT, blob_path, noise, text, with_index, write
@@ -131,8 +133,10 @@ def test_an_entry_without_a_tar_header_is_found(tmp_path: Path, kind: str) -> No
     empty, *rest = archive.entries.values()
     archive.index = ArchiveIndex(kind, (empty, replace(empty, name=f"{ROOT}/oci-layout"), *rest))
     del archive.entries
-    with pytest.raises(ArchiveError, match=r"tar headers before .*/oci-layout are wrong: it has none"):
+    with pytest.raises(ArchiveError, match=r"tar headers before .*/oci-layout are wrong: the tar ends too early"):
         check.check_index(archive)
+    with pytest.raises(TarError, match="it has none"):
+        check._check_headers(bytearray(BLOCK), 0, "name", 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
