@@ -61,10 +61,18 @@ def part_paths(path: Path, count: int) -> tuple[Path, ...]:
     return tuple(path.with_name(f"{path.name}.part{number:0{width}}") for number in range(count))
 
 
-def split_part(name: str) -> tuple[str, int] | None:
-    """Return the name of the archive and the number of the part that a file name states; None for any other name."""
+def archive_path(path: Path) -> Path:
+    """Return the path without `.partN`."""
+    match = _PART.fullmatch(path.name)
+    return path.with_name(match[1]) if match else path
+
+
+def part_number(name: str, archive: str) -> int | None:
+    """Return the number of the part of an archive that has a name; -1 for the archive itself, None for another file."""
     match = _PART.fullmatch(name)
-    return (match[1], int(match[2])) if match else None
+    if name == archive:
+        return -1
+    return int(match[2]) if match and match[1] == archive else None
 
 
 def encode_checksums(paths: Sequence[Path], digests: Sequence[str]) -> bytes:

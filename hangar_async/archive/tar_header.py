@@ -72,17 +72,17 @@ def parse(block: bytes) -> Member | None:
         return None
     if checksum != sum(block) - sum(fields[6]) + 8 * ord(" "):
         return None
-    name, target, prefix = (field.partition(b"\0")[0] for field in (fields[0], fields[8], fields[15]))
+    name, target, prefix = text(fields[0]), text(fields[8]), text(fields[15])
     if prefix and fields[9] != _USTAR[0]:
         return None  # for some programs it is a part of the name, for others not
     if prefix:
-        name = prefix + b"/" + name
-    return Member(fields[7], text(name), size, text(target))
+        name = f"{prefix}/{name}"
+    return Member(fields[7], name, size, target)
 
 
-def text(data: bytes) -> str:
-    """Decode a name; bytes that are not UTF-8 are kept as surrogates."""
-    return data.decode("utf-8", "surrogateescape")
+def text(data: bytes | bytearray) -> str:
+    """Decode a name, which ends before the first zero; bytes that are not UTF-8 are kept as surrogates."""
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 def _value(field: bytes) -> int:

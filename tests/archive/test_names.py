@@ -6,14 +6,15 @@ from hypothesis import given, strategies as st
 from hangar_async.archive.names import (
     ARCHIVE_INDEX,
     LINK,
+    archive_path,
     blob_digest,
     checksums_path,
     decode_checksums,
     encode_checksums,
     is_directory_name,
     is_file_name,
+    part_number,
     part_paths,
-    split_part,
 )
 from hangar_async.layout.files import CACHE_NAME
 from hangar_async.layout.protocols import named_digest
@@ -82,16 +83,21 @@ def test_parts_are_named_in_the_order_of_their_names(count: int, names: list[str
 
 
 @given(_names, st.integers(0, 10**9 - 1), st.integers(1, 9))
-def test_the_name_of_a_part_is_split(name: str, number: int, width: int) -> None:
-    assert split_part(f"{name}.part{number:0{width}}") == (name, number)
-    assert split_part(part_paths(Path(name), 3)[2].name) == (name, 2)
+def test_the_name_of_a_part_has_the_name_of_its_archive_and_a_number(name: str, number: int, width: int) -> None:
+    part = f"{name}.part{number:0{width}}"
+    assert part_number(part, name) == number
+    assert archive_path(Path("dir", part)) == Path("dir", name)
+    assert part_number(part_paths(Path(name), 3)[2].name, name) == 2
+    assert part_number(name, name) == part_number(part, part) == -1
+    assert part_number(f"x{part}", name) is None
 
 
 @pytest.mark.parametrize(
     "name", ["a", "a.part", ".part1", "a.part1x", "a.part-1", "a.part1234567890", "a.part1.sha256"]
 )
 def test_other_names_are_no_part(name: str) -> None:
-    assert split_part(name) is None
+    assert archive_path(Path(name)) == Path(name)
+    assert part_number(name, "a") == (-1 if name == "a" else None)
 
 
 def test_the_list_of_digests_stands_beside_the_archive() -> None:

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from pathlib import Path
 
-from hangar_async.archive.names import CHECKSUMS_SUFFIX, checksums_path, decode_checksums, split_part
+from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, decode_checksums, part_number
 from hangar_async.archive.read.volume import Part, Volume, identity
 from hangar_async.disk import failing
 from hangar_async.errors import ArchiveError
@@ -21,7 +21,9 @@ def find_volume(path: Path) -> Volume:
     `NAME.sha256` says which files belong to it. Without one, the numbers and sizes of the parts must fit. Raises
     ArchiveError that names the part that is missing, or of the wrong size, or not of this archive, and StorageError.
     """
-    base = _archive_path(path)
+    base = archive_path(path)
+    if checksums_path(path).exists() and not checksums_path(base).exists():
+        base = path  # a file that has a list of digests of its own is no part
     numbers = _numbers(base)
     digests = _digests(base)
     if not numbers:
@@ -45,20 +47,11 @@ def find_volume(path: Path) -> Volume:
     return Volume(base, tuple(parts), tuple(base.with_name(name) for name in numbers if name not in names))
 
 
-def _archive_path(path: Path) -> Path:
-    """Return the path without `.partN`; a file that has a list of digests of its own is no part."""
-    split = split_part(path.name)
-    base = path.with_name(split[0]) if split else path
-    return path if checksums_path(path).exists() and not checksums_path(base).exists() else base
-
-
 def _numbers(base: Path) -> dict[str, int]:
     """Return the archive of this name, as number -1, and all files that look like parts of it, by their numbers."""
     with failing("read", base.parent), os.scandir(base.parent) as entries:
         names = [entry.name for entry in entries if entry.is_file()]
-    numbers = [(split[1], name) for name in names if (split := split_part(name)) and split[0] == base.name]
-    if base.name in names:
-        numbers.append((-1, base.name))
+    numbers = [(number, name) for name in names if (number := part_number(name, base.name)) is not None]
     return {name: number for number, name in sorted(numbers)}
 
 
@@ -77,7 +70,7 @@ def _digests(base: Path) -> dict[str, str]:
 
 
 def _listed_names(base: Path, numbers: dict[str, int], listed: list[str]) -> list[str]:
-    if listed != [base.name] and [split_part(name) for name in listed] != [(base.name, n) for n in range(len(listed))]:
+    if [part_number(name, base.name) for name in listed] not in ([-1], list(range(len(listed)))):
         raise _wrong(checksums_path(base), f"lists other files than those of {base.name}")
     for name in listed:
         if name not in numbers:

@@ -89,7 +89,7 @@ class TarReader:
         self._pass_over()
         if member.kind in _PAX:
             return self._pax(data)
-        return {"path" if member.kind == tar_header.LONG_NAME else "linkpath": _text(data)}
+        return {"path" if member.kind == tar_header.LONG_NAME else "linkpath": tar_header.text(data)}
 
     def _extended(self, member: Member, extended: dict[str, str]) -> Member:
         problem = f"{member.name[:200]!r} has an impossible size"
@@ -115,7 +115,7 @@ class TarReader:
             if key.startswith("GNU.sparse"):
                 raise TarError("a sparse file is there, a kind that no archive of images has")
             if key in ("path", "linkpath", "size"):
-                records[key] = _text(data[match.end() : end - 1])
+                records[key] = tar_header.text(data[match.end() : end - 1])
             start = end
         return records
 
@@ -135,7 +135,3 @@ class TarReader:
         if self._stream.readinto(view) < len(view):
             raise TarError("the tar ends too early")
         return view
-
-
-def _text(data: bytearray) -> str:
-    return tar_header.text(bytes(data.partition(b"\0")[0]))

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hangar_async.archive.names import split_part
+from hangar_async.archive.names import part_number
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 
@@ -85,13 +85,8 @@ class TemporaryFiles:
 
     def _stale(self, current: set[str]) -> list[Path]:
         """List the files of an earlier archive of this name: its parts, or itself."""
-        target = self._target
-        names = [name for name in self._disk.names(target.parent) if name not in current]
-        return [
-            target.with_name(name)
-            for name in names
-            if name == target.name or ((split := split_part(name)) and split[0] == target.name)
-        ]
+        names = [name for name in self._disk.names(self._target.parent) if name not in current]
+        return [self._target.with_name(name) for name in names if part_number(name, self._target.name) is not None]
 
     def _put_back(self, replaced: Sequence[tuple[Path, Path | None]]) -> None:
         for path, old in reversed(replaced):
