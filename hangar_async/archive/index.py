@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from hangar_async.archive.formats import FOOTER_SIZE, GZIP, ZSTD
-from hangar_async.archive.names import ARCHIVE_INDEX, blob_digest, is_file_name
+from hangar_async.archive.names import ARCHIVE_INDEX, PREFIX, is_file_name
+from hangar_async.layout.protocols import named_digest
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.strict_json import decode as decode_document
 
@@ -109,7 +110,7 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:
             raise ValueError(f"{item.name} has an impossible position")
         digest = Digest.parse(item.digest)
-        if blob_digest(item.name) not in (None, digest):
+        if named_digest(item.name.removeprefix(PREFIX)) not in (None, digest):
             raise ValueError(f"{item.name} has the digest of another blob")
         position = item.offset + item.length
         entries[item.name] = Entry(item.name, digest, item.size, item.offset, item.length, item.encoding)

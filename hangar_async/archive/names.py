@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hangar_async.layout.files import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
-from hangar_async.oci.digest import ALGORITHMS, Digest
+from hangar_async.oci.digest import ALGORITHMS
 
+#: The names of a layout begin with this in an archive.
+PREFIX = f"{CACHE_NAME}/"
 _INDEX = "archive-index.json"
 #: The archive's own index, its last entry.
-ARCHIVE_INDEX = f"{CACHE_NAME}/{_INDEX}"
+ARCHIVE_INDEX = f"{PREFIX}{_INDEX}"
 #: The one link of the format, and its target.
-LINK = f"{CACHE_NAME}/{BLOBS}"
+LINK = f"{PREFIX}{BLOBS}"
 LINK_TARGET = SHARE
 _BLOB = "|".join(f"{name}/[0-9a-f]{{{size}}}" for name, size in ALGORITHMS.items())
 _FOLDER = "[0-9a-f]{64}"
 _OWN_FILES = "|".join(map(re.escape, (LIST_NAME, MARKER_NAME, INDEX_NAME, _INDEX)))
 _LAYOUT_FILES = "|".join(map(re.escape, (MARKER_NAME, INDEX_NAME)))
-_FILES = re.compile(f"{CACHE_NAME}/(?:{_OWN_FILES}|{SHARE}/(?P<blob>{_BLOB})|{_FOLDER}/(?:{_LAYOUT_FILES}))")
+_FILES = re.compile(f"{PREFIX}(?:{_OWN_FILES}|{SHARE}/(?:{_BLOB})|{_FOLDER}/(?:{_LAYOUT_FILES}))")
 _ALGORITHM = f"(?:/(?:{'|'.join(ALGORITHMS)}))?"
 _DIRECTORIES = re.compile(f"{CACHE_NAME}(?:/{SHARE}{_ALGORITHM}|/{_FOLDER}(?:/{BLOBS}{_ALGORITHM})?)?")
 
@@ -42,12 +44,6 @@ def is_file_name(name: str) -> bool:
 def is_directory_name(name: str) -> bool:
     """Whether a directory in an archive may have this name."""
     return _DIRECTORIES.fullmatch(name) is not None
-
-
-def blob_digest(name: str) -> Digest | None:
-    """Return the digest that the name of a blob states; None for a file that is no blob."""
-    match = _FILES.fullmatch(name)
-    return Digest(*match["blob"].split("/")) if match and match["blob"] else None
 
 
 def checksums_path(path: Path) -> Path:

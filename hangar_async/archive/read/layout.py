@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from hangar_async.archive.names import ARCHIVE_INDEX
+from hangar_async.archive.names import ARCHIVE_INDEX, PREFIX
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.decode import PIECE, EntryReader
 from hangar_async.archive.read.stream import StreamedFile, stream_files
-from hangar_async.layout.files import CACHE_NAME
 from hangar_async.layout.protocols import LayoutFile, named_digest
 from hangar_async.oci.integrity import read_pieces
 
-_PREFIX = f"{CACHE_NAME}/"
 #: Small files that a pass over an archive without index keeps for later: bytes in all, and of one.
 _MAX_KEPT = 32 << 20
 _MAX_SMALL = 1 << 20
@@ -23,7 +21,7 @@ class IndexedLayout:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self._sizes = {name.removeprefix(_PREFIX): entry.size for name, entry in archive.entries.items()}
+        self._sizes = {name.removeprefix(PREFIX): entry.size for name, entry in archive.entries.items()}
 
     def sizes(self) -> Mapping[str, int]:
         """The size in bytes of every file, by its name, in the order of the tar."""
@@ -34,14 +32,14 @@ class IndexedLayout:
         chosen = None if names is None else set(names)
         buffer = memoryview(bytearray(PIECE))
         for entry in self.archive.entries.values():
-            name = entry.name.removeprefix(_PREFIX)
+            name = entry.name.removeprefix(PREFIX)
             if chosen is None or name in chosen:
                 with self.archive.open(entry) as reader:
                     yield LayoutFile(name, entry.size, entry.digest, read_pieces(reader, buffer))
 
     def open(self, name: str, start: int = 0) -> EntryReader:
         """Open the file of this name, which `sizes` has, at byte `start`; raises ArchiveError, StorageError."""
-        return self.archive.open(self.archive.entries[f"{_PREFIX}{name}"], start)
+        return self.archive.open(self.archive.entries[f"{PREFIX}{name}"], start)
 
 
 class StreamedLayout:
@@ -94,7 +92,7 @@ class StreamedLayout:
             if file.name == ARCHIVE_INDEX:
                 self.lost_footer = True
                 continue
-            yield file.name.removeprefix(_PREFIX), file
+            yield file.name.removeprefix(PREFIX), file
 
 
 def archive_layout(
