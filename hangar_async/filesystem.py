@@ -11,7 +11,8 @@ from hangar_async.disk import failing
 from hangar_async.errors import UsageError
 
 
-def _check_parent(path: Path, flag: str) -> None:
+def check_parent(path: Path, flag: str) -> None:
+    """Raise UsageError when the directory of a path that a flag names does not exist or cannot be written."""
     parent = path.parent
     if not parent.is_dir():
         raise UsageError(f"the directory {parent} does not exist ({flag} {path}): make it first")

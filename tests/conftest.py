@@ -16,8 +16,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
 from hangar_async.testing.images import Built
-from tests.fakes import docker_registry as real
-from tests.fakes import skopeo as client
+from tests.fakes import docker_registry as real, skopeo as client
 from tests.fakes.images import library
 from tests.fakes.registry import FakeRegistry, fake_registry
 

@@ -235,5 +235,5 @@ TlsCertificate = Annotated[
 ]
 TlsKey = Annotated[Text, _option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
 Htpasswd = Annotated[
-    Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: anybody]")
+    Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
 ]

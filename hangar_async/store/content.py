@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
-from hangar_async.layout.files import BLOBS, SHARE, SavedImage, blob_name, cache_files, folder_files
+from hangar_async.layout.files import BLOBS, SHARE, blob_name, cache_files, folder_files
 from hangar_async.oci.digest import Digest, Hasher
+from hangar_async.oci.image import Image
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
@@ -228,13 +229,13 @@ def _read(path: Path, limit: int) -> bytes:
         raise StorageError.of(error, path, "read") from error
 
 
-async def write_image(store: ContentStore, image: SavedImage) -> None:
+async def write_image(store: ContentStore, image: Image) -> None:
     """Write the folders of an image whose blobs are in the store; raises StorageError."""
     for platform in image.platforms:
         await in_thread(_write_folder, store.disk, store.root, platform.folder, folder_files(platform))
 
 
-async def write_cache(store: ContentStore, images: Sequence[SavedImage], saved: datetime) -> bool:
+async def write_cache(store: ContentStore, images: Sequence[Image], saved: datetime) -> bool:
     """Write the index files that name these images and no others, the list of Hangar's last.
 
     Returns False when the file system has no links, so that there is no `blobs` beside `index.json`.

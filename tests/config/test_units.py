@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.config.units import parse_duration, parse_size
 from hangar_async.errors import InvalidValue

@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.config.options import CompressOptions

@@ -3,8 +3,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.layout.files import EPOCH, cache_files, folder_files, folder_names, newest
 from hangar_async.oci.digest import Digest

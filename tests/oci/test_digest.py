@@ -2,8 +2,7 @@ import contextlib
 import hashlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.errors import InvalidValue
 from hangar_async.oci.digest import Digest

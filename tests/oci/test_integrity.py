@@ -4,8 +4,7 @@ import io
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest

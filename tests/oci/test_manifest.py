@@ -3,8 +3,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.errors import ContentError, HangarError, UnsupportedManifest
 from hangar_async.oci import media_types

@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.errors import InvalidValue
 from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformPattern, PlatformSelector

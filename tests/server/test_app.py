@@ -9,8 +9,7 @@ from typing import Any
 import aiohttp
 import bcrypt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from yarl import URL
 
 from hangar_async.errors import ContentError, ListenError

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.errors import UsageError
 from hangar_async.server import htpasswd

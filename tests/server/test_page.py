@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.server.app import serving
 from hangar_async.server.page import Page, ShownImage

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.errors import ContentError, DigestMismatch, StorageError, UsageError
 from hangar_async.oci.digest import Digest

@@ -21,7 +21,7 @@ PLATFORM = {"os", "architecture", "variant", "os_version", "digest", "size", "fo
 
 def digests(shelf: Shelf) -> list[str]:
     roots = parse_index((shelf.home / "saved-image-cache" / "index.json").read_bytes())
-    return [str(root.root.digest) for root in roots]
+    return [str(root.digest) for root in roots]
 
 
 def test_a_table(shelf: Shelf, program: Program) -> None:
@@ -86,7 +86,7 @@ def test_json(shelf: Shelf, program: Program) -> None:
         assert (image["original"], image["complete"], image["problems"]) == (None, True, [])
         for platform, listed_platform in zip(image["platforms"], listed_image.platforms, strict=True):
             assert platform.keys() == PLATFORM
-            assert platform["digest"] == str(listed_platform.digest)
+            assert platform["digest"] == str(listed_platform.descriptor.digest)
             assert platform["folder"] == listed_platform.folder
             assert (platform["os"], platform["variant"], platform["os_version"]) == ("linux", "", "")
 
@@ -105,11 +105,12 @@ def test_what_is_incomplete_is_marked(shelf: Shelf, program: Program, tmp_path: 
     cache = shelf.copy("saved-image-cache", tmp_path) / "saved-image-cache"
     whole = json.loads(program("ls", "--json", str(cache)).out)
     root = next(root for root in parse_index((cache / "index.json").read_bytes()) if root.reference.tag == "1")
-    (cache / "share" / "sha256" / root.root.digest.hex).unlink()
+    assert root.digest is not None
+    (cache / "share" / "sha256" / root.digest.hex).unlink()
     done = program("ls", str(cache))
     rows = done.rows()
     assert done.status == 0
-    assert rows["incomplete"][0] == f"{shelf.images[0]}: manifest {root.root.digest} is missing"
+    assert rows["incomplete"][0] == f"{shelf.images[0]}: manifest {root.digest} is missing"
     assert "incomplete: linux/amd64, linux/arm64" in done.out
     found = json.loads(program("ls", "--json", str(cache)).out)
     assert [one["complete"] for one in found["images"]] == [False, True]

@@ -20,6 +20,7 @@ def base_layer(shelf: Shelf) -> str:
     """The digest, in hexadecimal, of the layer that both images share."""
     share = shelf.home / "saved-image-cache" / "share" / "sha256"
     root = parse_index((share.parents[1] / "index.json").read_bytes())[1].root
+    assert root is not None
     manifest = parse_manifest((share / root.digest.hex).read_bytes())
     assert isinstance(manifest, Manifest)
     return manifest.layers[0].digest.hex

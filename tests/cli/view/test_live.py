@@ -167,7 +167,9 @@ def test_a_registry_that_makes_the_run_wait(terminal: Terminal) -> None:
 
 
 def test_what_is_left_of_quotas_stands_below(terminal: Terminal) -> None:
-    terminal.feed(RunStarted(2, 1), QuotaReported("docker.io", 76, 100, 21600), QuotaReported("r.example", 4000, 5000, 0))
+    terminal.feed(
+        RunStarted(2, 1), QuotaReported("docker.io", 76, 100, 21600), QuotaReported("r.example", 4000, 5000, 0)
+    )
     terminal.feed(QuotaReported("docker.io", 75, 100, 21600))
     assert terminal.drawn()[2:] == [
         "quota  75 of 100 requests are left at docker.io",

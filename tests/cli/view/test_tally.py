@@ -94,7 +94,11 @@ def test_until_when_hosts_are_left_alone() -> None:
 
 
 def test_what_registries_say_is_left() -> None:
-    told = (QuotaReported("one.example", 9, 10, 60), QuotaReported("two.example", 5, 5, 0), QuotaReported("one.example", 8, 10, 60))
+    told = (
+        QuotaReported("one.example", 9, 10, 60),
+        QuotaReported("two.example", 5, 5, 0),
+        QuotaReported("one.example", 8, 10, 60),
+    )
     assert tally(*told).quotas == {"one.example": (8, 10), "two.example": (5, 5)}
 
 

@@ -2,8 +2,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
 

@@ -10,8 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL, Buffers, Readers
