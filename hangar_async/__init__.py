@@ -6,8 +6,6 @@ The public names stand in `__init__.pyi`, for type checkers and for this module.
 so that importing the package costs next to nothing.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 __version__ = "0.2.0"

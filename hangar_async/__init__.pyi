@@ -3,11 +3,6 @@
 from hangar_async.config.environment import (
     Environment as Environment,
 )
-from hangar_async.config.mirrors import (
-    Mirror as Mirror,
-    Mirrors as Mirrors,
-    Route as Route,
-)
 from hangar_async.config.options import (
     CompressOptions as CompressOptions,
     DecompressOptions as DecompressOptions,
@@ -20,9 +15,12 @@ from hangar_async.config.output import (
     OutputSettings as OutputSettings,
 )
 from hangar_async.config.registries import (
+    Mirror as Mirror,
+    Mirrors as Mirrors,
     Proxies as Proxies,
     RegistrySettings as RegistrySettings,
     RetryPolicy as RetryPolicy,
+    Route as Route,
 )
 from hangar_async.engine.compress import (
     compress as compress,

@@ -1,7 +1,5 @@
 """`python -m hangar_async`."""
 
-from __future__ import annotations
-
 from hangar_async.cli.main import run
 
 if __name__ == "__main__":

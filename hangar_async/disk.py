@@ -1,7 +1,5 @@
 """The one place that changes files; every operation is synchronous and meant for a thread."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

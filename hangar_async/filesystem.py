@@ -1,7 +1,5 @@
 """What a file system has room for."""
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Iterator

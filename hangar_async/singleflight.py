@@ -1,7 +1,5 @@
 """Single flight: one task for all who want the same result at the same time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Work that blocks, off the event loop."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable

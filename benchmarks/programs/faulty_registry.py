@@ -19,8 +19,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, layer
 from tests.fakes.faults import Bytes, Close, Cut, Fault, Status, flipped
 from tests.fakes.registry import FakeRegistry, fake_registry
 

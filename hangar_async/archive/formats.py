@@ -4,8 +4,6 @@ DEFLATE and CRC-32 are computed by isal, else by zlib. Sources: RFC 1951 (3.2.4,
 (3.1.1.1 and 3.1.1.2, frames and raw blocks); zstd's contrib/seekable_format, "Zstandard Seekable Format".
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import struct

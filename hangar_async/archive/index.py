@@ -12,9 +12,9 @@ import msgspec
 
 from hangar_async.archive.formats import FOOTER_SIZE, GZIP, ZSTD
 from hangar_async.archive.names import ARCHIVE_INDEX, PREFIX, is_file_name
-from hangar_async.layout.protocols import named_digest
+from hangar_async.layout.files import named_digest
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.strict_json import decode as decode_document
+from hangar_async.oci.manifest import decode_json
 
 VERSION = 1
 #: The most bytes of an index, enough for 300,000 files.
@@ -98,7 +98,7 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     Raises ValueError for everything that no writer of the format writes: other names, one name twice, a blob under a
     name of another digest, data that overlap or exceed `end`.
     """
-    document = decode_document(data, _IndexJson, _MAX_VALUES)
+    document = decode_json(data, _IndexJson, _MAX_VALUES)
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]

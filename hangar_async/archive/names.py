@@ -1,7 +1,5 @@
 """The names in an archive, the names of its files on the disk, and the digests of these in `NAME.sha256`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Format: POSIX.1-1988 "ustar". A name that does not fit gets a GNU long-name entr
 on is GNU's binary number. GNU tar, bsdtar, busybox, Go and Python all read this.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from typing import NamedTuple

@@ -5,8 +5,6 @@ this is settled here, once, by the rules of getopt: what follows an option that 
 ends the options.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The program: one command line, one exit status."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys
@@ -16,8 +14,7 @@ from typer.exceptions import TyperException
 
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
-from hangar_async.cli.view.page import abandon
-from hangar_async.cli.view.text import PROGRAM, error_text, one_line
+from hangar_async.cli.view.text import PROGRAM, abandon, error_text, one_line
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
 WRONG, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
@@ -129,7 +126,7 @@ def _run(argv: Sequence[str]) -> int:
             typer.echo(f"{PROGRAM} {__version__}")
             return 0
         if flags.debug:
-            from hangar_async.cli.view.watch import show_logs
+            from hangar_async.cli.loop import show_logs
 
             show_logs()
         # The command is called by itself: typer's way there, through the group, loads pydantic for every `--help`.

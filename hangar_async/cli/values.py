@@ -1,12 +1,15 @@
-"""The values of flags, from their text to what the engine takes."""
+"""The values of flags: from their text to the values that the engine takes."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import typer
 
 from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import InvalidValue, UsageError
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 
 _STANDARD_INPUT = "-"
 _T = TypeVar("_T")
+
+
+def flags(context: typer.Context) -> GlobalFlags:
+    """Return the global flags of the command line."""
+    found: GlobalFlags = context.obj
+    return found
 
 
 def words(values: Iterable[str]) -> Sequence[str]:
@@ -39,7 +48,7 @@ def place(text: str, flag: str) -> Path:
 
 def size_of_part(text: str) -> int:
     """Read the value of `--part-size`; raises UsageError."""
-    from hangar_async.config.units import parse_size
+    from hangar_async.cli.values import parse_size
 
     return _read("--part-size", parse_size, text)
 
@@ -68,8 +77,8 @@ class Network:
 
     def applied(self, environment: Environment) -> Environment:
         """Let them change what the environment says of both sides; raises UsageError."""
-        from hangar_async.config.mirrors import join_routes, parse_mirror
-        from hangar_async.config.units import parse_duration, parse_size
+        from hangar_async.cli.values import parse_duration, parse_size
+        from hangar_async.config.registries import join_routes, parse_mirror
 
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries}: write 0 or more")
@@ -114,3 +123,27 @@ def _lines_of_standard_input() -> list[str]:
         raise UsageError(
             f"the image list from standard input is not text in UTF-8: {error.reason} at byte {error.start}"
         ) from error
+
+
+_SIZE = re.compile(r"([0-9]{1,15})([kmgKMG]?)")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhSMH]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def parse_size(text: str) -> int:
+    """Read a size in bytes: a number, or one with K, M or G (powers of 1024); raises InvalidValue."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match or int(match[1]) == 0:
+        raise InvalidValue(
+            f"{text[:100]!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
+        )
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def parse_duration(text: str) -> float:
+    """Read a length of time in seconds: a number, or one with s, m or h; raises InvalidValue."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise InvalidValue(f"{text!r} is not a length of time: write seconds, or a number with s, m or h, such as 15m")
+    return float(match[1]) * _SECONDS[match[2].lower()]

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hangar_async.config.mirrors import NO_MIRRORS, Mirrors, read_registries_conf
-from hangar_async.config.registries import Proxies, RegistrySettings
+from hangar_async.config.registries import NO_MIRRORS, Mirrors, Proxies, RegistrySettings, read_registries_conf
 from hangar_async.errors import UsageError
 
 # Eleven octal digits: what the time field of a tar header holds.

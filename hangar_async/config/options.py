@@ -1,7 +1,5 @@
 """What `save` and `sync` are to do."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What is written: formats, levels, names and parts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`compress`: a cache directory into an archive; `decompress`: an archive into a directory."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,9 +27,8 @@ from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError
 from hangar_async.imagelist import Entry
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE
+from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, Layout, LayoutFile
 from hangar_async.layout.images import read_cache
-from hangar_async.layout.protocols import Layout, LayoutFile
 from hangar_async.oci.image import Image
 from hangar_async.store.content import ContentStore, open_store
 from hangar_async.store.publish import NewTree

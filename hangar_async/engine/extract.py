@@ -1,7 +1,5 @@
 """`extract`: one image of an archive or a cache directory into an OCI layout or a docker-archive."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -13,9 +11,8 @@ from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outputs import check_target
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
-from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, blob_name
+from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
 from hangar_async.layout.images import find_image, read_images
-from hangar_async.layout.protocols import Layout, LayoutFile
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import REF_NAME, Descriptor, Manifest, join_index
 from hangar_async.oci.platform import PlatformPattern

@@ -1,7 +1,5 @@
 """`load`: images of an archive, read in place, into a registry."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,7 +15,7 @@ from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
 from hangar_async.errors import HangarError, the_error
-from hangar_async.layout.protocols import SeekableLayout
+from hangar_async.layout.files import SeekableLayout
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image
 from hangar_async.oci.reference import Reference

@@ -1,7 +1,5 @@
 """The verbs `login` and `logout`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from hangar_async.config.environment import Environment

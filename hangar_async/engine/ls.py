@@ -1,7 +1,5 @@
 """`ls`: the images of an archive or a cache directory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

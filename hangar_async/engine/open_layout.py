@@ -1,7 +1,5 @@
 """Open a layout where it is: an archive, parts of one, or a directory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +7,7 @@ from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.layout import IndexedLayout, archive_layout
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.directory import directory_layout
-from hangar_async.layout.protocols import Layout, SeekableLayout
+from hangar_async.layout.files import Layout, SeekableLayout
 
 
 def find_archive(path: Path) -> Archive | None:

@@ -1,7 +1,5 @@
 """The outputs of a run: the checks before any work starts, and the list of failed images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The output of a run: an archive, the cache published as a directory, or the cache with its earlier images."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -23,6 +21,7 @@ from hangar_async.layout.files import (
     INDEX_NAME,
     LIST_NAME,
     SHARE,
+    Layout,
     blob_name,
     cache_files,
     folder_files,
@@ -30,7 +29,6 @@ from hangar_async.layout.files import (
 )
 from hangar_async.layout.images import read_cache
 from hangar_async.layout.manifest_loader import read_files
-from hangar_async.layout.protocols import Layout
 from hangar_async.oci import media_types
 from hangar_async.oci.image import Image
 from hangar_async.oci.manifest import MAX_DOCUMENT, ImageConfig

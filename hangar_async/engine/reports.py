@@ -1,7 +1,5 @@
 """The results of a run: the outcome of each image, and the sums."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

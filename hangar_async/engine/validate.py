@@ -1,14 +1,12 @@
 """`load-validate`, and the comparison after `save`: whether a registry has the images of a layout, by their digests."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from hangar_async.config.mirrors import NO_MIRRORS, Mirrors
 from hangar_async.config.options import LoadOptions
+from hangar_async.config.registries import NO_MIRRORS, Mirrors
 from hangar_async.engine.events import Observer, ignore
 from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
 from hangar_async.engine.limits.hosts import Clock

@@ -1,7 +1,5 @@
 """`verify`: whether an archive or a cache directory is whole, and each blob has its digest."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +12,8 @@ from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
-from hangar_async.layout.files import blob_name
+from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
-from hangar_async.layout.protocols import LayoutFile
 from hangar_async.oci.image import Image
 from hangar_async.oci.integrity import verified
 from hangar_async.threads import Interrupt, in_thread

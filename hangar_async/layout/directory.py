@@ -9,8 +9,7 @@ from pathlib import Path
 
 from hangar_async.disk import failing
 from hangar_async.errors import StorageError
-from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
-from hangar_async.layout.protocols import LayoutFile, named_digest
+from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE, LayoutFile, named_digest
 from hangar_async.oci.integrity import read_pieces
 
 _PIECE = 1 << 20

@@ -1,16 +1,13 @@
 """The images of a layout: the contents of each, and its problems."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import ForeignLayout
-from hangar_async.layout.files import INDEX_NAME, LIST_NAME, blob_name
+from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
 from hangar_async.layout.manifest_loader import ManifestLoader, read_files
 from hangar_async.layout.parse import MAX_INDEX, SavedList, parse_folder, parse_index, parse_layout_index, parse_list
-from hangar_async.layout.protocols import Layout
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.graph import Documents, walk
 from hangar_async.oci.image import Image, ImagePlatform

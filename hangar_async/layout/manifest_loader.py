@@ -1,12 +1,9 @@
 """The manifests and indexes of a layout, read and checked; hostile until then."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch
-from hangar_async.layout.files import blob_name
-from hangar_async.layout.protocols import Layout, LayoutFile
+from hangar_async.layout.files import Layout, LayoutFile, blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.graph import MAX_DEPTH, Document, EntryBudget, children
 from hangar_async.oci.integrity import verified

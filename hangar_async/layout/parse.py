@@ -1,7 +1,5 @@
 """The index files of a cache or layout: bytes to values, checked before they are used."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 
@@ -12,10 +10,9 @@ from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGI
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.manifest import REF_NAME, Descriptor, Index, parse_manifest
+from hangar_async.oci.manifest import REF_NAME, Descriptor, Index, decode_json, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
-from hangar_async.oci.strict_json import decode
 
 #: Larger index files are refused: a list of sixty thousand platforms is about 18 MB.
 MAX_INDEX = 64 << 20
@@ -68,7 +65,7 @@ def parse_list(raw: bytes) -> SavedList:
     An image, or a platform of it, that is listed twice counts once.
     """
     try:
-        document = decode(raw, _ListJson)
+        document = decode_json(raw, _ListJson)
     except ValueError as error:
         raise ContentError(f"{LIST_NAME} cannot be read: {error}") from error
     if document.Version != LIST_VERSION:

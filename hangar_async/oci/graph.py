@@ -4,8 +4,6 @@ A document is a manifest or an index. The children of an index are its entries, 
 layers. A digest is visited once, so that the work is bounded by the number of entries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 

@@ -3,8 +3,6 @@
 The bytes of a blob have three interfaces: a `Reader`, pieces, and asynchronous pieces from a given byte on.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias
 

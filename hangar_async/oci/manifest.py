@@ -1,4 +1,4 @@
-"""Manifests and indexes, parsed beside the raw bytes; the digest is that of the raw bytes."""
+"""JSON documents in bounded memory; manifests and indexes beside their raw bytes, which the digest is of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,29 @@ from hangar_async.errors import ContentError, InvalidValue, UnsupportedManifest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import NO_PLATFORM, Platform
-from hangar_async.oci.strict_json import decode
+
+#: Documents of more values are refused: a value of a few bytes takes a hundred in memory. An index of ours has eight
+#: for each image, a list ten for each image of one platform; the largest lists in use name some thousand images.
+MOST_VALUES = 1 << 19
+_LONGEST_MESSAGE = 300
+
+
+def decode_json(raw: bytes | bytearray, kind: type[_T], most: int = MOST_VALUES) -> _T:
+    """Decode a document that has to be of this kind.
+
+    Raises ValueError, of one short line, for any other and for one of more than `most` values.
+    """
+    # Each value of a list or an object but the first one has a comma before it.
+    if raw.count(b",") >= most:
+        raise ValueError(f"it has more than {most:,} values")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        text = str(error)[:_LONGEST_MESSAGE]
+        raise ValueError(text if text.isprintable() else ascii(text)) from error
+
 
 #: Larger documents are refused (distribution-spec, "Pushing Manifests": a registry should take up to 4 MiB).
 MAX_DOCUMENT = 4 << 20
@@ -273,6 +295,6 @@ _T = TypeVar("_T")
 
 def _decode(raw: bytes, kind: type[_T], digest: str) -> _T:
     try:
-        return decode(raw, kind)
+        return decode_json(raw, kind)
     except ValueError as error:
         raise ContentError(f"document {digest} is not what the specification says: {error}", digest=digest) from error

@@ -1,7 +1,5 @@
 """Media types of manifests, indexes, configs and layers."""
 
-from __future__ import annotations
-
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"

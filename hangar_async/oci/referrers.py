@@ -3,8 +3,6 @@
 Source: OCI image-spec, manifest.md, "subject"; OCI distribution-spec 1.1, "Listing Referrers".
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass

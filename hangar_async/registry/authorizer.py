@@ -3,14 +3,11 @@
 Source: Docker Registry v2 authentication, "Token Authentication"; RFC 7617 (Basic).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hangar_async.registry.auth.challenge import Challenge
 from hangar_async.registry.auth.credentials import Credentials
-from hangar_async.registry.auth.tokens import Token, TokenRequest, TokenServer, basic
+from hangar_async.registry.auth.tokens import Challenge, Token, TokenRequest, TokenServer, basic
 from hangar_async.registry.endpoints import Endpoint
 from hangar_async.registry.failures import denied
 from hangar_async.singleflight import SingleFlight

@@ -3,8 +3,6 @@
 Source: OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager

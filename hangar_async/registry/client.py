@@ -3,8 +3,6 @@
 Source: OCI distribution-spec.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack

@@ -1,7 +1,5 @@
 """Endpoints: the address at which a registry is asked, and how it wants its clients to log in."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +10,7 @@ from yarl import URL
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
 from hangar_async.oci.reference import DOCKER_HUB
-from hangar_async.registry.auth.challenge import Challenge, challenges_of
+from hangar_async.registry.auth.tokens import Challenge, challenges_of
 from hangar_async.registry.failures import is_untrusted
 from hangar_async.registry.http.addresses import is_internal, is_loopback
 from hangar_async.registry.http.transport import Transport

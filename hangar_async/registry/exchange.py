@@ -1,7 +1,5 @@
 """Exchanges: one request to a registry, with the authorization that it wants, and its response."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +8,7 @@ from types import MappingProxyType
 from yarl import URL
 
 from hangar_async.errors import NotFound
-from hangar_async.registry.auth.challenge import challenges_of
+from hangar_async.registry.auth.tokens import challenges_of
 from hangar_async.registry.authorizer import Authorization, Authorizer, Scope
 from hangar_async.registry.endpoints import Endpoints
 from hangar_async.registry.http.addresses import same_origin

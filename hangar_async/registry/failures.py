@@ -1,7 +1,5 @@
 """Failures of the network and of registries, as this project's own exceptions."""
 
-from __future__ import annotations
-
 import os
 import ssl
 import time

@@ -3,8 +3,6 @@
 Source: Harbor API v2.0, "project".
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 

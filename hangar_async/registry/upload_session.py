@@ -3,8 +3,6 @@
 Source: OCI distribution-spec, "Pushing blobs"; Docker Registry HTTP API V2, "Blob Upload".
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncIterator
@@ -18,7 +16,7 @@ from hangar_async.errors import HangarError, RegistryError
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.exchange import Call, Exchange
-from hangar_async.registry.http.redirects import upload_address
+from hangar_async.registry.http.addresses import upload_address
 from hangar_async.registry.http.request_body import Body
 from hangar_async.registry.http.response import Response
 

@@ -3,8 +3,6 @@
 Source: OCI distribution-spec, "Pushing blobs".
 """
 
-from __future__ import annotations
-
 from contextlib import aclosing
 from typing import Self
 

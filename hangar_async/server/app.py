@@ -12,11 +12,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from hangar_async.errors import HangarError
-from hangar_async.server.content import Content
 from hangar_async.server.listen import GRACE, LIMITS, Limits, listening
 from hangar_async.server.page import Page
 from hangar_async.server.responses import Failed, pass_over, refusal
-from hangar_async.server.routes import Endpoints, Refused
+from hangar_async.server.routes import Content, Endpoints, Refused
 
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users

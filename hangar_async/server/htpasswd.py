@@ -1,7 +1,5 @@
 """Who may ask: names and passwords, as `htpasswd -B` writes them, for HTTP's Basic authentication (RFC 7617)."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import binascii

@@ -1,7 +1,5 @@
 """Sockets that an application answers on, and what bounds those who connect."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import ssl
@@ -15,7 +13,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_request import BaseRequest
 
 from hangar_async.errors import ListenError, UsageError
-from hangar_async.server.stream import STALLED, STALLED_KEY
+from hangar_async.server.responses import STALLED, STALLED_KEY
 
 #: Seconds that answers under way get to end when the server closes.
 GRACE = 2.0

@@ -3,8 +3,6 @@
 It is whole without scripts and without anything from elsewhere; what the browser may do with it is said with it.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,7 @@ from html import escape
 
 from aiohttp import web
 
-from hangar_async.server.stream import Outlet
+from hangar_async.server.responses import Outlet
 
 #: Images are written so many at a time.
 _AT_ONCE = 50

@@ -1,4 +1,4 @@
-"""The end points of a registry that can be read: what is asked, and what of the content answers it.
+"""The end points of a registry that can be read, and the interface of the content that they serve.
 
 Source: OCI distribution-spec 1.1, "Pull" and "Content Discovery".
 """
@@ -6,7 +6,8 @@ Source: OCI distribution-spec 1.1, "Pull" and "Content Discovery".
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -14,10 +15,49 @@ from aiohttp import web
 from hangar_async.errors import InvalidValue
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.oci.referrers import referrers_index
-from hangar_async.server.content import Content
+from hangar_async.oci.referrers import Referrer, referrers_index
 from hangar_async.server.responses import Answer, Body, Failed, byte_range, document, refusal
+
+#: Content is read in pieces of about this many bytes.
+PIECE = 1 << 20
+
+
+class Content(Protocol):
+    """A source of repositories, manifests and blobs; all of it may change between two calls."""
+
+    def of_registry(self, registry: str) -> Content | None:
+        """What there is of one registry, under the names that it has there; None where there is nothing."""
+        ...
+
+    async def repositories(self) -> Sequence[str]:
+        """Name the repositories, sorted."""
+        ...
+
+    async def tags(self, repository: str) -> Sequence[str] | None:
+        """Name the tags of a repository, sorted; None where there is no such repository."""
+        ...
+
+    async def resolve(self, repository: str, reference: str | Digest) -> Descriptor | None:
+        """Find a manifest or index of a repository by its tag or digest."""
+        ...
+
+    async def size(self, repository: str, digest: Digest) -> int | None:
+        """Tell the size in bytes of a blob of a repository; None where it has no such blob."""
+        ...
+
+    async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
+        """List what in a repository refers to a manifest, which need not be there."""
+        ...
+
+    def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """Read the bytes from `start` up to `stop` of a manifest or blob that was found, in pieces of at most 1 MiB.
+
+        A piece is good until the next one is asked for. The iterator may be closed before its end. What cannot be
+        read, or is not what its digest says, raises an error of this package, instead of the last piece or earlier.
+        """
+        ...
 
 
 class Refused(Exception):

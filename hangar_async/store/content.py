@@ -1,7 +1,5 @@
 """The content store: blobs on disk, each under its digest."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

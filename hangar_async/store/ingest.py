@@ -1,7 +1,5 @@
 """Ingests: content on its way into the store."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

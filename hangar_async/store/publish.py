@@ -1,7 +1,5 @@
 """Hand the cache directory over as the product: `save -c dir`."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -12,8 +10,7 @@ from pathlib import Path
 
 from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
-from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE
-from hangar_async.layout.protocols import LayoutFile
+from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile
 
 _PIECE = 1 << 20
 _SYNCS_AT_ONCE = 8

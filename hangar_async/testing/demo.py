@@ -1,13 +1,10 @@
 """A small set of images to try the program on, made on the spot: the same bytes each time."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable
 
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, Member, artifact, attestation, image, index
-from hangar_async.testing.layers import Compression, Layer, layer
+from hangar_async.testing.images import Built, Compression, Layer, Member, artifact, attestation, image, index, layer
 from hangar_async.testing.memory import MemoryContent
 
 AMD64 = Platform("linux", "amd64")

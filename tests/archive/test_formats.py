@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from hangar_async.archive import formats
 from hangar_async.archive.read.archive import open_archive
-from hangar_async.archive.read.stream import stream_files
+from hangar_async.archive.read.layout import stream_files
 from tests.archive.samples import BLOBS, MIB, blob_path, content, contents, joined, noise, text, unpacked, write
 
 

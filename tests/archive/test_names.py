@@ -15,8 +15,7 @@ from hangar_async.archive.names import (
     part_number,
     part_paths,
 )
-from hangar_async.layout.files import CACHE_NAME
-from hangar_async.layout.protocols import named_digest
+from hangar_async.layout.files import CACHE_NAME, named_digest
 from hangar_async.oci.digest import Digest
 from tests.refusal import attempt
 

@@ -29,8 +29,7 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
-from hangar_async.testing.images import image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, layer
 from tests.cli.site import AMD64, open_site
 
 PART = 100_000

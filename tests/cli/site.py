@@ -15,8 +15,7 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.oci.platform import Platform
 from hangar_async.server.app import serving
-from hangar_async.testing.images import Built, image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, image, index, layer
 from hangar_async.testing.memory import MemoryContent
 from tests.cli.programs import command, environment
 

@@ -12,8 +12,7 @@ import signal
 
 import pytest
 
-from hangar_async.testing.images import image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, layer
 from tests.cli.programs import command, environment
 from tests.cli.site import ARM64, Done, Site
 
@@ -124,7 +123,7 @@ async def test_quiet_says_what_is_wrong(site: Site) -> None:
     assert (done.status, done.out) == (1, "")
     assert lines[0].startswith("failed   REGISTRY/gone:1: not found: ")
     assert lines[1] == (
-        "next       the failed lines are in save-failed.txt; to fetch these images, and make the archive anew with all:"
+        "next       the failed lines are in save-failed.txt; to fetch these images, and make an archive of all:"
     )
     assert lines[2:] == [f"{'':11}hangar-async sync -f save-failed.txt", f"{'':11}hangar-async compress"]
     assert "Traceback" not in done.err

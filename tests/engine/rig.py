@@ -19,8 +19,7 @@ from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
 from hangar_async.oci.platform import Platform
 from hangar_async.server.app import serving
-from hangar_async.testing.images import Built, image
-from hangar_async.testing.layers import Layer, layer
+from hangar_async.testing.images import Built, Layer, image, layer
 from hangar_async.testing.memory import MemoryContent
 
 #: Answers a request itself, or None: then the registry does.

@@ -10,8 +10,7 @@ from aiohttp import web
 from hangar_async.engine.events import BlobReused, BlobStarted, Event, Retrying
 from hangar_async.errors import DigestMismatch, NetworkError, NotFound, RegistryError
 from hangar_async.oci.digest import Digest
-from hangar_async.testing.images import image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, index, layer
 from tests.engine.rig import AMD64, ARM64, Registry, registry, run, small
 
 BASE = layer({"base": b"base" * 5000})

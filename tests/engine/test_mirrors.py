@@ -11,13 +11,11 @@ import pytest
 from aiohttp import web
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.mirrors import join_routes, parse_mirror
-from hangar_async.config.registries import RegistrySettings, RetryPolicy
+from hangar_async.config.registries import RegistrySettings, RetryPolicy, join_routes, parse_mirror
 from hangar_async.engine.events import Event, Retrying
 from hangar_async.engine.reports import Report
 from hangar_async.errors import NetworkError, NotFound
-from hangar_async.testing.images import index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import index, layer
 from tests.engine.rig import ARM64, Registry, registry, run, small
 
 BASE = layer({"base": b"base" * 5000})

@@ -12,8 +12,7 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Event
 from hangar_async.errors import StorageError
-from hangar_async.testing.images import index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import index, layer
 from tests.engine.rig import ARM64, Registry, registry, run, small
 
 BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")

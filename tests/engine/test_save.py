@@ -12,8 +12,7 @@ from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, 
 from hangar_async.errors import Conflict, NoPlatform, NotFound, UnsupportedManifest, UsageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, Member, artifact, attestation, image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, Member, artifact, attestation, image, index, layer
 from tests.engine.rig import AMD64, ARM64, ARMV7, WINDOWS, Registry, options, registry, run, small
 
 

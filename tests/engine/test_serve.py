@@ -30,8 +30,7 @@ from hangar_async.errors import ArchiveError, ContentError, ListenError, Storage
 from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.server import app, listen
-from hangar_async.testing.images import Built, image
-from hangar_async.testing.layers import Layer, layer
+from hangar_async.testing.images import Built, Layer, image, layer
 from tests.engine.forms import HANGARS, Saved
 from tests.engine.made import make_cache, make_layout
 from tests.engine.rig import AMD64, small

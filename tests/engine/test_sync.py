@@ -19,8 +19,7 @@ from hangar_async.engine.save import sync
 from hangar_async.engine.verify import verify
 from hangar_async.errors import UsageError
 from hangar_async.oci.reference import Reference
-from hangar_async.testing.images import index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import index, layer
 from tests.engine.forms import tree
 from tests.engine.rig import ARM64, Registry, options, registry, run, small
 from tests.engine.test_verify import Countdown

@@ -17,8 +17,7 @@ from hangar_async.engine.save import save, sync
 from hangar_async.errors import ContentError, NotFound, RateLimited
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.testing.images import Built, image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, image, index, layer
 from tests.engine.rig import AMD64, ARM64, options, small
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Close, Fault, Headers, Status

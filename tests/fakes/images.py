@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, Member, artifact, attestation, image, index
-from hangar_async.testing.layers import Layer, layer
+from hangar_async.testing.images import Built, Layer, Member, artifact, attestation, image, index, layer
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64", "v8")

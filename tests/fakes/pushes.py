@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.oci.digest import Digest
-from hangar_async.testing import pushes
-from hangar_async.testing.pushes import Session
+from hangar_async.testing import memory
+from hangar_async.testing.memory import Session
 from tests.fakes.faults import CUT, NoAnswer
 
 
@@ -25,7 +25,7 @@ def docker_range(size: int) -> str:
 
 
 @dataclass
-class Pushes(pushes.Pushes):
+class Pushes(memory.Pushes):
     """How pushes are answered; all of it may be changed while the registry runs.
 
     `minimum` is told as OCI-Chunk-Min-Length; a body of more than `largest` bytes is refused unread, as a proxy does

@@ -14,8 +14,7 @@ from hangar_async.engine.events import Event, HostClosed
 from hangar_async.engine.load import load
 from hangar_async.engine.reports import LoadOutcome, LoadReport
 from hangar_async.engine.save import save
-from hangar_async.testing.images import image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, index, layer
 from tests.engine.rig import AMD64, options, registry
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import FakeRegistry

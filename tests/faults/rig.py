@@ -17,8 +17,7 @@ from hangar_async.engine.save import save
 from hangar_async.errors import HangarError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, image, index
-from hangar_async.testing.layers import Layer, layer
+from hangar_async.testing.images import Built, Layer, image, index, layer
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import FakeRegistry
 

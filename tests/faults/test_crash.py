@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.testing.images import image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, index, layer
 from tests.fakes.images import AMD64, ARM64
 from tests.fakes.push import push
 from tests.fakes.relay import Relay, relay

@@ -17,8 +17,7 @@ from hangar_async.engine import outputs
 from hangar_async.engine.save import save
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.store import content
-from hangar_async.testing.images import image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, index, layer
 from tests.engine.rig import AMD64, Registry, options, registry
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.faults.rig import check_cache

@@ -17,15 +17,14 @@ from hangar_async.archive import tar_header
 from hangar_async.archive.index import Footer
 from hangar_async.archive.names import ARCHIVE_INDEX, LINK, LINK_TARGET
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.stream import stream_files
+from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.layout.files import CACHE_NAME, EPOCH, blob_name, cache_files, folder_files, folder_names
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
-from hangar_async.testing.images import Built, attestation, image, index
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, attestation, image, index, layer
 
 KINDS = ("gzip", "zstd")
 AMD64, ARM_V7 = Platform("linux", "amd64"), Platform("linux", "arm", "v7")

@@ -50,7 +50,7 @@ def _images() -> dict[str, Any]:
 
 async def _make(checkout: Path) -> None:
     serving = import_module("hangar_async.server.app").serving
-    content = import_module("hangar_async.server.content").MemoryContent()
+    content = import_module("hangar_async.server.routes").MemoryContent()
     images = _images()
     for name, built in images.items():
         content.add(name, built)

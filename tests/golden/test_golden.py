@@ -30,10 +30,8 @@ from hangar_async.engine.validate import load_validate
 from hangar_async.engine.verify import verify
 from hangar_async.oci.reference import Reference
 from hangar_async.server.app import serving as registry_serving
-from hangar_async.testing.images import image
-from hangar_async.testing.layers import layer
-from hangar_async.testing.memory import MemoryContent
-from hangar_async.testing.pushes import Pushes
+from hangar_async.testing.images import image, layer
+from hangar_async.testing.memory import MemoryContent, Pushes
 from tests.engine.rig import AMD64
 
 HERE = Path(__file__).parent

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async.errors import ContentError
-from hangar_async.layout.files import EPOCH, cache_files, folder_files
+from hangar_async.layout.files import EPOCH, cache_files, folder_files, named_digest
 from hangar_async.layout.parse import MAX_INDEX, parse_folder, parse_index, parse_list
-from hangar_async.layout.protocols import named_digest
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, join_index, parse_manifest

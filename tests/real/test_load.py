@@ -18,8 +18,7 @@ from hangar_async.engine.reports import LoadReport
 from hangar_async.engine.save import save
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
-from hangar_async.testing.images import Built, image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, image, layer
 from tests.engine.forms import pack_as_hangar
 from tests.engine.loading import load_options, run_load, run_validate
 from tests.fakes import docker_registry as real

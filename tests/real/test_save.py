@@ -17,8 +17,7 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
 from hangar_async.oci.digest import Digest
-from hangar_async.testing.images import Built, image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, image, layer
 from tests.fakes import docker_registry as real
 from tests.fakes.images import AMD64, tree
 from tests.fakes.push import push

@@ -17,10 +17,10 @@ from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.server.app import serving
-from hangar_async.server.content import PIECE
 from hangar_async.server.htpasswd import Users
 from hangar_async.server.page import Page
 from hangar_async.server.responses import byte_range
+from hangar_async.server.routes import PIECE
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
+import uvloop
+from aiohttp import web
+from aiohttp.typedefs import Handler
 from hypothesis import given, strategies as st
 
+from hangar_async.oci.digest import Digest
+from hangar_async.server.app import serving
+from hangar_async.server.listen import Limits
+from hangar_async.server.page import Page, ShownImage
 from hangar_async.server.responses import byte_range, refusal
+from hangar_async.testing.memory import MemoryContent
 
 numbers = st.integers(0, 60) | st.integers(0, 1 << 60)
 
@@ -63,3 +76,148 @@ def test_any_text_is_a_range_within_or_none(text: str) -> None:
     except ValueError:
         return
     assert found is None or 0 <= found[0] < found[1] <= 10
+
+
+PIECE = 300_000
+PIECES = 12
+ASKED = f"/v2/a/blobs/sha256:{'0' * 64}"
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": None, "uvloop": uvloop.new_event_loop}
+
+
+class Reused(MemoryContent):
+    """Content of one buffer that is filled again and again; tells when its reading is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = asyncio.Event()
+        self.asked = 0
+
+    async def size(self, repository: str, digest: Digest) -> int | None:
+        return PIECES * PIECE
+
+    async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        buffer = memoryview(bytearray(PIECE))
+        try:
+            for number in range(PIECES):
+                buffer[:] = bytes([number]) * PIECE
+                self.asked += 1
+                yield buffer
+        finally:
+            buffer[:] = b"x" * PIECE
+            self.over.set()
+
+
+async def connect(
+    address: str, path: str, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask for something as a client that takes little at a time."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    host, port = address.split(":")
+    await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
+    name = "localhost" if tls else None
+    reader, writer = await asyncio.open_connection(sock=connection, ssl=tls, server_hostname=name, limit=8192)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return reader, writer
+
+
+def run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
+
+
+@pytest.fixture(params=["plain", "tls"])
+def tls(
+    request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    return (server_tls, client_tls) if request.param == "tls" else (None, None)
+
+
+Both = tuple[ssl.SSLContext | None, ssl.SSLContext | None]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_slow_client_gets_what_was_in_the_buffer_when_it_was_sent(loop: str, tls: Both) -> None:
+    async def main() -> None:
+        content = Reused()
+        async with serving(content, tls=tls[0]) as address:
+            reader, writer = await connect(address, ASKED, tls[1])
+            await reader.readuntil(b"\r\n\r\n")
+            got = bytearray()
+            while data := await reader.read(5000):
+                got += data
+                await asyncio.sleep(0)
+            writer.close()
+        assert got == b"".join(bytes([number]) * PIECE for number in range(PIECES))
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_that_takes_nothing_is_cut_off(loop: str, tls: Both) -> None:
+    async def main() -> None:
+        content = Reused()
+        async with serving(content, tls=tls[0], limits=Limits(stalled=0.02)) as address:
+            reader, writer = await connect(address, ASKED, tls[1])
+            await reader.readuntil(b"\r\n\r\n")
+            await content.over.wait()
+            assert content.asked < PIECES
+            got = 0
+            try:
+                while data := await reader.read(1 << 16):
+                    assert b"x" not in data
+                    got += len(data)
+            except ConnectionError:
+                pass
+            assert got < PIECES * PIECE
+            writer.close()
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_end_of_the_server_sends_nothing_of_a_buffer_that_is_used_again(loop: str, tls: Both) -> None:
+    async def main() -> None:
+        content = Reused()
+        async with serving(content, tls=tls[0], grace=0.01) as address:
+            reader, writer = await connect(address, ASKED, tls[1])
+            await reader.readuntil(b"\r\n\r\n")
+        assert content.over.is_set()
+        got = bytearray()
+        try:
+            while data := await reader.read(1 << 16):
+                got += data
+        except ConnectionError:
+            pass
+        assert b"x" not in got
+        assert len(got) < PIECES * PIECE
+        writer.close()
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("path", ["/", "/v2/_catalog"])
+async def test_other_answers_do_not_wait_for_ever_either(path: str) -> None:
+    images = [ShownImage("name" * 20, "sha256:x", 1, (), "name:1")] * 50_000
+    content = MemoryContent()
+    for number in range(50_000):
+        content.add_blob(f"{'name' * 40}/{number}", b"")
+    transports = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        assert request.transport is not None
+        transports.append(request.transport)
+        return await handler(request)
+
+    limits = Limits(stalled=0.02)
+    async with serving(content, page=Page("x", images), limits=limits, middlewares=[note]) as address:
+        reader, writer = await connect(address, path, None)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(10_000):
+            if transports[0].is_closing():
+                break
+            await asyncio.sleep(0.002)
+        assert transports[0].is_closing()
+        writer.close()

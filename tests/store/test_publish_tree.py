@@ -7,7 +7,7 @@ import pytest
 
 from hangar_async.disk import Disk
 from hangar_async.errors import ArchiveError, DigestMismatch, StorageError
-from hangar_async.layout.protocols import LayoutFile
+from hangar_async.layout.files import LayoutFile
 from hangar_async.oci.digest import Digest
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupted

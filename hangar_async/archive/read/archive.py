@@ -1,7 +1,5 @@
 """An archive that is read in place, without unpacking."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of an archive: its parts against their digests, its index against its tar headers."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 
@@ -12,7 +10,7 @@ from hangar_async.archive.names import ARCHIVE_INDEX, CHECKSUMS_SUFFIX
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.decode import PIECE, decode_units, decoding
 from hangar_async.archive.read.footer import read_seek_table
-from hangar_async.archive.read.stream import stream_files
+from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.read.tar_reader import TarError, TarReader
 from hangar_async.archive.read.volume import Part, Volume
 from hangar_async.errors import ArchiveError

@@ -1,7 +1,5 @@
 """The search for an archive's index, from the last bytes of the stream; and the table of its zstd frames."""
 
-from __future__ import annotations
-
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator

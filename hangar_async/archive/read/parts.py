@@ -1,7 +1,5 @@
 """The search for the parts of an archive, and for files beside it that look like parts."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import Counter

@@ -4,8 +4,6 @@ Python's own reader takes as much memory as an extended header claims, so this i
 writers of such archives: ustar, GNU long names and numbers, and of pax the path, the link's path and the size.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

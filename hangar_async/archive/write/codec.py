@@ -1,7 +1,5 @@
 """Compressed streams with restart points: gzip and zstd."""
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The end of a save: files that are whole and synced get their names, all of them or none."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

@@ -1,7 +1,5 @@
 """A tar without compression, its files checked as they are written, for `docker load`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self

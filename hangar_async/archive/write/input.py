@@ -1,7 +1,5 @@
 """The input of the writer: bytes of a declared number, from a file or memory; and workers that compress its pieces."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections import deque

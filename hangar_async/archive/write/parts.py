@@ -1,7 +1,5 @@
 """The compressed stream on its way to disk: cut into parts, hashed, written and synced beside the compressing."""
 
-from __future__ import annotations
-
 import hashlib
 import mmap
 import threading

@@ -1,7 +1,5 @@
 """The archive writer: entries in, files on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

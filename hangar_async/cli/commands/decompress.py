@@ -1,18 +1,8 @@
 """`hangar-async decompress`."""
 
-from __future__ import annotations
-
-import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
-
-if TYPE_CHECKING:
-    from hangar_async.engine.reports import Output
 
 
 def decompress_command(
@@ -22,26 +12,16 @@ def decompress_command(
     destination: options.NewCache = "saved-image-cache",
 ) -> int:
     """Unpack an archive, or parts of one, into a new directory; every blob is checked on the way."""
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.watch import watch
-    from hangar_async.config.options import DecompressOptions
-    from hangar_async.engine.compress import decompress
+    from hangar_async import DecompressOptions, decompress
+    from hangar_async.cli.loop import watch
+    from hangar_async.cli.view.summary import after_decompress, write_summary
 
-    flags: GlobalFlags = context.obj
-    wanted = DecompressOptions(
+    flags = values.flags(context)
+    decompress_options = DecompressOptions(
         archive=values.place(file, "--file"),
         destination=values.file_path(destination, "--destination"),
         format=archive_format,
     )
-    output = watch(lambda view: decompress(wanted, view), quiet=flags.quiet, remains="nothing was written")
-    if not flags.quiet:
-        write_rows(_rows(output), sys.stdout)
+    output = watch(lambda view: decompress(decompress_options, view), quiet=flags.quiet, remains="nothing was written")
+    write_summary(after_decompress(output), quiet=flags.quiet)
     return 0
-
-
-def _rows(output: Output) -> Iterator[tuple[str, str]]:
-    from hangar_async.cli.view.summary import index_rows
-    from hangar_async.cli.view.text import one_line, size_text
-
-    yield "directory", f"{one_line(str(output.path.absolute()))}, {size_text(output.size)}"
-    yield from index_rows(output.path)

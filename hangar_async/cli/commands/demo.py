@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hangar_async.cli.argv import GlobalFlags
+from hangar_async.cli import values
 from hangar_async.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def demo_command(
     ] = "demo",
 ) -> int:
     """Save, load and serve a few images between embedded registries; needs no network."""
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     return demo(Path(directory), [name for name in ("debug", "quiet") if getattr(flags, name)])
 
 
@@ -69,8 +69,7 @@ async def _run(directory: Path, programs: _Programs) -> int:
     """Save from one registry, load into another, serve without any, and return the exit status."""
     from hangar_async.server.app import serving
     from hangar_async.testing.demo import demo_content
-    from hangar_async.testing.memory import MemoryContent
-    from hangar_async.testing.pushes import Pushes
+    from hangar_async.testing.memory import MemoryContent, Pushes
     from hangar_async.threads import in_thread
 
     content, names = await in_thread(demo_content)

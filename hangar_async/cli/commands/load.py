@@ -1,14 +1,10 @@
 """`hangar-async load`."""
 
-from __future__ import annotations
-
-import sys
 from pathlib import Path
 
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import UsageError
 
 
@@ -36,16 +32,14 @@ def load_command(
 ) -> int:
     """Push the images of an archive, a cache directory or an OCI image layout into a registry."""
     # Late: the help is shown without what only a run needs.
-    from hangar_async.cli.view import load_summary
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.watch import watch
-    from hangar_async.config.options import LoadOptions
-    from hangar_async.engine.load import load
+    from hangar_async import LoadOptions, load
+    from hangar_async.cli.loop import watch
+    from hangar_async.cli.view import next_steps, summary
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     if repo_type not in (None, "harbor"):
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
-    wanted = LoadOptions(
+    load_options = LoadOptions(
         source=values.place(source, "--source"),
         destination=destination,
         format=compress,
@@ -63,9 +57,9 @@ def load_command(
         spool=Path(spool),
         environment=values.Network(retries, stall_timeout, max_wait, limit_rate).applied(values.environment_for(flags)),
     )
-    report = watch(lambda view: load(wanted, view), quiet=flags.quiet, remains="what was pushed stays at the registry")
-    if not flags.quiet:
-        write_rows(load_summary.after_load(report), sys.stdout)
-    # Where it is quiet, the view has named what failed already, on standard error.
-    write_rows(load_summary.next_step("load", report, wanted), sys.stderr if flags.quiet else sys.stdout)
+    report = watch(
+        lambda view: load(load_options, view), quiet=flags.quiet, remains="what was pushed stays at the registry"
+    )
+    steps = next_steps.after_load(report, load_options)
+    summary.write_summary(summary.after_load(report), steps, quiet=flags.quiet)
     return report.status

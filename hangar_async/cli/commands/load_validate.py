@@ -1,13 +1,8 @@
 """`hangar-async load-validate`."""
 
-from __future__ import annotations
-
-import sys
-
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 
 
 def load_validate_command(
@@ -25,14 +20,12 @@ def load_validate_command(
     max_wait: options.MaxWait = "1h",
 ) -> int:
     """Compare the images of an archive by digests with what a registry has."""
-    from hangar_async.cli.view import load_summary
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.watch import watch
-    from hangar_async.config.options import LoadOptions
-    from hangar_async.engine.validate import load_validate
+    from hangar_async import LoadOptions, load_validate
+    from hangar_async.cli.loop import watch
+    from hangar_async.cli.view import next_steps, summary
 
-    flags: GlobalFlags = context.obj
-    wanted = LoadOptions(
+    flags = values.flags(context)
+    load_options = LoadOptions(
         source=values.place(source, "--source"),
         destination=destination,
         format=compress,
@@ -43,8 +36,7 @@ def load_validate_command(
         wanted=None if file is None else values.image_list(file)[0],
         environment=values.Network(retries, stall_timeout, max_wait, None).applied(values.environment_for(flags)),
     )
-    report = watch(lambda view: load_validate(wanted, view), quiet=flags.quiet, remains="not all was compared")
-    if not flags.quiet:
-        write_rows(load_summary.after_validate(report), sys.stdout)
-    write_rows(load_summary.next_step("load", report, wanted), sys.stderr if flags.quiet else sys.stdout)
+    report = watch(lambda view: load_validate(load_options, view), quiet=flags.quiet, remains="not all was compared")
+    steps = next_steps.after_load(report, load_options)
+    summary.write_summary(summary.after_validate(report), steps, quiet=flags.quiet)
     return report.status

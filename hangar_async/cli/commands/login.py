@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import NetworkError, RegistryError, UsageError
 
 if TYPE_CHECKING:
@@ -24,11 +23,10 @@ def login_command(
 ) -> int:
     """Check a user name and password at a registry, and keep them where Docker does."""
     from hangar_async.cli.loop import run_until_done
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.text import error_text
+    from hangar_async.cli.view.text import error_text, write_rows
     from hangar_async.engine.login import login
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     environment = values.environment_for(flags)
     name, password = _given(username) if password_stdin else _asked(username)
     try:
@@ -85,11 +83,10 @@ def _say(text: str) -> None:
 def logout_command(context: typer.Context, registry: options.Registry) -> int:
     """Forget the user name and password that are kept for a registry where Docker keeps them."""
     from hangar_async.cli.loop import run_until_done
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.text import one_line
+    from hangar_async.cli.view.text import one_line, write_rows
     from hangar_async.engine.login import logout
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     environment = values.environment_for(flags)
     known = run_until_done(lambda: logout(registry, environment=environment), lambda _: None, "")
     if not flags.quiet:

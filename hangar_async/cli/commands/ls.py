@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 from hangar_async.cli.view.text import count_text, one_line, size_text
 
 if TYPE_CHECKING:
@@ -24,11 +23,11 @@ _SHOWN = 3
 
 def ls_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
     """Show the images in an archive, its parts, or a cache directory; nothing is unpacked."""
-    from hangar_async.cli.view.page import write_rows, write_table
-    from hangar_async.cli.view.watch import watch
+    from hangar_async.cli.loop import watch
+    from hangar_async.cli.view.text import write_rows, write_table
     from hangar_async.engine.ls import ls
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     path = values.place(archive, "ARCHIVE")
     listing = watch(lambda _: ls(path), quiet=flags.quiet, remains="nothing was changed")
     if as_json:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 
 if TYPE_CHECKING:
-    from hangar_async.config.options import SaveOptions
+    from hangar_async import SaveOptions
 
 
 def save_command(
     context: typer.Context,
     file: options.ImageListFile,
-    arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - nobody changes it
+    arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - never changed
     systems: options.Systems = ["all"],  # noqa: B006
     compress: options.Compression = "gzip",
     compress_level: options.Level = None,
@@ -38,14 +36,14 @@ def save_command(
 ) -> int:
     """Save the images of a list into one archive, parts of one, or a directory."""
     # Late: the help is shown without what only a run needs.
-    from hangar_async.config.options import SaveOptions
+    from hangar_async import SaveOptions
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
     environment = network.applied(values.environment_for(flags))
     size = values.size_of_part(part_size)
     images, name = values.image_list(file)
-    wanted = SaveOptions(
+    save_options = SaveOptions(
         images=images,
         list_name=name,
         architectures=values.words(arch),
@@ -61,19 +59,16 @@ def save_command(
         validate=validate,
         environment=environment,
     )
-    return run_save(wanted, quiet=flags.quiet)
+    return run_save(save_options, quiet=flags.quiet)
 
 
-def run_save(wanted: SaveOptions, *, quiet: bool = False) -> int:
-    """Save, show how it goes and what became of it, and return the exit status."""
+def run_save(save_options: SaveOptions, *, quiet: bool = False) -> int:
+    """Save, show the progress and the summary, and return the exit status."""
+    from hangar_async import save
+    from hangar_async.cli.loop import watch
     from hangar_async.cli.view import next_steps, summary
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.watch import watch
-    from hangar_async.engine.save import save
 
-    report = watch(lambda view: save(wanted, view), quiet=quiet, remains="what was fetched stays in the cache")
-    if not quiet:
-        write_rows(summary.after_save(report, wanted), sys.stdout)
-    # Where it is quiet, the view has named what failed already, on standard error.
-    write_rows(next_steps.after_save(report, wanted), sys.stderr if quiet else sys.stdout)
+    report = watch(lambda view: save(save_options, view), quiet=quiet, remains="what was fetched stays in the cache")
+    rows, steps = summary.after_save(report, save_options), next_steps.after_save(report, save_options)
+    summary.write_summary(rows, steps, quiet=quiet)
     return report.status

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 
 if TYPE_CHECKING:
     from hangar_async.config.options import ServeOptions
@@ -29,22 +28,22 @@ def serve_command(
     """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
     from hangar_async.config.options import ServeOptions
 
-    flags: GlobalFlags = context.obj
-    wanted = ServeOptions(
+    flags = values.flags(context)
+    serve_options = ServeOptions(
         source=values.place(archive, "ARCHIVE"),
         listen=listen,
         tls_cert=_file(tls_cert, "--tls-cert"),
         tls_key=_file(tls_key, "--tls-key"),
         htpasswd=_file(htpasswd, "--htpasswd"),
     )
-    return run_serve(wanted, quiet=flags.quiet)
+    return run_serve(serve_options, quiet=flags.quiet)
 
 
-def run_serve(wanted: ServeOptions, *, quiet: bool = False) -> int:
+def run_serve(serve_options: ServeOptions, *, quiet: bool = False) -> int:
     """Serve until a signal ends it; the exit status is that of the signal."""
     from hangar_async.cli.loop import run_until_done
-    from hangar_async.cli.view.page import write_rows
     from hangar_async.cli.view.plain import PlainView
+    from hangar_async.cli.view.text import write_rows
     from hangar_async.engine.events import Listening
     from hangar_async.engine.serve import serve
 
@@ -53,24 +52,24 @@ def run_serve(wanted: ServeOptions, *, quiet: bool = False) -> int:
 
     def observe(event: Event) -> None:
         if isinstance(event, Listening) and not quiet:
-            write_rows(rows(wanted, event.served), sys.stdout)
+            write_rows(rows(serve_options, event.served), sys.stdout)
         view(event)
 
-    run_until_done(lambda: serve(wanted, observe), view.say, "answers under way get two seconds to end")
+    run_until_done(lambda: serve(serve_options, observe), view.say, "answers under way get two seconds to end")
     return 0
 
 
-def rows(wanted: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
+def rows(serve_options: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
     """Make the lines that say what is served, and how to get at it."""
     from hangar_async.cli.view.text import command_text, count_text, one_line
 
     platforms = sum(len(image.platforms) for image in served.images)
     held = f"{count_text(len(served.images), 'image')}, {count_text(platforms, 'platform')}"
-    yield "serving", one_line(f"{served.url}: {held}, of {wanted.source.absolute()}")
+    yield "serving", one_line(f"{served.url}: {held}, of {serve_options.source.absolute()}")
     yield "docker", f'"registry-mirrors": ["{served.url}"] in /etc/docker/daemon.json, for images of Docker Hub'
     yield "containerd", f'[host."{served.url}"] in /etc/containerd/certs.d/_default/hosts.toml, for all images'
     image = served.images[0]
-    words = ["skopeo", "copy", "--all"] + (["--src-tls-verify=false"] if wanted.tls_cert is None else [])
+    words = ["skopeo", "copy", "--all"] + (["--src-tls-verify=false"] if serve_options.tls_cert is None else [])
     yield "skopeo", command_text([*words, f"docker://{served.host}/{_name(image)}", "oci:image"])
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 
 if TYPE_CHECKING:
-    from hangar_async.config.options import SaveOptions
+    from hangar_async import SaveOptions
 
 
 def sync_command(
     context: typer.Context,
     file: options.ImageListFile,
-    arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - nobody changes it
+    arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - never changed
     systems: options.Systems = ["all"],  # noqa: B006
     destination: options.MergedCache = "saved-image-cache",
     failed: options.FailedList = "sync-failed.txt",
@@ -31,14 +29,14 @@ def sync_command(
     limit_rate: options.LimitRate = None,
 ) -> int:
     """Add the images of a list to a cache directory, whose index keeps all others."""
-    from hangar_async.config.options import SaveOptions
+    from hangar_async import SaveOptions
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
     environment = network.applied(values.environment_for(flags))
     cache = values.place(destination, "--destination")
     images, name = values.image_list(file)
-    wanted = SaveOptions(
+    sync_options = SaveOptions(
         images=images,
         list_name=name,
         architectures=values.words(arch),
@@ -50,18 +48,16 @@ def sync_command(
         cache=cache,
         environment=environment,
     )
-    return run_sync(wanted, quiet=flags.quiet)
+    return run_sync(sync_options, quiet=flags.quiet)
 
 
-def run_sync(wanted: SaveOptions, *, quiet: bool = False) -> int:
-    """Sync, show how it goes and what became of it, and return the exit status."""
+def run_sync(sync_options: SaveOptions, *, quiet: bool = False) -> int:
+    """Sync, show the progress and the summary, and return the exit status."""
+    from hangar_async import sync
+    from hangar_async.cli.loop import watch
     from hangar_async.cli.view import next_steps, summary
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.watch import watch
-    from hangar_async.engine.save import sync
 
-    report = watch(lambda view: sync(wanted, view), quiet=quiet, remains="what was fetched stays in the cache")
-    if not quiet:
-        write_rows(summary.after_sync(report, wanted), sys.stdout)
-    write_rows(next_steps.after_sync(report, wanted), sys.stderr if quiet else sys.stdout)
+    report = watch(lambda view: sync(sync_options, view), quiet=quiet, remains="what was fetched stays in the cache")
+    rows, steps = summary.after_sync(report, sync_options), next_steps.after_sync(report, sync_options)
+    summary.write_summary(rows, steps, quiet=quiet)
     return report.status

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.argv import GlobalFlags
 from hangar_async.errors import ArchiveError, StorageError
 
 if TYPE_CHECKING:
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
 def verify_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
     """Read all of an archive, its parts, or a cache directory, and name every part, blob and image that is broken."""
-    from hangar_async.cli.view.page import write_rows
-    from hangar_async.cli.view.watch import watch
+    from hangar_async.cli.loop import watch
+    from hangar_async.cli.view.text import write_rows
     from hangar_async.engine.verify import Verdict, verify
 
-    flags: GlobalFlags = context.obj
+    flags = values.flags(context)
     path = values.place(archive, "ARCHIVE")
     try:
         verdict = watch(lambda view: verify(path, view), quiet=flags.quiet, remains="not all was checked")

@@ -1,7 +1,5 @@
 """The live view: a few lines at the bottom of the terminal, drawn anew some times a second."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hangar_async.cli.view.lines import Line, line_of
+from hangar_async.cli.view.plain import Line, line_of
 from hangar_async.cli.view.tally import Flight, Rate, Tally
 from hangar_async.cli.view.text import PROGRAM, clock_text, one_line, size_text
 from hangar_async.engine.events import BlobProgress, Checked, Event

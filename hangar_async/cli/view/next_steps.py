@@ -1,19 +1,17 @@
 """How to go on after failures: commands that can be pasted into a shell."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from pathlib import Path
 
+from hangar_async.cli.view.summary import Rows
 from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
-from hangar_async.config.options import CompressOptions, SaveOptions
+from hangar_async.config.options import CompressOptions, LoadOptions, SaveOptions
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.engine.reports import Report
+from hangar_async.engine.reports import ComparisonReport, LoadReport, Report
 
 _CACHE = Path("saved-image-cache")
 
 
-def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+def after_save(report: Report, options: SaveOptions) -> Rows:
     """Make the lines after a save; none when nothing failed."""
     if not report.failed or report.failed_list is None:
         return
@@ -25,23 +23,33 @@ def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]
         yield "next", f"the failed lines are in {failed}; to add these images to the directory:"
         yield "", command_text(_sync(report.failed_list, options, report.output.path))
     else:
-        yield "next", f"the failed lines are in {failed}; to fetch these images, and make the archive anew with all:"
+        yield "next", f"the failed lines are in {failed}; to fetch these images, and make an archive of all:"
         yield "", command_text(_sync(report.failed_list, options, options.cache))
         yield "", command_text(_compress(options))
 
 
-def after_sync(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+def after_sync(report: Report, options: SaveOptions) -> Rows:
     """Make the lines after a sync; none when nothing failed."""
     if report.failed and report.failed_list is not None:
         yield "next", f"the failed lines are in {one_line(str(report.failed_list))}; to try these again:"
         yield "", command_text(_sync(report.failed_list, options, options.cache))
 
 
-def after_compress(report: Report, options: CompressOptions) -> Iterator[tuple[str, str]]:
+def after_compress(report: Report, options: CompressOptions) -> Rows:
     """Make the lines after a compress; none when nothing failed."""
     if report.failed:
-        yield "next", f"bring what failed into {one_line(str(options.cache))} again, then run the same command again:"
+        yield (
+            "next",
+            f"bring the failed images into {one_line(str(options.cache))} again, then run the same command again:",
+        )
         yield "", command_text([PROGRAM, "sync", "-f", "LIST", *_destination(options.cache)])
+
+
+def after_load(report: LoadReport | ComparisonReport, options: LoadOptions) -> Rows:
+    """Make the lines after a load or a comparison; none when nothing failed."""
+    if report.failed_list is not None:
+        yield "next", f"the failed images are in {one_line(str(report.failed_list))}; to push these images:"
+        yield "", one_line(command_text([PROGRAM, "load", *_load_flags(options, report.failed_list)]))
 
 
 def _save(failed: Path, options: SaveOptions) -> list[str]:
@@ -76,10 +84,10 @@ def _network_flags(options: SaveOptions) -> list[str]:
     words += ["-s", options.source] if options.source else []
     words += ["--include-foreign"] if options.include_foreign else []
     settings = options.environment.registries
-    return words + network_flags(settings) + _mirror_flags(settings)
+    return words + _registry_flags(settings) + _mirror_flags(settings)
 
 
-def network_flags(settings: RegistrySettings) -> list[str]:
+def _registry_flags(settings: RegistrySettings) -> list[str]:
     """The flags that say how registries are asked and that are not as they are by default."""
     usual = RegistrySettings()
     words = [] if settings.tls_verify else ["--tls-verify=false"]
@@ -108,3 +116,19 @@ def _archive_flags(options: SaveOptions) -> list[str]:
     words = ["--part", "--part-size", flag_size(options.part_size)] if options.part_size else []
     words += ["--compress-level", str(options.level)] if options.level is not None else []
     return words
+
+
+def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
+    """Return the flags of a load of the failed images that are not as they are by default."""
+    words = ["-s", str(options.source)]
+    words += ["-d", options.destination] if options.destination else []
+    words += ["-f", str(failed)]
+    words += ["-j", str(options.permits)] if options.permits != 1 else []
+    words += ["--default-project", options.default_project] if options.default_project != "library" else []
+    words += ["--repo-type", "harbor"] if options.harbor else []
+    words += ["--harbor-https=false"] if not options.harbor_https else []
+    words += ["--harbor-public"] if options.harbor_public else []
+    words += ["--platform-tags"] if options.platform_tags else []
+    words += ["--sparse-index"] if options.sparse_index else []
+    words += ["--spool", str(options.spool)] if options.spool != Path() else []
+    return words + _registry_flags(options.environment.destinations)

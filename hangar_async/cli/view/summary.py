@@ -1,24 +1,36 @@
 """The summary at the end of a command: what there is now, and where."""
 
-from __future__ import annotations
-
 import shlex
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from hangar_async.cli.view.text import count_text, duration_text, error_text, flag_size, one_line, size_text
-from hangar_async.config.options import CompressOptions, SaveOptions
+from hangar_async.cli.view.text import (
+    command_text,
+    count_text,
+    duration_text,
+    error_text,
+    flag_size,
+    one_line,
+    size_text,
+    write_rows,
+)
+from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions
 from hangar_async.config.output import OutputSettings
-from hangar_async.engine.reports import Output, Report
+from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
+from hangar_async.oci.image import Image
 
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
 #: Invalid lines and notes of a list are shown up to this number; every failed image is.
 _SHOWN = 20
+#: Rows of a label and a text that is safe on a terminal.
+Rows: TypeAlias = Iterator[tuple[str, str]]
 #: Seconds after the last image that are worth a word.
 _TAIL = 0.1
 
 
-def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+def after_save(report: Report, options: SaveOptions) -> Rows:
     """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
     yield from _images("saved", report)
     yield from _traffic(report)
@@ -40,7 +52,7 @@ def after_save(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]
     yield from _failures(report, "line")
 
 
-def after_sync(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]]:
+def after_sync(report: Report, options: SaveOptions) -> Rows:
     """Make the lines of the summary of a sync."""
     yield from _images("synced", report)
     yield from _traffic(report)
@@ -54,7 +66,7 @@ def after_sync(report: Report, options: SaveOptions) -> Iterator[tuple[str, str]
     yield from _failures(report, "line")
 
 
-def after_compress(report: Report, options: CompressOptions) -> Iterator[tuple[str, str]]:
+def after_compress(report: Report, options: CompressOptions) -> Rows:
     """Make the lines of the summary of a compress."""
     yield from _images("packed", report)
     if report.output is None:
@@ -65,7 +77,7 @@ def after_compress(report: Report, options: CompressOptions) -> Iterator[tuple[s
     yield from _failures(report, "image")
 
 
-def index_rows(cache: Path) -> Iterator[tuple[str, str]]:
+def index_rows(cache: Path) -> Rows:
     """Make the line on what the index of a cache directory names; none where it has none."""
     from hangar_async.layout.files import LIST_NAME
     from hangar_async.layout.parse import parse_list
@@ -77,18 +89,21 @@ def index_rows(cache: Path) -> Iterator[tuple[str, str]]:
         yield "index", f"names {count_text(len(images), 'image')}, {count_text(platforms, 'platform')}"
 
 
-def _images(word: str, report: Report) -> Iterator[tuple[str, str]]:
-    saved, wanted = len(report.saved), sum(outcome.same_as is None for outcome in report.outcomes)
-    platforms = sum(len(outcome.image.platforms) for outcome in report.saved if outcome.image)
-    text = f"{saved} of {count_text(wanted, 'image')}" if saved < wanted else count_text(saved, "image")
-    yield word, f"{text}, {count_text(platforms, 'platform')}"
+def _images(word: str, report: Report) -> Rows:
+    saved = [outcome.image for outcome in report.saved if outcome.image is not None]
+    yield word, _count_images(saved, sum(outcome.same_as is None for outcome in report.outcomes))
     same = [outcome for outcome in report.outcomes if outcome.same_as is not None]
     twice = len(same) + report.duplicates
     if twice:
         yield "", f"{count_text(twice, 'line')} of the list named an image once more"
 
 
-def _traffic(report: Report) -> Iterator[tuple[str, str]]:
+def _count_images(images: Sequence[Image], total: int) -> str:
+    number = count_text(total, "image") if len(images) == total else f"{len(images)} of {count_text(total, 'image')}"
+    return f"{number}, {count_text(sum(len(image.platforms) for image in images), 'platform')}"
+
+
+def _traffic(report: Report) -> Rows:
     traffic = report.traffic
     yield "fetched", f"{count_text(traffic.fetched_blobs, 'blob')} and manifests, {size_text(traffic.fetched_bytes)}"
     if traffic.reused_blobs:
@@ -98,7 +113,7 @@ def _traffic(report: Report) -> Iterator[tuple[str, str]]:
         yield "resumed", f"{size_text(traffic.resumed_bytes)} of blobs that an earlier run had begun"
 
 
-def _archive(output: Output, settings: OutputSettings) -> Iterator[tuple[str, str]]:
+def _archive(output: Output, settings: OutputSettings) -> Rows:
     target = settings.target
     by = f" by {output.compressor}" if output.compressor else ""
     yield "archive", f"{_place(target, output.size)}, {settings.format}{by}"
@@ -126,20 +141,20 @@ def _quoted(path: Path) -> str:
     return shlex.quote(one_line(str(path)))
 
 
-def _time(report: Report, archive: bool) -> Iterator[tuple[str, str]]:
+def _time(report: Report, archive: bool) -> Rows:
     text = duration_text(report.seconds)
     if archive and report.output is not None and report.tail_seconds >= _TAIL:
         text += f"; the archive was whole {duration_text(report.tail_seconds)} after the last image"
     yield "time", text
 
 
-def _remarks(report: Report) -> Iterator[tuple[str, str]]:
+def _remarks(report: Report) -> Rows:
     yield from some_rows("invalid", [str(line) for line in report.invalid])
     notes = [f"{outcome.entry.reference}: {note}" for outcome in report.outcomes for note in outcome.notes]
     yield from some_rows("note", notes)
 
 
-def some_rows(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+def some_rows(label: str, texts: list[str]) -> Rows:
     """Make a line of each text, up to a number that fits a screen."""
     for text in texts[:_SHOWN]:
         yield label, one_line(text)
@@ -147,9 +162,92 @@ def some_rows(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
         yield label, f"and {len(texts) - _SHOWN} more"
 
 
-def _failures(report: Report, noun: str) -> Iterator[tuple[str, str]]:
+def _failures(report: Report, noun: str) -> Rows:
     """Make the lines about each failed image: its line in the list, the reason, and what to do."""
     for outcome in report.failed:
         if outcome.error is not None:
             yield "failed", f"{noun} {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"
             yield "", error_text(outcome.error)
+
+
+def after_load(report: LoadReport) -> Rows:
+    """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
+    if report.dry:
+        yield from _planned(report)
+        return
+    loaded = [outcome for outcome in report.outcomes if outcome.ok]
+    yield "loaded", _count_images([outcome.image for outcome in loaded], len(report.outcomes))
+    if known := sum(outcome.state == "there" for outcome in loaded):
+        yield "", f"{known} of them were there already"
+    sent = report.sent
+    yield "sent", f"{count_text(sent.uploaded_blobs, 'blob')}, {size_text(sent.uploaded_bytes)}"
+    if sent.mounted_blobs:
+        yield "mounted", f"{_blobs(sent.mounted_blobs, sent.mounted_bytes)}, from other repositories there"
+    if sent.present_blobs:
+        yield "there", _blobs(sent.present_blobs, sent.present_bytes)
+    yield "registry", one_line(report.destination)
+    yield "time", duration_text(report.seconds)
+    yield from some_rows("note", [f"{_name(one)}: {one.note}" for one in report.outcomes if one.note])
+    yield from _load_failures(report.failed)
+
+
+def after_validate(report: ComparisonReport) -> Rows:
+    """Make the lines of the summary of a comparison."""
+    same = [comparison.image for comparison in report.comparisons if comparison.ok]
+    yield "same", _count_images(same, len(report.comparisons))
+    yield "registry", one_line(report.destination)
+    yield "time", duration_text(report.seconds)
+    yield from _load_failures(report.failed)
+
+
+def _planned(report: LoadReport) -> Rows:
+    images = [outcome.image for outcome in report.outcomes]
+    contents = {content.digest: content.size for image in images for content in image.contents}
+    yield "would load", _count_images(images, len(images))
+    yield "at most", f"{count_text(len(contents), 'blob')} and manifests, {size_text(sum(contents.values()))}"
+    yield "registry", one_line(report.destination)
+    for outcome in report.outcomes:
+        yield "image", one_line(f"{outcome.image.name} -> {_name(outcome)}")
+        for problem in outcome.image.problems:
+            yield "failed", one_line(problem)
+
+
+def _blobs(number: int, size: int) -> str:
+    return f"{count_text(number, 'blob')}, {size_text(size)}"
+
+
+def _name(outcome: LoadOutcome) -> str:
+    return f"{outcome.target.name}:{outcome.target.tag}"
+
+
+def _load_failures(failed: tuple[LoadOutcome, ...] | tuple[Comparison, ...]) -> Rows:
+    for outcome in failed:
+        if outcome.error is not None:
+            yield "failed", one_line(f"{outcome.image.name}: {outcome.error.reason}")
+            yield "", error_text(outcome.error)
+
+
+def after_extract(written: Output, options: ExtractOptions) -> Rows:
+    """Make the lines of the summary of an extract."""
+    yield "image", one_line(options.image)
+    if written.format == "oci":
+        yield "layout", _place(written.path, written.size)
+    else:
+        yield "archive", _place(written.path, written.size)
+        yield "load", one_line(command_text(["docker", "load", "-i", str(written.path)]))
+
+
+def after_decompress(output: Output) -> Rows:
+    """Make the lines of the summary of a decompress."""
+    yield "directory", _place(output.path, output.size)
+    yield from index_rows(output.path)
+
+
+def write_summary(rows: Iterable[tuple[str, str]], steps: Iterable[tuple[str, str]] = (), *, quiet: bool) -> None:
+    """Write the rows of a summary and of the next steps on standard output.
+
+    If `quiet`, only the steps are written, on standard error, below the failures that the view wrote there.
+    """
+    if not quiet:
+        write_rows(rows, sys.stdout)
+    write_rows(steps, sys.stderr if quiet else sys.stdout)

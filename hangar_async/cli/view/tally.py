@@ -1,7 +1,5 @@
 """What the events of a run add up to; every view shows numbers from here."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable

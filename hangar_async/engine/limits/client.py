@@ -1,7 +1,5 @@
 """The registry client of a run: its requests wait for permits, and failures are repeated while that can help."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial

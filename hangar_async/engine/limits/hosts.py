@@ -1,7 +1,5 @@
 """Hosts: how many requests each registry takes, as its answers have shown; and the clock of all waits."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

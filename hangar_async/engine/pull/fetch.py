@@ -1,12 +1,10 @@
 """Content from registries into the store: each digest once, from the first repository that gives it."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 
-from hangar_async.config.mirrors import NO_MIRRORS, Mirrors
+from hangar_async.config.registries import NO_MIRRORS, Mirrors
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenBlob, ask_mirrors_first
 from hangar_async.engine.limits.hosts import RateLimit

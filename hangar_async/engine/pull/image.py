@@ -1,7 +1,5 @@
 """Images into the store: from an entry of the list to an image that is complete."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The plan of an image: the manifests of the wanted platforms, and everything that they name."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field

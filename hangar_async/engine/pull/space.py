@@ -1,7 +1,5 @@
 """The check that the plan of a run fits on the disk, before the disk is full."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Blobs from a layout into a registry: each sent once, whatever the number of repositories that need it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -13,8 +11,7 @@ from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.reports import Sent
 from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, StorageError
-from hangar_async.layout.files import blob_name
-from hangar_async.layout.protocols import LayoutReader, SeekableLayout
+from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.integrity import AsyncPieces, read_pieces, verified
 from hangar_async.oci.manifest import Descriptor

@@ -1,7 +1,5 @@
 """One image into a registry: children before parents, its tag last."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 

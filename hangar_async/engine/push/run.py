@@ -23,8 +23,8 @@ from hangar_async.engine.outputs import check_failed_list, write_failed_list
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.imagelist import Entry
+from hangar_async.layout.files import Layout
 from hangar_async.layout.images import read_images
-from hangar_async.layout.protocols import Layout
 from hangar_async.oci.image import Image
 from hangar_async.oci.reference import Reference, parse_registry
 from hangar_async.registry.client import RegistryClient

@@ -1,7 +1,5 @@
 """The blobs of an archive without index: read in one pass, a few of them on the disk at a time."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -16,8 +14,7 @@ from hangar_async.engine.push.image import ImagePusher
 from hangar_async.engine.push.run import Named
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError
 from hangar_async.layout.directory import FileReader
-from hangar_async.layout.files import blob_name
-from hangar_async.layout.protocols import Layout, LayoutFile
+from hangar_async.layout.files import Layout, LayoutFile, blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image
 from hangar_async.oci.integrity import AsyncPieces, verified

@@ -1,13 +1,11 @@
 """What is bounded while many clients read: memory for pieces, and open files."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from hangar_async.layout.protocols import LayoutReader, SeekableLayout
+from hangar_async.layout.files import LayoutReader, SeekableLayout
 
 #: A piece for a client that takes what it gets, and one for a client that is slow, or one of many.
 LARGE = 1 << 20

@@ -10,8 +10,7 @@ from weakref import WeakValueDictionary
 
 from hangar_async.engine.serving.buffers import LARGE, SMALL, Buffer, Buffers, Readers, SlowClientWatch
 from hangar_async.errors import ContentError, DigestMismatch
-from hangar_async.layout.files import blob_name
-from hangar_async.layout.protocols import SeekableLayout
+from hangar_async.layout.files import SeekableLayout, blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import in_thread
 

@@ -3,8 +3,6 @@
 Source: Docker's command line, "Credential stores" and "Credential helpers".
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """Credential files: Docker's config.json and containers' auth.json, read alike."""
 
-from __future__ import annotations
-
 import base64
 from contextlib import suppress
 from dataclasses import dataclass, field

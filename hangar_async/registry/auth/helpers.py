@@ -3,8 +3,6 @@
 Source: the protocol of docker-credential-helpers: a server's name or JSON on stdin, JSON or a word of error on stdout.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
@@ -16,7 +14,7 @@ from typing import cast
 import msgspec
 
 from hangar_async.errors import HangarError
-from hangar_async.oci.strict_json import decode
+from hangar_async.oci.manifest import decode_json
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -39,7 +37,7 @@ async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     if output is None:
         return None
     try:
-        login = decode(output, _Output)
+        login = decode_json(output, _Output)
     except ValueError:
         raise HangarError(f"the credential helper {program} gave no credential for {server} that can be read") from None
     if not login.Secret:

@@ -1,12 +1,14 @@
-"""Addresses that others give us: which of them are asked, and hosts by where they are."""
-
-from __future__ import annotations
+"""Addresses from outside: those that are asked, where hosts are, redirects, and proxies."""
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from yarl import URL
+
+from hangar_async.config.registries import Proxies
+from hangar_async.errors import NetworkError, RegistryError
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: No name that can be looked up is longer (RFC 1123, 2.1).
@@ -83,3 +85,117 @@ def _short_address(host: str) -> _Address | None:
         return ipaddress.IPv4Address(socket.inet_aton(host)) if host.isascii() and host else None
     except (OSError, ValueError):
         return None
+
+
+MOVED = frozenset({301, 302, 303, 307, 308})
+#: After these a request is repeated as it was; after the others its method may become GET.
+_KEEPING = frozenset({307, 308})
+_READING = frozenset({"GET", "HEAD"})
+MAX_REDIRECTS = 10
+
+
+class Redirects:
+    """The way from a first URL through all redirects; refuses with RegistryErrors that no new try can help.
+
+    `host` is the registry that was asked, for the message. No URL is ever part of one: it may be signed. A request that
+    does not only read is never made another one (RFC 9110, 15.4).
+    """
+
+    def __init__(self, first: URL, host: str, method: str = "GET") -> None:
+        self.method = method
+        self._host = host
+        self._seen = [first]
+
+    @property
+    def count(self) -> int:
+        """The number of redirects that were followed."""
+        return len(self._seen) - 1
+
+    def follow(self, status: int, location: str) -> URL:
+        """Return the URL that a response with this status and Location sends us to; raises RegistryError."""
+        target = web_address(location, self._seen[-1])
+        if why := self._refusal(status, target):
+            raise RegistryError(f"{self._host} {why}", host=self._host, status=status)
+        self._seen.append(target)
+        return target
+
+    def _refusal(self, status: int, target: URL) -> str:
+        first, last = self._seen[0], self._seen[-1]
+        if status not in _KEEPING and self.method not in _READING:
+            return f"answered a {self.method} with a redirect that may change it"
+        if why := unsafe(target, tls=last.scheme == "https", internal=is_internal(first.host or "")):
+            return f"redirects to {why}, which is not followed"
+        if target in self._seen:
+            return "redirects in a circle"
+        if len(self._seen) > MAX_REDIRECTS:
+            return f"redirects more than {MAX_REDIRECTS} times"
+        return ""
+
+
+def upload_address(registry: URL, current: URL, location: str, host: str, status: int) -> URL:
+    """Return the next address of an upload, as the response of `current` names it; raises RegistryError.
+
+    `registry` is the first address of `host`. Other than in redirects, the next address may be the current one.
+    """
+    target = web_address(location, current)
+    if target.scheme == "http" and registry.scheme == "https" and target.host == registry.host:
+        # A registry with a proxy before it that ends TLS may not know of that. Nothing goes there but by TLS.
+        target = target.with_scheme("https").with_port(registry.port) if target.port in (80, registry.port) else target
+    if why := unsafe(target, tls=current.scheme == "https", internal=is_internal(registry.host or "")):
+        raise RegistryError(
+            f"{host} wants the upload to go on at {why}, which is not followed", host=host, status=status
+        )
+    return target
+
+
+def proxy_for(url: URL, proxies: Proxies) -> URL | None:
+    """Choose the proxy for a request to `url`; raises NetworkError for one of a kind that cannot be used."""
+    text = proxies.https if url.scheme == "https" else proxies.http
+    host = url.host or ""
+    if not text or is_loopback(host) or bypasses(host, url.port, proxies.bypass):
+        return None
+    proxy = web_address(text if "://" in text else f"http://{text}")
+    if not proxy:
+        kind = text.partition("://")[0] if "://" in text else "this"
+        raise NetworkError(
+            f"cannot use a proxy of the kind {kind[:20]!r} for {host}",
+            host=host,
+            transient=False,
+            advice=f"set {url.scheme.upper()}_PROXY to http://HOST:PORT, or add the host to NO_PROXY",
+        )
+    return proxy
+
+
+def bypasses(host: str, port: int | None, entries: Iterable[str]) -> bool:
+    """Return whether NO_PROXY says that a host is asked directly; entries that make no sense match nothing."""
+    return any(_matches(host.lower().rstrip("."), port, entry.strip().lower()) for entry in entries)
+
+
+def _matches(host: str, port: int | None, entry: str) -> bool:
+    if entry == "*":
+        return True
+    address = address_of(host)
+    if "/" in entry:
+        try:
+            return address is not None and address in ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    name, entry_port = _split_port(entry)
+    if not name or entry_port not in (None, port):
+        return False
+    if address is not None:
+        return address == address_of(name)
+    name = name.removeprefix("*").rstrip(".")
+    return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """Split `NAME[:PORT]`; an IPv6 address has a port only when it stands in brackets."""
+    if entry.startswith("["):
+        name, _, rest = entry[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+    else:
+        name, port = entry, ""
+    return name, int(port) if port.isascii() and port.isdigit() else None

@@ -1,7 +1,5 @@
 """Bodies of requests: sent piece by piece, none kept any longer once it is with the kernel."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Responses: status, headers and the body to be read, and the host that sent them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

@@ -4,8 +4,6 @@ A piece is valid until the next one is asked for. When a body breaks, all that h
 is raised. A read that is cancelled loses nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from typing import Self, TypeAlias, cast

@@ -4,8 +4,6 @@
 leads nowhere, once in a process, without a network.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

@@ -15,7 +15,7 @@ from hangar_async.archive.formats import RAW_FRAME, raw_offset
 from hangar_async.archive.index import Entry, Footer
 from hangar_async.archive.read import check
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.stream import stream_files
+from hangar_async.archive.read.layout import stream_files
 from hangar_async.errors import ArchiveError
 from tests.archive.samples import (
     BLOBS,

@@ -90,7 +90,7 @@ def test_what_is_damaged_is_left_out_and_named(shelf: Shelf, program: Program, t
     assert done.status == 1
     said = done.err if quiet else done.out
     assert f"{shelf.images[0]}: bad content" in said
-    assert "next       bring what failed into saved-image-cache again, then run the same command again:\n" in said
+    assert "next       bring the failed images into saved-image-cache again, then run the same command again:\n" in said
     assert said.endswith(" hangar-async sync -f LIST\n")
     if quiet:
         assert done.out == ""

@@ -77,7 +77,7 @@ async def test_what_failed_can_be_pasted(shelf: Shelf, pushable_registry: FakeRe
     assert reason == f"{shelf.images[1]}: unauthorised"
     assert "hangar-async login" in advice
     told, line = rows["next"]
-    assert told == "what failed is in load-failed.txt; to push these images:"
+    assert told == "the failed images are in load-failed.txt; to push these images:"
     assert line == (f"hangar-async load -s {source} -d {address} -f load-failed.txt --platform-tags --retries 2")
     again = await call(tmp_path, *line.split()[1:])
     assert (again.status, again.rows()["loaded"]) == (0, ["1 image, 1 platform"])

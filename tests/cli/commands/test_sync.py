@@ -9,8 +9,7 @@ import pytest
 
 from hangar_async.cli.commands import sync
 from hangar_async.config.options import SaveOptions
-from hangar_async.testing.images import image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, layer
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
 from tests.cli.site import AMD64, Done, Site

@@ -24,7 +24,7 @@ def output(name: str, form: str = "gzip") -> Output:
 def test_an_archive_is_made_anew() -> None:
     one = report(saved("one:1"), GONE, output=output("saved-images.tar.gz"), failed_list=FAILED_LIST)
     assert list(after_save(one, options())) == [
-        ("next", "the failed lines are in save-failed.txt; to fetch these images, and make the archive anew with all:"),
+        ("next", "the failed lines are in save-failed.txt; to fetch these images, and make an archive of all:"),
         ("", "hangar-async sync -f save-failed.txt"),
         ("", "hangar-async compress"),
     ]
@@ -85,7 +85,7 @@ def test_after_a_sync(cache: str, flag: str) -> None:
 def test_after_a_compress() -> None:
     asked = CompressOptions(cache=Path("other"), output=OutputSettings(target=Path("out.tar.gz")))
     assert [text for _, text in after_compress(report(saved("one:1"), GONE), asked)] == [
-        "bring what failed into other again, then run the same command again:",
+        "bring the failed images into other again, then run the same command again:",
         "hangar-async sync -f LIST -d other",
     ]
 

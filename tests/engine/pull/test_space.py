@@ -15,8 +15,7 @@ from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import fitting_part
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.testing.images import image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import image, layer
 from tests.engine.rig import AMD64, Registry, registry, run
 
 MIB = 1 << 20

@@ -17,8 +17,7 @@ from hangar_async.errors import DigestMismatch
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import read_images
 from hangar_async.oci.digest import Digest
-from hangar_async.testing.images import Built, image
-from hangar_async.testing.layers import layer
+from hangar_async.testing.images import Built, image, layer
 from tests.engine.made import make_cache
 from tests.engine.rig import AMD64, small
 

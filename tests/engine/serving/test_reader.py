@@ -17,8 +17,7 @@ from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SM
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import blob_name
-from hangar_async.layout.protocols import LayoutReader
+from hangar_async.layout.files import LayoutReader, blob_name
 from hangar_async.oci.digest import Digest
 from tests.engine.forms import Saved
 

@@ -9,13 +9,10 @@ from yarl import URL
 
 from hangar_async.config.registries import Proxies
 from hangar_async.errors import NetworkError, RegistryError, Unauthorized
-from hangar_async.registry.auth.challenge import parse_challenges
-from hangar_async.registry.auth.tokens import TokenRequest, checked_realm
+from hangar_async.registry.auth.tokens import TokenRequest, checked_realm, parse_challenges
 from hangar_async.registry.blobs import foreign_url, is_rest
 from hangar_async.registry.failures import retry_after as read_retry_after
-from hangar_async.registry.http.addresses import is_internal
-from hangar_async.registry.http.proxy import bypasses, proxy_for
-from hangar_async.registry.http.redirects import Redirects
+from hangar_async.registry.http.addresses import Redirects, bypasses, is_internal, proxy_for
 from hangar_async.server.responses import byte_range
 from tests.refusal import attempt
 

@@ -10,8 +10,8 @@ from yarl import URL
 
 from hangar_async import imagelist
 from hangar_async.cli.argv import GlobalFlags, Grammar, normalise
+from hangar_async.cli.values import parse_size
 from hangar_async.cli.view.text import flag_size
-from hangar_async.config.units import parse_size
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import ALGORITHMS, Digest

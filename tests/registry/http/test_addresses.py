@@ -1,12 +1,35 @@
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from aiohttp import web
 from hypothesis import given, strategies as st
 from yarl import URL
 
-from hangar_async.registry.http.addresses import address_of, is_internal, is_loopback, web_address
+from hangar_async.config.registries import Proxies, RegistrySettings
+from hangar_async.errors import DigestMismatch, NetworkError, NotFound, RegistryError
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.http.addresses import (
+    MAX_REDIRECTS,
+    Redirects,
+    address_of,
+    bypasses,
+    is_internal,
+    is_loopback,
+    proxy_for,
+    web_address,
+)
+from tests.refusal import attempt
+from tests.registry.rig import Handler, Proxy, Served, describe, raw_server, request_head, served
 
 BASE = URL("https://registry.test/v2/app/blobs/x?sig=1")
 
@@ -88,3 +111,368 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
             assert found.port
             assert str(found).isascii()
             assert found.host_port_subcomponent
+
+
+DATA = b"layer" * 1000
+BLOB = describe(DATA)
+ME = "Basic bWU6cGFzczp3b3Jk"  # me:pass:word
+START = URL("https://registry.test/v2/app/blobs/x")
+
+
+def registry_that_sends_to(location: Callable[[], str], status: int = 307) -> Handler:
+    """A registry that wants to know who asks, and has its blobs elsewhere."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != ME:
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="reg"'})
+        if request.path == "/v2/":
+            return web.Response()
+        return web.Response(status=status, headers={"Location": location()}, text="moved")
+
+    return handle
+
+
+async def storage(request: web.Request) -> web.Response:
+    return web.Response(body=DATA)
+
+
+async def fetch(host: str, start: int = 0, settings: RegistrySettings | None = None) -> bytes:
+    chosen = replace(settings or RegistrySettings(), username="me", password="pass:word")
+    async with (
+        RegistryClient(chosen, username_for=host) as client,
+        client.open_blob(Reference.parse(f"{host}/app"), BLOB, start) as body,
+    ):
+        return b"".join([bytes(piece) async for piece in body.pieces()])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_storage_elsewhere_gets_no_credentials(status: int) -> None:
+    signed = "/bucket/a%2Fb?sig=a%2bb%3D&x=%20+y~"
+    async with (
+        served(storage) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn.host}{signed}#part", status)) as registry,
+    ):
+        assert await fetch(registry.host) == DATA
+    [request] = cdn.requests
+    assert "Authorization" not in request.headers
+    assert "Cookie" not in request.headers
+    assert request.raw_path == signed
+    assert ME in registry.secrets()
+
+
+async def test_a_redirect_keeps_the_range() -> None:
+    async with (
+        served(storage) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
+    ):
+        assert await fetch(registry.host, start=10) == DATA
+    assert [request.headers["Range"] for request in cdn.requests] == ["bytes=10-"]
+
+
+async def test_a_redirect_to_the_same_origin_keeps_the_credentials() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != ME:
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="reg"'})
+        if "/blobs/" in request.path:
+            return web.Response(status=307, headers={"Location": "../../elsewhere"})
+        return web.Response(body=DATA if request.path == "/v2/elsewhere" else b"")
+
+    async with served(handle) as registry:
+        assert await fetch(registry.host) == DATA
+
+
+async def test_credentials_once_dropped_do_not_come_back() -> None:
+    """The place that the registry sends us to may not choose what is asked in our name."""
+    ways: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/way/back":
+            return web.Response(body=DATA)
+        return await registry_that_sends_to(lambda: ways[0])(request)
+
+    async def between(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": ways[1]})
+
+    async with served(handle) as registry, served(between) as station:
+        ways += [f"http://{station.host}/", f"http://{registry.host}/way/back"]
+        assert await fetch(registry.host) == DATA
+    assert not station.secrets()
+    assert ["Authorization" in request.headers for request in registry.asked("/way/back")] == [False]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_an_expired_signed_address_is_a_transient_error(status: int) -> None:
+    async def expired(request: web.Request) -> web.Response:
+        return web.Response(status=status, text="<Error>expired sig=SECRET</Error>", content_type="application/xml")
+
+    async with (
+        served(expired) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x?sig=SECRET")) as registry,
+    ):
+        with pytest.raises(RegistryError) as caught:
+            await fetch(registry.host)
+        assert len(cdn.requests) == 1
+    error = caught.value
+    assert type(error) is RegistryError
+    assert (error.status, error.transient, error.host) == (status, True, cdn.host)
+    assert "SECRET" not in f"{error} {error.advice} {error!r}"
+
+
+async def test_a_storage_without_the_blob_is_not_found() -> None:
+    async def nothing(request: web.Request) -> web.Response:
+        return web.Response(status=404)
+
+    async with (
+        served(nothing) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
+    ):
+        with pytest.raises(NotFound, match=cdn.host):
+            await fetch(registry.host)
+
+
+async def test_storage_that_does_not_answer_is_named_without_the_signature() -> None:
+    async with served(storage) as cdn:
+        gone = cdn.host
+    async with served(registry_that_sends_to(lambda: f"http://{gone}/x?sig=SECRET")) as registry:
+        with pytest.raises(NetworkError) as caught:
+            await fetch(registry.host)
+    assert caught.value.transient
+    assert gone in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+async def test_storage_that_speaks_no_http_is_named_without_the_signature() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        writer.write(b"what?\r\n\r\n")
+        await writer.drain()
+
+    async with (
+        raw_server(talk) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn}/x?sig=SECRET")) as registry,
+    ):
+        with pytest.raises(NetworkError, match="not HTTP") as caught:
+            await fetch(registry.host)
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_wrong_size_at_the_storage_is_refused() -> None:
+    async def short(request: web.Request) -> web.Response:
+        return web.Response(body=DATA[:-1])
+
+    async with (
+        served(short) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
+    ):
+        with pytest.raises(DigestMismatch):
+            await fetch(registry.host)
+
+
+async def circle(request: web.Request) -> web.Response:
+    return web.Response(status=307, headers={"Location": str(request.url)})
+
+
+async def spiral(request: web.Request) -> web.Response:
+    number = int(request.query.get("n", "0"))
+    return web.Response(status=307, headers={"Location": f"/next?n={number + 1}"})
+
+
+@pytest.mark.parametrize(("handler", "asked", "why"), [(circle, 1, "circle"), (spiral, MAX_REDIRECTS, "more than 10")])
+async def test_endless_redirects_are_refused(handler: Handler, asked: int, why: str) -> None:
+    async with (
+        served(handler) as cdn,
+        served(registry_that_sends_to(lambda: f"http://{cdn.host}/")) as registry,
+    ):
+        with pytest.raises(RegistryError, match=why) as caught:
+            await fetch(registry.host)
+    assert not caught.value.transient
+    assert len(cdn.requests) == asked
+
+
+@asynccontextmanager
+async def public_registry(
+    handler: Handler, tls: ssl.SSLContext, settings: RegistrySettings, **routes: str
+) -> AsyncIterator[tuple[Served, Proxy, RegistrySettings]]:
+    """A registry that is elsewhere by its name: registry.test, reached by a proxy."""
+    async with served(handler, tls=tls) as registry, Proxy({}).running() as proxy:
+        proxy.routes = {"registry.test:443": registry.host, **routes}
+        yield registry, proxy, replace(settings, proxies=Proxies(proxy.url, proxy.url))
+
+
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        ("http://cdn.test/x", "https to http"),
+        ("https://127.0.0.1:{port}/x", "this machine"),
+        ("https://localhost:{port}/x", "this machine"),
+        ("https://2130706433:{port}/x", "this machine"),
+        ("https://[::ffff:127.0.0.1]:{port}/x", "this machine"),
+        ("https://169.254.169.254/latest/meta-data", "this machine"),
+        ("https://user:pass@cdn.test/x", "user name"),
+        ("ftp://cdn.test/x", "no web address"),
+        ("https://cdn.test:99999/", "no web address"),
+        ("https://cdn.test/a b", "no web address"),
+        ("https://cdn.test/\u00e4", "no web address"),
+        ("", "no web address"),
+    ],
+)
+async def test_an_unsafe_redirect_of_a_public_registry_is_refused(
+    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str, why: str
+) -> None:
+    async with served(storage, tls=server_tls) as inside:
+        target = location.replace("{port}", inside.host.rpartition(":")[2])
+        handler = registry_that_sends_to(lambda: target)
+        trusted = trusting("registry.test", "cdn.test", inside.host)
+        async with public_registry(handler, server_tls, trusted) as (_, proxy, settings):
+            with pytest.raises(RegistryError, match=why) as caught:
+                await fetch("registry.test", settings=settings)
+        assert not inside.requests
+    assert set(proxy.lines) == {"CONNECT registry.test:443 HTTP/1.1"}
+    assert not caught.value.transient
+    assert "pass@" not in str(caught.value)
+
+
+async def test_a_redirect_to_a_public_storage_is_followed(
+    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
+) -> None:
+    handler = registry_that_sends_to(lambda: "https://cdn.test/x")
+    async with served(storage, tls=server_tls) as cdn:
+        routes = {"cdn.test:443": cdn.host}
+        trusted = trusting("registry.test", "cdn.test")
+        async with public_registry(handler, server_tls, trusted, **routes) as (registry, _, settings):
+            assert await fetch("registry.test", settings=settings) == DATA
+    assert ME in registry.secrets()
+    assert not cdn.secrets()
+
+
+_locations = st.sampled_from(["https://", "http://", "//", "/", "", "https://a@"]).flatmap(
+    lambda start: st.text("abx.:/@[]?#%-0127", max_size=20).map(start.__add__)
+)
+
+
+@given(st.lists(_locations | st.text(max_size=20), max_size=14))
+def test_any_locations_lead_elsewhere_by_https_or_are_refused(locations: list[str]) -> None:
+    redirects = Redirects(START, "registry.test")
+    seen = {START}
+    for location in locations:
+        found = attempt(partial(redirects.follow, 307, location), RegistryError)
+        if found is not None:
+            assert found not in seen
+            seen.add(found)
+            assert (found.scheme, found.user, found.password) == ("https", None, None)
+            assert not is_internal(found.host or "")
+    assert redirects.count == len(seen) - 1 <= MAX_REDIRECTS
+
+
+async def test_a_location_of_brackets_alone_is_refused() -> None:
+    async with served(registry_that_sends_to(lambda: "http://[x]@/")) as registry:
+        with pytest.raises(RegistryError, match="no web address"):
+            await fetch(registry.host)
+
+
+def test_addresses_are_joined_and_kept_as_they_are() -> None:
+    redirects = Redirects(START, "registry.test")
+    assert str(redirects.follow(307, "//cdn.test/a%2Fb?c=%2b#d")) == "https://cdn.test/a%2Fb?c=%2b"
+    assert str(redirects.follow(307, "?e")) == "https://cdn.test/a%2Fb?e"
+    assert str(redirects.follow(307, "/f")) == "https://cdn.test/f"
+    assert redirects.count == 3
+
+
+BOTH = Proxies(http="http://plain:3128", https="http://secure:3128")
+_label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(lambda text: not text.isdigit())
+_names = (
+    st.lists(_label, min_size=2, max_size=4).map(".".join).filter(lambda name: not name.split(".")[-1][0].isdigit())
+)
+
+
+def test_the_scheme_chooses_the_proxy() -> None:
+    assert proxy_for(URL("http://reg.io/v2/"), BOTH) == URL("http://plain:3128")
+    assert proxy_for(URL("https://reg.io/v2/"), BOTH) == URL("http://secure:3128")
+    assert proxy_for(URL("https://reg.io/v2/"), Proxies(http="http://plain:3128")) is None
+
+
+def test_a_proxy_without_scheme_is_http() -> None:
+    assert proxy_for(URL("https://reg.io"), Proxies(https="box:8080")) == URL("http://box:8080")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.5.5.5", "[::1]"])
+def test_loopback_is_never_proxied(host: str) -> None:
+    assert proxy_for(URL(f"http://{host}:5000/"), BOTH) is None
+
+
+@given(st.text("htps:/@.[]xn-127 ", max_size=20) | st.text(max_size=20))
+def test_any_proxy_is_used_or_refused(text: str) -> None:
+    found = attempt(lambda: proxy_for(URL("https://reg.io"), Proxies(https=text)), NetworkError)
+    assert found is None or (found.scheme in ("http", "https") and found.host)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "socks5://box:1080",
+        "http://",
+        "http://user:secret@:1/",
+        "://",
+        "http://h:99999999",
+        "http://xn--",
+        "http://[x]@",
+    ],
+)
+def test_a_proxy_of_another_kind_is_refused(text: str) -> None:
+    with pytest.raises(NetworkError, match="cannot use a proxy") as caught:
+        proxy_for(URL("https://reg.io"), Proxies(https=text))
+    assert not caught.value.transient
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "entry", "expected"),
+    [
+        ("reg.io", "*", True),
+        ("reg.io", "reg.io", True),
+        ("a.reg.io", "reg.io", True),
+        ("areg.io", "reg.io", False),
+        ("a.reg.io", ".reg.io", True),
+        ("reg.io", ".reg.io", False),
+        ("a.reg.io", "*.reg.io", True),
+        ("REG.io.", "reg.IO", True),
+        ("reg.io", "reg.io:443", True),
+        ("reg.io", "reg.io:5000", False),
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("10.1.2.3", "10.1.2.4/32", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("10.1.2.3", "10.1.2.3:443", True),
+        ("10.1.2.3", "10.1.2.3:80", False),
+        ("fd00::1", "[fd00::1]:443", True),
+        ("fd00::1", "fd00::/16", True),
+        ("reg.io", "10.0.0.0/8", False),
+        ("reg.io", "reg.io/8", False),
+        ("10.1.2.3", "10.0.0.0/99", False),
+        ("reg.io", "", False),
+        ("reg.io", ":443", False),
+    ],
+)
+def test_no_proxy_names_hosts_that_are_asked_directly(host: str, entry: str, expected: bool) -> None:
+    assert bypasses(host, 443, [entry]) is expected
+
+
+@given(_names, _label)
+def test_a_domain_covers_itself_and_its_subdomains(name: str, label: str) -> None:
+    assert bypasses(name, 443, [name])
+    assert bypasses(f"{label}.{name}", 443, [name])
+    assert bypasses(f"{label}.{name}", 443, [f".{name}"])
+    assert not bypasses(name, 443, [f"{label}.{name}"])
+    assert not bypasses(f"{label}{name}", 443, [name])
+
+
+@given(st.ip_addresses(v=4), st.integers(0, 32))
+def test_a_block_covers_its_addresses(address: ipaddress.IPv4Address, bits: int) -> None:
+    network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
+    assert bypasses(str(address), None, [str(network)])
+    outside = ipaddress.ip_address(int(address) ^ (1 << 31))
+    assert bypasses(str(outside), None, [str(network)]) is (bits == 0)
+
+
+@given(st.text(max_size=30), st.lists(st.text(max_size=30), max_size=3))
+def test_any_text_has_an_answer_proxy(host: str, entries: list[str]) -> None:
+    assert isinstance(bypasses(host, 443, entries), bool)

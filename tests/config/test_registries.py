@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from hangar_async.config.mirrors import Mirrors, join_routes, parse_mirror, read_registries_conf
+from hangar_async.config.registries import Mirrors, join_routes, parse_mirror, read_registries_conf
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci.reference import Reference
 

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from hangar_async.config.units import parse_duration, parse_size
+from hangar_async.cli.values import parse_duration, parse_size
 from hangar_async.errors import InvalidValue
 from tests.refusal import attempt
 
