@@ -7,9 +7,15 @@ from hangar_async.config.options import (
     CompressOptions as CompressOptions,
     DecompressOptions as DecompressOptions,
     ExtractOptions as ExtractOptions,
+    FetchOptions as FetchOptions,
+    ListOptions as ListOptions,
     LoadOptions as LoadOptions,
+    LoginOptions as LoginOptions,
+    LogoutOptions as LogoutOptions,
     SaveOptions as SaveOptions,
     ServeOptions as ServeOptions,
+    SyncOptions as SyncOptions,
+    VerifyOptions as VerifyOptions,
 )
 from hangar_async.config.output import (
     OutputSettings as OutputSettings,

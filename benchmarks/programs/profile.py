@@ -20,6 +20,7 @@ from hangar_async.archive import formats
 from hangar_async.archive.write.input import Input
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.cli.loop import run_until_done
+from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.save import save
@@ -63,7 +64,14 @@ def main() -> None:
     images, kind, jobs, told = sys.argv[1:]
     _watch()
     options = SaveOptions(
-        images=Path(images), destination=Path("saved"), format=kind, jobs=int(jobs), failed=None, sync=False
+        images=Path(images),
+        destination=Path("saved"),
+        cache=Path("saved-image-cache"),
+        format=kind,
+        jobs=int(jobs),
+        failed=None,
+        environment=Environment.read(),
+        sync=False,
     )
     began = time.thread_time()
     report = run_until_done(lambda: save(options), print, "")

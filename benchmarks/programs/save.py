@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from hangar_async.cli.loop import run_until_done
+from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from hangar_async.engine.save import save
 
@@ -16,7 +17,14 @@ from hangar_async.engine.save import save
 def main() -> None:
     images, destination, kind, jobs = sys.argv[1:]
     options = SaveOptions(
-        images=Path(images), destination=Path(destination), format=kind, jobs=int(jobs), failed=None, sync=False
+        images=Path(images),
+        destination=Path(destination),
+        cache=Path("saved-image-cache"),
+        format=kind,
+        jobs=int(jobs),
+        failed=None,
+        environment=Environment.read(),
+        sync=False,
     )
     sys.exit(run_until_done(lambda: save(options), print, "").status)
 

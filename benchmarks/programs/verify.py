@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 from hangar_async.cli.loop import run_until_done
+from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.verify import verify
 
 
 def main() -> None:
     archive, seconds = Path(sys.argv[1]), Path(sys.argv[2])
     began = time.monotonic()
-    verdict = run_until_done(lambda: verify(archive), print, "")
+    verdict = run_until_done(lambda: verify(VerifyOptions(archive)), print, "")
     seconds.write_text(str(time.monotonic() - began))
     sys.exit(verdict.status)
 

@@ -20,7 +20,7 @@ class Environment:
     """What the process's environment says.
 
     `registries` is how registries are reached from which is pulled, `destinations` those to which is pushed.
-    `login_file` is the configuration of Docker in which logins are kept.
+    `login_file` is the configuration of Docker that keeps logins; None where none is known.
     """
 
     source_registry: str | None = None
@@ -28,7 +28,7 @@ class Environment:
     source_date_epoch: int | None = None
     registries: RegistrySettings = field(default_factory=RegistrySettings)
     destinations: RegistrySettings = field(default_factory=RegistrySettings)
-    login_file: Path = field(default_factory=lambda: _docker_config({}))
+    login_file: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -50,6 +50,10 @@ class Environment:
         username, password = values.get("DEST_USERNAME"), values.get("DEST_PASSWORD")
         destinations = replace(environment.registries, username=username, password=password)
         return replace(environment, destinations=destinations)
+
+
+#: Settings as they are without any environment.
+NO_ENVIRONMENT = Environment()
 
 
 def _epoch(text: str | None) -> int | None:

@@ -1,11 +1,11 @@
-"""What `save` and `sync` are to do."""
+"""The options of the verbs: values that are checked when they are made."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hangar_async.config.environment import Environment
+from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.errors import InvalidValue, UsageError
@@ -14,42 +14,35 @@ from hangar_async.oci.reference import parse_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaveOptions:
-    """What `save` is to do.
+class FetchOptions:
+    """The options that `save` and `sync` share: the images, their platforms, and how they are fetched.
 
-    `images` is the path of a list, or its lines. `destination` None means the default name; `part_size` is in bytes,
-    None for one file; `level` is that of the compression, None for a good choice; `source` replaces the registry of
-    every image; `validate` compares what was written with the source; `failed` is where the lines of failed images go
-    (None: nowhere). `jobs` outside of 1..20 becomes the nearest bound. `sync=False` leaves out every fsync: for
-    measurements only. Raises UsageError when made with a value that cannot be right.
+    `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
+    every image; `failed` is the path of the list of failed images (None: none is written). `jobs` outside of 1..20
+    becomes the nearest bound. `environment` holds settings and credentials; nothing is read from the environment of the
+    process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
     list_name: str = ""
     architectures: Sequence[str] = ("amd64", "arm64")
     systems: Sequence[str] = ()
-    format: str = "gzip"
-    destination: Path | None = None
-    failed: Path | None = Path("save-failed.txt")
+    failed: Path | None = None
     jobs: int = 1
-    part_size: int | None = None
-    level: int | None = None
     source: str | None = None
     include_foreign: bool = False
-    validate: bool = False
-    cache: Path = Path("saved-image-cache")
-    environment: Environment = field(default_factory=Environment.read)
+    environment: Environment = NO_ENVIRONMENT
     sync: bool = True
 
     def __post_init__(self) -> None:
         try:
-            _ = self.output, self.selector, self.source_registry
+            _ = self.selector, self.source_registry
         except InvalidValue as error:
             raise UsageError(str(error)) from error
 
     @property
     def selector(self) -> PlatformSelector:
-        """The wanted platforms."""
+        """The platforms that are fetched."""
         return PlatformSelector.parse(self.architectures, self.systems)
 
     @property
@@ -60,19 +53,36 @@ class SaveOptions:
 
     @property
     def permits(self) -> int:
-        """How many requests run at once."""
-        return min(max(self.jobs, 1), MAX_JOBS)
+        """The number of requests at the same time."""
+        return _permits(self.jobs)
 
-    @property
-    def target(self) -> Path:
-        """The path of the output."""
-        return output_path(self.destination, self.format)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveOptions(FetchOptions):
+    """The options of `save`: what is written, and where.
+
+    A `destination` without a dot in its name gets the ending of the format. `part_size` is in bytes, None for one
+    file; `level` is that of the compression, None for a good choice; `validate` compares the output with the source.
+    `cache` is the directory of manifests and blobs, which stays for the next run; None makes one beside the
+    destination that is removed at the end.
+    """
+
+    destination: Path
+    format: str = "gzip"
+    part_size: int | None = None
+    level: int | None = None
+    validate: bool = False
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        FetchOptions.__post_init__(self)
+        _ = self.output
 
     @property
     def output(self) -> OutputSettings:
-        """What is written, and where."""
+        """The output: its path, format and parts."""
         return OutputSettings(
-            target=self.target,
+            target=output_path(self.destination, self.format),
             format=self.format,
             part_size=self.part_size,
             level=self.level,
@@ -82,8 +92,19 @@ class SaveOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOptions(FetchOptions):
+    """The options of `sync`: the images, and the cache directory that they are added to."""
+
+    cache: Path
+
+
+def _permits(jobs: int) -> int:
+    return min(max(jobs, 1), MAX_JOBS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompressOptions:
-    """What `compress` is to do: make an archive, `output`, of the cache directory `cache`."""
+    """The options of `compress`: the cache directory, and the archive that is made of it."""
 
     cache: Path
     output: OutputSettings
@@ -94,13 +115,13 @@ class CompressOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecompressOptions:
-    """What `decompress` is to do: unpack an archive, its parts or one of them, into the new directory `destination`.
+    """The options of `decompress`: an archive, with or without `.partN`, and the new directory for its content.
 
-    `format` is what the archive has to be, `gzip` or `zstd`; None takes any.
+    `format` is the only one that is accepted, `gzip` or `zstd`; None accepts both.
     """
 
     archive: Path
-    destination: Path = Path("saved-image-cache")
+    destination: Path
     format: str | None = None
     sync: bool = True
 
@@ -111,7 +132,7 @@ class DecompressOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractOptions:
-    """What `extract` is to do: write one image out of an archive or a cache directory.
+    """The options of `extract`: one image of an archive or a cache directory, and where it is written.
 
     `format` is `oci` (the directory `destination`, an OCI image layout) or `docker-archive` (the file `destination`, a
     tar for `docker load`, of one platform). `platform` is OS/ARCH[/VARIANT]; None takes all, or the only one.
@@ -135,30 +156,31 @@ _LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """What `load` is to do: push images out of an archive, a cache directory, or any OCI image layout into a registry.
+    """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
 
-    `destination` is REGISTRY[/PREFIX], None for the environment's; `format` what the source has to be (gzip, zstd or
-    dir; None takes any); `images` are patterns of names, none for all; `wanted` names images too, as an image list
-    does. `spool` is the directory in which an archive without index is put a few blobs at a time. `harbor` makes
-    missing projects there first. Raises UsageError when made with a value that cannot be right.
+    `destination` is REGISTRY[/PREFIX], None for the environment's; `format` the only one that is accepted (gzip, zstd
+    or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
+    or its lines, which names images too. `failed` is the path of the list of failed images (None: none is written).
+    `spool` is a directory for a few blobs at a time of an archive without index; None is the system's temporary one.
+    `harbor` makes missing projects at the registry first. Raises UsageError when made with a wrong value.
     """
 
     source: Path
     destination: str | None = None
     format: str | None = None
-    failed: Path | None = Path("load-failed.txt")
+    failed: Path | None = None
     jobs: int = 1
     default_project: str = "library"
     images: Sequence[str] = ()
-    wanted: Path | Sequence[str] | None = None
+    image_list: Path | Sequence[str] | None = None
     dry_run: bool = False
     sparse_index: bool = False
     platform_tags: bool = False
     harbor: bool = False
     harbor_https: bool = True
     harbor_public: bool = False
-    spool: Path = Path()
-    environment: Environment = field(default_factory=Environment.read)
+    spool: Path | None = None
+    environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -167,23 +189,23 @@ class LoadOptions:
             raise UsageError("no registry is named to load into: write --destination, or set DEST_REGISTRY")
 
     @property
-    def where(self) -> str:
+    def target(self) -> str:
         """The destination as it is written."""
         return self.destination or self.environment.destination_registry or ""
 
     @property
     def permits(self) -> int:
-        """How many requests run at once."""
-        return min(max(self.jobs, 1), MAX_JOBS)
+        """The number of requests at the same time."""
+        return _permits(self.jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """What `serve` is to do: answer as a registry, on `listen`, for what lies at `source`.
+    """The options of `serve`: the archive or directory at `source`, and the address that it is served on.
 
     `listen` is HOST:PORT, `[ADDRESS]:PORT`, or `:PORT` for all addresses; port 0 is any free one. `tls_cert` and
     `tls_key` are files in PEM, both or neither; `htpasswd` a file of users, None for anybody. Raises UsageError when
-    made with a value that cannot be right.
+    made with a wrong value.
     """
 
     source: Path
@@ -207,3 +229,38 @@ class ServeOptions:
                 f"{self.listen!r} is no address to listen on (--listen): write HOST:PORT, or :PORT for all"
             )
         return match["six"] or match["host"] or "", int(match["port"])
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """The options of `ls`: an archive, with or without `.partN`, a cache directory, or an OCI image layout."""
+
+    source: Path
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """The options of `verify`: an archive, with or without `.partN`, a cache directory, or an OCI image layout."""
+
+    source: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOptions:
+    """The options of `login`: a registry, HOST[:PORT], and the user name and password for it.
+
+    They are kept in the `login_file` of the environment.
+    """
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
+    environment: Environment = NO_ENVIRONMENT
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutOptions:
+    """The options of `logout`: a registry, HOST[:PORT], whose login is removed from the environment's `login_file`."""
+
+    registry: str
+    environment: Environment = NO_ENVIRONMENT

@@ -41,11 +41,14 @@ class OutputSettings:
             raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
 
 
-def output_path(destination: Path | None, format_: str) -> Path:
-    """The path of an output: a name without a dot in its last component gets the format's ending."""
-    path = destination or Path(DEFAULT_NAME)
+def output_path(destination: Path, format_: str) -> Path:
+    """Return the path of an output: a name without a dot in its last component gets the format's ending."""
     ending = FORMATS.get(format_, "")
-    return path if "." in path.name or not path.name else path.with_name(path.name + ending)
+    return (
+        destination
+        if "." in destination.name or not destination.name
+        else destination.with_name(destination.name + ending)
+    )
 
 
 def check_archive_format(format_: str) -> None:

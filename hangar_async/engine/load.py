@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
 from typing import cast
 
 from hangar_async.config.options import LoadOptions
@@ -70,7 +72,7 @@ async def _open_source(run: LoadRun) -> AsyncIterator[BlobSource]:
     if selection.is_seekable:
         yield LayoutBlobs(cast("SeekableLayout", selection.layout))
         return
-    async with Spool.opened(selection.layout, options.spool, options.permits) as spool:
+    async with Spool.opened(selection.layout, options.spool or Path(gettempdir()), options.permits) as spool:
         yield spool
 
 
@@ -102,7 +104,7 @@ async def _report(run: LoadRun, outcomes: Sequence[LoadOutcome], sent: Sent) -> 
     failed = [outcome.image for outcome in outcomes if not outcome.ok]
     report = LoadReport(
         source=options.source,
-        destination=options.where,
+        destination=options.target,
         outcomes=tuple(outcomes),
         sent=sent,
         seconds=run.seconds,

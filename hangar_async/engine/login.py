@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from hangar_async.config.environment import Environment
+from hangar_async.config.options import LoginOptions, LogoutOptions
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
 from hangar_async.oci.reference import parse_registry
@@ -24,26 +25,19 @@ class Login:
     checked: bool
 
 
-async def login(
-    registry: str,
-    username: str,
-    password: str,
-    *,
-    environment: Environment | None = None,
-    observe: Observer = ignore,
-) -> Login:
-    """Check a user name and password at a registry (HOST[:PORT]), and keep them in the configuration of Docker.
+async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
+    """Check a user name and password at a registry, and keep them in the configuration of Docker.
 
     Raises UsageError, Unauthorized where the registry does not take them, RegistryError, NetworkError, StorageError,
     and HangarError for a helper of Docker's that fails. Nothing is kept then.
     """
-    chosen = environment or Environment.read()
-    host = registry_named(registry)
+    username, password, destinations = options.username, options.password, options.environment.destinations
+    host, logins = registry_named(options.registry), _logins(options.environment)
     if not username or not password or ":" in username:
         what = "password" if username and not password else "user name"
         raise UsageError(f"{what} missing, or not possible: a user name is not empty and has no colon")
-    settings = replace(chosen.destinations, username=username, password=password, credential_files=())
-    async with RegistryClient(settings, username_for=host, notice=lambda text: observe(Notice(text))) as client:
+    settings = replace(destinations, username=username, password=password, credential_files=())
+    async with RegistryClient(settings, username_for=host, notice=lambda text: observer(Notice(text))) as client:
         try:
             checked = await client.ping(host)
         except Unauthorized as error:
@@ -55,18 +49,22 @@ async def login(
                 said=error.said,
                 advice="check both; some registries want a token in place of the password",
             ) from error
-    place = await Logins(chosen.login_file, settings.credential_helper_timeout).keep(host, username, password)
+    place = await logins.keep(host, username, password)
     return Login(host, place, checked)
 
 
-async def logout(registry: str, *, environment: Environment | None = None) -> bool:
-    """Forget what is kept for a registry in the configuration of Docker; False where nothing was.
+async def logout(options: LogoutOptions) -> bool:
+    """Remove the login of a registry from the configuration of Docker; False where none was kept.
 
     Raises UsageError, StorageError, and HangarError for a helper of Docker's that fails.
     """
-    chosen = environment or Environment.read()
-    limit = chosen.destinations.credential_helper_timeout
-    return await Logins(chosen.login_file, limit).drop(registry_named(registry))
+    return await _logins(options.environment).drop(registry_named(options.registry))
+
+
+def _logins(environment: Environment) -> Logins:
+    if environment.login_file is None:
+        raise UsageError("no file for logins is known: set login_file of the environment, or use Environment.read()")
+    return Logins(environment.login_file, environment.destinations.credential_helper_timeout)
 
 
 def registry_named(text: str) -> str:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hangar_async.archive.read.layout import StreamedLayout
+from hangar_async.config.options import ListOptions
+from hangar_async.engine.events import CheckStarted, Observer, ignore, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.layout.images import read_images
 from hangar_async.oci.image import Image
@@ -43,7 +46,7 @@ class Listing:
         return tuple(image for image in self.images if image.problems)
 
 
-async def ls(path: Path) -> Listing:
+async def ls(options: ListOptions, observer: Observer = ignore) -> Listing:
     """List the images of an archive, its parts or one of them, or a cache directory.
 
     Nothing is unpacked. Blobs are looked for, not read: `verify` does that. An archive without index is passed over
@@ -51,12 +54,14 @@ async def ls(path: Path) -> Listing:
     cache, StorageError.
     """
     interrupt = Interrupt()
-    return await interrupt.in_thread(_ls, path, interrupt)
+    return await interrupt.in_thread(_ls, options.source, interrupt, threadsafe(observer))
 
 
-def _ls(path: Path, interrupt: Interrupt) -> Listing:
+def _ls(path: Path, interrupt: Interrupt, observer: Observer) -> Listing:
     archive = find_archive(path)
     layout = layout_at(path, archive, interrupt)
+    if isinstance(layout, StreamedLayout) and archive is not None:
+        observer(CheckStarted(archive.volume.size))
     contents = read_images(layout)
     content_size = sum(layout.sizes().values())
     if archive is None:

@@ -14,13 +14,15 @@ from hangar_async.filesystem import check_parent, fitting_part, largest_file
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
     check_failed_list(options.failed)
-    check_target(options.target, directory=options.format == "dir")
-    check_part_size(options.output)
-    cache, target = options.cache.resolve(), options.target.resolve()
-    if options.format == "dir" and (target == cache or target in cache.parents or cache in target.parents):
-        raise UsageError(
-            f"the destination {options.target} overlaps the cache {options.cache}: choose another name (-d)"
-        )
+    output = options.output
+    check_target(output.target, directory=output.format == "dir")
+    check_part_size(output)
+    if output.format == "dir" and options.cache is not None:
+        cache, target = options.cache.resolve(), output.target.resolve()
+        if target == cache or target in cache.parents or cache in target.parents:
+            raise UsageError(
+                f"the destination {output.target} overlaps the cache {options.cache}: choose another name (-d)"
+            )
 
 
 def check_part_size(output: OutputSettings) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
 
 from hangar_async import imagelist
-from hangar_async.config.options import SaveOptions
+from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import MAX_JOBS
+from hangar_async.disk import Disk
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
@@ -47,23 +51,23 @@ async def save(options: SaveOptions, observer: Observer = ignore, *, clock: Cloc
     blobs stay in the cache. Raises UsageError before any work starts, StorageError when the output or the cache
     cannot be written; an earlier output is whole then.
     """
-    return await _run(_Save(options, observer, clock or Clock()), options)
+    return await _run(_SaveRun(options, observer, clock or Clock()))
 
 
-async def sync(options: SaveOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
-    """Bring more images of a list into an existing cache directory, `options.cache`, whose index keeps all others.
+async def sync(options: SyncOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
+    """Add the images of a list to a cache directory, whose index keeps all others.
 
-    An image replaces an earlier one of its name. Format, destination and parts have no meaning here. Everything else is
-    as in `save`.
+    An image replaces an earlier one of its name. Everything else is as in `save`.
     """
-    return await _run(_Sync(options, observer, clock or Clock()), options)
+    return await _run(_SyncRun(options, observer, clock or Clock()))
 
 
-async def _run(run: _Save, options: SaveOptions) -> Report:
+async def _run(run: _Run) -> Report:
+    options = run.options
     images = await in_thread(imagelist.read, options.images, options.list_name, options.source_registry)
-    await run.check()
+    await in_thread(run.check)
     try:
-        report = await run.save(images)
+        report = await run.fetch_all(images)
     except BaseExceptionGroup as group:
         raise the_error(group) from group
     run.observe(RunEnded(report))
@@ -79,54 +83,63 @@ class _Saved:
     created: list[str] = field(default_factory=list)
 
 
-class _Save:
-    """One run of `save`."""
+class _Run(ABC):
+    """One run of a verb that fetches images: into a store, and from there into a packer."""
 
-    def __init__(self, options: SaveOptions, observe: Observer, clock: Clock) -> None:
-        self._options = options
-        self._clock = clock
+    def __init__(self, options: FetchOptions, observe: Observer, clock: Clock) -> None:
+        self.options = options
         self.observe = observe
+        self._clock = clock
         self._notices: list[str] = []
         self._started = self._last_image_at = time.monotonic()
 
-    async def check(self) -> None:
-        """Raise UsageError when the output cannot be made."""
-        await in_thread(check_destination, self._options)
+    @abstractmethod
+    def check(self) -> None:
+        """Raise UsageError when the output cannot be made; synchronous, for a thread."""
 
+    @abstractmethod
+    def open_cache(self) -> AbstractAsyncContextManager[Path]:
+        """Name the cache directory of the run."""
+
+    @abstractmethod
     def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[Packer]:
         """Open the packer that takes the images."""
-        return open_packer(self._options.output, store, self.observe)
 
     @property
     def output(self) -> OutputSettings | None:
-        """The output that is written beside the cache."""
-        return self._options.output
+        """The output that is written beside the cache; None for none."""
+        return None
 
     def indexed(self, images: Sequence[Image]) -> Sequence[Image]:
-        """Return the images that the index of the cache is to name when these are saved."""
+        """Return the images that the index of the cache names when these are saved."""
         return images
 
     def created(self, saved: _Saved) -> Sequence[str]:
-        """Return when the images that the index is to name were made."""
+        """Return the creation times of the images that the index names."""
         return saved.created
 
-    async def save(self, images: ImageList) -> Report:
-        """Save the images of a list."""
-        options = self._options
+    async def validate(self, saved: _Saved, output: Output, client: LimitedClient) -> bool:
+        """Compare the output with its source where the options say so; an image that differs has failed."""
+        return False
+
+    async def fetch_all(self, images: ImageList) -> Report:
+        """Fetch the images of a list, and pack them."""
+        options = self.options
         self.observe(RunStarted(len(images.entries), options.permits))
         registry = self._registry_of_credentials(images)
         if options.jobs != options.permits:
-            self._notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
+            self.notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
         for line in images.invalid:
-            self._notice(str(line))
+            self.notice(str(line))
         settings = options.environment.registries
         async with (
-            open_store(options.cache) as store,
+            self.open_cache() as cache,
+            open_store(cache) as store,
             RegistryClient(
                 settings,
                 username_for=registry,
                 connections=options.permits,
-                notice=self._notice,
+                notice=self.notice,
                 quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
             ) as registry_client,
         ):
@@ -137,8 +150,7 @@ class _Save:
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
-            if options.validate and output is not None:
-                await self._validate(saved, output, client)
+            validated = output is not None and await self.validate(saved, output, client)
         failed = [outcome.entry.text for outcome in saved.outcomes if not outcome.ok]
         failed_list = await in_thread(write_failed_list, options.failed, failed)
         ended = time.monotonic()
@@ -150,7 +162,7 @@ class _Save:
             output=output,
             seconds=ended - self._started,
             tail_seconds=ended - self._last_image_at,
-            validated=options.validate and output is not None,
+            validated=validated,
             failed_list=failed_list,
             notices=tuple(self._notices),
         )
@@ -158,7 +170,7 @@ class _Save:
     async def _save_images(self, images: ImageList, store: ContentStore, receiver: Receiver, packer: Packer) -> _Saved:
         """Fetch all images at the same time, and pack each as soon as those before it in the list are packed."""
         saved = _Saved()
-        options = self._options
+        options = self.options
         space = SpaceCheck(store.root, self.output, lambda: receiver.received, lambda: packer.written)
         async with SingleFlight() as flights, asyncio.TaskGroup() as group:
             mirrors = options.environment.registries.mirrors
@@ -185,57 +197,90 @@ class _Save:
     async def _finish(self, saved: _Saved, store: ContentStore, packer: Packer) -> Output | None:
         if not saved.images:
             return None
-        moment = saved_time(self._options.output.epoch, self.created(saved))
+        moment = saved_time(self.options.environment.source_date_epoch, self.created(saved))
         if not await write_cache(store, self.indexed(saved.images), moment):
-            self._notice(f"the file system of {store.root} has no links: other tools read it only image by image")
+            self.notice(f"the file system of {store.root} has no links: other tools read it only image by image")
         return await packer.finish(saved.images, moment)
-
-    async def _validate(self, saved: _Saved, output: Output, client: LimitedClient) -> None:
-        """Compare the output with its source; an image that differs has failed."""
-        mirrors = self._options.environment.registries.mirrors
-        saved.outcomes = await compare_saved(saved.outcomes, output.path, client, mirrors)
-        for outcome in saved.outcomes:
-            if outcome.image is not None and outcome.error is not None:
-                self._notice(f"{outcome.entry.reference} was saved, but {outcome.error.reason}: {outcome.error}")
 
     def _registry_of_credentials(self, images: ImageList) -> str | None:
         """Return the one registry that the user name and password of the environment are for."""
-        if self._options.environment.registries.username is None:
+        if self.options.environment.registries.username is None:
             return None
         registries = sorted({entry.reference.registry for entry in images.entries})
-        if self._options.source_registry or len(registries) == 1:
-            return self._options.source_registry or registries[0]
-        self._notice(
+        if self.options.source_registry or len(registries) == 1:
+            return self.options.source_registry or registries[0]
+        self.notice(
             f"SOURCE_USERNAME is not used: the list names {len(registries)} registries ({', '.join(registries[:3])}); "
             "say which one it is for with --source, or log in to each"
         )
         return None
 
-    def _notice(self, text: str) -> None:
+    def notice(self, text: str) -> None:
         self._notices.append(text)
         self.observe(Notice(text))
 
 
-class _Sync(_Save):
-    """A run whose output is the cache directory itself, with the images that it held before."""
+class _SaveRun(_Run):
+    """A run whose output is an archive, parts of one, or a directory."""
 
     def __init__(self, options: SaveOptions, observe: Observer, clock: Clock) -> None:
         super().__init__(options, observe, clock)
+        self._save_options = options
+
+    def check(self) -> None:
+        check_destination(self._save_options)
+
+    @asynccontextmanager
+    async def open_cache(self) -> AsyncIterator[Path]:
+        if self._save_options.cache is not None:
+            yield self._save_options.cache
+            return
+        # Beside the output: there is the space for it, and a directory can be put in its place by a rename.
+        cache = Path(await in_thread(mkdtemp, prefix=".hangar-async-", dir=self.output.target.parent))
+        try:
+            yield cache
+        finally:
+            await in_thread(Disk().remove, cache)
+
+    def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[Packer]:
+        return open_packer(self.output, store, self.observe)
+
+    @property
+    def output(self) -> OutputSettings:
+        return self._save_options.output
+
+    async def validate(self, saved: _Saved, output: Output, client: LimitedClient) -> bool:
+        if not self._save_options.validate:
+            return False
+        mirrors = self.options.environment.registries.mirrors
+        saved.outcomes = await compare_saved(saved.outcomes, output.path, client, mirrors)
+        for outcome in saved.outcomes:
+            if outcome.image is not None and outcome.error is not None:
+                self.notice(f"{outcome.entry.reference} was saved, but {outcome.error.reason}: {outcome.error}")
+        return True
+
+
+class _SyncRun(_Run):
+    """A run whose output is the cache directory itself, with the images that it held before."""
+
+    def __init__(self, options: SyncOptions, observe: Observer, clock: Clock) -> None:
+        super().__init__(options, observe, clock)
+        self._cache = options.cache
         self._existing = Existing()
 
-    async def check(self) -> None:
-        await in_thread(check_failed_list, self._options.failed)
+    def check(self) -> None:
+        check_failed_list(self.options.failed)
+
+    @asynccontextmanager
+    async def open_cache(self) -> AsyncIterator[Path]:
+        yield self._cache
 
     @asynccontextmanager
     async def open_packer(self, store: ContentStore) -> AsyncIterator[Packer]:
         self._existing = await in_thread(read_existing, store.root)
         for text in self._existing.notices:
-            self._notice(text)
-        yield MergePacker(store, self._options.sync)
-
-    @property
-    def output(self) -> None:
-        return None
+            self.notice(text)
+        yield MergePacker(store, self.options.sync)
 
     def indexed(self, images: Sequence[Image]) -> Sequence[Image]:
         return merged(self._existing.images, images)

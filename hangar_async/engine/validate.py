@@ -49,7 +49,7 @@ async def load_validate(
     failed_list = await run.write_failed_list([comparison.image for comparison in comparisons if not comparison.ok])
     return ComparisonReport(
         source=options.source,
-        destination=options.where,
+        destination=options.target,
         comparisons=comparisons,
         seconds=run.seconds,
         failed_list=failed_list,

@@ -9,6 +9,7 @@ from pathlib import Path
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
 from hangar_async.archive.read.layout import StreamedLayout
+from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
@@ -34,17 +35,17 @@ class Verdict:
         return 1 if self.problems else 0
 
 
-async def verify(path: Path, observer: Observer = ignore) -> Verdict:
+async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict:
     """Read all of an archive, its parts, or a cache directory, and check every digest and that every image is whole.
 
     Nothing is unpacked. Raises UsageError where there is nothing to verify, StorageError where it cannot be read.
     """
     parts_interrupt, contents_interrupt = Interrupt(), Interrupt()
     try:
-        archive = await in_thread(find_archive, path)
+        archive = await in_thread(find_archive, options.source)
     except ArchiveError as error:
         return Verdict((), 0, 0, (str(error),))
-    check_contents = partial(_check_contents, path, archive, contents_interrupt, threadsafe(observer))
+    check_contents = partial(_check_contents, options.source, archive, contents_interrupt, threadsafe(observer))
     try:
         async with asyncio.TaskGroup() as group:
             # The parts on the disk, and the files in them, are hashed side by side.

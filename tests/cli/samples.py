@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hangar_async.config.environment import Environment
-from hangar_async.config.options import SaveOptions
+from hangar_async.config.options import SaveOptions, SyncOptions
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
@@ -43,8 +42,19 @@ def failed(text: str, error: HangarError, line: int = 1) -> ImageOutcome:
 
 
 def options(**changed: object) -> SaveOptions:
-    given: dict[str, object] = {"images": Path("images.txt"), "environment": Environment(), **changed}
+    given: dict[str, object] = {
+        "images": Path("images.txt"),
+        "destination": Path("saved-images"),
+        "cache": Path("saved-image-cache"),
+        "failed": Path("save-failed.txt"),
+        **changed,
+    }
     return SaveOptions(**given)  # type: ignore[arg-type]
+
+
+def sync_options(**changed: object) -> SyncOptions:
+    given: dict[str, object] = {"images": Path("images.txt"), "cache": Path("saved-image-cache"), **changed}
+    return SyncOptions(**given)  # type: ignore[arg-type]
 
 
 def report(

@@ -14,7 +14,7 @@ import pytest
 from hangar_async import __version__
 from hangar_async.archive.write.codec import GzipCodec, ZstdCodec
 from hangar_async.cli import main
-from hangar_async.config.options import DEFAULT_LISTEN, DecompressOptions, ExtractOptions, SaveOptions, ServeOptions
+from hangar_async.config.options import DEFAULT_LISTEN, ExtractOptions, SaveOptions, ServeOptions
 from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
 from hangar_async.config.registries import MAX_JOBS
 from tests.cli.conftest import Program
@@ -314,12 +314,10 @@ def test_help_names_the_bounds(program: Program) -> None:
 
 
 def test_defaults_in_the_help_are_those_of_the_library() -> None:
-    defaults = SaveOptions(images=["one"])
+    defaults = SaveOptions(images=["one"], destination=Path("out"))
     assert tuple(defaults.architectures) == ("amd64", "arm64")
     assert (defaults.systems, defaults.format, defaults.jobs, defaults.source) == ((), "gzip", 1, None)
-    assert (defaults.failed, defaults.part_size, defaults.include_foreign) == (Path("save-failed.txt"), None, False)
-    assert str(defaults.cache) == FLAGS["sync"]["-d, --destination"] == FLAGS["compress"]["-f, --file"]
-    assert str(DecompressOptions(archive=Path("x")).destination) == FLAGS["decompress"]["-d, --destination"]
+    assert (defaults.part_size, defaults.include_foreign, defaults.validate) == (None, False, False)
     extracted = ExtractOptions(source=Path("x"), image="one", destination=Path("y"))
     assert (extracted.format, extracted.platform) == (FLAGS["extract"]["--format"], None)
     assert ServeOptions(source=Path("x")).listen == FLAGS["serve"]["--listen"]

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import SaveOptions
+from hangar_async.config.options import SaveOptions, SyncOptions
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event
 from hangar_async.engine.reports import Report
@@ -92,6 +92,13 @@ def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
         "environment": Environment(registries=settings),
     }
     return SaveOptions(**{**values, **keywords})
+
+
+def sync_options(tmp_path: Path, *lines: str, **keywords: Any) -> SyncOptions:
+    """Options of a sync into the cache of `options`."""
+    saved = options(tmp_path, *lines)
+    values = {name.name: getattr(saved, name.name) for name in fields(SyncOptions)}
+    return SyncOptions(**{**values, **keywords})
 
 
 async def run(tmp_path: Path, *lines: str, events: list[Event] | None = None, **keywords: Any) -> Report:

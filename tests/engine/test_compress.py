@@ -17,7 +17,7 @@ import zstandard
 
 import hangar_async.engine.compress as module
 from hangar_async.archive.read.archive import open_archive
-from hangar_async.config.options import CompressOptions, DecompressOptions
+from hangar_async.config.options import CompressOptions, DecompressOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine.compress import compress, decompress
@@ -80,7 +80,7 @@ async def test_a_cache_of_hangar_becomes_an_archive(everything: Saved, tmp_path:
     assert not (tmp_path / "cache" / "index.json").exists()
     report = await compress(packing(tmp_path / "cache", tmp_path / "x.tar"))
     assert report.status == 0
-    verdict = await verify(tmp_path / "x.tar")
+    verdict = await verify(VerifyOptions(tmp_path / "x.tar"))
     assert verdict.problems == ()
     assert [image.name for image in verdict.images] == list(everything.built)
     for image in verdict.images:
@@ -104,7 +104,7 @@ async def test_a_damaged_blob_costs_its_images_alone(everything: Saved, tmp_path
     assert failed.entry.text == name
     assert isinstance(failed.error, ContentError)
     assert str(digest) in str(failed.error)
-    verdict = await verify(tmp_path / "x.tar")
+    verdict = await verify(VerifyOptions(tmp_path / "x.tar"))
     assert verdict.problems == ()
     assert [image.name for image in verdict.images] == [one for one in everything.built if one != name]
     archive = await in_thread(open_archive, tmp_path / "x.tar")
@@ -169,7 +169,7 @@ async def test_the_cache_comes_back(everything: Saved, tmp_path: Path, form: str
     assert output.files == (tmp_path / "cache",)
     assert output.size == sum(len(data) for data in expected.values() if isinstance(data, bytes))
     assert os.listdir(tmp_path) == ["cache"]
-    assert (await verify(tmp_path / "cache")).problems == ()
+    assert (await verify(VerifyOptions(tmp_path / "cache"))).problems == ()
 
 
 async def test_any_part_names_the_archive(everything: Saved, tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ async def test_packing_can_be_cancelled(everything: Saved, tmp_path: Path) -> No
         with pytest.raises(asyncio.CancelledError):
             await task
         assert os.listdir(tmp_path) == ["dir"]
-    assert (await verify(cache)).problems == ()
+    assert (await verify(VerifyOptions(cache))).problems == ()
 
 
 async def test_a_hostile_cache_is_packed_by_its_names_alone(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ async def test_a_hostile_cache_is_packed_by_its_names_alone(tmp_path: Path) -> N
     document["List"][1]["Images"][0]["Folder"] = document["List"][0]["Images"][0]["Folder"]
     (tmp_path / "cache" / "saved-images-list.json").write_text(json.dumps(document))
     assert (await compress(packing(tmp_path / "cache", tmp_path / "x.tar"))).status == 0
-    assert (await verify(tmp_path / "x.tar")).problems == ()
+    assert (await verify(VerifyOptions(tmp_path / "x.tar"))).problems == ()
 
 
 async def test_a_failing_disk_leaves_the_earlier_archive(

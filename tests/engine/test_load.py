@@ -92,7 +92,7 @@ async def test_what_is_asked_for_and_is_not_there(
     with pytest.raises(UsageError, match=r":2: quay\.local/x:1 is not in"):
         wanted = tmp_path / "list"
         wanted.write_text(f"{next(iter(everything.built))}\nquay.local/x:1\n")
-        await run_load(tmp_path, everything.at("gzip"), pushable_registry, wanted=wanted)
+        await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=wanted)
     with pytest.raises(UsageError, match="is gzip, not zstd"):
         await run_load(tmp_path, everything.at("gzip"), pushable_registry, format="zstd")
     with pytest.raises(UsageError, match="there is no"):
@@ -102,7 +102,7 @@ async def test_what_is_asked_for_and_is_not_there(
 
 async def test_a_list_chooses_images(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     names = list(everything.built)[1:3]
-    report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, wanted=names)
+    report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=names)
     assert [outcome.image.name for outcome in report.outcomes] == names
 
 
@@ -136,6 +136,6 @@ async def test_an_image_that_fails_is_named_and_the_others_go_on(
     assert failed.image.name.endswith("/multi:1")
     assert (tmp_path / "load-failed.txt").read_text() == f"{failed.image.name}\n"
     # The list of the failed is a list to be loaded.
-    again = await run_load(tmp_path, everything.at("gzip"), pushable_registry, wanted=tmp_path / "load-failed.txt")
+    again = await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=tmp_path / "load-failed.txt")
     assert [outcome.state for outcome in again.outcomes] == ["pushed"]
     assert not (tmp_path / "load-failed.txt").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async.config.environment import Environment
+from hangar_async.config.options import LoginOptions, LogoutOptions
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.login import Login, login, logout, registry_named
 from hangar_async.errors import NetworkError, NotFound, Unauthorized, UsageError
@@ -23,55 +24,62 @@ def environment(tmp_path: Path) -> Environment:
     return Environment(login_file=tmp_path / ".docker" / "config.json")
 
 
+def login_file(environment: Environment) -> Path:
+    assert environment.login_file is not None
+    return environment.login_file
+
+
 @pytest.mark.parametrize("auth", [Basic({"me": "pass:word"}), TokenServer({"me": "pass:word"})], ids=["basic", "token"])
 async def test_a_login_is_checked_and_kept(environment: Environment, auth: Auth) -> None:
     async with fake_registry(auth=auth) as registry:
-        kept = await login(f"http://{registry.address}/v2/", "me", "pass:word", environment=environment)
+        kept = await login(LoginOptions(f"http://{registry.address}/v2/", "me", "pass:word", environment=environment))
         assert kept == Login(registry.address, str(environment.login_file), checked=True)
-        assert list(json.loads(environment.login_file.read_text())["auths"]) == [registry.address]
-        assert await logout(registry.address, environment=environment)
-        assert not await logout(registry.address, environment=environment)
+        assert list(json.loads(login_file(environment).read_text())["auths"]) == [registry.address]
+        assert await logout(LogoutOptions(registry.address, environment=environment))
+        assert not await logout(LogoutOptions(registry.address, environment=environment))
 
 
 @pytest.mark.parametrize("auth", [Basic({"me": "other"}), TokenServer({"me": "other"})], ids=["basic", "token"])
 async def test_a_wrong_password_is_not_kept(environment: Environment, auth: Auth) -> None:
     async with fake_registry(auth=auth) as registry:
         with pytest.raises(Unauthorized, match="does not take this user name and password") as caught:
-            await login(registry.address, "me", "pass:word", environment=environment)
-    assert not environment.login_file.exists()
+            await login(LoginOptions(registry.address, "me", "pass:word", environment=environment))
+    assert not login_file(environment).exists()
     assert "pass:word" not in f"{caught.value} {caught.value.advice} {caught.value!r}"
 
 
 async def test_what_is_given_counts_and_nothing_else(environment: Environment) -> None:
     """An earlier login, or the environment's own user, does not make a wrong one look right."""
     async with fake_registry(auth=Basic({"me": "right"})) as registry:
-        await login(registry.address, "me", "right", environment=environment)
-        files = (environment.login_file,)
+        await login(LoginOptions(registry.address, "me", "right", environment=environment))
+        files = (login_file(environment),)
         settings = RegistrySettings(username="me", password="right", credential_files=files)
         with pytest.raises(Unauthorized):
-            await login(registry.address, "me", "wrong", environment=replace(environment, destinations=settings))
+            await login(
+                LoginOptions(registry.address, "me", "wrong", environment=replace(environment, destinations=settings))
+            )
 
 
 async def test_a_registry_that_asks_nobody(environment: Environment) -> None:
     async with fake_registry() as registry:
-        assert not (await login(registry.address, "me", "x", environment=environment)).checked
-    assert environment.login_file.exists()
+        assert not (await login(LoginOptions(registry.address, "me", "x", environment=environment))).checked
+    assert login_file(environment).exists()
 
 
 async def test_what_is_no_registry(environment: Environment) -> None:
     async with fake_registry() as registry:
         registry.fail("/v2/", _NOTHING, times=None)
         with pytest.raises(NotFound, match="is no registry"):
-            await login(registry.address, "me", "x", environment=environment)
+            await login(LoginOptions(registry.address, "me", "x", environment=environment))
     with pytest.raises(NetworkError):
-        await login(registry.address, "me", "x", environment=environment)
-    assert not environment.login_file.exists()
+        await login(LoginOptions(registry.address, "me", "x", environment=environment))
+    assert not login_file(environment).exists()
 
 
 @pytest.mark.parametrize(("username", "password"), [("", "x"), ("me", ""), ("a:b", "x")])
 async def test_what_cannot_be_a_login(environment: Environment, username: str, password: str) -> None:
     with pytest.raises(UsageError, match="missing, or not possible"):
-        await login("reg.io", username, password, environment=environment)
+        await login(LoginOptions("reg.io", username, password, environment=environment))
 
 
 @pytest.mark.parametrize(
@@ -86,12 +94,18 @@ def test_names_of_registries(text: str, registry: str) -> None:
 @pytest.mark.parametrize("text", ["", "reg.io/team", "https://", "a b", "reg.io:99999"])
 async def test_what_names_no_registry(environment: Environment, text: str) -> None:
     with pytest.raises(UsageError, match="is not a registry"):
-        await login(text, "me", "x", environment=environment)
+        await login(LoginOptions(text, "me", "x", environment=environment))
     with pytest.raises(UsageError, match="is not a registry"):
-        await logout(text, environment=environment)
+        await logout(LogoutOptions(text, environment=environment))
 
 
 async def test_a_real_registry(environment: Environment, htpasswd_registry: str) -> None:
     with pytest.raises(Unauthorized):
-        await login(htpasswd_registry, USERNAME, "wrong", environment=environment)
-    assert (await login(htpasswd_registry, USERNAME, PASSWORD, environment=environment)).checked
+        await login(LoginOptions(htpasswd_registry, USERNAME, "wrong", environment=environment))
+    assert (await login(LoginOptions(htpasswd_registry, USERNAME, PASSWORD, environment=environment))).checked
+
+
+async def test_without_a_file_for_logins_nothing_is_asked() -> None:
+    for work in (login(LoginOptions("reg.io", "me", "x")), logout(LogoutOptions("reg.io"))):
+        with pytest.raises(UsageError, match="no file for logins is known: set login_file"):
+            await work

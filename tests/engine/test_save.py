@@ -360,3 +360,10 @@ async def test_two_variants_of_one_architecture_have_folders_of_their_own(served
 async def test_an_image_without_layers(served: Registry, tmp_path: Path) -> None:
     served.content.add("empty:1", image([], AMD64))
     assert (await run(tmp_path, f"{served.address}/empty:1")).status == 0
+
+
+async def test_without_a_named_cache_nothing_but_the_output_is_left(served: Registry, tmp_path: Path) -> None:
+    served.content.add("app:1", small("app"))
+    report = await run(tmp_path, f"{served.address}/app:1", format="gzip", cache=None, failed=None)
+    assert report.status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tar.gz", "out.tar.gz.sha256"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config.options import CompressOptions
+from hangar_async.config.options import CompressOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event
@@ -21,7 +21,7 @@ from hangar_async.errors import UsageError
 from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import index, layer
 from tests.engine.forms import tree
-from tests.engine.rig import ARM64, Registry, options, registry, run, small
+from tests.engine.rig import ARM64, Registry, registry, run, small, sync_options
 from tests.engine.test_verify import Countdown
 
 BASE = layer({"base": bytes(range(256)) * 300}, "gzip")
@@ -43,7 +43,7 @@ def lines(served: Registry, *numbers: int) -> list[str]:
 
 async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None, **keywords: Any) -> Report:
     sink = events if events is not None else []
-    return await sync(options(tmp_path, *images, **keywords), sink.append)
+    return await sync(sync_options(tmp_path, *images, **keywords), sink.append)
 
 
 def cache(tmp_path: Path) -> Path:
@@ -67,7 +67,7 @@ async def is_a_save_of(tmp_path: Path, root: Path, *images: str) -> None:
     await run(place, *images)
     if root.name != "with strangers":
         assert tree(root) == tree(place / "out")
-    assert (await verify(root)).problems == ()
+    assert (await verify(VerifyOptions(root))).problems == ()
     await compress(
         CompressOptions(cache=root, output=OutputSettings(target=place / "packed.tar", format="gzip", sync=False))
     )
@@ -165,7 +165,9 @@ async def test_a_failed_image_costs_the_index_nothing(served: Registry, tmp_path
     report = await bring(tmp_path, *lines(served, 0))
     assert report.status == 3
     assert named(cache(tmp_path)) == lines(served, 0, 1, 2)
-    image = next(one for one in (await verify(cache(tmp_path))).images if one.name == lines(served, 0)[0])
+    image = next(
+        one for one in (await verify(VerifyOptions(cache(tmp_path)))).images if one.name == lines(served, 0)[0]
+    )
     assert len(image.platforms) == 2
 
 
@@ -233,7 +235,7 @@ async def test_an_incomplete_image_is_told_of_and_stays_named(served: Registry, 
     assert [notice for notice in report.notices if "app0:1 was incomplete before" in notice]
     again = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
     assert again[:2] == listed
-    assert (await verify(cache(tmp_path))).status == 1
+    assert (await verify(VerifyOptions(cache(tmp_path)))).status == 1
     await bring(tmp_path, *lines(served, 0))
     await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1, 2))
 
@@ -242,12 +244,12 @@ async def test_cancelled_anywhere_the_index_is_whole(served: Registry, tmp_path:
     await run(tmp_path, *lines(served, 0, 1), format="gzip")
     for number in range(1, 12, 2):
         countdown = Countdown(number)
-        countdown.watched = asyncio.create_task(sync(options(tmp_path, *lines(served, 2, 3)), countdown))
+        countdown.watched = asyncio.create_task(sync(sync_options(tmp_path, *lines(served, 2, 3)), countdown))
         try:
             await countdown.watched
         except asyncio.CancelledError:
             assert named(cache(tmp_path)) in (lines(served, 0, 1), lines(served, 0, 1, 2, 3))
-        assert (await verify(cache(tmp_path))).problems == ()
+        assert (await verify(VerifyOptions(cache(tmp_path)))).problems == ()
     await bring(tmp_path, *lines(served, 2, 3))
     await is_a_save_of(tmp_path, cache(tmp_path), *lines(served, 0, 1, 2, 3))
 

@@ -21,7 +21,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.config.options import CompressOptions
+from hangar_async.config.options import CompressOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Checked, CheckStarted, Event
@@ -65,7 +65,7 @@ def without_digests(path: Path) -> None:
 @pytest.mark.parametrize("form", FORMS)
 async def test_what_is_right_is_right(everything: Saved, form: str) -> None:
     events: list[Event] = []
-    verdict = await verify(everything.at(form), events.append)
+    verdict = await verify(VerifyOptions(everything.at(form)), events.append)
     assert verdict.problems == ()
     assert verdict.status == 0
     assert [image.name for image in verdict.images] == list(everything.built)
@@ -76,14 +76,14 @@ async def test_what_is_right_is_right(everything: Saved, form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_what_is_partial_is_right(partial: Saved, form: str) -> None:
-    assert (await verify(partial.at(form))).problems == ()
+    assert (await verify(VerifyOptions(partial.at(form)))).problems == ()
 
 
 @pytest.mark.parametrize("form", OURS)
 async def test_without_digests_of_the_parts_it_is_right(everything: Saved, tmp_path: Path, form: str) -> None:
     path = everything.copy(form, tmp_path)
     without_digests(path)
-    assert (await verify(path)).problems == ()
+    assert (await verify(VerifyOptions(path))).problems == ()
 
 
 def regions(archive: Archive) -> dict[str, int]:
@@ -121,12 +121,12 @@ async def test_a_flipped_bit_is_found_in_every_region(
     for region, offset in places.items():
         part = archive.volume.part_at(offset).path
         flip(path, offset)
-        verdict = await verify(path)
+        verdict = await verify(VerifyOptions(path))
         assert verdict.status == 1, region
         if digests or "blob" in region:
             assert str(part) in said(verdict) or "share/" in said(verdict), region
         flip(path, offset)
-    assert (await verify(path)).status == 0
+    assert (await verify(VerifyOptions(path))).status == 0
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -149,7 +149,7 @@ async def test_a_damaged_blob_is_named_with_its_images(everything: Saved, tmp_pa
         name = blob_name(image.contents[-1].digest)
         entry = archive.entries[f"saved-image-cache/{name}"]
         flip(path, entry.offset + entry.length // 2)
-    verdict = await verify(path)
+    verdict = await verify(VerifyOptions(path))
     assert f"{image.name}: needs the damaged blob {image.contents[-1].digest}" in verdict.problems
     assert name in said(verdict)
     assert [one.name for one in verdict.images] == list(everything.built)
@@ -218,7 +218,7 @@ async def test_parts_that_are_not_right_are_named(
         without_digests(path)
     wrong = change(parts(path))
     for name in (path, parts(path)[0]):
-        verdict = await verify(name)
+        verdict = await verify(VerifyOptions(name))
         assert path.name in said(verdict)
         if digests:
             assert str(wrong) in said(verdict)
@@ -229,13 +229,13 @@ async def test_a_changed_list_of_digests_is_found(everything: Saved, tmp_path: P
     listed = path.with_name(f"{path.name}.sha256")
     lines = listed.read_text().splitlines()
     listed.write_text("\n".join([lines[0], "0" * 64 + lines[1][64:], lines[2]]))
-    assert "part1 is damaged" in said(await verify(path))
+    assert "part1 is damaged" in said(await verify(VerifyOptions(path)))
     listed.write_text("\n".join(lines[:2]))
-    assert "part2 is not of this archive" in said(await verify(path))
+    assert "part2 is not of this archive" in said(await verify(VerifyOptions(path)))
     listed.write_text("\n".join([lines[1], lines[0], lines[2]]))
-    assert "lists other files" in said(await verify(path))
+    assert "lists other files" in said(await verify(VerifyOptions(path)))
     listed.write_text("nothing")
-    assert "sha256 is damaged" in said(await verify(path))
+    assert "sha256 is damaged" in said(await verify(VerifyOptions(path)))
 
 
 @pytest.mark.parametrize("form", HANGARS)
@@ -245,14 +245,14 @@ async def test_a_broken_archive_without_index_is_found(everything: Saved, tmp_pa
     for change in (bound(flip, path, size // 2), bound(flip, path, size - 3), bound(path.write_bytes, b"\x1f\x8b\x08")):
         whole = path.read_bytes()
         change()
-        verdict = await verify(path)
+        verdict = await verify(VerifyOptions(path))
         if form == "hangar-zstd" and path.stat().st_size == size and verdict.status == 0:
             # The last bytes of a zstd frame are of its last block: the content tells.
             assert zstandard.decompress(path.read_bytes()) == zstandard.decompress(whole)
         else:
             assert str(path) in said(verdict) or "share/" in said(verdict)
         path.write_bytes(whole[: size // 3])
-        assert str(path) in said(await verify(path))
+        assert str(path) in said(await verify(VerifyOptions(path)))
         path.write_bytes(whole)
 
 
@@ -261,10 +261,10 @@ async def test_an_image_whose_blob_is_missing_is_named(everything: Saved, tmp_pa
     image = of((await catalog_of(root)), "zstd")
     gone = image.contents[-1].digest
     (root / blob_name(gone)).unlink()
-    verdict = await verify(root)
+    verdict = await verify(VerifyOptions(root))
     assert verdict.problems == (f"{image.name}: blob {gone} is missing",)
     pack_as_hangar(root, tmp_path / "x.tar.gz")
-    verdict = await verify(tmp_path / "x.tar.gz")
+    verdict = await verify(VerifyOptions(tmp_path / "x.tar.gz"))
     assert verdict.problems == (f"{image.name}: blob {gone} is missing",)
 
 
@@ -272,24 +272,24 @@ async def test_what_is_no_archive_of_images_is_told(tmp_path: Path) -> None:
     plain = tmp_path / "plain.tar.gz"
     with tarfile.open(plain, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("etc/passwd"))
-    assert "no name that an archive of images may hold" in said(await verify(plain))
+    assert "no name that an archive of images may hold" in said(await verify(VerifyOptions(plain)))
     (tmp_path / "text").write_text("text")
-    assert "neither gzip nor zstd" in said(await verify(tmp_path / "text"))
+    assert "neither gzip nor zstd" in said(await verify(VerifyOptions(tmp_path / "text")))
     (tmp_path / "empty").touch()
-    assert "empty" in said(await verify(tmp_path / "empty"))
+    assert "empty" in said(await verify(VerifyOptions(tmp_path / "empty")))
     with gzip.open(tmp_path / "x.gz", "wb") as file:
         file.write(bytes(10240))
-    assert "no saved-images-list.json" in said(await verify(tmp_path / "x.gz"))
-    assert "no saved-images-list.json" in said(await verify(tmp_path))
+    assert "no saved-images-list.json" in said(await verify(VerifyOptions(tmp_path / "x.gz")))
+    assert "no saved-images-list.json" in said(await verify(VerifyOptions(tmp_path)))
 
 
 async def test_there_must_be_something(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no"):
-        await verify(tmp_path / "nothing")
+        await verify(VerifyOptions(tmp_path / "nothing"))
     with pytest.raises(UsageError, match="there is no"):
-        await verify(tmp_path / "nothing.part3")
+        await verify(VerifyOptions(tmp_path / "nothing.part3"))
     with pytest.raises(StorageError, match="File name too long"):
-        await verify(tmp_path / ("x" * 300))
+        await verify(VerifyOptions(tmp_path / ("x" * 300)))
 
 
 async def test_an_unreadable_cache_is_a_storage_error(
@@ -304,7 +304,7 @@ async def test_an_unreadable_cache_is_a_storage_error(
 
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(StorageError, match=r"cannot read .*share.*: Input/output error"):
-        await verify(everything.at("dir"))
+        await verify(VerifyOptions(everything.at("dir")))
 
 
 class Countdown:
@@ -325,7 +325,7 @@ async def test_it_can_be_cancelled_anywhere(everything: Saved, form: str) -> Non
     """After any number of events: it ends, and leaves no thread at work."""
     for number in (1, 2, 20, 50):
         countdown = Countdown(number)
-        countdown.watched = asyncio.create_task(verify(everything.at(form), countdown))
+        countdown.watched = asyncio.create_task(verify(VerifyOptions(everything.at(form)), countdown))
         with pytest.raises(asyncio.CancelledError):
             await countdown.watched
     # What runs in a thread is waited for, so that the pool is idle.
@@ -349,7 +349,7 @@ async def test_a_bomb_takes_no_memory(tmp_path: Path, claimed: int) -> None:
     bomb(tmp_path / "bomb.tar.gz", name, 100 << 20, claimed)
     tracemalloc.start()
     try:
-        verdict = await verify(tmp_path / "bomb.tar.gz")
+        verdict = await verify(VerifyOptions(tmp_path / "bomb.tar.gz"))
         assert tracemalloc.get_traced_memory()[1] < 24 << 20
     finally:
         tracemalloc.stop()
@@ -404,7 +404,7 @@ def test_any_changed_byte_is_found_or_means_nothing(
     data[offset] ^= bit
     path = tmp_path / "x"
     path.write_bytes(data)
-    verdict = asyncio.run(verify(path))
+    verdict = asyncio.run(verify(VerifyOptions(path)))
     if verdict.status == 0:
         assert members(bytes(data)) == members(whole)
         archive = open_archive(path)
@@ -419,7 +419,7 @@ def test_with_digests_any_changed_byte_is_found(small: Path, tmp_path: Path, kin
     (tmp_path / "x.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  x\n")
     data[int(where * len(data))] ^= bit
     (tmp_path / "x").write_bytes(data)
-    assert asyncio.run(verify(tmp_path / "x")).status == 1
+    assert asyncio.run(verify(VerifyOptions(tmp_path / "x"))).status == 1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -427,4 +427,4 @@ def test_with_digests_any_changed_byte_is_found(small: Path, tmp_path: Path, kin
 def test_an_archive_cut_anywhere_is_found(small: Path, tmp_path: Path, kind: str, where: float) -> None:
     data = (small / kind).read_bytes()
     (tmp_path / "x").write_bytes(data[: int(where * len(data))])
-    assert asyncio.run(verify(tmp_path / "x")).status == 1
+    assert asyncio.run(verify(VerifyOptions(tmp_path / "x"))).status == 1

@@ -18,7 +18,7 @@ from hangar_async.errors import ContentError, NotFound, RateLimited
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, image, index, layer
-from tests.engine.rig import AMD64, ARM64, options, small
+from tests.engine.rig import AMD64, ARM64, options, small, sync_options
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Close, Fault, Headers, Status
 from tests.fakes.registry import FakeRegistry
@@ -97,7 +97,7 @@ async def test_what_did_not_change_costs_a_head_alone(
 async def test_the_same_of_sync(
     fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], tmp_path: Path
 ) -> None:
-    assert (await sync(options(tmp_path, *lines))).status == 0
+    assert (await sync(sync_options(tmp_path, *lines))).status == 0
     assert counts(fake_registry) == (3, 0, 0)
 
 

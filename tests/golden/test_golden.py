@@ -15,9 +15,11 @@ from hangar_async.config.options import (
     CompressOptions,
     DecompressOptions,
     ExtractOptions,
+    ListOptions,
     LoadOptions,
-    SaveOptions,
     ServeOptions,
+    SyncOptions,
+    VerifyOptions,
 )
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress, decompress
@@ -62,7 +64,7 @@ def digest_of(source: str, name: str) -> str | None:
 
 @pytest.mark.parametrize("source", SOURCES)
 async def test_ls_names_all_images(golden: Path, source: str) -> None:
-    listing = await ls(golden / source)
+    listing = await ls(ListOptions(golden / source))
     assert {image.name for image in listing.images} == EXPECTED.keys()
     assert listing.incomplete == ()
     assert listing.saved == "2023-11-14T22:13:20Z"
@@ -77,7 +79,7 @@ async def test_ls_names_all_images(golden: Path, source: str) -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 async def test_verify_finds_no_problem(golden: Path, source: str) -> None:
-    verdict = await verify(golden / source)
+    verdict = await verify(VerifyOptions(golden / source))
     assert verdict.problems == ()
     assert verdict.files > len(EXPECTED)
 
@@ -85,7 +87,7 @@ async def test_verify_finds_no_problem(golden: Path, source: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 async def test_extract_writes_a_layout_and_a_docker_archive(golden: Path, tmp_path: Path, source: str) -> None:
     output = await extract(ExtractOptions(source=golden / source, image=MULTI, destination=tmp_path / "layout"))
-    listing = await ls(output.path)
+    listing = await ls(ListOptions(output.path))
     assert [(one.name, one.problems) for one in listing.images] == [(MULTI, ())]
     tar = tmp_path / "docker.tar"
     await extract(
@@ -104,7 +106,7 @@ async def test_extract_writes_a_layout_and_a_docker_archive(golden: Path, tmp_pa
 @pytest.mark.parametrize("source", ARCHIVES)
 async def test_decompress_writes_the_cache(golden: Path, tmp_path: Path, source: str) -> None:
     await decompress(DecompressOptions(archive=golden / source, destination=tmp_path / "cache"))
-    assert (await verify(tmp_path / "cache")).problems == ()
+    assert (await verify(VerifyOptions(tmp_path / "cache"))).problems == ()
     blobs = {f"sha256:{path.name}" for path in (tmp_path / "cache/share/sha256").iterdir()}
     if source.startswith(("whole", "parts")):
         assert blobs >= {blob for one in EXPECTED.values() for blob in one["blobs"]}  # type: ignore[attr-defined]
@@ -114,8 +116,8 @@ async def test_compress_makes_an_archive_of_the_cache(golden: Path, tmp_path: Pa
     target = tmp_path / "new.tar.gz"
     report = await compress(CompressOptions(cache=golden / "cache", output=OutputSettings(target=target)))
     assert report.status == 0
-    assert {one.name for one in (await ls(target)).images} == EXPECTED.keys()
-    assert (await verify(target)).problems == ()
+    assert {one.name for one in (await ls(ListOptions(target))).images} == EXPECTED.keys()
+    assert (await verify(VerifyOptions(target))).problems == ()
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -159,10 +161,8 @@ async def test_sync_adds_an_image_to_the_cache(golden: Path, tmp_path: Path) -> 
     content = MemoryContent()
     content.add("new:1", image([layer({"a": b"new"})], AMD64))
     async with registry_serving(content) as address:
-        options = SaveOptions(
-            images=[f"{address}/new:1"], cache=golden / "cache", failed=None, environment=Environment()
-        )
+        options = SyncOptions(images=[f"{address}/new:1"], cache=golden / "cache")
         assert (await sync(options)).status == 0
-        names = {one.name for one in (await ls(golden / "cache")).images}
+        names = {one.name for one in (await ls(ListOptions(golden / "cache"))).images}
         assert names == {*EXPECTED, f"{address}/new:1"}
-    assert (await verify(golden / "cache")).problems == ()
+    assert (await verify(VerifyOptions(golden / "cache"))).problems == ()

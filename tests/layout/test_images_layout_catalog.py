@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.config.options import CompressOptions, ExtractOptions
+from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.extract import extract
@@ -49,7 +49,7 @@ def layout(tmp_path: Path, images: Mapping[str, Built]) -> Path:
 
 
 async def test_every_kind_of_image_is_listed(layout: Path, images: Mapping[str, Built]) -> None:
-    listing = await ls(layout)
+    listing = await ls(ListOptions(layout))
     assert (listing.format, listing.indexed, listing.incomplete) == ("dir", True, ())
     names = {image.name: image for image in listing.images}
     assert len(names) == len(images)
@@ -76,12 +76,12 @@ def test_platforms_are_read_of_indexes_and_configs(layout: Path) -> None:
 
 
 async def test_it_is_verified(layout: Path, images: Mapping[str, Built]) -> None:
-    verdict = await verify(layout)
+    verdict = await verify(VerifyOptions(layout))
     assert verdict.problems == ()
     assert len(verdict.images) == len(images)
     digest = next(iter(images["zstd"].blobs))
     (layout / "blobs" / digest.algorithm / digest.hex).write_bytes(b"damaged")
-    problems = "\n".join((await verify(layout)).problems)
+    problems = "\n".join((await verify(VerifyOptions(layout))).problems)
     assert f"registry.example.com/zstd:1: needs the damaged blob {digest}" in problems
 
 
@@ -169,4 +169,4 @@ async def test_a_directory_that_is_neither_is_refused_as_before(tmp_path: Path, 
         await compress(CompressOptions(cache=path, output=output))
     (path / "oci-layout").unlink()
     with pytest.raises(ContentError, match=r"there is no saved-images-list\.json in it"):
-        await ls(path)
+        await ls(ListOptions(path))

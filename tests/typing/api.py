@@ -67,6 +67,10 @@ def settings() -> h.Environment:
     return h.Environment(registries=registries, destinations=registries)
 
 
+def network(options: h.FetchOptions) -> h.RegistrySettings:
+    return options.environment.registries
+
+
 async def save() -> h.Report:
     options = h.SaveOptions(
         images=["nginx:1.27"], destination=Path("out.tar.gz"), jobs=4, failed=Path("failed.txt"), environment=settings()
@@ -85,7 +89,7 @@ async def save() -> h.Report:
     traffic: h.Traffic = report.traffic
     output: h.Output | None = report.output
     print(invalid, traffic.fetched_bytes, output and output.path)
-    return await h.sync(options)
+    return await h.sync(h.SyncOptions(images=["nginx:1.27"], cache=Path("cache"), environment=settings()))
 
 
 def show_image(image: h.Image) -> None:
@@ -101,11 +105,11 @@ def show_image(image: h.Image) -> None:
 
 
 async def archives(path: Path) -> None:
-    listing: h.Listing = await h.ls(path)
+    listing: h.Listing = await h.ls(h.ListOptions(path))
     part: h.ListedPart
     for part in listing.parts:
         print(part.size)
-    verdict: h.Verdict = await h.verify(path, observer)
+    verdict: h.Verdict = await h.verify(h.VerifyOptions(path), observer)
     print(verdict.status)
     await h.extract(h.ExtractOptions(source=path, image="nginx:1.27", destination=Path("out")), observer)
     await h.compress(h.CompressOptions(cache=path, output=h.OutputSettings(target=path)), observer)
@@ -134,9 +138,9 @@ async def serve() -> None:
 
 
 async def log_in() -> None:
-    login: h.Login = await h.login("registry.example.com", "someone", "secret")
+    login: h.Login = await h.login(h.LoginOptions("registry.example.com", "someone", "secret"))
     print(login.place)
-    print(await h.logout("registry.example.com"))
+    print(await h.logout(h.LogoutOptions("registry.example.com")))
 
 
 def notice_quota(registry: str, quota: h.Quota) -> None:

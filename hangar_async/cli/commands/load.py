@@ -47,7 +47,7 @@ def load_command(
         jobs=jobs,
         default_project=default_project,
         images=tuple(image or ()),
-        wanted=None if file is None else values.image_list(file)[0],
+        image_list=None if file is None else values.image_list(file)[0],
         dry_run=dry_run,
         sparse_index=sparse_index,
         platform_tags=platform_tags,

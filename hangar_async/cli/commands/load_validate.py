@@ -33,7 +33,7 @@ def load_validate_command(
         jobs=jobs,
         default_project=default_project,
         images=tuple(image or ()),
-        wanted=None if file is None else values.image_list(file)[0],
+        image_list=None if file is None else values.image_list(file)[0],
         environment=values.Network(retries, stall_timeout, max_wait, None).applied(values.environment_for(flags)),
     )
     report = watch(lambda view: load_validate(load_options, view), quiet=flags.quiet, remains="not all was compared")

@@ -12,7 +12,7 @@ from hangar_async.cli import options, values
 from hangar_async.errors import NetworkError, RegistryError, UsageError
 
 if TYPE_CHECKING:
-    from hangar_async.engine.events import Event
+    from hangar_async import Event
 
 
 def login_command(
@@ -22,17 +22,16 @@ def login_command(
     password_stdin: options.PasswordStdin = False,
 ) -> int:
     """Check a user name and password at a registry, and keep them where Docker does."""
+    from hangar_async import LoginOptions, login
     from hangar_async.cli.loop import run_until_done
     from hangar_async.cli.view.text import error_text, write_rows
-    from hangar_async.engine.login import login
 
     flags = values.flags(context)
     environment = values.environment_for(flags)
-    name, password = _given(username) if password_stdin else _asked(username)
+    name, password = _read_password(username) if password_stdin else _ask(username)
+    login_options = LoginOptions(registry, name, password, environment)
     try:
-        kept = run_until_done(
-            lambda: login(registry, name, password, environment=environment, observe=_tell), _say, "nothing was kept"
-        )
+        kept = run_until_done(lambda: login(login_options, _report), _say, "nothing was kept")
     except (NetworkError, RegistryError) as error:
         logging.getLogger(__name__).debug("the login was not kept", exc_info=error)
         _say(error_text(error))
@@ -44,7 +43,7 @@ def login_command(
     return 0
 
 
-def _given(username: str | None) -> tuple[str, str]:
+def _read_password(username: str | None) -> tuple[str, str]:
     """Read the password from standard input."""
     if username is None:
         raise UsageError("--password-stdin needs --username")
@@ -55,7 +54,7 @@ def _given(username: str | None) -> tuple[str, str]:
     return username, text.removesuffix("\n").removesuffix("\r")
 
 
-def _asked(username: str | None) -> tuple[str, str]:
+def _ask(username: str | None) -> tuple[str, str]:
     """Ask on the terminal for what is missing; only where there is one."""
     from getpass import getpass
 
@@ -67,8 +66,8 @@ def _asked(username: str | None) -> tuple[str, str]:
         raise UsageError("no password was given") from error
 
 
-def _tell(event: Event) -> None:
-    from hangar_async.engine.events import Notice
+def _report(event: Event) -> None:
+    from hangar_async import Notice
 
     if isinstance(event, Notice):
         _say(event.text)
@@ -82,13 +81,13 @@ def _say(text: str) -> None:
 
 def logout_command(context: typer.Context, registry: options.Registry) -> int:
     """Forget the user name and password that are kept for a registry where Docker keeps them."""
+    from hangar_async import LogoutOptions, logout
     from hangar_async.cli.loop import run_until_done
     from hangar_async.cli.view.text import one_line, write_rows
-    from hangar_async.engine.login import logout
 
     flags = values.flags(context)
-    environment = values.environment_for(flags)
-    known = run_until_done(lambda: logout(registry, environment=environment), lambda _: None, "")
+    logout_options = LogoutOptions(registry, values.environment_for(flags))
+    known = run_until_done(lambda: logout(logout_options), lambda _: None, "")
     if not flags.quiet:
         write_rows([("ok", f"{one_line(registry)}: {'forgotten' if known else 'nothing was kept'}")], sys.stdout)
     return 0

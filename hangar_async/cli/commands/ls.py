@@ -13,8 +13,7 @@ from hangar_async.cli import options, values
 from hangar_async.cli.view.text import count_text, one_line, size_text
 
 if TYPE_CHECKING:
-    from hangar_async.engine.ls import Listing
-    from hangar_async.oci.image import Image, ImagePlatform
+    from hangar_async import Image, ImagePlatform, Listing
 
 _COLUMNS = ("IMAGE", "DIGEST", "SIZE", "PLATFORMS")
 #: Problems of one image that are shown; the rest are counted.
@@ -23,13 +22,13 @@ _SHOWN = 3
 
 def ls_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
     """Show the images in an archive, its parts, or a cache directory; nothing is unpacked."""
+    from hangar_async import ListOptions, ls
     from hangar_async.cli.loop import watch
     from hangar_async.cli.view.text import write_rows, write_table
-    from hangar_async.engine.ls import ls
 
     flags = values.flags(context)
     path = values.place(archive, "ARCHIVE")
-    listing = watch(lambda _: ls(path), quiet=flags.quiet, remains="nothing was changed")
+    listing = watch(lambda _: ls(ListOptions(path)), quiet=flags.quiet, remains="nothing was changed")
     if as_json:
         sys.stdout.write(f"{document(listing)}\n")
         return 0

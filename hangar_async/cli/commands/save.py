@@ -37,6 +37,8 @@ def save_command(
     """Save the images of a list into one archive, parts of one, or a directory."""
     # Late: the help is shown without what only a run needs.
     from hangar_async import SaveOptions
+    from hangar_async.config.output import DEFAULT_NAME
+    from hangar_async.layout.files import CACHE_NAME
 
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
@@ -50,13 +52,14 @@ def save_command(
         systems=values.words(systems),
         format=compress,
         level=compress_level,
-        destination=None if destination is None else Path(destination),
+        destination=Path(DEFAULT_NAME if destination is None else destination),
         failed=values.file_path(failed, "--failed"),
         jobs=jobs,
         part_size=size if part else None,
         source=source,
         include_foreign=include_foreign,
         validate=validate,
+        cache=Path(CACHE_NAME),
         environment=environment,
     )
     return run_save(save_options, quiet=flags.quiet)

@@ -9,7 +9,7 @@ import typer
 from hangar_async.cli import options, values
 
 if TYPE_CHECKING:
-    from hangar_async import SaveOptions
+    from hangar_async import SyncOptions
 
 
 def sync_command(
@@ -29,14 +29,14 @@ def sync_command(
     limit_rate: options.LimitRate = None,
 ) -> int:
     """Add the images of a list to a cache directory, whose index keeps all others."""
-    from hangar_async import SaveOptions
+    from hangar_async import SyncOptions
 
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
     environment = network.applied(values.environment_for(flags))
     cache = values.place(destination, "--destination")
     images, name = values.image_list(file)
-    sync_options = SaveOptions(
+    sync_options = SyncOptions(
         images=images,
         list_name=name,
         architectures=values.words(arch),
@@ -51,7 +51,7 @@ def sync_command(
     return run_sync(sync_options, quiet=flags.quiet)
 
 
-def run_sync(sync_options: SaveOptions, *, quiet: bool = False) -> int:
+def run_sync(sync_options: SyncOptions, *, quiet: bool = False) -> int:
     """Sync, show the progress and the summary, and return the exit status."""
     from hangar_async import sync
     from hangar_async.cli.loop import watch

@@ -14,19 +14,21 @@ from hangar_async.cli import options, values
 from hangar_async.errors import ArchiveError, StorageError
 
 if TYPE_CHECKING:
-    from hangar_async.engine.verify import Verdict
+    from hangar_async import Verdict
 
 
 def verify_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
     """Read all of an archive, its parts, or a cache directory, and name every part, blob and image that is broken."""
+    from hangar_async import Verdict, VerifyOptions, verify
     from hangar_async.cli.loop import watch
     from hangar_async.cli.view.text import write_rows
-    from hangar_async.engine.verify import Verdict, verify
 
     flags = values.flags(context)
     path = values.place(archive, "ARCHIVE")
     try:
-        verdict = watch(lambda view: verify(path, view), quiet=flags.quiet, remains="not all was checked")
+        verdict = watch(
+            lambda view: verify(VerifyOptions(path), view), quiet=flags.quiet, remains="not all was checked"
+        )
     except (ArchiveError, StorageError) as error:
         # A part that is missing, or cannot be read, is a finding like others.
         verdict = Verdict((), 0, 0, (str(error),))

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from hangar_async.cli.view.summary import Rows
 from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
-from hangar_async.config.options import CompressOptions, LoadOptions, SaveOptions
+from hangar_async.config.options import CompressOptions, FetchOptions, LoadOptions, SaveOptions, SyncOptions
+from hangar_async.config.output import DEFAULT_NAME
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.reports import ComparisonReport, LoadReport, Report
+from hangar_async.layout.files import CACHE_NAME
 
-_CACHE = Path("saved-image-cache")
+_CACHE, _NAME = Path(CACHE_NAME), Path(DEFAULT_NAME)
 
 
 def after_save(report: Report, options: SaveOptions) -> Rows:
@@ -24,11 +26,11 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
         yield "", command_text(_sync(report.failed_list, options, report.output.path))
     else:
         yield "next", f"the failed lines are in {failed}; to fetch these images, and make an archive of all:"
-        yield "", command_text(_sync(report.failed_list, options, options.cache))
+        yield "", command_text(_sync(report.failed_list, options, options.cache or _CACHE))
         yield "", command_text(_compress(options))
 
 
-def after_sync(report: Report, options: SaveOptions) -> Rows:
+def after_sync(report: Report, options: SyncOptions) -> Rows:
     """Make the lines after a sync; none when nothing failed."""
     if report.failed and report.failed_list is not None:
         yield "next", f"the failed lines are in {one_line(str(report.failed_list))}; to try these again:"
@@ -54,20 +56,20 @@ def after_load(report: LoadReport | ComparisonReport, options: LoadOptions) -> R
 
 def _save(failed: Path, options: SaveOptions) -> list[str]:
     words = [PROGRAM, "save", "-f", str(failed)]
-    words += ["-d", str(options.destination)] if options.destination is not None else []
+    words += ["-d", str(options.destination)] if options.destination != _NAME else []
     words += ["-c", options.format] if options.format != "gzip" else []
     words += ["-o", str(options.failed)] if options.failed not in (None, Path("save-failed.txt")) else []
     return words + _network_flags(options) + _archive_flags(options)
 
 
-def _sync(failed: Path, options: SaveOptions, cache: Path) -> list[str]:
+def _sync(failed: Path, options: FetchOptions, cache: Path) -> list[str]:
     return [PROGRAM, "sync", "-f", str(failed), *_destination(cache), *_network_flags(options)]
 
 
 def _compress(options: SaveOptions) -> list[str]:
     words = [PROGRAM, "compress"]
-    words += ["-f", str(options.cache)] if options.cache != _CACHE else []
-    words += ["-d", str(options.destination)] if options.destination is not None else []
+    words += ["-f", str(options.cache)] if options.cache not in (None, _CACHE) else []
+    words += ["-d", str(options.destination)] if options.destination != _NAME else []
     words += ["--format", options.format] if options.format != "gzip" else []
     return words + _archive_flags(options)
 
@@ -76,7 +78,7 @@ def _destination(cache: Path) -> list[str]:
     return ["-d", str(cache)] if cache != _CACHE else []
 
 
-def _network_flags(options: SaveOptions) -> list[str]:
+def _network_flags(options: FetchOptions) -> list[str]:
     """The flags of the list and the registries that are not as they are by default."""
     words = [] if tuple(options.architectures) == ("amd64", "arm64") else ["-a", ",".join(options.architectures)]
     words += ["--os", ",".join(options.systems)] if {"all"}.isdisjoint(options.systems) and options.systems else []
@@ -130,5 +132,5 @@ def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
     words += ["--harbor-public"] if options.harbor_public else []
     words += ["--platform-tags"] if options.platform_tags else []
     words += ["--sparse-index"] if options.sparse_index else []
-    words += ["--spool", str(options.spool)] if options.spool != Path() else []
+    words += ["--spool", str(options.spool)] if options.spool not in (None, Path()) else []
     return words + _registry_flags(options.environment.destinations)

@@ -16,7 +16,7 @@ from hangar_async.cli.view.text import (
     size_text,
     write_rows,
 )
-from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions
+from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
 from hangar_async.oci.image import Image
@@ -52,7 +52,7 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
     yield from _failures(report, "line")
 
 
-def after_sync(report: Report, options: SaveOptions) -> Rows:
+def after_sync(report: Report, options: SyncOptions) -> Rows:
     """Make the lines of the summary of a sync."""
     yield from _images("synced", report)
     yield from _traffic(report)

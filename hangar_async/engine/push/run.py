@@ -54,7 +54,7 @@ def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) 
     Raises UsageError where the options do not fit the source, ArchiveError, ContentError and StorageError where it
     cannot be read.
     """
-    destination = Destination.parse(options.where, options.default_project)
+    destination = Destination.parse(options.target, options.default_project)
     archive = find_archive(options.source)
     source_format = "dir" if archive is None else archive.compression
     if options.format not in (None, source_format):
@@ -68,7 +68,7 @@ def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
     """Select by patterns and by list, in the order of the layout; raises UsageError for a name that is not there."""
     if not images:
         raise ContentError(f"there is no image in {options.source}", advice="name an archive or a cache directory")
-    if not options.images and options.wanted is None:
+    if not options.images and options.image_list is None:
         return list(images)
     names: set[str] = set()
     for pattern in options.images:
@@ -77,8 +77,8 @@ def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
             some = ", ".join(image.name for image in images[:5])
             raise UsageError(f"no image in {options.source} matches {pattern!r} (--image); it has {some}")
         names |= matching
-    if options.wanted is not None:
-        names |= _listed_names(options.wanted, images, options.source)
+    if options.image_list is not None:
+        names |= _listed_names(options.image_list, images, options.source)
     return [image for image in images if image.name in names]
 
 
@@ -89,9 +89,9 @@ def _matches(image: Image, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
 
 
-def _listed_names(wanted: Path | Sequence[str], images: Sequence[Image], source: Path) -> set[str]:
+def _listed_names(image_list: Path | Sequence[str], images: Sequence[Image], source: Path) -> set[str]:
     names = {image.name for image in images}
-    listed = imagelist.read(wanted)
+    listed = imagelist.read(image_list)
     missing = [entry for entry in listed.entries if entry.reference.cache_name not in names]
     if missing:
         raise UsageError(f"{listed.name}:{missing[0].line}: {missing[0].text} is not in {source}")

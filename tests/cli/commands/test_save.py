@@ -12,6 +12,7 @@ import pytest
 
 from hangar_async.cli import main
 from hangar_async.cli.commands import save
+from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from tests.cli.programs import command, environment
 
@@ -40,8 +41,15 @@ def options_of(asked: list[tuple[SaveOptions, bool]], line: str) -> SaveOptions:
 
 def test_defaults(asked: list[tuple[SaveOptions, bool]]) -> None:
     options = options_of(asked, "save -f list.txt")
-    assert options == SaveOptions(images=Path("list.txt"), systems=("all",))
-    assert options.target == Path("saved-images.tar.gz")
+    assert options == SaveOptions(
+        images=Path("list.txt"),
+        systems=("all",),
+        destination=Path("saved-images"),
+        failed=Path("save-failed.txt"),
+        cache=Path("saved-image-cache"),
+        environment=Environment.read(),
+    )
+    assert options.output.target == Path("saved-images.tar.gz")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ def test_each_option(asked: list[tuple[SaveOptions, bool]], line: str, name: str
     ],
 )
 def test_the_name_of_the_output(asked: list[tuple[SaveOptions, bool]], line: str, target: str) -> None:
-    assert options_of(asked, f"save -f list.txt {line}").target == Path(target)
+    assert options_of(asked, f"save -f list.txt {line}").output.target == Path(target)
 
 
 @pytest.mark.parametrize(

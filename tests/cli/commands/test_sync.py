@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hangar_async.cli.commands import sync
-from hangar_async.config.options import SaveOptions
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import SyncOptions
 from hangar_async.testing.images import image, layer
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
@@ -16,11 +17,11 @@ from tests.cli.site import AMD64, Done, Site
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[SaveOptions]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[SyncOptions]:
     """What the command asks of the engine, which is not started here."""
-    found: list[SaveOptions] = []
+    found: list[SyncOptions] = []
 
-    def keep(options: SaveOptions, *, quiet: bool) -> int:
+    def keep(options: SyncOptions, *, quiet: bool) -> int:
         found.append(options)
         return int(quiet)
 
@@ -28,9 +29,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[SaveOptions]:
     return found
 
 
-def test_defaults(asked: list[SaveOptions], program: Program) -> None:
+def test_defaults(asked: list[SyncOptions], program: Program) -> None:
     assert program("sync", "-f", "list.txt").status == 0
-    assert asked == [SaveOptions(images=Path("list.txt"), systems=("all",), failed=Path("sync-failed.txt"))]
+    assert asked == [
+        SyncOptions(
+            images=Path("list.txt"),
+            systems=("all",),
+            failed=Path("sync-failed.txt"),
+            cache=Path("saved-image-cache"),
+            environment=Environment.read(),
+        )
+    ]
     assert asked[0].cache == Path("saved-image-cache")
 
 
@@ -48,12 +57,12 @@ def test_defaults(asked: list[SaveOptions], program: Program) -> None:
         ("--include-foreign", "include_foreign", True),
     ],
 )
-def test_each_option(asked: list[SaveOptions], program: Program, line: str, name: str, value: object) -> None:
+def test_each_option(asked: list[SyncOptions], program: Program, line: str, name: str, value: object) -> None:
     assert program("sync", "-f", "list.txt", *line.split()).status == 0
     assert getattr(asked[0], name) == value
 
 
-def test_global_flags_reach_the_engine(asked: list[SaveOptions], program: Program) -> None:
+def test_global_flags_reach_the_engine(asked: list[SyncOptions], program: Program) -> None:
     assert program("--tls-verify=false", "sync", "-f", "x", "--quiet").status == 1
     assert not asked[0].environment.registries.tls_verify
 

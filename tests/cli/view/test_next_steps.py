@@ -11,7 +11,7 @@ from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.reports import Output
 from hangar_async.errors import NotFound
-from tests.cli.samples import MIB, failed, options, report, saved
+from tests.cli.samples import MIB, failed, options, report, saved, sync_options
 
 FAILED_LIST = Path("save-failed.txt")
 GONE = failed("gone:1", NotFound("the registry has no gone:1", host="h", status=404), 4)
@@ -76,7 +76,7 @@ def test_where_nothing_was_saved_the_cache_names_another_run() -> None:
 @pytest.mark.parametrize(("cache", "flag"), [("saved-image-cache", ""), ("other", " -d other")])
 def test_after_a_sync(cache: str, flag: str) -> None:
     one = report(saved("one:1"), GONE, output=output(cache, "cache"), failed_list=Path("sync-failed.txt"))
-    assert [text for _, text in after_sync(one, options(cache=Path(cache)))] == [
+    assert [text for _, text in after_sync(one, sync_options(cache=Path(cache)))] == [
         "the failed lines are in sync-failed.txt; to try these again:",
         f"hangar-async sync -f sync-failed.txt{flag}",
     ]
@@ -92,7 +92,7 @@ def test_after_a_compress() -> None:
 
 def test_next_steps_are_for_failures() -> None:
     fine = report(saved("one:1"), output=output("a"))
-    assert list(after_save(fine, options())) == list(after_sync(fine, options())) == []
+    assert list(after_save(fine, options())) == list(after_sync(fine, sync_options())) == []
     asked = CompressOptions(cache=Path("c"), output=OutputSettings(target=Path("out.tar.gz")))
     assert list(after_compress(fine, asked)) == []
 

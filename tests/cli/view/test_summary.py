@@ -12,7 +12,7 @@ from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import DigestMismatch, NotFound
 from hangar_async.imagelist import InvalidLine
 from hangar_async.layout.files import EPOCH, LIST_NAME, cache_files
-from tests.cli.samples import MIB, entry, failed, options, report, saved
+from tests.cli.samples import MIB, entry, failed, options, report, saved, sync_options
 
 FAILED_LIST = Path("save-failed.txt")
 GONE = failed("gone:1", NotFound("the registry has no gone:1", host="h", status=404, advice="check name and tag"), 4)
@@ -83,7 +83,7 @@ def test_the_digests_are_checked_in_their_own_directory() -> None:
 )
 def test_how_long_the_archive_took_after_the_last_image(seconds: float, form: str, text: str) -> None:
     asked = options(format=form)
-    one = replace(report(saved("one:1"), output=output(str(asked.target), form=form)), tail_seconds=seconds)
+    one = replace(report(saved("one:1"), output=output(str(asked.output.target), form=form)), tail_seconds=seconds)
     assert shown(one, asked)["time"] == [text]
 
 
@@ -143,7 +143,7 @@ def test_a_sync_tells_what_the_index_now_names(tmp_path: Path) -> None:
     files = cache_files([one.image for one in names if one.image], EPOCH)
     (tmp_path / LIST_NAME).write_bytes(files[LIST_NAME])
     one = report(*names[:2], output=Output((tmp_path,), 5 * MIB, "cache"))
-    assert list(after_sync(one, options(cache=tmp_path))) == [
+    assert list(after_sync(one, sync_options(cache=tmp_path))) == [
         ("synced", "2 images, 3 platforms"),
         ("fetched", "12 blobs and manifests, 3.0 MiB"),
         ("reused", "2 blobs and manifests, 1.0 MiB, from the cache"),
@@ -154,7 +154,7 @@ def test_a_sync_tells_what_the_index_now_names(tmp_path: Path) -> None:
 
 
 def test_a_sync_of_nothing() -> None:
-    found = dict(after_sync(report(GONE, failed_list=FAILED_LIST), options(cache=Path("c\x07"))))
+    found = dict(after_sync(report(GONE, failed_list=FAILED_LIST), sync_options(cache=Path("c\x07"))))
     assert found["directory"] == r"nothing was saved; the index of c\x07 is as it was"
     assert found["failed"] == "line 4: gone:1: not found"
 
