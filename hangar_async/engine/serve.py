@@ -1,4 +1,4 @@
-"""`serve`: saved images as a registry, from where they lie."""
+"""`serve`: the images of an archive or a directory as a registry, read in place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hangar_async.config.options import ServeOptions
 from hangar_async.engine.events import Listening, Notice, Observer, Served, ignore
 from hangar_async.engine.open_layout import seekable_layout_at
-from hangar_async.engine.serving.content import LayoutContent, Shelf, full_names, shelve
+from hangar_async.engine.serving.content import LayoutContent, Repositories, full_names, read_repositories
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import HangarError, UsageError
 from hangar_async.layout.images import read_images
@@ -26,18 +26,18 @@ from hangar_async.threads import in_thread
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
 
-_ALL = ("", "0.0.0.0", "::")  # noqa: S104 - what it means when somebody writes it
-#: Names and problems that are told; the rest are counted.
+_ALL = ("", "0.0.0.0", "::")  # noqa: S104 - the options name them
+#: Names and problems that are reported; the rest are counted.
 _SHOWN = 5
-#: Failures of one text are told once, and so many texts are remembered.
-_MOST_TOLD = 1000
+#: Failures of one text are reported once, up to this number of texts.
+_MAX_REPORTED = 1000
 
 
 async def serve(options: ServeOptions, observer: Observer = ignore) -> None:
-    """Serve images until it is cancelled; answers under way then get about two seconds to end.
+    """Serve images until it is cancelled; open responses then have about two seconds to end.
 
-    The observer gets `Listening` once images can be pulled, and a `Notice` for what cannot be read any more. Raises
-    UsageError, ListenError, ArchiveError and ContentError for what cannot be served, StorageError.
+    The observer gets `Listening` once images can be pulled, and a `Notice` of each blob that cannot be read any more.
+    Raises UsageError, ListenError, ArchiveError and ContentError for a source that cannot be served, StorageError.
     """
     async with serving(options, observer):
         await asyncio.Event().wait()
@@ -46,32 +46,32 @@ async def serve(options: ServeOptions, observer: Observer = ignore) -> None:
 @asynccontextmanager
 async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIterator[Served]:
     """Serve images during the block, as `serve` does until it is cancelled."""
-    tls, users = await in_thread(_keys, options)
-    opened = await in_thread(_open, options)
-    for notice in _remarks(options, opened):
+    tls, users = await in_thread(_read_security, options)
+    source = await in_thread(_open, options)
+    for notice in _notices(options, source):
         observer(Notice(notice))
     host, port = options.address
-    content = LayoutContent(opened.shelf, opened.blobs)
+    content = LayoutContent(source.repositories, source.blobs)
     failed = _Failures(observer)
-    with closing(opened.blobs):
-        async with app.serving(content, host, port, tls=tls, users=users, page=opened.page, failed=failed) as address:
-            served = Served(address, _url(options, address), opened.images)
+    with closing(source.blobs):
+        async with app.serving(content, host, port, tls=tls, users=users, page=source.page, failed=failed) as address:
+            served = Served(address, _url(options, address), source.images)
             observer(Listening(served))
             yield served
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """What lies at the source, ready to be served."""
+class _Source:
+    """The source of the options, ready to be served."""
 
     images: tuple[Image, ...]
-    shelf: Shelf
+    repositories: Repositories
     blobs: BlobReader
     page: Page
 
 
-def _keys(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
-    """Read the files of TLS and of users."""
+def _read_security(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
+    """Read the certificate and the users."""
     tls = users = None
     if options.tls_cert is not None and options.tls_key is not None:
         tls = server_context(options.tls_cert, options.tls_key)
@@ -82,27 +82,28 @@ def _keys(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
     return tls, users
 
 
-def _open(options: ServeOptions) -> _Opened:
+def _open(options: ServeOptions) -> _Source:
     layout = seekable_layout_at(options.source)
     catalog = read_images(layout)
     if not catalog.images:
         raise UsageError(f"there is no image in {options.source}: nothing can be served")
-    shelf = shelve(catalog, layout.sizes())
-    page = Page(options.source.resolve().name, [_shown(image, shelf) for image in catalog.images])
-    return _Opened(catalog.images, shelf, BlobReader(layout), page)
+    repositories = read_repositories(catalog, layout.sizes())
+    page = Page(options.source.resolve().name, [_shown(image, repositories) for image in catalog.images])
+    return _Source(catalog.images, repositories, BlobReader(layout), page)
 
 
-def _remarks(options: ServeOptions, opened: _Opened) -> Iterator[str]:
-    """What whoever starts the server should know."""
+def _notices(options: ServeOptions, source: _Source) -> Iterator[str]:
+    """Make the notices about risks, incomplete images, and names that stand for several images."""
     host, _ = options.address
     own = host in ("localhost", "::1") or host.startswith("127.")
     if options.htpasswd is not None and options.tls_cert is None and not own:
         yield "passwords cross the network as they are: --tls-cert and --tls-key would hide them"
-    broken = [f"{image.name} is incomplete: {image.problems[0]}" for image in opened.images if image.problems]
-    clashes = [
-        f"{one.name} is {one.first}; {one.second} has to be asked for with its registry" for one in opened.shelf.clashes
+    broken = [f"{image.name} is incomplete: {image.problems[0]}" for image in source.images if image.problems]
+    conflicts = [
+        f"{conflict.name} is {conflict.first}; pull {conflict.second} with its registry in the name"
+        for conflict in source.repositories.conflicts
     ]
-    for texts, noun in ((broken, "image is incomplete"), (clashes, "name stands for the first of several images")):
+    for texts, noun in ((broken, "image is incomplete"), (conflicts, "name stands for the first of several images")):
         yield from texts[:_SHOWN]
         if len(texts) > _SHOWN:
             yield f"{len(texts) - _SHOWN} more: {noun}"
@@ -114,13 +115,13 @@ def _url(options: ServeOptions, address: str) -> str:
     return f"{'http' if options.tls_cert is None else 'https'}://{name}:{port}"
 
 
-def _shown(image: Image, shelf: Shelf) -> ShownImage:
+def _shown(image: Image, repositories: Repositories) -> ShownImage:
     reference = image.reference
     name = reference.repository
     if reference.tag is not None:
-        # The name without a registry is another image's where that stands before it in the list.
-        own = shelf.registries[reference.registry.lower()][name].tags.get(reference.tag)
-        if shelf.repositories[name].tags.get(reference.tag) != own:
+        # The name without a registry may stand for another image, which comes first in the list.
+        own = repositories.by_registry[reference.registry.lower()][name].tags.get(reference.tag)
+        if repositories.by_name[name].tags.get(reference.tag) != own:
             name = full_names(reference.registry.lower(), name)[0]
     pull = f"{name}:{reference.tag}" if reference.tag is not None else f"{name}@{reference.digest}"
     platforms = tuple(str(one.platform) for one in image.platforms if not one.platform.unknown)
@@ -129,14 +130,14 @@ def _shown(image: Image, shelf: Shelf) -> ShownImage:
 
 
 class _Failures:
-    """Tells what could not be read, once."""
+    """Reports each failure of reading once."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __call__(self, error: HangarError) -> None:
         text = str(error)
-        if text not in self._told and len(self._told) < _MOST_TOLD:
-            self._told.add(text)
+        if text not in self._reported and len(self._reported) < _MAX_REPORTED:
+            self._reported.add(text)
             self._observer(Notice(f"{text}; {error.advice}"))

@@ -151,7 +151,7 @@ async def test_what_has_the_name_of_another_is_told_once(client: Client) -> None
     (notice,) = client.notices
     assert notice == (
         "library/nginx:1.27 is docker.io/library/nginx:1.27; "
-        "quay.io/library/nginx:1.27 has to be asked for with its registry"
+        "pull quay.io/library/nginx:1.27 with its registry in the name"
     )
     for _ in range(3):
         await client.get("/v2/library/nginx/manifests/1.27")

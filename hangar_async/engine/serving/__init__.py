@@ -1,1 +1,1 @@
-"""From a layout to clients."""
+"""Layouts, read for the clients of a registry."""

@@ -1,4 +1,4 @@
-"""What is bounded while many clients read: memory for pieces, and open files."""
+"""The bounds while many clients read: memory for pieces, and open files."""
 
 import asyncio
 import threading
@@ -7,46 +7,46 @@ from collections.abc import Callable
 
 from hangar_async.layout.files import LayoutReader, SeekableLayout
 
-#: A piece for a client that takes what it gets, and one for a client that is slow, or one of many.
+#: Bytes of a piece for a client that takes each at once, and for one that is slow, or one of many.
 LARGE = 1 << 20
 SMALL = 64 << 10
-#: Large pieces on their way at once.
+#: Large pieces at the same time.
 MOST_LARGE = 16
-#: Readers that wait for their client, open; each of them may hold the state of a decoder.
+#: Open readers that wait for their client; each of them may hold the state of a decoder.
 MOST_IDLE = 24
-#: Turns of the event loop that it takes to send what the kernel has room for.
-_FEW = 6
+#: Turns of the event loop in which the kernel takes a piece that it has space for.
+_MAX_TURNS = 6
 
 
 class Buffer:
-    """A buffer for a large piece, in the hands of one reading; `stuck` while it waits for its client."""
+    """A buffer for a large piece, used by one reading; `waiting` while it waits for its client."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(LARGE))
-        self.stuck = False
+        self.waiting = False
 
 
 class Buffers:
-    """Large buffers, of which there are not more than `most`; for the event loop."""
+    """A pool of at most `most` large buffers; for the event loop."""
 
     def __init__(self, most: int = MOST_LARGE) -> None:
         self._most = most
         self._free: list[Buffer] = []
-        self._waiting: deque[asyncio.Future[Buffer | None]] = deque()
-        self._stuck = 0
+        self._requests: deque[asyncio.Future[Buffer | None]] = deque()
+        self._waiting = 0
         #: Buffers that are in use, and the most that ever were.
         self.lent = self.peak = 0
 
     async def take(self) -> Buffer | None:
-        """Return a buffer, as soon as there is one; None where each of them waits for its client."""
+        """Return a buffer, as soon as one is free; None when all of them wait for clients."""
         if self._free or self.lent < self._most:
             self.lent += 1
             self.peak = max(self.peak, self.lent)
             return self._free.pop() if self._free else Buffer()
-        if self._stuck == self.lent:
+        if self._waiting == self.lent:
             return None
         future: asyncio.Future[Buffer | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._requests.append(future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -55,25 +55,25 @@ class Buffers:
             raise
 
     def wait_for_client(self, buffer: Buffer) -> None:
-        """Note that a buffer will come back nobody knows when."""
-        buffer.stuck = True
-        self._stuck += 1
-        if self._stuck == self.lent:
-            while self._waiting:
+        """Mark the buffer as waiting for a slow client."""
+        buffer.waiting = True
+        self._waiting += 1
+        if self._waiting == self.lent:
+            while self._requests:
                 self._hand_on(None)
 
     def give(self, buffer: Buffer) -> None:
         """Take a buffer back."""
-        self._stuck -= buffer.stuck
-        buffer.stuck = False
-        while self._waiting:
+        self._waiting -= buffer.waiting
+        buffer.waiting = False
+        while self._requests:
             if self._hand_on(buffer):
                 return
         self.lent -= 1
         self._free.append(buffer)
 
     def _hand_on(self, buffer: Buffer | None) -> bool:
-        future = self._waiting.popleft()
+        future = self._requests.popleft()
         if future.done():
             return False
         future.set_result(buffer)
@@ -81,14 +81,14 @@ class Buffers:
 
 
 class SlowClientWatch:
-    """Calls `over` when a block is not left within a few turns of the event loop, however long these take.
+    """A watch that calls `on_slow` when its block takes more than a few turns of the event loop.
 
-    What is sent within it went to the kernel at once otherwise, and nobody waited for the client.
+    Within these turns the kernel takes the piece that is sent, and no time is spent on waiting for the client.
     """
 
-    def __init__(self, over: Callable[[], None]) -> None:
-        self._left = _FEW
-        self._over = over
+    def __init__(self, on_slow: Callable[[], None]) -> None:
+        self._left = _MAX_TURNS
+        self._on_slow = on_slow
         self._handle: asyncio.Handle | None = None
 
     def __enter__(self) -> None:
@@ -103,14 +103,14 @@ class SlowClientWatch:
         if self._left:
             self._handle = asyncio.get_running_loop().call_soon(self._turn)
         else:
-            self._over()
+            self._on_slow()
 
 
 class Readers:
-    """Readers of holdings, for threads: those that wait for their client stay open, but not more than `most`.
+    """The open readers of a layout, for threads; at most `most` stay open while they wait for clients.
 
-    One that was closed meanwhile is opened again where it stood: at once for what is stored as it is, after decoding
-    what is before it for what is really compressed.
+    A reader that was closed is opened again at its position: at once where the data is stored without compression,
+    else after decoding everything before it.
     """
 
     def __init__(self, layout: SeekableLayout, most: int = MOST_IDLE) -> None:
@@ -121,28 +121,28 @@ class Readers:
 
     @property
     def idle(self) -> int:
-        """How many wait."""
+        """The number of readers that wait."""
         return len(self._idle)
 
-    def take(self, name: str, place: int) -> LayoutReader:
-        """Return a reader of a file that stands at a place; the caller gives it back, or closes it."""
+    def take(self, name: str, position: int) -> LayoutReader:
+        """Return a reader of a file at a position; the caller gives it back, or closes it."""
         with self._lock:
-            reader = self._idle.pop((name, place), None)
-        return reader or self._layout.open(name, place)
+            reader = self._idle.pop((name, position), None)
+        return reader or self._layout.open(name, position)
 
-    def give(self, name: str, place: int, reader: LayoutReader) -> None:
-        """Let a reader wait at its place."""
+    def give(self, name: str, position: int, reader: LayoutReader) -> None:
+        """Keep a reader that waits at its position."""
         with self._lock:
-            others = [self._idle.pop((name, place), None)]
-            self._idle[name, place] = reader
+            surplus = [self._idle.pop((name, position), None)]
+            self._idle[name, position] = reader
             if len(self._idle) > self._most:
-                others.append(self._idle.popitem(last=False)[1])
-        for other in others:
-            if other is not None:
-                other.close()
+                surplus.append(self._idle.popitem(last=False)[1])
+        for old in surplus:
+            if old is not None:
+                old.close()
 
     def close(self) -> None:
-        """Close those that wait."""
+        """Close the readers that wait."""
         with self._lock:
             readers = list(self._idle.values())
             self._idle.clear()

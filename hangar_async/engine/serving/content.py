@@ -1,9 +1,9 @@
-"""What is held, as the content of a registry."""
+"""The images of a layout as the content of a registry."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -13,63 +13,64 @@ from hangar_async.errors import InvalidValue
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import LayoutImages
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.graph import children
 from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import Descriptor, Index, Manifest, join_index
+from hangar_async.oci.manifest import Descriptor, join_index
 from hangar_async.oci.reference import parse_registry
 from hangar_async.oci.referrers import Referrer, referrer_of
 
 
 class LayoutContent:
-    """Repositories of held images, all of them, or those of one registry; implements the server's `Content`."""
+    """The repositories of a layout, all of them or those of one registry; implements the server's `Content`."""
 
-    def __init__(self, shelf: Shelf, blobs: BlobReader, repositories: Mapping[str, Repository] | None = None) -> None:
-        self._shelf = shelf
+    def __init__(self, repositories: Repositories, blobs: BlobReader, registry: str | None = None) -> None:
+        self._all = repositories
         self._blobs = blobs
-        self._repositories = shelf.repositories if repositories is None else repositories
+        self._repositories = repositories.by_name if registry is None else repositories.by_registry[registry]
 
     def of_registry(self, registry: str) -> LayoutContent | None:
-        """What is held of one registry, under the names that it has there; None where that is nothing."""
-        found = self._shelf.of_registry(registry)
-        return None if found is None else LayoutContent(self._shelf, self._blobs, found)
+        """Return the repositories of one registry, under the names that they have there; None for no such registry."""
+        name = self._all.find_registry(registry)
+        return None if name is None else LayoutContent(self._all, self._blobs, name)
 
     async def repositories(self) -> Sequence[str]:
-        """Name the repositories, sorted, but for names that can only be asked for: those with a port in them."""
+        """List the names of the repositories, sorted, without the names that have a port in them."""
         return sorted(name for name in self._repositories if ":" not in name)
 
     async def tags(self, repository: str) -> Sequence[str] | None:
-        """Name the tags of a repository, sorted; None where there is no such repository."""
-        place = self._repositories.get(repository)
-        return None if place is None else sorted(place.tags)
+        """List the tags of a repository, sorted; None for no such repository."""
+        content = self._repositories.get(repository)
+        return None if content is None else sorted(content.tags)
 
     async def resolve(self, repository: str, reference: str | Digest) -> Descriptor | None:
         """Find a manifest or index of a repository by its tag or digest."""
-        place = self._repositories.get(repository)
-        if place is None:
+        content = self._repositories.get(repository)
+        if content is None:
             return None
-        digest = reference if isinstance(reference, Digest) else place.tags.get(reference)
-        return None if digest is None else place.documents.get(digest)
+        digest = reference if isinstance(reference, Digest) else content.tags.get(reference)
+        return None if digest is None else content.documents.get(digest)
 
     async def size(self, repository: str, digest: Digest) -> int | None:
-        """Tell the size in bytes of a blob of a repository; None where it has no such blob."""
-        place = self._repositories.get(repository)
-        return None if place is None else place.blobs.get(digest)
+        """Return the size in bytes of a blob of a repository; None for no such blob."""
+        content = self._repositories.get(repository)
+        return None if content is None else content.blobs.get(digest)
 
     async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
-        """List what in a repository refers to a manifest."""
-        place = self._repositories.get(repository)
-        return [] if place is None else list(place.referrers.get(digest, {}).values())
+        """List the referrers of a manifest in a repository."""
+        content = self._repositories.get(repository)
+        return [] if content is None else list(content.referrers.get(digest, {}).values())
 
     async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
-        """Read the bytes from `start` up to `stop` of what was found; see `BlobReader.read`.
+        """Read the bytes from `start` up to `stop` of a manifest or blob; see `BlobReader.read`.
 
-        Of a manifest or an index nothing is sent before all of it is checked.
+        A manifest or an index is checked as a whole before its first byte is sent.
         """
-        made = self._shelf.made.get(digest)
-        if made is not None:
-            yield memoryview(made)[start:stop]
+        index = self._all.joined_indexes.get(digest)
+        if index is not None:
+            yield memoryview(index)[start:stop]
             return
-        # One piece is checked before it is handed on.
-        first = digest in self._shelf.documents and (start > 0 or stop > SMALL)
+        # A single piece is checked before it is sent.
+        first = digest in self._all.documents and (start > 0 or stop > SMALL)
         async with aclosing(self._blobs.read(digest, start, stop, checked=first)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -80,7 +81,7 @@ _NOT_OF_A_NAME = re.compile(r"[^a-z0-9.-]+")
 
 @dataclass(slots=True)
 class Repository:
-    """What one repository has: tags, manifests and indexes, and the sizes of blobs, documents among them."""
+    """One repository: tags, manifests and indexes, and the sizes of its blobs, documents among them."""
 
     tags: dict[str, Digest] = field(default_factory=dict)
     documents: dict[Digest, Descriptor] = field(default_factory=dict)
@@ -89,8 +90,8 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True)
-class Clash:
-    """Two images that have one name but for their registries: the first of the list has it, the second has not."""
+class NameConflict:
+    """Two images whose names differ in the registry alone: the name without registry stands for the first."""
 
     name: str
     first: str
@@ -98,130 +99,127 @@ class Clash:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """All that is served, by the names of its repositories, and the same by registry, in lower case.
+class Repositories:
+    """All repositories, by name, and by registry (in lower case) and the name there.
 
-    `documents` are the digests of all manifests and indexes; `made` are indexes of images that came without one.
+    `documents` are the digests of all manifests and indexes; `joined_indexes` those of images without an index.
     """
 
-    repositories: Mapping[str, Repository]
-    registries: Mapping[str, Mapping[str, Repository]]
+    by_name: Mapping[str, Repository]
+    by_registry: Mapping[str, Mapping[str, Repository]]
     documents: frozenset[Digest]
-    made: Mapping[Digest, bytes]
-    clashes: tuple[Clash, ...]
+    joined_indexes: Mapping[Digest, bytes]
+    conflicts: tuple[NameConflict, ...]
 
-    def of_registry(self, text: str) -> Mapping[str, Repository] | None:
-        """The repositories of a registry, by the names that they have there; None where there are none."""
+    def find_registry(self, text: str) -> str | None:
+        """Return the key of a registry in `by_registry`; None where it has no images."""
         try:
-            return self.registries.get(parse_registry(text).lower())
+            name = parse_registry(text).lower()
         except InvalidValue:
             return None
+        return name if name in self.by_registry else None
 
 
-def shelve(catalog: LayoutImages, sizes: Mapping[str, int]) -> Shelf:
-    """Sort images into repositories; `sizes` are those of the files that are held, by their names.
+def read_repositories(catalog: LayoutImages, sizes: Mapping[str, int]) -> Repositories:
+    """Sort images into repositories; `sizes` are those of the files of the layout, by their names.
 
-    Each repository has its own name, and that of its registry before it. Where two have one name, the one with a
-    registry counts; of a tag that both have, the first of the list.
+    Each repository is served under its own name, and with its registry before it. A name with a registry has priority
+    over the same name without; of a tag in two repositories of one name, the first image of the list has it.
     """
     builder = _Builder(catalog, sizes)
     registries: dict[str, dict[str, Repository]] = {}
     tags: dict[str, dict[str, tuple[Image, Digest]]] = {}
-    clashes: list[Clash] = []
+    conflicts: list[NameConflict] = []
     for image in catalog.images:
         reference = image.reference
         of_registry = registries.setdefault(reference.registry.lower(), {})
-        place = of_registry.setdefault(reference.repository, Repository())
-        root = builder.add(image, place)
+        repository = of_registry.setdefault(reference.repository, Repository())
+        root = builder.add(image, repository)
         if root is not None and reference.tag is not None:
-            place.tags.setdefault(reference.tag, root)
+            repository.tags.setdefault(reference.tag, root)
             first, known = tags.setdefault(reference.repository, {}).setdefault(reference.tag, (image, root))
             if known != root:
-                clashes.append(Clash(f"{reference.repository}:{reference.tag}", first.name, image.name))
-    plain = {name: {tag: root for tag, (_, root) in found.items()} for name, found in tags.items()}
-    return Shelf(_named(registries, plain), registries, frozenset(catalog.documents), builder.made, tuple(clashes))
+                conflicts.append(NameConflict(f"{reference.repository}:{reference.tag}", first.name, image.name))
+    plain = {name: {tag: root for tag, (_, root) in images.items()} for name, images in tags.items()}
+    by_name, documents = _join_registries(registries, plain), frozenset(catalog.documents)
+    return Repositories(by_name, registries, documents, builder.joined_indexes, tuple(conflicts))
 
 
 def full_names(registry: str, repository: str) -> tuple[str, ...]:
-    """The names of a repository with its registry before it.
+    """Return the names of a repository with its registry before it.
 
-    A name cannot have the colon of a port in it, so that one has `_` there; as it is it can be asked for all the same.
+    A repository name has no colon, so a port follows `_` in the first; the second, with the colon, is served as well.
     """
     plain = _NOT_OF_A_NAME.sub("_", registry).strip("_.-")
     return tuple(dict.fromkeys((f"{plain}/{repository}", f"{registry}/{repository}")))
 
 
-def _named(
+def _join_registries(
     registries: Mapping[str, Mapping[str, Repository]], tags: Mapping[str, dict[str, Digest]]
 ) -> dict[str, Repository]:
     names: dict[str, Repository] = {}
     for registry, repositories in registries.items():
-        for name, one in repositories.items():
-            names.update(dict.fromkeys(full_names(registry, name), one))
+        for name, repository in repositories.items():
+            names.update(dict.fromkeys(full_names(registry, name), repository))
     full = frozenset(names)
     for repositories in registries.values():
-        for name, one in repositories.items():
+        for name, repository in repositories.items():
             if name not in names:
-                names[name] = one
+                names[name] = repository
             elif name not in full:
-                names[name] = _joined(names[name], one, tags.get(name, {}))
+                names[name] = _join(names[name], repository, tags.get(name, {}))
     return names
 
 
-def _joined(one: Repository, other: Repository, tags: dict[str, Digest]) -> Repository:
-    referrers = {subject: dict(found) for subject, found in one.referrers.items()}
-    for subject, found in other.referrers.items():
-        referrers.setdefault(subject, {}).update(found)
-    return Repository(tags, {**one.documents, **other.documents}, {**one.blobs, **other.blobs}, referrers)
+def _join(first: Repository, second: Repository, tags: dict[str, Digest]) -> Repository:
+    referrers = {subject: dict(of_subject) for subject, of_subject in first.referrers.items()}
+    for subject, of_subject in second.referrers.items():
+        referrers.setdefault(subject, {}).update(of_subject)
+    return Repository(tags, {**first.documents, **second.documents}, {**first.blobs, **second.blobs}, referrers)
 
 
 class _Builder:
-    """Puts images into repositories, with all that refers to them."""
+    """Puts images into repositories, with their referrers."""
 
     def __init__(self, catalog: LayoutImages, sizes: Mapping[str, int]) -> None:
-        self.made: dict[Digest, bytes] = {}
+        self.joined_indexes: dict[Digest, bytes] = {}
         self._documents = catalog.documents
         self._sizes = sizes
-        found = (referrer_of(document) for document in catalog.documents.values())
-        self._referrers = {one.descriptor.digest: one for one in found if one is not None}
-        self._of: dict[Digest, list[Digest]] = {}
-        for digest, one in self._referrers.items():
-            self._of.setdefault(one.subject, []).append(digest)
+        referrers = (referrer_of(document) for document in catalog.documents.values())
+        self._referrers = {referrer.descriptor.digest: referrer for referrer in referrers if referrer is not None}
+        self._by_subject: dict[Digest, list[Digest]] = {}
+        for digest, referrer in self._referrers.items():
+            self._by_subject.setdefault(referrer.subject, []).append(digest)
 
-    def add(self, image: Image, place: Repository) -> Digest | None:
-        """Put an image into a repository; return what names it as a whole, None where that is not held."""
-        self._add([one.digest for one in image.contents], place)
+    def add(self, image: Image, repository: Repository) -> Digest | None:
+        """Put an image into a repository; return the digest of its root, None where the layout has no root of it."""
+        self._add([content.digest for content in image.contents], repository)
         if image.digest is not None:
-            return image.digest if image.digest in place.documents else None
-        held = [one.descriptor for one in image.platforms if one.descriptor.digest in place.documents]
-        if not held:
+            return image.digest if image.digest in repository.documents else None
+        manifests = [one.descriptor for one in image.platforms if one.descriptor.digest in repository.documents]
+        if not manifests:
             return None
-        # In a cache of Hangar's nothing names an image of several platforms as a whole.
-        index = join_index(held)
-        self.made[index.digest] = index.raw
-        place.documents[index.digest] = index.descriptor
-        place.blobs[index.digest] = len(index.raw)
+        # A cache of Hangar has no index of an image of several platforms.
+        index = join_index(manifests)
+        self.joined_indexes[index.digest] = index.raw
+        repository.documents[index.digest] = index.descriptor
+        repository.blobs[index.digest] = len(index.raw)
         return index.digest
 
-    def _add(self, wanted: list[Digest], place: Repository) -> None:
-        """Put these into a repository, with all that they name, and what refers to them, as far as it is held."""
-        while wanted:
-            digest = wanted.pop()
+    def _add(self, digests: list[Digest], repository: Repository) -> None:
+        """Put contents into a repository, with their children and referrers, as far as the layout has them."""
+        while digests:
+            digest = digests.pop()
             size = self._sizes.get(blob_name(digest))
-            if digest in place.blobs or size is None:
+            if digest in repository.blobs or size is None:
                 continue
-            place.blobs[digest] = size
+            repository.blobs[digest] = size
             document = self._documents.get(digest)
             if document is None:
                 continue
-            place.documents[digest] = document.descriptor
-            wanted += _below(document)
-            wanted += self._of.get(digest, ())
+            repository.documents[digest] = document.descriptor
+            digests += (child.digest for child in children(document))
+            digests += self._by_subject.get(digest, ())
             referrer = self._referrers.get(digest)
             if referrer is not None:
-                place.referrers.setdefault(referrer.subject, {})[digest] = referrer
-
-
-def _below(document: Manifest | Index) -> Iterator[Digest]:
-    parts = document.manifests if isinstance(document, Index) else (document.config, *document.layers)
-    return (part.digest for part in parts)
+                repository.referrers.setdefault(referrer.subject, {})[digest] = referrer

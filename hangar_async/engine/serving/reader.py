@@ -1,4 +1,4 @@
-"""Blobs of holdings on their way to clients: read in threads, checked, and bounded however many ask for them."""
+"""Blobs of a layout for clients: read in threads, checked, and within bounds for any number of clients."""
 
 from __future__ import annotations
 
@@ -14,69 +14,69 @@ from hangar_async.layout.files import SeekableLayout, blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import in_thread
 
-#: Bytes that a client has to take at once before it gets large pieces again: more than the kernel keeps for a slow one.
-_TRUSTED = 2 << 20
-_ADVICE = "leave it alone while it is served; verify says what is damaged"
+#: Bytes that a client has to take at once before it gets large pieces again: more than the buffers of the kernel.
+_FAST = 2 << 20
+_ADVICE = "do not change it while it is served; verify names everything that is damaged"
 
 
 class BlobReader:
-    """The blobs of holdings, to be read by any number of clients; `close` when none does any more.
+    """A reader of the blobs of a layout, for any number of clients; the caller closes it when none reads any more.
 
-    A whole blob is hashed the first time it is read, once however many read it, and its last piece is sent only when
-    it is right. After that, and for a part of one, it is enough that the file has not been changed.
+    The first reading of a whole blob hashes it, one reading at a time, and sends its last piece only when the digest
+    is right. After that, and for a part of a blob, it is enough that the file was not changed.
     """
 
     def __init__(self, layout: SeekableLayout) -> None:
         self.buffers = Buffers()
         self.readers = Readers(layout)
         self._sizes = layout.sizes()
-        self._right: dict[Digest, Hashable] = {}
-        #: What is hashed while it is sent to somebody.
+        self._verified: dict[Digest, Hashable] = {}
+        #: The blobs that are hashed while they are sent.
         self._hashing: set[Digest] = set()
         self._checks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
 
     async def read(
         self, digest: Digest, start: int, stop: int, *, checked: bool = False
     ) -> AsyncGenerator[memoryview, None]:
-        """Read the bytes from `start` up to `stop`; a piece is good until the next one is asked for.
+        """Read the bytes from `start` up to `stop`; a piece is valid until the next one is read.
 
-        With `checked` all of the blob is hashed, if it was not, before the first piece. As long as the client takes
-        each piece at once, it is the reading that it waits for: then pieces are large. Raises ContentError for a blob
-        that is not what its digest says, or was changed, ArchiveError, StorageError.
+        With `checked`, the whole blob is hashed, if it was not before, before the first piece. Pieces are large while
+        the client takes each at once. Raises ContentError for a blob whose digest is another one, or that was changed,
+        ArchiveError, StorageError.
         """
         whole = (start, stop) == (0, self._sizes[blob_name(digest)])
         if checked or start == stop:
             await self._check(digest)
         hashes = whole and not checked and digest not in self._hashing
-        passage = _Passage(self.readers, self._right, digest, start, stop, hashes=hashes)
+        reading = _Reading(self.readers, self._verified, digest, start, stop, hashes=hashes)
         if hashes:
             self._hashing.add(digest)
         try:
-            async with aclosing(self._pieces(passage)) as pieces:
+            async with aclosing(self._pieces(reading)) as pieces:
                 async for piece in pieces:
-                    if (checked or (whole and not passage.left)) and not passage.right:
-                        # Whoever hashes it is not through yet.
+                    if (checked or (whole and not reading.remaining)) and not reading.is_verified:
+                        # Another reading hashes it, and has not come to the end yet.
                         await self._check(digest)
-                        passage.insist()
+                        reading.require_verified()
                     yield piece
         finally:
             if hashes:
                 self._hashing.discard(digest)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the readers that are open."""
         self.readers.close()
 
-    async def _pieces(self, passage: _Passage) -> AsyncGenerator[memoryview, None]:
+    async def _pieces(self, reading: _Reading) -> AsyncGenerator[memoryview, None]:
         small = memoryview(b"")
-        at_once = _TRUSTED
-        while passage.left:
-            large = await self.buffers.take() if at_once >= _TRUSTED and passage.left > SMALL else None
+        at_once = _FAST
+        while reading.remaining:
+            large = await self.buffers.take() if at_once >= _FAST and reading.remaining > SMALL else None
             try:
                 if large is None and not small:
-                    small = memoryview(bytearray(min(SMALL, passage.left)))
+                    small = memoryview(bytearray(min(SMALL, reading.remaining)))
                 buffer = small if large is None else large.view
-                count = await in_thread(passage.fill, buffer)
+                count = await in_thread(reading.fill, buffer)
                 at_once += count
 
                 def wait(large: Buffer | None = large) -> None:
@@ -92,99 +92,99 @@ class BlobReader:
                     self.buffers.give(large)
 
     async def _check(self, digest: Digest) -> None:
-        """Hash a blob for itself, if its file is not known to be right; several who ask wait for one."""
+        """Hash a blob alone, if its file is not verified yet; callers at the same time wait for one."""
         async with self._checks.setdefault(digest, asyncio.Lock()):
             size = self._sizes[blob_name(digest)]
-            passage = _Passage(self.readers, self._right, digest, 0, size, hashes=True)
+            reading = _Reading(self.readers, self._verified, digest, 0, size, hashes=True)
             buffer = memoryview(bytearray(min(LARGE, size)))
             if not size:
-                passage.end()
-            while passage.left and passage.hashes:
-                await in_thread(passage.fill, buffer)
+                reading.end()
+            while reading.remaining and reading.hashes:
+                await in_thread(reading.fill, buffer)
 
 
-class _Passage:
+class _Reading:
     """One reading of a blob, from `start` to `stop`, in threads one after the other.
 
-    One that `hashes` is of all of it; it leaves that when `right` knows the file already.
+    A reading that `hashes` is of the whole blob; it stops hashing when `verified` has the identity of the file.
     """
 
     def __init__(
-        self, readers: Readers, right: dict[Digest, Hashable], digest: Digest, start: int, stop: int, *, hashes: bool
+        self, readers: Readers, verified: dict[Digest, Hashable], digest: Digest, start: int, stop: int, *, hashes: bool
     ) -> None:
         self._readers = readers
-        self._right = right
+        self._verified = verified
         self._digest = digest
         self._name = blob_name(digest)
-        self._place = start
+        self._position = start
         self._stop = stop
         self._identity: Hashable = None
         self._hasher = digest.hasher() if hashes else None
 
     @property
-    def left(self) -> int:
-        """How many bytes are still to be read."""
-        return self._stop - self._place
+    def remaining(self) -> int:
+        """The number of bytes that are not read yet."""
+        return self._stop - self._position
 
     @property
     def hashes(self) -> bool:
-        """Whether what comes is still hashed."""
+        """Whether the next bytes are hashed."""
         return self._hasher is not None
 
     @property
-    def right(self) -> bool:
-        """Whether what was read is of a file that has the digest."""
-        return self._identity is not None and self._right.get(self._digest) == self._identity
+    def is_verified(self) -> bool:
+        """Whether the file that was read has the digest."""
+        return self._identity is not None and self._verified.get(self._digest) == self._identity
 
-    def insist(self) -> None:
-        """Raise ContentError where it is not."""
-        if not self.right:
-            self._changed()
+    def require_verified(self) -> None:
+        """Raise ContentError when the file is not verified."""
+        if not self.is_verified:
+            self._raise_changed()
 
     def fill(self, buffer: memoryview) -> int:
-        """Read what comes next into a buffer, and see that it is right as far as that can be seen."""
-        buffer = buffer[: self.left]
-        reader = self._readers.take(self._name, self._place)
+        """Read the next bytes into a buffer, and check them as far as is possible."""
+        buffer = buffer[: self.remaining]
+        reader = self._readers.take(self._name, self._position)
         try:
             self._compare(reader.identity)
             done = 0
             while done < len(buffer) and (count := reader.readinto(buffer[done:])):
                 done += count
             reader.check()
-            self._take_in(buffer[:done], len(buffer) - done)
+            self._count(buffer[:done], len(buffer) - done)
         except BaseException:
             reader.close()
             raise
-        if self.left:
-            self._readers.give(self._name, self._place, reader)
+        if self.remaining:
+            self._readers.give(self._name, self._position, reader)
         else:
             reader.close()
         return done
 
     def end(self) -> None:
-        """See that the digest is right, now that all is read."""
+        """Check the digest at the end of the blob."""
         if self._hasher is not None:
             if self._hasher.hexdigest() != self._digest.hex:
                 raise DigestMismatch(f"{self._digest} is damaged", digest=str(self._digest), advice=_ADVICE)
-            self._right[self._digest] = self._identity
+            self._verified[self._digest] = self._identity
 
     def _compare(self, identity: Hashable) -> None:
-        """See whether it is the file that was read before, and whether that was right."""
+        """Check that the file is the one that was read before; stop hashing a verified one."""
         if self._identity not in (None, identity):
-            self._changed()
-        if self._identity is None and self._right.get(self._digest) == identity:
+            self._raise_changed()
+        if self._identity is None and self._verified.get(self._digest) == identity:
             self._hasher = None
         self._identity = identity
 
-    def _take_in(self, piece: memoryview, missing: int) -> None:
+    def _count(self, piece: memoryview, missing: int) -> None:
         if self._hasher is not None:
             self._hasher.update(piece)
-        self._place += len(piece)
+        self._position += len(piece)
         if missing:
             raise ContentError(f"{self._digest} ends too early", digest=str(self._digest), advice=_ADVICE)
-        if not self.left:
+        if not self.remaining:
             self.end()
 
-    def _changed(self) -> NoReturn:
+    def _raise_changed(self) -> NoReturn:
         text = f"{self._digest} was changed while it was read"
         raise ContentError(text, digest=str(self._digest), advice=_ADVICE)

@@ -11,7 +11,7 @@ import pytest
 
 from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.buffers import SMALL
-from hangar_async.engine.serving.content import LayoutContent, shelve
+from hangar_async.engine.serving.content import LayoutContent, read_repositories
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import DigestMismatch
 from hangar_async.layout.files import blob_name
@@ -24,7 +24,7 @@ from tests.engine.rig import AMD64, small
 
 def content_of(path: Path) -> LayoutContent:
     layout = seekable_layout_at(path)
-    return LayoutContent(shelve(read_images(layout), layout.sizes()), BlobReader(layout))
+    return LayoutContent(read_repositories(read_images(layout), layout.sizes()), BlobReader(layout))
 
 
 @pytest.fixture

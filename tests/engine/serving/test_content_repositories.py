@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async.engine.open_layout import seekable_layout_at
-from hangar_async.engine.serving.content import Clash, Repository, Shelf, full_names, shelve
+from hangar_async.engine.serving.content import NameConflict, Repositories, Repository, full_names, read_repositories
 from hangar_async.layout.images import read_images
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
@@ -22,36 +22,36 @@ from tests.engine.rig import small
 REF = "org.opencontainers.image.ref.name"
 
 
-def shelf_at(path: Path) -> Shelf:
+def repositories_at(path: Path) -> Repositories:
     layout = seekable_layout_at(path)
-    return shelve(read_images(layout), layout.sizes())
+    return read_repositories(read_images(layout), layout.sizes())
 
 
 def test_each_repository_has_two_names(tmp_path: Path, images: Mapping[str, Built]) -> None:
     names = {"nginx:1.27": images["multi"], "reg.example.com:5000/team/app:2": images["oci"]}
-    shelf = shelf_at(make_cache(tmp_path / "cache", names))
-    assert shelf.clashes == ()
-    assert set(shelf.repositories) == {
+    repositories = repositories_at(make_cache(tmp_path / "cache", names))
+    assert repositories.conflicts == ()
+    assert set(repositories.by_name) == {
         "library/nginx",
         "docker.io/library/nginx",
         "team/app",
         "reg.example.com_5000/team/app",
         "reg.example.com:5000/team/app",
     }
-    assert shelf.repositories["library/nginx"] is shelf.repositories["docker.io/library/nginx"]
-    assert shelf.repositories["team/app"].tags == {"2": images["oci"].digest}
+    assert repositories.by_name["library/nginx"] is repositories.by_name["docker.io/library/nginx"]
+    assert repositories.by_name["team/app"].tags == {"2": images["oci"].digest}
 
 
 def test_an_image_is_there_with_all_that_it_consists_of(tmp_path: Path, images: Mapping[str, Built]) -> None:
     for name, built in images.items():
-        place = shelf_at(make_cache(tmp_path / name, {f"{name}:1": built})).repositories[f"library/{name}"]
-        assert place.tags == {"1": built.digest}
-        assert {digest: one.media_type for digest, one in place.documents.items()} == {
+        repository = repositories_at(make_cache(tmp_path / name, {f"{name}:1": built})).by_name[f"library/{name}"]
+        assert repository.tags == {"1": built.digest}
+        assert {digest: one.media_type for digest, one in repository.documents.items()} == {
             digest: kind for digest, (kind, _) in built.documents.items()
         }
         sizes = {**built.blobs, **{digest: raw for digest, (_, raw) in built.documents.items()}}
-        assert place.blobs == {digest: len(data) for digest, data in sizes.items()}
-        assert place.referrers == {}
+        assert repository.blobs == {digest: len(data) for digest, data in sizes.items()}
+        assert repository.referrers == {}
 
 
 def test_two_registries_with_one_name(tmp_path: Path) -> None:
@@ -63,27 +63,27 @@ def test_two_registries_with_one_name(tmp_path: Path) -> None:
         "quay.io/team/app:2": three,
         "ghcr.io/team/app:1": one,  # the same as the first: no matter which one it is
     }
-    shelf = shelf_at(make_cache(tmp_path / "cache", names))
-    assert shelf.clashes == (Clash("team/app:1", "docker.io/team/app:1", "quay.io/team/app:1"),)
-    assert shelf.repositories["team/app"].tags == {"1": one.digest, "2": three.digest}
-    assert set(shelf.repositories["team/app"].documents) == {one.digest, two.digest, three.digest}
-    assert shelf.repositories["quay.io/team/app"].tags == {"1": two.digest, "2": three.digest}
-    assert shelf.repositories["docker.io/team/app"].tags == {"1": one.digest}
+    repositories = repositories_at(make_cache(tmp_path / "cache", names))
+    assert repositories.conflicts == (NameConflict("team/app:1", "docker.io/team/app:1", "quay.io/team/app:1"),)
+    assert repositories.by_name["team/app"].tags == {"1": one.digest, "2": three.digest}
+    assert set(repositories.by_name["team/app"].documents) == {one.digest, two.digest, three.digest}
+    assert repositories.by_name["quay.io/team/app"].tags == {"1": two.digest, "2": three.digest}
+    assert repositories.by_name["docker.io/team/app"].tags == {"1": one.digest}
     for registry, digest in (("docker.io", one.digest), ("QUAY.io", two.digest), ("index.docker.io", one.digest)):
-        found = shelf.of_registry(registry)
-        assert found is not None
-        assert found["team/app"].tags["1"] == digest
-    assert shelf.of_registry("example.com") is None
-    assert shelf.of_registry("no registry!") is None
+        name = repositories.find_registry(registry)
+        assert name is not None
+        assert repositories.by_registry[name]["team/app"].tags["1"] == digest
+    assert repositories.find_registry("example.com") is None
+    assert repositories.find_registry("no registry!") is None
 
 
 def test_a_name_with_its_registry_comes_before_another_s_plain_name(tmp_path: Path) -> None:
     one, two = small("one"), small("two")
     names = {"mirror.local/quay.io/app:1": one, "quay.io/app:1": two}
-    shelf = shelf_at(make_cache(tmp_path / "cache", names))
-    assert shelf.repositories["quay.io/app"].tags == {"1": two.digest}
-    assert shelf.repositories["mirror.local/quay.io/app"].tags == {"1": one.digest}
-    assert shelf.repositories["app"].tags == {"1": two.digest}
+    repositories = repositories_at(make_cache(tmp_path / "cache", names))
+    assert repositories.by_name["quay.io/app"].tags == {"1": two.digest}
+    assert repositories.by_name["mirror.local/quay.io/app"].tags == {"1": one.digest}
+    assert repositories.by_name["app"].tags == {"1": two.digest}
 
 
 @pytest.mark.parametrize(
@@ -100,35 +100,35 @@ def test_registries_in_names(registry: str, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("form", ["gzip", "zstd-3", "dir"])
 def test_the_original_of_a_partial_index_is_there_by_its_digest(partial: Saved, form: str) -> None:
-    shelf = shelf_at(partial.at(form))
-    place = shelf.repositories["multi"]
+    repositories = repositories_at(partial.at(form))
+    repository = repositories.by_name["multi"]
     built = next(built for name, built in partial.built.items() if "/multi:1" in name)
-    assert place.tags["1"] != built.digest
-    assert place.documents[place.tags["1"]].is_index
-    assert place.documents[built.digest].size == len(built.raw)
-    assert sum(not one.is_index for one in place.documents.values()) == 1
+    assert repository.tags["1"] != built.digest
+    assert repository.documents[repository.tags["1"]].is_index
+    assert repository.documents[built.digest].size == len(built.raw)
+    assert sum(not one.is_index for one in repository.documents.values()) == 1
 
 
 def test_an_image_by_digest_alone_has_no_tag(everything: Saved) -> None:
     name = next(name for name in everything.built if "sha256-" in name)
-    place = shelf_at(everything.at("gzip")).repositories[name.partition("/")[2].partition(":")[0]]
-    assert list(place.tags) == ["1"]
-    assert everything.built[name].digest in place.documents
+    repository = repositories_at(everything.at("gzip")).by_name[name.partition("/")[2].partition(":")[0]]
+    assert list(repository.tags) == ["1"]
+    assert everything.built[name].digest in repository.documents
 
 
 def test_a_cache_of_hangar_s_gets_an_index_of_its_platforms(tmp_path: Path, images: Mapping[str, Built]) -> None:
     root = make_cache(tmp_path / "cache", {"multi:1": images["multi"], "oci:1": images["oci"]})
     for name in ("index.json", "oci-layout", "blobs"):
         (root / name).unlink()
-    shelf = shelf_at(root)
-    assert shelf.repositories["library/oci"].tags == {"1": images["oci"].digest}
-    place = shelf.repositories["library/multi"]
-    made = parse_manifest(shelf.made[place.tags["1"]])
-    assert made.media_type == media_types.OCI_INDEX
-    platforms = [entry["platform"]["architecture"] for entry in json.loads(made.raw)["manifests"]]
+    repositories = repositories_at(root)
+    assert repositories.by_name["library/oci"].tags == {"1": images["oci"].digest}
+    repository = repositories.by_name["library/multi"]
+    joined = parse_manifest(repositories.joined_indexes[repository.tags["1"]])
+    assert joined.media_type == media_types.OCI_INDEX
+    platforms = [entry["platform"]["architecture"] for entry in json.loads(joined.raw)["manifests"]]
     assert platforms == ["amd64", "arm64", "arm"]
-    assert place.documents[made.digest] == made.descriptor
-    assert place.blobs[made.digest] == len(made.raw)
+    assert repository.documents[joined.digest] == joined.descriptor
+    assert repository.blobs[joined.digest] == len(joined.raw)
 
 
 def referrer(subject: Built, images: Mapping[str, Built], **fields: object) -> Built:
@@ -148,13 +148,13 @@ def test_what_refers_to_an_image_is_where_the_image_is(tmp_path: Path, images: M
         (lost, {}),
         (images["oci"], {REF: "registry.example.com/other:1"}),
     ]
-    shelf = shelf_at(make_layout(tmp_path / "images", entries))
-    place = shelf.repositories["app"]
-    assert list(place.referrers[images["multi"].digest]) == [signature.digest]
-    assert list(place.referrers[signature.digest]) == [of_signature.digest]
-    assert {signature.digest, of_signature.digest, *signature.blobs} <= set(place.blobs)
-    assert shelf.repositories["other"].referrers == {}
-    assert list(shelf.repositories["images"].referrers[images["windows"].digest]) == [lost.digest]
+    repositories = repositories_at(make_layout(tmp_path / "images", entries))
+    repository = repositories.by_name["app"]
+    assert list(repository.referrers[images["multi"].digest]) == [signature.digest]
+    assert list(repository.referrers[signature.digest]) == [of_signature.digest]
+    assert {signature.digest, of_signature.digest, *signature.blobs} <= set(repository.blobs)
+    assert repositories.by_name["other"].referrers == {}
+    assert list(repositories.by_name["images"].referrers[images["windows"].digest]) == [lost.digest]
 
 
 def test_chains_of_any_length_are_followed(tmp_path: Path, images: Mapping[str, Built]) -> None:
@@ -162,17 +162,17 @@ def test_chains_of_any_length_are_followed(tmp_path: Path, images: Mapping[str, 
     for _ in range(2000):
         chain.append(referrer(chain[-1], images))
     entries = [(chain[0], {REF: "registry.example.com/app:1"}), *((one, dict[str, str]()) for one in chain[1:])]
-    place = shelf_at(make_layout(tmp_path / "images", entries)).repositories["app"]
-    assert len(place.documents) == len(chain)
+    repository = repositories_at(make_layout(tmp_path / "images", entries)).by_name["app"]
+    assert len(repository.documents) == len(chain)
 
 
 def test_what_is_missing_is_not_promised(tmp_path: Path, images: Mapping[str, Built]) -> None:
     both = index([images["oci"], small("other")])
     root = make_cache(tmp_path / "cache", {"both:1": both, "oci:1": images["oci"]})
     (root / "share" / "sha256" / images["oci"].digest.hex).unlink()
-    shelf = shelf_at(root)
-    assert shelf.repositories["library/oci"].tags == {}
-    place: Repository = shelf.repositories["library/both"]
-    assert place.tags == {"1": both.digest}
-    assert images["oci"].digest not in place.documents
-    assert images["oci"].digest not in place.blobs
+    repositories = repositories_at(root)
+    assert repositories.by_name["library/oci"].tags == {}
+    repository: Repository = repositories.by_name["library/both"]
+    assert repository.tags == {"1": both.digest}
+    assert images["oci"].digest not in repository.documents
+    assert images["oci"].digest not in repository.blobs
