@@ -1,8 +1,7 @@
-"""Command lines as scripts write them, brought into the one form that typer reads.
+"""Command lines of scripts, converted to the one form that typer reads.
 
-Boolean flags may have a value (`--tls-verify=false`), and global flags may stand before or after the command. All of
-this is settled here, once, by the rules of getopt: what follows an option that takes a value is its value, and `--`
-ends the options.
+Boolean flags may have a value (`--tls-verify=false`), and global flags may stand before or after the command. The rules
+are those of getopt: the argument after an option that takes a value is its value, and `--` ends the options.
 """
 
 from collections import deque
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hangar_async.errors import UsageError
 
-#: What Go's strconv.ParseBool reads, and nothing else.
+#: The values of Go's strconv.ParseBool.
 _BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "false", "FALSE", "False"), False
 )
@@ -30,7 +29,7 @@ class GlobalFlags:
 
 #: The spelling of each global flag, its field, and its help with its default.
 GLOBAL_FLAGS = {
-    "--debug": ("debug", "Say on standard error what is done, step by step.  [default: false]"),
+    "--debug": ("debug", "Write each step on standard error.  [default: false]"),
     "--quiet": ("quiet", "Show only warnings and failures.  [default: false]"),
     "--tls-verify": ("tls_verify", "Verify TLS; --tls-verify=false also allows plain HTTP.  [default: true]"),
     "--version": ("version", "Show the version and exit."),
@@ -41,7 +40,7 @@ GLOBAL_FLAGS = {
 class Grammar:
     """The options of a command: its boolean flags (each spelling, and the one to use), and those with a value.
 
-    `opposites` are, by the spelling to use, the flags that say the contrary, of those that are on by default.
+    `opposites` has, for the flags that are on by default, the flag that turns each off.
     """
 
     flags: Mapping[str, str] = field(default_factory=dict)
@@ -52,8 +51,8 @@ class Grammar:
 def normalise(argv: Sequence[str], commands: Mapping[str, Grammar]) -> tuple[GlobalFlags, list[str]]:
     """Take the global flags out of a command line, and give every other boolean flag its bare form.
 
-    A flag that is off disappears, or becomes the one that says the contrary; of several the last one counts. Raises
-    UsageError for a value that is no boolean. What is wrong otherwise stays as it is, for typer to complain about.
+    A flag that is off disappears, or becomes its opposite; of several the last one counts. Raises UsageError for a
+    value that is no boolean. Other errors are left to typer.
     """
     reader = _Reader(argv, commands)
     while reader.arguments:
@@ -105,7 +104,7 @@ class _Reader:
     def short(self, argument: str) -> None:
         flags, dash, _ = argument[1:].partition("-")
         if dash and all(self.is_flag(f"-{letter}") for letter in flags):
-            # What is left of `-x-part` without its first flag would be another flag.
+            # The rest of `-x-part` without its first flag would be another flag.
             self.out.append(argument)
             return
         for place, letter in enumerate(argument[1:], 1):
@@ -127,13 +126,13 @@ class _Reader:
         return name in self.grammar.flags or name in _HELP
 
     def bare(self, name: str) -> bool:
-        # In `--tls-verify false` the flag is on, and `false` an argument: nobody means that.
+        # By getopt, `--tls-verify false` turns the flag on, and `false` is an argument: that is a mistake.
         if self.arguments and self.arguments[0] in ("true", "false"):
-            raise UsageError(f"the value of {name} stands behind a '=': write {name}={self.arguments[0]}")
+            raise UsageError(f"the value of {name} follows a '=': write {name}={self.arguments[0]}")
         return True
 
     def next(self) -> list[str]:
-        # Where nothing is left, typer says that the value is missing.
+        # At the end of the line, typer reports that the value is missing.
         return [self.arguments.popleft()] if self.arguments else []
 
     def switch(self, name: str, on: bool) -> None:

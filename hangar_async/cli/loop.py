@@ -1,4 +1,4 @@
-"""A command's coroutine: its event loop, and what signals do to it."""
+"""The run of a command: its event loop, its view, and signals."""
 
 import asyncio
 import logging
@@ -17,13 +17,13 @@ _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _log = logging.getLogger(__name__)
 
 
-def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[str], None], remains: str) -> _T:
+def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], say: Callable[[str], None], remains: str) -> _T:
     """Run a coroutine to its end and return its result.
 
-    SIGINT and SIGTERM cancel it, `tell` is called with a line about it that says what `remains`, and once everything
-    is unwound SystemExit is raised with 128 and the signal's number. A second signal ends the process on the spot.
+    SIGINT and SIGTERM cancel it: `say` is called with a line that ends with `remains`, and after the cleanup SystemExit
+    is raised with 128 and the signal's number. A second signal ends the process at once.
     """
-    stop = _Stop(tell, remains)
+    stop = _Stop(say, remains)
     before = {number: signal.getsignal(number) for number in _WORDS}
 
     async def main() -> _T:
@@ -36,19 +36,19 @@ def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], tell: Callable[[
     except BaseException as error:
         if stop.signal is None:
             raise
-        # Whatever the unwinding met, the reason of the end is the signal.
+        # The reason of the end is the signal, not an error of the cleanup.
         _log.debug("ended by signal %d", stop.signal, exc_info=error)
         raise SystemExit(128 + stop.signal) from None
     finally:
-        # A closed loop of uvloop's keeps its hold on the signals.
+        # A closed loop of uvloop keeps its handlers of signals.
         for number, receiver in before.items():
             signal.signal(number, receiver)
 
 
 class _Stop:
-    def __init__(self, tell: Callable[[str], None], remains: str) -> None:
+    def __init__(self, say: Callable[[str], None], remains: str) -> None:
         self.signal: int | None = None
-        self._tell = tell
+        self._say = say
         self._remains = remains
         self._task: asyncio.Task[Any] | None = None
 
@@ -56,7 +56,7 @@ class _Stop:
         """Take over the signals."""
         self._task = asyncio.current_task()
         for number in _WORDS:
-            # A shell starts background jobs with SIGINT ignored, and so it stays.
+            # A shell starts background jobs with SIGINT ignored: that stays.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, self, number)
 
@@ -64,13 +64,13 @@ class _Stop:
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
-        self._tell(f"{_WORDS[number]}: {self._remains} (once more ends at once)")
+        self._say(f"{_WORDS[number]}: {self._remains} (once more ends at once)")
         if self._task is not None:
             self._task.cancel()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The faster loop where it is installed, else asyncio's own."""
+    """Return the maker of uvloop's loops where it is installed; None for asyncio's own."""
     try:
         import uvloop
     except ImportError:
@@ -79,18 +79,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def watch(work: Callable[[Observer], Coroutine[Any, Any, _T]], *, quiet: bool, remains: str) -> _T:
-    """Run a verb to its end and return its result; `remains` tells whoever interrupts it what stays behind."""
+    """Run a verb to its end with a view and return its result; `remains` is shown when a signal ends it."""
     with open_view(quiet) as view:
 
-        def tell(text: str) -> None:
+        def say(text: str) -> None:
             view.close()
             view.say(text)
 
-        return run_until_done(lambda: work(view), tell, remains)
+        return run_until_done(lambda: work(view), say, remains)
 
 
 class View(Protocol):
-    """Watches a run. As an observer it is quick and never raises."""
+    """An observer that shows a run; it is quick and never raises."""
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
@@ -101,13 +101,13 @@ class View(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the terminal back; nothing more is shown but what is said. May be called again."""
+        """Give the terminal back; show nothing more but the lines of `say`. May be called again."""
         ...
 
 
 @contextmanager
 def open_view(quiet: bool = False) -> Iterator[View]:
-    """Open the view that suits standard error: live on a terminal, lines elsewhere, only what is wrong if `quiet`."""
+    """Open the view for standard error: live on a terminal, lines elsewhere, only problems if `quiet`."""
     view = _choose(quiet)
     try:
         yield view
@@ -135,7 +135,7 @@ class _Lines(logging.Formatter):
 
 
 class _StandardError(logging.StreamHandler[Any]):
-    """Writes to what is standard error at that moment: a live view puts lines above itself through it."""
+    """A handler that writes to the current standard error, which a live view replaces."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -143,7 +143,7 @@ class _StandardError(logging.StreamHandler[Any]):
 
 
 def show_logs() -> None:
-    """Show everything that the package logs."""
+    """Show all log records of the package."""
     handler = _StandardError(sys.stderr)
     handler.setFormatter(_Lines("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("hangar_async")

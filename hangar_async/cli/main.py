@@ -1,4 +1,4 @@
-"""The program: one command line, one exit status."""
+"""The program: a command line in, an exit status out."""
 
 import importlib
 import os
@@ -33,7 +33,7 @@ class _Group(TyperGroup):
 
 
 def _format_global_flags(formatter: Any) -> None:
-    # They are taken out of the command line before typer sees it, so typer cannot know of them.
+    # They are taken out of the command line before typer reads it.
     with formatter.section("Global flags, before or after the command"):
         formatter.write_dl([(flag, text) for flag, (_, text) in GLOBAL_FLAGS.items()])
 
@@ -80,7 +80,7 @@ def _program(context: typer.Context) -> None:
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default that of the process, and exit with its status."""
-    _mend_streams()
+    _repair_streams()
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -94,7 +94,7 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _end_streams() -> None:
-    """Let nothing that nobody reads any more make another status of it at the exit."""
+    """Flush the streams, so that a closed reader does not change the exit status."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -103,15 +103,14 @@ def _end_streams() -> None:
                 abandon(stream)
 
 
-def _mend_streams() -> None:
-    """Make sure that showing something never ends a run."""
+def _repair_streams() -> None:
+    """Open closed streams, and escape characters that the terminal lacks, so that output never fails a run."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             # The process was started with it closed.
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
         elif mode == "w" and hasattr(stream, "reconfigure"):
-            # A name that the encoding of the terminal lacks is shown escaped.
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -136,7 +135,7 @@ def _run(argv: Sequence[str]) -> int:
         status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
         return status if isinstance(status, int) else 0
     except TyperException as error:
-        return _complain(f"{_sentence(error)} try '{name} --help'", error.exit_code)
+        return _write_error(f"{_sentence(error)} try '{name} --help'", error.exit_code)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -144,34 +143,34 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Say what ended a run: one line; the traceback is for `--debug`."""
+    """Write the error that ended a run in one line, log its traceback, and return the exit status."""
     import logging
 
     logging.getLogger(__name__).debug("the command ended with an error", exc_info=error)
     try:
         known: HangarError = the_error(error)
-    except Exception as strange:
-        while isinstance(strange, ExceptionGroup):
-            strange = strange.exceptions[0]
-        text = f"unexpected {type(strange).__name__}: {strange}; --debug shows where: please report it"
-        return _complain(text, BROKEN)
-    return _complain(error_text(known), _status(known))
+    except Exception as unexpected:
+        while isinstance(unexpected, ExceptionGroup):
+            unexpected = unexpected.exceptions[0]
+        text = f"unexpected {type(unexpected).__name__}: {unexpected}; --debug shows where: please report it"
+        return _write_error(text, BROKEN)
+    return _write_error(error_text(known), _status(known))
 
 
 def _status(error: HangarError) -> int:
-    """What was asked for cannot be (2), what was read is wrong (1), or the output could not be written (3)."""
+    """Return the exit status: 2 for wrong usage, 1 for a damaged input, 3 for an output that could not be written."""
     if isinstance(error, UsageError | NoPlatform):
         return USAGE
     return WRONG if isinstance(error, ArchiveError | ContentError) else BROKEN
 
 
-def _complain(text: str, status: int) -> int:
+def _write_error(text: str, status: int) -> int:
     typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
     return status
 
 
 def _sentence(error: TyperException) -> str:
-    """Make half a line of what typer says over several."""
+    """Make the first half of a line of a message of typer."""
     message = one_line(error.format_message()).removesuffix(".")
     return f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else ';'}"
 

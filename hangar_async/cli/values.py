@@ -39,8 +39,8 @@ def file_path(text: str, flag: str) -> Path:
     return Path(text)
 
 
-def place(text: str, flag: str) -> Path:
-    """Read the name of what is there; raises UsageError for an empty one: nobody means the present place by it."""
+def existing_path(text: str, flag: str) -> Path:
+    """Read the path of an input; raises UsageError for an empty text, which would be the working directory."""
     if not text:
         raise UsageError(f"{text!r} names nothing ({flag})")
     return Path(text)
@@ -67,7 +67,7 @@ def environment_for(flags: GlobalFlags) -> Environment:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The flags that say how registries are asked, as they were typed."""
+    """The flags of requests, as they were typed."""
 
     retries: int
     stall_timeout: str
@@ -75,8 +75,8 @@ class Network:
     limit_rate: str | None
     mirror: Sequence[str] = ()
 
-    def applied(self, environment: Environment) -> Environment:
-        """Let them change what the environment says of both sides; raises UsageError."""
+    def apply_to(self, environment: Environment) -> Environment:
+        """Apply the flags to the settings of both sides; raises UsageError."""
         from hangar_async.cli.values import parse_duration, parse_size
         from hangar_async.config.registries import join_routes, parse_mirror
 
@@ -97,7 +97,7 @@ class Network:
             )
             for settings in (environment.registries, environment.destinations)
         )
-        # What is typed comes first.
+        # The mirrors of the flags come first.
         mirrors = join_routes([*routes, *sources.mirrors.routes])
         return replace(environment, registries=replace(sources, mirrors=mirrors), destinations=destinations)
 

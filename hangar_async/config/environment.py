@@ -1,4 +1,4 @@
-"""What the process's environment says; the only place that reads it."""
+"""The settings in the environment of the process; the only module that reads it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from hangar_async.config.registries import NO_MIRRORS, Mirrors, Proxies, RegistrySettings, read_registries_conf
 from hangar_async.errors import UsageError
 
-# Eleven octal digits: what the time field of a tar header holds.
+# The time field of a tar header has eleven octal digits.
 _LAST_SECOND = 8**11 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the process's environment says.
+    """Settings, as the environment of a process gives them.
 
-    `registries` is how registries are reached from which is pulled, `destinations` those to which is pushed.
+    `registries` are the settings of registries to pull from, `destinations` those of registries to push to.
     `login_file` is the configuration of Docker that keeps logins; None where none is known.
     """
 

@@ -59,7 +59,7 @@ class FetchOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveOptions(FetchOptions):
-    """The options of `save`: what is written, and where.
+    """The options of `save`: the images, and the output.
 
     A `destination` without a dot in its name gets the ending of the format. `part_size` is in bytes, None for one
     file; `level` is that of the compression, None for a good choice; `validate` compares the output with the source.

@@ -1,4 +1,4 @@
-"""What is written: formats, levels, names and parts."""
+"""Outputs: formats, levels, names and parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ DEFAULT_PART_SIZE = "2G"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
-    """What is written, and where.
+    """The output of a run: its path, format, level and parts.
 
     `format` is gzip, zstd or dir; `part_size` in bytes, None for one file; `level` that of the compression, None for a
     good choice; `epoch` the SOURCE_DATE_EPOCH in seconds, or None. `sync=False` leaves out every fsync. Raises
-    UsageError when made with a value that cannot be right.
+    UsageError when made with a wrong value.
     """
 
     target: Path
@@ -52,7 +52,7 @@ def output_path(destination: Path, format_: str) -> Path:
 
 
 def check_archive_format(format_: str) -> None:
-    """Raise UsageError for what is no format of an archive."""
+    """Raise UsageError for a format that is none of an archive."""
     if format_ not in LEVELS:
         raise UsageError(f"unknown format {format_!r} (--format): write gzip or zstd")
 

@@ -17,7 +17,7 @@ Pull = Literal["all", "digest-only", "tag-only"]
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """One place: `location` is HOST[:PORT][/PATH]; `pull` says which references it is asked for."""
+    """One mirror: `location` is HOST[:PORT][/PATH]; `pull` says which references are pulled from it."""
 
     location: str
     insecure: bool = False
@@ -29,13 +29,13 @@ class Mirror:
         return parse_registry(self.location.partition("/")[0])
 
     def serves(self, image: Reference) -> bool:
-        """Whether it is to be asked for this image."""
+        """Tell whether this image is pulled from it."""
         return self.pull == "all" or (self.pull == "digest-only") == (image.digest is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The mirrors of what lies below `prefix`, HOST[:PORT][/PATH]; `location` is where it really is, if elsewhere."""
+    """The mirrors of all names below `prefix`, HOST[:PORT][/PATH]; `location` stands for the prefix in requests."""
 
     prefix: str
     mirrors: tuple[Mirror, ...]
@@ -43,7 +43,7 @@ class Route:
     blocked: bool = False
 
     def rest(self, image: Reference) -> str | None:
-        """What of an image's name is behind the prefix; None where it is not below it."""
+        """Return the name of an image without the prefix; None for an image that is not below it."""
         name = image.name
         if name == self.prefix or name.startswith(f"{self.prefix}/"):
             return name[len(self.prefix) :].strip("/")
@@ -66,18 +66,17 @@ class Mirrors:
         return frozenset(place.registry for place in places if place.insecure)
 
     def sources(self, image: Reference) -> tuple[Reference, ...]:
-        """Where an image is asked for, in this order: at the mirrors, then at the registry itself.
+        """Return the names to pull an image by, in this order: at the mirrors, then at the registry itself.
 
         Raises UsageError for an image whose registry is blocked.
         """
-        found = [(route, rest) for route in self.routes if (rest := route.rest(image)) is not None]
-        if not found:
+        routes = [(route, rest) for route in self.routes if (rest := route.rest(image)) is not None]
+        if not routes:
             return (image,)
-        route, rest = max(found, key=lambda one: len(one[0].prefix))
+        route, rest = max(routes, key=lambda pair: len(pair[0].prefix))
         if route.blocked:
-            raise UsageError(f"{image} is not to be had: the settings of mirrors block {route.prefix}")
-        places = [mirror for mirror in route.mirrors if mirror.serves(image)]
-        sources = [_at(mirror.location, rest, image) for mirror in places]
+            raise UsageError(f"{image} is blocked: the mirror settings block {route.prefix}")
+        sources = [_at(mirror.location, rest, image) for mirror in route.mirrors if mirror.serves(image)]
         sources.append(_at(route.location.location, rest, image) if route.location else image)
         return tuple(dict.fromkeys(sources))
 
@@ -94,7 +93,7 @@ def parse_mirror(text: str) -> Route:
 
 
 def join_routes(routes: Iterable[Route]) -> Mirrors:
-    """Put routes together; several of one prefix are one, with their mirrors in order."""
+    """Join routes; several of one prefix become one, with their mirrors in order."""
     joined: dict[str, Route] = {}
     for route in routes:
         known = joined.get(route.prefix, Route(route.prefix, ()))
@@ -123,7 +122,7 @@ class _File(msgspec.Struct):
 
 
 def read_registries_conf(path: Path) -> Mirrors:
-    """Read a `registries.conf`, version 2; what has nothing to do with mirrors is passed over.
+    """Read the mirrors of a `registries.conf`, version 2.
 
     Raises UsageError that names the file for one that cannot be read.
     """
@@ -145,8 +144,8 @@ def _route(entry: _Registry) -> Route:
     wild = prefix.startswith("*.") and "/" not in prefix
     location = entry.location or ("" if wild else prefix)
     mirrors = tuple(
-        Mirror(_place(one.location), one.insecure, "digest-only" if entry.by_digest else one.pull)
-        for one in entry.mirror
+        Mirror(_place(mirror.location), mirror.insecure, "digest-only" if entry.by_digest else mirror.pull)
+        for mirror in entry.mirror
     )
     place = Mirror(_place(location), entry.insecure) if location else None
     return Route(prefix if wild else _place(prefix), mirrors, place, entry.blocked)
@@ -168,7 +167,7 @@ def _at(location: str, rest: str, image: Reference) -> Reference:
     return Reference(registry, repository, image.tag, image.digest)
 
 
-#: Requests at once, at most.
+#: The largest number of requests at the same time.
 MAX_JOBS = 20
 
 
@@ -183,9 +182,9 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often what can recover is tried again in a row, and the waits before: they double from `first` to `longest`.
+    """The repetitions of a failed request in a row, and the waits before them, which double from `first` to `longest`.
 
-    A host that asks for a pause gets one of at most `longest_pause`, and of `max_wait` in sum. All in seconds.
+    A pause that a host asks for is at most `longest_pause`, and all pauses together `max_wait`. Times are in seconds.
     """
 
     retries: int = 4
@@ -197,13 +196,12 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrySettings:
-    """How registries are reached.
+    """The settings of connections to registries.
 
     `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); `certificates`
-    are directories laid out as Docker's certs.d; `username` and `password` belong to one registry, which the
-    transfer names. Times are in seconds; there is no limit on the whole of a transfer. `buffered=False` has long bodies
-    received by aiohttp's own stream: slower, for a system on which taking them over makes trouble.
-    `limit_rate` caps the bytes a second of all transfers together.
+    are directories in the form of Docker's certs.d; `username` and `password` belong to one registry, which the
+    client is given. Times are in seconds; a transfer as a whole has no limit. `buffered=False` receives long bodies
+    through aiohttp's own stream, which is slower. `limit_rate` bounds the bytes a second of all transfers together.
     """
 
     tls_verify: bool = True
@@ -215,7 +213,7 @@ class RegistrySettings:
     retry: RetryPolicy = RetryPolicy()
     connect_timeout: float = 30.0
     stall_timeout: float = 60.0
-    #: How long a registry may take, after it has got all of an upload, until it says so.
+    #: The time that a registry may take to confirm an upload after its last byte.
     commit_timeout: float = 600.0
     credential_helper_timeout: float = 30.0
     buffered: bool = True
@@ -223,5 +221,5 @@ class RegistrySettings:
     mirrors: Mirrors = NO_MIRRORS
 
     def verifies(self, registry: str) -> bool:
-        """Whether the TLS of a registry is verified, and plain HTTP is out of the question."""
+        """Tell whether the TLS of a registry is verified, and plain HTTP is refused."""
         return self.tls_verify and registry not in self.mirrors.insecure

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The list is read; `images` are to be done, `jobs` requests run at once (0: none are made)."""
+    """The list is read: the number of images, and of requests at the same time (0: none are made)."""
 
     images: int
     jobs: int
@@ -23,7 +23,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a person should know and that fails nothing: an invalid line, a bound that was applied."""
+    """A remark that is no failure: an invalid line, a bound that was applied."""
 
     text: str
 
@@ -76,7 +76,7 @@ class BlobReused:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Something failed that may recover: it is tried again after `wait` seconds."""
+    """A request failed and is repeated after `wait` seconds."""
 
     request: str
     reason: str
@@ -86,7 +86,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class HostClosed:
-    """A registry takes no requests for now: none is made of it for `seconds`."""
+    """A registry refuses requests for now: none is sent to it for `seconds`."""
 
     host: str
     reason: str
@@ -127,7 +127,7 @@ class Committing:
 
 @dataclass(frozen=True, slots=True)
 class CheckStarted:
-    """So many bytes are to be read and checked, or copied."""
+    """A check, or a copy, begins: `size` bytes in all."""
 
     size: int
 
@@ -162,14 +162,14 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The run is over, and this is what became of it."""
+    """The end of the run, with its report."""
 
     report: Report
 
 
 @dataclass(frozen=True, slots=True)
 class LoadEnded:
-    """The load is over, and this is what became of it."""
+    """The end of the load, with its report."""
 
     report: LoadReport
 

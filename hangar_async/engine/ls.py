@@ -49,8 +49,8 @@ class Listing:
 async def ls(options: ListOptions, observer: Observer = ignore) -> Listing:
     """List the images of an archive, its parts or one of them, or a cache directory.
 
-    Nothing is unpacked. Blobs are looked for, not read: `verify` does that. An archive without index is passed over
-    once. Raises UsageError where there is nothing, ArchiveError and ContentError for a path that is no archive or
+    Nothing is unpacked. Blobs are looked for, not read: `verify` reads them. An archive without index is read
+    once. Raises UsageError for a path that does not exist, ArchiveError and ContentError for one that is no archive or
     cache, StorageError.
     """
     interrupt = Interrupt()

@@ -13,7 +13,7 @@ from hangar_async.layout.files import Layout, SeekableLayout
 def find_archive(path: Path) -> Archive | None:
     """Open an archive by its name, with or without `.partN`; None for a directory. Synchronous, for a thread.
 
-    Raises UsageError where there is nothing, ArchiveError where it is no whole archive.
+    Raises UsageError for a path that does not exist, ArchiveError where it is no whole archive.
     """
     try:
         if path.is_dir():
@@ -38,7 +38,7 @@ def layout_at(path: Path, archive: Archive | None, check_interrupted: Callable[[
 def seekable_layout_at(path: Path) -> SeekableLayout:
     """Return the layout at a path, to be read in any order; synchronous, for a thread.
 
-    Raises UsageError where there is nothing, or an archive without index, ArchiveError, StorageError.
+    Raises UsageError for a path that does not exist or an archive without index, ArchiveError, StorageError.
     """
     archive = find_archive(path)
     if archive is None:

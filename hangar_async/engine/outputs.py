@@ -68,7 +68,7 @@ def check_failed_list(path: Path | None) -> None:
 
 
 def write_failed_list(path: Path | None, lines: Iterable[str]) -> Path | None:
-    """Write the lines of failed images, or remove the list where there are none; synchronous, for a thread.
+    """Write the lines of failed images, or remove the list when no image failed; synchronous, for a thread.
 
     Returns the path of a list that was written. Raises StorageError.
     """

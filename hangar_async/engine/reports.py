@@ -19,7 +19,7 @@ class _Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it is no failure."""
+        """Whether the image did not fail."""
         return self.error is None
 
 

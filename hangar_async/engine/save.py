@@ -235,7 +235,7 @@ class _SaveRun(_Run):
         if self._save_options.cache is not None:
             yield self._save_options.cache
             return
-        # Beside the output: there is the space for it, and a directory can be put in its place by a rename.
+        # Beside the output: it has the space, and a rename can put a directory in its place.
         cache = Path(await in_thread(mkdtemp, prefix=".hangar-async-", dir=self.output.target.parent))
         try:
             yield cache

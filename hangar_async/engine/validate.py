@@ -93,7 +93,7 @@ async def _read_back(output: Path) -> LayoutImages:
 
 
 class Comparer:
-    """Asks a registry, or its mirrors first, for the manifests of images; no blob is asked for.
+    """Compares manifests of images with those of a registry, or of its mirrors first; blobs are not compared.
 
     Equal manifests name equal blobs, and a registry takes no manifest whose blobs it lacks.
     """

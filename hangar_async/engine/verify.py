@@ -1,4 +1,4 @@
-"""`verify`: whether an archive or a cache directory is whole, and each blob has its digest."""
+"""`verify`: a check that an archive or a directory is whole, and that each blob has its digest."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +38,7 @@ class Verdict:
 async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict:
     """Read all of an archive, its parts, or a cache directory, and check every digest and that every image is whole.
 
-    Nothing is unpacked. Raises UsageError where there is nothing to verify, StorageError where it cannot be read.
+    Nothing is unpacked. Raises UsageError for a path that does not exist, StorageError where it cannot be read.
     """
     parts_interrupt, contents_interrupt = Interrupt(), Interrupt()
     try:

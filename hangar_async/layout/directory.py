@@ -25,7 +25,7 @@ class DirectoryLayout:
         self._sizes: dict[str, int] | None = None
 
     def sizes(self) -> Mapping[str, int]:
-        """The size in bytes of every regular file, by its name; raises StorageError."""
+        """Return the size in bytes of every regular file, by its name; raises StorageError."""
         if self._sizes is None:
             self._sizes = {self._name(path): size for path, size in _walk(self.root, "", _DEPTH)}
         return self._sizes
@@ -85,12 +85,12 @@ class FileReader:
     def check(self) -> None:
         """Raise StorageError where the file of this name is another one now, or was changed."""
         with failing("read", self._path):
-            found = _identity(self._path.stat(follow_symlinks=False))
-        if found != self.identity:
+            identity = _identity(self._path.stat(follow_symlinks=False))
+        if identity != self.identity:
             raise StorageError(
                 f"{self._path} was changed while it was read",
                 path=str(self._path),
-                advice="leave the directory alone while it is read, and run the same command again",
+                advice="do not change the directory while it is read, and run the same command again",
             )
 
     def close(self) -> None:
@@ -107,15 +107,15 @@ def directory_layout(root: Path) -> DirectoryLayout:
     return ForeignLayout(root) if is_foreign else DirectoryLayout(root)
 
 
-def _identity(found: os.stat_result) -> Hashable:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _identity(status: os.stat_result) -> Hashable:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
     try:
         with os.scandir(root / below) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-        for entry in found:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+        for entry in ordered:
             name = f"{below}/{entry.name}" if below else entry.name
             if entry.name.startswith("."):
                 continue

@@ -146,7 +146,7 @@ class Layout(Protocol):
     """
 
     def sizes(self) -> Mapping[str, int]:
-        """The size in bytes of every regular file, by its name, in stored order."""
+        """Return the size in bytes of every regular file, by its name, in stored order."""
         ...
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:

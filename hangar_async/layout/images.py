@@ -128,7 +128,7 @@ class _ImageBuilder:
             self.contents.setdefault(index.digest, index.descriptor)
 
     def build(self, image: Image, platforms: Iterable[ImagePlatform]) -> Image:
-        """Make the image out of its name and root, and add what is missing to its problems."""
+        """Make the image out of its name and root, and add missing blobs to its problems."""
         sizes = self._loader.sizes
         contents = []
         for content in self.contents.values():
@@ -167,7 +167,7 @@ def _add_root(builder: _ImageBuilder, root: Image) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _CacheImage:
-    """One image as the files of a cache name it: `listed` in its list, `root` in its `index.json`, if there is one."""
+    """One image as the files of a cache name it: `listed` in its list, `root` in its `index.json`, if it has one."""
 
     loader: ManifestLoader
     listed: Image

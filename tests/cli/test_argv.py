@@ -77,7 +77,7 @@ def test_bad_boolean(value: str) -> None:
 
 @pytest.mark.parametrize("line", ["--tls-verify false save", "save --tls-verify false", "save --part true"])
 def test_a_boolean_without_its_equals_sign(line: str) -> None:
-    with pytest.raises(UsageError, match="stands behind a '='"):
+    with pytest.raises(UsageError, match="follows a '='"):
         words(line)
 
 

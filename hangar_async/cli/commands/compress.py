@@ -36,7 +36,7 @@ def compress_command(
         level=compress_level,
         epoch=values.environment_for(flags).source_date_epoch,
     )
-    compress_options = CompressOptions(cache=values.place(file, "--file"), output=output)
+    compress_options = CompressOptions(cache=values.existing_path(file, "--file"), output=output)
     return run_compress(compress_options, quiet=flags.quiet)
 
 

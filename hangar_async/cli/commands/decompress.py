@@ -18,7 +18,7 @@ def decompress_command(
 
     flags = values.flags(context)
     decompress_options = DecompressOptions(
-        archive=values.place(file, "--file"),
+        archive=values.existing_path(file, "--file"),
         destination=values.file_path(destination, "--destination"),
         format=archive_format,
     )

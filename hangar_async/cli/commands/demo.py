@@ -1,4 +1,4 @@
-"""`hangar-async demo`: what it is for, shown without a network."""
+"""`hangar-async demo`: a save, a load and a serve, without a network."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LIST = "images.txt"
 _ARCHIVE = "saved-images.tar.gz"
 _SAVE = ("save", "-f", _LIST, "-a", "amd64,arm64,arm/v7", "-j", "4", "--part", "--part-size", "1M")
 _FROM = ("-s", _ARCHIVE, "-j", "4")
-#: The exit statuses with which there is an archive.
+#: The exit statuses of a save that has written an archive.
 _WRITTEN = (0, 1)
-#: These would send the demo elsewhere, or give it credentials that are for others.
-_LEFT_OUT = (
+#: Variables that name other registries, or hold credentials for them.
+_EXCLUDED = (
     "SOURCE_REGISTRY",
     "SOURCE_USERNAME",
     "SOURCE_PASSWORD",
@@ -39,7 +39,7 @@ _LEFT_OUT = (
 def demo_command(
     context: typer.Context,
     directory: Annotated[
-        str, typer.Argument(metavar="DIRECTORY", show_default=True, help="Where all of it is put.")
+        str, typer.Argument(metavar="DIRECTORY", show_default=True, help="Directory of all files of the demo.")
     ] = "demo",
 ) -> int:
     """Save, load and serve a few images between embedded registries; needs no network."""
@@ -51,7 +51,7 @@ def demo(directory: Path, flags: Iterable[str] = ()) -> int:
     """Build images and serve them; save, load and serve them in processes of their own in the directory.
 
     `flags` names the global flags that these are started with. Returns the exit status of the first that fails, 0 when
-    none does. Raises UsageError for a directory that cannot be had.
+    none does. Raises UsageError for a directory that cannot be made.
     """
     from hangar_async.cli.loop import run_until_done
 
@@ -61,7 +61,7 @@ def demo(directory: Path, flags: Iterable[str] = ()) -> int:
         raise UsageError(f"cannot use the directory {directory}: {error.strerror}") from error
     programs = _Programs(directory, [f"--{flag}" for flag in flags])
     status = run_until_done(lambda: _run(directory, programs), lambda _: None, "")
-    # A program that a signal ended, as a shell tells it.
+    # The exit status that a shell gives to a program that a signal ended.
     return status if status >= 0 else 128 - status
 
 
@@ -85,8 +85,8 @@ async def _run(directory: Path, programs: _Programs) -> int:
         _list_images(directory)
     if status:
         return status
-    far = MemoryContent()
-    async with serving(far, middlewares=[Pushes(far).middleware]) as address:
+    target = MemoryContent()
+    async with serving(target, middlewares=[Pushes(target).middleware]) as address:
         _say(f"\non the other side an empty registry is at {address}")
         status = await programs.run("load", *_FROM, "-d", address) or await _compare(programs, address)
     if status == 0:
@@ -101,7 +101,7 @@ async def _compare(programs: _Programs, address: str) -> int:
 
 
 class _Programs:
-    """Runs commands of this program in processes of their own, in one directory, and says what it runs."""
+    """Runs commands of this program, each in a process in one directory, and shows them."""
 
     def __init__(self, directory: Path, flags: Iterable[str]) -> None:
         self._directory = directory
@@ -117,14 +117,14 @@ class _Programs:
         """Serve the archive during the block, and yield the address: HOST:PORT."""
         import asyncio
 
-        # Not with --quiet: its first line says where it answers. Of what it says at its end nobody needs to know.
+        # Without --quiet: its first line has the address. Its last lines are not shown.
         pipe = asyncio.subprocess.PIPE
-        async with self._started(["serve", _ARCHIVE, "--listen", "127.0.0.1:0"], pipe) as one:
-            assert one.stdout is not None  # noqa: S101
-            assert one.stderr is not None  # noqa: S101
-            line = (await one.stdout.readline()).decode()
+        async with self._started(["serve", _ARCHIVE, "--listen", "127.0.0.1:0"], pipe) as process:
+            assert process.stdout is not None  # noqa: S101
+            assert process.stderr is not None  # noqa: S101
+            line = (await process.stdout.readline()).decode()
             if not line:
-                sys.stderr.write((await one.stderr.read()).decode())
+                sys.stderr.write((await process.stderr.read()).decode())
             _say(line.rstrip())
             yield line.partition("http://")[2].partition(": ")[0]
 
@@ -136,7 +136,7 @@ class _Programs:
         from hangar_async.cli.view.text import PROGRAM, command_text
 
         _say(f"$ {command_text([PROGRAM, *words])}")
-        # In a session of its own: a Ctrl-C reaches it once, through us.
+        # In its own session: a Ctrl-C reaches it once, through this process.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -153,7 +153,7 @@ class _Programs:
         finally:
             if process.returncode is None:
                 process.terminate()
-                # What is left in the pipe would hold it up.
+                # It cannot end while the pipe is full.
                 await process.communicate()
 
 
@@ -169,7 +169,7 @@ def _write(path: Path, text: str) -> None:
 def _environment(directory: Path) -> Mapping[str, str]:
     import os
 
-    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    kept = {name: value for name, value in os.environ.items() if name not in _EXCLUDED}
     return {**kept, "DOCKER_CONFIG": str(directory.resolve())}
 
 
@@ -181,7 +181,7 @@ def _list_files(directory: Path) -> None:
 
 
 def _list_images(directory: Path) -> None:
-    """Show what `saved-images-list.json` says."""
+    """Show the images of `saved-images-list.json`."""
     from hangar_async.layout.files import CACHE_NAME, LIST_NAME
     from hangar_async.layout.parse import parse_list
 

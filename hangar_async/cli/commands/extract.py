@@ -20,7 +20,7 @@ def extract_command(
 
     flags = values.flags(context)
     extract_options = ExtractOptions(
-        source=values.place(archive, "ARCHIVE"),
+        source=values.existing_path(archive, "ARCHIVE"),
         image=image,
         destination=values.file_path(output, "--output"),
         format=image_format,

@@ -31,7 +31,7 @@ def load_command(
     limit_rate: options.LimitRate = None,
 ) -> int:
     """Push the images of an archive, a cache directory or an OCI image layout into a registry."""
-    # Late: the help is shown without what only a run needs.
+    # Imported late: the help does not need it.
     from hangar_async import LoadOptions, load
     from hangar_async.cli.loop import watch
     from hangar_async.cli.view import next_steps, summary
@@ -40,7 +40,7 @@ def load_command(
     if repo_type not in (None, "harbor"):
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
     load_options = LoadOptions(
-        source=values.place(source, "--source"),
+        source=values.existing_path(source, "--source"),
         destination=destination,
         format=compress,
         failed=values.file_path(failed, "--failed"),
@@ -55,7 +55,9 @@ def load_command(
         harbor_https=harbor_https,
         harbor_public=harbor_public,
         spool=Path(spool),
-        environment=values.Network(retries, stall_timeout, max_wait, limit_rate).applied(values.environment_for(flags)),
+        environment=values.Network(retries, stall_timeout, max_wait, limit_rate).apply_to(
+            values.environment_for(flags)
+        ),
     )
     report = watch(
         lambda view: load(load_options, view), quiet=flags.quiet, remains="what was pushed stays at the registry"

@@ -19,14 +19,14 @@ def load_validate_command(
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
 ) -> int:
-    """Compare the images of an archive by digests with what a registry has."""
+    """Compare the images of an archive by digests with those of a registry."""
     from hangar_async import LoadOptions, load_validate
     from hangar_async.cli.loop import watch
     from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
     load_options = LoadOptions(
-        source=values.place(source, "--source"),
+        source=values.existing_path(source, "--source"),
         destination=destination,
         format=compress,
         failed=values.file_path(failed, "--failed"),
@@ -34,7 +34,7 @@ def load_validate_command(
         default_project=default_project,
         images=tuple(image or ()),
         image_list=None if file is None else values.image_list(file)[0],
-        environment=values.Network(retries, stall_timeout, max_wait, None).applied(values.environment_for(flags)),
+        environment=values.Network(retries, stall_timeout, max_wait, None).apply_to(values.environment_for(flags)),
     )
     report = watch(lambda view: load_validate(load_options, view), quiet=flags.quiet, remains="not all was compared")
     steps = next_steps.after_load(report, load_options)

@@ -55,7 +55,7 @@ def _read_password(username: str | None) -> tuple[str, str]:
 
 
 def _ask(username: str | None) -> tuple[str, str]:
-    """Ask on the terminal for what is missing; only where there is one."""
+    """Ask for the user name and the password on the terminal; raises UsageError where standard input is none."""
     from getpass import getpass
 
     if not sys.stdin.isatty():
@@ -80,7 +80,7 @@ def _say(text: str) -> None:
 
 
 def logout_command(context: typer.Context, registry: options.Registry) -> int:
-    """Forget the user name and password that are kept for a registry where Docker keeps them."""
+    """Remove the user name and password of a registry from the place where Docker keeps them."""
     from hangar_async import LogoutOptions, logout
     from hangar_async.cli.loop import run_until_done
     from hangar_async.cli.view.text import one_line, write_rows

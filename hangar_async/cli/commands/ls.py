@@ -27,21 +27,21 @@ def ls_command(context: typer.Context, archive: options.Archive, as_json: option
     from hangar_async.cli.view.text import write_rows, write_table
 
     flags = values.flags(context)
-    path = values.place(archive, "ARCHIVE")
+    path = values.existing_path(archive, "ARCHIVE")
     listing = watch(lambda _: ls(ListOptions(path)), quiet=flags.quiet, remains="nothing was changed")
     if as_json:
         sys.stdout.write(f"{document(listing)}\n")
         return 0
     if not flags.quiet:
         write_rows([*_facts(listing), ("", "")], sys.stdout)
-    # What is cut off of a digest would be of use to programs alone.
+    # Programs take whole digests from the JSON document.
     write_table(_COLUMNS, [_row(image, short=sys.stdout.isatty()) for image in listing.images], sys.stdout)
     write_rows(_problems(listing), sys.stdout)
     return 0
 
 
 def document(listing: Listing) -> str:
-    """Make the JSON document that says what there is."""
+    """Make the JSON document of a listing."""
     found = {
         "path": str(listing.path),
         "format": listing.format,

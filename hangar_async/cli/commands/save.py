@@ -35,14 +35,14 @@ def save_command(
     limit_rate: options.LimitRate = None,
 ) -> int:
     """Save the images of a list into one archive, parts of one, or a directory."""
-    # Late: the help is shown without what only a run needs.
+    # Imported late: the help does not need it.
     from hangar_async import SaveOptions
     from hangar_async.config.output import DEFAULT_NAME
     from hangar_async.layout.files import CACHE_NAME
 
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
-    environment = network.applied(values.environment_for(flags))
+    environment = network.apply_to(values.environment_for(flags))
     size = values.size_of_part(part_size)
     images, name = values.image_list(file)
     save_options = SaveOptions(

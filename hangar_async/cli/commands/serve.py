@@ -30,7 +30,7 @@ def serve_command(
 
     flags = values.flags(context)
     serve_options = ServeOptions(
-        source=values.place(archive, "ARCHIVE"),
+        source=values.existing_path(archive, "ARCHIVE"),
         listen=listen,
         tls_cert=_file(tls_cert, "--tls-cert"),
         tls_key=_file(tls_key, "--tls-key"),
@@ -47,7 +47,7 @@ def run_serve(serve_options: ServeOptions, *, quiet: bool = False) -> int:
     from hangar_async.engine.events import Listening
     from hangar_async.engine.serve import serve
 
-    # Nothing moves while it waits for clients: lines are enough, on a terminal too.
+    # It mostly waits for clients: lines are enough, on a terminal too.
     view = PlainView(sys.stderr, quiet=quiet)
 
     def observe(event: Event) -> None:
@@ -60,7 +60,7 @@ def run_serve(serve_options: ServeOptions, *, quiet: bool = False) -> int:
 
 
 def rows(serve_options: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
-    """Make the lines that say what is served, and how to get at it."""
+    """Make the lines about the images that are served, and about clients."""
     from hangar_async.cli.view.text import command_text, count_text, one_line
 
     platforms = sum(len(image.platforms) for image in served.images)
@@ -75,10 +75,10 @@ def rows(serve_options: ServeOptions, served: Served) -> Iterator[tuple[str, str
 
 def _name(image: Image) -> str:
     reference = image.reference
-    # By tag and digest at once skopeo takes no name.
+    # Skopeo takes no name with both a tag and a digest.
     end = f"@{reference.digest}" if reference.tag is None else f":{reference.tag}"
     return f"{reference.repository}{end}"
 
 
 def _file(text: str | None, flag: str) -> Path | None:
-    return None if text is None else values.place(text, flag)
+    return None if text is None else values.existing_path(text, flag)

@@ -33,8 +33,8 @@ def sync_command(
 
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
-    environment = network.applied(values.environment_for(flags))
-    cache = values.place(destination, "--destination")
+    environment = network.apply_to(values.environment_for(flags))
+    cache = values.existing_path(destination, "--destination")
     images, name = values.image_list(file)
     sync_options = SyncOptions(
         images=images,

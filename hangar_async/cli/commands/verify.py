@@ -24,7 +24,7 @@ def verify_command(context: typer.Context, archive: options.Archive, as_json: op
     from hangar_async.cli.view.text import write_rows
 
     flags = values.flags(context)
-    path = values.place(archive, "ARCHIVE")
+    path = values.existing_path(archive, "ARCHIVE")
     try:
         verdict = watch(
             lambda view: verify(VerifyOptions(path), view), quiet=flags.quiet, remains="not all was checked"
@@ -33,15 +33,15 @@ def verify_command(context: typer.Context, archive: options.Archive, as_json: op
         # A part that is missing, or cannot be read, is a finding like others.
         verdict = Verdict((), 0, 0, (str(error),))
     if as_json:
-        sys.stdout.write(f"{document(path, verdict)}\n")
+        sys.stdout.write(f"{json_document(path, verdict)}\n")
     else:
         write_rows(_rows(path, verdict, flags.quiet), sys.stdout)
     return verdict.status
 
 
-def document(path: Path, verdict: Verdict) -> str:
-    """Make the JSON document that says what was found."""
-    found = {
+def json_document(path: Path, verdict: Verdict) -> str:
+    """Make the JSON document of a verdict."""
+    document = {
         "path": str(path),
         "ok": not verdict.problems,
         "problems": list(verdict.problems),
@@ -49,7 +49,7 @@ def document(path: Path, verdict: Verdict) -> str:
         "files": verdict.files,
         "size": verdict.size,
     }
-    return json.dumps(found, indent=2)
+    return json.dumps(document, indent=2)
 
 
 def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""What a command shows."""
+"""The output of commands for people: progress, summaries and next steps."""

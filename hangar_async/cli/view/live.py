@@ -1,4 +1,4 @@
-"""The live view: a few lines at the bottom of the terminal, drawn anew some times a second."""
+"""The live view: a few lines at the bottom of the terminal, drawn some times a second."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from hangar_async.cli.view.tally import Flight, Rate, Tally
 from hangar_async.cli.view.text import PROGRAM, clock_text, one_line, size_text
 from hangar_async.engine.events import BlobProgress, Checked, Event
 
-#: Drawings a second. They are made by a thread of rich's; an event only adds to the sums.
+#: Drawings a second, by a thread of rich; an event only adds to the sums.
 REFRESH = 8
 _BAR = 28
 #: Lines of the screen that are not for blobs.
@@ -23,7 +23,7 @@ _STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "y
 
 
 class LiveView:
-    """Shows images, bytes, the blobs on their way and the archive; problems stay as lines above."""
+    """Shows images, bytes, the blobs that are fetched and the archive; problems stay as lines above."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -58,7 +58,7 @@ class LiveView:
         self._live.stop()
 
     def render(self) -> RenderableType:
-        """Draw the present state."""
+        """Draw the current state."""
         tally = self._tally
         sums = Table.grid(padding=(0, 2))
         if not tally.images:
@@ -80,7 +80,7 @@ class LiveView:
         return Group(sums, _flights(flights, self._console.size.width - 4)) if flights else sums
 
     def _hosts(self) -> Iterator[tuple[str, str]]:
-        """What registries say of the requests that they take."""
+        """Make the lines about hosts that refuse requests, and about quotas."""
         now = self._clock()
         for host, opens in tuple(self._tally.closed.items()):
             if opens > now:

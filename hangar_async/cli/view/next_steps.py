@@ -1,4 +1,4 @@
-"""How to go on after failures: commands that can be pasted into a shell."""
+"""The next steps after failures: commands that can be pasted into a shell."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _destination(cache: Path) -> list[str]:
 
 
 def _network_flags(options: FetchOptions) -> list[str]:
-    """The flags of the list and the registries that are not as they are by default."""
+    """Return the flags of the list and the registries that differ from the defaults."""
     words = [] if tuple(options.architectures) == ("amd64", "arm64") else ["-a", ",".join(options.architectures)]
     words += ["--os", ",".join(options.systems)] if {"all"}.isdisjoint(options.systems) and options.systems else []
     words += ["-j", str(options.permits)] if options.permits != 1 else []
@@ -90,7 +90,7 @@ def _network_flags(options: FetchOptions) -> list[str]:
 
 
 def _registry_flags(settings: RegistrySettings) -> list[str]:
-    """The flags that say how registries are asked and that are not as they are by default."""
+    """Return the flags of requests that differ from the defaults."""
     usual = RegistrySettings()
     words = [] if settings.tls_verify else ["--tls-verify=false"]
     for flag, value, default in (
@@ -103,7 +103,7 @@ def _registry_flags(settings: RegistrySettings) -> list[str]:
 
 
 def _mirror_flags(settings: RegistrySettings) -> list[str]:
-    # What a flag can say; the rest comes from the same file again.
+    # The other settings come from the same file again.
     pairs = [
         f"{route.prefix}={mirror.location}"
         for route in settings.mirrors.routes
@@ -114,14 +114,14 @@ def _mirror_flags(settings: RegistrySettings) -> list[str]:
 
 
 def _archive_flags(options: SaveOptions) -> list[str]:
-    """The flags of the archive that are not as they are by default."""
+    """Return the flags of the archive that differ from the defaults."""
     words = ["--part", "--part-size", flag_size(options.part_size)] if options.part_size else []
     words += ["--compress-level", str(options.level)] if options.level is not None else []
     return words
 
 
 def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
-    """Return the flags of a load of the failed images that are not as they are by default."""
+    """Return the flags of a load of the failed images that differ from the defaults."""
     words = ["-s", str(options.source)]
     words += ["-d", options.destination] if options.destination else []
     words += ["-f", str(failed)]

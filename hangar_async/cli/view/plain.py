@@ -14,14 +14,14 @@ from hangar_async.engine.reports import ImageOutcome
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is said of an event: a word, and a text that is safe on a terminal."""
+    """The line of an event: a word, and a text that is safe on a terminal."""
 
     word: str
     text: str
 
     @property
     def wrong(self) -> bool:
-        """Whether something is not as it should be."""
+        """Whether it is about a problem."""
         return self.word in ("warning", "failed")
 
     def __str__(self) -> str:
@@ -29,7 +29,7 @@ class Line:
 
 
 def line_of(event: Event, *, advice: bool = False) -> Line | None:
-    """Say what happened, with what to do about it where wanted; None for what is too small or too large for a line."""
+    """Make the line of an event, with advice on failures on request; None for an event without a line."""
     match event:
         case events.RunStarted(images, jobs):
             requests = f", {count_text(jobs, 'request')} at once" if jobs else ""
@@ -41,10 +41,10 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
         case events.ImagePlanned(name, platforms, blobs, size):
             new = f"{count_text(blobs, 'blob')}, {size_text(size)}" if blobs else "nothing new"
             return Line("planned", f"{name}: {count_text(platforms, 'platform')}, {new}")
-        case events.Retrying(what, why, wait, attempt):
-            return Line("retry", one_line(f"{what} in {wait:.1f} s, try {attempt} failed: {why}"))
-        case events.HostClosed(host, why, seconds):
-            return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {why}"))
+        case events.Retrying(request, reason, wait, attempt):
+            return Line("retry", one_line(f"{request} in {wait:.1f} s, try {attempt} failed: {reason}"))
+        case events.HostClosed(host, reason, seconds):
+            return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {reason}"))
         case events.QuotaReported(host, remaining, limit, window):
             within = f" within {duration_text(window)}" if window else ""
             return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))
@@ -59,8 +59,8 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
 def _ended(outcome: ImageOutcome, advice: bool) -> Line:
     name = str(outcome.entry.reference)
     if outcome.error is not None:
-        why = error_text(outcome.error) if advice else one_line(str(outcome.error))
-        return Line("failed", f"{name}: {outcome.error.reason}: {why}")
+        text = error_text(outcome.error) if advice else one_line(str(outcome.error))
+        return Line("failed", f"{name}: {outcome.error.reason}: {text}")
     if outcome.same_as is not None:
         return Line("done", f"{name}: the same image as line {outcome.same_as.line}")
     return Line("done", name)
@@ -71,9 +71,9 @@ INTERVAL = 10.0
 
 
 class PlainView:
-    """Writes one line for what begins and ends, and a line of progress now and then.
+    """Writes one line for each begin and end, and a line of progress from time to time.
 
-    `quiet` leaves only what is wrong. `clock` counts seconds, `wall` tells the time of day.
+    `quiet` leaves only problems. `clock` counts seconds, `wall` tells the time of day.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class PlainView:
             self._write(self._progress())
 
     def _is_news(self, quota: QuotaReported) -> bool:
-        """Whether a quota is worth a line: the first time, and when little is left of it."""
+        """Tell whether a quota is shown: the first time, and when less than a tenth of it is left."""
         level = quota.remaining * 10 <= quota.limit
         news = self._quotas.get(quota.host) != level
         self._quotas[quota.host] = level
@@ -120,7 +120,7 @@ class PlainView:
         self._put(f"{PROGRAM}: {text}")
 
     def close(self) -> None:
-        """Write nothing more but what is said."""
+        """Write nothing more but the lines of `say`."""
         self._closed = True
 
     def _progress(self) -> Line:
@@ -148,5 +148,5 @@ class PlainView:
             self._stream.write(f"{text}\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # Nobody reads any more: no reason to stop the work.
+            # The reader has closed the stream: the work goes on.
             self._closed = True

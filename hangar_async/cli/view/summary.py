@@ -1,4 +1,4 @@
-"""The summary at the end of a command: what there is now, and where."""
+"""The summary at the end of a command."""
 
 import shlex
 import sys
@@ -26,7 +26,7 @@ _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
 _SHOWN = 20
 #: Rows of a label and a text that is safe on a terminal.
 Rows: TypeAlias = Iterator[tuple[str, str]]
-#: Seconds after the last image that are worth a word.
+#: Seconds after the last image from which they are shown.
 _TAIL = 0.1
 
 
@@ -78,7 +78,7 @@ def after_compress(report: Report, options: CompressOptions) -> Rows:
 
 
 def index_rows(cache: Path) -> Rows:
-    """Make the line on what the index of a cache directory names; none where it has none."""
+    """Make the line about the index of a cache directory; none where it has no index."""
     from hangar_async.layout.files import LIST_NAME
     from hangar_async.layout.parse import parse_list
 
@@ -163,7 +163,7 @@ def some_rows(label: str, texts: list[str]) -> Rows:
 
 
 def _failures(report: Report, noun: str) -> Rows:
-    """Make the lines about each failed image: its line in the list, the reason, and what to do."""
+    """Make the lines about each failed image: its line in the list, the reason, and the advice."""
     for outcome in report.failed:
         if outcome.error is not None:
             yield "failed", f"{noun} {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"

@@ -1,4 +1,4 @@
-"""What the events of a run add up to; every view shows numbers from here."""
+"""The sums of the events of a run, which every view shows."""
 
 import time
 from collections import deque
@@ -9,13 +9,13 @@ from hangar_async.engine import events
 from hangar_async.engine.events import Event
 from hangar_async.oci.digest import Digest
 
-#: Seconds that a rate is the mean of.
+#: Seconds over which a rate is measured.
 _WINDOW = 10.0
 
 
 @dataclass(slots=True)
 class Flight:
-    """A blob on its way: `done` of `size` bytes are here."""
+    """A blob that is fetched: `done` of `size` bytes have arrived."""
 
     digest: Digest
     size: int
@@ -25,9 +25,9 @@ class Flight:
 
 @dataclass(slots=True)
 class Tally:
-    """The sums so far. Bytes of a blob whose try failed no longer count, until the next try goes on from them.
+    """The sums so far. Bytes of a blob whose try failed do not count until the next try continues from them.
 
-    `closed` says for hosts until when, by the clock, none is asked; `quotas` what they say is left, and of how much.
+    `closed` has the time of the clock until which a host takes no requests; `quotas` its remaining requests and limit.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -102,17 +102,17 @@ class Tally:
 
     @property
     def all_planned(self) -> bool:
-        """Whether the number of bytes that the whole run needs is known."""
+        """Whether the number of bytes of the whole run is known."""
         return self._unplanned <= 0
 
     @property
     def all_ended(self) -> bool:
-        """Whether no image is under way any more."""
+        """Whether all images have ended."""
         return self.done + self.failed >= self.images
 
     @property
     def arrived_bytes(self) -> int:
-        """How many of the planned bytes are here, from registries or from the cache."""
+        """The number of planned bytes that have arrived from registries, or are in the cache."""
         arrived = self.here_bytes + sum(flight.done for flight in tuple(self.flights.values()))
         return min(arrived, self.planned_bytes)
 

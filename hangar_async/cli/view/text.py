@@ -1,4 +1,4 @@
-"""Numbers and foreign text as a person reads them."""
+"""Numbers, foreign text, rows and tables, written for people."""
 
 import math
 import os
@@ -57,12 +57,12 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Make characters visible that would move the cursor, change colours or reorder what is shown."""
+    """Make characters visible that would move the cursor, change colours or reorder the text."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def error_text(error: HangarError) -> str:
-    """Write an error and what to do about it, as one line."""
+    """Write an error and its advice as one line."""
     return one_line(f"{error}; {error.advice}" if error.advice else str(error))
 
 
@@ -76,9 +76,9 @@ _WRONG = frozenset({"failed", "wrong", "incomplete"})
 
 
 def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
-    """Write the rows; on a terminal the labels stand out. Nothing is wrapped: what can be copied stays whole.
+    """Write the rows, each on one line; on a terminal the labels are bold.
 
-    That nobody reads them, as behind `| head`, is no error.
+    A reader that has closed the stream, as in `| head`, is no error.
     """
     try:
         _write(rows, stream)
@@ -95,10 +95,10 @@ def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: Tex
 
 
 def abandon(stream: TextIO) -> None:
-    """Send what is still to be written to a stream that nobody reads to nowhere, so that its end does not fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    """Discard the rest of a stream that its reader has closed, so that its last flush does not fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _write(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
@@ -127,7 +127,7 @@ def _draw(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -
         for number, column in enumerate(table.columns):
             column.overflow = "fold"
             column.no_wrap = 0 < number < len(heads) - 1
-        # The last column gives way before the first, which names what a row is about.
+        # The last column shrinks before the first, which has the name.
         table.columns[0].min_width = min(max((len(row[0]) for row in rows), default=0), console.width // 2)
         for row in rows:
             # A Text, since `[fe80::1]:5000/name` would read as markup.

@@ -1,1 +1,1 @@
-"""How many requests run at once, and which are repeated."""
+"""The limits of requests: how many run at the same time, and which are repeated."""

@@ -174,7 +174,7 @@ class LimitedClient:
         push: bool = False,
         alternatives: bool = False,
     ) -> Descriptor | None:
-        """Ask for the descriptor of a digest, or of the image's tag; None where there is none."""
+        """Ask for the descriptor of a digest, or of the image's tag; None when the registry has none."""
         request = partial(self._client.head_manifest, image, digest, push=push)
         subject = _manifest(image, digest)
         return await self._retrier.run(subject, image.registry, ticket, request, alternatives=alternatives)

@@ -69,7 +69,7 @@ class Host:
 
     @property
     def limit(self) -> int:
-        """How many requests are made at once, at most."""
+        """The largest number of requests at the same time."""
         return max(1, int(self._host_queue.limit))
 
     @asynccontextmanager

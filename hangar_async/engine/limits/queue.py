@@ -59,7 +59,7 @@ class HostQueue:
 
     @property
     def has_space(self) -> bool:
-        """Whether one more permit may be given to it."""
+        """Whether it may have one more permit."""
         return self.active < max(1, int(self.limit))
 
     def first(self, ahead: bool) -> tuple[Rank, int, _Wait] | None:
@@ -92,7 +92,7 @@ class RequestQueue:
         self._host_queues: list[HostQueue] = []
 
     def host_queue(self) -> HostQueue:
-        """Make the queue of a host, for as many permits as there are."""
+        """Make the queue of a host, with a place for each permit."""
         host_queue = HostQueue(self.count)
         self._host_queues.append(host_queue)
         return host_queue
@@ -134,7 +134,7 @@ class RequestQueue:
         host_queue.active += 1
 
     async def _acquire(self, ticket: Ticket, host_queue: HostQueue) -> None:
-        # Nothing waits where there is space: it would have been granted.
+        # Nothing waits while there is space: a ticket would have been granted.
         if self._free > 0 and host_queue.has_space:
             self._take(ticket, host_queue)
             return

@@ -16,7 +16,7 @@ from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformSelector
 from hangar_async.oci.reference import Reference
 from hangar_async.store.content import ContentStore
 
-#: Documents of one image that are asked for at once; the permits bound the requests of the whole run.
+#: Requests for documents of one image at the same time; the permits bound the requests of the whole run.
 _MAX_DOCUMENTS_AT_ONCE = 20
 
 

@@ -44,7 +44,7 @@ class Selection:
 
     @property
     def is_seekable(self) -> bool:
-        """Whether any file of the layout can be read by itself."""
+        """Whether each file of the layout can be read alone."""
         return not isinstance(self.layout, StreamedLayout)
 
 
