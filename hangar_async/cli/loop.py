@@ -5,14 +5,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from hangar_async.cli.view.text import printable
+from hangar_async.cli.view.text import printable, write_rows
 from hangar_async.engine.events import Event, Observer
 
 _T = TypeVar("_T")
+_Options = TypeVar("_Options")
+Rows: TypeAlias = Iterable[tuple[str, str]]
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _log = logging.getLogger(__name__)
 
@@ -87,6 +89,27 @@ def watch(work: Callable[[Observer], Coroutine[Any, Any, _T]], *, quiet: bool, r
             view.say(text)
 
         return run_until_done(lambda: work(view), say, remains)
+
+
+def run_verb(
+    verb: Callable[[_Options, Observer], Coroutine[Any, Any, _T]],
+    options: _Options,
+    summary: Callable[[_T, _Options], Rows],
+    next_steps: Callable[[_T, _Options], Rows] | None = None,
+    *,
+    quiet: bool,
+    remains: str,
+) -> _T:
+    """Run a verb to its end with a view, write its summary and the next steps, and return its report.
+
+    If `quiet`, only the steps are written, on standard error, below the failures that the view wrote there.
+    """
+    report = watch(lambda view: verb(options, view), quiet=quiet, remains=remains)
+    if not quiet:
+        write_rows(summary(report, options), sys.stdout)
+    if next_steps is not None:
+        write_rows(next_steps(report, options), sys.stderr if quiet else sys.stdout)
+    return report
 
 
 class View(Protocol):

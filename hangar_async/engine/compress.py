@@ -8,17 +8,7 @@ from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.layout import archive_layout
 from hangar_async.config.options import CompressOptions, DecompressOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.events import (
-    Checked,
-    CheckStarted,
-    ImageEnded,
-    Observer,
-    RunEnded,
-    RunStarted,
-    ignore,
-    report_checked,
-    threadsafe,
-)
+from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
 from hangar_async.engine.outputs import check_part_size, check_target
 from hangar_async.engine.pack import open_packer, saved_time
@@ -35,7 +25,7 @@ from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt, in_thread
 
 
-async def compress(options: CompressOptions, observer: Observer = ignore) -> Report:
+async def compress(options: CompressOptions, observer: events.Observer = events.ignore) -> Report:
     """Make an archive of the images that a cache directory names; each blob is hashed first.
 
     An image that is damaged or incomplete is an outcome in the report, and not in the archive. Raises UsageError,
@@ -47,7 +37,7 @@ async def compress(options: CompressOptions, observer: Observer = ignore) -> Rep
     await in_thread(check_target, options.output.target, directory=False)
     await in_thread(check_part_size, options.output)
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
-    observer(RunStarted(len(cache.images), 0))
+    observer(events.RunStarted(len(cache.images), 0))
     outcomes: list[ImageOutcome] = []
     images: list[Image] = []
     created: list[str] = []
@@ -65,15 +55,15 @@ async def compress(options: CompressOptions, observer: Observer = ignore) -> Rep
                 images.append(image.without_contents())
                 outcome = ImageOutcome(entry, images[-1])
             outcomes.append(outcome)
-            observer(ImageEnded(outcome))
+            observer(events.ImageEnded(outcome))
         if images:
             output = await packer.finish(images, saved_time(options.output.epoch, created))
     report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
-    observer(RunEnded(report))
+    observer(events.RunEnded(report))
     return report
 
 
-async def _check(image: Image, store: ContentStore, observe: Observer) -> Image:
+async def _check(image: Image, store: ContentStore, observe: events.Observer) -> Image:
     """Hash everything that an image needs, and return it with its root; raises ContentError for missing content."""
     advice = "bring the image into the cache again"
     if image.problems:
@@ -82,7 +72,7 @@ async def _check(image: Image, store: ContentStore, observe: Observer) -> Image:
         if not await store.contains(content.digest, content.size):
             message = f"blob {content.digest} is damaged, and was removed"
             raise ContentError(message, digest=str(content.digest), advice=advice)
-        observe(Checked(content.size))
+        observe(events.Checked(content.size))
     if image.root is not None:
         return image
     # A cache without an index of its own: the root is the one manifest, or an index that is made of them.
@@ -93,7 +83,7 @@ async def _check(image: Image, store: ContentStore, observe: Observer) -> Image:
     return replace(image, root=root.descriptor, contents=(*image.contents, root.descriptor))
 
 
-async def decompress(options: DecompressOptions, observer: Observer = ignore) -> Output:
+async def decompress(options: DecompressOptions, observer: events.Observer = events.ignore) -> Output:
     """Unpack an archive, its parts or one of them, into a new directory; every blob is checked on the way.
 
     Only files of the format are taken, under names of the format. Raises UsageError, ArchiveError and ContentError for
@@ -101,10 +91,10 @@ async def decompress(options: DecompressOptions, observer: Observer = ignore) ->
     """
     await in_thread(check_target, options.destination, directory=True)
     interrupt = Interrupt()
-    return await interrupt.in_thread(_unpack, options, interrupt, threadsafe(observer))
+    return await interrupt.in_thread(_unpack, options, interrupt, events.threadsafe(observer))
 
 
-def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: Observer) -> Output:
+def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: events.Observer) -> Output:
     archive = find_archive(options.archive)
     if archive is None:
         raise UsageError(f"{options.archive} is a directory: there is nothing to unpack (-f)")
@@ -113,8 +103,8 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: Observer
     layout = archive_layout(archive, interrupt)
     if archive.index is not None:
         # Without an index the size is known at the end.
-        observer(CheckStarted(sum(layout.sizes().values())))
-    tree = NewTree(options.destination, Disk(), report_checked(interrupt, observer), options.sync)
+        observer(events.CheckStarted(sum(layout.sizes().values())))
+    tree = NewTree(options.destination, Disk(), events.report_checked(interrupt, observer), options.sync)
     files = _ArchiveFiles(layout, archive)
     size = tree.write(files, {}, files.directories(), {BLOBS: SHARE})
     return Output((options.destination,), size, "dir")

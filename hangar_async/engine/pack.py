@@ -14,19 +14,8 @@ from hangar_async.config.output import OutputSettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Observer
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, UsageError
+from hangar_async.layout import files as layout_files
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import (
-    BLOBS,
-    CACHE_NAME,
-    INDEX_NAME,
-    LIST_NAME,
-    SHARE,
-    Layout,
-    blob_name,
-    cache_files,
-    folder_files,
-    newest,
-)
 from hangar_async.layout.images import read_cache
 from hangar_async.layout.manifest_loader import read_files
 from hangar_async.oci import media_types
@@ -111,7 +100,7 @@ class ArchivePacker:
 
     async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
         """Append the index files and put the archive in place; raises StorageError."""
-        await self._interrupt.in_thread(self._close, cache_files(images, saved))
+        await self._interrupt.in_thread(self._close, layout_files.cache_files(images, saved))
         self._observe(Committing(str(self._settings.target)))
         # A commit is not interrupted: it would leave some names changed and others not.
         written = await in_thread(self._writer.commit)
@@ -119,26 +108,26 @@ class ArchivePacker:
 
     def _add(self, image: Image) -> None:
         for content in image.contents:
-            name = blob_name(content.digest)
+            name = layout_files.blob_name(content.digest)
             if not self._is_new(name):
                 continue
             self._writer.add_file(
-                f"{CACHE_NAME}/{name}",
+                f"{layout_files.CACHE_NAME}/{name}",
                 self._store.path(content.digest),
                 content.size,
                 digest=content.digest,
                 compressed=media_types.is_compressed(content.media_type),
             )
         for platform in image.platforms:
-            for name, data in folder_files(platform).items():
+            for name, data in layout_files.folder_files(platform).items():
                 if self._is_new(name):
-                    self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
-            self._directory(f"{platform.folder}/{BLOBS}")
+                    self._writer.add_bytes(f"{layout_files.CACHE_NAME}/{name}", data)
+            self._directory(f"{platform.folder}/{layout_files.BLOBS}")
 
     def _close(self, files: dict[str, bytes]) -> None:
-        self._writer.add_link(f"{CACHE_NAME}/{BLOBS}", SHARE)
+        self._writer.add_link(f"{layout_files.CACHE_NAME}/{layout_files.BLOBS}", layout_files.SHARE)
         for name, data in files.items():
-            self._writer.add_bytes(f"{CACHE_NAME}/{name}", data)
+            self._writer.add_bytes(f"{layout_files.CACHE_NAME}/{name}", data)
 
     def _is_new(self, name: str) -> bool:
         """Note a name and its directories; return whether the name is new."""
@@ -152,10 +141,10 @@ class ArchivePacker:
         if name in self._names:
             return
         if name == ".":
-            self._writer.add_directory(CACHE_NAME)
+            self._writer.add_directory(layout_files.CACHE_NAME)
         else:
             self._directory(str(PurePosixPath(name).parent))
-            self._writer.add_directory(f"{CACHE_NAME}/{name}")
+            self._writer.add_directory(f"{layout_files.CACHE_NAME}/{name}")
         self._names.add(name)
 
 
@@ -171,14 +160,14 @@ class DirectoryPacker:
 
     async def add(self, image: Image) -> None:
         """Note the files of the output."""
-        self._names.update(blob_name(content.digest) for content in image.contents)
+        self._names.update(layout_files.blob_name(content.digest) for content in image.contents)
         for platform in image.platforms:
-            self._names.update(folder_files(platform))
+            self._names.update(layout_files.folder_files(platform))
 
     async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
         """Sync the directory and give it its name; raises StorageError."""
         interrupt = Interrupt()
-        names = frozenset(self._names | set(cache_files(images, saved)))
+        names = frozenset(self._names | set(layout_files.cache_files(images, saved)))
         self._observe(Committing(str(self._settings.target)))
         work = PublishDirectory(
             self._store.root, self._settings.target, names, self._store.disk, self._settings.sync, interrupt
@@ -189,7 +178,7 @@ class DirectoryPacker:
 
 def saved_time(epoch: int | None, created: Iterable[str]) -> datetime:
     """Return the time for the list of images: the same for the same content."""
-    return newest(created) if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    return layout_files.newest(created) if epoch is None else datetime.fromtimestamp(epoch, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,21 +197,21 @@ def read_existing(root: Path) -> Existing:
     """
     layout = DirectoryLayout(root)
     # A run that was killed at its end leaves only the file that is written first.
-    files = [name for name in (INDEX_NAME, LIST_NAME) if os.path.lexists(root / name)]
-    linked = (root / BLOBS).is_symlink()
-    if not linked and (root / BLOBS).exists():
-        raise UsageError(f"{root} is a layout of another program: its {BLOBS} is no link")
+    files = [name for name in (layout_files.INDEX_NAME, layout_files.LIST_NAME) if os.path.lexists(root / name)]
+    linked = (root / layout_files.BLOBS).is_symlink()
+    if not linked and (root / layout_files.BLOBS).exists():
+        raise UsageError(f"{root} is a layout of another program: its {layout_files.BLOBS} is no link")
     if not files:
         return Existing()
     try:
-        cache = read_cache(layout, unlisted=files == [INDEX_NAME])
+        cache = read_cache(layout, unlisted=files == [layout_files.INDEX_NAME])
     except ContentError as error:
         raise UsageError(f"cannot merge with the index of {root}: {error}") from error
     without = [image.name for image in cache.images if image.root is None]
     if without:
         raise UsageError(
-            f"cannot merge with the index of {root}: its {INDEX_NAME} does not name {without[0]}, "
-            f"which its {LIST_NAME} does"
+            f"cannot merge with the index of {root}: its {layout_files.INDEX_NAME} does not name {without[0]}, "
+            f"which its {layout_files.LIST_NAME} does"
         )
     images = tuple(image.without_contents() for image in cache.images)
     created = tuple(_created(image, layout) for image in cache.images)
@@ -232,8 +221,8 @@ def read_existing(root: Path) -> Existing:
     return Existing(images, created, notices)
 
 
-def _created(image: Image, layout: Layout) -> tuple[str, ...]:
-    configs = {blob_name(config.digest): config.digest for config in image.configs}
+def _created(image: Image, layout: layout_files.Layout) -> tuple[str, ...]:
+    configs = {layout_files.blob_name(config.digest): config.digest for config in image.configs}
     created = []
     for name, raw in read_files(layout, configs, MAX_DOCUMENT):
         if isinstance(raw, bytes):
@@ -265,17 +254,17 @@ class MergePacker:
     async def add(self, image: Image) -> None:
         """Note the files of an image."""
         for content in image.contents:
-            name = blob_name(content.digest)
+            name = layout_files.blob_name(content.digest)
             if name not in self._names:
                 self._names.add(name)
                 self._size += content.size
         for platform in image.platforms:
-            self._names.update(folder_files(platform))
+            self._names.update(layout_files.folder_files(platform))
 
     async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
         """Sync the files; raises StorageError."""
         if self._sync:
             interrupt = Interrupt()
-            names = self._names | set(cache_files(images, saved))
+            names = self._names | set(layout_files.cache_files(images, saved))
             await interrupt.in_thread(sync_files, self._store.disk, self._store.root, names, interrupt)
         return Output((self._store.root,), self._size, "cache")

@@ -16,19 +16,11 @@ from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.disk import Disk
+from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
 from hangar_async.engine.outputs import check_destination, check_failed_list, write_failed_list
-from hangar_async.engine.pack import (
-    Existing,
-    MergePacker,
-    Packer,
-    merged,
-    open_packer,
-    read_existing,
-    saved_time,
-)
 from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
@@ -102,7 +94,7 @@ class _Run(ABC):
         """Name the cache directory of the run."""
 
     @abstractmethod
-    def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[Packer]:
+    def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[pack.Packer]:
         """Open the packer that takes the images."""
 
     @property
@@ -167,7 +159,9 @@ class _Run(ABC):
             notices=tuple(self._notices),
         )
 
-    async def _save_images(self, images: ImageList, store: ContentStore, receiver: Receiver, packer: Packer) -> _Saved:
+    async def _save_images(
+        self, images: ImageList, store: ContentStore, receiver: Receiver, packer: pack.Packer
+    ) -> _Saved:
         """Fetch all images at the same time, and pack each as soon as those before it in the list are packed."""
         saved = _Saved()
         options = self.options
@@ -194,10 +188,10 @@ class _Run(ABC):
             self._last_image_at = time.monotonic()
             self.observe(ImageEnded(task.result().outcome))
 
-    async def _finish(self, saved: _Saved, store: ContentStore, packer: Packer) -> Output | None:
+    async def _finish(self, saved: _Saved, store: ContentStore, packer: pack.Packer) -> Output | None:
         if not saved.images:
             return None
-        moment = saved_time(self.options.environment.source_date_epoch, self.created(saved))
+        moment = pack.saved_time(self.options.environment.source_date_epoch, self.created(saved))
         if not await write_cache(store, self.indexed(saved.images), moment):
             self.notice(f"the file system of {store.root} has no links: other tools read it only image by image")
         return await packer.finish(saved.images, moment)
@@ -242,8 +236,8 @@ class _SaveRun(_Run):
         finally:
             await in_thread(Disk().remove, cache)
 
-    def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[Packer]:
-        return open_packer(self.output, store, self.observe)
+    def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[pack.Packer]:
+        return pack.open_packer(self.output, store, self.observe)
 
     @property
     def output(self) -> OutputSettings:
@@ -266,7 +260,7 @@ class _SyncRun(_Run):
     def __init__(self, options: SyncOptions, observe: Observer, clock: Clock) -> None:
         super().__init__(options, observe, clock)
         self._cache = options.cache
-        self._existing = Existing()
+        self._existing = pack.Existing()
 
     def check(self) -> None:
         check_failed_list(self.options.failed)
@@ -276,14 +270,14 @@ class _SyncRun(_Run):
         yield self._cache
 
     @asynccontextmanager
-    async def open_packer(self, store: ContentStore) -> AsyncIterator[Packer]:
-        self._existing = await in_thread(read_existing, store.root)
+    async def open_packer(self, store: ContentStore) -> AsyncIterator[pack.Packer]:
+        self._existing = await in_thread(pack.read_existing, store.root)
         for text in self._existing.notices:
             self.notice(text)
-        yield MergePacker(store, self.options.sync)
+        yield pack.MergePacker(store, self.options.sync)
 
     def indexed(self, images: Sequence[Image]) -> Sequence[Image]:
-        return merged(self._existing.images, images)
+        return pack.merged(self._existing.images, images)
 
     def created(self, saved: _Saved) -> Sequence[str]:
         replaced = {image.name for image in saved.images}

@@ -13,8 +13,8 @@ def decompress_command(
 ) -> int:
     """Unpack an archive, or parts of one, into a new directory; every blob is checked on the way."""
     from hangar_async import DecompressOptions, decompress
-    from hangar_async.cli.loop import watch
-    from hangar_async.cli.view.summary import after_decompress, write_summary
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view.summary import after_decompress
 
     flags = values.flags(context)
     decompress_options = DecompressOptions(
@@ -22,6 +22,5 @@ def decompress_command(
         destination=values.file_path(destination, "--destination"),
         format=archive_format,
     )
-    output = watch(lambda view: decompress(decompress_options, view), quiet=flags.quiet, remains="nothing was written")
-    write_summary(after_decompress(output), quiet=flags.quiet)
+    run_verb(decompress, decompress_options, after_decompress, quiet=flags.quiet, remains="nothing was written")
     return 0

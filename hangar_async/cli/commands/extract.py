@@ -15,8 +15,8 @@ def extract_command(
 ) -> int:
     """Write one image of an archive or a cache directory as an OCI image layout, or as a tar for docker load."""
     from hangar_async import ExtractOptions, extract
-    from hangar_async.cli.loop import watch
-    from hangar_async.cli.view.summary import after_extract, write_summary
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view.summary import after_extract
 
     flags = values.flags(context)
     extract_options = ExtractOptions(
@@ -26,6 +26,5 @@ def extract_command(
         format=image_format,
         platform=platform,
     )
-    written = watch(lambda view: extract(extract_options, view), quiet=flags.quiet, remains="nothing was written")
-    write_summary(after_extract(written, extract_options), quiet=flags.quiet)
+    run_verb(extract, extract_options, after_extract, quiet=flags.quiet, remains="nothing was written")
     return 0

@@ -33,7 +33,7 @@ def load_command(
     """Push the images of an archive, a cache directory or an OCI image layout into a registry."""
     # Imported late: the help does not need it.
     from hangar_async import LoadOptions, load
-    from hangar_async.cli.loop import watch
+    from hangar_async.cli.loop import run_verb
     from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
@@ -59,9 +59,7 @@ def load_command(
             values.environment_for(flags)
         ),
     )
-    report = watch(
-        lambda view: load(load_options, view), quiet=flags.quiet, remains="what was pushed stays at the registry"
-    )
-    steps = next_steps.after_load(report, load_options)
-    summary.write_summary(summary.after_load(report), steps, quiet=flags.quiet)
-    return report.status
+    rows, steps = summary.after_load, next_steps.after_load
+    return run_verb(
+        load, load_options, rows, steps, quiet=flags.quiet, remains="what was pushed stays at the registry"
+    ).status

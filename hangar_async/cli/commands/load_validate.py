@@ -21,7 +21,7 @@ def load_validate_command(
 ) -> int:
     """Compare the images of an archive by digests with those of a registry."""
     from hangar_async import LoadOptions, load_validate
-    from hangar_async.cli.loop import watch
+    from hangar_async.cli.loop import run_verb
     from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
@@ -36,7 +36,5 @@ def load_validate_command(
         image_list=None if file is None else values.image_list(file)[0],
         environment=values.Network(retries, stall_timeout, max_wait, None).apply_to(values.environment_for(flags)),
     )
-    report = watch(lambda view: load_validate(load_options, view), quiet=flags.quiet, remains="not all was compared")
-    steps = next_steps.after_load(report, load_options)
-    summary.write_summary(summary.after_validate(report), steps, quiet=flags.quiet)
-    return report.status
+    rows, steps = summary.after_validate, next_steps.after_load
+    return run_verb(load_validate, load_options, rows, steps, quiet=flags.quiet, remains="not all was compared").status

@@ -1,16 +1,10 @@
 """`hangar-async save`."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from hangar_async.cli import options, values
-
-if TYPE_CHECKING:
-    from hangar_async import SaveOptions
 
 
 def save_command(
@@ -36,7 +30,9 @@ def save_command(
 ) -> int:
     """Save the images of a list into one archive, parts of one, or a directory."""
     # Imported late: the help does not need it.
-    from hangar_async import SaveOptions
+    from hangar_async import SaveOptions, save
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view import next_steps, summary
     from hangar_async.config.output import DEFAULT_NAME
     from hangar_async.layout.files import CACHE_NAME
 
@@ -62,16 +58,7 @@ def save_command(
         cache=Path(CACHE_NAME),
         environment=environment,
     )
-    return run_save(save_options, quiet=flags.quiet)
-
-
-def run_save(save_options: SaveOptions, *, quiet: bool = False) -> int:
-    """Save, show the progress and the summary, and return the exit status."""
-    from hangar_async import save
-    from hangar_async.cli.loop import watch
-    from hangar_async.cli.view import next_steps, summary
-
-    report = watch(lambda view: save(save_options, view), quiet=quiet, remains="what was fetched stays in the cache")
-    rows, steps = summary.after_save(report, save_options), next_steps.after_save(report, save_options)
-    summary.write_summary(rows, steps, quiet=quiet)
-    return report.status
+    rows, steps = summary.after_save, next_steps.after_save
+    return run_verb(
+        save, save_options, rows, steps, quiet=flags.quiet, remains="what was fetched stays in the cache"
+    ).status

@@ -1,15 +1,8 @@
 """`hangar-async sync`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import typer
 
 from hangar_async.cli import options, values
-
-if TYPE_CHECKING:
-    from hangar_async import SyncOptions
 
 
 def sync_command(
@@ -29,7 +22,9 @@ def sync_command(
     limit_rate: options.LimitRate = None,
 ) -> int:
     """Add the images of a list to a cache directory, whose index keeps all others."""
-    from hangar_async import SyncOptions
+    from hangar_async import SyncOptions, sync
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
@@ -48,16 +43,7 @@ def sync_command(
         cache=cache,
         environment=environment,
     )
-    return run_sync(sync_options, quiet=flags.quiet)
-
-
-def run_sync(sync_options: SyncOptions, *, quiet: bool = False) -> int:
-    """Sync, show the progress and the summary, and return the exit status."""
-    from hangar_async import sync
-    from hangar_async.cli.loop import watch
-    from hangar_async.cli.view import next_steps, summary
-
-    report = watch(lambda view: sync(sync_options, view), quiet=quiet, remains="what was fetched stays in the cache")
-    rows, steps = summary.after_sync(report, sync_options), next_steps.after_sync(report, sync_options)
-    summary.write_summary(rows, steps, quiet=quiet)
-    return report.status
+    rows, steps = summary.after_sync, next_steps.after_sync
+    return run_verb(
+        sync, sync_options, rows, steps, quiet=flags.quiet, remains="what was fetched stays in the cache"
+    ).status

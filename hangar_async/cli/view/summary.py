@@ -1,22 +1,26 @@
 """The summary at the end of a command."""
 
 import shlex
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from hangar_async.cli.view.text import (
-    command_text,
     count_text,
     duration_text,
     error_text,
     flag_size,
     one_line,
     size_text,
-    write_rows,
 )
-from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
+from hangar_async.config.options import (
+    CompressOptions,
+    DecompressOptions,
+    ExtractOptions,
+    LoadOptions,
+    SaveOptions,
+    SyncOptions,
+)
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
 from hangar_async.oci.image import Image
@@ -170,7 +174,7 @@ def _failures(report: Report, noun: str) -> Rows:
             yield "", error_text(outcome.error)
 
 
-def after_load(report: LoadReport) -> Rows:
+def after_load(report: LoadReport, _: LoadOptions) -> Rows:
     """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
     if report.dry:
         yield from _planned(report)
@@ -191,7 +195,7 @@ def after_load(report: LoadReport) -> Rows:
     yield from _load_failures(report.failed)
 
 
-def after_validate(report: ComparisonReport) -> Rows:
+def after_validate(report: ComparisonReport, _: LoadOptions) -> Rows:
     """Make the lines of the summary of a comparison."""
     same = [comparison.image for comparison in report.comparisons if comparison.ok]
     yield "same", _count_images(same, len(report.comparisons))
@@ -234,20 +238,10 @@ def after_extract(written: Output, options: ExtractOptions) -> Rows:
         yield "layout", _place(written.path, written.size)
     else:
         yield "archive", _place(written.path, written.size)
-        yield "load", one_line(command_text(["docker", "load", "-i", str(written.path)]))
+        yield "load", f"docker load -i {_quoted(written.path)}"
 
 
-def after_decompress(output: Output) -> Rows:
+def after_decompress(output: Output, _: DecompressOptions) -> Rows:
     """Make the lines of the summary of a decompress."""
     yield "directory", _place(output.path, output.size)
     yield from index_rows(output.path)
-
-
-def write_summary(rows: Iterable[tuple[str, str]], steps: Iterable[tuple[str, str]] = (), *, quiet: bool) -> None:
-    """Write the rows of a summary and of the next steps on standard output.
-
-    If `quiet`, only the steps are written, on standard error, below the failures that the view wrote there.
-    """
-    if not quiet:
-        write_rows(rows, sys.stdout)
-    write_rows(steps, sys.stderr if quiet else sys.stdout)

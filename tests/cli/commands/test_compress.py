@@ -3,10 +3,11 @@ from __future__ import annotations
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hangar_async.cli.commands import compress
+from hangar_async.cli import loop
 from hangar_async.config.options import CompressOptions
 from hangar_async.config.output import OutputSettings
 from tests.cli.conftest import Program
@@ -16,14 +17,14 @@ from tests.cli.shelf import PART, Shelf, huge_cache
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CompressOptions, bool]]:
-    """What the command asks of the engine, which is not started here."""
+    """Keep the options of the verb, which is not run."""
     found: list[tuple[CompressOptions, bool]] = []
 
-    def keep(options: CompressOptions, *, quiet: bool) -> int:
+    def keep(verb: object, options: CompressOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
         found.append((options, quiet))
-        return 0
+        return SimpleNamespace(status=0)
 
-    monkeypatch.setattr(compress, "run_compress", keep)
+    monkeypatch.setattr(loop, "run_verb", keep)
     return found
 
 

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hangar_async.cli import main
-from hangar_async.cli.commands import save
+from hangar_async.cli import loop, main
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from tests.cli.programs import command, environment
@@ -19,14 +19,14 @@ from tests.cli.programs import command, environment
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SaveOptions, bool]]:
-    """What the command asks of the engine, which is not started here."""
+    """Keep the options of the verb, which is not run."""
     found: list[tuple[SaveOptions, bool]] = []
 
-    def keep(options: SaveOptions, *, quiet: bool) -> int:
+    def keep(verb: object, options: SaveOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
         found.append((options, quiet))
-        return 0
+        return SimpleNamespace(status=0)
 
-    monkeypatch.setattr(save, "run_save", keep)
+    monkeypatch.setattr(loop, "run_verb", keep)
     for name in ("SOURCE_REGISTRY", "SOURCE_USERNAME", "SOURCE_PASSWORD", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)
     return found

@@ -4,10 +4,11 @@ import asyncio
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hangar_async.cli.commands import sync
+from hangar_async.cli import loop
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SyncOptions
 from hangar_async.testing.images import image, layer
@@ -18,14 +19,14 @@ from tests.cli.site import AMD64, Done, Site
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[SyncOptions]:
-    """What the command asks of the engine, which is not started here."""
+    """Keep the options of the verb, which is not run."""
     found: list[SyncOptions] = []
 
-    def keep(options: SyncOptions, *, quiet: bool) -> int:
+    def keep(verb: object, options: SyncOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
         found.append(options)
-        return int(quiet)
+        return SimpleNamespace(status=int(quiet))
 
-    monkeypatch.setattr(sync, "run_sync", keep)
+    monkeypatch.setattr(loop, "run_verb", keep)
     return found
 
 
