@@ -12,9 +12,7 @@ import typer
 from hangar_async.cli import options, values
 
 if TYPE_CHECKING:
-    from hangar_async.config.options import ServeOptions
-    from hangar_async.engine.events import Event, Served
-    from hangar_async.oci.image import Image
+    from hangar_async import Image, Served, ServeOptions
 
 
 def serve_command(
@@ -26,7 +24,10 @@ def serve_command(
     htpasswd: options.Htpasswd = None,
 ) -> int:
     """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
-    from hangar_async.config.options import ServeOptions
+    from hangar_async import Event, Listening, ServeOptions, serve
+    from hangar_async.cli.loop import run_until_done
+    from hangar_async.cli.view.plain import PlainView
+    from hangar_async.cli.view.text import write_rows
 
     flags = values.flags(context)
     serve_options = ServeOptions(
@@ -36,30 +37,19 @@ def serve_command(
         tls_key=_file(tls_key, "--tls-key"),
         htpasswd=_file(htpasswd, "--htpasswd"),
     )
-    return run_serve(serve_options, quiet=flags.quiet)
-
-
-def run_serve(serve_options: ServeOptions, *, quiet: bool = False) -> int:
-    """Serve until a signal ends it; the exit status is that of the signal."""
-    from hangar_async.cli.loop import run_until_done
-    from hangar_async.cli.view.plain import PlainView
-    from hangar_async.cli.view.text import write_rows
-    from hangar_async.engine.events import Listening
-    from hangar_async.engine.serve import serve
-
     # It mostly waits for clients: lines are enough, on a terminal too.
-    view = PlainView(sys.stderr, quiet=quiet)
+    view = PlainView(sys.stderr, quiet=flags.quiet)
 
     def observe(event: Event) -> None:
-        if isinstance(event, Listening) and not quiet:
-            write_rows(rows(serve_options, event.served), sys.stdout)
+        if isinstance(event, Listening) and not flags.quiet:
+            write_rows(_rows(serve_options, event.served), sys.stdout)
         view(event)
 
     run_until_done(lambda: serve(serve_options, observe), view.say, "answers under way get two seconds to end")
     return 0
 
 
-def rows(serve_options: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
+def _rows(serve_options: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
     """Make the lines about the images that are served, and about clients."""
     from hangar_async.cli.view.text import command_text, count_text, one_line
 
