@@ -5,22 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from hangar_async.cli.view.text import (
-    count_text,
-    duration_text,
-    error_text,
-    flag_size,
-    one_line,
-    size_text,
-)
-from hangar_async.config.options import (
-    CompressOptions,
-    DecompressOptions,
-    ExtractOptions,
-    LoadOptions,
-    SaveOptions,
-    SyncOptions,
-)
+from hangar_async.cli.view.text import count_text, duration_text, error_text, flag_size, one_line, size_text
+from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
 from hangar_async.oci.image import Image
@@ -174,7 +160,7 @@ def _failures(report: Report, noun: str) -> Rows:
             yield "", error_text(outcome.error)
 
 
-def after_load(report: LoadReport, _: LoadOptions) -> Rows:
+def after_load(report: LoadReport, _: object) -> Rows:
     """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
     if report.dry:
         yield from _planned(report)
@@ -195,7 +181,7 @@ def after_load(report: LoadReport, _: LoadOptions) -> Rows:
     yield from _load_failures(report.failed)
 
 
-def after_validate(report: ComparisonReport, _: LoadOptions) -> Rows:
+def after_validate(report: ComparisonReport, _: object) -> Rows:
     """Make the lines of the summary of a comparison."""
     same = [comparison.image for comparison in report.comparisons if comparison.ok]
     yield "same", _count_images(same, len(report.comparisons))
@@ -241,7 +227,7 @@ def after_extract(written: Output, options: ExtractOptions) -> Rows:
         yield "load", f"docker load -i {_quoted(written.path)}"
 
 
-def after_decompress(output: Output, _: DecompressOptions) -> Rows:
+def after_decompress(output: Output, _: object) -> Rows:
     """Make the lines of the summary of a decompress."""
     yield "directory", _place(output.path, output.size)
     yield from index_rows(output.path)
