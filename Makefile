@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The real parts of the tests: command and Debian package.
 REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar:libarchive-tools busybox:busybox
 
-.PHONY: demo test lint real-parts bench fuzz clean
+.PHONY: demo test lint house real-parts bench fuzz clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -18,6 +18,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The size of the package in numbers; tests/test_house.py has their limits.
+house: $(VENV)/.dev
+	$(BIN)/python -m tests.house
 
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -98,3 +98,12 @@ async def open_site(home: Path) -> AsyncIterator[Site]:
     async with serving(one.content, middlewares=[one.hold]) as one.address:
         one.list("team/one:1", "two:2")
         yield one
+
+
+async def call(home: Path, *words: str, **env: str) -> Done:
+    process = await asyncio.create_subprocess_exec(
+        *command(*words), cwd=home, env=environment(home, **env), stdin=-1, stdout=-1, stderr=-1
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())

@@ -130,7 +130,7 @@ def test_help() -> None:
     assert words("save -h=false") == ["save"]
 
 
-def test_what_is_unknown_stays_for_typer() -> None:
+def test_unknown_options_are_left_to_typer() -> None:
     assert words("save --nonsense=1 -z -xz") == ["save", "--extra", "--nonsense=1", "-z", "-z"]
     assert words("nonsense --debug -f --part") == ["nonsense", "-f", "--part"]
     assert words("") == []

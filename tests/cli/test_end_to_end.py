@@ -80,7 +80,7 @@ async def test_a_directory(site: Site) -> None:
         (["-c", "dir", "-d", "my mirror", "-a", "all", "-o", "bad.txt"], "my mirror"),
     ],
 )
-async def test_what_failed_is_added_by_the_commands_that_are_shown(site: Site, flags: list[str], output: str) -> None:
+async def test_the_commands_that_are_shown_add_the_failed_images(site: Site, flags: list[str], output: str) -> None:
     site.list("team/one:1", "late:1", "two:2")
     first = await site.save("-f", "list.txt", *flags)
     rows = first.rows()

@@ -162,6 +162,6 @@ def test_lines_on_a_dumb_terminal_and_when_quiet(monkeypatch: pytest.MonkeyPatch
         assert isinstance(view, PlainView)
 
 
-def test_what_comes_too_often_has_no_line() -> None:
+def test_frequent_events_have_no_line() -> None:
     assert line_of(BlobProgress(digest(1), 1, 1)) is None
     assert line_of(ArchiveProgress(1, 0)) is None

@@ -251,7 +251,7 @@ def test_usage_errors_are_one_line_and_status_2(
     assert sorted(path.name for path in home.iterdir()) == ["empty.txt", "list.txt"]
 
 
-def test_what_typer_finds_wrong_with_a_value_is_one_line_too(home: Path) -> None:
+def test_a_wrong_value_of_an_option_is_one_line(home: Path) -> None:
     done = run(home, "save", "-f", "list.txt", "-j", "many")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("hangar-async: invalid value for '-j' / '--jobs': ")

@@ -15,7 +15,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "0G", "-1", "1.5G", "2GB", "G", "1 000", "٣", "9" * 5000])
-def test_what_is_no_size(text: str) -> None:
+def test_a_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not a size"):
         parse_size(text)
 
@@ -39,6 +39,6 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1 h", "1.2345", "inf", "nan", "1e3", "9" * 5000])
-def test_what_is_no_duration(text: str) -> None:
+def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_duration(text)

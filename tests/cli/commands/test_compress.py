@@ -82,7 +82,7 @@ def test_the_archive_is_that_of_save(shelf: Shelf, program: Program, tmp_path: P
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_what_is_damaged_is_left_out_and_named(shelf: Shelf, program: Program, tmp_path: Path, quiet: bool) -> None:
+def test_a_damaged_image_is_left_out_and_named(shelf: Shelf, program: Program, tmp_path: Path, quiet: bool) -> None:
     cache = shelf.copy("saved-image-cache", tmp_path) / "saved-image-cache"
     configs = [path for path in (cache / "share" / "sha256").iterdir() if b'"arm64"' in path.read_bytes()[:400]]
     config = next(path for path in configs if b'"schemaVersion"' not in path.read_bytes())
@@ -100,7 +100,7 @@ def test_what_is_damaged_is_left_out_and_named(shelf: Shelf, program: Program, t
     assert program("verify", "saved-images.tar.gz", "--quiet").status == 0
 
 
-def test_where_nothing_is_whole_nothing_is_written(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+def test_without_a_whole_image_nothing_is_written(shelf: Shelf, program: Program, tmp_path: Path) -> None:
     cache = shelf.copy("saved-image-cache", tmp_path) / "saved-image-cache"
     for path in (cache / "share" / "sha256").iterdir():
         path.unlink()

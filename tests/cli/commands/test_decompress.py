@@ -18,7 +18,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["plain.tar.gz", "plain.tar.zstd", "split.tar.gz", "split.tar.gz.part3"])
 @pytest.mark.parametrize("flags", [[], ["-d", "my cache"]])
-def test_what_was_packed_comes_out(shelf: Shelf, program: Program, tmp_path: Path, name: str, flags: list[str]) -> None:
+def test_the_packed_files_come_out(shelf: Shelf, program: Program, tmp_path: Path, name: str, flags: list[str]) -> None:
     done = program("decompress", "-f", str(shelf.home / name), *flags)
     place = tmp_path / (flags or ["", "saved-image-cache"])[1]
     assert done.status == 0
@@ -44,7 +44,7 @@ def test_an_archive_of_hangar_s_own(shelf: Shelf, program: Program, tmp_path: Pa
         ("plain.tar.gz", ["-d", "none/out"], "the directory none does not exist (-d none/out): make it first\n"),
     ],
 )
-def test_what_cannot_be_done(
+def test_an_impossible_decompress_is_an_error(
     shelf: Shelf, program: Program, tmp_path: Path, name: str, flags: list[str], said: str
 ) -> None:
     shelf.copy("plain.*", tmp_path)

@@ -76,7 +76,9 @@ def test_a_tar_for_docker(shelf: Shelf, program: Program, tmp_path: Path) -> Non
         (["ONE", "-o", "text"], "the destination text exists and is no directory: remove it, or choose another"),
     ],
 )
-def test_what_cannot_be_done(shelf: Shelf, program: Program, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_an_impossible_extract_is_an_error(
+    shelf: Shelf, program: Program, tmp_path: Path, arguments: list[str], said: str
+) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     (tmp_path / "text").touch()

@@ -1,4 +1,4 @@
-"""`load` and `load-validate` as a person runs them."""
+"""`load` as a person runs it, and `load-validate` after it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,12 @@ import pytest
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
 from tests.cli.shelf import Shelf
-from tests.cli.site import Done
+from tests.cli.site import Done, call
 from tests.fakes.auth import Basic
 from tests.fakes.faults import Hold, Status
 from tests.fakes.registry import FakeRegistry
 
 FORMS = ["plain.tar.gz", "plain.tar.zstd", "split.tar.gz.part1", "split.tar.gz", "foreign.tar.gz", "saved-image-cache"]
-
-
-async def call(home: Path, *words: str, **env: str) -> Done:
-    process = await asyncio.create_subprocess_exec(
-        *command(*words), cwd=home, env=environment(home, **env), stdin=-1, stdout=-1, stderr=-1
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Done(process.returncode, out.decode(), err.decode())
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -66,7 +57,9 @@ def test_at_a_real_registry(source: str, shelf: Shelf, program: Program, docker_
     assert (after.status, after.rows()["same"]) == (0, ["2 images, 3 platforms"])
 
 
-async def test_what_failed_can_be_pasted(shelf: Shelf, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_the_next_step_pushes_the_failed_images(
+    shelf: Shelf, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
     pushable_registry.fail("/two/manifests/2$", Status(403), method="PUT")
     source, address = str(shelf.home / "plain.tar.gz"), pushable_registry.address
     done = await call(tmp_path, "load", "-s", source, "-d", address, "--platform-tags", "--retries=2")
@@ -82,18 +75,6 @@ async def test_what_failed_can_be_pasted(shelf: Shelf, pushable_registry: FakeRe
     again = await call(tmp_path, *line.split()[1:])
     assert (again.status, again.rows()["loaded"]) == (0, ["1 image, 1 platform"])
     assert not (tmp_path / "load-failed.txt").exists()
-
-
-async def test_what_differs_can_be_pasted(shelf: Shelf, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
-    source, address = str(shelf.home / "plain.tar.gz"), pushable_registry.address
-    await call(tmp_path, "load", "-s", source, "-d", address, "--image", "team/one")
-    done = await call(tmp_path, "load-validate", "-s", source, "-d", address)
-    rows = done.rows()
-    assert rows["failed"] == [f"{shelf.images[1]}: differs", "it is not there; bring it there again"]
-    assert (tmp_path / "load-validate-failed.txt").read_text() == f"{shelf.images[1]}\n"
-    await call(tmp_path, *rows["next"][1].split()[1:])
-    assert (await call(tmp_path, "load-validate", "-s", source, "-d", address)).status == 0
-    assert not (tmp_path / "load-validate-failed.txt").exists()
 
 
 async def test_the_environment_names_registry_and_user(

@@ -60,7 +60,7 @@ async def test_login_and_logout(registry: FakeRegistry, tmp_path: Path, end: byt
     assert await call(tmp_path, "--quiet", "logout", registry.address) == Done(0, "", "")
 
 
-async def test_what_was_kept_is_used(registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_kept_login_is_used(registry: FakeRegistry, tmp_path: Path) -> None:
     home = tmp_path / "docker"
     flags = ("login", registry.address, "--username=me", "--password-stdin", "--quiet")
     assert await call(tmp_path, *flags, given=SECRET.encode(), DOCKER_CONFIG=str(home)) == Done(0, "", "")

@@ -101,7 +101,7 @@ def test_an_archive_of_hangar_s_own(shelf: Shelf, program: Program) -> None:
     assert [len(one["platforms"]) for one in found["images"]] == [2, 1]
 
 
-def test_what_is_incomplete_is_marked(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+def test_incomplete_images_are_marked(shelf: Shelf, program: Program, tmp_path: Path) -> None:
     cache = shelf.copy("saved-image-cache", tmp_path) / "saved-image-cache"
     whole = json.loads(program("ls", "--json", str(cache)).out)
     root = next(root for root in parse_index((cache / "index.json").read_bytes()) if root.reference.tag == "1")
@@ -135,7 +135,7 @@ def test_quiet_shows_the_table_alone(shelf: Shelf, program: Program) -> None:
     assert [line.split()[0] for line in done.out.splitlines()] == ["IMAGE", *shelf.images]
 
 
-def test_what_lies_beside_the_parts_is_told(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+def test_files_beside_the_parts_are_named(shelf: Shelf, program: Program, tmp_path: Path) -> None:
     shelf.copy("split.tar.gz.*", tmp_path)
     (tmp_path / "split.tar.gz.part7").write_bytes(b"older")
     done = program("ls", "split.tar.gz")
@@ -171,7 +171,9 @@ def test_on_a_terminal_the_table_fits(shelf: Shelf, program: Program, monkeypatc
         ("cut.tar.gz", "cut.tar.gz: the compressed data are damaged before here"),
     ],
 )
-def test_what_cannot_be_read(shelf: Shelf, program: Program, tmp_path: Path, name: str, said: str) -> None:
+def test_an_unreadable_archive_is_an_error(
+    shelf: Shelf, program: Program, tmp_path: Path, name: str, said: str
+) -> None:
     shelf.copy("split.tar.gz.*", tmp_path)
     (tmp_path / "split.tar.gz.part1").unlink()
     (tmp_path / "text").write_text("no archive\n")

@@ -123,7 +123,7 @@ def test_an_archive_without_index(shelf: Shelf, program: Program) -> None:
     assert done.err.endswith("; unpack it with decompress, and name the directory\n")
 
 
-def test_what_goes_wrong_is_a_line_and_strangers_are_none(shelf: Shelf, tmp_path: Path) -> None:
+def test_failures_are_lines_and_strangers_are_not(shelf: Shelf, tmp_path: Path) -> None:
     shelf.copy("plain.tar.gz*", tmp_path)
     with serving(tmp_path, "plain.tar.gz") as server:
         host, port = server.address.split(":")

@@ -33,7 +33,7 @@ def damage(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_what_is_right(shelf: Shelf, program: Program, name: str) -> None:
+def test_a_whole_archive_is_ok(shelf: Shelf, program: Program, name: str) -> None:
     path = str(shelf.home / name)
     done = program("verify", path)
     assert done.status == 0
@@ -89,7 +89,7 @@ def test_a_missing_part_is_a_finding(shelf: Shelf, program: Program, tmp_path: P
     assert (done.status, json.loads(done.out)["problems"]) == (1, ["split.tar.gz.part2 is missing"])
 
 
-def test_what_is_no_archive(program: Program, tmp_path: Path) -> None:
+def test_a_path_that_is_no_archive_is_an_error(program: Program, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no archive\n")
     done = program("verify", "text")
     assert (done.status, done.rows()["wrong"]) == (1, ["text is neither gzip nor zstd"])

@@ -65,7 +65,7 @@ def test_before_anything_is_known(terminal: Terminal) -> None:
     assert terminal.drawn() == ["reading"]
 
 
-def test_what_is_read_and_checked(terminal: Terminal) -> None:
+def test_read_bytes_are_shown_of_the_whole(terminal: Terminal) -> None:
     terminal.feed(CheckStarted(40 * MIB), Checked(10 * MIB))
     terminal.clock.now += 5
     assert terminal.drawn() == ["bytes  10.0 MiB of 40.0 MiB, 2.0 MiB/s, 0:00:15 left"]
@@ -73,7 +73,7 @@ def test_what_is_read_and_checked(terminal: Terminal) -> None:
     assert terminal.drawn() == ["bytes  40.0 MiB of 40.0 MiB, 8.0 MiB/s"]
 
 
-def test_what_is_read_to_an_unknown_end(terminal: Terminal) -> None:
+def test_read_bytes_without_a_known_end_are_shown(terminal: Terminal) -> None:
     terminal.feed(Checked(10 * MIB))
     terminal.clock.now += 5
     assert terminal.drawn() == ["bytes  10.0 MiB checked, 2.0 MiB/s"]
@@ -166,7 +166,7 @@ def test_a_registry_that_makes_the_run_wait(terminal: Terminal) -> None:
     assert "wait     two.example: asked again in 0:00:05: overloaded" in shown
 
 
-def test_what_is_left_of_quotas_stands_below(terminal: Terminal) -> None:
+def test_remaining_quotas_are_shown_below(terminal: Terminal) -> None:
     terminal.feed(
         RunStarted(2, 1), QuotaReported("docker.io", 76, 100, 21600), QuotaReported("r.example", 4000, 5000, 0)
     )
@@ -182,7 +182,7 @@ def test_what_is_left_of_quotas_stands_below(terminal: Terminal) -> None:
     assert "quota    docker.io" not in terminal.stream.getvalue()
 
 
-def test_what_is_wrong_stays_above(terminal: Terminal) -> None:
+def test_problems_stay_above(terminal: Terminal) -> None:
     terminal.feed(
         RunStarted(2, 1),
         Notice("careful\x1b[2J"),

@@ -65,7 +65,7 @@ def test_images_are_added_to_a_directory() -> None:
     ]
 
 
-def test_where_nothing_was_saved_the_cache_names_another_run() -> None:
+def test_without_a_saved_image_the_step_is_another_save() -> None:
     one = report(GONE, failed_list=FAILED_LIST)
     assert [text for _, text in after_save(one, options(destination=Path("x.tgz")))] == [
         "the failed lines are in save-failed.txt; to try these again:",

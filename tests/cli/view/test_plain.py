@@ -89,7 +89,7 @@ def test_progress_comes_every_interval_at_most() -> None:
     ]
 
 
-def test_what_is_read_is_counted_against_the_whole() -> None:
+def test_read_bytes_are_shown_of_the_whole() -> None:
     clock = Clock()
     show, stream = view(clock)
     show(CheckStarted(40 * MIB))
@@ -102,7 +102,7 @@ def test_what_is_read_is_counted_against_the_whole() -> None:
     ]
 
 
-def test_what_is_read_to_an_unknown_end_is_counted() -> None:
+def test_read_bytes_without_a_known_end_are_shown() -> None:
     clock = Clock()
     show, stream = view(clock)
     clock.now += INTERVAL

@@ -81,7 +81,7 @@ def test_the_digests_are_checked_in_their_own_directory() -> None:
         (65.0, "dir", "1 min 15 s"),
     ],
 )
-def test_how_long_the_archive_took_after_the_last_image(seconds: float, form: str, text: str) -> None:
+def test_the_time_of_the_archive_after_the_last_image_is_shown(seconds: float, form: str, text: str) -> None:
     asked = options(format=form)
     one = replace(report(saved("one:1"), output=output(str(asked.output.target), form=form)), tail_seconds=seconds)
     assert shown(one, asked)["time"] == [text]

@@ -93,7 +93,7 @@ def test_until_when_hosts_are_left_alone() -> None:
     assert sums.closed == {"one.example": 1070.0, "two.example": 1015.0}
 
 
-def test_what_registries_say_is_left() -> None:
+def test_the_quotas_of_registries_are_kept() -> None:
     told = (
         QuotaReported("one.example", 9, 10, 60),
         QuotaReported("two.example", 5, 5, 0),

@@ -1,0 +1,35 @@
+"""The size of the house: small modules, few imports, short functions; `make house` prints the numbers."""
+
+from collections import Counter
+
+import pytest
+
+from tests.house import Module, modules
+
+MODULES = modules()
+
+
+def test_the_package_has_at_most_13_000_lines_of_code() -> None:
+    assert sum(module.code for module in MODULES) <= 13_000
+
+
+def test_at_most_a_tenth_of_the_code_is_imports() -> None:
+    assert sum(module.imports for module in MODULES) <= sum(module.code for module in MODULES) / 10
+
+
+def test_a_module_has_at_least_85_lines_of_code_on_average() -> None:
+    assert sum(module.code for module in MODULES) / len(MODULES) >= 85
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path.stem)
+def test_a_module_has_at_most_350_physical_lines(module: Module) -> None:
+    assert module.physical <= 350
+
+
+def test_a_folder_has_at_most_26_modules() -> None:
+    assert max(Counter(module.path.parent for module in MODULES).values()) <= 26
+
+
+def test_a_function_has_at_most_7_2_lines_on_average() -> None:
+    lengths = [length for module in MODULES for length in module.functions]
+    assert sum(lengths) / len(lengths) <= 7.2
