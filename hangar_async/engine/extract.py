@@ -39,9 +39,9 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer) 
     if image.problems:
         raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
     if options.format == "oci":
-        root, contents, made = _choose(image, options.platform)
+        root, contents, index_files = _choose(image, options.platform)
         observer(CheckStarted(sum(content.size for content in contents)))
-        size = _write_layout(options, layout, image, root, contents, made, report)
+        size = _write_layout(options, layout, image, root, contents, index_files, report)
     else:
         platform = _only_platform(image, options.platform)
         observer(CheckStarted(platform.size))
@@ -66,32 +66,34 @@ def _find(images: Sequence[Image], text: str) -> Image:
     return image
 
 
-def _platforms(image: Image, wanted: str | None) -> list[ImagePlatform]:
+def _platforms(image: Image, platform_name: str | None) -> list[ImagePlatform]:
     try:
-        pattern = PlatformPattern.parse(wanted or "all")
+        pattern = PlatformPattern.parse(platform_name or "all")
     except InvalidValue as error:
         raise UsageError(f"--platform: {error}") from error
-    platforms = [one for one in image.platforms if wanted is None or pattern.matches(one.platform)]
+    platforms = [item for item in image.platforms if platform_name is None or pattern.matches(item.platform)]
     if not platforms:
-        names = ", ".join(str(one.platform) for one in image.platforms)
-        raise NoPlatform(f"no {wanted} in {image.name}; it has {names}", advice="choose another one with --platform")
+        names = ", ".join(str(item.platform) for item in image.platforms)
+        raise NoPlatform(
+            f"no {platform_name} in {image.name}; it has {names}", advice="choose another one with --platform"
+        )
     return platforms
 
 
-def _only_platform(image: Image, wanted: str | None) -> ImagePlatform:
-    platforms = _platforms(image, wanted)
+def _only_platform(image: Image, platform_name: str | None) -> ImagePlatform:
+    platforms = _platforms(image, platform_name)
     if len(platforms) > 1:
-        names = ", ".join(str(one.platform) for one in platforms)
+        names = ", ".join(str(item.platform) for item in platforms)
         raise UsageError(f"{image.name} has {names}, and a docker-archive holds one: choose it with --platform")
     return platforms[0]
 
 
-def _choose(image: Image, wanted: str | None) -> tuple[Descriptor, tuple[Descriptor, ...], dict[str, bytes]]:
+def _choose(image: Image, platform_name: str | None) -> tuple[Descriptor, tuple[Descriptor, ...], dict[str, bytes]]:
     """Choose the platforms of an image: return their root, their contents, and the files that are made for them."""
-    if wanted is None and image.root is not None:
+    if platform_name is None and image.root is not None:
         # The index that a partial one was made of is no part of a layout that has to be whole.
         return image.root, image.below_root(), {}
-    platforms = _platforms(image, wanted)
+    platforms = _platforms(image, platform_name)
     present = {content.digest for content in image.contents}
     contents: dict[str, Descriptor] = {}
     for platform in platforms:
@@ -126,7 +128,7 @@ def _write_layout(
     image: Image,
     root: Descriptor,
     contents: Iterable[Descriptor],
-    made: dict[str, bytes],
+    index_files: dict[str, bytes],
     report: Callable[[int], None],
 ) -> int:
     """Write an OCI image layout, and return its size in bytes.
@@ -137,7 +139,7 @@ def _write_layout(
     documents = {MARKER_NAME: MARKER, INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
     files = ((_blob_path(content), file) for content, file in _read(layout, contents))
     tree = NewTree(options.destination, Disk(), report, options.sync)
-    return tree.write(files, {**made, **documents})
+    return tree.write(files, {**index_files, **documents})
 
 
 def _write_docker_archive(

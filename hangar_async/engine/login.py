@@ -29,13 +29,13 @@ async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
     """Check a user name and password at a registry, and keep them in the configuration of Docker.
 
     Raises UsageError, Unauthorized where the registry does not take them, RegistryError, NetworkError, StorageError,
-    and HangarError for a helper of Docker's that fails. Nothing is kept then.
+    and HangarError for a helper of Docker that fails. Nothing is kept then.
     """
     username, password, destinations = options.username, options.password, options.environment.destinations
     host, logins = registry_named(options.registry), _logins(options.environment)
     if not username or not password or ":" in username:
-        what = "password" if username and not password else "user name"
-        raise UsageError(f"{what} missing, or not possible: a user name is not empty and has no colon")
+        missing = "password" if username and not password else "user name"
+        raise UsageError(f"{missing} missing, or not possible: a user name is not empty and has no colon")
     settings = replace(destinations, username=username, password=password, credential_files=())
     async with RegistryClient(settings, username_for=host, notice=lambda text: observer(Notice(text))) as client:
         try:
@@ -56,7 +56,7 @@ async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
 async def logout(options: LogoutOptions) -> bool:
     """Remove the login of a registry from the configuration of Docker; False where none was kept.
 
-    Raises UsageError, StorageError, and HangarError for a helper of Docker's that fails.
+    Raises UsageError, StorageError, and HangarError for a helper of Docker that fails.
     """
     return await _logins(options.environment).drop(registry_named(options.registry))
 

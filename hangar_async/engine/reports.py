@@ -115,8 +115,8 @@ class Sent:
     present_bytes: int = 0
 
 
-#: pushed: it is at the target now; there: it was there already; planned: nothing was done.
-State = Literal["pushed", "there", "planned", "failed"]
+#: pushed: it is at the target now; present: it was there before; planned: nothing was done.
+State = Literal["pushed", "present", "planned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ async def test_each_digest_is_sent_once_and_nothing_a_second_time(
     assert pushable_registry.asked("mount=", "POST")
     held = len(pushable_registry.requests)
     report = await run_load(tmp_path, everything.at(form), pushable_registry)
-    assert {outcome.state for outcome in report.outcomes} == {"there"}
+    assert {outcome.state for outcome in report.outcomes} == {"present"}
     assert (report.sent.uploaded_bytes, report.sent.mounted_blobs) == (0, 0)
     again = pushable_registry.requests[held:]
     # One question an image, and whether it is a registry.

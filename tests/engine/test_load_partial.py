@@ -78,7 +78,7 @@ async def test_a_part_is_pushed_as_it_is_held(several: Source, pushable_registry
     assert str(there) in outcome.note
     assert "linux/amd64, linux/arm64" in outcome.note
     again = await loaded(tmp_path, held, pushable_registry)
-    assert [one.state for one in again.outcomes] == ["there"]
+    assert [one.state for one in again.outcomes] == ["present"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_parts_add_up_to_the_original(
     # Nothing was replaced that is not kept.
     assert [event for event in events if isinstance(event, Notice)] == []
     report = await loaded(tmp_path, await several.saved("arm64"), pushable_registry)
-    assert [(one.state, one.digest) for one in report.outcomes] == [("there", several.built.digest)]
+    assert [(one.state, one.digest) for one in report.outcomes] == [("present", several.built.digest)]
 
 
 async def test_another_image_is_replaced_and_told(

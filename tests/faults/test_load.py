@@ -116,7 +116,7 @@ async def test_immutable_tags(scene: Scene) -> None:
     await scene.load()
     await scene.load()
     await scene.check(None)
-    assert {outcome.state for outcome in scene.report.outcomes} == {"there"}  # type: ignore[union-attr]
+    assert {outcome.state for outcome in scene.report.outcomes} == {"present"}  # type: ignore[union-attr]
     scene.registry.content.remove("library/bad", BAD.digest)
     scene.registry.add("library/bad:1", GOOD)
     await scene.load()

@@ -83,7 +83,7 @@ async def test_there_and_back(
             assert await raw(skopeo, f"{target.rpartition(':')[0]}@{digest}") == document.decode()
     assert (await run_validate(tmp_path, held, second)).status == 0
     again = good(await run_load(tmp_path, held, second))
-    assert {outcome.state for outcome in again.outcomes} == {"there"}
+    assert {outcome.state for outcome in again.outcomes} == {"present"}
 
 
 async def test_what_was_loaded_can_be_pulled(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.view.text import count_text, one_line, size_text
+from hangar_async.cli.view.text import count_text, images_text, one_line, size_text
 
 if TYPE_CHECKING:
     from hangar_async import Image, ImagePlatform, Listing
@@ -30,7 +30,7 @@ def ls_command(context: typer.Context, archive: options.Archive, as_json: option
     path = values.existing_path(archive, "ARCHIVE")
     listing = watch(lambda _: ls(ListOptions(path)), quiet=flags.quiet, remains="nothing was changed")
     if as_json:
-        sys.stdout.write(f"{document(listing)}\n")
+        sys.stdout.write(f"{json_document(listing)}\n")
         return 0
     if not flags.quiet:
         write_rows([*_facts(listing), ("", "")], sys.stdout)
@@ -40,20 +40,20 @@ def ls_command(context: typer.Context, archive: options.Archive, as_json: option
     return 0
 
 
-def document(listing: Listing) -> str:
+def json_document(listing: Listing) -> str:
     """Make the JSON document of a listing."""
-    found = {
+    document = {
         "path": str(listing.path),
         "format": listing.format,
         "indexed": listing.indexed,
-        "parts": [{"name": one.path.name, "size": one.size, "sha256": one.sha256} for one in listing.parts],
+        "parts": [{"name": part.path.name, "size": part.size, "sha256": part.sha256} for part in listing.parts],
         "strays": [path.name for path in listing.strays],
         "size": listing.size,
         "content_size": listing.content_size,
         "saved_time": listing.saved,
         "images": [_image(image) for image in listing.images],
     }
-    return json.dumps(found, indent=2)
+    return json.dumps(document, indent=2)
 
 
 def _image(image: Image) -> dict[str, Any]:
@@ -66,21 +66,21 @@ def _image(image: Image) -> dict[str, Any]:
         "problems": list(image.problems),
         "platforms": [
             {
-                "os": one.platform.os,
-                "architecture": one.platform.architecture,
-                "variant": one.platform.variant,
-                "os_version": one.platform.os_version,
-                "digest": str(one.descriptor.digest),
-                "size": one.size,
-                "folder": one.folder,
+                "os": item.platform.os,
+                "architecture": item.platform.architecture,
+                "variant": item.platform.variant,
+                "os_version": item.platform.os_version,
+                "digest": str(item.descriptor.digest),
+                "size": item.size,
+                "folder": item.folder,
             }
-            for one in image.platforms
+            for item in image.platforms
         ],
     }
 
 
 def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
-    """Make the lines on the whole."""
+    """Make the lines about the archive or directory as a whole."""
     kind = "directory" if listing.format == "dir" else "archive"
     text = f"{one_line(str(listing.path.absolute()))}, {size_text(listing.size)}"
     yield kind, text if listing.format == "dir" else f"{text}, {listing.format}"
@@ -91,9 +91,7 @@ def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
         yield "stray", f"{one_line(str(stray))} is not of this archive"
     if not listing.indexed:
         yield "index", "none: one image cannot be read without passing over the others"
-    platforms = sum(len(image.platforms) for image in listing.images)
-    held = f"{count_text(len(listing.images), 'image')}, {count_text(platforms, 'platform')}"
-    yield "holds", f"{held}, {size_text(listing.content_size)} unpacked"
+    yield "holds", f"{images_text(listing.images)}, {size_text(listing.content_size)} unpacked"
 
 
 def _row(image: Image, *, short: bool) -> tuple[str, ...]:
@@ -104,8 +102,8 @@ def _row(image: Image, *, short: bool) -> tuple[str, ...]:
     return one_line(image.name), digest, size_text(image.size), f"{'incomplete: ' if image.problems else ''}{platforms}"
 
 
-def _platform(one: ImagePlatform) -> str:
-    return "artifact" if one.platform.unknown else one_line(str(one.platform))
+def _platform(item: ImagePlatform) -> str:
+    return "artifact" if item.platform.unknown else one_line(str(item.platform))
 
 
 def _problems(listing: Listing) -> Iterator[tuple[str, str]]:

@@ -51,11 +51,10 @@ def serve_command(
 
 def _rows(serve_options: ServeOptions, served: Served) -> Iterator[tuple[str, str]]:
     """Make the lines about the images that are served, and about clients."""
-    from hangar_async.cli.view.text import command_text, count_text, one_line
+    from hangar_async.cli.view.text import command_text, images_text, one_line
 
-    platforms = sum(len(image.platforms) for image in served.images)
-    held = f"{count_text(len(served.images), 'image')}, {count_text(platforms, 'platform')}"
-    yield "serving", one_line(f"{served.url}: {held}, of {serve_options.source.absolute()}")
+    count = images_text(served.images)
+    yield "serving", one_line(f"{served.url}: {count}, of {serve_options.source.absolute()}")
     yield "docker", f'"registry-mirrors": ["{served.url}"] in /etc/docker/daemon.json, for images of Docker Hub'
     yield "containerd", f'[host."{served.url}"] in /etc/containerd/certs.d/_default/hosts.toml, for all images'
     image = served.images[0]

@@ -53,16 +53,14 @@ def json_document(path: Path, verdict: Verdict) -> str:
 
 
 def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]]:
-    from hangar_async.cli.view.text import count_text, one_line, size_text
+    from hangar_async.cli.view.text import count_text, images_text, one_line, size_text
 
     for problem in verdict.problems:
         yield "wrong", one_line(problem)
     if quiet:
         return
-    platforms = sum(len(image.platforms) for image in verdict.images)
-    read = f"{count_text(verdict.files, 'file')}, {size_text(verdict.size)}"
-    held = f"{count_text(len(verdict.images), 'image')}, {count_text(platforms, 'platform')}, {read}"
+    text = f"{images_text(verdict.images)}, {count_text(verdict.files, 'file')}, {size_text(verdict.size)}"
     if verdict.problems:
-        yield "checked", f"{one_line(str(path))}: {held}: {count_text(len(verdict.problems), 'problem')}"
+        yield "checked", f"{one_line(str(path))}: {text}: {count_text(len(verdict.problems), 'problem')}"
     else:
-        yield "ok", f"{one_line(str(path))}: {held}"
+        yield "ok", f"{one_line(str(path))}: {text}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from hangar_async.cli.view.tally import Rate, Tally
-from hangar_async.cli.view.text import PROGRAM, clock_text, count_text, duration_text, error_text, one_line, size_text
+from hangar_async.cli.view.text import PROGRAM, clock_text, count_text, error_text, one_line, size_text, time_text
 from hangar_async.engine import events
 from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaReported
 from hangar_async.engine.reports import ImageOutcome
@@ -46,7 +46,7 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
         case events.HostClosed(host, reason, seconds):
             return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {reason}"))
         case events.QuotaReported(host, remaining, limit, window):
-            within = f" within {duration_text(window)}" if window else ""
+            within = f" within {time_text(window)}" if window else ""
             return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))
         case events.ImageEnded(outcome):
             return _ended(outcome, advice)

@@ -1,15 +1,14 @@
 """The summary at the end of a command."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from hangar_async.cli.view.text import count_text, duration_text, error_text, flag_size, one_line, size_text
+from hangar_async.cli.view.text import count_text, error_text, flag_size, images_text, one_line, size_text, time_text
 from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
-from hangar_async.oci.image import Image
 
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
 #: Invalid lines and notes of a list are shown up to this number; every failed image is.
@@ -75,22 +74,16 @@ def index_rows(cache: Path) -> Rows:
     path = cache / LIST_NAME
     if path.exists():
         images = parse_list(path.read_bytes()).images
-        platforms = sum(len(image.platforms) for image in images)
-        yield "index", f"names {count_text(len(images), 'image')}, {count_text(platforms, 'platform')}"
+        yield "index", f"names {images_text(images)}"
 
 
 def _images(word: str, report: Report) -> Rows:
     saved = [outcome.image for outcome in report.saved if outcome.image is not None]
-    yield word, _count_images(saved, sum(outcome.same_as is None for outcome in report.outcomes))
+    yield word, images_text(saved, sum(outcome.same_as is None for outcome in report.outcomes))
     same = [outcome for outcome in report.outcomes if outcome.same_as is not None]
     twice = len(same) + report.duplicates
     if twice:
         yield "", f"{count_text(twice, 'line')} of the list named an image once more"
-
-
-def _count_images(images: Sequence[Image], total: int) -> str:
-    number = count_text(total, "image") if len(images) == total else f"{len(images)} of {count_text(total, 'image')}"
-    return f"{number}, {count_text(sum(len(image.platforms) for image in images), 'platform')}"
 
 
 def _traffic(report: Report) -> Rows:
@@ -118,8 +111,8 @@ def _archive(output: Output, settings: OutputSettings) -> Rows:
         yield "parts", f"{count_text(len(output.files), 'part')}{size}: {names}"
         unpack = f"cat {_quoted(target)}.part* | {untar}"
     # The names in it are of its own directory.
-    there = f"cd {_quoted(target.parent)} && " if target.parent != Path() else ""
-    yield "check", f"{there}sha256sum -c {_quoted(Path(target.name + '.sha256'))}"
+    change = f"cd {_quoted(target.parent)} && " if target.parent != Path() else ""
+    yield "check", f"{change}sha256sum -c {_quoted(Path(target.name + '.sha256'))}"
     yield "unpack", unpack
 
 
@@ -132,9 +125,9 @@ def _quoted(path: Path) -> str:
 
 
 def _time(report: Report, archive: bool) -> Rows:
-    text = duration_text(report.seconds)
+    text = time_text(report.seconds)
     if archive and report.output is not None and report.tail_seconds >= _TAIL:
-        text += f"; the archive was whole {duration_text(report.tail_seconds)} after the last image"
+        text += f"; the archive was whole {time_text(report.tail_seconds)} after the last image"
     yield "time", text
 
 
@@ -166,8 +159,8 @@ def after_load(report: LoadReport, _: object) -> Rows:
         yield from _planned(report)
         return
     loaded = [outcome for outcome in report.outcomes if outcome.ok]
-    yield "loaded", _count_images([outcome.image for outcome in loaded], len(report.outcomes))
-    if known := sum(outcome.state == "there" for outcome in loaded):
+    yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes))
+    if known := sum(outcome.state == "present" for outcome in loaded):
         yield "", f"{known} of them were there already"
     sent = report.sent
     yield "sent", f"{count_text(sent.uploaded_blobs, 'blob')}, {size_text(sent.uploaded_bytes)}"
@@ -176,24 +169,24 @@ def after_load(report: LoadReport, _: object) -> Rows:
     if sent.present_blobs:
         yield "there", _blobs(sent.present_blobs, sent.present_bytes)
     yield "registry", one_line(report.destination)
-    yield "time", duration_text(report.seconds)
-    yield from some_rows("note", [f"{_name(one)}: {one.note}" for one in report.outcomes if one.note])
+    yield "time", time_text(report.seconds)
+    yield from some_rows("note", [f"{_name(outcome)}: {outcome.note}" for outcome in report.outcomes if outcome.note])
     yield from _load_failures(report.failed)
 
 
 def after_validate(report: ComparisonReport, _: object) -> Rows:
     """Make the lines of the summary of a comparison."""
     same = [comparison.image for comparison in report.comparisons if comparison.ok]
-    yield "same", _count_images(same, len(report.comparisons))
+    yield "same", images_text(same, len(report.comparisons))
     yield "registry", one_line(report.destination)
-    yield "time", duration_text(report.seconds)
+    yield "time", time_text(report.seconds)
     yield from _load_failures(report.failed)
 
 
 def _planned(report: LoadReport) -> Rows:
     images = [outcome.image for outcome in report.outcomes]
     contents = {content.digest: content.size for image in images for content in image.contents}
-    yield "would load", _count_images(images, len(images))
+    yield "would load", images_text(images, len(images))
     yield "at most", f"{count_text(len(contents), 'blob')} and manifests, {size_text(sum(contents.values()))}"
     yield "registry", one_line(report.destination)
     for outcome in report.outcomes:

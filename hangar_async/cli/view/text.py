@@ -5,9 +5,12 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from hangar_async.errors import HangarError
+
+if TYPE_CHECKING:
+    from hangar_async import Image
 
 PROGRAM = "hangar-async"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -29,7 +32,7 @@ def flag_size(size: int) -> str:
     return str(size)
 
 
-def duration_text(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """Write a length of time: `4.2 s`, `3 min 07 s`, `2 h 05 min`."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
@@ -49,6 +52,13 @@ def clock_text(seconds: float) -> str:
 def count_text(number: int, noun: str) -> str:
     """Write `1 image`, `2 images`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def images_text(images: "Sequence[Image]", total: int | None = None) -> str:
+    """Write the number of images, of `total` where that is larger, and of their platforms."""
+    total = len(images) if total is None else total
+    number = count_text(total, "image") if len(images) == total else f"{len(images)} of {count_text(total, 'image')}"
+    return f"{number}, {count_text(sum(len(image.platforms) for image in images), 'platform')}"
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The plan of an image: the manifests of the wanted platforms, and everything that they name."""
+"""The plan of an image: the manifests of the selected platforms, and everything that they name."""
 
 import asyncio
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class _Selection:
         return list({manifest.digest: manifest for manifest in (*chosen, *self.attestations)}.values())
 
     def refused_names(self) -> str:
-        """Name the platforms that the image has and that are not wanted."""
+        """Name the platforms of the image that are not selected."""
         unknown = [f"{self.unknown} of unknown platform"] if self.unknown else []
         return ", ".join((*self.refused, *unknown)) or "none at all"
 
@@ -54,7 +54,7 @@ class Planner:
         self._include_foreign = include_foreign
 
     async def plan(self, image: Reference, root: Document, rank: Rank) -> Image:
-        """Choose the wanted platforms of an image and get their manifests.
+        """Choose the selected platforms of an image and get their manifests.
 
         Raises NoPlatform when it has none of them, HangarError when one of its documents cannot be fetched.
         """
@@ -65,13 +65,13 @@ class Planner:
             names = selection.refused_names()
             raise NoPlatform(f"no image available for {self._selector} in {image}; it has {names}")
         chosen = {str(manifest.digest) for manifest in selection.manifests}
-        wanted = [entry for entry in attestations if entry.attests in chosen]
-        documents = await self._documents(wanted, image, rank)
+        needed = [entry for entry in attestations if entry.attests in chosen]
+        documents = await self._documents(needed, image, rank)
         selection.attestations = [document for document in documents if isinstance(document, Manifest)]
         return self._image(image, root, selection)
 
     async def _load(self, root: Descriptor, image: Reference, rank: Rank, selection: _Selection) -> None:
-        """Get all documents below the root that may be wanted, one level after the other."""
+        """Get all documents below the root that may be chosen, one level after the other."""
         documents = selection.documents
         for _ in range(MAX_DEPTH + 2):
             missing = [
@@ -85,7 +85,7 @@ class Planner:
             documents.update((document.digest, document) for document in loaded)
 
     def _may_choose(self, entry: Descriptor) -> bool:
-        """Tell by the index alone whether an entry can be wanted."""
+        """Tell by the index alone whether an entry can be chosen."""
         if entry.attests is not None:
             return False
         if entry.is_index or entry.platform is None:
@@ -145,7 +145,7 @@ class Planner:
 
     def _image(self, reference: Reference, root: Document, selection: _Selection) -> Image:
         manifests = {manifest.digest: manifest for manifest in selection.manifests}
-        indexes = {one.digest: one for one in selection.documents.values() if isinstance(one, Index)}
+        indexes = {index.digest: index for index in selection.documents.values() if isinstance(index, Index)}
         top, original = root, None
         if isinstance(root, Index):
             top = partial_index(root, manifests, indexes)

@@ -45,7 +45,7 @@ class ImagePusher:
             await self._push_contents(image, root, target, number)
             outcome = await self._push_tag(image, root, target, existing, rank)
         else:
-            outcome = LoadOutcome(image, target, "there", existing.digest)
+            outcome = LoadOutcome(image, target, "present", existing.digest)
         for platform in image.platforms if self._options.platform_tags else ():
             tag = f"{target.tag}-{platform.platform.suffix}"[:128]
             await self._put_missing(
@@ -106,7 +106,7 @@ class ImagePusher:
             existing = await self._head(target, None, rank)
             document, note, replaced = await self._choose_index(image, original, root, target, existing, rank)
         if existing is not None and existing.digest == document.digest:
-            return LoadOutcome(image, target, "there", document.digest, note=note)
+            return LoadOutcome(image, target, "present", document.digest, note=note)
         if document.digest != root.digest:
             await self._put_indexes(document, image, target, rank)
         await self._client.put_manifest(target, document, None, Ticket(rank))

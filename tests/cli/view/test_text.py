@@ -57,12 +57,12 @@ def test_flag_size_is_short() -> None:
     ],
 )
 def test_duration(seconds: float, shown: str) -> None:
-    assert text.duration_text(seconds) == shown
+    assert text.time_text(seconds) == shown
 
 
 @given(st.floats(0, 1e7))
 def test_duration_has_no_sixty(seconds: float) -> None:
-    assert " 60 " not in text.duration_text(seconds)
+    assert " 60 " not in text.time_text(seconds)
 
 
 def test_clock() -> None:
