@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Reference
 
 _COMMENTS = ("#", "//")
 #: A longer line is no reference but a wrong file.

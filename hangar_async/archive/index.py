@@ -13,8 +13,7 @@ import msgspec
 from hangar_async.archive.formats import FOOTER_SIZE, GZIP, ZSTD
 from hangar_async.archive.names import ARCHIVE_INDEX, PREFIX, is_file_name
 from hangar_async.layout.files import named_digest
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import decode_json
+from hangar_async.oci import Digest, decode_json
 
 VERSION = 1
 #: The most bytes of an index, enough for 300,000 files.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hangar_async.layout.files import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
-from hangar_async.oci.digest import ALGORITHMS
+from hangar_async.oci import ALGORITHMS
 
 #: The names of a layout begin with this in an archive.
 PREFIX = f"{CACHE_NAME}/"

@@ -9,8 +9,7 @@ from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci.platform import PlatformSelector
-from hangar_async.oci.reference import parse_registry
+from hangar_async.oci import PlatformSelector, parse_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci.reference import Reference, parse_registry
+from hangar_async.oci import Reference, parse_registry
 
 _LARGEST = 4 << 20
 Pull = Literal["all", "digest-only", "tag-only"]

@@ -19,7 +19,7 @@ from hangar_async.imagelist import Entry
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, Layout, LayoutFile
 from hangar_async.layout.images import read_cache
-from hangar_async.oci.image import Image
+from hangar_async.oci import Image
 from hangar_async.store.content import ContentStore, open_store
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt, in_thread

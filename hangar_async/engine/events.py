@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from hangar_async.engine.reports import ImageOutcome, LoadReport, Report
-    from hangar_async.oci.digest import Digest
-    from hangar_async.oci.image import Image
+    from hangar_async.oci import Digest, Image
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from hangar_async import oci
 from hangar_async.archive.write.docker_tar import PlainTar
 from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
@@ -13,10 +14,6 @@ from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
 from hangar_async.layout.images import find_image, read_images
-from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.manifest import REF_NAME, Descriptor, Manifest, join_index
-from hangar_async.oci.platform import PlatformPattern
-from hangar_async.oci.reference import Reference
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt, in_thread
 
@@ -49,12 +46,12 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer) 
     return Output((options.destination,), size, options.format)
 
 
-def _find(images: Sequence[Image], text: str) -> Image:
+def _find(images: Sequence[oci.Image], text: str) -> oci.Image:
     for image in images:
         if not image.named and image.name == text:
             return image
     try:
-        reference = Reference.parse(text)
+        reference = oci.Reference.parse(text)
     except InvalidValue as error:
         raise UsageError(str(error)) from error
     image = find_image(images, reference.cache_name)
@@ -66,9 +63,9 @@ def _find(images: Sequence[Image], text: str) -> Image:
     return image
 
 
-def _platforms(image: Image, platform_name: str | None) -> list[ImagePlatform]:
+def _platforms(image: oci.Image, platform_name: str | None) -> list[oci.ImagePlatform]:
     try:
-        pattern = PlatformPattern.parse(platform_name or "all")
+        pattern = oci.PlatformPattern.parse(platform_name or "all")
     except InvalidValue as error:
         raise UsageError(f"--platform: {error}") from error
     platforms = [item for item in image.platforms if platform_name is None or pattern.matches(item.platform)]
@@ -80,7 +77,7 @@ def _platforms(image: Image, platform_name: str | None) -> list[ImagePlatform]:
     return platforms
 
 
-def _only_platform(image: Image, platform_name: str | None) -> ImagePlatform:
+def _only_platform(image: oci.Image, platform_name: str | None) -> oci.ImagePlatform:
     platforms = _platforms(image, platform_name)
     if len(platforms) > 1:
         names = ", ".join(str(item.platform) for item in platforms)
@@ -88,35 +85,37 @@ def _only_platform(image: Image, platform_name: str | None) -> ImagePlatform:
     return platforms[0]
 
 
-def _choose(image: Image, platform_name: str | None) -> tuple[Descriptor, tuple[Descriptor, ...], dict[str, bytes]]:
+def _choose(
+    image: oci.Image, platform_name: str | None
+) -> tuple[oci.Descriptor, tuple[oci.Descriptor, ...], dict[str, bytes]]:
     """Choose the platforms of an image: return their root, their contents, and the files that are made for them."""
     if platform_name is None and image.root is not None:
         # The index that a partial one was made of is no part of a layout that has to be whole.
         return image.root, image.below_root(), {}
     platforms = _platforms(image, platform_name)
     present = {content.digest for content in image.contents}
-    contents: dict[str, Descriptor] = {}
+    contents: dict[str, oci.Descriptor] = {}
     for platform in platforms:
         manifest = _manifest(image, platform)
         parts = (platform.descriptor, manifest.config, *manifest.layers)
         contents.update((str(part.digest), part) for part in parts if part.digest in present)
     if len(platforms) == 1:
         return platforms[0].descriptor, tuple(contents.values()), {}
-    index = join_index([platform.descriptor for platform in platforms])
+    index = oci.join_index([platform.descriptor for platform in platforms])
     return index.descriptor, tuple(contents.values()), {_blob_path(index.descriptor): index.raw}
 
 
-def _manifest(image: Image, platform: ImagePlatform) -> Manifest:
+def _manifest(image: oci.Image, platform: oci.ImagePlatform) -> oci.Manifest:
     document = image.document(platform.descriptor)
-    assert isinstance(document, Manifest)  # noqa: S101 - anything else is a problem of the image
+    assert isinstance(document, oci.Manifest)  # noqa: S101 - anything else is a problem of the image
     return document
 
 
-def _blob_path(descriptor: Descriptor) -> str:
+def _blob_path(descriptor: oci.Descriptor) -> str:
     return f"{BLOBS}/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
 
 
-def _read(layout: Layout, contents: Iterable[Descriptor]) -> Iterator[tuple[Descriptor, LayoutFile]]:
+def _read(layout: Layout, contents: Iterable[oci.Descriptor]) -> Iterator[tuple[oci.Descriptor, LayoutFile]]:
     names = {blob_name(content.digest): content for content in contents}
     for file in layout.files(names):
         yield names[file.name], file
@@ -125,9 +124,9 @@ def _read(layout: Layout, contents: Iterable[Descriptor]) -> Iterator[tuple[Desc
 def _write_layout(
     options: ExtractOptions,
     layout: Layout,
-    image: Image,
-    root: Descriptor,
-    contents: Iterable[Descriptor],
+    image: oci.Image,
+    root: oci.Descriptor,
+    contents: Iterable[oci.Descriptor],
     index_files: dict[str, bytes],
     report: Callable[[int], None],
 ) -> int:
@@ -135,7 +134,7 @@ def _write_layout(
 
     Source: OCI image-spec, image-layout.md.
     """
-    index = {"schemaVersion": 2, "manifests": [root.to_json({REF_NAME: image.reference.layout_name})]}
+    index = {"schemaVersion": 2, "manifests": [root.to_json({oci.REF_NAME: image.reference.layout_name})]}
     documents = {MARKER_NAME: MARKER, INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
     files = ((_blob_path(content), file) for content, file in _read(layout, contents))
     tree = NewTree(options.destination, Disk(), report, options.sync)
@@ -143,7 +142,11 @@ def _write_layout(
 
 
 def _write_docker_archive(
-    options: ExtractOptions, layout: Layout, image: Image, platform: ImagePlatform, report: Callable[[int], None]
+    options: ExtractOptions,
+    layout: Layout,
+    image: oci.Image,
+    platform: oci.ImagePlatform,
+    report: Callable[[int], None],
 ) -> int:
     """Write a docker-archive, and return its size in bytes.
 

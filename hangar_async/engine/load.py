@@ -18,9 +18,7 @@ from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
 from hangar_async.errors import HangarError, the_error
 from hangar_async.layout.files import SeekableLayout
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.image import Image
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Digest, Image, Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 from hangar_async.singleflight import SingleFlight

@@ -6,7 +6,7 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.options import LoginOptions, LogoutOptions
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
-from hangar_async.oci.reference import parse_registry
+from hangar_async.oci import parse_registry
 from hangar_async.registry.auth.credentials import Logins
 from hangar_async.registry.client import RegistryClient
 

@@ -8,7 +8,7 @@ from hangar_async.config.options import ListOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.layout.images import read_images
-from hangar_async.oci.image import Image
+from hangar_async.oci import Image
 from hangar_async.threads import Interrupt
 
 

@@ -18,9 +18,7 @@ from hangar_async.layout import files as layout_files
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.images import read_cache
 from hangar_async.layout.manifest_loader import read_files
-from hangar_async.oci import media_types
-from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import MAX_DOCUMENT, ImageConfig
+from hangar_async.oci import MAX_DOCUMENT, Image, ImageConfig, media_types
 from hangar_async.store.content import ContentStore
 from hangar_async.store.publish import PublishDirectory, sync_files
 from hangar_async.threads import Interrupt, in_thread

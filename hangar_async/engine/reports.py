@@ -6,9 +6,7 @@ from typing import Literal
 
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.image import Image
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Digest, Image, Reference
 
 
 class _Outcome:

@@ -29,7 +29,7 @@ from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.engine.validate import compare_saved
 from hangar_async.errors import the_error
 from hangar_async.imagelist import ImageList
-from hangar_async.oci.image import Image
+from hangar_async.oci import Image
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore, open_store, write_cache

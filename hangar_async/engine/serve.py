@@ -17,7 +17,7 @@ from hangar_async.engine.serving.content import LayoutContent, Repositories, ful
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import HangarError, UsageError
 from hangar_async.layout.images import read_images
-from hangar_async.oci.image import Image
+from hangar_async.oci import Image
 from hangar_async.server import app
 from hangar_async.server.listen import server_context
 from hangar_async.server.page import Page, ShownImage

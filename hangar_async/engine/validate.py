@@ -16,11 +16,7 @@ from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutcome
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
 from hangar_async.layout.images import LayoutImages, read_images
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import Document, walk
-from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import Descriptor, Index
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Descriptor, Digest, Document, Image, Index, Reference, walk
 from hangar_async.threads import Interrupt
 
 #: Images that are compared at once; their requests wait for permits.

@@ -15,8 +15,7 @@ from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
 from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
-from hangar_async.oci.image import Image
-from hangar_async.oci.integrity import verified
+from hangar_async.oci import Image, verified
 from hangar_async.threads import Interrupt, in_thread
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hangar_async.disk import failing
 from hangar_async.errors import StorageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE, LayoutFile, named_digest
-from hangar_async.oci.integrity import read_pieces
+from hangar_async.oci import read_pieces
 
 _PIECE = 1 << 20
 #: `share/sha256/<hex>` is the deepest.

@@ -8,12 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from hangar_async.errors import InvalidValue
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.integrity import Pieces, Reader
-from hangar_async.oci.manifest import REF_NAME
-from hangar_async.oci.platform import Platform
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import REF_NAME, Digest, Image, ImagePlatform, Pieces, Platform, Reader, Reference
 
 #: The directory's own name, in the working directory and as the first component of every name in an archive.
 CACHE_NAME = "saved-image-cache"

@@ -3,16 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hangar_async import oci
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import ForeignLayout
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
 from hangar_async.layout.manifest_loader import ManifestLoader, read_files
 from hangar_async.layout.parse import MAX_INDEX, SavedList, parse_folder, parse_index, parse_layout_index, parse_list
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import Documents, walk
-from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest
-from hangar_async.oci.platform import NO_PLATFORM, Platform
 
 #: The index of a folder names one manifest.
 _MAX_FOLDER_INDEX = 1 << 20
@@ -22,9 +18,9 @@ _MAX_FOLDER_INDEX = 1 << 20
 class LayoutImages:
     """The images of a layout in the order of their list, its time as it is written there, and all documents read."""
 
-    images: tuple[Image, ...]
+    images: tuple[oci.Image, ...]
     saved: str
-    documents: Documents
+    documents: oci.Documents
 
 
 def read_images(layout: Layout) -> LayoutImages:
@@ -55,7 +51,7 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
     loader.load(
         [image.root for image in roots.values() if image.root is not None]
         + [loader.describe(image.original) for image in roots.values() if image.original is not None]
-        + [folder for folder in folders.values() if isinstance(folder, Descriptor)]
+        + [folder for folder in folders.values() if isinstance(folder, oci.Descriptor)]
     )
     images = [
         _CacheImage(loader, image, roots.get(image.name), indexed is not None, folders).build()
@@ -68,7 +64,7 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
     return LayoutImages(tuple(images), listed.saved, loader.documents)
 
 
-def find_image(images: Iterable[Image], name: str) -> Image:
+def find_image(images: Iterable[oci.Image], name: str) -> oci.Image:
     """Return the image of this name; raises UsageError that names some others."""
     by_name = {image.name: image for image in images}
     if name not in by_name:
@@ -83,10 +79,10 @@ def _checked(content: bytes | ContentError) -> bytes:
     return content
 
 
-def _read_folders(layout: Layout, listed: Iterable[Image]) -> dict[str, Descriptor | str]:
+def _read_folders(layout: Layout, listed: Iterable[oci.Image]) -> dict[str, oci.Descriptor | str]:
     """Read the layouts of all platforms: the descriptor of the manifest, or the problem."""
     names = {f"{platform.folder}/{INDEX_NAME}": platform.folder for image in listed for platform in image.platforms}
-    folders: dict[str, Descriptor | str] = {folder: f"{name} is missing" for name, folder in names.items()}
+    folders: dict[str, oci.Descriptor | str] = {folder: f"{name} is missing" for name, folder in names.items()}
     for name, content in read_files(layout, names, _MAX_FOLDER_INDEX):
         try:
             folders[names[name]] = parse_folder(_checked(content), names[name])
@@ -99,15 +95,15 @@ class _ImageBuilder:
     """Gathers the contents of one image, each digest once, and its problems."""
 
     def __init__(self, loader: ManifestLoader) -> None:
-        self.contents: dict[Digest, Descriptor] = {}
+        self.contents: dict[oci.Digest, oci.Descriptor] = {}
         self.problems: dict[str, None] = {}
         self._loader = loader
 
-    def add(self, root: Descriptor) -> int:
+    def add(self, root: oci.Descriptor) -> int:
         """Add a document and everything below it, and return the number of bytes."""
-        sizes: dict[Digest, int] = {}
+        sizes: dict[oci.Digest, int] = {}
         try:
-            for descriptor, document, is_blob in walk(root, self._loader.documents, self._loader.budget):
+            for descriptor, document, is_blob in oci.walk(root, self._loader.documents, self._loader.budget):
                 sizes[descriptor.digest] = descriptor.size
                 self.contents.setdefault(descriptor.digest, descriptor)
                 if document is None and not is_blob:
@@ -118,16 +114,16 @@ class _ImageBuilder:
             self.problems[str(error)] = None
         return sum(sizes.values())
 
-    def add_original(self, digest: Digest) -> None:
+    def add_original(self, digest: oci.Digest) -> None:
         """Add the index that the registry served, and the indexes within it, of a partial image."""
-        nodes = walk(self._loader.describe(digest), self._loader.documents, self._loader.budget)
-        indexes = [node.document for node in nodes if isinstance(node.document, Index)]
+        nodes = oci.walk(self._loader.describe(digest), self._loader.documents, self._loader.budget)
+        indexes = [node.document for node in nodes if isinstance(node.document, oci.Index)]
         if not indexes:
             self.problems[self._loader.damaged.get(digest, f"the original {digest} is no index")] = None
         for index in indexes:
             self.contents.setdefault(index.digest, index.descriptor)
 
-    def build(self, image: Image, platforms: Iterable[ImagePlatform]) -> Image:
+    def build(self, image: oci.Image, platforms: Iterable[oci.ImagePlatform]) -> oci.Image:
         """Make the image out of its name and root, and add missing blobs to its problems."""
         sizes = self._loader.sizes
         contents = []
@@ -139,7 +135,7 @@ class _ImageBuilder:
                 self.problems.setdefault(f"blob {content.digest} is missing", None)
             elif size is not None and size != content.size:
                 self.problems[f"blob {content.digest} has {size} bytes instead of {content.size}"] = None
-        return Image(
+        return oci.Image(
             image.reference,
             image.root,
             tuple(platforms),
@@ -151,14 +147,14 @@ class _ImageBuilder:
         )
 
 
-def _unlisted_image(loader: ManifestLoader, root: Image) -> Image:
+def _unlisted_image(loader: ManifestLoader, root: oci.Image) -> oci.Image:
     builder = _ImageBuilder(loader)
     _add_root(builder, root)
     builder.problems[f"{LIST_NAME} does not name it, which {INDEX_NAME} does"] = None
     return builder.build(root, ())
 
 
-def _add_root(builder: _ImageBuilder, root: Image) -> None:
+def _add_root(builder: _ImageBuilder, root: oci.Image) -> None:
     if root.root is not None:
         builder.add(root.root)
     if root.original is not None:
@@ -170,12 +166,12 @@ class _CacheImage:
     """One image as the files of a cache name it: `listed` in its list, `root` in its `index.json`, if it has one."""
 
     loader: ManifestLoader
-    listed: Image
-    root: Image | None
+    listed: oci.Image
+    root: oci.Image | None
     indexed: bool
-    folders: Mapping[str, Descriptor | str]
+    folders: Mapping[str, oci.Descriptor | str]
 
-    def build(self) -> Image:
+    def build(self) -> oci.Image:
         """Make the image."""
         builder = _ImageBuilder(self.loader)
         if self.root is not None:
@@ -187,7 +183,7 @@ class _CacheImage:
         platforms = [self._platform(platform, builder) for platform in self.listed.platforms]
         return builder.build(self.root or self.listed, platforms)
 
-    def _platform(self, listed: ImagePlatform, builder: _ImageBuilder) -> ImagePlatform:
+    def _platform(self, listed: oci.ImagePlatform, builder: _ImageBuilder) -> oci.ImagePlatform:
         """Add one platform; one whose folder cannot be read is known by the list alone."""
         manifest = self.folders[listed.folder]
         if isinstance(manifest, str):
@@ -199,11 +195,11 @@ class _CacheImage:
             builder.problems[f"{file} names {manifest.digest}, and {LIST_NAME} {listed.descriptor.digest}"] = None
         if self.root is not None and manifest.digest not in builder.contents:
             builder.problems[f"{file} names {manifest.digest}, which the image's index does not"] = None
-        if isinstance(self.loader.documents.get(manifest.digest), Index):
+        if isinstance(self.loader.documents.get(manifest.digest), oci.Index):
             builder.problems[f"{file} names an index and no manifest"] = None
         size = builder.add(manifest)
-        descriptor = Descriptor(manifest.media_type, manifest.digest, manifest.size, listed.platform)
-        return ImagePlatform(descriptor, listed.folder, size)
+        descriptor = oci.Descriptor(manifest.media_type, manifest.digest, manifest.size, listed.platform)
+        return oci.ImagePlatform(descriptor, listed.folder, size)
 
 
 def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
@@ -221,23 +217,23 @@ def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
     return LayoutImages(images, "", loader.documents)
 
 
-def _layout_image(entry: Image, loader: ManifestLoader, layout: Layout) -> Image:
+def _layout_image(entry: oci.Image, loader: ManifestLoader, layout: Layout) -> oci.Image:
     builder = _ImageBuilder(loader)
     _add_root(builder, entry)
     platforms = [
-        ImagePlatform(Descriptor(manifest.media_type, one.digest, one.size, platform), size=builder.add(one))
+        oci.ImagePlatform(oci.Descriptor(manifest.media_type, one.digest, one.size, platform), size=builder.add(one))
         for one, manifest, platform in list(_platforms(entry, builder, loader, layout))
     ]
     return builder.build(entry, platforms)
 
 
 def _platforms(
-    entry: Image, builder: _ImageBuilder, loader: ManifestLoader, layout: Layout
-) -> Iterator[tuple[Descriptor, Manifest, Platform]]:
+    entry: oci.Image, builder: _ImageBuilder, loader: ManifestLoader, layout: Layout
+) -> Iterator[tuple[oci.Descriptor, oci.Manifest, oci.Platform]]:
     """Yield the manifests of an image that are no attestations, with their platforms."""
     for descriptor in builder.contents.values():
         manifest = loader.documents.get(descriptor.digest)
-        if not isinstance(manifest, Manifest) or descriptor.attests is not None:
+        if not isinstance(manifest, oci.Manifest) or descriptor.attests is not None:
             continue
         platform = descriptor.platform or _config_platform(manifest, layout)
         is_root = entry.root is not None and descriptor.digest == entry.root.digest
@@ -246,13 +242,13 @@ def _platforms(
             yield descriptor, manifest, platform
 
 
-def _config_platform(manifest: Manifest, layout: Layout) -> Platform:
+def _config_platform(manifest: oci.Manifest, layout: Layout) -> oci.Platform:
     """Read the platform of an image from its config; an artifact, or a config that cannot be read, has none."""
     if not manifest.is_image:
-        return NO_PLATFORM
-    for _, raw in read_files(layout, [blob_name(manifest.config.digest)], MAX_DOCUMENT):
+        return oci.NO_PLATFORM
+    for _, raw in read_files(layout, [blob_name(manifest.config.digest)], oci.MAX_DOCUMENT):
         try:
-            return ImageConfig.parse(_checked(raw), manifest.config.digest).platform
+            return oci.ImageConfig.parse(_checked(raw), manifest.config.digest).platform
         except ContentError:
             break
-    return NO_PLATFORM
+    return oci.NO_PLATFORM

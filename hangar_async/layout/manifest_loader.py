@@ -2,12 +2,9 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from hangar_async import oci
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch
 from hangar_async.layout.files import Layout, LayoutFile, blob_name
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import MAX_DEPTH, Document, EntryBudget, children
-from hangar_async.oci.integrity import verified
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, parse_manifest
 
 
 def read_files(layout: Layout, names: Collection[str], limit: int) -> Iterator[tuple[str, bytes | ContentError]]:
@@ -26,7 +23,7 @@ def read_files(layout: Layout, names: Collection[str], limit: int) -> Iterator[t
 
 def _content(file: LayoutFile) -> bytes | ContentError:
     try:
-        return b"".join(map(bytes, verified(file.pieces, file.digest, file.size, file.name)))
+        return b"".join(map(bytes, oci.verified(file.pieces, file.digest, file.size, file.name)))
     except (ArchiveError, DigestMismatch) as error:
         return ContentError(str(error), digest=str(file.digest or ""))
 
@@ -36,44 +33,44 @@ class ManifestLoader:
 
     def __init__(self, layout: Layout) -> None:
         self.sizes: Mapping[str, int] = layout.sizes()
-        self.documents: dict[Digest, Document] = {}
-        self.damaged: dict[Digest, str] = {}
+        self.documents: dict[oci.Digest, oci.Document] = {}
+        self.damaged: dict[oci.Digest, str] = {}
         #: For the images that are made of the documents, all together.
-        self.budget = EntryBudget()
+        self.budget = oci.EntryBudget()
         self._layout = layout
-        self._memory = EntryBudget()
+        self._memory = oci.EntryBudget()
 
-    def load(self, roots: Iterable[Descriptor]) -> None:
+    def load(self, roots: Iterable[oci.Descriptor]) -> None:
         """Read these documents and everything below them; raises ContentError where they name too much."""
         missing = {root.digest: root for root in roots}
-        for _ in range(MAX_DEPTH + 1):
+        for _ in range(oci.MAX_DEPTH + 1):
             documents = list(self._read(missing))
-            entries = (entry for index in documents if isinstance(index, Index) for entry in index.manifests)
+            entries = (entry for index in documents if isinstance(index, oci.Index) for entry in index.manifests)
             missing = {entry.digest: entry for entry in entries if not self._is_known(entry.digest)}
             if not missing:
                 return
         self.damaged |= {digest: f"manifest {digest} is nested too deep" for digest in missing}
 
-    def describe(self, digest: Digest) -> Descriptor:
+    def describe(self, digest: oci.Digest) -> oci.Descriptor:
         """Describe a document by its digest alone; its type is in the document."""
-        return Descriptor("", digest, self.sizes.get(blob_name(digest), 0))
+        return oci.Descriptor("", digest, self.sizes.get(blob_name(digest), 0))
 
-    def _is_known(self, digest: Digest) -> bool:
+    def _is_known(self, digest: oci.Digest) -> bool:
         return digest in self.documents or digest in self.damaged
 
-    def _read(self, descriptors: Mapping[Digest, Descriptor]) -> Iterator[Document]:
+    def _read(self, descriptors: Mapping[oci.Digest, oci.Descriptor]) -> Iterator[oci.Document]:
         names = {blob_name(digest): descriptor for digest, descriptor in descriptors.items()}
         self.damaged |= {digest: f"manifest {digest} is missing" for digest in descriptors}
-        for name, content in read_files(self._layout, names, MAX_DOCUMENT):
+        for name, content in read_files(self._layout, names, oci.MAX_DOCUMENT):
             descriptor = names[name]
             try:
                 if isinstance(content, ContentError):
                     raise ContentError(f"manifest {descriptor.digest} cannot be read: {content}")
-                document = parse_manifest(content, descriptor.media_type, descriptor.digest.algorithm)
+                document = oci.parse_manifest(content, descriptor.media_type, descriptor.digest.algorithm)
             except ContentError as error:
                 self.damaged[descriptor.digest] = str(error)
                 continue
             del self.damaged[descriptor.digest]
-            self._memory.spend(len(children(document)))
+            self._memory.spend(len(oci.children(document)))
             self.documents[document.digest] = document
             yield document

@@ -5,14 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from hangar_async import oci
 from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
-from hangar_async.oci import media_types
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.manifest import REF_NAME, Descriptor, Index, decode_json, parse_manifest
-from hangar_async.oci.platform import Platform
-from hangar_async.oci.reference import Reference
 
 #: Larger index files are refused: a list of sixty thousand platforms is about 18 MB.
 MAX_INDEX = 64 << 20
@@ -27,7 +22,7 @@ _NO_REGISTRY = "localhost"
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _NOT_OF_A_NAME = re.compile(r"[^a-z0-9]+")
 _LONGEST_DIRECTORY = 100
-_KINDS = media_types.MANIFESTS | media_types.INDEXES | {""}
+_KINDS = oci.media_types.MANIFESTS | oci.media_types.INDEXES | {""}
 
 
 class _ImageJson(msgspec.Struct):
@@ -55,7 +50,7 @@ class _ListJson(msgspec.Struct):
 class SavedList:
     """The content of `saved-images-list.json`: its images, without their roots, and its time as it is written there."""
 
-    images: tuple[Image, ...]
+    images: tuple[oci.Image, ...]
     saved: str
 
 
@@ -65,13 +60,13 @@ def parse_list(raw: bytes) -> SavedList:
     An image, or a platform of it, that is listed twice counts once.
     """
     try:
-        document = decode_json(raw, _ListJson)
+        document = oci.decode_json(raw, _ListJson)
     except ValueError as error:
         raise ContentError(f"{LIST_NAME} cannot be read: {error}") from error
     if document.Version != LIST_VERSION:
         version = document.Version[:_LONGEST]
         raise ContentError(f"{LIST_NAME} has the version {version!r}, and only {LIST_VERSION!r} can be read")
-    images: dict[str, tuple[Reference, dict[str, ImagePlatform]]] = {}
+    images: dict[str, tuple[oci.Reference, dict[str, oci.ImagePlatform]]] = {}
     try:
         _check_time(document.SavedTime)
         for entry in document.List or ():
@@ -83,21 +78,21 @@ def parse_list(raw: bytes) -> SavedList:
                     raise InvalidValue(f"two platforms of one image have the folder {platform.folder}")
     except InvalidValue as error:
         raise ContentError(f"{LIST_NAME}: {error}") from error
-    listed = tuple(Image(reference, None, tuple(platforms.values())) for reference, platforms in images.values())
+    listed = tuple(oci.Image(reference, None, tuple(platforms.values())) for reference, platforms in images.values())
     return SavedList(listed, document.SavedTime)
 
 
-def parse_index(raw: bytes) -> tuple[Image, ...]:
+def parse_index(raw: bytes) -> tuple[oci.Image, ...]:
     """Read the `index.json` of a cache: the images whose name is a reference, without their platforms.
 
     Raises ContentError, also where two images have one name.
     """
-    images: dict[str, Image] = {}
+    images: dict[str, oci.Image] = {}
     for entry in _index(raw, INDEX_NAME).manifests:
         try:
-            reference = Reference.parse(entry.annotations.get(REF_NAME, ""))
+            reference = oci.Reference.parse(entry.annotations.get(oci.REF_NAME, ""))
             original = entry.annotations.get(ORIGINAL_DIGEST)
-            image = Image(reference, entry, (), original=Digest.parse(original) if original else None)
+            image = oci.Image(reference, entry, (), original=oci.Digest.parse(original) if original else None)
         except InvalidValue:
             continue
         if images.setdefault(reference.cache_name, image) != image:
@@ -105,7 +100,7 @@ def parse_index(raw: bytes) -> tuple[Image, ...]:
     return tuple(images.values())
 
 
-def parse_folder(raw: bytes, folder: str) -> Descriptor:
+def parse_folder(raw: bytes, folder: str) -> oci.Descriptor:
     """Read the `index.json` of one image folder: its one manifest. Raises ContentError."""
     manifests = _index(raw, f"{folder}/{INDEX_NAME}").manifests
     if len(manifests) != 1:
@@ -113,18 +108,18 @@ def parse_folder(raw: bytes, folder: str) -> Descriptor:
     return manifests[0]
 
 
-def _listed_reference(entry: _EntryJson) -> Reference:
+def _listed_reference(entry: _EntryJson) -> oci.Reference:
     text = f"{entry.Source}:{entry.Tag}"
     if len(text) > _LONGEST_NAME:
         raise InvalidValue(f"{text[:80]!r}... is longer than {_LONGEST_NAME} characters")
-    return Reference.parse(text)
+    return oci.Reference.parse(text)
 
 
-def _listed_platform(image: _ImageJson) -> ImagePlatform:
+def _listed_platform(image: _ImageJson) -> oci.ImagePlatform:
     if not _FOLDER.fullmatch(image.Folder):
         raise InvalidValue(f"{image.Folder[:80]!r} is not the name of a folder: 64 of the characters 0-9 a-f")
-    platform = Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
-    return ImagePlatform(Descriptor("", Digest.parse(image.Digest), 0, platform), image.Folder)
+    platform = oci.Platform(image.OS, image.Arch, image.Variant or "", image.OsVersion or "")
+    return oci.ImagePlatform(oci.Descriptor("", oci.Digest.parse(image.Digest), 0, platform), image.Folder)
 
 
 def _check_time(text: str) -> None:
@@ -132,17 +127,17 @@ def _check_time(text: str) -> None:
         raise InvalidValue(f"{text[:80]!r} is no time")
 
 
-def _index(raw: bytes, name: str, content_type: str = "") -> Index:
+def _index(raw: bytes, name: str, content_type: str = "") -> oci.Index:
     try:
-        document = parse_manifest(raw, content_type, limit=MAX_INDEX)
+        document = oci.parse_manifest(raw, content_type, limit=MAX_INDEX)
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from error
-    if not isinstance(document, Index):
+    if not isinstance(document, oci.Index):
         raise ContentError(f"{name} is no index")
     return document
 
 
-def parse_layout_index(raw: bytes, directory: str) -> tuple[Image, ...]:
+def parse_layout_index(raw: bytes, directory: str) -> tuple[oci.Image, ...]:
     """Read the `index.json` of an OCI image layout in a directory of this name: its images, without their platforms.
 
     The name of an image is its annotation `io.containerd.image.name`, else `org.opencontainers.image.ref.name` where
@@ -150,16 +145,16 @@ def parse_layout_index(raw: bytes, directory: str) -> tuple[Image, ...]:
     `localhost`. Of several images with one name the first has it. Entries that are neither manifest nor index are
     passed over. Raises ContentError.
     """
-    images: dict[str, Image] = {}
+    images: dict[str, oci.Image] = {}
     repository = repository_of(directory)
-    for root in _index(raw, INDEX_NAME, media_types.OCI_INDEX).manifests:
+    for root in _index(raw, INDEX_NAME, oci.media_types.OCI_INDEX).manifests:
         if root.media_type not in _KINDS:
             continue
         reference = _annotated_reference(root, repository)
         named = reference is not None and reference.cache_name not in images
         if reference is None or not named:
-            reference = Reference(_NO_REGISTRY, repository, None, root.digest)
-        images.setdefault(reference.cache_name, Image(reference, root, (), named=named))
+            reference = oci.Reference(_NO_REGISTRY, repository, None, root.digest)
+        images.setdefault(reference.cache_name, oci.Image(reference, root, (), named=named))
     return tuple(images.values())
 
 
@@ -167,18 +162,18 @@ def repository_of(directory: str) -> str:
     """Make the name of a repository from the name of a directory."""
     name = directory.lower()[:_LONGEST_DIRECTORY]
     try:
-        return Reference(_NO_REGISTRY, name).repository
+        return oci.Reference(_NO_REGISTRY, name).repository
     except InvalidValue:
         return _NOT_OF_A_NAME.sub("-", name).strip("-") or "layout"
 
 
-def _annotated_reference(root: Descriptor, repository: str) -> Reference | None:
-    short = root.annotations.get(REF_NAME, "")
+def _annotated_reference(root: oci.Descriptor, repository: str) -> oci.Reference | None:
+    short = root.annotations.get(oci.REF_NAME, "")
     if _TAG.fullmatch(short):
         short = f"{_NO_REGISTRY}/{repository}:{short}"
     for name in (root.annotations.get(_FULL_NAME, ""), short):
         try:
-            return Reference.parse(name)
+            return oci.Reference.parse(name)
         except InvalidValue:
             continue
     return None

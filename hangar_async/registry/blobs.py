@@ -12,9 +12,7 @@ from typing import Self
 from yarl import URL
 
 from hangar_async.errors import DigestMismatch, NetworkError, RegistryError
-from hangar_async.oci.integrity import AsyncPieces, Piece
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import AsyncPieces, Descriptor, Piece, Reference
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
 from hangar_async.registry.failures import reaching
 from hangar_async.registry.http.addresses import unsafe, web_address

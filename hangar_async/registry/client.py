@@ -9,9 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Self
 
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.registry import blobs
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import TokenServer

@@ -9,7 +9,7 @@ from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, RegistryError
-from hangar_async.oci.reference import DOCKER_HUB
+from hangar_async.oci import DOCKER_HUB
 from hangar_async.registry.auth.tokens import Challenge, challenges_of
 from hangar_async.registry.failures import is_untrusted
 from hangar_async.registry.http.addresses import is_internal, is_loopback

@@ -11,10 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from hangar_async.errors import ContentError, DigestMismatch, NotFound
-from hangar_async.oci import media_types
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Reference, media_types
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
 from hangar_async.registry.http.response import Response, read_digest
 from hangar_async.threads import in_thread

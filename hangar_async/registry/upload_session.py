@@ -13,8 +13,7 @@ from urllib.parse import urlencode
 from yarl import URL
 
 from hangar_async.errors import HangarError, RegistryError
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Descriptor, Reference
 from hangar_async.registry.exchange import Call, Exchange
 from hangar_async.registry.http.addresses import upload_address
 from hangar_async.registry.http.request_body import Body

@@ -9,9 +9,7 @@ from typing import Self
 from yarl import URL
 
 from hangar_async.errors import DigestMismatch, Incomplete, NetworkError, NotFound, RegistryError, UploadLost
-from hangar_async.oci.integrity import OpenPieces
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Descriptor, OpenPieces, Reference
 from hangar_async.registry.blobs import has_blob
 from hangar_async.registry.exchange import Exchange
 from hangar_async.registry.http.request_body import SourceBlob

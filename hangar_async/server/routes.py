@@ -13,11 +13,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from hangar_async.errors import InvalidValue
-from hangar_async.oci import media_types
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
-from hangar_async.oci.referrers import Referrer, referrers_index
+from hangar_async.oci import Descriptor, Digest, Reference, Referrer, media_types, referrers_index
 from hangar_async.server.responses import Answer, Body, Failed, byte_range, document, refusal
 
 #: Content is read in pieces of about this many bytes.

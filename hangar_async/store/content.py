@@ -14,9 +14,7 @@ from typing import BinaryIO
 from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.layout.files import BLOBS, SHARE, blob_name, cache_files, folder_files
-from hangar_async.oci.digest import Digest, Hasher
-from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci import Descriptor, Digest, Hasher, Image
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hangar_async.disk import Disk, failing
 from hangar_async.errors import DigestMismatch
-from hangar_async.oci.digest import Digest, Hasher
+from hangar_async.oci import Digest, Hasher
 from hangar_async.threads import in_thread
 
 _PIECE = 1 << 20

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable
 
-from hangar_async.oci.platform import Platform
+from hangar_async.oci import Platform
 from hangar_async.testing.images import Built, Compression, Layer, Member, artifact, attestation, image, index, layer
 from hangar_async.testing.memory import MemoryContent
 

@@ -11,10 +11,7 @@ from typing import Any, Literal
 
 import zstandard
 
-from hangar_async.oci import media_types
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.platform import NO_PLATFORM, Platform
+from hangar_async.oci import NO_PLATFORM, Descriptor, Digest, Platform, media_types
 
 Compression = Literal["gzip", "zstd", "none"]
 _OCI = "application/vnd.oci.image.layer.v1.tar"

@@ -13,9 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.errors import InvalidValue
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor, parse_manifest
-from hangar_async.oci.referrers import Referrer, referrer_of
+from hangar_async.oci import Descriptor, Digest, Referrer, parse_manifest, referrer_of
 from hangar_async.server.responses import refusal
 from hangar_async.server.routes import PIECE
 

@@ -12,7 +12,7 @@ from hangar_async.archive.read.footer import SeekTable, compression_of, gzip_foo
 from hangar_async.archive.read.parts import find_volume
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.errors import ArchiveError
-from hangar_async.oci.integrity import Reader, Verifier
+from hangar_async.oci import Reader, Verifier
 
 
 class Archive:

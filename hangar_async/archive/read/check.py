@@ -14,8 +14,7 @@ from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.read.tar_reader import TarError, TarReader
 from hangar_async.archive.read.volume import Part, Volume
 from hangar_async.errors import ArchiveError
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.integrity import Verifier, read_pieces
+from hangar_async.oci import Digest, Verifier, read_pieces
 
 #: The most bytes between the files in all, beside the usual ones for each of them.
 _MAX_HEADERS = 64 << 20

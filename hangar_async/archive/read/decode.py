@@ -13,7 +13,7 @@ import zstandard
 from hangar_async.archive import formats
 from hangar_async.archive.index import Entry
 from hangar_async.archive.read.volume import Volume, Window
-from hangar_async.oci.integrity import Reader, read_pieces
+from hangar_async.oci import Reader, read_pieces
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -14,7 +14,7 @@ from hangar_async.archive.read.decode import DECODE_SIZE, PIECE, Decoder, EntryR
 from hangar_async.archive.read.tar_reader import TarError, TarReader
 from hangar_async.archive.read.volume import Window
 from hangar_async.layout.files import LayoutFile, named_digest
-from hangar_async.oci.integrity import read_pieces
+from hangar_async.oci import read_pieces
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

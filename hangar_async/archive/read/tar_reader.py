@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from hangar_async.archive import tar_header
 from hangar_async.archive.read.decode import DECODE_SIZE
 from hangar_async.archive.tar_header import Member
-from hangar_async.oci.integrity import Reader
+from hangar_async.oci import Reader
 
 _MAX_EXTENSION = 1 << 16
 _PAX_RECORD = re.compile(rb"([0-9]{1,6}) ([^=]+)=")

@@ -7,8 +7,7 @@ from typing import Self
 from hangar_async.archive import tar_header
 from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.disk import Disk
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.integrity import Piece, verified
+from hangar_async.oci import Digest, Piece, verified
 
 
 class PlainTar:

@@ -16,7 +16,7 @@ from hangar_async.archive.write.parts import PartWriter
 from hangar_async.config.output import LEVELS
 from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
-from hangar_async.oci.digest import Digest
+from hangar_async.oci import Digest
 
 #: Headers without a file between them are written from this number of bytes on.
 _MAX_PENDING = 1 << 16

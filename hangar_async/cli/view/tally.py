@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hangar_async.engine import events
 from hangar_async.engine.events import Event
-from hangar_async.oci.digest import Digest
+from hangar_async.oci import Digest
 
 #: Seconds over which a rate is measured.
 _WINDOW = 10.0

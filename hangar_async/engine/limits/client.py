@@ -10,10 +10,7 @@ from hangar_async.engine.events import HostClosed, Observer, Retrying
 from hangar_async.engine.limits.hosts import Clock, Host, backoff, is_quota
 from hangar_async.engine.limits.queue import Rank, RequestQueue, Ticket
 from hangar_async.errors import DigestMismatch, HangarError, RegistryError, StorageError
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import Document
-from hangar_async.oci.manifest import Descriptor, parse_manifest
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.uploads import Upload

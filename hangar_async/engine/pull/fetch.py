@@ -11,10 +11,7 @@ from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.reports import Traffic
 from hangar_async.errors import ContentError, HangarError, StorageError
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import Document
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, parse_manifest
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest

@@ -12,9 +12,7 @@ from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import Conflict, ContentError, HangarError, StorageError, the_error
 from hangar_async.imagelist import Entry
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig
+from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Image, ImageConfig
 from hangar_async.store.content import ContentStore, write_image
 
 

@@ -4,16 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hangar_async import oci
 from hangar_async.engine.limits.queue import Rank
 from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.errors import ContentError, NoPlatform
 from hangar_async.layout.files import folder_names
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import MAX_DEPTH, Document, partial_index, walk
-from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest
-from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformSelector
-from hangar_async.oci.reference import Reference
 from hangar_async.store.content import ContentStore
 
 #: Requests for documents of one image at the same time; the permits bound the requests of the whole run.
@@ -24,14 +19,14 @@ _MAX_DOCUMENTS_AT_ONCE = 20
 class _Selection:
     """The documents of one image, and the platforms that are chosen and refused."""
 
-    documents: dict[Digest, Document]
-    platforms: list[tuple[Manifest, Platform]] = field(default_factory=list)
-    attestations: list[Manifest] = field(default_factory=list)
+    documents: dict[oci.Digest, oci.Document]
+    platforms: list[tuple[oci.Manifest, oci.Platform]] = field(default_factory=list)
+    attestations: list[oci.Manifest] = field(default_factory=list)
     refused: dict[str, None] = field(default_factory=dict)
     unknown: int = 0
 
     @property
-    def manifests(self) -> list[Manifest]:
+    def manifests(self) -> list[oci.Manifest]:
         """The manifests to save, each once."""
         chosen = [manifest for manifest, _ in self.platforms]
         return list({manifest.digest: manifest for manifest in (*chosen, *self.attestations)}.values())
@@ -46,14 +41,14 @@ class Planner:
     """Makes the plans of the images of a run; a plan is an `Image` whose blobs are still to be fetched."""
 
     def __init__(
-        self, fetcher: Fetcher, store: ContentStore, selector: PlatformSelector, include_foreign: bool
+        self, fetcher: Fetcher, store: ContentStore, selector: oci.PlatformSelector, include_foreign: bool
     ) -> None:
         self._fetcher = fetcher
         self._store = store
         self._selector = selector
         self._include_foreign = include_foreign
 
-    async def plan(self, image: Reference, root: Document, rank: Rank) -> Image:
+    async def plan(self, image: oci.Reference, root: oci.Document, rank: Rank) -> oci.Image:
         """Choose the selected platforms of an image and get their manifests.
 
         Raises NoPlatform when it has none of them, HangarError when one of its documents cannot be fetched.
@@ -67,16 +62,16 @@ class Planner:
         chosen = {str(manifest.digest) for manifest in selection.manifests}
         needed = [entry for entry in attestations if entry.attests in chosen]
         documents = await self._documents(needed, image, rank)
-        selection.attestations = [document for document in documents if isinstance(document, Manifest)]
+        selection.attestations = [document for document in documents if isinstance(document, oci.Manifest)]
         return self._image(image, root, selection)
 
-    async def _load(self, root: Descriptor, image: Reference, rank: Rank, selection: _Selection) -> None:
+    async def _load(self, root: oci.Descriptor, image: oci.Reference, rank: Rank, selection: _Selection) -> None:
         """Get all documents below the root that may be chosen, one level after the other."""
         documents = selection.documents
-        for _ in range(MAX_DEPTH + 2):
+        for _ in range(oci.MAX_DEPTH + 2):
             missing = [
                 node.descriptor
-                for node in walk(root, documents)
+                for node in oci.walk(root, documents)
                 if node.document is None and not node.is_blob and self._may_choose(node.descriptor)
             ]
             if not missing:
@@ -84,7 +79,7 @@ class Planner:
             loaded = await self._documents(missing, image, rank)
             documents.update((document.digest, document) for document in loaded)
 
-    def _may_choose(self, entry: Descriptor) -> bool:
+    def _may_choose(self, entry: oci.Descriptor) -> bool:
         """Tell by the index alone whether an entry can be chosen."""
         if entry.attests is not None:
             return False
@@ -92,27 +87,29 @@ class Planner:
             return True
         return not entry.platform.unknown and entry.platform in self._selector
 
-    async def _choose(self, root: Descriptor, image: Reference, rank: Rank, selection: _Selection) -> list[Descriptor]:
+    async def _choose(
+        self, root: oci.Descriptor, image: oci.Reference, rank: Rank, selection: _Selection
+    ) -> list[oci.Descriptor]:
         """Choose among the manifests, in the order of the indexes; return the entries of attestations."""
         attestations = []
-        for node in list(walk(root, selection.documents)):
+        for node in list(oci.walk(root, selection.documents)):
             entry, document = node.descriptor, node.document
-            if node.is_blob or isinstance(document, Index):
+            if node.is_blob or isinstance(document, oci.Index):
                 continue
             if entry.attests is not None:
                 attestations.append(entry)
             elif document is None:
-                self._choose_platform(None, entry.platform or NO_PLATFORM, selection)
+                self._choose_platform(None, entry.platform or oci.NO_PLATFORM, selection)
             else:
                 platform = entry.platform or await self._config_platform(document, image, rank)
                 is_root = entry.digest == root.digest
                 if platform.unknown and (is_root or not document.is_image):
-                    selection.platforms.append((document, NO_PLATFORM))
+                    selection.platforms.append((document, oci.NO_PLATFORM))
                 else:
                     self._choose_platform(document, platform, selection)
         return attestations
 
-    def _choose_platform(self, manifest: Manifest | None, platform: Platform, selection: _Selection) -> None:
+    def _choose_platform(self, manifest: oci.Manifest | None, platform: oci.Platform, selection: _Selection) -> None:
         if platform.unknown:
             selection.unknown += 1
         elif platform not in self._selector:
@@ -120,22 +117,24 @@ class Planner:
         elif manifest is not None and all(manifest.digest != chosen.digest for chosen, _ in selection.platforms):
             selection.platforms.append((manifest, platform))
 
-    async def _config_platform(self, manifest: Manifest, image: Reference, rank: Rank) -> Platform:
+    async def _config_platform(self, manifest: oci.Manifest, image: oci.Reference, rank: Rank) -> oci.Platform:
         """Read the platform of a manifest that no index describes from its config."""
         if not manifest.is_image:
-            return NO_PLATFORM
+            return oci.NO_PLATFORM
         config = manifest.config
-        if config.size > MAX_DOCUMENT:
+        if config.size > oci.MAX_DOCUMENT:
             raise ContentError(f"config {config.digest} of {image} has {config.size} bytes", digest=str(config.digest))
         await self._fetcher.fetch(config, image, rank)
-        raw = await self._store.read(config.digest, MAX_DOCUMENT)
-        return ImageConfig.parse(raw, config.digest).platform
+        raw = await self._store.read(config.digest, oci.MAX_DOCUMENT)
+        return oci.ImageConfig.parse(raw, config.digest).platform
 
-    async def _documents(self, entries: Iterable[Descriptor], image: Reference, rank: Rank) -> list[Document]:
+    async def _documents(
+        self, entries: Iterable[oci.Descriptor], image: oci.Reference, rank: Rank
+    ) -> list[oci.Document]:
         """Get the documents of these entries, in their order."""
         permits = asyncio.Semaphore(_MAX_DOCUMENTS_AT_ONCE)
 
-        async def get(entry: Descriptor) -> Document:
+        async def get(entry: oci.Descriptor) -> oci.Document:
             async with permits:
                 return await self._fetcher.document(entry, image, rank)
 
@@ -143,15 +142,15 @@ class Planner:
             tasks = [group.create_task(get(entry)) for entry in entries]
         return [task.result() for task in tasks]
 
-    def _image(self, reference: Reference, root: Document, selection: _Selection) -> Image:
+    def _image(self, reference: oci.Reference, root: oci.Document, selection: _Selection) -> oci.Image:
         manifests = {manifest.digest: manifest for manifest in selection.manifests}
-        indexes = {index.digest: index for index in selection.documents.values() if isinstance(index, Index)}
+        indexes = {index.digest: index for index in selection.documents.values() if isinstance(index, oci.Index)}
         top, original = root, None
-        if isinstance(root, Index):
-            top = partial_index(root, manifests, indexes)
+        if isinstance(root, oci.Index):
+            top = oci.partial_index(root, manifests, indexes)
             original = None if top is root else root.digest
-        documents: dict[Digest, Document] = {**indexes, **manifests, top.digest: top}
-        contents = {node.descriptor.digest: node.descriptor for node in walk(top.descriptor, documents)}
+        documents: dict[oci.Digest, oci.Document] = {**indexes, **manifests, top.digest: top}
+        contents = {node.descriptor.digest: node.descriptor for node in oci.walk(top.descriptor, documents)}
         for index in indexes.values():
             # The indexes that the registry served stand after a partial one, so that it is read first.
             contents.setdefault(index.digest, index.descriptor)
@@ -161,9 +160,9 @@ class Planner:
         if selection.unknown:
             notes.append(f"left out {selection.unknown} entries of unknown platform")
         platforms = _image_platforms(reference, selection.platforms)
-        return Image(
+        return oci.Image(
             reference,
-            platforms[0].descriptor if isinstance(top, Manifest) else top.descriptor,
+            platforms[0].descriptor if isinstance(top, oci.Manifest) else top.descriptor,
             platforms,
             tuple(content for content in contents.values() if content.digest not in foreign),
             documents,
@@ -172,9 +171,11 @@ class Planner:
         )
 
 
-def _image_platforms(reference: Reference, chosen: list[tuple[Manifest, Platform]]) -> tuple[ImagePlatform, ...]:
+def _image_platforms(
+    reference: oci.Reference, chosen: list[tuple[oci.Manifest, oci.Platform]]
+) -> tuple[oci.ImagePlatform, ...]:
     folders = folder_names(reference, [(manifest.digest, platform) for manifest, platform in chosen])
     return tuple(
-        ImagePlatform(Descriptor(manifest.media_type, manifest.digest, len(manifest.raw), platform), folder)
+        oci.ImagePlatform(oci.Descriptor(manifest.media_type, manifest.digest, len(manifest.raw), platform), folder)
         for (manifest, platform), folder in zip(chosen, folders, strict=True)
     )

@@ -6,8 +6,7 @@ from pathlib import Path
 from hangar_async.config.output import OutputSettings
 from hangar_async.errors import StorageError
 from hangar_async.filesystem import device, fitting_part, free_bytes, largest_file
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci import Descriptor, Digest
 from hangar_async.threads import in_thread
 
 #: Files take whole units of this many bytes.

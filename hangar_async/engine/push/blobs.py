@@ -12,10 +12,7 @@ from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.reports import Sent
 from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.integrity import AsyncPieces, read_pieces, verified
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import AsyncPieces, Descriptor, Digest, Reference, read_pieces, verified
 from hangar_async.registry.uploads import Upload
 from hangar_async.singleflight import SingleFlight
 from hangar_async.threads import Interrupt, in_thread

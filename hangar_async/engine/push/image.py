@@ -3,16 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
+from hangar_async import oci
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import Document, documents_below, joined_index
-from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import Descriptor, Index, Manifest
-from hangar_async.oci.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +27,9 @@ class ImagePusher:
         self._blobs = blobs
         self._options = options
         #: The descriptors of the tags when they were asked for first.
-        self._targets: dict[int, Descriptor | None] = {}
+        self._targets: dict[int, oci.Descriptor | None] = {}
 
-    async def push(self, image: Image, target: Reference, number: int) -> LoadOutcome:
+    async def push(self, image: oci.Image, target: oci.Reference, number: int) -> LoadOutcome:
         """Push an image to its name at the target; `number` is its place in the order. Raises HangarError."""
         if image.problems:
             raise ContentError(image.problems[0], advice="get the archive again, or load the others with --image")
@@ -49,30 +45,30 @@ class ImagePusher:
         for platform in image.platforms if self._options.platform_tags else ():
             tag = f"{target.tag}-{platform.platform.suffix}"[:128]
             await self._put_missing(
-                image.document(platform.descriptor), Reference(target.registry, target.repository, tag), None, rank
+                image.document(platform.descriptor), oci.Reference(target.registry, target.repository, tag), None, rank
             )
         return outcome
 
-    async def is_present(self, image: Image, target: Reference, number: int) -> bool:
+    async def is_present(self, image: oci.Image, target: oci.Reference, number: int) -> bool:
         """Ask whether the tag names the image already, which `push` need not ask again; raises HangarError."""
         existing = self._targets[number] = await self._head(target, None, planning_rank(number))
         return existing is not None and existing.digest == image.root_document().digest
 
-    async def _push_contents(self, image: Image, root: Document, target: Reference, number: int) -> None:
+    async def _push_contents(self, image: oci.Image, root: oci.Document, target: oci.Reference, number: int) -> None:
         """Push everything that the root names, each document under its digest; the root itself is not pushed."""
         present = {content.digest for content in image.contents}
-        documents = documents_below(root, image.documents)
+        documents = oci.documents_below(root, image.documents)
         for index in documents:
-            for entry in index.manifests if isinstance(index, Index) else ():
+            for entry in index.manifests if isinstance(index, oci.Index) else ():
                 image.document(entry)  # raises ContentError where it is missing
         async with asyncio.TaskGroup() as group:
             for document in documents:
-                if isinstance(document, Manifest):
+                if isinstance(document, oci.Manifest):
                     group.create_task(self._push_manifest(document, root, present, target, number))
         await self._put_indexes(root, image, target, planning_rank(number))
 
     async def _push_manifest(
-        self, manifest: Manifest, root: Document, present: set[Digest], target: Reference, number: int
+        self, manifest: oci.Manifest, root: oci.Document, present: set[oci.Digest], target: oci.Reference, number: int
     ) -> None:
         rank = planning_rank(number)
         if manifest is not root and await self._head(target, manifest.digest, rank):
@@ -84,24 +80,26 @@ class ImagePusher:
         if manifest is not root:
             await self._client.put_manifest(target, manifest, manifest.digest, Ticket(rank))
 
-    async def _put_indexes(self, root: Document, image: Image, target: Reference, rank: Rank) -> None:
+    async def _put_indexes(self, root: oci.Document, image: oci.Image, target: oci.Reference, rank: Rank) -> None:
         """Push the indexes within the root, whose manifests are there already, under their digests."""
-        for document in documents_below(root, image.documents):
-            if isinstance(document, Index) and document is not root:
+        for document in oci.documents_below(root, image.documents):
+            if isinstance(document, oci.Index) and document is not root:
                 await self._put_missing(document, target, document.digest, rank)
 
-    async def _put_missing(self, document: Document, target: Reference, digest: Digest | None, rank: Rank) -> None:
+    async def _put_missing(
+        self, document: oci.Document, target: oci.Reference, digest: oci.Digest | None, rank: Rank
+    ) -> None:
         existing = await self._head(target, digest, rank)
         if existing is None or existing.digest != document.digest:
             await self._client.put_manifest(target, document, digest, Ticket(rank))
 
     async def _push_tag(
-        self, image: Image, root: Document, target: Reference, existing: Descriptor | None, rank: Rank
+        self, image: oci.Image, root: oci.Document, target: oci.Reference, existing: oci.Descriptor | None, rank: Rank
     ) -> LoadOutcome:
         """Let the tag name an image whose contents are there."""
         document, note, replaced = root, "", existing
         original = image.documents.get(image.original) if image.original is not None else None
-        if isinstance(original, Index) and isinstance(root, Index):
+        if isinstance(original, oci.Index) and isinstance(root, oci.Index):
             # Asked as late as possible: another load may just have brought other platforms of the same image.
             existing = await self._head(target, None, rank)
             document, note, replaced = await self._choose_index(image, original, root, target, existing, rank)
@@ -115,13 +113,13 @@ class ImagePusher:
 
     async def _choose_index(
         self,
-        image: Image,
-        original: Index,
-        root: Index,
-        target: Reference,
-        existing: Descriptor | None,
+        image: oci.Image,
+        original: oci.Index,
+        root: oci.Index,
+        target: oci.Reference,
+        existing: oci.Descriptor | None,
         rank: Rank,
-    ) -> tuple[Index, str, Descriptor | None]:
+    ) -> tuple[oci.Index, str, oci.Descriptor | None]:
         """Choose the index for the tag where only a part is held: that part, joined with the part at the target.
 
         Returns the index, a note about it, and the descriptor of another image that it replaces.
@@ -133,7 +131,7 @@ class ImagePusher:
         if self._options.sparse_index:
             return original, f"{part}, and the tag names all of it", existing
         other = None if existing is None else await self._target_index(target, rank)
-        joined = None if other is None else joined_index(original, (other, root), image.documents)
+        joined = None if other is None else oci.joined_index(original, (other, root), image.documents)
         if joined is None:
             return root, f"{part}: the tag names {root.digest}", existing
         if joined is original:
@@ -141,13 +139,13 @@ class ImagePusher:
             return original, note, None
         return joined, f"{part}, joined with what was there: the tag names {joined.digest}", None
 
-    async def _target_index(self, target: Reference, rank: Rank) -> Index | None:
+    async def _target_index(self, target: oci.Reference, rank: Rank) -> oci.Index | None:
         """Get the index that the tag names now; None where it names anything else."""
         try:
             document, _ = await self._client.get_document(target, Ticket(rank))
         except ContentError:
             return None
-        return document if isinstance(document, Index) else None
+        return document if isinstance(document, oci.Index) else None
 
-    async def _head(self, target: Reference, digest: Digest | None, rank: Rank) -> Descriptor | None:
+    async def _head(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
         return await self._client.head_manifest(target, digest, Ticket(rank), push=True)

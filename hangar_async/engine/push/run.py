@@ -25,8 +25,7 @@ from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageEr
 from hangar_async.imagelist import Entry
 from hangar_async.layout.files import Layout
 from hangar_async.layout.images import read_images
-from hangar_async.oci.image import Image
-from hangar_async.oci.reference import Reference, parse_registry
+from hangar_async.oci import Image, Reference, parse_registry
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt, in_thread
 

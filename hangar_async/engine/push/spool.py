@@ -15,11 +15,7 @@ from hangar_async.engine.push.run import Named
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import Layout, LayoutFile, blob_name
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.image import Image
-from hangar_async.oci.integrity import AsyncPieces, verified
-from hangar_async.oci.manifest import Descriptor
-from hangar_async.oci.reference import Reference
+from hangar_async.oci import AsyncPieces, Descriptor, Digest, Image, Reference, verified
 from hangar_async.threads import Interrupt, in_thread
 
 #: The bytes in the spool at the same time, or one blob where that is larger.

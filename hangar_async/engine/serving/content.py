@@ -12,12 +12,7 @@ from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import InvalidValue
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import LayoutImages
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.graph import children
-from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import Descriptor, join_index
-from hangar_async.oci.reference import parse_registry
-from hangar_async.oci.referrers import Referrer, referrer_of
+from hangar_async.oci import Descriptor, Digest, Image, Referrer, children, join_index, parse_registry, referrer_of
 
 
 class LayoutContent:

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from hangar_async.engine.serving.buffers import LARGE, SMALL, Buffer, Buffers, Readers, SlowClientWatch
 from hangar_async.errors import ContentError, DigestMismatch
 from hangar_async.layout.files import SeekableLayout, blob_name
-from hangar_async.oci.digest import Digest
+from hangar_async.oci import Digest
 from hangar_async.threads import in_thread
 
 #: Bytes that a client has to take at once before it gets large pieces again: more than the buffers of the kernel.

@@ -9,7 +9,7 @@ import aiofiles
 import msgspec
 
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci.reference import DOCKER_HUB, parse_registry
+from hangar_async.oci import DOCKER_HUB, parse_registry
 
 #: The name of Docker Hub in Docker's own files and helpers.
 HUB_KEY = "https://index.docker.io/v1/"

@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from hangar_async.errors import HangarError
-from hangar_async.oci.manifest import decode_json
+from hangar_async.oci import decode_json
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

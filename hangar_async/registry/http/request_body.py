@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
 from hangar_async.errors import ContentError, NetworkError
-from hangar_async.oci.integrity import AsyncPieces, OpenPieces, Piece
+from hangar_async.oci import AsyncPieces, OpenPieces, Piece
 
 #: So many bytes are given to the transport at once. A plain one copies what the kernel does not take at once, and one
 #: with TLS tells only after so many that something was taken.

@@ -11,7 +11,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from hangar_async.errors import ContentError, DigestMismatch, InvalidValue, NetworkError, RegistryError
-from hangar_async.oci.digest import Digest
+from hangar_async.oci import Digest
 from hangar_async.registry.failures import reaching, refused
 from hangar_async.registry.http.response_body import ResponseBody
 

@@ -11,7 +11,7 @@ from typing import Self, TypeAlias, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from hangar_async.oci.integrity import Piece
+from hangar_async.oci import Piece
 
 #: A piece holds at least so many bytes where more follow, and at most so many.
 SMALLEST_PIECE = 256 << 10
