@@ -97,7 +97,7 @@ class Disk:
         return None
 
     def is_direct(self, descriptor: int) -> bool:
-        """Whether what is written goes past the page cache."""
+        """Tell whether what is written goes past the page cache."""
         return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & _DIRECT)
 
     def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:

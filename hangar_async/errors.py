@@ -23,12 +23,12 @@ class HangarError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return False
 
     @property
     def uses_try(self) -> bool:
-        """Whether it counts as one of the tries that are made in a row."""
+        """True when it counts as one of the tries that are made in a row."""
         return True
 
 
@@ -68,12 +68,12 @@ class NetworkError(HangarError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return self._transient
 
     @property
     def uses_try(self) -> bool:
-        """Whether it counts as one of the tries that are made in a row: not where bytes were gained."""
+        """True when it counts as one of the tries that are made in a row: not where bytes were gained."""
         return not self.gained
 
 
@@ -112,7 +112,7 @@ class RegistryError(HangarError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return self.status in self.TRANSIENT or (self.redirected and self.status in (400, 401, 403))
 
 
@@ -123,7 +123,7 @@ class RateLimited(RegistryError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return False
 
 
@@ -152,7 +152,7 @@ class UploadLost(RegistryError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return True
 
 
@@ -167,7 +167,7 @@ class Incomplete(RegistryError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return True
 
 
@@ -198,12 +198,12 @@ class DigestMismatch(ContentError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same operation may succeed when it is tried again."""
+        """True when the same operation may succeed when it is tried again."""
         return True
 
     @property
     def uses_try(self) -> bool:
-        """Whether it counts as one of the tries that are made in a row."""
+        """True when it counts as one of the tries that are made in a row."""
         return not self.stale
 
 

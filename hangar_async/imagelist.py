@@ -28,7 +28,7 @@ class Entry:
 
     @property
     def contradicts(self) -> bool:
-        """Whether this and the earlier entry name two digests, of which only one can have the name."""
+        """True when this and the earlier entry name two digests, of which only one can have the name."""
         return None not in (self.earlier and self.earlier.reference.digest, self.reference.digest)
 
 

@@ -48,7 +48,7 @@ class SingleFlight:
         await self._group.__aexit__(None, None, None)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether work of this key runs."""
+        """Tell whether work of this key runs."""
         return key in self._flights
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:

@@ -35,12 +35,12 @@ _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a regular file in an archive may have this name; all others are refused."""
+    """Tell whether a regular file in an archive may have this name; all others are refused."""
     return _FILES.fullmatch(name) is not None
 
 
 def is_directory_name(name: str) -> bool:
-    """Whether a directory in an archive may have this name."""
+    """Tell whether a directory in an archive may have this name."""
     return _DIRECTORIES.fullmatch(name) is not None
 
 

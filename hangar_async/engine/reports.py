@@ -17,7 +17,7 @@ class _Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the image did not fail."""
+        """True when the image did not fail."""
         return self.error is None
 
 

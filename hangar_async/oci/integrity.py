@@ -57,7 +57,7 @@ class Verifier:
 
     @property
     def matches(self) -> bool:
-        """Whether all bytes so far are the content that is expected."""
+        """True when all bytes so far are the content that is expected."""
         return self._size in (None, self.count) and self.found == self._digest
 
     def finish(self) -> None:

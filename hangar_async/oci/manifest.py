@@ -104,12 +104,12 @@ class Descriptor:
 
     @property
     def is_index(self) -> bool:
-        """Whether it describes an index or a manifest list."""
+        """True when it describes an index or a manifest list."""
         return self.media_type in media_types.INDEXES
 
     @property
     def is_foreign(self) -> bool:
-        """Whether its content is at another place than the registry."""
+        """True when its content is at another place than the registry."""
         return bool(self.urls) or media_types.is_foreign(self.media_type)
 
     @property
@@ -149,7 +149,7 @@ class Manifest:
 
     @property
     def is_image(self) -> bool:
-        """Whether this is a container image, told by the type of its config."""
+        """True when this is a container image, told by the type of its config."""
         return self.config.media_type in media_types.IMAGE_CONFIGS
 
     @property

@@ -40,7 +40,7 @@ class Platform:
 
     @property
     def unknown(self) -> bool:
-        """Whether this names no platform."""
+        """True when this names no platform."""
         return self.os in ("", UNKNOWN) or self.architecture in ("", UNKNOWN)
 
     @property

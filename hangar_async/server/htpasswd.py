@@ -42,7 +42,7 @@ class Users:
         self._checking = asyncio.Lock()
 
     async def know(self, authorization: str) -> bool:
-        """Whether an Authorization header has the name and the password of a user."""
+        """Tell whether an Authorization header has the name and the password of a user."""
         credentials = _credentials(authorization)
         if credentials is None:
             return False

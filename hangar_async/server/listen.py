@@ -106,7 +106,7 @@ class _RequestLog(AbstractAccessLogger):
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody wants lines."""
+        """True when anybody wants lines."""
         return self.logger.isEnabledFor(logging.DEBUG)
 
     def log(self, request: BaseRequest, response: web.StreamResponse, time: float) -> None:

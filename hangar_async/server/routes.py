@@ -192,7 +192,7 @@ def _digest(text: str) -> Digest:
 
 
 def _names(header: str, tag: str) -> bool:
-    """Whether an If-None-Match names an entity tag (RFC 9110, 13.1.2: weak ones count too)."""
+    """Tell whether an If-None-Match names an entity tag (RFC 9110, 13.1.2: weak ones count too)."""
     return header.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in header.split(","))
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.layout.files import BLOBS, SHARE, blob_name, cache_files, folder_files
-from hangar_async.oci import Descriptor, Digest, Hasher, Image
+from hangar_async.oci import Descriptor, Digest, Image, Verifier
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
 
@@ -26,7 +26,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class ContentStore:
-    """Blobs below one directory, shared by all images; what is named by a digest has that digest.
+    """Blobs below one directory, shared by all images; a blob has the digest in its name.
 
     Blobs of an earlier run are hashed before they are trusted. Made by `open_store`.
     """
@@ -36,27 +36,27 @@ class ContentStore:
     ) -> None:
         self.root = root
         self.disk = disk
-        # What ingests have left: names and sizes.
+        # The partial files of ingests: names and sizes.
         self._partials = dict(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
         self._earlier = set(earlier)
         self._trusted: dict[Digest, int] = {}
-        # One check at a time: a second one could remove what has come in place of a damaged blob by then.
+        # One check at a time: a second one could remove the new blob in place of a damaged one.
         self._checks: dict[Digest, asyncio.Lock] = {}
-        # Hashing what is there already needs processors, not permits of the network.
+        # Hashing needs processors, not permits of the network.
         self._hashing = asyncio.Semaphore(os.cpu_count() or 2)
 
     @property
     def has_earlier(self) -> bool:
-        """Whether an earlier run has left blobs."""
+        """True when an earlier run has left blobs."""
         return bool(self._earlier)
 
     def path(self, digest: Digest) -> Path:
-        """Where the blob is, or would be."""
+        """Return the path of a blob, which need not exist."""
         return self.root / blob_name(digest)
 
     async def contains(self, digest: Digest, size: int | None = None) -> bool:
-        """Whether the blob is here, whole and of this size; a damaged one is removed. Raises StorageError."""
+        """Tell whether the blob is here, whole and of this size; a damaged one is removed. Raises StorageError."""
         if digest not in self._trusted and blob_name(digest) in self._earlier:
             async with self._checks.setdefault(digest, asyncio.Lock()):
                 await self._check(digest)
@@ -68,24 +68,24 @@ class ContentStore:
         if digest in self._trusted or name not in self._earlier:
             return
         async with self._hashing:
-            found = await in_thread(_size, path)
-            if found is not None and await _is_whole(path, digest):
-                self._trusted[digest] = found
+            size = await in_thread(_size, path)
+            if size is not None and await _is_whole(path, digest):
+                self._trusted[digest] = size
             else:
                 await in_thread(self.disk.remove, path)
                 self._earlier.discard(name)
 
     def missing(self, content: Descriptor) -> int:
-        """How many bytes of a blob are to be fetched yet, if what earlier runs have left is good."""
+        """Return the number of bytes of a blob that are not here, if the bytes of earlier runs are good."""
         if content.digest in self._trusted or blob_name(content.digest) in self._earlier:
             return 0
         return content.size - self._partials.get(_partial_name(content.digest, content.size), 0)
 
     @asynccontextmanager
     async def ingest(self, digest: Digest, size: int) -> AsyncIterator[Ingest]:
-        """Take in a blob of `size` bytes: write its pieces, then commit.
+        """Open the ingest of a blob of `size` bytes, for its pieces and the commit.
 
-        It begins with what an earlier ingest has left of it. One at a time for a digest and size.
+        It begins with the bytes of an earlier ingest. One at a time for a digest and size.
         """
         name = _partial_name(digest, size)
         ingest = Ingest(self.disk, self.root / PARTIALS / name, self.path(digest), digest, size)
@@ -109,7 +109,7 @@ class ContentStore:
             self._trusted[digest] = len(data)
 
     async def forget_partials(self) -> None:
-        """Remove what ingests have left: nobody wants it any more. Raises StorageError."""
+        """Remove the partial files of ingests; raises StorageError."""
         self._partials.clear()
         await in_thread(self.disk.remove, self.root / PARTIALS)
         await in_thread(self.disk.make_directory, self.root / PARTIALS)
@@ -178,39 +178,33 @@ def _names(root: Path) -> frozenset[str]:
 
 def _size(path: Path) -> int | None:
     try:
-        found = path.lstat()
+        return path.lstat().st_size
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError.of(error, path, "look at") from error
-    return found.st_size
 
 
 async def _is_whole(path: Path, digest: Digest) -> bool:
-    """Whether a file has a digest; one that cannot be read has not."""
-    try:
-        return await _hash(path, digest.hasher()) == digest.hex
-    except StorageError:
-        return False
+    """Tell whether a file has a digest; False for one that cannot be read.
 
+    Each piece is a call of a thread, so that a cancellation does not wait for a large file.
+    """
+    verifier, buffer = Verifier(digest, None), memoryview(bytearray(_PIECE))
 
-async def _hash(path: Path, hasher: Hasher) -> str:
-    """Hash a file, one piece a thread call, so that a cancellation is not held up by a large file."""
-    buffer = memoryview(bytearray(_PIECE))
-
-    def step(file: BinaryIO) -> int:
+    def hash_piece(file: BinaryIO) -> int:
         count = file.readinto(buffer)  # type: ignore[attr-defined]
-        hasher.update(buffer[:count])
+        verifier.update(buffer[:count])
         return int(count)
 
     try:
         with ExitStack() as stack:
             file = await in_thread(lambda: stack.enter_context(_open(path)))
-            while await in_thread(step, file):
+            while await in_thread(hash_piece, file):
                 pass
-    except OSError as error:
-        raise StorageError.of(error, path, "read") from error
-    return hasher.hexdigest()
+    except OSError:
+        return False
+    return verifier.matches
 
 
 def _open(path: Path) -> BinaryIO:
@@ -234,7 +228,7 @@ async def write_image(store: ContentStore, image: Image) -> None:
 async def write_cache(store: ContentStore, images: Sequence[Image], saved: datetime) -> bool:
     """Write the index files that name these images and no others, the list of Hangar's last.
 
-    Returns False when the file system has no links, so that there is no `blobs` beside `index.json`.
+    Returns False when the file system has no links, and `blobs` beside `index.json` is missing.
     """
     return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved))
 

@@ -1,21 +1,21 @@
-"""Ingests: content on its way into the store."""
+"""Ingests: blobs that are written into the store."""
 
 import os
 from pathlib import Path
 
 from hangar_async.disk import Disk, failing
 from hangar_async.errors import DigestMismatch
-from hangar_async.oci import Digest, Hasher
+from hangar_async.oci import Digest, Verifier
 from hangar_async.threads import in_thread
 
 _PIECE = 1 << 20
 
 
 class Ingest:
-    """A blob that arrives: hashed and written piece by piece, and renamed into place when it is right.
+    """A blob that is hashed and written piece by piece, and renamed into place when its digest is right.
 
-    Made by `ContentStore.ingest`, which opens and closes it. What is not committed by then stays as a partial file,
-    with which the next ingest of the digest begins, in this run or a later one.
+    Made by `ContentStore.ingest`, which opens and closes it. Bytes that are not committed by then stay as a partial
+    file, with which the next ingest of the digest begins, in this run or a later one.
     """
 
     def __init__(self, disk: Disk, partial: Path, target: Path, digest: Digest, size: int) -> None:
@@ -24,20 +24,23 @@ class Ingest:
         self._target = target
         self._digest = digest
         self._size = size
-        self._hasher: Hasher = digest.hasher()
+        self._verifier = Verifier(digest, size)
         self._file: int | None = None
-        #: How many bytes it holds.
-        self.offset = 0
-        #: How many of them an earlier ingest had left, which may have been damaged since.
+        #: The number of bytes from an earlier ingest, which may have been damaged since.
         self.resumed = 0
         self.committed = False
 
+    @property
+    def offset(self) -> int:
+        """The number of bytes so far."""
+        return self._verifier.count
+
     async def resume(self) -> None:
-        """Take up what an earlier ingest left, hashing it; raises StorageError."""
+        """Hash the bytes of an earlier ingest, to continue after them; raises StorageError."""
         if not await in_thread(self._reopen):
             return
         buffer = memoryview(bytearray(_PIECE))
-        while await in_thread(self._take_in, buffer):
+        while await in_thread(self._hash, buffer):
             pass
         self.resumed = self.offset
 
@@ -46,12 +49,11 @@ class Ingest:
 
         Raises StorageError, and DigestMismatch for more bytes than declared (and forgets all).
         """
-        if self.offset + len(piece) > self._size:
+        try:
+            await in_thread(self._append, piece)
+        except DigestMismatch:
             await self.restart()
-            raise DigestMismatch(
-                f"{self._digest} is larger than the {self._size} bytes declared", digest=str(self._digest)
-            )
-        await in_thread(self._append, piece)
+            raise
 
     async def restart(self) -> None:
         """Forget all bytes, to begin again at 0."""
@@ -62,24 +64,23 @@ class Ingest:
 
         Raises DigestMismatch (and forgets all bytes, so that another try can begin), StorageError.
         """
-        found = f"{self._digest.algorithm}:{self._hasher.hexdigest()}"
-        if self.offset != self._size or found != str(self._digest):
-            got, kept = f"{self.offset} bytes of digest {found}", self.resumed
+        if not self._verifier.matches:
+            received, resumed = f"{self.offset} bytes of digest {self._verifier.found}", self.resumed
             await self.restart()
-            message = f"asked for {self._digest} of {self._size} bytes, got {got}"
-            if kept:
-                message += f"; {kept} of them were of an earlier run, so all is fetched anew"
-            raise DigestMismatch(message, digest=str(self._digest), stale=kept > 0)
+            message = f"asked for {self._digest} of {self._size} bytes, got {received}"
+            if resumed:
+                message += f"; {resumed} of them were of an earlier run, so all are fetched again"
+            raise DigestMismatch(message, digest=str(self._digest), stale=resumed > 0)
         await in_thread(self._place)
         self.committed = True
 
     async def close(self) -> None:
-        """Close the file; what was not committed stays, but for an empty file. May be called again."""
+        """Close the file; one that is not committed stays, unless it is empty. May be called again."""
         if not self.committed:
             await in_thread(self._close)
 
     def _reopen(self) -> bool:
-        """Open what there is of a partial file; one that cannot be the beginning of the blob is removed."""
+        """Open the partial file, if one exists; remove one that cannot be the beginning of the blob."""
         self._file = self._disk.reopen(self._partial)
         if self._file is None:
             return False
@@ -88,12 +89,11 @@ class Ingest:
         self._close()
         return False
 
-    def _take_in(self, buffer: memoryview) -> int:
+    def _hash(self, buffer: memoryview) -> int:
         assert self._file is not None  # noqa: S101 - it was opened
         with failing("read", self._partial):
             count = os.readv(self._file, [buffer])
-        self._hasher.update(buffer[:count])
-        self.offset += count
+        self._verifier.update(buffer[:count])
         return count
 
     def _open(self) -> int:
@@ -102,13 +102,12 @@ class Ingest:
         return self._file
 
     def _append(self, piece: bytes | memoryview) -> None:
+        self._verifier.update(piece)
         self._disk.write(self._open(), piece, self._partial)
-        self._hasher.update(piece)
-        self.offset += len(piece)
 
     def _reset(self) -> None:
-        self._hasher = self._digest.hasher()
-        self.offset = self.resumed = 0
+        self._verifier = Verifier(self._digest, self._size)
+        self.resumed = 0
         if self._file is not None:
             self._disk.truncate(self._file, self._partial)
 

@@ -1,16 +1,17 @@
-"""Hand the cache directory over as the product: `save -c dir`."""
+"""Directories as outputs: a cache that becomes the output of `save -c dir`, and new trees of files."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile
+from hangar_async.oci import verified
 
 _PIECE = 1 << 20
 _SYNCS_AT_ONCE = 8
@@ -20,7 +21,7 @@ _SYNCS_AT_ONCE = 8
 class PublishDirectory:
     """A cache at `root` that becomes the directory `target`; `names` are the files of this run, relative to the root.
 
-    Synchronous, for a thread; `goes_on` is asked between pieces and raises to end the work early.
+    Synchronous, for a thread; `check_interrupted` is called between pieces, and raises to end the work.
     """
 
     root: Path
@@ -28,22 +29,22 @@ class PublishDirectory:
     names: frozenset[str]
     disk: Disk
     sync: bool = True
-    goes_on: Callable[[], None] = lambda: None
+    check_interrupted: Callable[[], None] = lambda: None
 
     def run(self) -> int:
-        """Do it and return the size in bytes; raises StorageError, and DigestMismatch for a copy that went wrong.
+        """Publish it, and return the size in bytes; raises StorageError, and DigestMismatch for a damaged copy.
 
-        What is not of this run is moved into a new cache first. The target appears under its name when it is whole
-        and on the disk; across file systems it is copied, synced and hashed again before the original is removed.
+        Files of other runs are moved into a new cache first. The target appears under its name when it is whole and
+        on the disk; across file systems it is copied, synced and compared before the original is removed.
         """
-        # The name is fixed, so that what a killed run left there becomes part of the new cache.
+        # The name is fixed, so that the files of a killed run become part of the new cache.
         aside = self.root.with_name(f".{self.root.name}.aside")
         keep = set(self.names) | {str(parent) for name in self.names for parent in Path(name).parents}
         keep |= {f"{Path(name).parent}/{BLOBS}" for name in self.names if "/" in name} | {BLOBS}
-        self._move_strangers(self.root, keep, aside)
+        self._move_others(self.root, keep, aside)
         size = sum(_size(self.root / name) for name in self.names)
         if self.sync:
-            sync_files(self.disk, self.root, self.names, self.goes_on)
+            sync_files(self.disk, self.root, self.names, self.check_interrupted)
         self._place()
         if self.sync:
             self.disk.sync(self.target.parent)
@@ -53,8 +54,8 @@ class PublishDirectory:
             self.disk.remove(aside)
         return size
 
-    def _move_strangers(self, directory: Path, keep: set[str], aside: Path) -> None:
-        """Move what is not of this run out of the cache, keeping its place below the root."""
+    def _move_others(self, directory: Path, keep: set[str], aside: Path) -> None:
+        """Move the files of other runs out of the cache, to the same names below `aside`."""
         for path in sorted(directory.iterdir()):
             name = path.relative_to(self.root)
             if str(name) not in keep:
@@ -62,7 +63,7 @@ class PublishDirectory:
                 self.disk.remove(aside / name)
                 self.disk.rename(path, aside / name)
             elif path.is_dir() and not path.is_symlink():
-                self._move_strangers(path, keep, aside)
+                self._move_others(path, keep, aside)
 
     def _place(self) -> None:
         try:
@@ -85,7 +86,7 @@ class PublishDirectory:
                     self.disk.make_directory((temporary / name).with_name(BLOBS))
             self.disk.link(temporary / BLOBS, SHARE)
             if self.sync:
-                sync_files(self.disk, temporary, self.names, self.goes_on)
+                sync_files(self.disk, temporary, self.names, self.check_interrupted)
             for name in sorted(self.names):
                 self._compare(self.root / name, temporary / name)
             self.disk.rename(temporary, self.target)
@@ -104,11 +105,8 @@ class PublishDirectory:
             self.disk.close(descriptor, target)
 
     def _compare(self, source: Path, target: Path) -> None:
-        original, copy = hashlib.sha256(), hashlib.sha256()
-        for path, hasher in ((source, original), (target, copy)):
-            for piece in self._pieces(path):
-                hasher.update(piece)
-        if original.digest() != copy.digest():
+        pairs = zip_longest(self._pieces(source), self._pieces(target), fillvalue=b"")
+        if any(original != copy for original, copy in pairs):
             raise DigestMismatch(
                 f"the copy {target} differs from {source}",
                 advice="check the disk of the destination; the cache is whole",
@@ -117,22 +115,23 @@ class PublishDirectory:
     def _pieces(self, path: Path) -> Iterator[memoryview]:
         buffer = memoryview(bytearray(_PIECE))
         try:
-            with path.open("rb", buffering=0) as file:
+            # Buffered: each piece but the last is full, so that two files can be compared piece by piece.
+            with path.open("rb") as file:
                 while count := file.readinto(buffer):
-                    self.goes_on()
+                    self.check_interrupted()
                     yield buffer[:count]
         except OSError as error:
             raise StorageError.of(error, path, "read") from error
 
 
-def sync_files(disk: Disk, root: Path, names: Collection[str], goes_on: Callable[[], None]) -> None:
+def sync_files(disk: Disk, root: Path, names: Collection[str], check_interrupted: Callable[[], None]) -> None:
     """Wait until files below a root, and the directories that they are in, are on the disk."""
 
     def sync(name: str | Path) -> None:
-        goes_on()
+        check_interrupted()
         disk.sync(root / name)
 
-    # Several at once: a file system writes its journal for all who wait at that moment.
+    # Several at once: a file system writes its journal for all syncs that wait at that moment.
     pool = ThreadPoolExecutor(_SYNCS_AT_ONCE, "sync")
     try:
         for paths in (names, {parent for name in names for parent in Path(name).parents}):
@@ -155,14 +154,14 @@ def _holds_blobs(aside: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NewTree:
-    """Makes the directory `target` (which is not there, or empty) out of files that are checked as they are written.
+    """A new directory `target`, which does not exist or is empty, of files that are checked as they are written.
 
-    Synchronous, for a thread; `goes_on` is told the number of bytes of each piece, and raises to end the work early.
+    Synchronous, for a thread; `report` gets the number of bytes of each piece, and raises to end the work.
     """
 
     target: Path
     disk: Disk
-    goes_on: Callable[[int], None]
+    report: Callable[[int], None]
     sync: bool = True
 
     def write(
@@ -172,10 +171,10 @@ class NewTree:
         directories: Iterable[str] = (),
         links: Mapping[str, str] | None = None,
     ) -> int:
-        """Write files under new names, and the rest; return the size in bytes.
+        """Write files under new names, documents, directories and links; return the size in bytes.
 
-        The directories are asked for when all files are written. Raises DigestMismatch for a file that has not its
-        digest or size, StorageError; nothing is left then.
+        The directories are iterated over after the files. Raises DigestMismatch for a file whose digest or size is
+        another one, StorageError; nothing is left then.
         """
         temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
         self.disk.remove(temporary)
@@ -195,7 +194,7 @@ class NewTree:
             for name, link in (links or {}).items():
                 self.disk.link(temporary / name, link)
             if self.sync:
-                sync_files(self.disk, temporary, names, lambda: self.goes_on(0))
+                sync_files(self.disk, temporary, names, lambda: self.report(0))
             self.disk.rename(temporary, self.target)
             temporary = self.target
             if self.sync:
@@ -207,23 +206,11 @@ class NewTree:
 
     def _copy(self, file: LayoutFile, path: Path) -> int:
         self.disk.make_directory(path.parent)
-        digest = file.digest
-        hasher = digest.hasher() if digest else None
-        got = 0
         descriptor = self.disk.create(path)
         try:
-            for piece in file.pieces:
-                got += len(piece)
-                self.goes_on(len(piece))
-                if got > file.size:
-                    raise DigestMismatch(f"{file.name} is larger than the {file.size} bytes declared")
+            for piece in verified(file.pieces, file.digest, file.size, file.name, "bring the archive here again"):
+                self.report(len(piece))
                 self.disk.write(descriptor, piece, path)
-                if hasher is not None:
-                    hasher.update(piece)
         finally:
             self.disk.close(descriptor, path)
-        if got != file.size:
-            raise DigestMismatch(f"{file.name} has {got} bytes instead of {file.size}")
-        if hasher is not None and digest is not None and hasher.hexdigest() != digest.hex:
-            raise DigestMismatch(f"{file.name} is damaged", digest=str(digest), advice="get the archive anew")
-        return got
+        return file.size

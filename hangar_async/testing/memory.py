@@ -206,7 +206,7 @@ class Pushes:
         return {"Location": f"/v2/{name}/blobs/uploads/{key}", "Range": there, "Docker-Upload-UUID": key}
 
     def follows(self, start: int, session: Session) -> bool:
-        """Whether a piece that begins at this byte is what comes next."""
+        """Tell whether a piece that begins at this byte is what comes next."""
         return start == len(session.data)
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
@@ -214,7 +214,7 @@ class Pushes:
         return request.content.iter_any()
 
     async def keeps(self, name: str, tag: str, digest: Digest) -> bool:
-        """Whether a tag stays what it is."""
+        """Tell whether a tag stays what it is."""
         return False
 
     async def missing(self, name: str, document: dict[str, Any]) -> list[str]:

@@ -112,6 +112,6 @@ def test_it_can_be_interrupted(cache: Path, tmp_path: Path) -> None:
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        PublishDirectory(cache, tmp_path / "out", NAMES, Disk(), goes_on=stop).run()
+        PublishDirectory(cache, tmp_path / "out", NAMES, Disk(), check_interrupted=stop).run()
     assert tree(cache) >= NAMES
     assert not (tmp_path / "out").exists()

@@ -80,7 +80,7 @@ class Archive:
         return offset, content, frames
 
     def _is_raw(self, entry: Entry) -> bool:
-        """Whether a zstd file has raw frames, by its length and the header of its first frame, which is read."""
+        """Tell whether a zstd file has raw frames, by its length and the header of its first frame, which is read."""
         if not entry.size or entry.length != formats.raw_offset(entry.size):
             return False
         header, _ = next(formats.raw_blocks(entry.size))

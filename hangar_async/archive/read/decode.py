@@ -159,7 +159,7 @@ class EntryReader(io.RawIOBase):
         self._decoder = Decoder(window, decode)
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """Tell whether it can be read."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:

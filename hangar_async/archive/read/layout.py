@@ -124,7 +124,7 @@ class StreamedFile(io.RawIOBase):
         self._window = window
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """Tell whether it can be read."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:

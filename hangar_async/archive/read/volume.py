@@ -85,11 +85,11 @@ class Window(io.RawIOBase):
         self._file = -1
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """Tell whether it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Whether its position can be changed."""
+        """Tell whether its position can be changed."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:

@@ -21,7 +21,7 @@ class Line:
 
     @property
     def wrong(self) -> bool:
-        """Whether it is about a problem."""
+        """True when it is about a problem."""
         return self.word in ("warning", "failed")
 
     def __str__(self) -> str:

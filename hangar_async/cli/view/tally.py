@@ -102,12 +102,12 @@ class Tally:
 
     @property
     def all_planned(self) -> bool:
-        """Whether the number of bytes of the whole run is known."""
+        """True when the number of bytes of the whole run is known."""
         return self._unplanned <= 0
 
     @property
     def all_ended(self) -> bool:
-        """Whether all images have ended."""
+        """True when all images have ended."""
         return self.done + self.failed >= self.images
 
     @property

@@ -59,7 +59,7 @@ class HostQueue:
 
     @property
     def has_space(self) -> bool:
-        """Whether it may have one more permit."""
+        """True when it may have one more permit."""
         return self.active < max(1, int(self.limit))
 
     def first(self, ahead: bool) -> tuple[Rank, int, _Wait] | None:

@@ -43,7 +43,7 @@ class Selection:
 
     @property
     def is_seekable(self) -> bool:
-        """Whether each file of the layout can be read alone."""
+        """True when each file of the layout can be read alone."""
         return not isinstance(self.layout, StreamedLayout)
 
 

@@ -9,9 +9,9 @@ from typing import NoReturn
 from weakref import WeakValueDictionary
 
 from hangar_async.engine.serving.buffers import LARGE, SMALL, Buffer, Buffers, Readers, SlowClientWatch
-from hangar_async.errors import ContentError, DigestMismatch
+from hangar_async.errors import ContentError
 from hangar_async.layout.files import SeekableLayout, blob_name
-from hangar_async.oci import Digest
+from hangar_async.oci import Digest, Verifier
 from hangar_async.threads import in_thread
 
 #: Bytes that a client has to take at once before it gets large pieces again: more than the buffers of the kernel.
@@ -119,7 +119,7 @@ class _Reading:
         self._position = start
         self._stop = stop
         self._identity: Hashable = None
-        self._hasher = digest.hasher() if hashes else None
+        self._verifier = Verifier(digest, None, advice=_ADVICE) if hashes else None
 
     @property
     def remaining(self) -> int:
@@ -128,12 +128,12 @@ class _Reading:
 
     @property
     def hashes(self) -> bool:
-        """Whether the next bytes are hashed."""
-        return self._hasher is not None
+        """True when the next bytes are hashed."""
+        return self._verifier is not None
 
     @property
     def is_verified(self) -> bool:
-        """Whether the file that was read has the digest."""
+        """True when the file that was read has the digest."""
         return self._identity is not None and self._verified.get(self._digest) == self._identity
 
     def require_verified(self) -> None:
@@ -163,9 +163,8 @@ class _Reading:
 
     def end(self) -> None:
         """Check the digest at the end of the blob."""
-        if self._hasher is not None:
-            if self._hasher.hexdigest() != self._digest.hex:
-                raise DigestMismatch(f"{self._digest} is damaged", digest=str(self._digest), advice=_ADVICE)
+        if self._verifier is not None:
+            self._verifier.finish()
             self._verified[self._digest] = self._identity
 
     def _compare(self, identity: Hashable) -> None:
@@ -173,12 +172,12 @@ class _Reading:
         if self._identity not in (None, identity):
             self._raise_changed()
         if self._identity is None and self._verified.get(self._digest) == identity:
-            self._hasher = None
+            self._verifier = None
         self._identity = identity
 
     def _count(self, piece: memoryview, missing: int) -> None:
-        if self._hasher is not None:
-            self._hasher.update(piece)
+        if self._verifier is not None:
+            self._verifier.update(piece)
         self._position += len(piece)
         if missing:
             raise ContentError(f"{self._digest} ends too early", digest=str(self._digest), advice=_ADVICE)
