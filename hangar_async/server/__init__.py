@@ -1,1 +1,1 @@
-"""The other end of the wire: a small read-only registry."""
+"""A small read-only registry."""

@@ -20,7 +20,7 @@ from hangar_async.server.routes import Content, Endpoints, Refused
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
 
-#: Docker asks for the first before it believes that it talks to a registry.
+#: Docker takes a server for a registry only with the first of these headers.
 _MARKS = {"Docker-Distribution-Api-Version": "registry/2.0", "Server": "hangar_async"}
 _READING = ("GET", "HEAD")
 _log = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Serve content as a registry, and yield its address, HOST:PORT; port 0 is any free one, "" any address.
 
-    With `users` it answers only these; `page` is shown at `/`; `failed` is told of content that could not be read; the
-    middlewares are around all of it. Raises ListenError. On leaving, nothing new is accepted, answers under way get
-    `grace` seconds to end, and all connections are closed.
+    With `users` only these are served; `page` is shown at `/`; `failed` is called with the error of content that
+    cannot be read; the middlewares are around all of it. Raises ListenError. At the end of the block no new connection
+    is accepted, running responses get `grace` seconds to end, and all connections are closed.
     """
     app = application(content, users=users, page=page, failed=failed, middlewares=middlewares)
     async with listening(app, host, port, tls=tls, grace=grace, limits=limits) as address:
@@ -64,32 +64,32 @@ def application(
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Give every answer the registry's mark, and every refusal the specification's form."""
+        """Give each response the headers of a registry, and each refusal the form of the specification."""
         try:
-            if users is not None and not await users.know(request.headers.get("Authorization", "")):
-                answer: web.StreamResponse = refusal(401, "UNAUTHORIZED", "authentication required", headers=_CHALLENGE)
+            if users is None or await users.know(request.headers.get("Authorization", "")):
+                response = await handler(request)
             else:
-                answer = await handler(request)
+                response = refusal(401, "UNAUTHORIZED", "authentication required", headers=_CHALLENGE)
         except Refused as refused:
-            answer = refused.answer
+            response = refused.response
         except HangarError as error:
             failed(error)
-            answer = refusal(500, "UNKNOWN", "the content cannot be read; the server says why")
+            response = refusal(500, "UNKNOWN", "the content cannot be read; the server says why")
         except (web.HTTPMethodNotAllowed, web.HTTPNotFound):
-            answer = _nothing_here(request)
+            response = _nothing_here(request)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:
             _log.exception("a request failed")
             failed(HangarError(f"unexpected {type(error).__name__}: {error}", advice="--debug shows where: report it"))
-            answer = refusal(500, "UNKNOWN", "this is a fault of the server")
-        answer.headers.update(_MARKS)
-        return answer
+            response = refusal(500, "UNKNOWN", "this is a fault of the server")
+        response.headers.update(_MARKS)
+        return response
 
     app = web.Application(middlewares=[*middlewares, guard])
     Endpoints(content, failed).route(app.router)
     if page is not None:
-        app.router.add_get("/", page.answer)
+        app.router.add_get("/", page.respond)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Who may ask: names and passwords, as `htpasswd -B` writes them, for HTTP's Basic authentication (RFC 7617)."""
+"""Users of the server: names and passwords, as `htpasswd -B` writes them, for Basic authentication (RFC 7617)."""
 
 import asyncio
 import base64
@@ -18,27 +18,27 @@ from hangar_async.threads import in_thread
 
 #: With a cost from 4 to 17, as htpasswd takes it: each more doubles the time that a check takes.
 _BCRYPT = re.compile(rb"\$2[aby]\$(?:0[4-9]|1[0-7])\$[./A-Za-z0-9]{53}")
-#: What no file of passwords exceeds.
-_MOST = 4 << 20
+#: The most bytes of a file of passwords.
+_MAX_FILE = 4 << 20
 #: bcrypt takes so many bytes of a password; htpasswd cuts there.
 _LONGEST = 72
-#: What was checked and is remembered, right or wrong.
-_REMEMBERED = 1024
+#: The number of checks whose results are kept, right or wrong.
+_MAX_RESULTS = 1024
 
 
 class Users:
     """Names and the bcrypt hashes of their passwords. Made by `read_users`.
 
-    Checking one is meant to be slow, so what was checked is remembered, by a key that only this process knows.
+    A check is slow by design, so its result is kept, under a key that only this process can compute.
     """
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
         self._hashes = hashes
-        # Somebody who is not there takes as long as somebody who is.
-        self._nobody = next(iter(hashes.values()))
+        # The check of an unknown name takes as long as that of a known one.
+        self._any_hash = next(iter(hashes.values()))
         self._secret = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, bool] = OrderedDict()
-        # One at a time: others who ask the same meanwhile find the answer, and the threads stay free for content.
+        self._results: OrderedDict[bytes, bool] = OrderedDict()
+        # One check at a time: the same request meanwhile finds its result, and the threads stay free for content.
         self._checking = asyncio.Lock()
 
     async def know(self, authorization: str) -> bool:
@@ -47,52 +47,52 @@ class Users:
         if credentials is None:
             return False
         key = hmac.digest(self._secret, authorization.encode(errors="replace"), hashlib.sha256)
-        if key not in self._known:
+        if key not in self._results:
             async with self._checking:
-                if key not in self._known:
+                if key not in self._results:
                     self._remember(key, await in_thread(self._check, *credentials))
-        self._known.move_to_end(key)
-        return self._known[key]
+        self._results.move_to_end(key)
+        return self._results[key]
 
     def _check(self, name: str, password: bytes) -> bool:
-        found = self._hashes.get(name)
+        known_hash = self._hashes.get(name)
         try:
-            return bcrypt.checkpw(password[:_LONGEST], found or self._nobody) and found is not None
+            return bcrypt.checkpw(password[:_LONGEST], known_hash or self._any_hash) and known_hash is not None
         except ValueError:
-            return False  # no password, or no hash, after all
+            return False  # bcrypt cannot use the password or the hash
 
     def _remember(self, key: bytes, right: bool) -> None:
-        self._known[key] = right
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._results[key] = right
+        while len(self._results) > _MAX_RESULTS:
+            self._results.popitem(last=False)
 
 
 def read_users(path: Path) -> Users:
     """Read a file of lines `NAME:HASH`; synchronous, for a thread.
 
-    Raises UsageError for one that cannot be read or names nobody, and for every other kind of hash than bcrypt.
+    Raises UsageError for a file that cannot be read or has no names, and for every other kind of hash than bcrypt.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST + 1)
+            data = file.read(_MAX_FILE + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path} (--htpasswd): {error.strerror}") from error
-    if len(data) > _MOST:
+    if len(data) > _MAX_FILE:
         raise UsageError(f"{path} (--htpasswd) is too large for a file of passwords")
     hashes: dict[str, bytes] = {}
     for number, line in enumerate(map(bytes.strip, data.splitlines()), 1):
         if not line or line.startswith(b"#"):
             continue
-        name, colon, found = line.partition(b":")
+        name, colon, hash_text = line.partition(b":")
         # Neither name nor hash is shown: a line may be a password that was put into the wrong file.
-        if not colon or not name or not _BCRYPT.fullmatch(found):
+        if not colon or not name or not _BCRYPT.fullmatch(hash_text):
             raise UsageError(
                 f"{path}:{number} (--htpasswd): not a name with a bcrypt hash of a cost up to 17, the only kind taken",
                 advice=f"write it with: htpasswd -B {path} NAME",
             )
-        hashes.setdefault(name.decode(errors="surrogateescape"), found)
+        hashes.setdefault(name.decode(errors="surrogateescape"), hash_text)
     if not hashes:
-        raise UsageError(f"{path} (--htpasswd) names nobody", advice=f"write it with: htpasswd -B {path} NAME")
+        raise UsageError(f"{path} (--htpasswd) has no names", advice=f"write it with: htpasswd -B {path} NAME")
     return Users(hashes)
 
 

@@ -1,4 +1,4 @@
-"""Sockets that an application answers on, and what bounds those who connect."""
+"""The socket of an application, and the limits of its connections."""
 
 import asyncio
 import logging
@@ -15,21 +15,21 @@ from aiohttp.web_request import BaseRequest
 from hangar_async.errors import ListenError, UsageError
 from hangar_async.server.responses import STALLED, STALLED_KEY
 
-#: Seconds that answers under way get to end when the server closes.
+#: The seconds that running responses get to end when the server closes.
 GRACE = 2.0
 _BACKLOG = 256
-#: For whoever comes when there are too many.
+#: The response to a connection beyond the limit.
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _log = logging.getLogger(__name__)
-# What strangers send must not end up on the terminal of a program that shows no logs.
+# Text from clients must not reach the terminal of a program that shows no logs.
 logging.getLogger("hangar_async.server").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds those who connect: `connections` at once; the rest in seconds.
+    """The limits of connections: `connections` at once; the rest in seconds.
 
-    A connection is closed after `idle` without a request, or when its client takes nothing of an answer for `stalled`.
+    A connection is closed after `idle` without a request, or when its client takes no byte of a response for `stalled`.
     """
 
     connections: int = 900
@@ -50,14 +50,14 @@ async def listening(
     grace: float = GRACE,
     limits: Limits = LIMITS,
 ) -> AsyncIterator[str]:
-    """Answer by an application on a socket, as `serving` does; yields its address. Raises ListenError."""
+    """Serve an application on a socket, as `serving` does; yields its address. Raises ListenError."""
     app[STALLED_KEY] = limits.stalled
     runner = web.AppRunner(
         app,
         access_log=_log,
         access_log_class=_RequestLog,
         logger=_log,
-        # A client that goes away ends its answer: nothing is read that nobody takes.
+        # When a client goes away its response ends, so that no content is read in vain.
         handler_cancellation=True,
         keepalive_timeout=limits.idle,
         shutdown_timeout=grace,
@@ -72,8 +72,8 @@ async def listening(
     try:
         listener = await _listen(connection, host, port, tls)
         try:
-            # Where a free port was asked for, each family has another one.
-            number = min(listener.sockets, key=lambda one: one.family).getsockname()[1]
+            # With port 0 each address family gets another free port.
+            number = min(listener.sockets, key=lambda listening_socket: listening_socket.family).getsockname()[1]
             yield f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
         finally:
             listener.close()
@@ -93,7 +93,7 @@ async def _listen(
 
 
 class _Busy(asyncio.Protocol):
-    """Sends a connection away."""
+    """Refuses a connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - of a socket
@@ -110,14 +110,14 @@ class _RequestLog(AbstractAccessLogger):
         return self.logger.isEnabledFor(logging.DEBUG)
 
     def log(self, request: BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Write one."""
+        """Write the line of a request."""
         size = response.body_length
         line = "%s %s %s: %d, %d bytes in %.3f s"
         self.logger.debug(line, request.remote, request.method, request.path_qs, response.status, size, time)
 
 
 class _Encrypted(Exception):
-    """Says that a key wants a passphrase, which nobody is there to type."""
+    """Raised when a key needs a passphrase."""
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -126,7 +126,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises UsageError for files that cannot be read, or do not fit.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # Not what the system allows by default.
+    # The system may allow older versions by default.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for path, flag in ((certificate, "--tls-cert"), (key, "--tls-key")):
         try:

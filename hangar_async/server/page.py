@@ -1,6 +1,6 @@
 """The page for people: which images are served, and the command that pulls each of them.
 
-It is whole without scripts and without anything from elsewhere; what the browser may do with it is said with it.
+It needs no scripts and no other files; its headers forbid both.
 """
 
 import base64
@@ -11,10 +11,10 @@ from html import escape
 
 from aiohttp import web
 
-from hangar_async.server.responses import Outlet
+from hangar_async.server.responses import ResponseWriter
 
-#: Images are written so many at a time.
-_AT_ONCE = 50
+#: The number of images that are written at a time.
+_IMAGES_A_PART = 50
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5d9de; --soft: #5a6672; --back: #f4f6f8; }
@@ -44,7 +44,7 @@ _HEADERS = {
 class ShownImage:
     """An image as the page shows it, of `size` bytes; an artifact has no platforms.
 
-    `pull` is what is pulled, behind the server's own name.
+    `pull` is the name to pull, without that of the server.
     """
 
     name: str
@@ -56,26 +56,26 @@ class ShownImage:
 
 
 class Page:
-    """The page over some images; `title` names what they lie in."""
+    """The page over some images; `title` names the archive or directory that has them."""
 
     def __init__(self, title: str, images: Sequence[ShownImage]) -> None:
         self._title = title
         self._images = images
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Send it, a part at a time, so that nobody holds all of a long one."""
-        answer = web.StreamResponse(headers=_HEADERS)
-        answer.enable_chunked_encoding()
-        writer = await answer.prepare(request)
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Send the page, a part at a time, so that a long one is never in memory as a whole."""
+        response = web.StreamResponse(headers=_HEADERS)
+        response.enable_chunked_encoding()
+        writer = await response.prepare(request)
         if writer is not None and request.method != "HEAD":
-            with Outlet(request, writer) as outlet:
+            with ResponseWriter(request, writer) as response_writer:
                 for part in self.parts(request.host, secure=request.secure):
-                    await outlet.send(part.encode())
-        await answer.write_eof()
-        return answer
+                    await response_writer.send(part.encode())
+        await response.write_eof()
+        return response
 
     def parts(self, host: str, *, secure: bool = False) -> Iterator[str]:
-        """Write the page for a client that calls the server by this name, over TLS or not."""
+        """Yield the parts of the page for a client that knows the server by this name, over TLS or not."""
         title, host = escape(self._title), escape(host)
         count = f"{len(self._images):,} image{'' if len(self._images) == 1 else 's'}"
         yield (
@@ -84,8 +84,8 @@ class Page:
             f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
             f"<h1>{title}</h1><p>{count} at {host}</p>\n<ul>\n"
         )
-        for start in range(0, len(self._images), _AT_ONCE):
-            yield "".join(_item(image, host, secure) for image in self._images[start : start + _AT_ONCE])
+        for start in range(0, len(self._images), _IMAGES_A_PART):
+            yield "".join(_item(image, host, secure) for image in self._images[start : start + _IMAGES_A_PART])
         yield "</ul></body></html>\n"
 
 

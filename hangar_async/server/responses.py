@@ -15,25 +15,25 @@ from aiohttp.web_request import BaseRequest
 from hangar_async.errors import HangarError
 
 _RANGE = re.compile(r"bytes=\s*([0-9]*)-([0-9]*)\s*", re.ASCII | re.IGNORECASE)
-#: More digits are no place in any content, and much work to read.
+#: A number of more digits is no position, and slow to read.
 _MOST_DIGITS = 20
-#: What is said of a body, and not of what is sent in its place when it cannot be read.
-_OF_THE_BODY = ("Accept-Ranges", "Content-Range", "Content-Type", "Docker-Content-Digest", "ETag")
-#: Told of what could not be read, for whoever runs the server.
+#: The headers of content, which the error that is sent in its place does not have.
+_CONTENT_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Type", "Docker-Content-Digest", "ETag")
+#: Called with the error of content that cannot be read, for the operator of the server.
 Failed = Callable[[HangarError], None]
 
 
 def pass_over(error: HangarError) -> None:
-    """Tell nobody."""
+    """Ignore the error."""
 
 
-class Answer(web.Response):
-    """A small answer; a client that does not take it is cut off."""
+class SmallResponse(web.Response):
+    """A response in memory; a client that does not take it is disconnected."""
 
     _request: BaseRequest | None = None
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        """Make the headers ready."""
+        """Prepare the headers."""
         self._request = request
         return await super().prepare(request)
 
@@ -42,16 +42,16 @@ class Answer(web.Response):
         if self._request is None:
             await super().write_eof(data)
             return
-        with Watch(self._request):
+        with StallWatch(self._request):
             await super().write_eof(data)
 
 
-class Body(web.StreamResponse):
-    """An answer whose body of `size` bytes is read from `pieces` while it is sent; for HEAD it is not read.
+class ContentResponse(web.StreamResponse):
+    """A response whose body of `size` bytes is read from `pieces` while it is sent; for HEAD it is not read.
 
-    Until it is sent, a middleware may change the headers, and put something else in the place of `pieces`, of which
-    each is sent before the next one is asked for. What goes wrong before the first piece is answered as an error;
-    later on the connection is closed, so that the body ends too early for its Content-Length.
+    Until it is sent, a middleware may change the headers and replace `pieces`. Each piece is sent before the next one
+    is read. An error before the first piece becomes an error response; a later one closes the connection, so that the
+    body ends too early for its Content-Length.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class Body(web.StreamResponse):
 
     async def _send(self, request: BaseRequest, writer: AbstractStreamWriter, piece: bytes | memoryview | None) -> None:
         left = self.content_length or 0
-        with Outlet(request, writer) as outlet:
+        with ResponseWriter(request, writer) as response_writer:
             while piece is not None:
-                await outlet.send(piece)
+                await response_writer.send(piece)
                 left -= len(piece)
                 try:
                     piece = await anext(self.pieces, None)
@@ -103,34 +103,34 @@ class Body(web.StreamResponse):
                 raise ConnectionResetError("the content ended too early")
 
     def _refuse(self) -> bytes:
-        """Become an error answer; return its body."""
-        answer = refusal(500, "UNKNOWN", "the content cannot be read; the server says why")
-        for name in _OF_THE_BODY:
+        """Turn this into an error response; return its body."""
+        response = refusal(500, "UNKNOWN", "the content cannot be read; the server says why")
+        for name in _CONTENT_HEADERS:
             self.headers.popall(name, None)
-        self.headers["Content-Type"] = answer.headers["Content-Type"]
-        self.set_status(answer.status)
-        assert isinstance(answer.body, bytes)  # noqa: S101 - it was made of text
-        self.content_length = len(answer.body)
-        return answer.body
+        self.headers["Content-Type"] = response.headers["Content-Type"]
+        self.set_status(response.status)
+        assert isinstance(response.body, bytes)  # noqa: S101 - it was made of text
+        self.content_length = len(response.body)
+        return response.body
 
 
-def document(fields: object, headers: Mapping[str, str] | None = None, status: int = 200) -> Answer:
-    """Make an answer that is a JSON document."""
-    return Answer(text=json.dumps(fields), status=status, headers=headers, content_type="application/json")
+def document(fields: object, headers: Mapping[str, str] | None = None, status: int = 200) -> SmallResponse:
+    """Make a response that is a JSON document."""
+    return SmallResponse(text=json.dumps(fields), status=status, headers=headers, content_type="application/json")
 
 
 def refusal(
     status: int, code: str, message: str, detail: object = None, headers: Mapping[str, str] | None = None
-) -> Answer:
-    """Make an error answer (distribution-spec, "Error Codes")."""
+) -> SmallResponse:
+    """Make an error response (distribution-spec, "Error Codes")."""
     error = {"code": code, "message": message, "detail": detail}
     return document({"errors": [error]}, headers, status)
 
 
 def byte_range(text: str, size: int) -> tuple[int, int] | None:
-    """Read a Range header for content of `size` bytes: start, and stop behind the last byte.
+    """Read a Range header for content of `size` bytes: start, and stop after the last byte.
 
-    None where the whole is to be sent: no range, several, or one that makes no sense. Raises ValueError where no byte
+    None stands for the whole content: no range, several, or one that makes no sense. Raises ValueError where no byte
     of the content is in the range. Source: RFC 9110, 14.1.2 and 14.2.
     """
     match = _RANGE.fullmatch(text)
@@ -147,16 +147,16 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-#: Seconds in which a client has to take something of what is sent to it.
+#: The seconds within which a client must take at least one byte.
 STALLED = 60.0
-#: Where an application keeps another number of them.
+#: The key of an application under which it has another number of seconds.
 STALLED_KEY = web.AppKey("stalled", float)
-#: Over TLS a piece is encrypted, and so copied, at once: what waits of it then is at most two slices.
+#: Over TLS all that is written is encrypted, and so copied, at once: at most two slices wait.
 _SLICE = 64 << 10
 
 
-class Watch:
-    """Cuts off the client of a request when it takes nothing for some time; `sent` is what it has taken so far."""
+class StallWatch:
+    """Disconnects the client of a request when it takes no byte for some time; `sent` is the number of bytes so far."""
 
     def __init__(self, request: BaseRequest) -> None:
         if request.transport is None:
@@ -164,11 +164,11 @@ class Watch:
         self.transport = request.transport
         self.sent = 0
         self._stalled = request.app.get(STALLED_KEY, STALLED) if isinstance(request, web.Request) else STALLED
-        self._seen = (-1, 0)
+        self._progress = (-1, 0)
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        self._set()
+        self._start_timer()
         return self
 
     def __exit__(
@@ -177,33 +177,33 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _set(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._stalled, self._look)
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._stalled, self._check_progress)
 
-    def _look(self) -> None:
-        now = (self.sent, self.transport.get_write_buffer_size())
-        if now == self._seen and now[1]:
+    def _check_progress(self) -> None:
+        progress = (self.sent, self.transport.get_write_buffer_size())
+        if progress == self._progress and progress[1]:
             self.transport.abort()
         else:
-            self._seen = now
-            self._set()
+            self._progress = progress
+            self._start_timer()
 
 
-class Outlet:
+class ResponseWriter:
     """Sends pieces to the client of a request; a piece may be used again when `send` is over.
 
-    Leaving in the middle of a piece ends the connection on the spot: what the transport still holds of it is about to
-    be used again.
+    An error in the middle of a piece ends the connection at once: the memory of the piece is used again, and the
+    transport may still hold a part of it.
     """
 
     def __init__(self, request: BaseRequest, writer: AbstractStreamWriter) -> None:
-        self._watch = Watch(request)
+        self._watch = StallWatch(request)
         self._transport = self._watch.transport
         self._writer = writer
         self._slice = _SLICE if self._transport.get_extra_info("sslcontext") else None
 
     def __enter__(self) -> Self:
-        # To be told when all is sent, not when only some is left; asyncio's TLS would wait for less than nothing.
+        # `drain` waits until all is sent; asyncio's TLS counts an empty buffer as full when the limit is 0.
         self._transport.set_write_buffer_limits(high=1 if self._slice else 0, low=0)
         self._watch.__enter__()
         return self
@@ -220,7 +220,7 @@ class Outlet:
     async def send(self, piece: bytes | memoryview) -> None:
         """Send a piece; raises ConnectionError when the client is gone."""
         if len(piece) > _SLICE:
-            # Else they would be put before it, in a copy of both.
+            # Else aiohttp would join the headers and the piece, in a copy.
             self._writer.send_headers()
         step = self._slice or len(piece) or 1
         for start in range(0, len(piece), step):

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from hangar_async.errors import InvalidValue
 from hangar_async.oci import Descriptor, Digest, Reference, Referrer, media_types, referrers_index
-from hangar_async.server.responses import Answer, Body, Failed, byte_range, document, refusal
+from hangar_async.server.responses import ContentResponse, Failed, SmallResponse, byte_range, document, refusal
 
 #: Content is read in pieces of about this many bytes.
 PIECE = 1 << 20
@@ -24,7 +24,7 @@ class Content(Protocol):
     """A source of repositories, manifests and blobs; all of it may change between two calls."""
 
     def of_registry(self, registry: str) -> Content | None:
-        """What there is of one registry, under the names that it has there; None where there is nothing."""
+        """Return the content of one registry, under its names there; None where there is none."""
         ...
 
     async def repositories(self) -> Sequence[str]:
@@ -44,34 +44,34 @@ class Content(Protocol):
         ...
 
     async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
-        """List what in a repository refers to a manifest, which need not be there."""
+        """List the referrers of a manifest in a repository; the manifest need not be there."""
         ...
 
     def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
         """Read the bytes from `start` up to `stop` of a manifest or blob that was found, in pieces of at most 1 MiB.
 
-        A piece is good until the next one is asked for. The iterator may be closed before its end. What cannot be
-        read, or is not what its digest says, raises an error of this package, instead of the last piece or earlier.
+        A piece is valid until the next one is read. The iterator may be closed before its end. Content that cannot be
+        read, or has another digest, raises an error of this package, instead of the last piece or earlier.
         """
         ...
 
 
 class Refused(Exception):
-    """Ends a request with this answer."""
+    """Raised to end a request with an error response."""
 
     def __init__(self, status: int, code: str, message: str, detail: object) -> None:
-        self.answer = refusal(status, code, message, detail)
+        self.response = refusal(status, code, message, detail)
 
 
 class Endpoints:
-    """The end points over some content; `failed` is told of content that could not be read."""
+    """The end points over some content; `failed` is called with the error of content that cannot be read."""
 
     def __init__(self, content: Content, failed: Failed) -> None:
         self._content = content
         self._failed = failed
 
     def route(self, router: web.UrlDispatcher) -> None:
-        """Put them where they belong."""
+        """Add the end points to a router."""
         for path in ("/v2", "/v2/"):
             router.add_get(path, self.version)
         router.add_get("/v2/_catalog", self.catalog)
@@ -81,21 +81,21 @@ class Endpoints:
         router.add_get(r"/v2/{name:.+}/referrers/{digest:[^/]+}", self.referrers)
 
     async def version(self, request: web.Request) -> web.StreamResponse:
-        """Say that the protocol is spoken here (end-1)."""
+        """Confirm that the server speaks the protocol (end-1)."""
         return document({})
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
-        """Send a manifest or index by tag or digest, as it is whatever is accepted (end-3)."""
-        content, name = self._asked(request)
+        """Send a manifest or index by tag or digest, as it is, whatever types the client accepts (end-3)."""
+        content, name = self._content_and_name(request)
         text = request.match_info["reference"]
-        found = await content.resolve(name, _digest(text) if ":" in text else text)
-        if found is None:
+        manifest = await content.resolve(name, _digest(text) if ":" in text else text)
+        if manifest is None:
             raise await _unknown(content, name, "MANIFEST_UNKNOWN", "manifest", text)
-        return self._body(request, content, found.digest, found.size, found.media_type)
+        return self._body(request, content, manifest.digest, manifest.size, manifest.media_type)
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         """Send a blob or a range of it (end-2)."""
-        content, name = self._asked(request)
+        content, name = self._content_and_name(request)
         digest = _digest(request.match_info["digest"])
         size = await content.size(name, digest)
         if size is None:
@@ -104,7 +104,7 @@ class Endpoints:
 
     async def tags(self, request: web.Request) -> web.StreamResponse:
         """List a repository's tags (end-8)."""
-        content, name = self._asked(request)
+        content, name = self._content_and_name(request)
         tags = await content.tags(name)
         if tags is None:
             raise _no_repository(name)
@@ -115,20 +115,21 @@ class Endpoints:
         return _listed(request, await self._of_registry(request).repositories(), "repositories")
 
     async def referrers(self, request: web.Request) -> web.StreamResponse:
-        """List what refers to a manifest, known or not, of one type where a type is asked for (end-12)."""
-        content, name = self._asked(request)
+        """List the referrers of a manifest, known or not, of one type where the query names it (end-12)."""
+        content, name = self._content_and_name(request)
         digest = _digest(request.match_info["digest"])
         if await content.tags(name) is None:
             raise _no_repository(name)
-        found = await content.referrers(name, digest)
+        referrers = await content.referrers(name, digest)
         headers = {"Content-Type": media_types.OCI_INDEX}
         if "artifactType" in request.query:
-            found = [one for one in found if one.artifact_type == request.query["artifactType"]]
+            artifact_type = request.query["artifactType"]
+            referrers = [referrer for referrer in referrers if referrer.artifact_type == artifact_type]
             headers["OCI-Filters-Applied"] = "artifactType"
-        return Answer(body=referrers_index(found), headers=headers)
+        return SmallResponse(body=referrers_index(referrers), headers=headers)
 
     def _of_registry(self, request: web.Request) -> Content:
-        """What is asked: all, or, by a mirror's `ns`, that of one registry."""
+        """Return all content, or, for the `ns` of a mirror, that of one registry."""
         registry = request.query.get("ns")
         if registry is None:
             return self._content
@@ -137,7 +138,7 @@ class Endpoints:
             raise Refused(404, "NAME_UNKNOWN", "nothing of this registry is held", {"ns": registry})
         return content
 
-    def _asked(self, request: web.Request) -> tuple[Content, str]:
+    def _content_and_name(self, request: web.Request) -> tuple[Content, str]:
         name = request.match_info["name"]
         first, _, rest = name.partition("/")
         try:
@@ -153,27 +154,27 @@ class Endpoints:
         tag = f'"{digest}"'
         headers = {"Docker-Content-Digest": str(digest), "ETag": tag, "Accept-Ranges": "bytes"}
         if _names(request.headers.get("If-None-Match", ""), tag):
-            return Answer(status=304, headers=headers)
+            return SmallResponse(status=304, headers=headers)
         headers["Content-Type"] = media_type
-        asked = request.headers.get("Range", "") if request.method == "GET" else ""
+        range_header = request.headers.get("Range", "") if request.method == "GET" else ""
         if request.headers.get("If-Range", tag) != tag:
-            asked = ""
+            range_header = ""
         try:
-            part = byte_range(asked, size)
+            part = byte_range(range_header, size)
         except ValueError:
             unit = {"Content-Range": f"bytes */{size}"}
-            return refusal(416, "RANGE_INVALID", "no byte of the content is in the range", asked[:80], unit)
+            return refusal(416, "RANGE_INVALID", "no byte of the content is in the range", range_header[:80], unit)
         if part is None:
-            return Body(content.read(digest, 0, size), size, headers, failed=self._failed)
+            return ContentResponse(content.read(digest, 0, size), size, headers, failed=self._failed)
         start, stop = part
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        return Body(content.read(digest, start, stop), stop - start, headers, 206, failed=self._failed)
+        return ContentResponse(content.read(digest, start, stop), stop - start, headers, 206, failed=self._failed)
 
 
-async def _unknown(content: Content, name: str, code: str, what: str, reference: str) -> Refused:
+async def _unknown(content: Content, name: str, code: str, kind: str, reference: str) -> Refused:
     if await content.tags(name) is None:
         return _no_repository(name)
-    return Refused(404, code, f"the {what} is not known to this repository", {"name": name, what: reference})
+    return Refused(404, code, f"the {kind} is not known to this repository", {"name": name, kind: reference})
 
 
 def _no_repository(name: str) -> Refused:
@@ -193,26 +194,26 @@ def _digest(text: str) -> Digest:
 
 def _names(header: str, tag: str) -> bool:
     """Tell whether an If-None-Match names an entity tag (RFC 9110, 13.1.2: weak ones count too)."""
-    return header.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in header.split(","))
+    return header.strip() == "*" or tag in (name.strip().removeprefix("W/") for name in header.split(","))
 
 
 def _listed(request: web.Request, names: Sequence[str], key: str, repository: str = "") -> web.StreamResponse:
     try:
         chosen, headers = page(names, request.query, request.path)
     except ValueError as error:
-        why = "n is a number that is not negative"
-        raise Refused(400, "PAGINATION_NUMBER_INVALID", why, {"n": str(error)}) from error
+        message = "n is a number that is not negative"
+        raise Refused(400, "PAGINATION_NUMBER_INVALID", message, {"n": str(error)}) from error
     return document({"name": repository, key: chosen} if repository else {key: chosen}, headers)
 
 
-#: More digits are no number of names.
+#: A number of more digits is no number of names.
 _MOST_DIGITS = 9
 
 
 def page(names: Sequence[str], query: Mapping[str, str], path: str) -> tuple[list[str], dict[str, str]]:
-    """Choose of sorted names what `n` and `last` of a query ask for; return them, and a header that links to the rest.
+    """Choose sorted names by `n` and `last` of a query; return them, and a header with the link to the rest.
 
-    Whatever else the query says stands in the link too. Raises ValueError for an `n` that is no number.
+    The link keeps all other fields of the query. Raises ValueError for an `n` that is no number.
     """
     count = query.get("n")
     if count is not None and not (count.isascii() and count.isdigit() and len(count) <= _MOST_DIGITS):

@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 from aiohttp.web_request import BaseRequest
 
-from hangar_async.server.responses import Body
+from hangar_async.server.responses import ContentResponse
 
 Pieces = AsyncIterator[bytes | memoryview]
 
@@ -200,7 +200,7 @@ class Bytes:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = await handler(request)
-        if isinstance(answer, Body):
+        if isinstance(answer, ContentResponse):
             data = self.change(b"".join([bytes(piece) async for piece in answer.pieces]))
             answer.content_length = len(data)
             answer.pieces = _pieces(data)
@@ -261,7 +261,7 @@ async def _with_pieces(
     request: web.Request, handler: Handler, change: Callable[[Pieces], Pieces]
 ) -> web.StreamResponse:
     answer = await handler(request)
-    if isinstance(answer, Body):
+    if isinstance(answer, ContentResponse):
         answer.pieces = change(answer.pieces)
     return answer
 

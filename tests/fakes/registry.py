@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.oci.digest import Digest
 from hangar_async.server.app import serving
-from hangar_async.server.responses import Body, refusal
+from hangar_async.server.responses import ContentResponse, refusal
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
 from tests.fakes.auth import GRACE, Auth, TokenServer
@@ -90,9 +90,9 @@ class FakeRegistry:
             answered = await self._answer(request, handler)
             noted.status = answered.status
         finally:
-            if not isinstance(answered, Body):
+            if not isinstance(answered, ContentResponse):
                 self.active -= 1
-        if isinstance(answered, Body):
+        if isinstance(answered, ContentResponse):
             # It is under way until its body is sent, which happens behind the middlewares.
             answered.pieces = _Watched(answered.pieces, noted, self)
         return answered

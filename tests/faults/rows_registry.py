@@ -21,7 +21,7 @@ from hangar_async.errors import (
     UnsupportedManifest,
 )
 from hangar_async.oci import media_types
-from hangar_async.server.responses import Body
+from hangar_async.server.responses import ContentResponse
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Bytes, Close, Cut, Headers, IgnoreRange, Stall, Status, flipped, redirect
 from tests.faults.rig import BIG, GOOD, RETRIES, SMALL, Row, Scene
@@ -226,7 +226,7 @@ def _moved(scene: Scene) -> None:
 def _trickle(scene: Scene) -> None:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = await handler(request)
-        assert isinstance(found, Body)
+        assert isinstance(found, ContentResponse)
         whole = b"".join([bytes(piece) async for piece in found.pieces])
 
         async def pieces() -> object:

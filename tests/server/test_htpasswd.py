@@ -29,7 +29,7 @@ def users() -> Users:
 
 
 @pytest.mark.parametrize("name", ["one", "two", "größe"])
-async def test_a_user_is_known(users: Users, name: str) -> None:
+async def test_a_user_is_results(users: Users, name: str) -> None:
     assert await users.know(basic(name, PASSWORD))
     assert await users.know(basic(name, PASSWORD).replace("Basic", "bAsIc"))
     assert not await users.know(basic(name, "wrong"))
@@ -76,12 +76,12 @@ async def test_a_thousand_requests_cost_one_check() -> None:
 
 
 async def test_what_is_remembered_is_bounded(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(htpasswd, "_REMEMBERED", 3)
+    monkeypatch.setattr(htpasswd, "_MAX_RESULTS", 3)
     for number in range(5):
         assert not await users.know(basic("one", f"{number}"))
     assert await users.know(basic("one", PASSWORD))
-    assert len(users._known) == 3
-    assert b"pass" not in b"".join(users._known)
+    assert len(users._results) == 3
+    assert b"pass" not in b"".join(users._results)
 
 
 async def test_a_password_counts_as_far_as_bcrypt_goes() -> None:
@@ -125,9 +125,9 @@ def test_files_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
         read_users(tmp_path / "none")
     (tmp_path / "empty").write_text("# nobody\n")
-    with pytest.raises(UsageError, match="names nobody"):
+    with pytest.raises(UsageError, match="has no names"):
         read_users(tmp_path / "empty")
-    monkeypatch.setattr(htpasswd, "_MOST", 5)
+    monkeypatch.setattr(htpasswd, "_MAX_FILE", 5)
     with pytest.raises(UsageError, match="too large"):
         read_users(tmp_path / "empty")
 
