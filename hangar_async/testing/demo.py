@@ -1,10 +1,9 @@
-"""A small set of images to try the program on, made on the spot: the same bytes each time."""
+"""A small set of images to try the program on: the same bytes each time."""
 
 import random
-from collections.abc import Iterable
 
 from hangar_async.oci import Platform
-from hangar_async.testing.images import Built, Compression, Layer, Member, artifact, attestation, image, index, layer
+from hangar_async.testing.images import Built, Compression, Layer, artifact, attestation, image, index, layer
 from hangar_async.testing.memory import MemoryContent
 
 AMD64 = Platform("linux", "amd64")
@@ -27,34 +26,30 @@ def demo_content() -> tuple[MemoryContent, list[str]]:
     Takes about a second of computing, and a few MB of memory.
     """
     content = MemoryContent()
-    built = _images()
-    for name, one in built.items():
-        content.add(name, one)
-    return content, list(built)
+    images = _images()
+    for name, image_or_index in images.items():
+        content.add(name, image_or_index)
+    return content, list(images)
 
 
 def _images() -> dict[str, Built]:
     linux = (AMD64, ARM64)
     bases = {platform: _base(platform) for platform in (*linux, ARM_V7)}
     runtimes = {platform: _layer(f"runtime {platform}", 700, 900, "usr/lib/runtime") for platform in linux}
-    web = [image([bases[one], runtimes[one], _app("web", one)], one) for one in linux]
-    api = [image([bases[one], runtimes[one], _app("api", one, "zstd")], one) for one in linux]
-    worker = [image([bases[one], _app("worker", one)], one) for one in (*linux, ARM_V7)]
-    agent = [image([bases[one], _app("agent", one)], one) for one in linux]
+    web = [image([bases[platform], runtimes[platform], _app("web", platform)], platform) for platform in linux]
+    api = [image([bases[platform], runtimes[platform], _app("api", platform, "zstd")], platform) for platform in linux]
+    worker = [image([bases[platform], _app("worker", platform)], platform) for platform in (*linux, ARM_V7)]
+    agent = [image([bases[platform], _app("agent", platform)], platform) for platform in linux]
     agent.append(image([_layer("windows", 300, 400, "Files/Windows/System32")], WINDOWS))
     tool = image([_docker(bases[AMD64]), _docker(_app("tool", AMD64))], AMD64, docker=True)
     return {
-        "demo/web:1.4.2": index([*web, *_attested(web)]),
+        "demo/web:1.4.2": index([*web, *map(attestation, web)]),
         "demo/api:2.0.1": index(api),
         "demo/worker:2.0.1": index(worker),
         "demo/agent:0.9": index(agent),
         "demo/tool:3.1": index([tool], docker=True),
         "demo/charts/shop:1.4.2": _chart(),
     }
-
-
-def _attested(images: Iterable[Built]) -> list[Member]:
-    return [attestation(one) for one in images]
 
 
 def _base(platform: Platform) -> Layer:
@@ -70,9 +65,9 @@ def _layer(seed: str, noise: int, text: int, below: str, compression: Compressio
     return layer(_files(seed, noise, text, below), compression)
 
 
-def _docker(one: Layer) -> Layer:
-    """The same layer with Docker's media type: the same blob."""
-    return Layer(one.data, "application/vnd.docker.image.rootfs.diff.tar.gzip", one.diff_id)
+def _docker(layer: Layer) -> Layer:
+    """Return the same layer with Docker's media type: the same blob."""
+    return Layer(layer.data, "application/vnd.docker.image.rootfs.diff.tar.gzip", layer.diff_id)
 
 
 def _files(seed: str, noise: int, text: int, below: str) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Images made on the spot: layers, configs, manifests and indexes, the same bytes for the same input."""
+"""Images that are built in memory: layers, configs, manifests and indexes, the same bytes for the same input."""
 
 import io
 import json
@@ -42,16 +42,10 @@ class Layer:
     @property
     def fields(self) -> dict[str, Any]:
         """Its descriptor as it stands in a manifest."""
-        fields: dict[str, Any] = {
-            "mediaType": self.media_type,
-            "digest": str(self.digest),
-            "size": len(self.data),
-        }
-        if self.urls:
-            fields["urls"] = list(self.urls)
-        if self.annotations:
-            fields["annotations"] = dict(self.annotations)
-        return fields
+        descriptor = Descriptor(self.media_type, self.digest, len(self.data))
+        urls = {"urls": list(self.urls)} if self.urls else {}
+        fields = descriptor.to_json()
+        return {**fields, **urls, **({"annotations": dict(self.annotations)} if self.annotations else {})}
 
 
 def layer(
@@ -73,14 +67,14 @@ def layer(
 def tar_of(files: Mapping[str, bytes]) -> bytes:
     """Make a tar of these files, each after the directories that it is in, in the order of their names.
 
-    A name that ends in a slash is an empty directory. Owner and times are 0; what lies in a bin is executable.
+    A name that ends in a slash is an empty directory. Owner and times are 0; a file in a `bin` is executable.
     """
     stream = io.BytesIO()
     made: set[str] = set()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in sorted(files.items()):
             path = PurePosixPath(name)
-            above = [str(one) for one in reversed(path.parents) if str(one) != "."]
+            above = [str(parent) for parent in reversed(path.parents) if str(parent) != "."]
             for directory in [*above, str(path)] if name.endswith("/") else above:
                 if directory not in made:
                     made.add(directory)
@@ -95,7 +89,7 @@ def tar_of(files: Mapping[str, bytes]) -> bytes:
 
 
 def files_below(directory: Path, prefix: str = "") -> dict[str, bytes]:
-    """Read the regular files below a directory, by their names relative to it, behind `prefix`; links are left out."""
+    """Read the regular files below a directory, by `prefix` and their names relative to it; links are left out."""
     return {
         f"{prefix}{path.relative_to(directory).as_posix()}": path.read_bytes()
         for path in sorted(directory.rglob("*"))
@@ -104,26 +98,13 @@ def files_below(directory: Path, prefix: str = "") -> dict[str, bytes]:
 
 
 def _gzip(data: bytes) -> bytes:
-    # Not the gzip module: what its header says of the system differs between versions of Python.
+    # Not the gzip module: the system in its header differs between versions of Python.
     deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = deflate.compress(data) + deflate.flush()
     end = zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
     return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + body + end
 
 
-__all__ = [
-    "CREATED",
-    "Built",
-    "Layer",
-    "Member",
-    "artifact",
-    "attestation",
-    "files_below",
-    "image",
-    "index",
-    "layer",
-    "tar_of",
-]
 CREATED = "2024-01-02T03:04:05Z"
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -136,7 +117,7 @@ class Built:
     """A manifest or index and all that it needs.
 
     `documents` are raw manifests and indexes by digest with their types, children before parents, this one last;
-    `blobs` the configs and layers. Foreign layers are in none of them. `platform` is what an index says of it.
+    `blobs` the configs and layers. Foreign layers are in none of them. `platform` is the one of its entry in an index.
     """
 
     raw: bytes = field(repr=False)
@@ -152,7 +133,7 @@ class Built:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What names it."""
+        """Its descriptor."""
         return Descriptor(self.media_type, self.digest, len(self.raw), self.platform)
 
 
@@ -191,8 +172,8 @@ def image(
         "created": created,
         **_platform(platform),
         "config": runs,
-        "rootfs": {"type": "layers", "diff_ids": [str(one.diff_id) for one in layers]},
-        "history": [{"created": created, "created_by": f"COPY {one.diff_id.short} /"} for one in layers],
+        "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+        "history": [{"created": created, "created_by": f"COPY {layer.diff_id.short} /"} for layer in layers],
     }
     kind = media_types.DOCKER_MANIFEST if docker else media_types.OCI_MANIFEST
     return _manifest(kind, _dump(config), _DOCKER_CONFIG if docker else _OCI_CONFIG, layers, platform)
@@ -228,8 +209,8 @@ def index(members: Iterable[Built | Member], *, docker: bool = False) -> Built:
     entries = []
     documents: dict[Digest, tuple[str, bytes]] = {}
     blobs: dict[Digest, bytes] = {}
-    for one in members:
-        member = one if isinstance(one, Member) else Member(one)
+    for item in members:
+        member = item if isinstance(item, Member) else Member(item)
         entries.append(member.fields)
         documents.update(member.built.documents)
         blobs.update(member.built.blobs)
@@ -239,15 +220,10 @@ def index(members: Iterable[Built | Member], *, docker: bool = False) -> Built:
 
 
 def _manifest(kind: str, config: bytes, config_type: str, layers: Sequence[Layer], platform: Platform | None) -> Built:
-    described = {"mediaType": config_type, "digest": str(Digest.of(config)), "size": len(config)}
-    document = {
-        "schemaVersion": 2,
-        "mediaType": kind,
-        "config": described,
-        "layers": [one.fields for one in layers],
-    }
-    raw = _dump(document)
-    blobs = {Digest.of(config): config} | {one.digest: one.data for one in layers if not one.urls}
+    described = Descriptor(config_type, Digest.of(config), len(config)).to_json()
+    fields = [layer.fields for layer in layers]
+    raw = _dump({"schemaVersion": 2, "mediaType": kind, "config": described, "layers": fields})
+    blobs = {Digest.of(config): config} | {layer.digest: layer.data for layer in layers if not layer.urls}
     return Built(raw, kind, {Digest.of(raw): (kind, raw)}, blobs, platform)
 
 
@@ -261,5 +237,5 @@ def _platform(platform: Platform) -> dict[str, str]:
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:
-    # Indented as Docker writes it: whoever writes it anew in another form changes its digest.
+    # Indented as Docker writes it: a program that writes it again in another form changes its digest.
     return json.dumps(document, indent=3).encode()

@@ -29,7 +29,7 @@ class _Repository:
 
 
 class MemoryContent:
-    """Content that is put in piece by piece and kept in memory; bytes that several repositories have are kept once."""
+    """Content that is added piece by piece and kept in memory; bytes of several repositories are kept once."""
 
     def __init__(self) -> None:
         self._data: dict[Digest, bytes] = {}
@@ -45,7 +45,7 @@ class MemoryContent:
     def add_manifest(
         self, repository: str, raw: bytes, media_type: str, tags: Iterable[str] = (), algorithm: str = "sha256"
     ) -> Digest:
-        """Put a manifest or index into a repository, under these tags too; what it names is not looked for."""
+        """Put a manifest or index into a repository, under these tags too; its blobs need not be there."""
         digest = Digest.of(raw, algorithm)
         self._data[digest] = raw
         self._at(repository).manifests[digest] = media_type
@@ -54,7 +54,7 @@ class MemoryContent:
         return digest
 
     def add(self, name: str, built: Built) -> Digest:
-        """Put a built image with all that it needs in, as `REPOSITORY[:TAG]`, and return its digest."""
+        """Put a built image with its blobs into a repository, as `REPOSITORY[:TAG]`, and return its digest."""
         repository, _, tag = name.partition(":")
         for data in built.blobs.values():
             self.add_blob(repository, data)
@@ -66,21 +66,21 @@ class MemoryContent:
 
     def tag(self, repository: str, tag: str, digest: Digest) -> None:
         """Let a tag name a manifest of the repository; a tag that is there already moves."""
-        place = self._at(repository)
-        if digest not in place.manifests:
+        repo = self._at(repository)
+        if digest not in repo.manifests:
             raise InvalidValue(f"{repository} has no manifest {digest}")
-        place.tags[tag] = digest
+        repo.tags[tag] = digest
 
     def remove(self, repository: str, digest: Digest) -> None:
-        """Take a manifest or blob out of a repository; tags of it go with it."""
-        place = self._at(repository)
-        place.blobs.discard(digest)
-        place.manifests.pop(digest, None)
-        for tag in [tag for tag, target in place.tags.items() if target == digest]:
-            del place.tags[tag]
+        """Remove a manifest or blob from a repository, with its tags."""
+        repo = self._at(repository)
+        repo.blobs.discard(digest)
+        repo.manifests.pop(digest, None)
+        for tag in [tag for tag, target in repo.tags.items() if target == digest]:
+            del repo.tags[tag]
 
     def of_registry(self, registry: str) -> MemoryContent:
-        """All of it: it stands for whatever registry it is taken for."""
+        """Return all of it: it serves as every registry."""
         return self
 
     async def repositories(self) -> Sequence[str]:
@@ -89,36 +89,36 @@ class MemoryContent:
 
     async def tags(self, repository: str) -> Sequence[str] | None:
         """Name the tags of a repository, sorted; None where there is no such repository."""
-        place = self._repositories.get(repository)
-        return None if place is None else sorted(place.tags)
+        repo = self._repositories.get(repository)
+        return None if repo is None else sorted(repo.tags)
 
     async def resolve(self, repository: str, reference: str | Digest) -> Descriptor | None:
         """Find a manifest or index of a repository by its tag or digest."""
-        place = self._repositories.get(repository)
-        if place is None:
+        repo = self._repositories.get(repository)
+        if repo is None:
             return None
-        digest = reference if isinstance(reference, Digest) else place.tags.get(reference)
-        if digest is None or digest not in place.manifests:
+        digest = reference if isinstance(reference, Digest) else repo.tags.get(reference)
+        if digest is None or digest not in repo.manifests:
             return None
-        return Descriptor(place.manifests[digest], digest, len(self._data[digest]))
+        return Descriptor(repo.manifests[digest], digest, len(self._data[digest]))
 
     async def size(self, repository: str, digest: Digest) -> int | None:
         """Tell the size in bytes of a blob of a repository; None where it has no such blob."""
-        place = self._repositories.get(repository)
-        return len(self._data[digest]) if place is not None and digest in place.blobs else None
+        repo = self._repositories.get(repository)
+        return len(self._data[digest]) if repo is not None and digest in repo.blobs else None
 
     async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
-        """List what in a repository refers to a manifest."""
-        place = self._at(repository) if repository in self._repositories else _Repository()
-        documents = (parse_manifest(self._data[one], kind, one.algorithm) for one, kind in place.manifests.items())
-        found = (referrer_of(one) for one in documents)
-        return [one for one in found if one is not None and one.subject == digest]
+        """List the referrers of a manifest in a repository."""
+        repo = self._at(repository) if repository in self._repositories else _Repository()
+        documents = (parse_manifest(self._data[key], kind, key.algorithm) for key, kind in repo.manifests.items())
+        referrers = map(referrer_of, documents)
+        return [referrer for referrer in referrers if referrer is not None and referrer.subject == digest]
 
     async def read(self, digest: Digest, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
         """Read the bytes from `start` up to `stop`, in pieces of 1 MiB."""
         view = memoryview(self._data[digest])[start:stop]
-        for place in range(0, len(view), PIECE):
-            yield view[place : place + PIECE]
+        for position in range(0, len(view), PIECE):
+            yield view[position : position + PIECE]
 
     def _at(self, repository: str) -> _Repository:
         return self._repositories.setdefault(repository, _Repository())
@@ -131,7 +131,7 @@ _SPAN = re.compile(r"([0-9]+)-([0-9]+)")
 
 @dataclass
 class Session:
-    """An upload under way."""
+    """An upload session."""
 
     repository: str
     data: bytearray = field(default_factory=bytearray)
@@ -139,7 +139,7 @@ class Session:
 
 @dataclass
 class Pushes:
-    """Puts into content what is pushed; a manifest only when all that it names is there, which has to fit into memory.
+    """Puts pushed blobs and manifests into content; a manifest only after all that it names. All fits into memory.
 
     It stands before an application that can only be read: see `middleware`.
     """
@@ -149,7 +149,7 @@ class Pushes:
 
     @property
     def middleware(self) -> Any:
-        """What aiohttp puts before the application's handlers."""
+        """The middleware that aiohttp puts before the handlers of the application."""
 
         @web.middleware
         async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -160,88 +160,88 @@ class Pushes:
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request that pushes; any other is for the handler."""
         try:
-            if found := _UPLOADS.fullmatch(request.path):
-                return await self._upload(request, found["name"], found["id"])
-            if request.method == "PUT" and (found := _MANIFEST.fullmatch(request.path)):
-                return await self._manifest(request, found["name"], found["reference"])
+            if match := _UPLOADS.fullmatch(request.path):
+                return await self._upload(request, match["name"], match["id"])
+            if request.method == "PUT" and (match := _MANIFEST.fullmatch(request.path)):
+                return await self._manifest(request, match["name"], match["reference"])
         except InvalidValue as error:
             return refusal(400, "DIGEST_INVALID", str(error))
         return await handler(request)
 
-    async def opened(self, request: web.Request, name: str) -> web.StreamResponse:
+    async def open_session(self, request: web.Request, name: str) -> web.StreamResponse:
         """Answer a POST: with the blob that is mounted, or a session."""
-        digest, origin = request.query.get("mount"), request.query.get("from", "")
-        size = await self.content.size(origin, Digest.parse(digest)) if digest else None
+        mount, source = request.query.get("mount"), request.query.get("from", "")
+        digest = Digest.parse(mount) if mount else None
+        size = await self.content.size(source, digest) if digest else None
         if digest and size is not None:
-            found = Digest.parse(digest)
-            data = b"".join([bytes(piece) async for piece in self.content.read(found, 0, size)])
-            self.content.add_blob(name, data, found.algorithm)
-            return _made(name, found)
+            data = b"".join([bytes(piece) async for piece in self.content.read(digest, 0, size)])
+            self.content.add_blob(name, data, digest.algorithm)
+            return _created(name, digest)
         key = uuid.uuid4().hex
         self.sessions[key] = Session(name)
-        return web.Response(status=202, headers=self.told(name, key, self.sessions[key]))
+        return web.Response(status=202, headers=self.session_headers(name, key, self.sessions[key]))
 
-    async def filled(self, request: web.Request, name: str, key: str, session: Session) -> web.StreamResponse:
+    async def receive(self, request: web.Request, name: str, key: str, session: Session) -> web.StreamResponse:
         """Answer a PATCH, or the PUT that ends a session."""
         span = _SPAN.fullmatch(request.headers.get("Content-Range", ""))
-        if span and not self.follows(int(span[1]), session):
-            error = refusal(416, "BLOB_UPLOAD_INVALID", "that is not what comes next")
-            error.headers.update(self.told(name, key, session))
+        if span and not self.is_next(int(span[1]), session):
+            error = refusal(416, "BLOB_UPLOAD_INVALID", "the piece does not follow the last one")
+            error.headers.update(self.session_headers(name, key, session))
             return error
         async for piece in self.body(request):
             session.data += piece
         if request.method == "PATCH":
-            return web.Response(status=202, headers=self.told(name, key, session))
+            return web.Response(status=202, headers=self.session_headers(name, key, session))
         digest, data = Digest.parse(request.query.get("digest", "")), bytes(session.data)
         del self.sessions[key]
         if Digest.of(data, digest.algorithm) != digest:
             return refusal(400, "DIGEST_INVALID", "the bytes have another digest")
         self.content.add_blob(name, data, digest.algorithm)
-        return _made(name, digest)
+        return _created(name, digest)
 
-    def told(self, name: str, key: str, session: Session) -> dict[str, str]:
-        """Make the headers that say where an upload goes on, and how much of it is there."""
-        # As docker-registry has it: none and one byte look alike.
-        there = f"0-{max(len(session.data) - 1, 0)}"
-        return {"Location": f"/v2/{name}/blobs/uploads/{key}", "Range": there, "Docker-Upload-UUID": key}
+    def session_headers(self, name: str, key: str, session: Session) -> dict[str, str]:
+        """Make the headers with the address of a session, and the range of its bytes."""
+        # As docker-registry writes it: no byte and one byte look alike.
+        received = f"0-{max(len(session.data) - 1, 0)}"
+        return {"Location": f"/v2/{name}/blobs/uploads/{key}", "Range": received, "Docker-Upload-UUID": key}
 
-    def follows(self, start: int, session: Session) -> bool:
-        """Tell whether a piece that begins at this byte is what comes next."""
+    def is_next(self, start: int, session: Session) -> bool:
+        """Tell whether a piece that begins at this byte follows the last one."""
         return start == len(session.data)
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
         """Read a body in pieces."""
         return request.content.iter_any()
 
-    async def keeps(self, name: str, tag: str, digest: Digest) -> bool:
-        """Tell whether a tag stays what it is."""
+    async def is_immutable(self, name: str, tag: str, digest: Digest) -> bool:
+        """Tell whether a tag must keep its digest."""
         return False
 
     async def missing(self, name: str, document: dict[str, Any]) -> list[str]:
-        """List the digests of what a manifest names and the repository lacks."""
+        """List the digests that a manifest names and the repository lacks."""
         blobs = [document["config"]] if "config" in document else []
         blobs += [layer for layer in document.get("layers", ()) if "urls" not in layer]
-        held: dict[str, object] = {}
-        for one in blobs:
-            held[one["digest"]] = await self.content.size(name, Digest.parse(one["digest"]))
-        for one in document.get("manifests", ()):
-            held[one["digest"]] = await self.content.resolve(name, Digest.parse(one["digest"]))
-        return [digest for digest, found in held.items() if found is None]
+        content: dict[str, object] = {}
+        for blob in blobs:
+            content[blob["digest"]] = await self.content.size(name, Digest.parse(blob["digest"]))
+        for entry in document.get("manifests", ()):
+            content[entry["digest"]] = await self.content.resolve(name, Digest.parse(entry["digest"]))
+        return [digest for digest, value in content.items() if value is None]
 
     async def _upload(self, request: web.Request, name: str, key: str) -> web.StreamResponse:
         if request.method == "POST" and not key:
-            return await self.opened(request, name)
+            return await self.open_session(request, name)
         session = self.sessions.get(key)
         if session is None or session.repository != name:
             return refusal(404, "BLOB_UPLOAD_UNKNOWN", "the upload is not known")
         if request.method == "GET":
-            return web.Response(status=204, headers=self.told(name, key, session))
+            return web.Response(status=204, headers=self.session_headers(name, key, session))
         if request.method == "DELETE":
             del self.sessions[key]
             return web.Response(status=204)
         if request.method not in ("PATCH", "PUT"):
             return refusal(405, "UNSUPPORTED", "no such method")
-        return await self.filled(request, name, key, session)
+        return await self.receive(request, name, key, session)
 
     async def _manifest(self, request: web.Request, name: str, reference: str) -> web.StreamResponse:
         raw = b"".join([piece async for piece in self.body(request)])
@@ -253,13 +253,18 @@ class Pushes:
         except (ValueError, KeyError, TypeError, AttributeError, InvalidValue):
             return refusal(400, "MANIFEST_INVALID", "that is no manifest")
         if missing:
-            return refusal(400, "MANIFEST_BLOB_UNKNOWN", "what it names is not there", {"digest": missing[0]})
-        wanted = Digest.parse(reference) if ":" in reference else None
-        digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
-        if wanted not in (None, digest):
+            return refusal(
+                400,
+                "MANIFEST_BLOB_UNKNOWN",
+                "the repository lacks a blob or manifest that it names",
+                {"digest": missing[0]},
+            )
+        expected = Digest.parse(reference) if ":" in reference else None
+        digest = Digest.of(raw, expected.algorithm if expected else "sha256")
+        if expected not in (None, digest):
             return refusal(400, "DIGEST_INVALID", "the manifest has another digest")
-        tags = [] if wanted else [reference]
-        if tags and await self.keeps(name, reference, digest):
+        tags = [] if expected else [reference]
+        if tags and await self.is_immutable(name, reference, digest):
             return refusal(412, "DENIED", "the tag is immutable")
         self.content.add_manifest(name, raw, media_type, tags, digest.algorithm)
         headers = {"Location": f"/v2/{name}/manifests/{digest}", "Docker-Content-Digest": str(digest)}
@@ -268,6 +273,6 @@ class Pushes:
         return web.Response(status=201, headers=headers)
 
 
-def _made(name: str, digest: Digest) -> web.Response:
+def _created(name: str, digest: Digest) -> web.Response:
     headers = {"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": str(digest)}
     return web.Response(status=201, headers=headers)

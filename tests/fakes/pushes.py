@@ -52,26 +52,30 @@ class Pushes(memory.Pushes):
         except _Cut:
             return NoAnswer(request[CUT].reset)
 
-    async def opened(self, request: web.Request, name: str) -> web.StreamResponse:
+    async def open_session(self, request: web.Request, name: str) -> web.StreamResponse:
         if not self.mounts:
             request = request.clone(rel_url=request.path)
-        answer = await super().opened(request, name)
+        answer = await super().open_session(request, name)
         if answer.status == 202 and self.minimum is not None:
             answer.headers["OCI-Chunk-Min-Length"] = str(self.minimum)
         return answer
 
-    async def filled(self, request: web.Request, name: str, key: str, session: Session) -> web.StreamResponse:
+    async def receive(self, request: web.Request, name: str, key: str, session: Session) -> web.StreamResponse:
         if self.largest is not None and (request.content_length or 0) > self.largest:
             return web.Response(status=413, text="<html>too large</html>", content_type="text/html")
         self.received.append(0)
-        return await super().filled(request, name, key, session)
+        return await super().receive(request, name, key, session)
 
-    def told(self, name: str, key: str, session: Session) -> dict[str, str]:
+    def session_headers(self, name: str, key: str, session: Session) -> dict[str, str]:
         place = self.place(f"/v2/{name}/blobs/uploads/{key}?_state=a%2Fb%3D")
-        return {**super().told(name, key, session), "Location": place, "Range": self.report(len(session.data))}
+        return {
+            **super().session_headers(name, key, session),
+            "Location": place,
+            "Range": self.report(len(session.data)),
+        }
 
-    def follows(self, start: int, session: Session) -> bool:
-        return super().follows(start, session) or not self.check_spans
+    def is_next(self, start: int, session: Session) -> bool:
+        return super().is_next(start, session) or not self.check_spans
 
     async def body(self, request: web.Request) -> AsyncIterator[bytes]:
         """Read a body, as far as a script lets it come, and keep it as far as nothing is forgotten."""
@@ -91,7 +95,7 @@ class Pushes(memory.Pushes):
         if CUT in request:
             raise _Cut
 
-    async def keeps(self, name: str, tag: str, digest: Digest) -> bool:
+    async def is_immutable(self, name: str, tag: str, digest: Digest) -> bool:
         there = await self.content.resolve(name, tag)
         return there is not None and there.digest != digest and tag in self.immutable
 
