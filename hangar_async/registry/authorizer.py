@@ -25,7 +25,7 @@ class Authorization:
 class Scope:
     """The access that a request needs: `actions` on a repository, and to pull from another one to mount from.
 
-    Without a repository it is to be known as a user, and nothing more.
+    Without a repository the request only proves who the user is.
     Source: Docker Registry v2 authentication, "Token Scope Documentation".
     """
 
@@ -45,7 +45,7 @@ class Scope:
 
 
 class Authorizer:
-    """Gives requests their Authorization: Basic, Bearer, or none.
+    """The source of the Authorization of requests: Basic, Bearer, or none.
 
     Tokens are kept by registry, realm, service, scope and credential, fetched once for all requests that need the same
     one, and renewed before they expire by `clock`, in seconds.

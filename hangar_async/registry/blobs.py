@@ -1,4 +1,4 @@
-"""Blobs of repositories: whether they are there, and their bytes, whatever became of the Range that was asked for.
+"""Blobs of repositories: their existence, and their bytes from a given one on, also without ranges.
 
 Source: OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14.
 """
@@ -18,7 +18,7 @@ from hangar_async.registry.failures import reaching
 from hangar_async.registry.http.addresses import unsafe, web_address
 from hangar_async.registry.http.response import Response
 
-#: Statuses of a HEAD by a storage that a registry sent us to, although its address is right for a GET.
+#: Statuses of a HEAD that a storage refuses at an address, given by a registry, that is right for a GET.
 _ONLY_GET = frozenset({400, 401, 403})
 _CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE)
 
@@ -41,9 +41,9 @@ class BlobBody:
     def pieces(self) -> AsyncPieces:
         """Iterate over the bytes, in pieces of 256 to 512 KiB; the last one may be smaller.
 
-        A piece is valid until the next one is asked for. When the body breaks, stalls or ends early, all that had
-        arrived comes first; then NetworkError is raised, with the number of these bytes as `gained`. Raises
-        DigestMismatch for more bytes than the blob has; the digest is not compared here.
+        A piece is valid until the next one is read. When the body breaks, stalls or ends early, all bytes so far come
+        first; then NetworkError is raised, with the number of these bytes as `gained`. Raises DigestMismatch for more
+        bytes than the blob has; the digest is not compared here.
         """
         return self
 
@@ -99,14 +99,14 @@ def open_foreign(
 
 
 def foreign_url(address: str, *, internal: bool) -> URL:
-    """Read an address that a descriptor names; raises NetworkError for one that we do not ask.
+    """Read an address that a descriptor names; raises NetworkError for one that is not safe.
 
     `internal` allows addresses on this machine or its link.
     """
     url = web_address(address)
-    if why := unsafe(url, tls=False, internal=internal):
+    if problem := unsafe(url, tls=False, internal=internal):
         raise NetworkError(
-            f"the address of a foreign layer is {why}, which is not asked",
+            f"the address of a foreign layer is {problem}, which is not asked",
             host=url.host or "",
             transient=False,
             advice="leave the layer out, or ask the publisher of the image",
@@ -126,7 +126,7 @@ def _call(image: Reference, blob: Descriptor) -> Call:
 
 @asynccontextmanager
 async def _open(exchange: Exchange, call: Call, blob: Descriptor, start: int) -> AsyncIterator[BlobBody]:
-    """Open a blob from `start` on; from 0 where the response is the whole, an error, or not the range asked for."""
+    """Open a blob from `start` on; from 0 where the response is the whole blob, an error, or another range."""
     if 0 < start < blob.size:
         ranged = replace(call, headers={"Range": f"bytes={start}-"}, accepted=(200, 206, 416))
         async with exchange.ask(ranged) as response:
@@ -142,7 +142,7 @@ async def _open(exchange: Exchange, call: Call, blob: Descriptor, start: int) ->
 
 
 def _first_byte(response: Response, blob: Descriptor, start: int) -> int | None:
-    """Tell at which byte of the blob the response to a range begins; None where it is of no use."""
+    """Tell at which byte of the blob the response to a range begins; None where it cannot be used."""
     if response.status == 200:
         return 0
     content_range = response.headers.get("Content-Range", "")

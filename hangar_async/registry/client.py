@@ -23,23 +23,22 @@ from hangar_async.singleflight import SingleFlight
 
 
 def _ignore(*details: object) -> None:
-    """Do nothing."""
+    """Ignore the details."""
 
 
 class RegistryClient:
-    """Asks registries for manifests and blobs, and pushes these, over one session.
+    """A client that gets and pushes manifests and blobs, over one session.
 
         async with RegistryClient(RegistrySettings()) as client:
             manifest = await client.get_manifest(Reference.parse("docker.io/library/alpine:3"))
 
     The session is closed when the block ends. `username_for` is the registry, normalised, that the settings' user name
     and password are for; no other host ever gets them. `connections` must be at least the number of requests that run
-    at once. `notice` is told what a person should know, `quota` what a registry says is left of the requests that it
+    at once. `notice` is called with texts for the user, `quota` with the number of requests that a registry still
     allows. `clock` counts seconds.
 
-    Every call is a single try: nothing is tried again but a request whose token has run out. Every call raises
-    NetworkError where a host cannot be reached, or stalls, and RegistryError for an answer that refuses, with what was
-    refused and what to do: Unauthorized, NotFound and others.
+    Every call is a single try: only a request whose token has expired is repeated. Every call raises NetworkError
+    where a host cannot be reached, or stalls, and RegistryError where it refuses: Unauthorized, NotFound and others.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class RegistryClient:
     async def ping(self, registry: str) -> bool:
         """Check that a host is a registry, and takes the credentials that are known for it, or none.
 
-        False says that it asked for none, so that any would have been taken. Raises NotFound for a host that is no
+        False means that it needs none, and would have taken any. Raises NotFound for a host that is no
         registry, and Unauthorized where the credentials are refused.
         Source: OCI distribution-spec, "Determining Support".
         """
@@ -86,8 +85,8 @@ class RegistryClient:
     async def get_manifest(self, image: Reference, digest: Digest | None = None) -> ServedManifest:
         """Get a manifest or index of an image's repository: the one of `digest`, else the one that `image` names.
 
-        Raises NotFound where it is not there, ContentError for one of more than 4 MiB, and DigestMismatch where the
-        bytes are not those that were asked for.
+        Raises NotFound where it is not there, ContentError for one of more than 4 MiB, and DigestMismatch for bytes
+        of another digest.
         Source: OCI distribution-spec, "Pulling manifests".
         """
         return await self._manifests.get(image, digest)
@@ -97,9 +96,9 @@ class RegistryClient:
     ) -> Descriptor | None:
         """Get the type, digest and size in bytes of a manifest: the one of `digest`, else the one that `image` names.
 
-        Returns None where it is not there. `push` asks with the rights that a push needs. A registry that does not
-        tell all three is asked for the manifest itself; `get=False` returns None instead: a HEAD counts against no
-        quota of Docker Hub's. Raises DigestMismatch where the registry tells another digest than `digest`.
+        Returns None where it is not there. `push` uses the rights that a push needs. Where the registry does not send
+        all three, the manifest itself is fetched; `get=False` returns None instead: a HEAD counts against no quota of
+        Docker Hub. Raises DigestMismatch where the registry sends another digest than `digest`.
         Source: OCI distribution-spec, "Checking if content exists in the registry".
         """
         return await self._manifests.head(image, digest, push=push, get=get)
@@ -109,8 +108,8 @@ class RegistryClient:
     ) -> PushedManifest:
         """Push a manifest or index, byte for byte: under `digest`, else under the image's tag, else under its digest.
 
-        Its blobs and manifests must be there before it; a tag comes last. Raises ContentError for bytes that do not
-        have the digest that they are pushed under, DigestMismatch where the registry has them under another one, and
+        Its blobs and manifests must be there before it; a tag comes last. Raises ContentError for bytes of another
+        digest than `digest`, DigestMismatch where the registry has them under another one, and
         Incomplete where the registry lacks something that the manifest names.
         Source: OCI distribution-spec, "Pushing manifests".
         """
@@ -138,23 +137,23 @@ class RegistryClient:
         """Open a blob at one of the addresses that its descriptor names; never with credentials.
 
         The rest is as for `open_blob`. Raises NetworkError for an address on this machine or its link, unless a
-        registry there has been asked by this client.
+        registry there was used by this client.
         Source: OCI image-spec, "Non-distributable layers".
         """
         return blobs.open_foreign(self.exchange, url, blob, start)
 
     async def mount_blob(self, image: Reference, blob: Descriptor, source_repository: str) -> Upload | None:
-        """Make a blob that another repository of the same registry has appear in the repository of an image.
+        """Mount a blob of another repository of the same registry in the repository of an image.
 
-        Returns None when it is there. Else the upload is returned that has to bring it: one that the registry has
-        opened instead, or a new one where it refused the mount. Raises DigestMismatch where it mounted another blob.
+        Returns None when it is mounted. Else the upload is returned that must send it: one that the registry has opened
+        instead, or a new one where it refused the mount. Raises DigestMismatch where it mounted another blob.
         Source: OCI distribution-spec, "Mounting a blob from another repository".
         """
         upload = self.upload(image, blob)
         return None if await upload.mount(source_repository) else upload
 
     def upload(self, image: Reference, blob: Descriptor) -> Upload:
-        """Return an upload of a blob to the repository of an image; it begins when something is sent.
+        """Return an upload of a blob to the repository of an image; it begins with the first byte that is sent.
 
         Use it as an asynchronous context manager: at the end of the block it is cancelled unless it is complete.
         Source: OCI distribution-spec, "Pushing blobs".

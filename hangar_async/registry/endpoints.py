@@ -1,4 +1,4 @@
-"""Endpoints: the address at which a registry is asked, and how it wants its clients to log in."""
+"""Endpoints: the address of a registry, and its challenges to clients."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _HUB_HOST = "registry-1.docker.io"
 
 @dataclass(slots=True)
 class Endpoint:
-    """A registry's address, and the challenges that it last answered with."""
+    """The address of a registry, and the challenges of its last response."""
 
     registry: str
     url: URL
@@ -38,10 +38,10 @@ class Endpoint:
 
 
 class Endpoints:
-    """Finds each registry's endpoint once, by asking for `/v2/` as the specification has it.
+    """The endpoints of registries, each found once by a request for `/v2/`.
 
-    HTTPS is what counts. Plain HTTP is taken where that fails, for registries on this machine and where verification
-    is off; a certificate that does not pass verification is no reason for it.
+    HTTPS comes first. Plain HTTP is used where HTTPS fails, for registries on this machine and where verification is
+    off; a certificate that does not pass verification is no reason for it.
     Source: OCI distribution-spec, "Determining Support".
     """
 
@@ -56,7 +56,7 @@ class Endpoints:
 
     @property
     def any_internal(self) -> bool:
-        """True when a registry on this machine or its link has been asked."""
+        """True when a registry on this machine or its link was used."""
         return any(endpoint.is_internal for endpoint in self._known.values())
 
     async def find(self, registry: str) -> Endpoint:
@@ -71,7 +71,7 @@ class Endpoints:
         if self._settings.verifies(registry) and not is_loopback(secure.host or ""):
             return await self._ping(registry, secure)
         async with asyncio.TaskGroup() as group:
-            # Both at once, so that a registry that is far away costs no further round trip.
+            # Both at once, so that a distant registry costs no further round trip.
             plain = group.create_task(self._try(registry, URL(f"http://{host}")))
             by_https = await self._try(registry, secure)
             if isinstance(by_https, Endpoint) or is_untrusted(by_https):
@@ -98,7 +98,7 @@ class Endpoints:
             return error
 
     async def _ping(self, registry: str, url: URL) -> Endpoint:
-        # Any response will do, a redirect that we do not follow too: a fault shows when something is asked for.
+        # Any response counts, also a redirect that is not followed: a fault shows at the first real request.
         challenges: tuple[Challenge, ...] = ()
         with suppress(RegistryError):
             async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:

@@ -1,4 +1,4 @@
-"""Exchanges: one request to a registry, with the authorization that it wants, and its response."""
+"""Exchanges: one request to a registry, with its authorization, and the response."""
 
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,9 +25,9 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class Call:
     """A request about `subject`, as errors name it: to `path` below `/v2/REPOSITORY/` at a registry.
 
-    `url` is an address that the registry has named for it instead; without a registry it is asked for itself. `push`
-    needs the access to push, and `source_repository` to pull from there. A response whose status is not among the
-    `accepted` becomes an error.
+    `url` is an address that the registry has named instead; without a registry it is a request to `url` alone. `push`
+    needs the access to push, and `source_repository` the access to pull from there. A status that is not `accepted`
+    becomes an error.
     """
 
     subject: str
@@ -49,7 +49,7 @@ class Call:
 
 
 class Exchange:
-    """Asks registries, at the endpoints and with the authorization that they want."""
+    """Sends requests to registries, at their endpoints and with authorization."""
 
     def __init__(self, transport: Transport, endpoints: Endpoints, authorizer: Authorizer) -> None:
         self.transport = transport
@@ -75,10 +75,10 @@ class Exchange:
 
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncIterator[Response]:
-        """Make a call to a registry, once more after a 401; the response is to be read inside of the block.
+        """Make a call to a registry, once more after a 401; the response must be read inside of the block.
 
         An address that is not at the registry gets no credentials. Raises RegistryErrors for responses that are not
-        accepted, NetworkError, and what reading a body raises.
+        accepted, NetworkError, and errors of reading a request body.
         """
         endpoint = await self.endpoints.find(call.registry) if call.registry else None
         if endpoint is None or (call.url and not same_origin(endpoint.url, call.url)):

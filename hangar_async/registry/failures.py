@@ -20,7 +20,7 @@ _UNTRUSTED_ADVICE = (
     "it in SSL_CERT_FILE; --tls-verify=false turns the check off"
 )
 _PROXY_ADVICE = "see the proxy settings"
-#: What can recover, the first one that fits: the exceptions, the reason, the advice (None: the usual).
+#: Failures that can be temporary, the first that fits: the exceptions, the reason, the advice (None: the usual).
 _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str | None], ...] = (
     (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached ({system})", _PROXY_ADVICE),
     (aiohttp.ClientConnectorDNSError, "its address cannot be found ({system})", None),
@@ -33,10 +33,10 @@ _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str | 
     (Exception, "the connection broke", None),
 )
 _REPLACED = (
-    "does not let {subject} replace what is there",
+    "does not let {subject} replace an older one",
     "its tags are immutable: remove the tag there, or push under another one",
 )
-_INCOMPLETE = ("lacks something that {subject} names", "push it again: what a manifest names has to be there first")
+_INCOMPLETE = ("lacks something that {subject} names", "push it again: all that a manifest names must be there first")
 #: This code may stand beside others.
 _LACKS = "MANIFEST_BLOB_UNKNOWN"
 #: Refused pushes, by the registry's own code, else by the status: the message, and the advice.
@@ -45,7 +45,7 @@ _BY_CODE = {
     _LACKS: _INCOMPLETE,
     "MANIFEST_INVALID": (
         "does not take {subject}",
-        "see its log: it may not know this kind of manifest, or want all that an index names",
+        "see its log: it may not know this kind of manifest, or want all manifests of an index",
     ),
     "NAME_INVALID": (
         "does not take the name for {subject}",
@@ -60,7 +60,7 @@ _BY_STATUS = {
     ),
     405: (
         "takes no pushes, so not {subject} either",
-        "push to a registry that can be written: this one only hands on what others have, or is being maintained",
+        "push to a registry that can be written: this one may be a proxy of others, or under maintenance",
     ),
     409: _REPLACED,
     412: _REPLACED,
@@ -88,9 +88,9 @@ class _Errors(msgspec.Struct):
 
 @contextmanager
 def reaching(host: str, subject: str = "") -> Iterator[None]:
-    """Turn what aiohttp, ssl and the system raise inside of the block into NetworkErrors about `host`.
+    """Turn errors of aiohttp, ssl and the system inside of the block into NetworkErrors about `host`.
 
-    `subject` names for the message what was asked for.
+    `subject` names the content of the request in the message.
     """
     try:
         yield
@@ -100,13 +100,13 @@ def reaching(host: str, subject: str = "") -> Iterator[None]:
         # TimeoutError, ssl.SSLError and all socket errors are OSErrors; yarl and the parser raise ValueErrors.
         reason, transient, advice = _explain(error)
         source = f"{subject} from {host}" if subject else host
-        # Those that show the URL, which may be signed, are not shown on.
+        # Errors with the URL, which may be signed, are not shown.
         cause = None if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL) else error
         raise NetworkError(f"{source}: {reason}", host=host, transient=transient, advice=advice) from cause
 
 
 def is_untrusted(error: BaseException | None) -> bool:
-    """Return whether this failure is a certificate that did not pass verification."""
+    """Tell whether this failure is a certificate that did not pass verification."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
             return True
@@ -153,8 +153,8 @@ def refused(
 ) -> RegistryError:
     """Make the error for a response of `status` to a request for `subject`, or to a `push` of it.
 
-    `source` is the place that the credentials came from, "" for none. `redirected` is for a response not of the
-    registry but of the server that it sent us to.
+    `source` is the place that the credentials came from, "" for none. `redirected` marks a response of a server that
+    the registry redirected to.
     """
     code, said = read_error_list(body, headers.get("Content-Type", ""))
     if status in (401, 403) and not redirected:
@@ -183,7 +183,7 @@ def refused(
 def denied(
     host: str, subject: str, status: int = 401, *, source: str = "", said: str = "", code: str = "", push: bool = False
 ) -> Unauthorized:
-    """Make the error for a request, or a `push`, that the registry does not grant us."""
+    """Make the error for a request, or a `push`, without the rights for it."""
     because = f": {said}" if said else ""
     if source:
         message = f"{host} denies access to {subject} with the credentials from {source}{because}"
@@ -227,6 +227,6 @@ def retry_after(text: str, now: float | None = None) -> float | None:
 
 
 def _plain(text: str) -> str:
-    """Make one printable line of bounded length: a server may say anything."""
+    """Make one printable line of bounded length of a text from a server."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 2 * _LONGEST_TEXT]).split())
     return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + "..."

@@ -20,10 +20,10 @@ _ASK_ADMIN = "have an administrator of Harbor make the project, or use an accoun
 
 
 class HarborProjects:
-    """The projects of a Harbor, asked over the session of a client, with the registry's user name and password.
+    """The projects of a Harbor, over the session of a client, with the user name and password of the registry.
 
-    `https` False asks by plain HTTP. Harbor wants its own token against forged requests only with a session's cookie,
-    and none is kept here. All calls raise RegistryErrors and NetworkError.
+    `https` False uses plain HTTP. Harbor wants its own token against forged requests only with the cookie of a
+    session, and no cookie is kept here. All calls raise RegistryErrors and NetworkError.
     """
 
     def __init__(self, client: RegistryClient, registry: str, *, https: bool = True) -> None:
@@ -33,13 +33,13 @@ class HarborProjects:
         self._url = URL(f"{'https' if https else 'http'}://{registry}").join(URL(_PROJECTS))
 
     async def exists(self, project: str) -> bool:
-        """Return whether there is a project of this name."""
+        """Tell whether a project of this name exists."""
         url = self._url.with_query({"project_name": project})
         async with self._ask("HEAD", url, f"project {project}", None, (200, 404)) as response:
             return response.status == 200
 
     async def create(self, project: str, *, public: bool = False) -> bool:
-        """Make a project; False where there is one of this name already."""
+        """Make a project; False where one of this name exists already."""
         body = msgspec.json.encode({"project_name": project, "metadata": {"public": "true" if public else "false"}})
         try:
             async with self._ask("POST", self._url, f"project {project}", body, (201, 409)) as response:

@@ -1,4 +1,4 @@
-"""Manifests of repositories: get, head and put; and the requests that a registry says are left.
+"""Manifests of repositories: get, head and put; and the quota of requests that a registry sends.
 
 Source: OCI distribution-spec, "Pulling manifests" and "Pushing manifests".
 """
@@ -35,7 +35,7 @@ class ServedManifest:
 
 @dataclass(frozen=True, slots=True)
 class PushedManifest:
-    """A manifest that a registry has taken; it says that it lists this one as a referrer of `subject`, if it does."""
+    """A manifest in a registry; `subject` is its subject where the registry lists it as a referrer."""
 
     digest: Digest
     subject: Digest | None
@@ -43,7 +43,7 @@ class PushedManifest:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """`remaining` of `limit` requests are left within a window of so many seconds (0: it is not said).
+    """The quota of a registry: `remaining` of `limit` requests within `window` seconds (0: not known).
 
     Source: Docker's documentation, "Docker Hub usage and limits"; the IETF draft "RateLimit header fields for HTTP".
     """
@@ -54,7 +54,7 @@ class Quota:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> Quota | None:
-        """Read `ratelimit-limit` and `ratelimit-remaining`; None where either is not there, or nonsense."""
+        """Read `ratelimit-limit` and `ratelimit-remaining`; None where one is missing or wrong."""
         limit = _QUOTA.fullmatch(headers.get("ratelimit-limit", ""))
         remaining = _QUOTA.fullmatch(headers.get("ratelimit-remaining", ""))
         if limit is None or remaining is None:
@@ -62,12 +62,12 @@ class Quota:
         return cls(int(remaining[1]), int(limit[1]), int(limit[2] or 0))
 
 
-#: Is told of a registry, HOST[:PORT], and the requests that it says are left.
+#: Called with a registry, HOST[:PORT], and the requests that it still allows.
 OnQuota: TypeAlias = Callable[[str, Quota], None]
 
 
 class Manifests:
-    """Asks registries for manifests, and pushes them; the calls are those of RegistryClient."""
+    """Gets and pushes manifests; the calls are those of RegistryClient."""
 
     def __init__(self, exchange: Exchange, on_quota: OnQuota) -> None:
         self._exchange = exchange
@@ -78,15 +78,15 @@ class Manifests:
         call = _pull(image, digest)
         digest = digest or image.digest
         async with self._exchange.ask(call) as response:
-            self._tell_quota(image, response)
+            self._report_quota(image, response)
             raw = await response.read(call.subject, MAX_DOCUMENT, str(digest or ""))
         name = f"{call.subject} from {response.host}"
         actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
         if digest and actual != digest:
             raise DigestMismatch(f"{name} has another digest, {actual}", digest=str(digest))
-        sent = response.digest
-        if sent is not None and sent != await _digest_of(raw, sent.algorithm):
-            raise DigestMismatch(f"{name} does not have the digest {sent} that it was sent with", digest=str(sent))
+        header = response.digest
+        if header is not None and header != await _digest_of(raw, header.algorithm):
+            raise DigestMismatch(f"{name} does not have the digest {header} of its header", digest=str(header))
         return ServedManifest(raw, response.headers.get("Content-Type", ""), actual)
 
     async def head(
@@ -95,7 +95,7 @@ class Manifests:
         """Get the descriptor of a manifest; see RegistryClient.head_manifest."""
         call = replace(_pull(image, digest), method="HEAD", accepted=(200, 404, *NO_HEAD), push=push)
         async with self._exchange.ask(call) as response:
-            self._tell_quota(image, response)
+            self._report_quota(image, response)
             if response.status == 404:
                 return None
             descriptor = _descriptor(response, digest or image.digest, call.subject)
@@ -113,16 +113,14 @@ class Manifests:
         actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
         subject = f"manifest {f'{image.name}@{digest}' if digest else f'{image.name}:{image.tag}'}"
         if digest and digest != actual:
-            raise ContentError(
-                f"{subject} was to be pushed, but its bytes have the digest {actual}", digest=str(digest)
-            )
+            raise ContentError(f"{subject} cannot be pushed: its bytes have the digest {actual}", digest=str(digest))
         call = _call(image, digest or image.tag, subject, {"Content-Type": media_type}, push=True)
         async with self._exchange.ask(replace(call, method="PUT", body=raw, accepted=_PUT)) as response:
             await response.drain()
             response.require_digest(actual, subject)
             return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
 
-    def _tell_quota(self, image: Reference, response: Response) -> None:
+    def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:
             self._on_quota(image.registry, quota)
 
@@ -138,7 +136,7 @@ def _call(image: Reference, name: object, subject: str, headers: Mapping[str, st
 
 
 def _descriptor(response: Response, digest: Digest | None, subject: str) -> Descriptor | None:
-    """Read the headers of a manifest; None where they do not tell enough. Raises DigestMismatch."""
+    """Read the headers of a manifest; None where they are not complete. Raises DigestMismatch."""
     actual = response.digest
     length = response.headers.get("Content-Length", "")
     if response.status != 200 or actual is None:

@@ -1,4 +1,4 @@
-"""Upload sessions: the part of a blob that a registry has so far, and the requests about it.
+"""Upload sessions: the requests that send a blob to a registry, part by part.
 
 Source: OCI distribution-spec, "Pushing blobs"; Docker Registry HTTP API V2, "Blob Upload".
 """
@@ -19,7 +19,7 @@ from hangar_async.registry.http.addresses import upload_address
 from hangar_async.registry.http.request_body import Body
 from hangar_async.registry.http.response import Response
 
-#: The time to tell a registry that an upload is given up, in seconds.
+#: The time to cancel an upload at a registry, in seconds.
 _CANCEL_TIMEOUT = 2.0
 _COMPLETE = (200, 201, 204)
 _ACCEPTED = (200, 202, 204)
@@ -69,7 +69,7 @@ class UploadSession:
             return True
 
     async def append(self, start: int, body: Body, length: int) -> int | None:
-        """Send the piece that begins at `start`; returns how many bytes the registry says to have then, if it does."""
+        """Send the piece that begins at `start`; returns the number of bytes of the registry then, if it sends it."""
         headers = {"Content-Range": f"{start}-{start + length - 1}"}
         call = replace(self._call, method="PATCH", url=self.address, body=body, headers=headers, accepted=_ACCEPTED)
         async with self._ask(call) as response:
@@ -85,7 +85,7 @@ class UploadSession:
         self.address = URL()
 
     async def offset(self) -> int | None:
-        """Ask how many bytes the registry has; None where it does not know, or does not tell for certain."""
+        """Ask for the number of bytes that the registry has; None where that is not certain."""
         try:
             async with self._ask(replace(self._call, url=self.address, accepted=(*_ACCEPTED, *_UNKNOWN))) as response:
                 if response.status in _UNKNOWN:
@@ -94,14 +94,14 @@ class UploadSession:
                 await self._follow(response)
                 return received_bytes(response.headers.get("Range", ""))
         except RegistryError as error:
-            # Another server's address may be good for a while only.
+            # The address of another server may expire.
             if not (error.redirected and error.status in (401, 403)):
                 raise
             self.address = URL()
             return None
 
     async def cancel(self) -> None:
-        """Tell the registry that nothing more will come, as far as that can be done in 2 seconds."""
+        """Cancel the session at the registry, as far as that is possible in 2 seconds."""
         address, self.address = self.address, URL()
         if address:
             call = replace(self._call, method="DELETE", url=address, accepted=range(100, 600))
@@ -115,7 +115,7 @@ class UploadSession:
         self.minimum = int(minimum) if minimum.isascii() and minimum.isdigit() and len(minimum) < 19 else 0
 
     async def _follow(self, response: Response) -> None:
-        """Take the address at which it goes on; raises RegistryError for one that is not asked."""
+        """Note the address of the next request; raises RegistryError for one that is not safe."""
         location = response.headers.get("Location", "")
         if location or not self.address:
             endpoint = await self._exchange.endpoints.find(self._image.registry)
@@ -125,14 +125,14 @@ class UploadSession:
     async def _ask(self, call: Call) -> AsyncIterator[Response]:
         async with self._exchange.ask(call) as response:
             yield response
-            # Read to its end, the connection serves the next request.
+            # After the end of the body the connection serves the next request.
             await response.drain()
 
 
 def received_bytes(text: str) -> int | None:
     """Read the Range of an upload, `0-LAST`, as the number of bytes received; None where it is not certain.
 
-    `0-0` says nothing: registries write it for one byte and for none.
+    `0-0` means nothing: registries write it for one byte and for none.
     """
     match = _RANGE.fullmatch(text.strip())
     return int(match[1]) + 1 if match and int(match[1]) else None

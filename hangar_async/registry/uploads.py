@@ -1,4 +1,4 @@
-"""Uploads: a blob on its way into a repository, in one piece or in several, continued after a break.
+"""Uploads: a blob is sent to a repository, in one piece or in several, and continued after a break.
 
 Source: OCI distribution-spec, "Pushing blobs".
 """
@@ -15,24 +15,23 @@ from hangar_async.registry.exchange import Exchange
 from hangar_async.registry.http.request_body import SourceBlob
 from hangar_async.registry.upload_session import UploadSession
 
-#: Where a registry wants pieces, they have at least so many bytes, if it takes them.
+#: The size in bytes of pieces where a registry wants these, unless it asks for larger ones.
 _PIECE = 32 << 20
 #: No smaller pieces are tried where larger ones are refused, in bytes.
 _SMALLEST = 64 << 10
-#: How often in one try a registry may have other bytes than were sent before that try is given up.
+#: The most conflicts of one try: the registry has other bytes than were sent.
 _MAX_CONFLICTS = 3
 _LOST = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 
 
 class Upload:
-    """An upload of a blob to an image's repository, which lives through tries that fail.
+    """An upload of a blob to the repository of an image, over several tries.
 
         async with client.upload(image, blob) as upload:
-            while not upload.complete:          # the caller decides how often, and how long it waits between
+            while not upload.complete:          # the caller counts the tries and waits between them
                 await upload.send(open_pieces)
 
-    A new one has cost no request. At the end of the block it is cancelled unless it is complete. Not for two tasks at
-    once.
+    A new one sends no request. At the end of the block it is cancelled unless it is complete. One task may use it.
     """
 
     def __init__(self, exchange: Exchange, image: Reference, blob: Descriptor, largest: dict[str, int]) -> None:
@@ -40,16 +39,16 @@ class Upload:
         self.blob = blob
         #: The number of bytes that the registry is known to have.
         self.offset = 0
-        #: Whether the registry has all of it, and has compared the digest.
+        #: True when the registry has all bytes, and has compared the digest.
         self.complete = False
         self._exchange = exchange
         self._session = UploadSession(exchange, image, blob)
         # The largest body that each registry was found to take, of all uploads; and the one that this upload tries.
         self._largest = largest
         self._limit = blob.size
-        # The outcome of the last request is not known: it is asked for before the next one.
+        # The outcome of the last request is not known: the next request asks for it.
         self._uncertain = False
-        # The most bytes that were ever read to be sent, and that the registry ever said to have.
+        # The most bytes that were ever read to be sent, and that the registry ever confirmed.
         self._furthest = self._confirmed = 0
         self._conflicts = 0
 
@@ -62,13 +61,13 @@ class Upload:
     async def send(self, source: OpenPieces) -> None:
         """Try once to complete the upload, from the byte that the registry has reached; returns when the blob is there.
 
-        It is one PUT; pieces by PATCH where the registry wants these, where it finds the whole too large, and for the
-        rest after a break. `source` is opened at an offset, once unless something has to be sent again, and closed.
+        It is one PUT; pieces by PATCH where the registry wants these, where the whole is too large for it, and for the
+        rest after a break. `source` is opened at an offset, once unless bytes must be sent again, and closed.
         One piece of the source is held in memory, and at most 256 KiB.
 
-        Raises NetworkError, whose `gained` tells how many bytes more the registry turned out to have than were known
-        before; UploadLost; DigestMismatch where the registry has got other bytes; other RegistryErrors; and whatever
-        reading the source raises. A further call continues where that is possible, else it starts from the beginning.
+        Raises NetworkError, whose `gained` is the number of bytes that the registry has confirmed in this try;
+        UploadLost; DigestMismatch where the registry received other bytes; other RegistryErrors; and errors of the
+        source. A further call continues where that is possible, else it starts from the beginning.
         """
         before = self._confirmed
         self._conflicts = 0
@@ -81,15 +80,15 @@ class Upload:
             error.gained = self._confirmed - before
             raise
         except RegistryError as error:
-            meaning = self._meaning(error)
-            if meaning is error:
+            translated = self._translated(error)
+            if translated is error:
                 raise
-            raise meaning from error
+            raise translated from error
         finally:
             self._furthest = max(self._furthest, blob.furthest)
 
     async def cancel(self) -> None:
-        """Tell the registry that an incomplete upload is given up; takes 2 seconds at most, and raises no error.
+        """Cancel an incomplete upload at the registry; takes 2 seconds at most, and raises no error.
 
         A later send starts from the beginning.
         """
@@ -97,7 +96,7 @@ class Upload:
         self._restart()
 
     async def mount(self, source_repository: str) -> bool:
-        """Have the registry mount the blob from another repository; False where it has to be sent.
+        """Have the registry mount the blob from another repository; False where it must be sent.
 
         Source: OCI distribution-spec, "Mounting a blob from another repository".
         """
@@ -144,7 +143,7 @@ class Upload:
         self._limit = min(self._limit, self._largest.get(self.image.registry, self._limit))
 
     def _appended(self, end: int, received: int | None) -> None:
-        """Note a piece that was taken, and compare how many bytes the registry says to have, where it says it."""
+        """Note a piece that was taken, and compare the offset with that of the registry, where it sends it."""
         if self._limit < self.blob.size and self.offset == 0:
             known = self._largest.get(self.image.registry, self._limit)
             self._largest[self.image.registry] = min(known, self._limit)
@@ -154,17 +153,17 @@ class Upload:
             self._conflict()
 
     def _adapt(self, error: RegistryError, length: int) -> None:
-        """Find a better request where one was too large, or did not fit the bytes there; raises any other error."""
+        """Find a better request where one was too large, or its offset was wrong; raises any other error."""
         if error.status == 416:
             self._conflict()
         elif error.status == 413 and length // 2 >= max(self._session.minimum, _SMALLEST):
-            # A server that finds it too large has taken nothing of it.
+            # A server that refuses a large request has taken no bytes of it.
             self._limit, self._uncertain = length // 2, False
         else:
             raise error
 
     async def _ask_offset(self) -> None:
-        """Ask how far the upload is; one that cannot be continued is started again."""
+        """Ask for the offset of the upload; one that cannot be continued starts again."""
         offset = await self._session.offset()
         if offset is not None and offset <= min(self._furthest, self.blob.size):
             self._advance(offset)
@@ -189,14 +188,14 @@ class Upload:
             self.offset, self._uncertain = 0, False
 
     def _conflict(self) -> None:
-        """Count that the registry has other bytes than were sent; raises UploadLost when that was too often."""
+        """Count a conflict: the registry has other bytes than were sent; raises UploadLost after too many."""
         self._conflicts += 1
         if self._conflicts > _MAX_CONFLICTS:
             host = self.image.registry
             raise UploadLost(f"{host} does not go on with {self._session.subject}", host=host, status=416)
 
-    def _meaning(self, error: RegistryError) -> RegistryError | DigestMismatch:
-        """Return the error that a response means for the upload."""
+    def _translated(self, error: RegistryError) -> RegistryError | DigestMismatch:
+        """Return the error of a response as one about the upload."""
         lost = error.code in _LOST or (isinstance(error, NotFound) and bool(self._session.address))
         if not (lost or error.code == "DIGEST_INVALID" or isinstance(error, UploadLost)):
             return error

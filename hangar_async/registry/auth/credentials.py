@@ -15,18 +15,18 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.disk import Disk
 from hangar_async.errors import HangarError
 from hangar_async.registry.auth.docker_config import Credential, CredentialFile, key_of, read_credential_file
-from hangar_async.registry.auth.helpers import ask_helper, erase_from_helper, program_of, tell_helper
+from hangar_async.registry.auth.helpers import ask_helper, erase_from_helper, program_of, store_in_helper
 from hangar_async.threads import in_thread
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 
 
 class Credentials:
-    """Looks credentials up: those given for `username_for` first, then file by file.
+    """The credentials of a run: those of the settings for `username_for` first, then file by file.
 
     In a file a helper for the registry comes before the helper for all, and that before the entries; this is
-    Docker's order. A helper is asked about a registry once, and one helper runs at a time. One that fails is passed
-    over, and `notice` is told.
+    Docker's order. A helper is asked about a registry once, and one helper runs at a time. One that fails is skipped,
+    with a `notice`.
     """
 
     def __init__(self, settings: RegistrySettings, username_for: str | None, notice: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class Credentials:
         self._asking = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read all files, before any is needed; raises UsageError for one that cannot be read."""
+        """Read all files; raises UsageError for one that cannot be read."""
         self._files = [await read_credential_file(path) for path in dict.fromkeys(self._settings.credential_files)]
 
     async def find(self, registry: str, repository: str) -> Credential | None:
@@ -79,18 +79,18 @@ class Logins:
     disk: Disk = field(default_factory=Disk)
 
     async def keep(self, registry: str, username: str, password: str) -> str:
-        """Keep a login for a registry, in place of an earlier one; returns the program or the file that has it."""
+        """Keep a login for a registry, in place of an earlier one; return the program or the file that has it."""
         document, file = await self._read()
         entry: dict[str, str] = {}
         keeper = str(self.path)
         if helpers := file.helpers_for(registry):
-            await tell_helper(helpers[0], key_of(registry), username, password, self.limit)
+            await store_in_helper(helpers[0], key_of(registry), username, password, self.limit)
             keeper = program_of(helpers[0])
         else:
             entry["auth"] = base64.b64encode(f"{username}:{password}".encode()).decode()
         auths = document.get("auths") or {}
         for key in file.keys_of(registry):
-            # A second spelling of the registry might be found first.
+            # Another spelling of the registry could come first.
             if key != key_of(registry):
                 del auths[key]
         document["auths"] = {**auths, key_of(registry): entry}
@@ -98,7 +98,7 @@ class Logins:
         return keeper
 
     async def drop(self, registry: str) -> bool:
-        """Forget a registry, in the file and with the helpers for it; False where the file knows nothing of it."""
+        """Forget a registry, in the file and with the helpers for it; False where the file has no entry for it."""
         document, file = await self._read()
         for name in file.helpers_for(registry):
             await erase_from_helper(name, key_of(registry), self.limit)
@@ -111,7 +111,7 @@ class Logins:
 
     async def _read(self) -> tuple[dict[str, Any], CredentialFile]:
         file = await read_credential_file(self.path)
-        # All that is changed has been read as a file of credentials, so all of it is right.
+        # The file was read as one of credentials before, so its JSON is right.
         return json.loads(file.content), file
 
     async def _write(self, document: dict[str, Any]) -> None:

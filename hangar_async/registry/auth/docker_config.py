@@ -25,7 +25,7 @@ def key_of(registry: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A way to log in, and its `source`, a file or a program; nothing else of it may ever be shown."""
+    """A way to log in, and its `source`, a file or a program; nothing else of it is ever shown."""
 
     source: str
     username: str = field(default="", repr=False)
@@ -58,12 +58,12 @@ class CredentialFile:
     helpers: dict[str, str] = field(default_factory=dict)
 
     def helpers_for(self, registry: str) -> tuple[str, ...]:
-        """Name the helpers to ask about a registry, the one that is for it alone first."""
+        """Name the helpers for a registry, its own first."""
         own = [name for key, name in self.helpers.items() if _normalised(key) == registry]
         return tuple(dict.fromkeys(name for name in (*own[:1], self.store) if name))
 
     def keys_of(self, registry: str) -> tuple[str, ...]:
-        """Return all keys that stand for a registry as a whole, of entries that are empty too."""
+        """Return all keys that stand for a registry as a whole, also those of empty entries."""
         return tuple(key for key in self.auths if _normalised(key) == registry)
 
     def entry_for(self, registry: str, repository: str) -> Credential | None:
@@ -77,7 +77,7 @@ class CredentialFile:
 
 
 async def read_credential_file(path: Path) -> CredentialFile:
-    """Read a file, or an empty one where there is none; raises UsageError naming a file that cannot be read."""
+    """Read a file, empty where it does not exist; raises UsageError with the name of one that cannot be read."""
     content = b""
     try:
         async with aiofiles.open(path, "rb") as file:
@@ -90,9 +90,9 @@ async def read_credential_file(path: Path) -> CredentialFile:
 
 
 def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
-    """Read a file's content; raises UsageError naming the file, and never its content."""
+    """Read a file's content; raises UsageError with the name of the file, and never its content."""
     document, reason = None, "it is not JSON"
-    # Errors of a decoder have the bytes that they could not decode: ours does not follow from one.
+    # Errors of a decoder have the bytes that they could not decode, so ours is raised outside.
     try:
         document = msgspec.json.decode(content, type=_File)
     except msgspec.ValidationError as error:

@@ -1,6 +1,6 @@
 """Credential helpers: the programs `docker-credential-NAME` that keep credentials for Docker.
 
-Source: the protocol of docker-credential-helpers: a server's name or JSON on stdin, JSON or a word of error on stdout.
+Source: the protocol of docker-credential-helpers: the name of a server or JSON on stdin, JSON or an error on stdout.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ class _Output(msgspec.Struct):
 async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     """Ask `docker-credential-NAME` for the credential for a server; None where it knows none.
 
-    After `limit` seconds it is killed. Raises HangarError for a helper that cannot be run, fails or says nonsense.
+    After `limit` seconds it is killed. Raises HangarError for a helper that cannot be run, fails or writes nonsense.
     """
     program = program_of(name)
-    output = await _talk(program, "get", server, server.encode(), limit)
+    output = await _call(program, "get", server, server.encode(), limit)
     if output is None:
         return None
     try:
@@ -47,42 +47,42 @@ async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     return Credential(program, login.Username, login.Secret)
 
 
-async def tell_helper(name: str, server: str, username: str, secret: str, limit: float) -> None:
+async def store_in_helper(name: str, server: str, username: str, secret: str, limit: float) -> None:
     """Have `docker-credential-NAME` keep a user name and password for a server; see ask_helper."""
     login = msgspec.json.encode({"ServerURL": server, "Username": username, "Secret": secret})
-    await _talk(program_of(name), "store", server, login, limit, secret)
+    await _call(program_of(name), "store", server, login, limit, secret)
 
 
 async def erase_from_helper(name: str, server: str, limit: float) -> None:
     """Have `docker-credential-NAME` forget a server, which it may not know; see ask_helper."""
-    await _talk(program_of(name), "erase", server, server.encode(), limit)
+    await _call(program_of(name), "erase", server, server.encode(), limit)
 
 
 def program_of(name: str) -> str:
-    """Return the program of a helper; raises HangarError for a text that is no name of one."""
+    """Return the program of a helper; raises HangarError for a wrong name."""
     program = f"docker-credential-{name}"
     if not _NAME.fullmatch(name):
         raise HangarError(f"{program[:80]!r} is no name of a credential helper")
     return program
 
 
-async def _talk(program: str, action: str, server: str, request: bytes, limit: float, secret: str = "") -> bytes | None:
-    """Have a helper do something, and return its output; None where it does not know the server."""
+async def _call(program: str, action: str, server: str, request: bytes, limit: float, secret: str = "") -> bytes | None:
+    """Run an action of a helper, and return its output; None where it does not know the server."""
     status, output = await _run(program, action, request, limit)
     if status == 0:
         return output
     message = output.decode(errors="replace").strip()
     if message.startswith(_NOTHING_KNOWN):
         return None
-    # Errors come on stdout too; one that may hold a secret is not repeated.
+    # Errors come on stdout too; one that may contain a secret is not repeated.
     silent = "{" in message or not message.isprintable() or (secret and secret in message)
     raise HangarError(
         f"the credential helper {program} failed for {server}{'' if silent or not message else f': {message[:200]}'}"
     )
 
 
-class _Conversation(asyncio.SubprocessProtocol):
-    """The output of a helper, and that it has ended."""
+class _Process(asyncio.SubprocessProtocol):
+    """The output of a helper, and its end."""
 
     def __init__(self) -> None:
         self.output = bytearray()
@@ -97,16 +97,16 @@ class _Conversation(asyncio.SubprocessProtocol):
         self.exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # Called when it has exited and its output is read to the end.
+        # Called after the exit and the end of the output.
         self.complete.set()
 
 
 async def _run(program: str, action: str, request: bytes, limit: float) -> tuple[int | None, bytes]:
-    """Run a helper to its end, in a session of its own, so that it can be killed with all that it started."""
+    """Run a helper to its end, in its own session, so that it can be killed with its child processes."""
     loop = asyncio.get_running_loop()
     try:
-        transport, talk = await loop.subprocess_exec(
-            _Conversation, program, action, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
+        transport, process = await loop.subprocess_exec(
+            _Process, program, action, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
         )
     except OSError as error:
         raise HangarError(f"the credential helper {program} cannot be run: {error.strerror}") from error
@@ -115,14 +115,14 @@ async def _run(program: str, action: str, request: bytes, limit: float) -> tuple
         stdin.write(request + b"\n")
         stdin.write_eof()
         async with asyncio.timeout(limit):
-            await talk.complete.wait()
-        return transport.get_returncode(), bytes(talk.output)
+            await process.complete.wait()
+        return transport.get_returncode(), bytes(process.output)
     except TimeoutError:
         raise HangarError(f"the credential helper {program} did not answer within {limit:g} seconds") from None
     finally:
-        # A helper that has ended may have left a daemon for the next one; only one that did not end is killed.
-        if not talk.complete.is_set():
+        # Only a helper that did not end is killed: one that ended may have started a daemon for the next one.
+        if not process.complete.is_set():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
         transport.close()
-        await talk.exited.wait()
+        await process.exited.wait()

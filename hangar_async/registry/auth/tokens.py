@@ -1,4 +1,4 @@
-"""Challenges, and the tokens that are fetched from the server that a Bearer challenge names.
+"""Challenges, and the tokens of the server that a Bearer challenge names.
 
 Source: RFC 9110, section 11.6.1; Docker Registry v2 authentication, "Token Authentication" and "OAuth2 Token
 Authentication".
@@ -24,7 +24,7 @@ _SCHEME = re.compile(rf"({_WORD})(?=[\s,]|$)")
 _JUNK = re.compile(r"[^\s,]+")
 _GAP = re.compile(r"[\s,]*")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-#: No more characters of a header are read: no registry needs as many.
+#: The most characters of a header that are read.
 _LONGEST = 4 << 10
 
 
@@ -54,43 +54,43 @@ def challenges_of(response: Response) -> tuple[Challenge, ...]:
 
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
-    """Read the values of all WWW-Authenticate headers in their order; the unreadable is passed over."""
+    """Read the values of all WWW-Authenticate headers in their order; wrong parts are skipped."""
     return tuple(challenge for header in headers for challenge in _parse(header[:_LONGEST]))
 
 
 def _parse(text: str) -> list[Challenge]:
-    """Walk one header: a word that stands alone begins a challenge, `name=value` belongs to the last one."""
+    """Read one header: a single word begins a challenge, `name=value` belongs to the last one."""
     challenges: list[tuple[str, dict[str, str]]] = []
-    at = _after(_GAP, text, 0)
-    while at < len(text):
-        if match := _PARAMETER.match(text, at):
+    position = _after(_GAP, text, 0)
+    while position < len(text):
+        if match := _PARAMETER.match(text, position):
             if challenges:
                 value = match[3] if match[2] is None else _ESCAPED.sub(r"\1", match[2])
                 challenges[-1][1].setdefault(match[1].lower(), value)
-        elif match := _SCHEME.match(text, at):
+        elif match := _SCHEME.match(text, position):
             challenges.append((match[1].lower(), {}))
-        at = _after(_GAP, text, match.end() if match else _after(_JUNK, text, at))
+        position = _after(_GAP, text, match.end() if match else _after(_JUNK, text, position))
     return [Challenge(scheme, parameters) for scheme, parameters in challenges]
 
 
-def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
-    match = pattern.match(text, at)
-    return match.end() if match else at
+def _after(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
 
 
 MAX_TOKEN = 1 << 20
-#: The life of a token whose server does not tell one, and the time before its end when it is renewed, in seconds.
+#: The life of a token where its server sends none, and the time before its end when it is renewed, in seconds.
 _DEFAULT_LIFE = 60.0
 _MARGIN = 10.0
 _CLIENT = "hangar_async"
-#: The statuses of a server that does not know the way by POST.
+#: The statuses of a server that has no tokens by POST.
 _NO_POST = frozenset({404, 405, 501})
 _TELL_OPERATOR = "tell the operator of the registry"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """All that a token depends on; `registry_url` is the address of the registry that wants it."""
+    """A request for a token; `registry_url` is the address of the registry that wants the token."""
 
     registry: str
     registry_url: URL
@@ -102,14 +102,14 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token, and the time from which on it must not be used, by the clock of its TokenServer."""
+    """A token, and the time of its end, by the clock of its TokenServer."""
 
     text: str = field(repr=False)
     expires: float
 
     @property
     def header(self) -> str:
-        """The value of the Authorization header that it makes."""
+        """The value of its Authorization header."""
         return f"Bearer {self.text}"
 
 
@@ -120,7 +120,7 @@ class _Response(msgspec.Struct):
 
 
 class TokenServer:
-    """Asks for tokens: with an identity token by POST, else by GET with the user name and password, if any."""
+    """Gets tokens: with an identity token by POST, else by GET with the user name and password, if any."""
 
     def __init__(self, transport: Transport, clock: Callable[[], float]) -> None:
         self._transport = transport
@@ -189,11 +189,11 @@ def basic(username: str, password: str) -> str:
 
 
 def checked_realm(request: TokenRequest) -> URL:
-    """Read a realm as a URL; raises Unauthorized for one that no secret, and no request, may be sent to."""
+    """Read a realm as a URL; raises Unauthorized for one that is not safe."""
     realm, registry = web_address(request.realm), request.registry_url
-    if why := unsafe(realm, tls=registry.scheme == "https", internal=is_internal(registry.host or "")):
+    if problem := unsafe(realm, tls=registry.scheme == "https", internal=is_internal(registry.host or "")):
         raise Unauthorized(
-            f"{request.registry} sends us for a token to {why}, which is not followed",
+            f"{request.registry} sends us for a token to {problem}, which is not followed",
             host=request.registry,
             status=401,
             advice=_TELL_OPERATOR,

@@ -1,4 +1,4 @@
-"""Addresses from outside: those that are asked, where hosts are, redirects, and proxies."""
+"""Addresses from other servers: which of them are safe, redirects, and proxies."""
 
 import ipaddress
 import socket
@@ -11,12 +11,12 @@ from hangar_async.config.registries import Proxies
 from hangar_async.errors import NetworkError, RegistryError
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: No name that can be looked up is longer (RFC 1123, 2.1).
+#: The longest name of a host (RFC 1123, 2.1).
 _LONGEST_HOST = 253
 
 
 def web_address(text: str, base: URL | None = None) -> URL:
-    """Read an address that someone else gives, which may be relative to `base`; an empty URL for none of the web.
+    """Read an address from another server, which may be relative to `base`; an empty URL where it is none of the web.
 
     Signed addresses must stay as they are, character for character, so nothing is quoted again.
     """
@@ -25,7 +25,7 @@ def web_address(text: str, base: URL | None = None) -> URL:
     try:
         url = URL(text, encoded=True)
         url = (url if base is None else base.join(url)).with_fragment(None)
-        # A host or a port that cannot be shows only when it is asked for.
+        # yarl checks host and port only when they are read.
         named = url.port and url.host_port_subcomponent and len(url.host or "") <= _LONGEST_HOST
     except (ValueError, IndexError):  # yarl raises an IndexError for brackets before an empty host
         return URL()
@@ -33,7 +33,7 @@ def web_address(text: str, base: URL | None = None) -> URL:
 
 
 def unsafe(url: URL, *, tls: bool, internal: bool) -> str:
-    """Say what makes an address that others give us one that is not asked; "" where nothing does.
+    """Describe the problem of an address from another server; "" where it is safe.
 
     `tls` is for an address given over TLS, which must keep it; `internal` allows addresses on this machine or its link.
     """
@@ -48,9 +48,9 @@ def unsafe(url: URL, *, tls: bool, internal: bool) -> str:
     return ""
 
 
-def same_origin(one: URL, other: URL) -> bool:
-    """Return whether two URLs have scheme, host and port in common; only then may they share a secret."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+def same_origin(first: URL, second: URL) -> bool:
+    """Tell whether two URLs have scheme, host and port in common; only then may they share a secret."""
+    return (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
 
 
 def address_of(host: str) -> _Address | None:
@@ -65,7 +65,7 @@ def address_of(host: str) -> _Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, without port, is this machine by its very name or address."""
+    """Tell whether a host, without port, is this machine by its name or address."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -74,13 +74,13 @@ def is_loopback(host: str) -> bool:
 
 
 def is_internal(host: str) -> bool:
-    """Return whether a host is one that nothing from elsewhere may send us to: loopback, link-local or unspecified."""
+    """Tell whether other servers must not redirect to a host: loopback, link-local or unspecified."""
     address = address_of(host.rstrip("."))
     return is_loopback(host) or (address is not None and (address.is_link_local or address.is_unspecified))
 
 
 def _short_address(host: str) -> _Address | None:
-    # inet_aton takes what getaddrinfo takes: one to four numbers, octal and hexadecimal ones too.
+    # inet_aton reads the same forms as getaddrinfo: one to four numbers, octal and hexadecimal ones too.
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host)) if host.isascii() and host else None
     except (OSError, ValueError):
@@ -88,17 +88,17 @@ def _short_address(host: str) -> _Address | None:
 
 
 MOVED = frozenset({301, 302, 303, 307, 308})
-#: After these a request is repeated as it was; after the others its method may become GET.
+#: After these a request keeps its method; after the others the method may become GET.
 _KEEPING = frozenset({307, 308})
 _READING = frozenset({"GET", "HEAD"})
 MAX_REDIRECTS = 10
 
 
 class Redirects:
-    """The way from a first URL through all redirects; refuses with RegistryErrors that no new try can help.
+    """The redirects of a request; raises RegistryErrors that are not transient.
 
-    `host` is the registry that was asked, for the message. No URL is ever part of one: it may be signed. A request that
-    does not only read is never made another one (RFC 9110, 15.4).
+    `host` is the registry of the request, for the message. A message never has a URL, which may be signed. A request
+    that writes is never changed into another one (RFC 9110, 15.4).
     """
 
     def __init__(self, first: URL, host: str, method: str = "GET") -> None:
@@ -112,10 +112,10 @@ class Redirects:
         return len(self._seen) - 1
 
     def follow(self, status: int, location: str) -> URL:
-        """Return the URL that a response with this status and Location sends us to; raises RegistryError."""
+        """Return the URL of the redirect with this status and Location; raises RegistryError."""
         target = web_address(location, self._seen[-1])
-        if why := self._refusal(status, target):
-            raise RegistryError(f"{self._host} {why}", host=self._host, status=status)
+        if problem := self._refusal(status, target):
+            raise RegistryError(f"{self._host} {problem}", host=self._host, status=status)
         self._seen.append(target)
         return target
 
@@ -123,8 +123,8 @@ class Redirects:
         first, last = self._seen[0], self._seen[-1]
         if status not in _KEEPING and self.method not in _READING:
             return f"answered a {self.method} with a redirect that may change it"
-        if why := unsafe(target, tls=last.scheme == "https", internal=is_internal(first.host or "")):
-            return f"redirects to {why}, which is not followed"
+        if problem := unsafe(target, tls=last.scheme == "https", internal=is_internal(first.host or "")):
+            return f"redirects to {problem}, which is not followed"
         if target in self._seen:
             return "redirects in a circle"
         if len(self._seen) > MAX_REDIRECTS:
@@ -135,15 +135,15 @@ class Redirects:
 def upload_address(registry: URL, current: URL, location: str, host: str, status: int) -> URL:
     """Return the next address of an upload, as the response of `current` names it; raises RegistryError.
 
-    `registry` is the first address of `host`. Other than in redirects, the next address may be the current one.
+    `registry` is the first address of `host`. Unlike in redirects, the next address may be the current one.
     """
     target = web_address(location, current)
     if target.scheme == "http" and registry.scheme == "https" and target.host == registry.host:
-        # A registry with a proxy before it that ends TLS may not know of that. Nothing goes there but by TLS.
+        # A registry may not know of the TLS of a proxy before it. All requests to it use TLS.
         target = target.with_scheme("https").with_port(registry.port) if target.port in (80, registry.port) else target
-    if why := unsafe(target, tls=current.scheme == "https", internal=is_internal(registry.host or "")):
+    if problem := unsafe(target, tls=current.scheme == "https", internal=is_internal(registry.host or "")):
         raise RegistryError(
-            f"{host} wants the upload to go on at {why}, which is not followed", host=host, status=status
+            f"{host} wants the upload to go on at {problem}, which is not followed", host=host, status=status
         )
     return target
 
@@ -167,7 +167,7 @@ def proxy_for(url: URL, proxies: Proxies) -> URL | None:
 
 
 def bypasses(host: str, port: int | None, entries: Iterable[str]) -> bool:
-    """Return whether NO_PROXY says that a host is asked directly; entries that make no sense match nothing."""
+    """Tell whether NO_PROXY has a host; wrong entries match nothing."""
     return any(_matches(host.lower().rstrip("."), port, entry.strip().lower()) for entry in entries)
 
 
@@ -190,7 +190,7 @@ def _matches(host: str, port: int | None, entry: str) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """Split `NAME[:PORT]`; an IPv6 address has a port only when it stands in brackets."""
+    """Split `NAME[:PORT]`; an IPv6 address has a port only after brackets."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         port = rest.removeprefix(":")

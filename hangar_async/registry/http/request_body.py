@@ -1,4 +1,4 @@
-"""Bodies of requests: sent piece by piece, none kept any longer once it is with the kernel."""
+"""Bodies of requests: sent piece by piece; a piece is released when the kernel has it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,8 +12,8 @@ from aiohttp.http import StreamWriter
 from hangar_async.errors import ContentError, NetworkError
 from hangar_async.oci import AsyncPieces, OpenPieces, Piece
 
-#: So many bytes are given to the transport at once. A plain one copies what the kernel does not take at once, and one
-#: with TLS tells only after so many that something was taken.
+#: The bytes that are written to the transport at once. A plain one copies the bytes that the kernel does not take at
+#: once, and one with TLS shows its progress only after so many.
 _PLAIN_SLICE = 256 << 10
 _TLS_SLICE = 64 << 10
 
@@ -22,7 +22,7 @@ _TLS_SLICE = 64 << 10
 class StreamedBody:
     """A body of `length` bytes that is read while it is sent; `name` names it in errors.
 
-    `open` opens it from its first byte, as often as the body has to be sent; the sender closes what `open` returned.
+    `open` opens it from its first byte, each time that the body is sent; the sender closes the pieces.
     """
 
     length: int
@@ -34,10 +34,10 @@ Body: TypeAlias = bytes | StreamedBody
 
 
 class RequestBody(aiohttp.Payload):
-    """A body on its way to `host`. aiohttp calls it, in a task that it ends with the request.
+    """A body that is sent to `host`. aiohttp calls it, in a task that it ends with the request.
 
-    When for `patience` seconds the other side took nothing more, or the body cannot be read, `failure` is the reason;
-    aiohttp raises an error of its own then. `plain` writes as any aiohttp allows it, with a copy of each slice.
+    When the host takes no byte for `patience` seconds, or the body cannot be read, `failure` is the reason; aiohttp
+    raises an error of its own then. `plain` uses only the public interface of aiohttp, with a copy of each slice.
     """
 
     _autoclose = True
@@ -60,7 +60,7 @@ class RequestBody(aiohttp.Payload):
 
     @property
     def consumed(self) -> bool:
-        """True once it was begun: aiohttp must not send it on another connection then, the server may have a part."""
+        """True after the start: aiohttp must not send it on another connection then, the server may have a part."""
         return self._begun
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -76,9 +76,9 @@ class RequestBody(aiohttp.Payload):
             self._ended.set()
 
     async def settled(self) -> None:
-        """Wait until nothing of this is under way any more; the request must have ended, or be ending.
+        """Wait for the end of the sending; the request must have ended, or be ending.
 
-        A cancellation goes on only then: the cancelled task may close what the body is read from.
+        A cancellation waits too: the cancelled task may close the source of the body.
         """
         cancelled: asyncio.CancelledError | None = None
         while not self._ended.is_set():
@@ -91,13 +91,13 @@ class RequestBody(aiohttp.Payload):
 
     async def _send(self, writer: StreamWriter) -> None:
         if not self._plain:
-            _hold_nothing(writer)
+            _disable_buffering(writer)
         if isinstance(self._body, bytes):
             await self._write(writer, self._body)
             return
         pieces, rest = self._body.open(), self._body.length
         try:
-            # Nothing is asked for after the last byte: the response may be here before it is.
+            # Nothing is read after the last byte: the response may be here before it is.
             while rest:
                 piece = await self._next(pieces, rest, self._body.name)
                 rest -= len(piece)
@@ -135,7 +135,7 @@ class RequestBody(aiohttp.Payload):
                 raise
 
     async def _flush(self, writer: StreamWriter) -> None:
-        """Wait until the transport holds nothing of what was written."""
+        """Wait until the buffer of the transport is empty."""
         transport = writer.transport
         if transport is not None and transport.get_write_buffer_size():
             async with asyncio.timeout(self._patience) as limit, _Extension(transport, limit, self._patience):
@@ -143,9 +143,9 @@ class RequestBody(aiohttp.Payload):
 
 
 class _Extension:
-    """Puts a time limit off as long as a transport gets rid of bytes; awaiting is not interrupted for it.
+    """Extends a time limit as long as a transport sends bytes, without an interruption of the waiting.
 
-    aiohttp's drain cannot be cancelled and waited for again.
+    The `drain` of aiohttp cannot be cancelled and awaited again.
     """
 
     def __init__(self, transport: asyncio.Transport, limit: asyncio.Timeout, patience: float) -> None:
@@ -169,8 +169,8 @@ class _Extension:
         self._handle = self._loop.call_later(self._patience / 4, self._check)
 
 
-def _hold_nothing(writer: StreamWriter) -> None:
-    """Have the transport say that it is full as soon as it holds anything, so that a drained one holds no piece."""
+def _disable_buffering(writer: StreamWriter) -> None:
+    """Make the transport full with its first byte, so that a drained one keeps no piece."""
     if writer.transport is not None:
         # asyncio's TLS counts an empty buffer as full when the limit is 0.
         writer.transport.set_write_buffer_limits(1 if _is_tls(writer) else 0, 0)
@@ -181,15 +181,15 @@ def _is_tls(writer: StreamWriter) -> bool:
 
 
 async def close_pieces(pieces: AsyncPieces | None) -> None:
-    """Close pieces by `aclose`, where they have that."""
+    """Close pieces that have an `aclose`."""
     if close := getattr(pieces, "aclose", None):
         await close()
 
 
 class SourceBlob:
-    """Reads a blob of a source in stretches, each of which goes on where the last one ended without opening it again.
+    """Reads a blob of a source in ranges; a range after the last one continues without opening the source again.
 
-    `open_pieces` opens it at a byte. `furthest` is how far it was ever read, in bytes. `name` names it in errors.
+    `open_pieces` opens it at a byte. `furthest` is the highest offset that was read. `name` names it in errors.
     """
 
     def __init__(self, open_pieces: OpenPieces, name: str) -> None:
@@ -202,17 +202,17 @@ class SourceBlob:
         self._reading = False
 
     def body(self, start: int, length: int) -> StreamedBody:
-        """Return the body of a request that sends `length` bytes from `start` on; one at a time is sent."""
-        return StreamedBody(length, self._name, lambda: self._stretch(start, length))
+        """Return the body of a request that sends `length` bytes from `start` on; one is sent at a time."""
+        return StreamedBody(length, self._name, lambda: self._range(start, length))
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close the source."""
         pieces, self._pieces = self._pieces, None
         self._rest = memoryview(b"")
         await close_pieces(pieces)
 
-    async def _stretch(self, start: int, length: int) -> AsyncIterator[memoryview]:
-        # After a read that was interrupted the pieces are of no more use.
+    async def _range(self, start: int, length: int) -> AsyncIterator[memoryview]:
+        # After an interrupted read the pieces cannot be used.
         if self._pieces is None or self._offset != start or self._reading:
             await self.aclose()
             self._pieces, self._offset, self._reading = self._open_pieces(start), start, False

@@ -1,4 +1,4 @@
-"""Responses: status, headers and the body to be read, and the host that sent them."""
+"""Responses: status, headers and body, and the host that sent them."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from hangar_async.oci import Digest
 from hangar_async.registry.failures import reaching, refused
 from hangar_async.registry.http.response_body import ResponseBody
 
-#: At most so many bytes are read of a body that only adds to the status, for at most so many seconds.
+#: The most bytes that are read of the body of an error, and the most seconds.
 MAX_ERROR_BODY = 64 << 10
 _ERROR_BODY_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response with its body still to be read; `host` is named as its source in errors.
+    """A response whose body is not read yet; errors name `host` as its source.
 
-    `redirected` says that it comes from another origin than the one that was asked. `open_body` opens a long body, to
-    be read and closed before the response ends.
+    `redirected` is True for another origin than that of the request. `open_body` opens a long body, which must be
+    read and closed before the response ends.
     """
 
     raw: aiohttp.ClientResponse = field(repr=False)
@@ -45,12 +45,12 @@ class Response:
 
     @property
     def url(self) -> URL:
-        """The URL that it comes from."""
+        """The URL of the response."""
         return self.raw.url
 
     @property
     def digest(self) -> Digest | None:
-        """The digest in Docker-Content-Digest; None where there is none that can be read."""
+        """The digest in Docker-Content-Digest; None without one that can be read."""
         return read_digest(self.headers.get("Docker-Content-Digest", ""))
 
     async def read(self, subject: str, limit: int, digest: str = "") -> bytes:
@@ -65,7 +65,7 @@ class Response:
         return bytes(body)
 
     async def drain(self) -> bytes:
-        """Read the body as far as it is short, so that the connection can be used again; return it."""
+        """Read and return the start of the body; after a short one the connection can be used again."""
         body = bytearray()
         with suppress(NetworkError, TimeoutError):
             async with asyncio.timeout(_ERROR_BODY_TIMEOUT):
@@ -82,19 +82,19 @@ class Response:
         )
 
     def require_identity(self, subject: str, digest: str = "") -> None:
-        """Raise ContentError for a body that is encoded although we asked for it as it is."""
+        """Raise ContentError for a body that is encoded although the request excluded that."""
         encoding = self.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity"):
             raise ContentError(
                 f"{subject} from {self.host} came with the Content-Encoding {encoding[:20]!r}, which was not asked for",
                 digest=digest,
-                advice="a proxy may be changing what it hands on: ask the registry without it",
+                advice="a proxy may be changing the content: use the registry without it",
             )
 
     def require_digest(self, digest: Digest, subject: str) -> None:
         """Raise DigestMismatch where the registry gives pushed content another digest of the same algorithm.
 
-        It may stand in Docker-Content-Digest, and at the end of the Location.
+        The digest may be in Docker-Content-Digest, and at the end of the Location.
         """
         location = unquote(self.headers.get("Location", "").partition("?")[0])
         for named in (self.digest, read_digest(location.rpartition("/")[2])):
@@ -103,7 +103,7 @@ class Response:
 
 
 def read_digest(text: str) -> Digest | None:
-    """Read a digest out of a header; None where there is none that can be read."""
+    """Read the digest in a header; None without one that can be read."""
     with suppress(InvalidValue):
         return Digest.parse(text.strip())
     return None

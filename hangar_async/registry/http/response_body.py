@@ -1,7 +1,7 @@
 """Bodies of responses: the bytes of blobs as they arrive, in pieces of 256 to 512 KiB; the last one may be smaller.
 
-A piece is valid until the next one is asked for. When a body breaks, all that had arrived comes first; then the error
-is raised. A read that is cancelled loses nothing.
+A piece is valid until the next one is read. When a body breaks, all bytes so far come first; then the error is raised.
+A cancelled read loses nothing.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from aiohttp.client_proto import ResponseHandler
 
 from hangar_async.oci import Piece
 
-#: A piece holds at least so many bytes where more follow, and at most so many.
+#: The least bytes of a piece where more follow, and the most.
 SMALLEST_PIECE = 256 << 10
 LARGEST_PIECE = 512 << 10
-#: The free ones of pairs of buffers of 512 KiB, used again and again: as many as there ever were bodies at once.
+#: Free pairs of buffers of 512 KiB, for later bodies.
 Buffers: TypeAlias = list[tuple[bytearray, bytearray]]
-#: A body with less to come than this many bytes is not worth a buffer.
+#: A body with fewer bytes left is not worth a buffer.
 _LEAST = LARGEST_PIECE
 
 
 class StreamBody:
-    """A body as aiohttp's stream has it, of any encoding; that holds at most 512 KiB beside the piece handed out."""
+    """A body from the stream of aiohttp, which keeps at most 512 KiB beside the current piece."""
 
     def __init__(self, content: aiohttp.StreamReader, head: bytes = b"") -> None:
         self._content = content
@@ -36,7 +36,7 @@ class StreamBody:
         return self
 
     async def __anext__(self) -> Piece:
-        # Earlier reads stay here when we are cancelled while reading.
+        # Earlier reads stay here when a read is cancelled.
         while not self._ended and self._size < SMALLEST_PIECE:
             await self._read()
         if self._reads:
@@ -47,7 +47,7 @@ class StreamBody:
         """Do nothing: the stream ends with the response."""
 
     async def _read(self) -> None:
-        """Take in what the stream has, waiting where it has nothing; note how the body ends."""
+        """Read the next bytes of the stream; note the end of the body, or its error."""
         try:
             data = await self._content.readany()
             self._ended = not data
@@ -67,12 +67,12 @@ class StreamBody:
         return piece
 
     def _rescue(self) -> bytes:
-        """Get what had arrived before the stream broke.
+        """Return the bytes that arrived before the stream broke.
 
-        After a failure aiohttp hands out nothing more, though it still holds it; a blob that goes on from the byte
-        reached must not lose up to 512 KiB each time.
+        After a failure aiohttp keeps them but returns nothing more; a blob that continues at the last byte must not
+        lose up to 512 KiB each time.
         """
-        # An aiohttp of another kind may not allow it: then these bytes are lost, and nothing else.
+        # Another version of aiohttp may not allow it: then only these bytes are lost.
         with suppress(Exception):
             self._content.set_exception(None)  # type: ignore[arg-type]
             return self._content.read_nowait()
@@ -82,8 +82,8 @@ class StreamBody:
 class BufferedBody(asyncio.BufferedProtocol):
     """A body of `rest` more bytes, received into one buffer while the reader has the other one.
 
-    A full buffer makes the sender wait. `head`, less than a buffer, had arrived before. Raises what broke the
-    connection, and aiohttp.SocketTimeoutError when nothing came for `patience` seconds. It takes the transport from
+    A full buffer makes the sender wait. `head`, less than a buffer, arrived before. Raises the error of the
+    connection, and aiohttp.SocketTimeoutError when no byte came for `patience` seconds. It takes the transport from
     aiohttp, and `close` gives it back.
     """
 
@@ -91,7 +91,7 @@ class BufferedBody(asyncio.BufferedProtocol):
         self, response: aiohttp.ClientResponse, head: bytes, rest: int, patience: float, buffers: Buffers
     ) -> None:
         connection = response.connection
-        assert connection is not None  # noqa: S101 - open_body has seen to it
+        assert connection is not None  # noqa: S101 - open_body checks it
         self._content = response.content
         self._http = cast("ResponseHandler", connection.protocol)
         self._transport = cast("asyncio.Transport", connection.transport)
@@ -101,7 +101,7 @@ class BufferedBody(asyncio.BufferedProtocol):
         self._buffers = buffers
         pair = buffers.pop() if buffers else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
         self._pair: tuple[bytearray, bytearray] | None = pair
-        self._filling, self._lent = memoryview(pair[0]), memoryview(pair[1])
+        self._filling, self._reading = memoryview(pair[0]), memoryview(pair[1])
         self._filled = len(head)
         self._filling[: len(head)] = head
         self._paused = False
@@ -109,10 +109,10 @@ class BufferedBody(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         self._lost = False
         self._failure: Exception | None = None
-        # aiohttp's own time limit ends with the pause.
+        # The pause ends the time limit of aiohttp.
         self._http.pause_reading()
-        # A late reader of what an earlier response left in its stream makes the protocol go on reading: it must reach
-        # neither the transport nor a clock.
+        # A late reader of the stream of an earlier response makes the protocol continue: it must reach neither the
+        # transport nor a clock.
         self._http.transport, self._http.read_timeout = None, None
         self._transport.set_protocol(self)
         self._transport.resume_reading()
@@ -126,20 +126,20 @@ class BufferedBody(asyncio.BufferedProtocol):
         if not self._filled:
             raise self._failure or StopAsyncIteration
         piece = self._filling[: self._filled]
-        self._filling, self._lent, self._filled = self._lent, self._filling, 0
+        self._filling, self._reading, self._filled = self._reading, self._filling, 0
         if self._paused and self._rest and not self._ended:
             self._paused = False
-            # The time that the reader took does not count.
+            # The time of the reader does not count.
             self._last = self._loop.time()
             self._transport.resume_reading()
         return piece
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the place of the bytes that come next."""
+        """Return the memory for the next bytes."""
         return self._filling[self._filled : self._filled + self._rest]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Note that more has come."""
+        """Note the next bytes."""
         self._filled += nbytes
         self._rest -= nbytes
         self._last = self._loop.time()
@@ -154,18 +154,18 @@ class BufferedBody(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that nothing more will come."""
+        """Note the end of the connection."""
         self._lost, self._failure = True, exc
         self._http.transport = self._transport
         self._http.connection_lost(exc)
         self._wake()
 
     def close(self) -> None:
-        """Give the transport back, for the next request if the body is whole; the buffers are used by others then."""
+        """Give the transport back, for the next request if the body is complete, and the buffers, for other bodies."""
         if self._pair is None:
             return
         if not self._lost:
-            # A body that is left before its end keeps the connection busy: the end of the response closes it.
+            # After an incomplete body the connection cannot be used again: the end of the response closes it.
             if not self._transport.is_closing():
                 self._transport.pause_reading()
             self._http.transport = self._transport
@@ -199,11 +199,11 @@ ResponseBody: TypeAlias = StreamBody | BufferedBody
 
 
 def open_body(response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None) -> ResponseBody:
-    """Choose how a body is received: as aiohttp has it without `buffers`, and where it cannot be taken over."""
+    """Open a body: a BufferedBody where there are `buffers` and the connection can be taken over, else a StreamBody."""
     content, length = response.content, response.content_length
     if buffers is None or length is None or length < _LEAST or content.exception() is not None:
         return StreamBody(content)
-    # Reading from a stream that is paused makes it go on, so what its parser still holds comes too.
+    # Reading from a paused stream makes it continue, so the bytes in its parser come too.
     head = b"".join(iter(content.read_nowait, b""))
     connection = response.connection
     if connection is None or connection.transport is None or content.is_eof() or length - len(head) < _LEAST:

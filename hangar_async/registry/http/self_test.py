@@ -1,7 +1,7 @@
 """A self-test of aiohttp: whether it is the one that bodies can be taken over from.
 
-`BufferedBody` and `RequestBody` depend on more of aiohttp than it documents. They are tried here on a connection that
-leads nowhere, once in a process, without a network.
+`BufferedBody` and `RequestBody` depend on more of aiohttp than it documents. They are tried here on a connection
+without a network, once in a process.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from hangar_async.registry.http.request_body import RequestBody
 from hangar_async.registry.http.response_body import BufferedBody, Buffers
 
 _NOTICE = (
-    "aiohttp {version} is not of the kind that bodies can be taken over from: they are received and sent by its own "
-    "streams, which is slower"
+    "aiohttp {version} does not allow bodies to be taken over: they are received and sent by its own streams, which is "
+    "slower"
 )
 #: Headers of a response with a body of 6 bytes.
 _HEADERS = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
@@ -30,12 +30,12 @@ _PROPERTIES = (
     (Connection, "protocol"),
     (Connection, "transport"),
 )
-#: The result, once it is there.
+#: The result after the first test.
 _results: list[bool] = []
 
 
 async def aiohttp_is_known(notice: Callable[[str], None] | None = None) -> bool:
-    """Return whether bodies can be taken over; `notice` is told where not, when that is found out."""
+    """Tell whether bodies can be taken over; the first time that they cannot, `notice` is called."""
     if not _results:
         _results.append(await _passes())
         if not _results[0] and notice is not None:
@@ -44,7 +44,7 @@ async def aiohttp_is_known(notice: Callable[[str], None] | None = None) -> bool:
 
 
 async def _passes() -> bool:
-    # An aiohttp of another kind may raise anything.
+    # Another version of aiohttp may raise anything.
     with suppress(Exception):
         buffers: Buffers = []
         return await _receives(buffers) and await _loses(buffers) and await _sends()
@@ -52,7 +52,7 @@ async def _passes() -> bool:
 
 
 async def _receives(buffers: Buffers) -> bool:
-    """Take a body over when half of it is here, receive the rest, and give the connection back for a second one."""
+    """Take over a body that is half received, receive the rest, and give the connection back for a second one."""
     line = _Line()
     body = await line.body(buffers)
     detached = line.http.transport is None and line.protocol is body
@@ -67,7 +67,7 @@ async def _receives(buffers: Buffers) -> bool:
 
 
 async def _loses(buffers: Buffers) -> bool:
-    """Take a body over, and lose the connection."""
+    """Take over a body, and lose the connection."""
     line = _Line()
     body = await line.body(buffers)
     body.connection_lost(OSError())
@@ -76,7 +76,7 @@ async def _loses(buffers: Buffers) -> bool:
 
 
 async def _sends() -> bool:
-    """Send a body, which is written at once and waited for."""
+    """Send a body, which is written at once, and wait for it."""
     line = _Line()
     body, writer = RequestBody(b"abcdef", "", 60.0), StreamWriter(line.http, asyncio.get_running_loop())
     await body.write(writer)
@@ -90,7 +90,7 @@ async def _sends() -> bool:
 
 
 class _Line:
-    """A transport that leads nowhere, with aiohttp's end of it; most calls do nothing."""
+    """A transport without a network, with the protocol of aiohttp; most calls do nothing."""
 
     def __init__(self) -> None:
         self.http = ResponseHandler(asyncio.get_running_loop())
@@ -117,7 +117,7 @@ class _Line:
         return (await self.http.read())[1]
 
     async def body(self, buffers: Buffers) -> BufferedBody:
-        """Receive the same, and take the body over."""
+        """Receive the same, and take over the body."""
         for owner, name in _PROPERTIES:
             if not isinstance(getattr(owner, name), property):
                 raise TypeError

@@ -24,9 +24,9 @@ from hangar_async.threads import in_thread
 
 
 class TlsContexts:
-    """One context for each host that has certificates of its own, and one for all others.
+    """One TLS context for each host with its own certificates, and one for all others.
 
-    Trusted are the system's CAs (OpenSSL reads SSL_CERT_FILE itself) and, as Docker does it, every `*.crt` in
+    Trusted are the CAs of the system (OpenSSL reads SSL_CERT_FILE itself) and, as in Docker, every `*.crt` in
     certs.d/HOST[:PORT]/; from there `NAME.cert` with `NAME.key` is shown to the host as a client certificate.
     """
 
@@ -78,33 +78,33 @@ class TlsContexts:
 
 
 def _load_file(context: ssl.SSLContext, file: Path) -> None:
-    """Load one file of a host's folder: a CA, or a client certificate with its key; any other file is passed over."""
+    """Load one file of a host's folder: a CA, or a client certificate with its key; any other file is skipped."""
     if file.suffix == ".crt":
         context.load_verify_locations(cafile=file)
     elif file.suffix == ".cert":
         if not file.with_suffix(".key").is_file():
             raise FileNotFoundError(f"{file.stem}.key is not beside it")
-        # Without a password of ours OpenSSL would ask for one on the terminal.
+        # Without a password OpenSSL would ask for one on the terminal.
         context.load_cert_chain(file, file.with_suffix(".key"), password="")
     elif file.suffix == ".key" and not file.with_suffix(".cert").is_file():
         raise FileNotFoundError(f"{file.stem}.cert is not beside it")
 
 
-#: A stream pauses when it holds twice as much as this, after which at most 256 KiB more, one read of the event
-#: loop, can come in: 512 KiB in all. More was no faster, and cost memory with many requests at once.
+#: A stream pauses at twice as many bytes, and takes one more read of the event loop, at most 256 KiB: 512 KiB in all.
+#: More was no faster, and cost memory with many requests at once.
 READ_LIMIT = 128 << 10
 #: Signed URLs in Location headers may be long.
 _LONGEST_HEADER = 32 << 10
-#: After one of these a registry may have to copy what it has got before it answers.
+#: Before the response to one of these a registry may have to copy the content.
 _COMMITTING = frozenset({"PUT", "PATCH"})
 
 
 class Transport:
-    """Sends requests over one session; `connections` is how many are open at once, and must cover all requests.
+    """Sends requests over one session; `connections` is the number of connections, at least that of all requests.
 
-    Nothing is decompressed, no cookie is kept, the environment is not looked at, and no time limit is on the whole
-    of a response: only on making the connection, and on the time without a byte. `notice` is told where aiohttp is not
-    of the kind that bodies can be taken over from.
+    Nothing is decompressed, no cookie is kept, and the environment is not read. Time limits are on making the
+    connection and on the time without a byte, not on a response as a whole. `notice` is called where aiohttp does not
+    allow bodies to be taken over.
     """
 
     def __init__(
@@ -147,30 +147,29 @@ class Transport:
         method: str = "GET",
         body: Body | None = None,
     ) -> AsyncIterator[Response]:
-        """Send a request, with `body`, or a POST of `form`, and hand out the first response that is no redirect.
+        """Send a request, with `body`, or a POST of `form`, and yield the first response that is no redirect.
 
-        `host` is named in errors. `authorization` is sent to the origin of `url` alone, and no longer once a
-        redirect has left it. A form is never redirected, and a body only by a status that keeps the method.
-        The connection is kept for the next request when the response was read to its end, else closed: a response that
-        comes early ends the sending.
-        Raises NetworkError when the other side takes nothing any more, and what reading a body raises.
+        Errors name `host`. `authorization` is sent to the origin of `url` alone, and never after a redirect to another
+        origin. A form is never redirected, and a body only by a status that keeps the method. The connection is kept
+        for the next request when the response was read to its end, else closed: an early response ends the sending.
+        Raises NetworkError when the server takes no more bytes, and errors of reading the body.
         """
         redirects = Redirects(url, host, "POST" if form is not None else method)
-        address, at_home = url, True
+        address, at_origin = url, True
         while True:
-            fields = {**headers, "Authorization": authorization} if authorization and at_home else headers
-            name = host if at_home else address.host_port_subcomponent or host
+            fields = {**headers, "Authorization": authorization} if authorization and at_origin else headers
+            name = host if at_origin else address.host_port_subcomponent or host
             async with self._send_once(address, name, redirects.method, fields, form, body) as raw:
                 opener = partial(open_body, raw, self._settings.stall_timeout, self._buffers)
-                response = Response(raw, name, redirected=not at_home, open_body=opener)
+                response = Response(raw, name, redirected=not at_origin, open_body=opener)
                 if response.status not in MOVED:
                     yield response
                     return
                 await response.drain()
-                # A POST carries a secret in its body, which is for the first address alone.
+                # A form has a secret, which is for the first address alone.
                 location = response.headers.get("Location", "") if form is None else ""
                 address = redirects.follow(response.status, location)
-                at_home = at_home and same_origin(url, address)
+                at_origin = at_origin and same_origin(url, address)
 
     @asynccontextmanager
     async def _send_once(
@@ -187,7 +186,7 @@ class Transport:
         patience = self._settings.stall_timeout
         body = RequestBody(content, host, patience, plain=self._plain) if content else None
         try:
-            with reaching(host), _failure_of(body):
+            with reaching(host), _failure_first(body):
                 response = await self._session.request(
                     method,
                     url,
@@ -214,8 +213,8 @@ class Transport:
 
 
 @contextmanager
-def _failure_of(body: RequestBody | None) -> Iterator[None]:
-    """Raise why a body could not be sent, where that is known better than aiohttp tells it."""
+def _failure_first(body: RequestBody | None) -> Iterator[None]:
+    """Raise the failure of a body instead of the error of aiohttp, where it is known."""
     try:
         yield
     except Exception:
