@@ -13,9 +13,8 @@ from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.registry import blobs
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import TokenServer
-from hangar_async.registry.authorizer import Authorizer
 from hangar_async.registry.endpoints import Endpoints
-from hangar_async.registry.exchange import Exchange
+from hangar_async.registry.exchange import Authorizer, Exchange
 from hangar_async.registry.http.transport import Transport
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
 from hangar_async.registry.uploads import Upload

@@ -1,9 +1,22 @@
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
 import pytest
 from aiohttp import web
 
-from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.config.registries import Proxies, RegistrySettings
+from hangar_async.errors import ContentError, NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.exchange import Scope
 from tests.fakes.auth import Basic, TokenServer
 from tests.fakes.faults import Status
 from tests.fakes.registry import FakeRegistry, fake_registry
@@ -14,6 +27,7 @@ from tests.registry.rig import (
     MANIFEST,
     OCI,
     Lent,
+    Proxy,
     client_of,
     describe,
     image_at,
@@ -21,6 +35,431 @@ from tests.registry.rig import (
     manifest_server,
     served,
 )
+
+LAYER = b"x" * 100_000
+LAYER_BLOB = describe(LAYER)
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class BearerRegistry:
+    """A registry and its token server in one: each token is good for one scope, until it is `revoked`."""
+
+    answer: dict[str, object] = field(default_factory=dict)
+    token_name: str = "token"
+    login: str | None = None
+    refresh: str | None = None
+    realm: str = "http://{host}/token"
+    issued: list[str] = field(default_factory=list)
+    revoked: set[str] = field(default_factory=set)
+    gate: asyncio.Event | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        if request.path == "/token":
+            return await self.token(request)
+        parts = request.path.split("/")
+        scope = f"repository:{'/'.join(parts[2:-2])}:pull"
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if bearer not in self.issued or bearer in self.revoked or not bearer.startswith(f"{scope}#"):
+            realm = self.realm.replace("{host}", request.host)
+            challenge = f'Bearer realm="{realm}",service="reg.io",scope="{scope}"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        return web.Response(body=LAYER if "/blobs/" in request.path else MANIFEST)
+
+    async def token(self, request: web.Request) -> web.Response:
+        self.asked.set()
+        if self.gate:
+            await self.gate.wait()
+        form = await request.post()
+        if self.refresh is not None and (form.get("refresh_token"), form.get("grant_type")) != (
+            self.refresh,
+            "refresh_token",
+        ):
+            return web.json_response({"details": "bad refresh token"}, status=401)
+        if self.login is not None and request.headers.get("Authorization") != f"Basic {self.login}":
+            return web.json_response({"details": "incorrect username or password"}, status=401)
+        scope = str(form.get("scope") or request.query["scope"])
+        self.issued.append(f"{scope}#{len(self.issued)}")
+        return web.json_response({self.token_name: self.issued[-1], **self.answer})
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def config(path: Path, host: str, **entry: str) -> RegistrySettings:
+    path = path / "config.json"
+    path.write_text(json.dumps({"auths": {host: entry}}))
+    return RegistrySettings(credential_files=(path,))
+
+
+async def pull(client: RegistryClient, name: str) -> bytes:
+    return (await client.get_manifest(Reference.parse(name))).raw
+
+
+@pytest.mark.parametrize("name", ["token", "access_token"])
+async def test_a_token_is_fetched_without_credentials(name: str) -> None:
+    async with served(BearerRegistry(token_name=name)) as registry, RegistryClient(RegistrySettings()) as client:
+        assert await pull(client, f"{registry.host}/team/app") == MANIFEST
+    [request] = registry.asked("/token")
+    assert dict(request.query) == {"service": "reg.io", "scope": "repository:team/app:pull"}
+    assert "Authorization" not in request.headers
+
+
+async def test_twenty_requests_of_one_scope_fetch_one_token_and_none_is_refused_twice() -> None:
+    bearer = BearerRegistry(gate=asyncio.Event())
+    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(pull(client, f"{registry.host}/app:{number}")) for number in range(20)]
+            await bearer.asked.wait()
+            assert bearer.gate
+            bearer.gate.set()
+        assert {task.result() for task in tasks} == {MANIFEST}
+        assert len(registry.asked("/token")) == 1
+        assert len(registry.asked("/manifests/")) == 20
+        assert await pull(client, f"{registry.host}/other") == MANIFEST
+    assert len(registry.asked("/token")) == 2
+    # The challenge is known by now: the other repository was not asked without its token first.
+    assert len(registry.asked("/manifests/")) == 21
+
+
+async def test_a_cancelled_waiter_takes_no_other_with_it() -> None:
+    bearer = BearerRegistry(gate=asyncio.Event())
+    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client, asyncio.TaskGroup() as group:
+        first, second = (group.create_task(pull(client, f"{registry.host}/app:{number}")) for number in range(2))
+        await bearer.asked.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        assert bearer.gate
+        bearer.gate.set()
+        assert await second == MANIFEST
+    assert first.cancelled()
+    assert len(registry.asked("/token")) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "life"), [({}, 60), ({"expires_in": 300}, 300), ({"expires_in": 0}, 60), ({"expires_in": 8}, 8)]
+)
+async def test_a_token_is_renewed_before_it_ends(told: dict[str, object], life: float) -> None:
+    clock = Clock()
+    async with served(BearerRegistry(told)) as registry, RegistryClient(RegistrySettings(), clock=clock) as client:
+        margin = min(10, life / 4)
+        for moved, tokens in ((0.0, 1), (life - margin - 0.1, 1), (0.1, 2)):
+            clock.now += moved
+            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert len(registry.asked("/token")) == tokens
+    # The only refusal was that of the first look.
+    assert len(registry.requests) == 3 + 2 + 1
+
+
+async def test_an_expired_token_is_renewed_once() -> None:
+    bearer = BearerRegistry()
+    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
+        image = Reference.parse(f"{registry.host}/app")
+        assert await pull(client, str(image)) == MANIFEST
+        bearer.revoked.update(bearer.issued)
+        async with client.open_blob(image, LAYER_BLOB) as body:
+            assert b"".join([bytes(piece) async for piece in body.pieces()]) == LAYER
+        assert len(bearer.issued) == 2
+        bearer.revoked.update(bearer.issued)
+        async with asyncio.TaskGroup() as group:
+            for number in range(5):
+                group.create_task(pull(client, f"{image.name}:{number}"))
+    assert len(bearer.issued) == 3
+
+
+async def test_a_refused_fresh_token_is_not_renewed_again() -> None:
+    bearer = BearerRegistry()
+    bearer.revoked.update(f"repository:app:pull#{number}" for number in range(9))
+    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(Unauthorized, match="no credentials"):
+            await pull(client, f"{registry.host}/app")
+    assert len(registry.asked("/manifests/")) == 2
+    assert len(bearer.issued) == 2
+
+
+async def test_a_password_with_a_colon_reaches_the_token_server_alone(tmp_path: Path) -> None:
+    async with (
+        served(BearerRegistry(login=b64("me:pa:ss"))) as registry,
+        RegistryClient(config(tmp_path, registry.host, auth=b64("me:pa:ss"))) as client,
+    ):
+        assert await pull(client, f"{registry.host}/app") == MANIFEST
+    [request] = registry.asked("/token")
+    assert request.query["account"] == "me"
+    assert {request.path for request in registry.requests if b64("me:pa:ss") in str(request.headers)} == {"/token"}
+
+
+async def test_a_wrong_password_is_reported_with_its_file(tmp_path: Path) -> None:
+    async with (
+        served(BearerRegistry(login=b64("me:right"))) as registry,
+        RegistryClient(config(tmp_path, registry.host, auth=b64("me:s3cret"))) as client,
+    ):
+        with pytest.raises(Unauthorized) as caught:
+            await pull(client, f"{registry.host}/app")
+    error = caught.value
+    assert str(tmp_path / "config.json") in str(error)
+    assert "incorrect username or password" in str(error)
+    assert "s3cret" not in f"{error} {error.advice} {error!r} {error.__dict__}"
+    assert not error.transient
+
+
+@pytest.mark.parametrize("username", ["", "someone"])
+async def test_an_identity_token_is_posted(tmp_path: Path, username: str) -> None:
+    async with served(BearerRegistry(refresh="r3fresh", token_name="access_token")) as registry:
+        settings = config(tmp_path, registry.host, auth=b64(f"{username}:"), identitytoken="r3fresh")
+        async with RegistryClient(settings) as client:
+            assert await pull(client, f"{registry.host}/app") == MANIFEST
+    [request] = registry.asked("/token")
+    assert request.method == "POST"
+    assert "r3fresh" not in str(request.url)
+    form = await request.post()
+    assert (form["service"], form["scope"], form["client_id"]) == ("reg.io", "repository:app:pull", "hangar_async")
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_token_server_without_post_is_asked_by_get(tmp_path: Path, status: int) -> None:
+    bearer = BearerRegistry(login=b64("<token>:r3fresh"))
+
+    async def no_post(request: web.Request) -> web.Response:
+        return web.Response(status=status) if request.method == "POST" else await bearer(request)
+
+    async with (
+        served(no_post) as registry,
+        RegistryClient(config(tmp_path, registry.host, identitytoken="r3fresh")) as client,
+    ):
+        assert await pull(client, f"{registry.host}/app") == MANIFEST
+    assert [request.method for request in registry.asked("/token")] == ["POST", "GET"]
+
+
+async def test_an_identity_token_is_posted_for_all_scopes_in_one(tmp_path: Path) -> None:
+    async with served(BearerRegistry(refresh="r3fresh")) as registry:
+        settings = config(tmp_path, registry.host, identitytoken="r3fresh")
+        async with RegistryClient(settings) as client:
+            image = Reference.parse(f"{registry.host}/app")
+            with suppress(RegistryError):
+                await client.mount_blob(image, LAYER_BLOB, "base/one")
+    form = await registry.asked("/token")[0].post()
+    assert form["scope"] == "repository:app:pull,push repository:base/one:pull"
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        (Scope(), ()),
+        (Scope("app"), ("repository:app:pull",)),
+        (Scope("app", "pull,push"), ("repository:app:pull,push",)),
+        (Scope("app", "pull,push", "app"), ("repository:app:pull,push",)),
+        (Scope("app", "pull,push", "base"), ("repository:app:pull,push", "repository:base:pull")),
+    ],
+)
+def test_scopes_in_the_words_of_a_token_server(scope: Scope, words: tuple[str, ...]) -> None:
+    assert scope.words == words
+
+
+async def test_a_refused_identity_token_is_not_followed_by_a_get(tmp_path: Path) -> None:
+    async with (
+        served(BearerRegistry(refresh="good")) as registry,
+        RegistryClient(config(tmp_path, registry.host, identitytoken="bad")) as client,
+    ):
+        with pytest.raises(Unauthorized, match=r"config\.json"):
+            await pull(client, f"{registry.host}/app")
+    assert [request.method for request in registry.asked("/token")] == ["POST"]
+
+
+async def test_a_posted_secret_follows_no_redirect(tmp_path: Path) -> None:
+    bearer = BearerRegistry()
+
+    async def moved(request: web.Request) -> web.Response:
+        return (
+            web.Response(status=307, headers={"Location": "/other"})
+            if request.path == "/token"
+            else await bearer(request)
+        )
+
+    async with (
+        served(moved) as registry,
+        RegistryClient(config(tmp_path, registry.host, identitytoken="r3fresh")) as client,
+    ):
+        with pytest.raises(RegistryError, match="redirect"):
+            await pull(client, f"{registry.host}/app")
+    assert not registry.asked("/other")
+
+
+async def test_a_registry_token_is_sent_as_it_is(tmp_path: Path) -> None:
+    bearer = BearerRegistry()
+    bearer.issued.append("repository:app:pull#ready")
+    async with (
+        served(bearer) as registry,
+        RegistryClient(config(tmp_path, registry.host, registrytoken=bearer.issued[0])) as client,
+    ):
+        assert await pull(client, f"{registry.host}/app") == MANIFEST
+    assert not registry.asked("/token")
+
+
+async def test_tokens_are_not_shared_by_credentials(tmp_path: Path) -> None:
+    """Two keys of one file cover different parts of one registry."""
+    async with served(BearerRegistry()) as registry:
+        path = tmp_path / "auth.json"
+        entries = {f"{registry.host}/one": {"auth": b64("first:1")}, f"{registry.host}/two": {"auth": b64("second:2")}}
+        path.write_text(json.dumps({"auths": entries}))
+        async with RegistryClient(RegistrySettings(credential_files=(path,))) as client:
+            for name in ("one/app", "two/app", "three/app"):
+                assert await pull(client, f"{registry.host}/{name}") == MANIFEST
+    sent = [request.headers.get("Authorization") for request in registry.asked("/token")]
+    assert sent == [f"Basic {b64('first:1')}", f"Basic {b64('second:2')}", None]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [(b"{}", "without a token"), (b'{"token":""}', "without a token"), (b'{"token":"a\\r\\nX: y"}', "without a token"),
+     (b"<html>", "no JSON"), (b'{"token":5}', "no JSON"), (b'{"token":"' + b"a" * (1 << 20) + b'"}', "larger than")],
+)  # fmt: skip
+async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> None:
+    bearer = BearerRegistry()
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=body) if request.path == "/token" else await bearer(request)
+
+    async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(ContentError, match=why):
+            await pull(client, f"{registry.host}/app")
+
+
+@pytest.mark.parametrize(("status", "transient"), [(429, True), (500, True), (503, True), (400, False), (404, False)])
+async def test_a_failing_token_server_is_named(status: int, transient: bool) -> None:
+    bearer = BearerRegistry()
+    tries = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal tries
+        if request.path == "/token":
+            tries += 1
+            if tries == 1:
+                return web.Response(status=status, headers={"Retry-After": "7"})
+        return await bearer(request)
+
+    async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(RegistryError, match="token") as caught:
+            await pull(client, f"{registry.host}/app")
+        assert (caught.value.status, caught.value.transient) == (status, transient)
+        assert await pull(client, f"{registry.host}/app") == MANIFEST
+
+
+async def basic(request: web.Request) -> web.Response:
+    if request.headers.get("Authorization") != f"Basic {b64('me:pa:ss')}":
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="reg"'})
+    return web.Response(body=MANIFEST)
+
+
+async def test_basic_with_the_given_password() -> None:
+    async with served(basic) as registry:
+        settings = RegistrySettings(username="me", password="pa:ss")
+        async with RegistryClient(settings, username_for=registry.host) as client:
+            assert await pull(client, f"{registry.host}/app") == MANIFEST
+    assert len(registry.asked("manifests")) == 1
+
+
+async def test_the_given_password_is_for_its_registry_alone() -> None:
+    async with served(basic) as registry, served(basic) as other:
+        settings = RegistrySettings(username="me", password="pa:ss")
+        async with RegistryClient(settings, username_for=registry.host) as client:
+            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            with pytest.raises(Unauthorized, match="no credentials for it are known"):
+                await pull(client, f"{other.host}/app")
+        async with RegistryClient(settings) as client:
+            with pytest.raises(Unauthorized):
+                await pull(client, f"{registry.host}/app")
+    assert not other.secrets()
+
+
+async def test_basic_with_a_wrong_password_is_sent_once() -> None:
+    async with served(basic) as registry:
+        settings = RegistrySettings(username="me", password="no")
+        async with RegistryClient(settings, username_for=registry.host) as client:
+            with pytest.raises(Unauthorized, match="settings of this run"):
+                await pull(client, f"{registry.host}/app")
+    assert len(registry.asked("manifests")) == 1
+
+
+async def test_a_challenge_that_comes_with_the_content_is_answered() -> None:
+    """The base path is open to all, and the challenge comes later."""
+
+    async def late(request: web.Request) -> web.Response:
+        return web.Response() if request.path == "/v2/" else await basic(request)
+
+    async with served(late) as registry:
+        settings = RegistrySettings(username="me", password="pa:ss")
+        async with RegistryClient(settings, username_for=registry.host) as client:
+            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert await pull(client, f"{registry.host}/app") == MANIFEST
+    assert len(registry.asked("manifests")) == 3
+
+
+@pytest.mark.parametrize(
+    ("realm", "why"),
+    [
+        ("http://auth.test/token", "leads from https to http"),
+        ("https://127.0.0.1:{port}/token", "on this machine"),
+        ("https://[::1]:{port}/token", "on this machine"),
+        ("https://169.254.169.254/token", "on this machine"),
+        ("https://user:pass@auth.test/token", "a user name in it"),
+        ("/token", "no web address"),
+        ("file:///etc/passwd", "no web address"),
+        ("https://auth.test:99999/", "no web address"),
+    ],
+)
+async def test_an_unsafe_realm_of_a_public_registry_is_refused(
+    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], realm: str, why: str
+) -> None:
+    async with served(BearerRegistry(), tls=server_tls) as inside:
+        bearer = BearerRegistry(realm=realm.replace("{port}", inside.host.rpartition(":")[2]))
+        async with (
+            served(bearer, tls=server_tls) as registry,
+            Proxy({"registry.test:443": registry.host}).running() as proxy,
+        ):
+            settings = replace(
+                trusting("registry.test", "auth.test", inside.host),
+                proxies=Proxies(proxy.url, proxy.url),
+                username="me",
+                password="secret",
+            )
+            async with RegistryClient(settings, username_for="registry.test") as client:
+                with pytest.raises(Unauthorized, match=why) as caught:
+                    await pull(client, "registry.test/app")
+        assert not inside.requests
+    assert set(proxy.lines) == {"CONNECT registry.test:443 HTTP/1.1"}
+    assert "pass@" not in str(caught.value)
+    assert not registry.secrets()
+
+
+async def test_a_token_server_on_another_host_is_asked(
+    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
+) -> None:
+    bearer = BearerRegistry(realm="https://auth.test/token", login=b64("me:secret"))
+    async with served(bearer, tls=server_tls) as registry, served(bearer, tls=server_tls) as tokens:
+        routes = {"registry.test:443": registry.host, "auth.test:443": tokens.host}
+        async with Proxy(routes).running() as proxy:
+            settings = replace(
+                trusting("registry.test", "auth.test"),
+                proxies=Proxies(https=proxy.url),
+                username="me",
+                password="secret",
+            )
+            async with RegistryClient(settings, username_for="registry.test") as client:
+                assert await pull(client, "registry.test/app") == MANIFEST
+    assert len(tokens.requests) == 1
+    assert not registry.asked("/token")
+    assert all(secret.startswith("Bearer") for secret in registry.secrets())
 
 
 async def test_not_found_names_the_image_and_the_registry() -> None:

@@ -1,19 +1,224 @@
-"""Responses: status, headers and body, and the host that sent them."""
+"""Responses, and their bodies: the bytes of blobs as they arrive, in pieces of 256 to 512 KiB; the last may be smaller.
+
+A piece is valid until the next one is read. When a body breaks, all bytes so far come first; then the error is raised.
+A cancelled read loses nothing.
+"""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self, TypeAlias, cast
 from urllib.parse import unquote
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from hangar_async.errors import ContentError, DigestMismatch, InvalidValue, NetworkError, RegistryError
-from hangar_async.oci import Digest
+from hangar_async.oci import Digest, Piece
 from hangar_async.registry.failures import reaching, refused
-from hangar_async.registry.http.response_body import ResponseBody
+
+#: The least bytes of a piece where more follow, and the most.
+SMALLEST_PIECE = 256 << 10
+LARGEST_PIECE = 512 << 10
+#: Free pairs of buffers of 512 KiB, for later bodies.
+Buffers: TypeAlias = list[tuple[bytearray, bytearray]]
+#: A body with fewer bytes left is not worth a buffer.
+_LEAST = LARGEST_PIECE
+
+
+class StreamBody:
+    """A body from the stream of aiohttp, which keeps at most 512 KiB beside the current piece."""
+
+    def __init__(self, content: aiohttp.StreamReader, head: bytes = b"") -> None:
+        self._content = content
+        self._reads = [head] if head else []
+        self._size = len(head)
+        self._ended = False
+        self._failure: Exception | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        # Earlier reads stay here when a read is cancelled.
+        while not self._ended and self._size < SMALLEST_PIECE:
+            await self._read()
+        if self._reads:
+            return self._take()
+        raise self._failure or StopAsyncIteration
+
+    def close(self) -> None:
+        """Do nothing: the stream ends with the response."""
+
+    async def _read(self) -> None:
+        """Read the next bytes of the stream; note the end of the body, or its error."""
+        try:
+            data = await self._content.readany()
+            self._ended = not data
+        except Exception as error:
+            data = self._rescue()
+            self._ended, self._failure = True, error
+        if data:
+            self._reads.append(data)
+            self._size += len(data)
+
+    def _take(self) -> bytes:
+        """Return all reads as one piece, but for the last one where that would be too large."""
+        rest = [self._reads.pop()] if len(self._reads) > 1 and self._size > LARGEST_PIECE else []
+        piece = self._reads[0] if len(self._reads) == 1 else b"".join(self._reads)
+        self._reads = rest
+        self._size = len(rest[0]) if rest else 0
+        return piece
+
+    def _rescue(self) -> bytes:
+        """Return the bytes that arrived before the stream broke.
+
+        After a failure aiohttp keeps them but returns nothing more; a blob that continues at the last byte must not
+        lose up to 512 KiB each time.
+        """
+        # Another version of aiohttp may not allow it: then only these bytes are lost.
+        with suppress(Exception):
+            self._content.set_exception(None)  # type: ignore[arg-type]
+            return self._content.read_nowait()
+        return b""
+
+
+class BufferedBody(asyncio.BufferedProtocol):
+    """A body of `rest` more bytes, received into one buffer while the reader has the other one.
+
+    A full buffer makes the sender wait. `head`, less than a buffer, arrived before. Raises the error of the
+    connection, and aiohttp.SocketTimeoutError when no byte came for `patience` seconds. It takes the transport from
+    aiohttp, and `close` gives it back.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, head: bytes, rest: int, patience: float, buffers: Buffers
+    ) -> None:
+        connection = response.connection
+        assert connection is not None  # noqa: S101 - open_body checks it
+        self._content = response.content
+        self._http = cast("ResponseHandler", connection.protocol)
+        self._transport = cast("asyncio.Transport", connection.transport)
+        self._loop = asyncio.get_running_loop()
+        self._rest = rest
+        self._patience = patience
+        self._buffers = buffers
+        pair = buffers.pop() if buffers else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
+        self._pair: tuple[bytearray, bytearray] | None = pair
+        self._filling, self._reading = memoryview(pair[0]), memoryview(pair[1])
+        self._filled = len(head)
+        self._filling[: len(head)] = head
+        self._paused = False
+        self._last = self._loop.time()
+        self._waiter: asyncio.Future[None] | None = None
+        self._lost = False
+        self._failure: Exception | None = None
+        # The pause ends the time limit of aiohttp.
+        self._http.pause_reading()
+        # A late reader of the stream of an earlier response makes the protocol continue: it must reach neither the
+        # transport nor a clock.
+        self._http.transport, self._http.read_timeout = None, None
+        self._transport.set_protocol(self)
+        self._transport.resume_reading()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        while self._filled < SMALLEST_PIECE and self._rest and not self._ended:
+            await self._wait()
+        if not self._filled:
+            raise self._failure or StopAsyncIteration
+        piece = self._filling[: self._filled]
+        self._filling, self._reading, self._filled = self._reading, self._filling, 0
+        if self._paused and self._rest and not self._ended:
+            self._paused = False
+            # The time of the reader does not count.
+            self._last = self._loop.time()
+            self._transport.resume_reading()
+        return piece
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the memory for the next bytes."""
+        return self._filling[self._filled : self._filled + self._rest]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Note the next bytes."""
+        self._filled += nbytes
+        self._rest -= nbytes
+        self._last = self._loop.time()
+        if not self._rest or self._filled == LARGEST_PIECE:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._filled >= SMALLEST_PIECE or not self._rest:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Let the transport close itself."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end of the connection."""
+        self._lost, self._failure = True, exc
+        self._http.transport = self._transport
+        self._http.connection_lost(exc)
+        self._wake()
+
+    def close(self) -> None:
+        """Give the transport back, for the next request if the body is complete, and the buffers, for other bodies."""
+        if self._pair is None:
+            return
+        if not self._lost:
+            # After an incomplete body the connection cannot be used again: the end of the response closes it.
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+            self._http.transport = self._transport
+            self._transport.set_protocol(self._http)
+            if not self._rest:
+                self._content.feed_eof()
+        self._buffers.append(self._pair)
+        self._pair = None
+
+    @property
+    def _ended(self) -> bool:
+        return self._lost or self._failure is not None
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            async with asyncio.timeout_at(self._last + self._patience):
+                await self._waiter
+        except TimeoutError:
+            if self._loop.time() - self._last >= self._patience:
+                self._failure = aiohttp.SocketTimeoutError("nothing arrived")
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+ResponseBody: TypeAlias = StreamBody | BufferedBody
+
+
+def open_body(response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None) -> ResponseBody:
+    """Open a body: a BufferedBody where there are `buffers` and the connection can be taken over, else a StreamBody."""
+    content, length = response.content, response.content_length
+    if buffers is None or length is None or length < _LEAST or content.exception() is not None:
+        return StreamBody(content)
+    # Reading from a paused stream makes it continue, so the bytes in its parser come too.
+    head = b"".join(iter(content.read_nowait, b""))
+    connection = response.connection
+    if connection is None or connection.transport is None or content.is_eof() or length - len(head) < _LEAST:
+        return StreamBody(content, head)
+    if "Transfer-Encoding" in response.headers or len(head) >= LARGEST_PIECE:
+        return StreamBody(content, head)
+    return BufferedBody(response, head, length - len(head), patience, buffers)
+
 
 #: The most bytes that are read of the body of an error, and the most seconds.
 MAX_ERROR_BODY = 64 << 10

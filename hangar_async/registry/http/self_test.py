@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
 from hangar_async.registry.http.request_body import RequestBody
-from hangar_async.registry.http.response_body import BufferedBody, Buffers
+from hangar_async.registry.http.response import BufferedBody, Buffers
 
 _NOTICE = (
     "aiohttp {version} does not allow bodies to be taken over: they are received and sent by its own streams, which is "

@@ -17,8 +17,7 @@ from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import reaching
 from hangar_async.registry.http.addresses import MOVED, Redirects, proxy_for, same_origin
 from hangar_async.registry.http.request_body import Body, RequestBody
-from hangar_async.registry.http.response import Response
-from hangar_async.registry.http.response_body import Buffers, open_body
+from hangar_async.registry.http.response import Buffers, Response, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.threads import in_thread
 
