@@ -13,8 +13,8 @@ from pathlib import Path
 from hangar_async.errors import StorageError
 
 
-def behind(views: Sequence[memoryview], count: int) -> list[memoryview]:
-    """Return what is left of buffers, none of it empty, when the first `count` bytes of them are full."""
+def remaining(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return the buffers without their first `count` bytes, and without empty ones."""
     rest: list[memoryview] = []
     for view in views:
         if count < len(view):
@@ -23,7 +23,7 @@ def behind(views: Sequence[memoryview], count: int) -> list[memoryview]:
     return rest
 
 
-def before(views: Sequence[memoryview], count: int) -> list[memoryview]:
+def leading(views: Sequence[memoryview], count: int) -> list[memoryview]:
     """Return the first `count` bytes of buffers."""
     first: list[memoryview] = []
     for view in views:
@@ -34,37 +34,37 @@ def before(views: Sequence[memoryview], count: int) -> list[memoryview]:
     return first
 
 
-#: What file systems without hard links, or without symbolic ones, answer.
+#: The errors of file systems without hard links, or without symbolic ones.
 _NO_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EMLINK})
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Writes past the page cache: 0 where the system has no such thing.
+#: The flag for direct writes, past the page cache; 0 where the system has none.
 _DIRECT = getattr(os, "O_DIRECT", 0)
-#: What addresses, offsets and lengths of direct writes are multiples of, in bytes.
+#: Addresses, offsets and lengths of direct writes are multiples of this, in bytes.
 ALIGNMENT = 4096
 
 
 @contextmanager
-def failing(doing: str, path: object) -> Iterator[None]:
-    """Make a StorageError of an OSError met while `doing` something with `path`."""
+def failing(action: str, path: object) -> Iterator[None]:
+    """Turn an OSError of an `action` on `path` into a StorageError."""
     try:
         yield
     except OSError as error:
-        raise StorageError.of(error, path, doing) from error
+        raise StorageError.of(error, path, action) from error
 
 
 class Disk:
     """File operations whose errors, StorageErrors, name the path; none is swallowed."""
 
     def make_directory(self, path: Path, mode: int = 0o755) -> None:
-        """Make a directory and its parents; one that is there stays as it is."""
+        """Make a directory and its parents; one that exists stays as it is."""
         with failing("make the directory", path):
             path.mkdir(mode=mode, parents=True, exist_ok=True)
 
     def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
         """Open a file that must not exist for reading and writing; the caller closes the descriptor.
 
-        With `direct` what is written goes to the device at once, and not through the page cache, where the file
-        system can do that; it must be aligned then, but for the end of the file.
+        With `direct` writes go to the device at once, and not through the page cache, where the file system allows it.
+        They must be aligned then, except at the end of the file.
         """
         with failing("create", path):
             try:
@@ -77,9 +77,9 @@ class Disk:
             return os.open(path, _NEW_FILE, mode)
 
     def reopen(self, path: Path) -> int | None:
-        """Open a regular file that is there, for reading from its start and writing; None where there is none.
+        """Open an existing regular file, for reading from its start and writing; None where it does not exist.
 
-        Something else of that name is removed. The caller closes the descriptor.
+        Anything else of that name is removed. The caller closes the descriptor.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -97,11 +97,11 @@ class Disk:
         return None
 
     def is_direct(self, descriptor: int) -> bool:
-        """Tell whether what is written goes past the page cache."""
+        """Tell whether writes go past the page cache."""
         return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & _DIRECT)
 
     def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
-        """Write all of `data`; from a piece on that is not aligned, a direct file is written through the page cache."""
+        """Write all of `data`; a direct file is written through the page cache from the first unaligned piece on."""
         view = memoryview(data)
         with failing("write", path):
             while view:
@@ -132,7 +132,7 @@ class Disk:
             os.close(descriptor)
 
     def release(self, descriptor: int) -> None:
-        """Close a file whose content nobody needs, so that an error says nothing."""
+        """Close a file whose content is not needed; errors are ignored."""
         with suppress(OSError):
             os.close(descriptor)
 
@@ -146,8 +146,8 @@ class Disk:
                 os.close(descriptor)
 
     def write_file(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
-        """Write a small file whole, under a temporary name first, so that a reader sees the old one or the new."""
-        # Two threads may write one document at the same moment, when two names stand for the same image.
+        """Write a small file whole, under a temporary name first, so that a reader sees the old file or the new one."""
+        # Two threads may write one document at the same time, when two names are of the same image.
         temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         self.remove(temporary)
         try:
@@ -173,7 +173,7 @@ class Disk:
             source.replace(target)
 
     def keep(self, path: Path, name: Path) -> bool:
-        """Give a file a second name, or only that one where there are no hard links; False where there is no file."""
+        """Give a file a second name, or only that one without hard links; False where the file does not exist."""
         if not os.path.lexists(path):
             return False
         try:
@@ -198,7 +198,7 @@ class Disk:
         return True
 
     def remove(self, path: Path) -> None:
-        """Remove a file, a link or a whole directory; one that is not there is no error."""
+        """Remove a file, a link or a whole directory, if it exists."""
         with failing("remove", path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -211,7 +211,7 @@ class Disk:
             return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
 
     def lock(self, path: Path) -> int | None:
-        """Lock a file, made where it is not there, until the returned descriptor is closed; None when another holds it.
+        """Lock a file, made if needed, until the returned descriptor is closed; None when another process has the lock.
 
         The kernel frees the lock of a process that died.
         """
@@ -220,7 +220,7 @@ class Disk:
         return self._locked(descriptor, path)
 
     def seize(self, path: Path) -> int | None:
-        """Lock a file that is there; None when a living process or another user holds it, or it is gone."""
+        """Lock an existing file; None when another process or user has it, or it is gone."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except (FileNotFoundError, PermissionError):
@@ -232,7 +232,7 @@ class Disk:
     def hold(self, path: Path) -> int | None:
         """Make a file and lock it for this process until the returned descriptor is closed.
 
-        None when another process removed it meanwhile, taking it for a dead one's: the caller tries again.
+        None when another process removed it meanwhile as a leftover: the caller tries again.
         """
         descriptor = self.create(path)
         try:

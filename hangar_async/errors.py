@@ -1,7 +1,7 @@
-"""The exceptions of this package; nothing else defines any.
+"""The exceptions of this package.
 
-Every one is one line of text that a person can act on: what failed (`str(error)`) and what to do
-(`error.advice`). `reason` is a short constant label for reports, `transient` says whether trying again can help.
+Each of them is one line of text for the user: the failure (`str(error)`) and the advice (`error.advice`). `reason` is a
+short constant label for reports, `transient` tells whether trying again can help.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class HangarError(Exception):
 
     reason: ClassVar[str] = "failed"
     default_advice: ClassVar[str] = ""
-    #: How often an operation that raises this is tried at most, whatever the policy allows.
+    #: The most tries of an operation that raises this, whatever the policy allows.
     tries: ClassVar[int] = 1_000
 
     def __init__(self, message: str, *, advice: str | None = None) -> None:
@@ -33,7 +33,7 @@ class HangarError(Exception):
 
 
 class UsageError(HangarError):
-    """Raised when what the caller asked for cannot be done, before any work has started."""
+    """Raised before any work has started, when a request of the caller is not possible."""
 
     reason = "usage"
 
@@ -81,9 +81,9 @@ class RegistryError(HangarError):
     """Raised when a registry answers with an error status.
 
     `host` is HOST[:PORT], `status` the HTTP status, `code` the registry's own error code ("" without one),
-    `retry_after` the seconds that the registry asks to wait, or None. `redirected` says that it is not the registry
-    itself that refused but the place that it had sent us to: asked again, the registry may name a fresh one. `said` is
-    what it told in its own words, which the message has too.
+    `retry_after` the seconds that the registry asks to wait, or None. `redirected` is True where not the registry
+    itself refused but a server that it redirected to: the next try may get a new address from the registry. `said` is
+    the text of the registry, which the message has too.
     """
 
     reason = "registry error"
@@ -142,9 +142,9 @@ class Unauthorized(RegistryError):
 
 
 class UploadLost(RegistryError):
-    """Raised when a registry no longer knows an upload that it had begun, or does not go on with it.
+    """Raised when a registry no longer knows an upload that it had begun, or does not continue it.
 
-    The next try begins it anew.
+    The next try starts from the beginning.
     """
 
     reason = "upload lost"
@@ -157,9 +157,9 @@ class UploadLost(RegistryError):
 
 
 class Incomplete(RegistryError):
-    """Raised when a registry takes no manifest since it lacks what that names.
+    """Raised when a registry refuses a manifest whose blobs or manifests it lacks.
 
-    What was pushed a moment ago is not seen by all servers of some registries at once.
+    Some registries have several servers, which do not see a pushed blob at once.
     """
 
     reason = "incomplete"
@@ -172,7 +172,7 @@ class Incomplete(RegistryError):
 
 
 class ContentError(HangarError):
-    """Raised when what a registry, cache or archive serves is not what its digest, size or type says.
+    """Raised when content of a registry, cache or archive does not have its digest, size or type.
 
     `digest` is the text of the digest concerned, or "".
     """
@@ -186,14 +186,14 @@ class ContentError(HangarError):
 
 
 class DigestMismatch(ContentError):
-    """Raised when bytes do not have the digest or the size that was asked for; tried once more, for a fluke."""
+    """Raised when bytes do not have the expected digest or size; tried once more."""
 
     reason = "wrong digest"
     tries = 2
 
     def __init__(self, message: str, *, digest: str = "", advice: str | None = None, stale: bool = False) -> None:
         super().__init__(message, digest=digest, advice=advice)
-        #: Some of the bytes were not of this try, but kept by an earlier run.
+        #: True when some of the bytes were of an earlier run.
         self.stale = stale
 
     @property
@@ -215,7 +215,7 @@ class UnsupportedManifest(ContentError):
 
 
 class Differs(ContentError):
-    """Raised when a registry does not have of an image what is held of it."""
+    """Raised when a registry has other content of an image than the layout."""
 
     reason = "differs"
 
@@ -231,16 +231,16 @@ class StorageError(HangarError):
     """Raised when a local file cannot be read or written. `path` names it."""
 
     reason = "disk"
-    default_advice = "make room or mend the permissions, then run the same command again"
+    default_advice = "make room or correct the permissions, then run the same command again"
 
     def __init__(self, message: str, *, path: str, advice: str | None = None) -> None:
         super().__init__(message, advice=advice)
         self.path = path
 
     @classmethod
-    def of(cls, error: OSError, path: object, doing: str = "write") -> StorageError:
-        """Make one from an OSError met while `doing` something with `path`."""
-        return cls(f"cannot {doing} {path}: {error.strerror or error}", path=str(path))
+    def of(cls, error: OSError, path: object, action: str = "write") -> StorageError:
+        """Make one from an OSError of an `action` on `path`."""
+        return cls(f"cannot {action} {path}: {error.strerror or error}", path=str(path))
 
 
 class ListenError(HangarError):
@@ -251,7 +251,7 @@ class ListenError(HangarError):
 
 
 class ArchiveError(HangarError):
-    """Raised when an archive is not whole or not what its format says. `path` names the file, or the part of it."""
+    """Raised when an archive is not complete or breaks its format. `path` names the file, or the part of it."""
 
     reason = "bad archive"
     default_advice = "copy the archive here again, and check it with: sha256sum -c NAME.sha256"
@@ -262,15 +262,15 @@ class ArchiveError(HangarError):
 
 
 def the_error(error: BaseException) -> HangarError:
-    """Return the first of this package's errors in an exception or a group of them; one of the disk comes first.
+    """Return the first error of this package in an exception or a group of them; a StorageError comes first.
 
-    Raises the exception itself where it is, or holds, none of ours: then it is a fault of the program.
+    Raises the exception itself where it has any other error: a fault of the program.
     """
     if isinstance(error, HangarError):
         return error
     if isinstance(error, BaseExceptionGroup):
-        strangers = error.split(lambda one: isinstance(one, HangarError))[1]
-        if strangers is None:
-            of_the_disk = error.subgroup(StorageError)
-            return the_error((of_the_disk or error).exceptions[0])
+        others = error.split(lambda part: isinstance(part, HangarError))[1]
+        if others is None:
+            storage_errors = error.subgroup(StorageError)
+            return the_error((storage_errors or error).exceptions[0])
     raise error

@@ -1,4 +1,4 @@
-"""What a file system has room for."""
+"""The limits of a file system: free space, the largest file."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ _MIB = 1 << 20
 
 
 def fitting_part(largest: int) -> str:
-    """The largest size of a part, as the flag takes it, for files of at most so many bytes."""
+    """Return the largest size of a part, in the form of the flag, for files of at most `largest` bytes."""
     return f"{largest // _MIB}M" if largest >= _MIB else str(largest)
 
 
@@ -33,17 +33,17 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def nearest(path: Path) -> Path:
-    """Return the path, or the closest directory above it that is there."""
+    """Return the path, or the closest directory above it that exists."""
     path = path.absolute()
-    return next((one for one in (path, *path.parents) if one.exists()), path)
+    return next((parent for parent in (path, *path.parents) if parent.exists()), path)
 
 
 def free_bytes(path: Path) -> int:
-    """Tell how many bytes may still be written where a path is, or will be; raises StorageError."""
+    """Return the free bytes of the file system on which a path is, or will be; raises StorageError."""
     place = nearest(path)
     with failing("look at", place):
-        found = os.statvfs(place)
-    return found.f_bavail * found.f_frsize
+        status = os.statvfs(place)
+    return status.f_bavail * status.f_frsize
 
 
 def device(path: Path) -> int:
@@ -54,10 +54,7 @@ def device(path: Path) -> int:
 
 
 def largest_file(path: Path, mounts: Path = _MOUNTS) -> int | None:
-    """Tell how many bytes a file may have where a path is; None where nothing is known to limit it.
-
-    Raises StorageError.
-    """
+    """Return the size limit of a file where a path is, None where none is known; raises StorageError."""
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     limits = [] if limit == resource.RLIM_INFINITY else [limit]
     if file_system(path, mounts) in _FAT:
@@ -66,13 +63,13 @@ def largest_file(path: Path, mounts: Path = _MOUNTS) -> int | None:
 
 
 def file_system(path: Path, mounts: Path = _MOUNTS) -> str:
-    """Name the type of the file system on which a path is; "" where the system does not say.
+    """Name the type of the file system on which a path is; "" where it is not known.
 
     Source: proc(5), "/proc/pid/mountinfo".
     """
     number = device(path)
-    wanted = f"{os.major(number)}:{os.minor(number)}"
-    return next((kind for place, kind in _mounted(mounts) if place == wanted), "")
+    device_id = f"{os.major(number)}:{os.minor(number)}"
+    return next((kind for place, kind in _mounted(mounts) if place == device_id), "")
 
 
 def _mounted(mounts: Path) -> Iterator[tuple[str, str]]:

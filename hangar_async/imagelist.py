@@ -1,4 +1,4 @@
-"""Image lists: lines of text to entries, with the line's number in every complaint."""
+"""Image lists: lines of text to entries, with the number of the line in each message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import Reference
 
 _COMMENTS = ("#", "//")
-#: A longer line is no reference but a wrong file.
+#: The longest line; a longer one shows that the file is no image list.
 _LONGEST_LINE = 4096
 
 
@@ -34,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class InvalidLine:
-    """A line that is not a reference, and why."""
+    """A line that is not a reference, and the reason."""
 
     name: str
     line: int
@@ -46,7 +46,7 @@ class InvalidLine:
 
 @dataclass(frozen=True, slots=True)
 class ImageList:
-    """What a list says: entries in order, each image once; invalid lines; how many lines repeated an image."""
+    """An image list: entries in order, each image once; invalid lines; the number of lines that repeat an image."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -57,8 +57,7 @@ class ImageList:
 def parse(lines: Iterable[str], name: str = "image list", registry: str | None = None) -> ImageList:
     """Read a list, putting every image on `registry` where one is given.
 
-    Blank lines, and lines that start with `#` or `//`, say nothing. A line that is no reference is collected, not
-    raised.
+    Blank lines, and lines that start with `#` or `//`, are skipped. A line that is no reference becomes an InvalidLine.
     """
     entries: dict[Reference, Entry] = {}
     names: dict[str, Entry] = {}
@@ -98,11 +97,12 @@ def read(images: Path | Sequence[str], name: str = "", registry: str | None = No
             ) from error
     else:
         lines = [images] if isinstance(images, str) else images
-    found = parse(lines, name or "image list", registry)
-    if not found.entries:
-        why = f"all {len(found.invalid)} lines are invalid; {found.invalid[0]}" if found.invalid else "it is empty"
-        raise UsageError(f"{found.name} names no image: {why}")
-    return found
+    image_list = parse(lines, name or "image list", registry)
+    if not image_list.entries:
+        invalid = image_list.invalid
+        reason = f"all {len(invalid)} lines are invalid; {invalid[0]}" if invalid else "it is empty"
+        raise UsageError(f"{image_list.name} names no image: {reason}")
+    return image_list
 
 
 def _reference(text: str, registry: str | None) -> Reference:

@@ -24,11 +24,11 @@ class _Flight:
 
 
 class SingleFlight:
-    """Runs work in tasks of its own, one a key at a time; a cancelled waiter does not end the work of the others.
+    """Runs work in its own tasks, one at a time for each key; a cancelled waiter does not end the work of the others.
 
-    The first caller starts the work, the others follow. Work that nobody waits for is cancelled, and all work is
-    cancelled at the end of the block. The next work of a key starts after the end of the last, also when that was
-    cancelled. Results are not kept.
+    The first caller starts the work, the others follow. Work without waiters is cancelled, and all work is cancelled at
+    the end of the block. The next work of a key starts after the end of the last, also when that was cancelled. Results
+    are not kept.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class SingleFlight:
     ) -> None:
         for flight in self._flights.values():
             flight.abandon()
-        # The block's own exception is not for the group, which would wrap it; the tasks are cancelled already.
+        # The group would wrap the exception of the block; the tasks are cancelled already.
         await self._group.__aexit__(None, None, None)
 
     def __contains__(self, key: Hashable) -> bool:
@@ -52,7 +52,7 @@ class SingleFlight:
         return key in self._flights
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Wait for the work of a key, starting it where none runs; raises what the work raises.
+        """Wait for the work of a key, starting it where none runs; raises the exception of the work.
 
         All waiters get the same exception, so that none may change it.
         """
@@ -72,7 +72,7 @@ class SingleFlight:
         return value
 
     async def _run(self, key: Hashable, result: asyncio.Future[Any], work: Callable[[], Awaitable[Any]]) -> None:
-        # An exception of the work is for its waiters: raised here, it would end the group.
+        # An exception of the work goes to its waiters: raised here, it would end the group.
         try:
             result.set_result(await work())
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""Work that blocks, off the event loop."""
+"""Blocking work in threads, beside the event loop."""
 
 import asyncio
 import threading
@@ -12,8 +12,8 @@ _T = TypeVar("_T")
 async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Run `work` in a thread and return its result.
 
-    Unlike `asyncio.to_thread`, a cancelled caller goes on only when the thread has ended: it may then close what the
-    thread worked on. So `work` has to be short, about 1 MiB of data, or to ask an `Interrupt` as it goes.
+    Unlike with `asyncio.to_thread`, a cancelled caller continues only when the thread has ended: it may then close the
+    files of the thread. So `work` must be short, about 1 MiB of data, or call an `Interrupt` between pieces.
     """
     future = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
@@ -24,7 +24,7 @@ async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwar
 
 
 class Interrupted(Exception):
-    """Raised in a thread by an `Interrupt` whose work is no longer wanted."""
+    """Raised in a thread by an `Interrupt` whose work is cancelled."""
 
 
 class Interrupt:
@@ -34,7 +34,7 @@ class Interrupt:
         self._set = threading.Event()
 
     def __call__(self) -> None:
-        """Raise Interrupted once the work is no longer wanted; called in the thread."""
+        """Raise Interrupted after a cancellation; called in the thread."""
         if self._set.is_set():
             raise Interrupted
 
@@ -50,7 +50,7 @@ class Interrupt:
 
 
 async def _ended(future: asyncio.Future[_T]) -> None:
-    # A second cancellation must not let go of the thread either; the first one is re-raised by the caller.
+    # A second cancellation must wait for the thread too; the caller raises the first one again.
     while not future.done():
         try:
             await asyncio.wait({future})

@@ -28,9 +28,9 @@ ZSTD = "zstd"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 #: The first bytes of each format.
 MAGIC = {b"\x1f\x8b\x08": GZIP, ZSTD_MAGIC: ZSTD}
-#: The first bytes of content that is compressed already; gzip, zstd, xz, bzip2, lz4, zip.
+#: The first bytes of compressed content: gzip, zstd, xz, bzip2, lz4, zip.
 COMPRESSED_MAGIC = (*MAGIC, b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18", b"PK\x03\x04")
-#: The size in bytes of the footer of an archive, which both formats carry where readers skip it.
+#: The size in bytes of the footer of an archive, which both formats have where readers skip it.
 FOOTER_SIZE = 24
 
 #: The header of the gzip member that has all data: no name, no time, operating system "unknown".
@@ -45,7 +45,7 @@ FOOTER_MEMBER_START = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff" + struct.pack(
 )
 FOOTER_MEMBER_END = LAST_BLOCK + GZIP_TRAILER.pack(0, 0)
 
-#: Magic number and length of a zstd frame that readers skip.
+#: Magic number and length of a skippable zstd frame.
 SKIPPABLE = struct.Struct("<II")
 SKIPPABLE_MAGIC = range(0x184D2A50, 0x184D2A60)
 FOOTER_FRAME_START = SKIPPABLE.pack(0x184D2A5D, FOOTER_SIZE)
@@ -103,10 +103,10 @@ def gzip_reader(source: Any) -> Any:
 
 
 def relax() -> None:
-    """Prepare a thread for hashing after it used the library, or was started by a thread that did.
+    """Prepare a thread for hashing after it used isal, or was started by a thread that did.
 
-    isal leaves the upper halves of the vector registers in use, as new threads inherit them, and until they are
-    cleared the instructions of SHA-256 are slower by a quarter (measured on Zen 4). OpenSSL's SHA-512 clears them.
+    isal leaves the upper halves of the vector registers in use, and new threads inherit them. Until they are cleared
+    the instructions of SHA-256 are slower by a quarter (measured on Zen 4). OpenSSL's SHA-512 clears them.
     """
     hashlib.sha512(b"").digest()
 

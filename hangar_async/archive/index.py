@@ -1,4 +1,4 @@
-"""The index of an archive, and the footer that says where it is; values to bytes."""
+"""The index of an archive, and the footer with its position; values to bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Footer:
         return cls(*_FOOTER.unpack(payload)[1:])
 
     def payload(self) -> bytes:
-        """Return the 24 bytes that stand after the end of the tar."""
+        """Return the 24 bytes, which follow the end of the tar."""
         return _FOOTER.pack(_MAGIC, self.offset, self.length)
 
 
@@ -94,7 +94,7 @@ def encode(compression: str, entries: Iterable[Entry]) -> bytes:
 def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     """Read the content of `archive-index.json`; `end` is the offset of its own data in the stream.
 
-    Raises ValueError for everything that no writer of the format writes: other names, one name twice, a blob under a
+    Raises ValueError for an index that no writer of the format writes: other names, one name twice, a blob under the
     name of another digest, data that overlap or exceed `end`.
     """
     document = decode_json(data, _IndexJson, _MAX_VALUES)

@@ -7,10 +7,10 @@ from pathlib import Path
 from hangar_async.layout.files import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 from hangar_async.oci import ALGORITHMS
 
-#: The names of a layout begin with this in an archive.
+#: The prefix of the names of a layout in an archive.
 PREFIX = f"{CACHE_NAME}/"
 _INDEX = "archive-index.json"
-#: The archive's own index, its last entry.
+#: The index of the archive, its last entry.
 ARCHIVE_INDEX = f"{PREFIX}{_INDEX}"
 #: The one link of the format, and its target.
 LINK = f"{PREFIX}{BLOBS}"
@@ -35,7 +35,7 @@ _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
 def is_file_name(name: str) -> bool:
-    """Tell whether a regular file in an archive may have this name; all others are refused."""
+    """Tell whether a regular file in an archive may have this name."""
     return _FILES.fullmatch(name) is not None
 
 
@@ -50,7 +50,7 @@ def checksums_path(path: Path) -> Path:
 
 
 def part_paths(path: Path, count: int) -> tuple[Path, ...]:
-    """Name the parts of an archive: `NAME.part0` and so on, of equal width when there are more than ten."""
+    """Name the parts of an archive: `NAME.part0` and so on, of equal width from eleven parts on."""
     width = len(str(count - 1)) if count >= _PADDED_FROM else 1
     return tuple(path.with_name(f"{path.name}.part{number:0{width}}") for number in range(count))
 

@@ -62,7 +62,7 @@ def end(size: int) -> bytes:
 
 
 def parse(block: bytes) -> Member | None:
-    """Read a header block; None where it is none."""
+    """Read a header block; None where it is not valid."""
     fields = _FIELDS.unpack(block)
     try:
         checksum, size = _value(fields[6]), _value(fields[4])
@@ -72,7 +72,7 @@ def parse(block: bytes) -> Member | None:
         return None
     name, target, prefix = text(fields[0]), text(fields[8]), text(fields[15])
     if prefix and fields[9] != _USTAR[0]:
-        return None  # for some programs it is a part of the name, for others not
+        return None  # only some programs take it for a part of the name
     if prefix:
         name = f"{prefix}/{name}"
     return Member(fields[7], name, size, target)
@@ -93,7 +93,7 @@ def _value(field: bytes) -> int:
 
 
 def _split(path: bytes) -> tuple[bytes, bytes] | None:
-    """Divide a path into ustar's prefix and name; None where it fits in no way."""
+    """Divide a path into ustar's prefix and name; None where it does not fit."""
     if len(path) <= _NAME_SIZE:
         return b"", path
     cut = path.find(b"/", len(path) - _NAME_SIZE - 1)
@@ -108,7 +108,7 @@ def _long(kind: bytes, name: bytes) -> bytes:
 
 
 def _block(
-    # Longer names are cut here; a long-name entry has them whole.
+    # Longer names are cut here; a long-name entry has all of them.
     kind: bytes,
     prefix: bytes,
     name: bytes,

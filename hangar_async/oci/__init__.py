@@ -1,4 +1,4 @@
-"""The words of the OCI specifications as values, for all other rooms; no input or output, no event loop."""
+"""The terms of the OCI specifications as values, for all other rooms; no input or output, no event loop."""
 
 # isort: off
 from hangar_async.oci.digest import ALGORITHMS, Digest, Hasher

@@ -18,7 +18,7 @@ class Hasher(Protocol):
     """A running hash, as hashlib makes them."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take in more bytes."""
+        """Hash more bytes."""
         ...
 
     def hexdigest(self) -> str:

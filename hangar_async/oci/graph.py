@@ -16,7 +16,7 @@ Document: TypeAlias = Manifest | Index
 Documents: TypeAlias = Mapping[Digest, Document]
 #: Indexes within indexes, at most.
 MAX_DEPTH = 10
-#: Small documents can name much, and several the same: ten times the entries of the largest known list of images.
+#: The most entries of a walk: ten times those of the largest known list of images.
 MAX_ENTRIES = 1 << 19
 
 
@@ -35,7 +35,7 @@ class EntryBudget:
         self._entries = self._left = MAX_ENTRIES if entries is None else entries
 
     def spend(self, entries: int) -> None:
-        """Take off some entries."""
+        """Spend some entries."""
         self._left -= entries
         if self._left < 0:
             message = f"its manifests name more than {self._entries:,} blobs"
@@ -78,61 +78,61 @@ def walk(root: Descriptor, documents: Documents, budget: EntryBudget | None = No
 
 def documents_below(root: Document, documents: Documents) -> list[Document]:
     """Return a document and the documents below it, each once, children before parents."""
-    found: dict[Digest, Document] = {}
+    visited: dict[Digest, Document] = {}
 
     def visit(document: Document, depth: int) -> None:
         _check_depth(document.descriptor, depth)
         for entry in document.manifests if isinstance(document, Index) else ():
             child = documents.get(entry.digest)
-            if child is not None and entry.digest not in found:
+            if child is not None and entry.digest not in visited:
                 visit(child, depth + 1)
-        found[document.digest] = document
+        visited[document.digest] = document
 
     visit(root, 0)
-    return list(found.values())
+    return list(visited.values())
 
 
-def complete(root: Index, held: Collection[Digest], documents: Documents) -> set[Digest]:
-    """Return the digests of all entries below an index that are held, or whose own entries all are."""
-    found: set[Digest] = set(held)
+def complete(root: Index, kept: Collection[Digest], documents: Documents) -> set[Digest]:
+    """Return the digests of all entries below an index that are kept, or whose own entries all are."""
+    whole: set[Digest] = set(kept)
     for document in documents_below(root, documents):
-        if isinstance(document, Index) and all(entry.digest in found for entry in document.manifests):
-            found.add(document.digest)
-    return found
+        if isinstance(document, Index) and all(entry.digest in whole for entry in document.manifests):
+            whole.add(document.digest)
+    return whole
 
 
-def partial_index(original: Index, held: Collection[Digest], documents: Documents) -> Index:
-    """Make the index of the entries of an original that are held; the original itself when all of them are.
+def partial_index(original: Index, kept: Collection[Digest], documents: Documents) -> Index:
+    """Make the index of the entries of an original that are kept; the original itself when all of them are.
 
-    Of an index within the original that is held in part, the entries that are held take its place. `documents` has the
-    indexes within the original.
+    An index within the original that is kept in part is replaced by its kept entries. `documents` has the indexes
+    within the original.
     """
-    whole = complete(original, held, documents)
+    whole = complete(original, kept, documents)
     if original.digest in whole:
         return original
-    kept: list[Descriptor] = []
+    entries: list[Descriptor] = []
     waiting = list(reversed(original.manifests))
     seen: set[Digest] = set()
     while waiting:
         entry = waiting.pop()
         if entry.digest in whole:
-            kept.append(entry)
+            entries.append(entry)
         elif isinstance(below := documents.get(entry.digest), Index) and entry.digest not in seen:
             seen.add(entry.digest)
             waiting += reversed(below.manifests)
-    return original.with_only(tuple(kept))
+    return original.with_only(tuple(entries))
 
 
 def joined_index(original: Index, parts: Collection[Index], documents: Documents) -> Index | None:
     """Put partial indexes of one original together; None when one of them is no part of the original.
 
-    The entries stand in the order of the original, which is returned itself when none is missing.
+    The entries have the order of the original, which is returned itself when none is missing.
     """
-    held = {entry.digest for part in parts for entry in part.manifests}
+    kept = {entry.digest for part in parts for entry in part.manifests}
     known = {node.descriptor.digest for node in walk(original.descriptor, {**documents, original.digest: original})}
-    if any(part.media_type != original.media_type for part in parts) or not held <= known:
+    if any(part.media_type != original.media_type for part in parts) or not kept <= known:
         return None
-    return partial_index(original, held, documents)
+    return partial_index(original, kept, documents)
 
 
 def _check_depth(descriptor: Descriptor, depth: int) -> None:

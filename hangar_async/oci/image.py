@@ -1,4 +1,4 @@
-"""An image: the one value for it, whether it is planned from a registry or read from a layout."""
+"""An image: the one value for it, planned from a registry or read from a layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_DOCUMENTS: Documents = MappingProxyType({})
 class ImagePlatform:
     """One platform of an image: the descriptor of its manifest, and the folder of its layout in a cache ("" for none).
 
-    `size` is the number of bytes of the manifest and of everything that it names, 0 where it is not known.
+    `size` is the number of bytes of the manifest and of all that it names, 0 where it is not known.
     """
 
     descriptor: Descriptor
@@ -34,13 +34,13 @@ class ImagePlatform:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image: its name, its root, its platforms, and everything that it consists of.
+    """One image: its name, its root, its platforms, and all its contents.
 
     `root` is the manifest or index that the name stands for (None in a cache without an `index.json`), `original` the
     digest of the index that the registry served when `root` is a partial one. `contents` are manifests, indexes,
     configs and layers, each digest once, parents first; `documents` has the manifests and indexes among them.
-    `problems` name everything that is missing or cannot be read, `notes` what was left out. `named` is False for an
-    image of a layout that has no name: its reference is made of the directory and the digest.
+    `problems` name content that is missing or cannot be read, `notes` content that was left out. `named` is False for
+    an image of a layout that has no name: its reference has the directory and the digest.
     """
 
     reference: Reference
@@ -60,7 +60,7 @@ class Image:
 
     @property
     def digest(self) -> Digest | None:
-        """The digest of `root`, or of the only manifest; None where there is neither."""
+        """The digest of `root`, or of the only manifest; None without either."""
         if self.root is not None:
             return self.root.digest
         return self.platforms[0].descriptor.digest if len(self.platforms) == 1 else None
@@ -105,5 +105,5 @@ class Image:
         return tuple(content for content in self.contents if content.digest in below)
 
     def without_contents(self) -> Image:
-        """Return the image without its contents and documents, to be kept for a report."""
+        """Return the image without its contents and documents, for a report."""
         return replace(self, contents=(), documents=_NO_DOCUMENTS)

@@ -1,4 +1,4 @@
-"""Content is what its digest and size say: the one place that hashes and compares; and the types of its bytes.
+"""Checks of content against its digest and size, in one place; and the types of its bytes.
 
 The bytes of a blob have three interfaces: a `Reader`, pieces, and asynchronous pieces from a given byte on.
 """
@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest
 
-#: Some bytes of a blob, valid until the next piece is asked for.
+#: Some bytes of a blob, valid until the next piece is read.
 Piece: TypeAlias = bytes | memoryview
 Pieces: TypeAlias = Iterator[Piece]
 AsyncPieces: TypeAlias = AsyncIterator[Piece]
@@ -26,9 +26,9 @@ class Reader(Protocol):
 
 
 class Verifier:
-    """Checks content as it passes: no more bytes than `size`, and all of `digest` at the end.
+    """Checks content piece by piece: no more bytes than `size`, and `digest` at the end.
 
-    None for either is not checked. `name` and `advice` are for the DigestMismatch.
+    None for one of them skips its check. `name` and `advice` are for the DigestMismatch.
     """
 
     def __init__(self, digest: Digest | None, size: int | None, name: str = "", advice: str | None = None) -> None:
@@ -41,7 +41,7 @@ class Verifier:
         self.count = 0
 
     def update(self, piece: Piece) -> None:
-        """Take in a piece; raises DigestMismatch for more bytes than declared."""
+        """Hash a piece; raises DigestMismatch for more bytes than declared."""
         self.count += len(piece)
         if self._size is not None and self.count > self._size:
             raise self._mismatch(f"is larger than the {self._size} bytes declared")
@@ -49,7 +49,7 @@ class Verifier:
             self._hasher.update(piece)
 
     @property
-    def found(self) -> Digest | None:
+    def digest(self) -> Digest | None:
         """The digest of all bytes so far, None where none is expected."""
         if self._digest is None or self._hasher is None:
             return None
@@ -57,15 +57,15 @@ class Verifier:
 
     @property
     def matches(self) -> bool:
-        """True when all bytes so far are the content that is expected."""
-        return self._size in (None, self.count) and self.found == self._digest
+        """True when all bytes so far are the expected content."""
+        return self._size in (None, self.count) and self.digest == self._digest
 
     def finish(self) -> None:
-        """Raise DigestMismatch unless all bytes so far are the content that is expected."""
+        """Raise DigestMismatch unless all bytes so far are the expected content."""
         if self._size not in (None, self.count):
             raise self._mismatch(f"has {self.count} bytes instead of {self._size}")
         if not self.matches:
-            raise self._mismatch(f"is damaged: its bytes have the digest {self.found}")
+            raise self._mismatch(f"is damaged: its bytes have the digest {self.digest}")
 
     def _mismatch(self, text: str) -> DigestMismatch:
         digest = "" if self._digest is None else str(self._digest)
@@ -75,7 +75,7 @@ class Verifier:
 def verified(
     pieces: Iterable[Piece], digest: Digest | None, size: int | None, name: str = "", advice: str | None = None
 ) -> Pieces:
-    """Yield pieces as they are, and check that together they have a digest and a size in bytes.
+    """Yield pieces unchanged, and check the digest and the size in bytes of all of them.
 
     Raises DigestMismatch: before a piece that exceeds the size, and after the last piece. See `Verifier`.
     """
@@ -87,6 +87,6 @@ def verified(
 
 
 def read_pieces(reader: Reader, buffer: memoryview) -> Iterator[memoryview]:
-    """Read to the end through one buffer; each piece is valid until the next one is asked for."""
+    """Read to the end into one buffer; each piece is valid until the next one."""
     while count := reader.readinto(buffer):
         yield buffer[:count]

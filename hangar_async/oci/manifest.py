@@ -1,4 +1,4 @@
-"""JSON documents in bounded memory; manifests and indexes beside their raw bytes, which the digest is of."""
+"""JSON documents in bounded memory; manifests and indexes with their raw bytes, which the digest is computed from."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LONGEST_MESSAGE = 300
 
 
 def decode_json(raw: bytes | bytearray, kind: type[_T], most: int = MOST_VALUES) -> _T:
-    """Decode a document that has to be of this kind.
+    """Decode a document of this kind.
 
     Raises ValueError, of one short line, for any other and for one of more than `most` values.
     """
-    # Each value of a list or an object but the first one has a comma before it.
+    # Each value of a list or an object except the first has a comma before it.
     if raw.count(b",") >= most:
         raise ValueError(f"it has more than {most:,} values")
     try:
@@ -44,9 +44,9 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _ATTESTED = "vnd.docker.reference.digest"
 _ATTESTATION_TYPE = "vnd.docker.reference.type"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-#: No size is larger; sums of such sizes are still numbers of a readable length.
+#: The largest size; sums of such sizes are still of a readable length.
 _LARGEST = 1 << 62
-#: The characters of a foreign word that a message shows.
+#: The characters of a wrong text that a message shows.
 _LONGEST = 100
 
 
@@ -90,7 +90,7 @@ class _ConfigJson(msgspec.Struct):
 class Descriptor:
     """A description of content: the unit of fetching, storing, archiving and deduplication.
 
-    `size` is in bytes; `raw` is its JSON exactly as it stood in its index (empty where it is of no index).
+    `size` is in bytes; `raw` is its JSON exactly as in its index (empty without an index).
     Source: OCI image-spec, descriptor.md.
     """
 
@@ -109,7 +109,7 @@ class Descriptor:
 
     @property
     def is_foreign(self) -> bool:
-        """True when its content is at another place than the registry."""
+        """True when its content is not in the registry."""
         return bool(self.urls) or media_types.is_foreign(self.media_type)
 
     @property
@@ -149,7 +149,7 @@ class Manifest:
 
     @property
     def is_image(self) -> bool:
-        """True when this is a container image, told by the type of its config."""
+        """True when this is a container image, by the type of its config."""
         return self.config.media_type in media_types.IMAGE_CONFIGS
 
     @property
@@ -176,7 +176,7 @@ class Index:
         return Descriptor(self.media_type, self.digest, len(self.raw))
 
     def with_only(self, kept: tuple[Descriptor, ...]) -> Index:
-        """Make the index of the same type that holds these descriptors, each as it stands in the original."""
+        """Make the index of the same type with these descriptors, each as in the original."""
         head = f'{{"schemaVersion":2,"mediaType":{json.dumps(self.media_type)},"manifests":['.encode()
         raw = head + b",".join(entry.raw for entry in kept) + b"]}"
         return Index(raw, self.media_type, Digest.of(raw), kept)
@@ -184,7 +184,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """The fields of the config of an image that are used: its platform, and when it was made ("" where it is not said).
+    """The fields of the config of an image that are used: its platform, and the time of its creation ("" without one).
 
     Source: OCI image-spec, config.md.
     """
@@ -217,8 +217,8 @@ def parse_manifest(
 ) -> Manifest | Index:
     """Read a manifest or index of any supported kind, sent with this Content-Type, of at most `limit` bytes.
 
-    Raises UnsupportedManifest for Docker schema 1 and unknown kinds, ContentError for what is no manifest,
-    contradicts its Content-Type, or could be read as two kinds at once.
+    Raises UnsupportedManifest for Docker schema 1 and unknown kinds, ContentError for bytes that are no manifest,
+    contradict their Content-Type, or could be read as two kinds at once.
     """
     digest = Digest.of(raw, algorithm)
     if len(raw) > limit:
@@ -231,13 +231,13 @@ def parse_manifest(
     if media_type in media_types.INDEXES:
         entries = tuple(_descriptor(entry, digest) for entry in document.manifests or ())
         return Index(raw, media_type, digest, entries)
-    assert document.config is not None  # noqa: S101 - _media_type has seen to it
+    assert document.config is not None  # noqa: S101 - _media_type checks it
     layers = tuple(_value(layer, digest) for layer in document.layers or ())
     return Manifest(raw, media_type, digest, _value(document.config, digest), layers)
 
 
 def _media_type(document: _Document, declared: str, digest: Digest) -> str:
-    """Return the kind of a document; its own word, its Content-Type and its fields must agree."""
+    """Return the media type of a document; its own, its Content-Type and its fields must agree."""
     if document.schemaVersion == 1 or document.fsLayers is not None:
         raise _schema1(digest)
     known = media_types.MANIFESTS | media_types.INDEXES
@@ -254,8 +254,8 @@ def _media_type(document: _Document, declared: str, digest: Digest) -> str:
     is_manifest = document.layers is not None or document.config is not None
     if is_index and is_manifest:
         raise ContentError(f"manifest {digest} has both layers and manifests", digest=str(digest))
-    wanted = is_index if media_type in media_types.INDEXES else document.config is not None
-    if not wanted:
+    has_fields = is_index if media_type in media_types.INDEXES else document.config is not None
+    if not has_fields:
         raise ContentError(f"manifest {digest} lacks the fields of its type {media_type}", digest=str(digest))
     return media_type
 

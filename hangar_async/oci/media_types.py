@@ -9,8 +9,8 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFESTS = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
 SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
-#: A manifest request accepts every kind, so that a registry never converts one. The schema 1 kinds stand
-#: last, so that an image of that kind is answered as what it is and can be named in the error.
+#: A manifest request accepts every kind, so that a registry never converts one. The schema 1 kinds are last: an image
+#: of that kind is served unchanged and can be named in the error.
 ACCEPT = ", ".join(
     [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST]
     + [f"{kind};q=0.1" for kind in (DOCKER_SCHEMA1_SIGNED, DOCKER_SCHEMA1)]

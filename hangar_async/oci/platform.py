@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from hangar_async.errors import InvalidValue
 
 UNKNOWN = "unknown"
-# The names of people and kernels for architectures that OCI calls by Go's names.
+# Other usual names of architectures, and the names of Go that OCI uses.
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"), "armv7l": ("arm", "v7"), "armv7": ("arm", "v7"), "armv6": ("arm", "v6"),
     "armv5": ("arm", "v5"), "i386": ("386", ""), "i686": ("386", ""),
 }  # fmt: skip
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-#: No word of a platform is longer; a longer one could not be read again from the list of a cache.
+#: The longest word of a platform; a longer one could not be read again from the list of a cache.
 _LONGEST = 200
 
 
@@ -48,7 +48,7 @@ class Platform:
         """The suffix that Hangar appends to a tag for this platform, without the leading dash.
 
         Linux: `amd64` and `arm64` without a variant, others with it (`armv7`). Other systems: `OS-ARCH[VARIANT]`.
-        `-OSVERSION` at the end where there is one.
+        With a version, `-OSVERSION` at the end.
         """
         if self.unknown:
             return UNKNOWN

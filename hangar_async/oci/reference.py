@@ -13,7 +13,7 @@ DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-# RFC 1123, 2.1: a name that no name server can be asked for is no host.
+# RFC 1123, 2.1.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _REGISTRY = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)|\[(?P<address>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]{{1,9}}))?"
@@ -62,7 +62,7 @@ class Reference:
     """A full image name: registry, repository, and a tag or a digest or both.
 
     Normalised as Docker does: Docker Hub where no registry is named, `library/` before its one-component names,
-    `latest` where neither tag nor digest is given. `str()` of one reads back as the same.
+    `latest` where neither tag nor digest is given. `parse` reads the `str()` of one as the same.
     Source: the grammar of distribution/reference; OCI distribution-spec, "Pulling manifests".
     """
 
@@ -87,7 +87,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`; raises InvalidValue saying what would be right."""
+        """Read `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`; raises InvalidValue with the right form."""
         name, at, digest = text.partition("@")
         if "://" in name:
             start = name.partition("://")[0][:_LONGEST] + "://"
@@ -111,7 +111,7 @@ class Reference:
 
     @property
     def tag_or_digest(self) -> str:
-        """The digest where there is one, else the tag: the last part of the path of a request."""
+        """The digest, else the tag: the last part of the path of a request."""
         return str(self.digest) if self.digest else str(self.tag)
 
     @property

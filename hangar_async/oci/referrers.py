@@ -36,7 +36,7 @@ class Referrer:
 
 
 def referrer_of(document: Manifest | Index) -> Referrer | None:
-    """Read the subject of a document; return None where it has none, or one that cannot be read."""
+    """Read the subject of a document; return None without one that can be read."""
     try:
         fields = msgspec.json.decode(document.raw, type=_DocumentJson)
         if fields.subject is None:
@@ -53,10 +53,10 @@ def referrer_of(document: Manifest | Index) -> Referrer | None:
 
 def referrers_index(referrers: Iterable[Referrer]) -> bytes:
     """Make the image index that lists referrers."""
-    entries = [_entry(one) for one in referrers]
+    entries = [_entry(referrer) for referrer in referrers]
     return json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries}).encode()
 
 
-def _entry(one: Referrer) -> dict[str, Any]:
-    fields = one.descriptor.to_json(one.descriptor.annotations)
-    return {**fields, "artifactType": one.artifact_type} if one.artifact_type else fields
+def _entry(referrer: Referrer) -> dict[str, Any]:
+    fields = referrer.descriptor.to_json(referrer.descriptor.annotations)
+    return {**fields, "artifactType": referrer.artifact_type} if referrer.artifact_type else fields

@@ -65,7 +65,7 @@ class Ingest:
         Raises DigestMismatch (and forgets all bytes, so that another try can begin), StorageError.
         """
         if not self._verifier.matches:
-            received, resumed = f"{self.offset} bytes of digest {self._verifier.found}", self.resumed
+            received, resumed = f"{self.offset} bytes of digest {self._verifier.digest}", self.resumed
             await self.restart()
             message = f"asked for {self._digest} of {self._size} bytes, got {received}"
             if resumed:

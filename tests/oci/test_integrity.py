@@ -59,8 +59,8 @@ def test_a_verifier_tells_the_state_so_far() -> None:
     verifier = Verifier(DIGEST, len(DATA))
     assert not verifier.matches
     verifier.update(DATA)
-    assert (verifier.matches, verifier.found, verifier.count) == (True, DIGEST, len(DATA))
-    assert Verifier(None, None).found is None
+    assert (verifier.matches, verifier.digest, verifier.count) == (True, DIGEST, len(DATA))
+    assert Verifier(None, None).digest is None
 
 
 def test_a_reader_is_read_through_one_buffer() -> None:

@@ -18,7 +18,7 @@ from hangar_async.oci import Reader, Verifier
 class Archive:
     """An archive, whole or in parts; `index` is None for one of another program, which `stream_files` reads.
 
-    It keeps nothing open, and any number of threads may read it. Made by `open_archive`.
+    It keeps no file open, and any number of threads may read it. Made by `open_archive`.
     """
 
     def __init__(self, volume: Volume, compression: str, footer: Footer | None) -> None:
@@ -36,8 +36,8 @@ class Archive:
     def open(self, entry: Entry, start: int = 0) -> EntryReader:
         """Read a file's content from byte `start` on; the caller closes the reader. Raises ArchiveError.
 
-        No digest is checked. Content before `start` is decoded and dropped where the encoding leaves no other way: all
-        of it for `deflate`, up to a frame of 2 MiB for `zstd` that is really compressed.
+        No digest is checked. Content before `start` is decoded and dropped where the encoding needs that: all of it for
+        `deflate`, up to a frame of 2 MiB for compressed `zstd`.
         """
         start = min(start, entry.size)
         offset, content, decode = self._nearest(entry, start)
@@ -103,7 +103,7 @@ def open_archive(path: Path) -> Archive:
 def _read_index(volume: Volume, compression: str, footer: Footer) -> ArchiveIndex:
     end = footer.offset + footer.length
     if not 0 < footer.length <= index.MAX_INDEX or end > volume.size:
-        volume.broken(volume.size, "the end of the archive gives an impossible position of its index")
+        volume.broken(volume.size, "the end of the archive has an impossible position of its index")
     data = decode_units(volume, footer.offset, end, compression, index.MAX_INDEX, "the archive's index is too large")
     try:
         archive_index = index.decode(data, footer.offset)

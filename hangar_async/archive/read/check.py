@@ -26,7 +26,7 @@ _MAX_FRAME_HEADER = 18
 def check_part(volume: Volume, part: Part, report: Callable[[int], None]) -> None:
     """Hash a part, if `NAME.sha256` has a digest for it; `report` gets the number of bytes of each piece.
 
-    Raises ArchiveError if it has another one.
+    Raises ArchiveError if the digest differs.
     """
     if part.digest is None:
         return
@@ -43,9 +43,9 @@ def check_part(volume: Volume, part: Part, report: Callable[[int], None]) -> Non
 
 
 def check_index(archive: Archive, check_interrupted: Callable[[], None] = lambda: None) -> None:
-    """Compare the index with the headers of the tar, so that every program finds the same files there.
+    """Compare the index with the headers of the tar, so that every program finds the same files.
 
-    Reads the headers alone; `check_interrupted` is called before those of each file. Raises ArchiveError.
+    Only the headers are read; `check_interrupted` is called before those of each file. Raises ArchiveError.
     """
     if archive.footer is None:
         return
@@ -67,9 +67,9 @@ def check_index(archive: Archive, check_interrupted: Callable[[], None] = lambda
 
 
 def check_stream(archive: Archive, check_interrupted: Callable[[], None]) -> None:
-    """Decode an archive from the start to the end, as every other program does: checksums, tar, table of frames.
+    """Decode an archive from the start to the end, as other programs do: checksums, tar, table of frames.
 
-    For one whose parts have no digests. `check_interrupted` is called between pieces. Raises ArchiveError.
+    For an archive whose parts have no digests. `check_interrupted` is called between pieces. Raises ArchiveError.
     """
     for _ in stream_files(archive, check_interrupted):
         pass

@@ -1,4 +1,4 @@
-"""Compressed bytes back into content, a bounded piece at a time whatever the bytes claim; files read by the index."""
+"""Decoders of compressed bytes, in pieces of bounded size whatever the bytes claim; files read by the index."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hangar_async.oci import Reader, read_pieces
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: The bytes that are decoded at once.
+#: The compressed bytes that are read at once.
 DECODE_SIZE = 1 << 18
-#: The bytes of content that are handed on at once.
+#: The bytes of a piece of content.
 PIECE = 1 << 20
-#: Neither our writer uses a larger window, nor by default do Hangar and the zstd program.
+#: The largest window; neither our writer nor by default Hangar and the zstd program use a larger one.
 _MAX_WINDOW = 8 << 20
 #: The blocks that are read at once.
 _MAX_BLOCKS = 64
@@ -40,7 +40,7 @@ class Inflater:
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for a last block."""
         while True:
-            # Even without new input there may be output that did not fit into the last buffer.
+            # Without new input there may still be output that did not fit into the last buffer.
             self._input = self._input or self._window.read(DECODE_SIZE)
             ended = not self._input
             data = self._inflate.decompress(self._input, len(buffer))
@@ -49,7 +49,7 @@ class Inflater:
                 buffer[: len(data)] = data
                 return len(data)
             if self._inflate.eof:
-                # A program that decodes the whole archive would end here.
+                # Another program, which decodes the whole archive, would end here.
                 self._window.broken("a block before here is marked as the last one")
             if ended:
                 return 0
@@ -62,7 +62,7 @@ class Unwrapper:
         self._window = window
         self._blocks = blocks
         self._headers = memoryview(bytearray(_MAX_BLOCKS * formats.MAX_HEADER))
-        #: The rest of the block that the window is in.
+        #: The bytes that are left of the current block.
         self._left = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -86,12 +86,12 @@ class Unwrapper:
         if self._headers[:used] != b"".join(expected):
             self._window.broken("the bytes here are not stored blocks", offset)
         if done < len(buffer) and len(expected) < _MAX_BLOCKS and self._window.left:
-            self._window.broken("something follows the last of the stored blocks")
+            self._window.broken("more bytes follow the last of the stored blocks")
         return done
 
 
 def frames(window: Window) -> Reader:
-    """Decode zstd frames; skippable ones are passed over."""
+    """Decode zstd frames; skippable ones are skipped."""
     source: Any = window
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     reader: Reader = decompressor.stream_reader(source, read_size=DECODE_SIZE, read_across_frames=True, closefd=False)
@@ -106,7 +106,7 @@ def members(window: Window) -> Reader:
 
 @contextmanager
 def decoding(window: Window) -> Iterator[None]:
-    """Make an ArchiveError of an error of a decoder, which is in the bytes before the window's position."""
+    """Turn an error of a decoder into an ArchiveError about the bytes before the position of the window."""
     try:
         yield
     except _errors as error:
@@ -114,7 +114,7 @@ def decoding(window: Window) -> Iterator[None]:
 
 
 class Decoder:
-    """Content that one of the above decodes from a window; a Reader that fills its buffers."""
+    """The decoded content of a window; a Reader that fills its buffers."""
 
     def __init__(self, window: Window, decode: Callable[[Window], Reader]) -> None:
         self.window = window
@@ -131,7 +131,7 @@ class Decoder:
 
 
 def decode_units(volume: Volume, start: int, end: int, compression: str, limit: int, problem: str) -> bytearray:
-    """Decode a range of whole units, such as the index; `problem` is told of one of more than `limit` bytes."""
+    """Decode a range of whole units, such as the index; more than `limit` bytes are an ArchiveError with `problem`."""
     data = bytearray()
     buffer = memoryview(bytearray(1 << 16))
     with volume.open(start, end) as window:
@@ -143,9 +143,9 @@ def decode_units(volume: Volume, start: int, end: int, compression: str, limit: 
 
 
 class EntryReader(io.RawIOBase):
-    """The content of one file of an archive, of which a window has the last `size` bytes.
+    """The last `size` bytes of the content of one file of an archive, decoded from a window.
 
-    Ends after exactly so many bytes: more or fewer are an ArchiveError that names the part. One thread at a time.
+    It has exactly so many bytes: more or fewer are an ArchiveError that names the part. For one thread at a time.
     """
 
     def __init__(self, entry: Entry, size: int, window: Window, decode: Callable[[Window], Reader]) -> None:
@@ -153,7 +153,7 @@ class EntryReader(io.RawIOBase):
         self._entry = entry
         self._left = size
         self._ended = False
-        #: The window checks that every part is as it was when the archive was opened.
+        #: The window checks that every part is the same as at the opening of the archive.
         self.identity: Hashable = window.volume.path
         self._window = window
         self._decoder = Decoder(window, decode)
@@ -182,10 +182,10 @@ class EntryReader(io.RawIOBase):
             count -= self.readinto(buffer[:count])
 
     def check(self) -> None:
-        """Raise ArchiveError, StorageError where the archive has changed, as far as it was read now."""
+        """Raise ArchiveError, StorageError where the last part that was read has changed."""
         self._window.check()
 
     def close(self) -> None:
-        """Close the file that it reads; may be called again."""
+        """Close the window; may be called again."""
         self._window.close()
         super().close()

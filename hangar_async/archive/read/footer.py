@@ -1,4 +1,4 @@
-"""The search for an archive's index, from the last bytes of the stream; and the table of its zstd frames."""
+"""The footer of an archive, read from the last bytes of the stream, and the table of its zstd frames."""
 
 from array import array
 from bisect import bisect_right
@@ -9,12 +9,12 @@ from hangar_async.archive import formats
 from hangar_async.archive.index import Footer
 from hangar_async.archive.read.volume import Volume
 
-# Enough for a million frames; without the table, frames are decoded instead of jumped over.
+# Enough for a million frames; without the table, frames are decoded instead of skipped.
 _MAX_TABLE = 8 << 20
 
 
 def compression_of(volume: Volume) -> str | None:
-    """Tell the format from the first bytes: `gzip`, `zstd`, or None."""
+    """Return the format by the first bytes: `gzip`, `zstd`, or None."""
     start = volume.read(0, 4)
     if len(start) == 4 and int.from_bytes(start, "little") in formats.SKIPPABLE_MAGIC:
         return formats.ZSTD
@@ -48,12 +48,12 @@ class SeekTable:
         self._content = array("Q", accumulate((size for _, size in entries(data)), initial=0))
 
     def frames(self) -> Iterator[tuple[int, int, int]]:
-        """Go through the frames: the start of each, its length, and that of its content."""
+        """Yield the start of each frame, its length, and that of its content."""
         for (start, end), (before, after) in zip(pairwise(self._compressed), pairwise(self._content), strict=True):
             yield start, end - start, after - before
 
     def jump(self, offset: int, count: int) -> tuple[int, int]:
-        """Go on from the frame at `offset` by whole frames of at most `count` bytes of content in all.
+        """Skip whole frames from the one at `offset` on, of at most `count` bytes of content in all.
 
         Returns the distance in the stream, and in content.
         """
@@ -65,7 +65,7 @@ class SeekTable:
 
 
 def read_seek_table(volume: Volume) -> SeekTable:
-    """Read the seek table of a zstd archive; an empty one where there is none, or a huge one."""
+    """Read the seek table of a zstd archive; an empty one where it is missing or too large."""
     start = _table_start(volume)
     if start is None or volume.size - start > _MAX_TABLE:
         return SeekTable()

@@ -19,20 +19,20 @@ from hangar_async.oci import read_pieces
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: Small files that a pass over an archive without index keeps for later: bytes in all, and of one.
+#: The small files that a pass over an archive without index keeps: bytes of all, and of one.
 _MAX_KEPT = 32 << 20
 _MAX_SMALL = 1 << 20
 
 
 class IndexedLayout:
-    """The files of an archive that has an index; any of them is read by itself."""
+    """The files of an archive that has an index; each of them can be read alone."""
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
         self._sizes = {name.removeprefix(PREFIX): entry.size for name, entry in archive.entries.items()}
 
     def sizes(self) -> Mapping[str, int]:
-        """The size in bytes of every file, by its name, in the order of the tar."""
+        """Return the size in bytes of every file, by its name, in the order of the tar."""
         return self._sizes
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
@@ -53,8 +53,8 @@ class IndexedLayout:
 class StreamedLayout:
     """The files of an archive without index; every call costs a pass over the archive, or part of one.
 
-    The first pass notes all sizes, and keeps small files as far as they are likely to be asked for.
-    `check_interrupted` is called for each piece that is passed over, and raises to end the work early.
+    The first pass notes all sizes, and keeps small files, which are likely to be read again. `check_interrupted` is
+    called for each skipped piece, and raises to end the work early.
     """
 
     def __init__(self, archive: Archive, check_interrupted: Callable[[], None] = lambda: None) -> None:
@@ -62,11 +62,11 @@ class StreamedLayout:
         self._check_interrupted = check_interrupted
         self._sizes: dict[str, int] | None = None
         self._kept: dict[str, bytes] = {}
-        #: An index of ours was met in the tar: its position, at the end of the archive, has been cut off.
+        #: True when the tar has an index of ours: the footer with its position was cut off.
         self.lost_footer = False
 
     def sizes(self) -> Mapping[str, int]:
-        """The size in bytes of every file, by its name, in the order of the tar."""
+        """Return the size in bytes of every file, by its name, in the order of the tar."""
         if self._sizes is None:
             sizes: dict[str, int] = {}
             space = _MAX_KEPT
@@ -106,7 +106,7 @@ class StreamedLayout:
 def archive_layout(
     archive: Archive, check_interrupted: Callable[[], None] = lambda: None
 ) -> IndexedLayout | StreamedLayout:
-    """Return the files of an archive without its own index; `check_interrupted` is for StreamedLayout."""
+    """Return the layout in an archive; `check_interrupted` is for a StreamedLayout."""
     return StreamedLayout(archive, check_interrupted) if archive.index is None else IndexedLayout(archive)
 
 
@@ -114,7 +114,7 @@ _FILES = frozenset({tar_header.FILE, b"\0", b"7"})
 
 
 class StreamedFile(io.RawIOBase):
-    """A regular file of an archive, to be read before the next one is asked for; the rest of it is passed over."""
+    """A regular file of an archive, valid until the next one; bytes that were not read are skipped."""
 
     def __init__(self, name: str, size: int, reader: TarReader, window: Window) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class StreamedFile(io.RawIOBase):
 
 
 class _Stream(Decoder):
-    """The tar in an archive, and what follows it."""
+    """The tar in an archive, and the bytes after it."""
 
     def __init__(self, archive: Archive, window: Window, check_interrupted: Callable[[], None]) -> None:
         super().__init__(window, members if archive.compression == GZIP else frames)
@@ -153,8 +153,8 @@ def stream_files(
 ) -> Iterator[StreamedFile]:
     """Yield the regular files of an archive, its own index only if `index`; each one is valid until the next.
 
-    Directories and the one link of the format are passed over. Raises ArchiveError for any other name or kind, for a
-    name that comes twice, and for a stream that is damaged or ends too early. No digest is checked. `check_interrupted`
+    Directories and the one link of the format are skipped. Raises ArchiveError for any other name or kind, for a name
+    that appears twice, and for a stream that is damaged or ends too early. No digest is checked. `check_interrupted`
     is called before every piece of about 1 MiB at most, and raises to end the work early.
     """
     with archive.volume.open() as window:
@@ -170,7 +170,7 @@ def stream_files(
                 if member.kind in _FILES and (index or name != ARCHIVE_INDEX):
                     with StreamedFile(name, member.size, reader, window) as file:
                         yield file
-            _read_to_the_end(stream)
+            _check_end(stream)
         except TarError as error:
             window.broken(str(error))
 
@@ -193,11 +193,11 @@ def _check(member: tar_header.Member, name: str, names: set[str]) -> None:
         raise TarError(f"{member.name[:200]!r} {problem}")
 
 
-def _read_to_the_end(stream: Decoder) -> None:
-    """Let the decoder check the rest, such as the CRC-32; nothing but zeros may follow the tar."""
+def _check_end(stream: Decoder) -> None:
+    """Let the decoder check the rest, such as the CRC-32; only zeros may follow the tar."""
     data = bytearray(DECODE_SIZE)
     zeros = bytes(len(data))
     while count := stream.readinto(memoryview(data)):
-        # Compared as a whole: to look at each byte would be a hundred times slower.
+        # A comparison of each byte would be a hundred times slower.
         if data[:count] != zeros[:count]:
             raise TarError("something follows the end of the tar")

@@ -1,4 +1,4 @@
-"""The search for the parts of an archive, and for files beside it that look like parts."""
+"""The search for the parts of an archive, and for other files that look like parts."""
 
 import os
 import stat
@@ -14,14 +14,14 @@ _MAX_CHECKSUMS = 16 << 20
 
 
 def find_volume(path: Path) -> Volume:
-    """Find an archive by its name, with or without `.partN`, whether it is one file or parts, padded or not.
+    """Find an archive by its name, with or without `.partN`: one file, or parts with or without padding.
 
-    `NAME.sha256` says which files belong to it. Without one, the numbers and sizes of the parts must fit. Raises
-    ArchiveError that names the part that is missing, or of the wrong size, or not of this archive, and StorageError.
+    `NAME.sha256` lists its files. Without one, the numbers and sizes of the parts must fit. Raises
+    ArchiveError with the part that is missing, of the wrong size, or of another archive, and StorageError.
     """
     base = archive_path(path)
     if checksums_path(path).exists() and not checksums_path(base).exists():
-        base = path  # a file that has a list of digests of its own is no part
+        base = path  # a file with its own list of digests is no part
     numbers = _numbers(base)
     digests = _digests(base)
     if not numbers:
@@ -46,7 +46,7 @@ def find_volume(path: Path) -> Volume:
 
 
 def _numbers(base: Path) -> dict[str, int]:
-    """Return the archive of this name, as number -1, and all files that look like parts of it, by their numbers."""
+    """Return the numbers of the files that look like parts of an archive; the archive itself has the number -1."""
     with failing("read", base.parent), os.scandir(base.parent) as entries:
         names = [entry.name for entry in entries if entry.is_file()]
     numbers = [(number, name) for name in names if (number := part_number(name, base.name)) is not None]
@@ -105,7 +105,7 @@ def _check_sizes(parts: list[Part]) -> None:
     *full, last = parts
     if full:
         counts = Counter(part.size for part in full)
-        # Of as many of one size as of another the smaller ones were cut.
+        # Where two sizes are as frequent, the smaller parts were cut.
         expected = max(counts, key=lambda size: (counts[size], size))
         for part in full:
             if part.size != expected:

@@ -1,7 +1,7 @@
-"""A tar stream, read member by member; no claim in it makes the reader keep more than a few KiB.
+"""A tar stream, read member by member, in a few KiB of memory whatever the headers claim.
 
-Python's own reader takes as much memory as an extended header claims, so this is ours. It knows the forms of the
-writers of such archives: ustar, GNU long names and numbers, and of pax the path, the link's path and the size.
+The reader of Python takes as much memory as an extended header claims. This one reads the forms that writers of such
+archives use: ustar, GNU long names and numbers, and the path, link path and size of pax.
 """
 
 import re
@@ -23,13 +23,13 @@ _WITHOUT_DATA = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
 
 
 class TarError(Exception):
-    """Raised when a stream is not a whole tar; the caller knows the file and makes an ArchiveError of it."""
+    """Raised when a stream is not a whole tar; the caller, which knows the file, makes an ArchiveError of it."""
 
 
 class TarReader:
-    """Iterates over the members; `readinto` reads the data of the last one, and the rest of them is passed over.
+    """Iterates over the members; `readinto` reads the data of the last one, and the next step skips the rest.
 
-    `stream` fills each buffer; it stays partly empty only at the end.
+    `stream` fills each buffer, except at its end.
     """
 
     def __init__(self, stream: Reader) -> None:
@@ -45,18 +45,18 @@ class TarReader:
             if member.kind in _EXTENSIONS:
                 extension = self._extension(member)
                 if extension.keys() & extended.keys() or (extension and member.kind == b"g"):
-                    # Programs differ in which of two holds, and in what holds for all that follow.
+                    # Programs differ in the value that they use of two, and in values for all that follow.
                     raise TarError("a header repeats a value of another one, or speaks for all members")
                 extended |= extension
             else:
                 yield self._extended(member, extended)
                 extended = {}
-                self._pass_over()
+                self._skip_rest()
         if extended:
             raise TarError("a header at the end of the tar belongs to no member")
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer with the member's data; it stays partly empty only at their end."""
+        """Fill a buffer with the data of the member, except at their end."""
         view = buffer[: self._left]
         self._take(view)
         self._left -= len(view)
@@ -79,12 +79,12 @@ class TarReader:
         self._left, self._padding = member.size, -member.size % tar_header.BLOCK
 
     def _extension(self, member: Member) -> dict[str, str]:
-        """Read a header that speaks for the next member: `path`, `linkpath` and `size`, as far as it has them."""
+        """Read a header for the next member: `path`, `linkpath` and `size`, those that it has."""
         if member.size > _MAX_EXTENSION:
             raise TarError(f"a header of {member.size} bytes is there, more than any name needs")
         data = bytearray(member.size)
         self.readinto(memoryview(data))
-        self._pass_over()
+        self._skip_rest()
         if member.kind in _PAX:
             return self._pax(data)
         return {"path" if member.kind == tar_header.LONG_NAME else "linkpath": tar_header.text(data)}
@@ -100,7 +100,7 @@ class TarReader:
         return member
 
     def _pax(self, data: bytearray) -> dict[str, str]:
-        """Read the records of a pax header: `LENGTH KEY=VALUE` and a line break, where LENGTH counts all of it."""
+        """Read the records of a pax header: `LENGTH KEY=VALUE` and a line break, where LENGTH is that of the record."""
         records: dict[str, str] = {}
         start = 0
         while start < len(data):
@@ -122,7 +122,7 @@ class TarReader:
         if self._headers > tar_header.MAX_HEADERS:
             raise TarError(f"more than {tar_header.MAX_HEADERS:,} headers are in it")
 
-    def _pass_over(self) -> None:
+    def _skip_rest(self) -> None:
         while self._left:
             self.readinto(self._buffer)
         if self._padding:

@@ -1,4 +1,4 @@
-"""The files of an archive as one stream of bytes, read in place."""
+"""The parts of an archive as one stream of bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from hangar_async.disk import before, behind, failing
+from hangar_async.disk import failing, leading, remaining
 from hangar_async.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of an archive, as it was when the archive was opened.
+    """One file of an archive, as at the opening of the archive.
 
     `start` is the offset of its first byte in the stream. `digest` is the SHA-256 in hexadecimal that `NAME.sha256` has
-    for it, None without one. `identity` tells it from another file that takes its name.
+    for it, None without one. `identity` differs for another file of the same name.
     """
 
     path: Path
@@ -34,9 +34,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """An archive's parts, in order, as one stream of `size` bytes; `strays` stand beside it and are not of it.
+    """An archive's parts, in order, as one stream of `size` bytes; `strays` look like parts of it and are not.
 
-    It keeps nothing open, so any number of threads may read it. Made by `parts.find_volume`.
+    It keeps no file open, so any number of threads may read it. Made by `parts.find_volume`.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Volume:
         return self.parts[-1].start + self.parts[-1].size
 
     def part_at(self, offset: int) -> Part:
-        """Return the part that has a byte of the stream; the last one for an offset after the end."""
+        """Return the part with a byte of the stream; the last one for an offset after the end."""
         return self.parts[max(0, bisect_right(self.parts, offset, key=lambda part: part.start) - 1)]
 
     def open(self, start: int = 0, end: int | None = None) -> Window:
@@ -104,7 +104,7 @@ class Window(io.RawIOBase):
         return max(0, self._end - self.offset)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill a buffer with the next bytes; it ends early only at the end of the range."""
+        """Fill a buffer with the next bytes, except at the end of the range."""
         return self.readv([memoryview(buffer).cast("B")[: self.left]])
 
     def read(self, size: int = -1, /) -> bytes:
@@ -113,7 +113,7 @@ class Window(io.RawIOBase):
         part = self.volume.part_at(self.offset)
         inside = self.offset - part.start
         if size and inside + size <= part.size:
-            # One copy less than by way of `readinto`.
+            # One copy less than by `readinto`.
             self._open(part)
             with failing("read", part.path):
                 data = os.pread(self._file, size, inside)
@@ -124,18 +124,18 @@ class Window(io.RawIOBase):
         return bytes(buffer[: self.readinto(buffer)])
 
     def readv(self, views: Sequence[memoryview]) -> int:
-        """Fill several buffers, of not more bytes than are `left`, one after the other."""
-        rest = behind(views, 0)
+        """Fill several buffers, of at most `left` bytes, one after the other."""
+        rest = remaining(views, 0)
         done = 0
         while rest:
             part = self.volume.part_at(self.offset)
             self._open(part)
             inside = self.offset - part.start
             with failing("read", part.path):
-                count = os.preadv(self._file, before(rest, part.size - inside), inside)
+                count = os.preadv(self._file, leading(rest, part.size - inside), inside)
             if not count:
-                self.broken("ends too early; it was cut while it was read")
-            rest = behind(rest, count)
+                self.broken("ends too early; it was cut during the reading")
+            rest = remaining(rest, count)
             done += count
             self.offset += count
         return done
@@ -145,34 +145,34 @@ class Window(io.RawIOBase):
         self.volume.broken(self.offset if offset is None else offset, problem)
 
     def check(self) -> None:
-        """Raise ArchiveError, StorageError where the part that was read last has changed, or is gone."""
+        """Raise ArchiveError, StorageError where the last part that was read has changed, or is gone."""
         if self._part is not None:
             with failing("read", self._part.path):
                 _compare(self._part, self._part.path.stat())
 
     def close(self) -> None:
-        """Close the file that is open; may be called again."""
+        """Close the open file; may be called again."""
         if not self.closed:
-            self._leave()
+            self._close_part()
             super().close()
 
     def _open(self, part: Part) -> None:
         if self._part is not part:
-            self._leave()
+            self._close_part()
             with failing("read", part.path):
                 self._file = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
                 status = os.fstat(self._file)
             self._part = part
             _compare(part, status)
 
-    def _leave(self) -> None:
+    def _close_part(self) -> None:
         file, self._file, self._part = self._file, -1, None
         if file >= 0:
             os.close(file)
 
 
 def identity(status: os.stat_result) -> tuple[int, int, int]:
-    """Tell a file from others of its name."""
+    """Return values that differ for another file of the same name."""
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
@@ -181,5 +181,5 @@ def _compare(part: Part, status: os.stat_result) -> None:
         raise ArchiveError(
             f"{part.path} has changed since the archive was opened",
             path=str(part.path),
-            advice="leave the archive alone while it is read, and run the same command again",
+            advice="do not change the archive during the reading, and run the same command again",
         )

@@ -17,7 +17,7 @@ _SAMPLE = 1 << 20
 
 
 class Codec(ABC):
-    """Writes one compressed stream into parts; every call makes units that can be read without the bytes before them.
+    """Writes one compressed stream into parts; each call makes units that can be decoded alone.
 
     `level` is that of the compression, None for the default; `workers` is the number of threads that compress.
     """
@@ -41,13 +41,13 @@ class Codec(ABC):
         self._workers = CompressionWorkers(self._unit, self.piece_size, workers)
 
     def write(self, data: bytes) -> None:
-        """Append a few bytes that are no file's data, such as tar headers."""
+        """Append a few bytes that are not data of a file, such as tar headers."""
         self._append(data, self._unit(data))
 
     def add(self, source: Input, *, compressed: bool) -> Encoding:
-        """Append a source, compressed where that pays; `compressed` says that by its type it is compressed already.
+        """Append a source, compressed where that pays; `compressed` is True where its type is a compressed one.
 
-        It does not pay if the first bytes confirm that, or if a sample gains under 3 %.
+        It does not pay if the first bytes confirm that, or if a sample gains less than 3 %.
         """
         confirmed = compressed and source.head(6).startswith(formats.COMPRESSED_MAGIC)
         return self.store(source) if confirmed or not self._pays(source.head(_SAMPLE)) else self.compress(source)
@@ -72,7 +72,7 @@ class Codec(ABC):
         return self.encodings[0]
 
     def compress(self, source: Input) -> Encoding:
-        """Append a source in pieces, each compressed by itself."""
+        """Append a source in pieces, each compressed alone."""
         for piece, unit in self._workers.units(source):
             self._append(piece, unit)
         return self.encodings[1]
@@ -82,7 +82,7 @@ class Codec(ABC):
         """End the stream; the footer comes after the end of the data."""
 
     def close(self) -> None:
-        """End its threads; may be called again."""
+        """End the threads; may be called again."""
         self._workers.close()
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Codec(ABC):
 
 
 class GzipCodec(Codec):
-    """Writes one gzip member of mixed DEFLATE blocks, and an empty second one that carries the footer.
+    """Writes one gzip member of mixed DEFLATE blocks, and an empty second one with the footer.
 
     The data of every file start at a byte boundary with a cleared dictionary. Level 0 stores all, 1 to 3 are isal's
     (zlib's where isal is missing), 4 to 9 zlib's.
@@ -173,7 +173,7 @@ class ZstdCodec(Codec):
         self._parts.write(formats.SKIPPABLE.pack(formats.SEEK_TABLE_MAGIC, len(table)) + table)
 
     def _unit(self, data: bytes | memoryview) -> bytes:
-        # A compressor is of one thread; making one costs more than a small frame.
+        # A compressor serves one thread; a new one costs more than a small frame.
         if not hasattr(self._local, "compressor"):
             # The checksum protects tar headers, which have no digest.
             self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)

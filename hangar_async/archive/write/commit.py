@@ -1,4 +1,4 @@
-"""The end of a save: files that are whole and synced get their names, all of them or none."""
+"""The end of a save: complete and synced files get their names, all of them or none."""
 
 import itertools
 import os
@@ -15,9 +15,9 @@ from hangar_async.errors import StorageError
 class TemporaryFiles:
     """Files `.NAME.RUN.N.tmp` beside `target`, in the same directory.
 
-    Number 0 is an empty file that this process keeps locked as long as it lives: files of a run whose number 0 can be
-    locked, or is gone, are left over. Making one removes the files of earlier runs; `close` removes all of this run's.
-    Raises StorageError.
+    Number 0 is an empty file that this process keeps locked as long as it lives: the files of a run whose number 0 can
+    be locked, or is gone, are leftovers. Making one removes leftovers; `close` removes the files of this run. Raises
+    StorageError.
     """
 
     def __init__(self, target: Path, disk: Disk) -> None:
@@ -32,19 +32,19 @@ class TemporaryFiles:
             self._lock = disk.hold(self._path(0))
 
     def new(self) -> Path:
-        """Return a name that no file has yet."""
+        """Return an unused name."""
         path = self._path(next(self._numbers))
         self._made.append(path)
         return path
 
     def forget(self, path: Path) -> None:
-        """Leave a file alone from now on."""
+        """Keep a file at `close`."""
         self._made.remove(path)
 
     def commit(self, moves: Sequence[tuple[Path, Path]], *, sync: bool) -> None:
         """Rename each temporary file to its name, sync the directory, and remove other files of an earlier archive.
 
-        When a rename or the sync fails, the files that were there before get their names back. Raises StorageError.
+        When a rename or the sync fails, the earlier files get their names back. Raises StorageError.
         """
         for _, path in moves:
             if path.is_dir() and not path.is_symlink():
@@ -68,7 +68,7 @@ class TemporaryFiles:
     def close(self) -> None:
         """Remove the files of this run that still have their temporary names; may be called again.
 
-        Tries each of them before the first error is raised.
+        Each of them is tried before the first error is raised.
         """
         lock, self._lock = self._lock, None
         if lock is None:
@@ -91,10 +91,10 @@ class TemporaryFiles:
             if old is None:
                 self._disk.remove(path)
                 continue
-            # Should this fail too, the old file stays at least under its other name.
+            # If this fails too, the old file stays under its other name.
             self.forget(old)
             self._disk.rename(old, path)
-            # Before the new file comes, both names are of one file, and a rename between such names does nothing.
+            # Before the new file has the name, both names are of one file, and a rename between them does nothing.
             self._disk.remove(old)
 
     def _remove_leftovers(self) -> None:
@@ -116,7 +116,7 @@ class TemporaryFiles:
 
 
 def _remove_all(disk: Disk, paths: Iterable[Path]) -> None:
-    """Remove files; tries each of them before the first error is raised."""
+    """Remove files; each of them is tried before the first error is raised."""
     failure: Exception | None = None
     for path in paths:
         try:

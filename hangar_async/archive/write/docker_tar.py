@@ -1,4 +1,4 @@
-"""A tar without compression, its files checked as they are written, for `docker load`."""
+"""A tar without compression for `docker load`; its files are checked during the writing."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ class PlainTar:
     ) -> None:
         """Append a file of `size` bytes; `report` gets the number of bytes of each piece.
 
-        Raises DigestMismatch when the size, or the digest where one is given, is another.
+        Raises DigestMismatch when the size, or the digest where one is given, differs.
         """
         self._write(tar_header.header(tar_header.FILE, name, size=size))
         for piece in verified(pieces, digest, size, str(digest or name), advice="bring the archive here again"):

@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from hangar_async.disk import behind, failing
+from hangar_async.disk import failing, remaining
 from hangar_async.errors import StorageError
 
-# More gain little beside one reader and one writer, and each holds a piece.
+# More workers gain little beside one reader and one writer, and each needs memory for a piece.
 _MAX_WORKERS = 4
 
 
 class Input:
     """Bytes that are read once, from the start to the end; `size` of them. Made by `open_input` or `bytes_input`.
 
-    `readv` fills views with the next bytes, as `os.readv` does; `pread` returns up to a number of bytes from the start.
-    `read_on` is called after every reading, of about 2 MiB. `path` is for messages.
+    `readv` fills views with the next bytes, as `os.readv`; `pread` returns up to a number of bytes from the start.
+    `after_read` is called after every reading, of about 2 MiB. `path` is for messages.
     """
 
-    # Errors are caught without `failing`, which would cost a small file more than its reading.
+    # Errors are caught without `failing`, which costs more than the reading of a small file.
 
     def __init__(
         self,
@@ -31,17 +31,17 @@ class Input:
         size: int,
         readv: Callable[[Sequence[memoryview]], int],
         pread: Callable[[int], bytes],
-        read_on: Callable[[], None] = lambda: None,
+        after_read: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
         self.size = size
         self._readv = readv
         self._pread = pread
-        self._read_on = read_on
+        self._after_read = after_read
         self._position = 0
 
     def head(self, count: int) -> bytes:
-        """Return up to `count` bytes from the start, without moving on."""
+        """Return up to `count` bytes from the start, at the same position."""
         try:
             return self._pread(min(count, self.size))
         except OSError as error:
@@ -49,24 +49,24 @@ class Input:
 
     def read_into(self, views: Sequence[memoryview]) -> None:
         """Fill the views with the next bytes; raises StorageError, also where the file ends too early."""
-        rest = behind(views, 0)
+        rest = remaining(views, 0)
         try:
             while rest:
                 count = self._readv(rest)
                 if not count:
                     raise self.wrong_size(self._position)
                 self._position += count
-                rest = behind(rest, count)
+                rest = remaining(rest, count)
         except OSError as error:
             raise StorageError.of(error, self._path, "read") from error
-        self._read_on()
+        self._after_read()
 
     def wrong_size(self, size: int) -> StorageError:
         """Make the error for a file that has `size` bytes."""
         return StorageError(
             f"{self._path} has {size} bytes, not the {self.size} that it was said to have",
             path=str(self._path),
-            advice="something changed the file meanwhile; run the same command again",
+            advice="the file was changed meanwhile; run the same command again",
         )
 
 
@@ -77,12 +77,12 @@ def bytes_input(data: bytes) -> Input:
 
 
 @contextmanager
-def open_input(path: Path, size: int, read_on: Callable[[], None]) -> Iterator[Input]:
-    """Open a file that must have `size` bytes when all is read; links are not followed. Raises StorageError."""
+def open_input(path: Path, size: int, after_read: Callable[[], None]) -> Iterator[Input]:
+    """Open a file that must have `size` bytes at its end; links are not followed. Raises StorageError."""
     with failing("read", path):
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        source = Input(path, size, partial(os.readv, file), lambda count: os.pread(file, count, 0), read_on)
+        source = Input(path, size, partial(os.readv, file), lambda count: os.pread(file, count, 0), after_read)
         yield source
         if (actual := os.fstat(file).st_size) != size:
             raise source.wrong_size(actual)
@@ -91,7 +91,7 @@ def open_input(path: Path, size: int, read_on: Callable[[], None]) -> Iterator[I
 
 
 class CompressionWorkers:
-    """Cuts sources into pieces of a constant size, so that the number of workers changes no byte, and compresses them.
+    """Cuts sources into pieces of a constant size, and compresses them; the number of workers changes no byte.
 
     `compress` is called in several threads. `close` ends them.
     """
@@ -104,7 +104,7 @@ class CompressionWorkers:
         self._free: list[bytearray] = []
 
     def units(self, source: Input) -> Iterator[tuple[memoryview, bytes]]:
-        """Yield each piece and its compressed unit, in order; a piece is valid until the next one is asked for."""
+        """Yield each piece and its compressed unit, in order; a piece is valid until the next one."""
         left = source.size
         running: deque[tuple[bytearray, memoryview, Future[bytes]]] = deque()
         while left or running:
@@ -125,7 +125,7 @@ class CompressionWorkers:
             self._pool = None
 
     def _start(self, view: memoryview, *, last: bool) -> Future[bytes]:
-        if last:  # alone: another thread would only cost
+        if last:  # a single piece needs no other thread
             done: Future[bytes] = Future()
             done.set_result(self._compress(view))
             return done

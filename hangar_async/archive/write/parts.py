@@ -1,4 +1,4 @@
-"""The compressed stream on its way to disk: cut into parts, hashed, written and synced beside the compressing."""
+"""The writer of the compressed stream: cuts it into parts, hashes, writes and syncs them beside the compression."""
 
 import hashlib
 import mmap
@@ -18,7 +18,7 @@ from hangar_async.oci import Hasher
 #: The bytes that are written at once, with space for one of the largest pieces after them.
 _BUFFER_SIZE = 33 << 16
 _MAX_BUFFERS = 4
-#: The bytes of the page cache that are handed to the disk at once while the writing goes on.
+#: The bytes of the page cache after which a sync starts beside the writing.
 _SYNC_EVERY = 32 << 20
 
 
@@ -30,17 +30,17 @@ class Part:
     file: int | None
     hasher: Hasher = field(default_factory=hashlib.sha256)
     size: int = 0
-    #: The number of bytes that are written, and of these that were handed to the disk.
+    #: The bytes that are written, and those of them at the start of the last sync.
     written: int = 0
     synced: int = 0
-    #: A sync of it was asked for and is not done.
+    #: True during a sync.
     syncing: bool = False
-    #: Nothing more is written to it.
+    #: True after the last byte.
     ended: bool = False
 
 
 class _Buffer:
-    """Memory at an address that direct writing takes; `done` gets an item for each job that has read from it."""
+    """Aligned memory for direct writing; `done` gets an item for each job that has read from it."""
 
     def __init__(self) -> None:
         self.view = memoryview(mmap.mmap(-1, _BUFFER_SIZE))
@@ -48,17 +48,17 @@ class _Buffer:
         self.done: SimpleQueue[None] = SimpleQueue()
 
     def wait(self) -> None:
-        """Wait until no job reads from it any more."""
+        """Wait until no job reads from it."""
         while self.jobs:
             self.done.get()
             self.jobs -= 1
 
 
 class PartWriter:
-    """Takes the compressed stream in order and cuts it every `part_size` bytes; all of it goes through its buffers.
+    """Takes the compressed stream in order and cuts it every `part_size` bytes, in its buffers.
 
-    A codec fills `space` and tells the number of bytes by `advance`, or calls `write`. Hashing and writing go on at
-    once, in a thread each. Raises StorageError, also later than at the write that failed; then only `abandon` is left.
+    A codec fills `space` and calls `advance` with the number of bytes, or `write`. Hashing and writing run at once, in
+    a thread each. Raises StorageError, also later than at the write that failed; then only `abandon` may be called.
     `finish` or `abandon` ends the threads.
     """
 
@@ -94,7 +94,7 @@ class PartWriter:
         return self._buffer.view[self._fill :]
 
     def advance(self, count: int) -> None:
-        """Take over the first `count` bytes of the last `space`."""
+        """Append the first `count` bytes of the last `space`."""
         self._fill += count
 
     def write(self, data: bytes) -> None:
@@ -118,7 +118,7 @@ class PartWriter:
         return self.parts
 
     def abandon(self) -> None:
-        """End the threads and close the files, whatever failed; may be called again."""
+        """End the threads and close the files after a failure; may be called again."""
         for thread in self._threads:
             thread.stop()
         for part in self.parts:
@@ -127,7 +127,7 @@ class PartWriter:
                 self._disk.release(file)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Hand on the content of the buffer, and go on with another one; the unaligned rest waits for more."""
+        """Pass the content of the buffer to the threads, and take another buffer; the unaligned rest waits for more."""
         for thread in self._threads:
             thread.check()
         buffer, rest = self._buffer, self._buffer.view[: self._fill]
@@ -139,7 +139,7 @@ class PartWriter:
                 piece = piece[: len(piece) if last else len(piece) - len(piece) % ALIGNMENT]
             if not piece:
                 break
-            self._hand_on(part, piece, buffer)
+            self._pass_on(part, piece, buffer)
             rest = rest[len(piece) :]
         self._buffer = self._next_buffer(buffer)
         self._buffer.view[: len(rest)] = rest
@@ -151,7 +151,7 @@ class PartWriter:
             self.parts.append(Part(path, self._disk.create(path, direct=self._direct)))
         return self.parts[-1]
 
-    def _hand_on(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
+    def _pass_on(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
         for thread, job in ((self._hashing, self._hash), (self._writing, self._write)):
             buffer.jobs += 1
             thread.put(partial(job, part, piece, buffer))
@@ -162,7 +162,7 @@ class PartWriter:
 
     def _end(self, part: Part) -> None:
         part.ended = True
-        # Syncing waits for the disk, and the next write need not.
+        # A sync waits for the disk, and the next write does not.
         self._writing.put(lambda: self._syncing.put(partial(self._close, part)))
 
     def _next_buffer(self, buffer: _Buffer) -> _Buffer:
@@ -182,7 +182,7 @@ class PartWriter:
 
     def _write(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
         try:
-            assert part.file is not None  # noqa: S101 - it is closed after the last piece
+            assert part.file is not None  # noqa: S101 - closed after the last piece
             if self._writing.error is not None:
                 return
             self._disk.write(part.file, piece, part.path)
@@ -203,7 +203,7 @@ class PartWriter:
 
     def _close(self, part: Part) -> None:
         file = part.file
-        assert file is not None  # noqa: S101 - only this closes it, once
+        assert file is not None  # noqa: S101 - closed only here
         if self._sync:
             self._disk.sync_file(file, part.path)
         part.file = None
@@ -211,9 +211,9 @@ class PartWriter:
 
 
 class JobThread:
-    """Runs jobs one after the other in a thread of its own; the first error of a job is in `error`.
+    """Runs jobs one after the other in its own thread; the first error of a job is in `error`.
 
-    The queue has no bound of its own: the jobs hold something that is bounded.
+    The queue is not bounded, but the buffers of the jobs are.
     """
 
     def __init__(self, name: str) -> None:
@@ -235,7 +235,7 @@ class JobThread:
             raise self.error
 
     def stop(self) -> None:
-        """Wait for all jobs and end the thread, whatever failed."""
+        """Wait for all jobs and end the thread, also after errors."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()

@@ -1,4 +1,4 @@
-"""The archive writer: entries in, files on disk."""
+"""The writer of archives: entries in, files on disk."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
 from hangar_async.oci import Digest
 
-#: Headers without a file between them are written from this number of bytes on.
+#: Headers without a file between them are written at this number of bytes.
 _MAX_PENDING = 1 << 16
 _READS_A_REPORT = 2
 
@@ -33,15 +33,15 @@ class Written:
 
 
 class ArchiveWriter:
-    """Writes one archive, `target`, or its parts of `part_size` bytes; nothing has these names before `commit`.
+    """Writes one archive, `target`, or its parts of `part_size` bytes; the files get their names at `commit`.
 
-    `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for a good choice; `mtime` is the time of every entry,
-    in seconds. The same calls make the same bytes whatever the number of `workers`.
+    `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for the default; `mtime` is the time of every entry,
+    in seconds. The same calls make the same bytes with any number of `workers`.
 
     `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far and
-    the number of the part, from 0; what it raises ends the work. One thread at a time may call. Raises InvalidValue for
-    a format or level that does not exist, or a name that is there already, StorageError for the rest; after any
-    exception only `discard` is left. Leaving its `with` block without a commit discards.
+    the number of the part, from 0; its exceptions end the work. For one thread at a time. Raises InvalidValue for a
+    format or level that does not exist, or a name that is used already, StorageError for the rest; after any exception
+    only `discard` may be called. The end of the `with` block without a commit discards.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ArchiveWriter:
         self.discard()
 
     def add_directory(self, name: str) -> None:
-        """Append a directory, after the ones that it is in; one that is there already is left out."""
+        """Append a directory, after the ones that it is in; one that was added already is left out."""
         if name not in self._names:
             with self._working(name):
                 self._header(tar_header.DIRECTORY, name)
@@ -98,16 +98,16 @@ class ArchiveWriter:
         self._report()
 
     def add_file(self, name: str, source: Path, size: int, *, digest: Digest, compressed: bool) -> None:
-        """Append a file of `size` bytes; `compressed` says whether by its type it is compressed already.
+        """Append a file of `size` bytes; `compressed` is True where its type is a compressed one.
 
-        The digest is taken on trust; a file of another size is a StorageError.
+        The digest is not checked; a file of another size is a StorageError.
         """
-        with self._working(name), open_input(source, size, self._read_on) as opened:
+        with self._working(name), open_input(source, size, self._after_read) as opened:
             self._add(name, opened, digest, compressed=compressed)
         self._report()
 
     def commit(self) -> Written:
-        """End the archive and give it its name, in place of an earlier one; all of it is on the disk then."""
+        """End the archive, sync it and give it its name, in place of an earlier one."""
         with self._working(ARCHIVE_INDEX):
             content = index.encode(self._codec.format, self._entries)
             self._add(ARCHIVE_INDEX, bytes_input(content), Digest.of(content), compressed=False)
@@ -169,7 +169,7 @@ class ArchiveWriter:
         yield
         self._state = "open"
 
-    def _read_on(self) -> None:
+    def _after_read(self) -> None:
         """Count a reading of about 2 MiB, and report some of them."""
         self._reads = (self._reads + 1) % _READS_A_REPORT
         if not self._reads:
