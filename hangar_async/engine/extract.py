@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hangar_async import oci
-from hangar_async.archive.write.docker_tar import PlainTar
+from hangar_async.archive.write.writer import PlainTar
 from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe

@@ -14,8 +14,8 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.errors import InvalidValue
 from hangar_async.oci import Descriptor, Digest, Referrer, parse_manifest, referrer_of
+from hangar_async.server.app import PIECE
 from hangar_async.server.responses import refusal
-from hangar_async.server.routes import PIECE
 
 if TYPE_CHECKING:
     from hangar_async.testing.images import Built

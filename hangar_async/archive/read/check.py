@@ -7,9 +7,8 @@ import zstandard
 
 from hangar_async.archive import formats, tar_header
 from hangar_async.archive.names import ARCHIVE_INDEX, CHECKSUMS_SUFFIX
-from hangar_async.archive.read.archive import Archive
+from hangar_async.archive.read.archive import Archive, read_seek_table
 from hangar_async.archive.read.decode import PIECE, decode_units, decoding
-from hangar_async.archive.read.footer import read_seek_table
 from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.read.tar_reader import TarError, TarReader
 from hangar_async.archive.read.volume import Part, Volume

@@ -1,4 +1,4 @@
-"""The writer of archives: entries in, files on disk."""
+"""The writers: archives, and a tar without compression for `docker load`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from hangar_async.archive.write.parts import PartWriter
 from hangar_async.config.output import LEVELS
 from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
-from hangar_async.oci import Digest
+from hangar_async.oci import Digest, Piece, verified
 
 #: Headers without a file between them are written at this number of bytes.
 _MAX_PENDING = 1 << 16
@@ -193,3 +193,62 @@ def _check_level(name: str, level: int | None) -> None:
     lowest, highest = LEVELS[name]
     if level is not None and not lowest <= level <= highest:
         raise InvalidValue(f"{name} has no compression level {level}: write a number from {lowest} to {highest}")
+
+
+class PlainTar:
+    """Writes the tar `target`, which has its name only after `commit`; leaving the block without it leaves no files.
+
+    Synchronous, for a thread. All methods raise StorageError.
+    """
+
+    def __init__(self, target: Path, *, sync: bool = True, disk: Disk | None = None) -> None:
+        self._target = target
+        self._sync = sync
+        self._disk = disk or Disk()
+        self._temporary = TemporaryFiles(target, self._disk)
+        self._path = self._temporary.new()
+        self._file: int | None = None
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._file is not None:
+                self._disk.release(self._file)
+        finally:
+            self._temporary.close()
+
+    def add(
+        self, name: str, size: int, pieces: Iterator[Piece], digest: Digest | None, report: Callable[[int], None]
+    ) -> None:
+        """Append a file of `size` bytes; `report` gets the number of bytes of each piece.
+
+        Raises DigestMismatch when the size, or the digest where one is given, differs.
+        """
+        self._write(tar_header.header(tar_header.FILE, name, size=size))
+        for piece in verified(pieces, digest, size, str(digest or name), advice="bring the archive here again"):
+            report(len(piece))
+            self._write(piece)
+        self._write(tar_header.padding(size))
+
+    def commit(self) -> int:
+        """End the tar and give it its name; return its size in bytes."""
+        self._write(tar_header.end(self._size))
+        file, self._file = self._file, None
+        if file is not None:
+            if self._sync:
+                self._disk.sync_file(file, self._path)
+            self._disk.close(file, self._path)
+        self._disk.rename(self._path, self._target)
+        self._temporary.forget(self._path)
+        if self._sync:
+            self._disk.sync(self._target.parent)
+        return self._size
+
+    def _write(self, data: Piece) -> None:
+        if self._file is None:
+            self._file = self._disk.create(self._path)
+        self._disk.write(self._file, data, self._path)
+        self._size += len(data)

@@ -7,8 +7,7 @@ import pytest
 from hangar_async.archive import formats
 from hangar_async.archive.index import ArchiveIndex
 from hangar_async.archive.read import check
-from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.footer import SeekTable, read_seek_table
+from hangar_async.archive.read.archive import Archive, SeekTable, open_archive, read_seek_table
 from hangar_async.archive.read.tar_reader import TarError
 from hangar_async.archive.tar_header import BLOCK
 from hangar_async.errors import ArchiveError
