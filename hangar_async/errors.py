@@ -16,6 +16,8 @@ class HangarError(Exception):
     default_advice: ClassVar[str] = ""
     #: The most tries of an operation that raises this, whatever the policy allows.
     tries: ClassVar[int] = 1_000
+    #: None leaves the answer to the status of a RegistryError.
+    _transient: bool | None = False
 
     def __init__(self, message: str, *, advice: str | None = None) -> None:
         super().__init__(message)
@@ -24,7 +26,7 @@ class HangarError(Exception):
     @property
     def transient(self) -> bool:
         """True when the same operation may succeed when it is tried again."""
-        return False
+        return bool(self._transient)
 
     @property
     def uses_try(self) -> bool:
@@ -67,11 +69,6 @@ class NetworkError(HangarError):
         self._transient = transient
 
     @property
-    def transient(self) -> bool:
-        """True when the same operation may succeed when it is tried again."""
-        return self._transient
-
-    @property
     def uses_try(self) -> bool:
         """True when it counts as one of the tries that are made in a row: not where bytes were gained."""
         return not self.gained
@@ -88,6 +85,7 @@ class RegistryError(HangarError):
 
     reason = "registry error"
     default_advice = "see the registry's log, or run the same command again later"
+    _transient: bool | None = None
     TRANSIENT: ClassVar[frozenset[int]] = frozenset({408, 425, 429, 500, 502, 503, 504})
 
     def __init__(
@@ -113,6 +111,8 @@ class RegistryError(HangarError):
     @property
     def transient(self) -> bool:
         """True when the same operation may succeed when it is tried again."""
+        if self._transient is not None:
+            return self._transient
         return self.status in self.TRANSIENT or (self.redirected and self.status in (400, 401, 403))
 
 
@@ -120,11 +120,7 @@ class RateLimited(RegistryError):
     """Raised when a registry takes no more requests for longer than we wait; `retry_after` is how long, in seconds."""
 
     reason = "rate limited"
-
-    @property
-    def transient(self) -> bool:
-        """True when the same operation may succeed when it is tried again."""
-        return False
+    _transient = False
 
 
 class NotFound(RegistryError):
@@ -149,11 +145,7 @@ class UploadLost(RegistryError):
 
     reason = "upload lost"
     default_advice = "run the same command again; several servers behind one name must share what is being uploaded"
-
-    @property
-    def transient(self) -> bool:
-        """True when the same operation may succeed when it is tried again."""
-        return True
+    _transient = True
 
 
 class Incomplete(RegistryError):
@@ -164,11 +156,7 @@ class Incomplete(RegistryError):
 
     reason = "incomplete"
     tries = 3
-
-    @property
-    def transient(self) -> bool:
-        """True when the same operation may succeed when it is tried again."""
-        return True
+    _transient = True
 
 
 class ContentError(HangarError):
@@ -190,16 +178,12 @@ class DigestMismatch(ContentError):
 
     reason = "wrong digest"
     tries = 2
+    _transient = True
 
     def __init__(self, message: str, *, digest: str = "", advice: str | None = None, stale: bool = False) -> None:
         super().__init__(message, digest=digest, advice=advice)
         #: True when some of the bytes were of an earlier run.
         self.stale = stale
-
-    @property
-    def transient(self) -> bool:
-        """True when the same operation may succeed when it is tried again."""
-        return True
 
     @property
     def uses_try(self) -> bool:

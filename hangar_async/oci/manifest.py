@@ -123,27 +123,31 @@ class Descriptor:
         """Return its fields for a JSON document, with these annotations instead of its own."""
         fields: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.platform is not None and not self.platform.unknown:
-            platform = {"architecture": self.platform.architecture, "os": self.platform.os}
-            if self.platform.variant:
-                platform["variant"] = self.platform.variant
-            if self.platform.os_version:
-                platform["os.version"] = self.platform.os_version
-            fields["platform"] = platform
+            fields["platform"] = self.platform.fields
         if annotations:
             fields["annotations"] = dict(annotations)
         return fields
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class _RawDocument:
+    raw: bytes = field(repr=False)
+    media_type: str
+    digest: Digest
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The descriptor of this document."""
+        return Descriptor(self.media_type, self.digest, len(self.raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest(_RawDocument):
     """One image for one platform, or an artifact; Docker schema 2 and OCI alike.
 
     Source: OCI image-spec, manifest.md; Docker image manifest version 2, schema 2.
     """
 
-    raw: bytes = field(repr=False)
-    media_type: str
-    digest: Digest
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
@@ -152,28 +156,15 @@ class Manifest:
         """True when this is a container image, by the type of its config."""
         return self.config.media_type in media_types.IMAGE_CONFIGS
 
-    @property
-    def descriptor(self) -> Descriptor:
-        """The descriptor of this document."""
-        return Descriptor(self.media_type, self.digest, len(self.raw))
-
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class Index(_RawDocument):
     """An OCI image index or a Docker manifest list.
 
     Source: OCI image-spec, image-index.md.
     """
 
-    raw: bytes = field(repr=False)
-    media_type: str
-    digest: Digest
     manifests: tuple[Descriptor, ...]
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """The descriptor of this document."""
-        return Descriptor(self.media_type, self.digest, len(self.raw))
 
     def with_only(self, kept: tuple[Descriptor, ...]) -> Index:
         """Make the index of the same type with these descriptors, each as in the original."""

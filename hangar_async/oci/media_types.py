@@ -19,10 +19,7 @@ IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
 _COMPRESSED_ENDINGS = ("+gzip", ".gzip", "+zstd", ".zstd", "tgz", "+bzip2", "+xz", ".zip", "+zip")
-_FOREIGN = (
-    "application/vnd.docker.image.rootfs.foreign.",
-    "application/vnd.oci.image.layer.nondistributable.",
-)
+_FOREIGN = ("application/vnd.docker.image.rootfs.foreign.", "application/vnd.oci.image.layer.nondistributable.")
 
 
 def is_compressed(media_type: str) -> bool:

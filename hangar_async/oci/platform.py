@@ -57,6 +57,13 @@ class Platform:
         text = text if self.os == "linux" else f"{self.os}-{text}"
         return f"{text}-{self.os_version}" if self.os_version else text
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """Its fields in a JSON document."""
+        fields = {"architecture": self.architecture, "os": self.os}
+        optional = {"variant": self.variant, "os.version": self.os_version}
+        return fields | {name: value for name, value in optional.items() if value}
+
     def __str__(self) -> str:
         text = f"{self.os or UNKNOWN}/{self.architecture or UNKNOWN}"
         text += f"/{self.variant}" if self.variant else ""

@@ -20,15 +20,7 @@ from hangar_async.errors import HangarError, InvalidValue
 from hangar_async.oci import Descriptor, Digest, Reference, Referrer, media_types, referrers_index
 from hangar_async.server.listen import GRACE, LIMITS, Limits, listening
 from hangar_async.server.page import Page
-from hangar_async.server.responses import (
-    ContentResponse,
-    Failed,
-    SmallResponse,
-    byte_range,
-    document,
-    pass_over,
-    refusal,
-)
+from hangar_async.server.responses import ContentResponse, Failed, SmallResponse, byte_range, document, ignore, refusal
 
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
@@ -259,7 +251,7 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     users: Users | None = None,
     page: Page | None = None,
-    failed: Failed = pass_over,
+    failed: Failed = ignore,
     middlewares: Iterable[Middleware] = (),
     grace: float = GRACE,
     limits: Limits = LIMITS,
@@ -280,7 +272,7 @@ def application(
     *,
     users: Users | None = None,
     page: Page | None = None,
-    failed: Failed = pass_over,
+    failed: Failed = ignore,
     middlewares: Iterable[Middleware] = (),
 ) -> web.Application:
     """Make the registry as an application; the middlewares are around all of it, the first one outermost."""

@@ -23,7 +23,7 @@ _CONTENT_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Type", "Docker-Co
 Failed = Callable[[HangarError], None]
 
 
-def pass_over(error: HangarError) -> None:
+def ignore(error: HangarError) -> None:
     """Ignore the error."""
 
 
@@ -61,7 +61,7 @@ class ContentResponse(web.StreamResponse):
         headers: Mapping[str, str],
         status: int = 200,
         *,
-        failed: Failed = pass_over,
+        failed: Failed = ignore,
     ) -> None:
         super().__init__(status=status, headers=headers)
         self.content_length = size

@@ -49,11 +49,7 @@ class Layer:
 
 
 def layer(
-    files: Mapping[str, bytes],
-    compression: Compression = "gzip",
-    *,
-    docker: bool = False,
-    urls: Sequence[str] = (),
+    files: Mapping[str, bytes], compression: Compression = "gzip", *, docker: bool = False, urls: Sequence[str] = ()
 ) -> Layer:
     """Make a layer of these files, with OCI's media type or Docker's; with `urls` it is a foreign one."""
     tar = tar_of(files)
@@ -150,7 +146,7 @@ class Member:
         """Its descriptor as it stands in the index."""
         fields = self.built.descriptor.to_json(self.annotations)
         if self.built.platform is not None and self.built.platform.unknown:
-            fields["platform"] = {"architecture": "unknown", "os": "unknown"}
+            fields["platform"] = self.built.platform.fields
         if not self.with_platform:
             fields.pop("platform", None)
         return fields
@@ -170,7 +166,7 @@ def image(
         runs["Labels"] = dict(labels)
     config = {
         "created": created,
-        **_platform(platform),
+        **platform.fields,
         "config": runs,
         "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
         "history": [{"created": created, "created_by": f"COPY {layer.diff_id.short} /"} for layer in layers],
@@ -195,7 +191,7 @@ def attestation(subject: Built) -> Member:
     data = _dump(statement)
     proof = Layer(data, _IN_TOTO, Digest.of(data), annotations={"in-toto.io/predicate-type": _PREDICATE})
     rootfs = {"type": "layers", "diff_ids": [str(proof.digest)]}
-    config = _dump({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": rootfs})
+    config = _dump({**NO_PLATFORM.fields, "config": {}, "rootfs": rootfs})
     built = _manifest(media_types.OCI_MANIFEST, config, _OCI_CONFIG, [proof], NO_PLATFORM)
     annotations = {
         "vnd.docker.reference.digest": str(subject.digest),
@@ -225,15 +221,6 @@ def _manifest(kind: str, config: bytes, config_type: str, layers: Sequence[Layer
     raw = _dump({"schemaVersion": 2, "mediaType": kind, "config": described, "layers": fields})
     blobs = {Digest.of(config): config} | {layer.digest: layer.data for layer in layers if not layer.urls}
     return Built(raw, kind, {Digest.of(raw): (kind, raw)}, blobs, platform)
-
-
-def _platform(platform: Platform) -> dict[str, str]:
-    fields = {"architecture": platform.architecture, "os": platform.os}
-    if platform.variant:
-        fields["variant"] = platform.variant
-    if platform.os_version:
-        fields["os.version"] = platform.os_version
-    return fields
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:

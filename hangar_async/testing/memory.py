@@ -1,13 +1,11 @@
 """A registry in memory: the content that it serves, and pushes into it."""
 
-from __future__ import annotations
-
 import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -16,9 +14,7 @@ from hangar_async.errors import InvalidValue
 from hangar_async.oci import Descriptor, Digest, Referrer, parse_manifest, referrer_of
 from hangar_async.server.app import PIECE
 from hangar_async.server.responses import refusal
-
-if TYPE_CHECKING:
-    from hangar_async.testing.images import Built
+from hangar_async.testing.images import Built
 
 
 @dataclass(slots=True)
@@ -79,7 +75,7 @@ class MemoryContent:
         for tag in [tag for tag, target in repo.tags.items() if target == digest]:
             del repo.tags[tag]
 
-    def of_registry(self, registry: str) -> MemoryContent:
+    def of_registry(self, registry: str) -> Self:
         """Return all of it: it serves as every registry."""
         return self
 

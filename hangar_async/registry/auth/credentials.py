@@ -22,13 +22,7 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.disk import Disk
 from hangar_async.errors import HangarError
 from hangar_async.oci import decode_json
-from hangar_async.registry.auth.docker_config import (
-    TOKEN_USER,
-    Credential,
-    CredentialFile,
-    key_of,
-    read_credential_file,
-)
+from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential, CredentialFile, key_of, read_credentials
 from hangar_async.threads import in_thread
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -163,7 +157,7 @@ class Credentials:
 
     async def load(self) -> None:
         """Read all files; raises UsageError for one that cannot be read."""
-        self._files = [await read_credential_file(path) for path in dict.fromkeys(self._settings.credential_files)]
+        self._files = [await read_credentials(path) for path in dict.fromkeys(self._settings.credential_files)]
 
     async def find(self, registry: str, repository: str) -> Credential | None:
         """Return the credential for a repository, None where none is known; `registry` is normalised."""
@@ -234,7 +228,7 @@ class Logins:
         return bool(keys)
 
     async def _read(self) -> tuple[dict[str, Any], CredentialFile]:
-        file = await read_credential_file(self.path)
+        file = await read_credentials(self.path)
         # The file was read as one of credentials before, so its JSON is right.
         return json.loads(file.content), file
 

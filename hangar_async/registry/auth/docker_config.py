@@ -76,7 +76,7 @@ class CredentialFile:
         return self.auths[max(keys, key=lambda key: len(_normalised(key)))] if keys else None
 
 
-async def read_credential_file(path: Path) -> CredentialFile:
+async def read_credentials(path: Path) -> CredentialFile:
     """Read a file, empty where it does not exist; raises UsageError with the name of one that cannot be read."""
     content = b""
     try:
