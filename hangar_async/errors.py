@@ -4,9 +4,7 @@ Each of them is one line of text for the user: the failure (`str(error)`) and th
 short constant label for reports, `transient` tells whether trying again can help.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class HangarError(Exception):
@@ -222,7 +220,7 @@ class StorageError(HangarError):
         self.path = path
 
     @classmethod
-    def of(cls, error: OSError, path: object, action: str = "write") -> StorageError:
+    def of(cls, error: OSError, path: object, action: str = "write") -> Self:
         """Make one from an OSError of an `action` on `path`."""
         return cls(f"cannot {action} {path}: {error.strerror or error}", path=str(path))
 

@@ -1,12 +1,10 @@
 """The index of an archive, and the footer with its position; values to bytes."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 
@@ -46,7 +44,7 @@ class Footer:
     length: int
 
     @classmethod
-    def of(cls, payload: bytes) -> Footer | None:
+    def of(cls, payload: bytes) -> Self | None:
         """Read the 24 bytes; None for any other bytes."""
         if len(payload) != FOOTER_SIZE or not payload.startswith(_MAGIC):
             return None

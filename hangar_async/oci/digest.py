@@ -1,11 +1,9 @@
 """Digests of content."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from hangar_async.errors import InvalidValue
 
@@ -45,13 +43,13 @@ class Digest:
             )
 
     @classmethod
-    def parse(cls, text: str) -> Digest:
+    def parse(cls, text: str) -> Self:
         """Read `ALGORITHM:HEX`; raises InvalidValue."""
         algorithm, _, encoded = text.partition(":")
         return cls(algorithm, encoded)
 
     @classmethod
-    def of(cls, data: bytes, algorithm: str = "sha256") -> Digest:
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
         """Compute the digest of `data`."""
         return cls(algorithm, hashlib.new(algorithm, data).hexdigest())
 

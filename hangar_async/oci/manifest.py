@@ -1,12 +1,10 @@
 """JSON documents in bounded memory; manifests and indexes with their raw bytes, which the digest is computed from."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 
@@ -19,6 +17,7 @@ from hangar_async.oci.platform import NO_PLATFORM, Platform
 #: for each image, a list ten for each image of one platform; the largest lists in use name some thousand images.
 MOST_VALUES = 1 << 19
 _LONGEST_MESSAGE = 300
+_T = TypeVar("_T")
 
 
 def decode_json(raw: bytes | bytearray, kind: type[_T], most: int = MOST_VALUES) -> _T:
@@ -166,11 +165,11 @@ class Index(_RawDocument):
 
     manifests: tuple[Descriptor, ...]
 
-    def with_only(self, kept: tuple[Descriptor, ...]) -> Index:
+    def with_only(self, kept: tuple[Descriptor, ...]) -> Self:
         """Make the index of the same type with these descriptors, each as in the original."""
         head = f'{{"schemaVersion":2,"mediaType":{json.dumps(self.media_type)},"manifests":['.encode()
         raw = head + b",".join(entry.raw for entry in kept) + b"]}"
-        return Index(raw, self.media_type, Digest.of(raw), kept)
+        return replace(self, raw=raw, digest=Digest.of(raw), manifests=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,7 @@ class ImageConfig:
     created: str
 
     @classmethod
-    def parse(cls, raw: bytes, digest: Digest) -> ImageConfig:
+    def parse(cls, raw: bytes, digest: Digest) -> Self:
         """Read a config document; raises ContentError."""
         config = _decode(raw, _ConfigJson, str(digest))
         if not config.os or not config.architecture:
@@ -279,9 +278,6 @@ def _value(fields: _DescriptorJson, document: Digest, raw: bytes = b"") -> Descr
         tuple(fields.urls or ()),
         raw,
     )
-
-
-_T = TypeVar("_T")
 
 
 def _decode(raw: bytes, kind: type[_T], digest: str) -> _T:

@@ -3,12 +3,10 @@
 Source: OCI distribution-spec, "Pulling manifests" and "Pushing manifests".
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from hangar_async.errors import ContentError, DigestMismatch, NotFound
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Reference, media_types
@@ -53,7 +51,7 @@ class Quota:
     window: int
 
     @classmethod
-    def parse(cls, headers: Mapping[str, str]) -> Quota | None:
+    def parse(cls, headers: Mapping[str, str]) -> Self | None:
         """Read `ratelimit-limit` and `ratelimit-remaining`; None where one is missing or wrong."""
         limit = _QUOTA.fullmatch(headers.get("ratelimit-limit", ""))
         remaining = _QUOTA.fullmatch(headers.get("ratelimit-remaining", ""))
