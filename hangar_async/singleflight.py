@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 _T = TypeVar("_T")
@@ -39,9 +38,7 @@ class SingleFlight:
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for flight in self._flights.values():
             flight.abandon()
         # The group would wrap the exception of the block; the tasks are cancelled already.

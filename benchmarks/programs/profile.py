@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hangar_async.archive import formats
-from hangar_async.archive.write.input import Input
+from hangar_async.archive.write.codec import Input
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.cli.loop import run_until_done
 from hangar_async.config.environment import Environment

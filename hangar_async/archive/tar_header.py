@@ -108,15 +108,9 @@ def _long(kind: bytes, name: bytes) -> bytes:
 
 
 def _block(
-    # Longer names are cut here; a long-name entry has all of them.
-    kind: bytes,
-    prefix: bytes,
-    name: bytes,
-    size: int,
-    link: bytes,
-    mtime: int,
-    magic: tuple[bytes, bytes],
+    kind: bytes, prefix: bytes, name: bytes, size: int, link: bytes, mtime: int, magic: tuple[bytes, bytes]
 ) -> bytes:
+    # Longer names are cut here; a long-name entry has all of them.
     fields = [
         name, _octal(_MODES.get(kind, 0o644), 8), _octal(0, 8), _octal(0, 8), _number(size), _octal(mtime, 12),
         b" " * 8, kind, link, *magic, b"", b"", _octal(0, 8), _octal(0, 8), prefix,

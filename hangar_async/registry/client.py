@@ -13,8 +13,7 @@ from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.registry import blobs
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import TokenServer
-from hangar_async.registry.endpoints import Endpoints
-from hangar_async.registry.exchange import Authorizer, Exchange
+from hangar_async.registry.exchange import Authorizer, Endpoints, Exchange
 from hangar_async.registry.http.transport import Transport
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
 from hangar_async.registry.uploads import Upload

@@ -152,10 +152,11 @@ class Endpoints:
         first, _, rest = name.partition("/")
         try:
             # A registry may stand before a repository, and have a port.
-            name = f"{first}/{Reference(first, rest).repository}" if ":" in first else _repository(name)
+            host, path = (first, rest) if ":" in first else ("localhost", name)
+            repository = Reference(host, path).repository
         except InvalidValue as error:
             raise Refused(400, "NAME_INVALID", str(error), {"name": name}) from error
-        return self._of_registry(request), name
+        return self._of_registry(request), f"{first}/{repository}" if ":" in first else repository
 
     def _body(
         self, request: web.Request, content: Content, digest: Digest, size: int, media_type: str
@@ -188,10 +189,6 @@ async def _unknown(content: Content, name: str, code: str, kind: str, reference:
 
 def _no_repository(name: str) -> Refused:
     return Refused(404, "NAME_UNKNOWN", "the repository is not known", {"name": name})
-
-
-def _repository(name: str) -> str:
-    return Reference("localhost", name).repository
 
 
 def _digest(text: str) -> Digest:

@@ -33,8 +33,117 @@ from tests.registry.rig import (
     image_at,
     manifest_error,
     manifest_server,
+    pull,
+    serve_manifest,
     served,
 )
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+async def test_a_registry_on_this_machine_may_be_plain(name: str) -> None:
+    notices: list[str] = []
+    async with served(serve_manifest) as registry:
+        port = registry.host.rpartition(":")[2]
+        assert await pull(f"{name}:{port}/app", RegistrySettings(), notices) == MANIFEST
+    assert not notices
+
+
+async def test_https_comes_first_on_this_machine_too(
+    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
+) -> None:
+    async with served(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.host}/app", trusting(registry.host)) == MANIFEST
+        assert {request.scheme for request in registry.requests} == {"https"}
+
+
+async def test_an_untrusted_certificate_is_no_reason_for_plain_http(server_tls: ssl.SSLContext) -> None:
+    """Someone in between could show a bad certificate just to be asked in the clear."""
+    async with served(serve_manifest, tls=server_tls) as registry:
+        with pytest.raises(NetworkError, match="certificate"):
+            await pull(f"{registry.host}/app", RegistrySettings())
+        assert not registry.requests
+
+
+async def test_a_registry_elsewhere_is_never_plain() -> None:
+    async with served(serve_manifest) as registry, Proxy({"registry.test:5000": registry.host}).running() as proxy:
+        settings = RegistrySettings(proxies=Proxies(proxy.url, proxy.url))
+        with pytest.raises(NetworkError):
+            await pull("registry.test:5000/app", settings)
+    assert not registry.requests
+    assert all(line.startswith("CONNECT") for line in proxy.lines)
+
+
+async def test_without_verification_a_registry_elsewhere_may_be_plain() -> None:
+    notices: list[str] = []
+    async with served(serve_manifest) as registry, Proxy({"registry.test:5000": registry.host}).running() as proxy:
+        settings = RegistrySettings(tls_verify=False, proxies=Proxies(proxy.url, proxy.url))
+        assert await pull("registry.test:5000/app", settings, notices) == MANIFEST
+    assert len(notices) == 1
+    assert "plain HTTP" in notices[0]
+
+
+async def test_the_endpoint_is_discovered_once() -> None:
+    async with (
+        served(serve_manifest) as registry,
+        RegistryClient(RegistrySettings()) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for tag in range(20):
+            group.create_task(client.get_manifest(Reference.parse(f"{registry.host}/app:{tag}")))
+    assert len([request for request in registry.requests if request.path == "/v2/"]) == 1
+    assert len(registry.asked("manifests")) == 20
+
+
+async def test_a_failed_discovery_is_repeated() -> None:
+    async with served(serve_manifest) as registry:
+        image = Reference.parse(f"{registry.host}/app")
+        port = int(registry.host.rpartition(":")[2])
+    async with RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(NetworkError, match="by HTTPS"):
+            await client.get_manifest(image)
+        runner = web.AppRunner(_app())
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            assert (await client.get_manifest(image)).raw == MANIFEST
+        finally:
+            await runner.cleanup()
+
+
+def _app() -> web.Application:
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", serve_manifest)
+    return app
+
+
+@pytest.mark.parametrize("status", [404, 500, 429, 307])
+async def test_the_status_of_the_base_path_does_not_matter(status: int) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/v2/":
+            return web.Response(status=status, headers={"Location": "ftp://nowhere.test/"})
+        return web.Response(body=MANIFEST)
+
+    async with served(handle) as registry:
+        assert await pull(f"{registry.host}/app", RegistrySettings()) == MANIFEST
+
+
+async def test_docker_hub_is_asked_at_its_registry(
+    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
+) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/v2/library/nginx/manifests/1.22":
+            return web.Response(body=MANIFEST)
+        return web.Response(status=404)
+
+    async with (
+        served(handle, tls=server_tls) as registry,
+        Proxy({"registry-1.docker.io:443": registry.host}).running() as proxy,
+    ):
+        settings = replace(trusting("registry-1.docker.io"), proxies=Proxies(https=proxy.url))
+        assert await pull("nginx:1.22", settings) == MANIFEST
+        with pytest.raises(NotFound, match=r"docker\.io/library/other:latest not found at docker\.io"):
+            await pull("other", settings)
+
 
 LAYER = b"x" * 100_000
 LAYER_BLOB = describe(LAYER)
@@ -103,14 +212,14 @@ def config(path: Path, host: str, **entry: str) -> RegistrySettings:
     return RegistrySettings(credential_files=(path,))
 
 
-async def pull(client: RegistryClient, name: str) -> bytes:
+async def get_raw(client: RegistryClient, name: str) -> bytes:
     return (await client.get_manifest(Reference.parse(name))).raw
 
 
 @pytest.mark.parametrize("name", ["token", "access_token"])
 async def test_a_token_is_fetched_without_credentials(name: str) -> None:
     async with served(BearerRegistry(token_name=name)) as registry, RegistryClient(RegistrySettings()) as client:
-        assert await pull(client, f"{registry.host}/team/app") == MANIFEST
+        assert await get_raw(client, f"{registry.host}/team/app") == MANIFEST
     [request] = registry.asked("/token")
     assert dict(request.query) == {"service": "reg.io", "scope": "repository:team/app:pull"}
     assert "Authorization" not in request.headers
@@ -120,14 +229,14 @@ async def test_twenty_requests_of_one_scope_fetch_one_token_and_none_is_refused_
     bearer = BearerRegistry(gate=asyncio.Event())
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(pull(client, f"{registry.host}/app:{number}")) for number in range(20)]
+            tasks = [group.create_task(get_raw(client, f"{registry.host}/app:{number}")) for number in range(20)]
             await bearer.asked.wait()
             assert bearer.gate
             bearer.gate.set()
         assert {task.result() for task in tasks} == {MANIFEST}
         assert len(registry.asked("/token")) == 1
         assert len(registry.asked("/manifests/")) == 20
-        assert await pull(client, f"{registry.host}/other") == MANIFEST
+        assert await get_raw(client, f"{registry.host}/other") == MANIFEST
     assert len(registry.asked("/token")) == 2
     # The challenge is known by now: the other repository was not asked without its token first.
     assert len(registry.asked("/manifests/")) == 21
@@ -136,7 +245,7 @@ async def test_twenty_requests_of_one_scope_fetch_one_token_and_none_is_refused_
 async def test_a_cancelled_waiter_takes_no_other_with_it() -> None:
     bearer = BearerRegistry(gate=asyncio.Event())
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client, asyncio.TaskGroup() as group:
-        first, second = (group.create_task(pull(client, f"{registry.host}/app:{number}")) for number in range(2))
+        first, second = (group.create_task(get_raw(client, f"{registry.host}/app:{number}")) for number in range(2))
         await bearer.asked.wait()
         first.cancel()
         await asyncio.wait([first])
@@ -156,7 +265,7 @@ async def test_a_token_is_renewed_before_it_ends(told: dict[str, object], life: 
         margin = min(10, life / 4)
         for moved, tokens in ((0.0, 1), (life - margin - 0.1, 1), (0.1, 2)):
             clock.now += moved
-            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
             assert len(registry.asked("/token")) == tokens
     # The only refusal was that of the first look.
     assert len(registry.requests) == 3 + 2 + 1
@@ -166,7 +275,7 @@ async def test_an_expired_token_is_renewed_once() -> None:
     bearer = BearerRegistry()
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         image = Reference.parse(f"{registry.host}/app")
-        assert await pull(client, str(image)) == MANIFEST
+        assert await get_raw(client, str(image)) == MANIFEST
         bearer.revoked.update(bearer.issued)
         async with client.open_blob(image, LAYER_BLOB) as body:
             assert b"".join([bytes(piece) async for piece in body.pieces()]) == LAYER
@@ -174,7 +283,7 @@ async def test_an_expired_token_is_renewed_once() -> None:
         bearer.revoked.update(bearer.issued)
         async with asyncio.TaskGroup() as group:
             for number in range(5):
-                group.create_task(pull(client, f"{image.name}:{number}"))
+                group.create_task(get_raw(client, f"{image.name}:{number}"))
     assert len(bearer.issued) == 3
 
 
@@ -183,7 +292,7 @@ async def test_a_refused_fresh_token_is_not_renewed_again() -> None:
     bearer.revoked.update(f"repository:app:pull#{number}" for number in range(9))
     async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(Unauthorized, match="no credentials"):
-            await pull(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.host}/app")
     assert len(registry.asked("/manifests/")) == 2
     assert len(bearer.issued) == 2
 
@@ -193,7 +302,7 @@ async def test_a_password_with_a_colon_reaches_the_token_server_alone(tmp_path: 
         served(BearerRegistry(login=b64("me:pa:ss"))) as registry,
         RegistryClient(config(tmp_path, registry.host, auth=b64("me:pa:ss"))) as client,
     ):
-        assert await pull(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
     [request] = registry.asked("/token")
     assert request.query["account"] == "me"
     assert {request.path for request in registry.requests if b64("me:pa:ss") in str(request.headers)} == {"/token"}
@@ -205,7 +314,7 @@ async def test_a_wrong_password_is_reported_with_its_file(tmp_path: Path) -> Non
         RegistryClient(config(tmp_path, registry.host, auth=b64("me:s3cret"))) as client,
     ):
         with pytest.raises(Unauthorized) as caught:
-            await pull(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.host}/app")
     error = caught.value
     assert str(tmp_path / "config.json") in str(error)
     assert "incorrect username or password" in str(error)
@@ -218,7 +327,7 @@ async def test_an_identity_token_is_posted(tmp_path: Path, username: str) -> Non
     async with served(BearerRegistry(refresh="r3fresh", token_name="access_token")) as registry:
         settings = config(tmp_path, registry.host, auth=b64(f"{username}:"), identitytoken="r3fresh")
         async with RegistryClient(settings) as client:
-            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
     [request] = registry.asked("/token")
     assert request.method == "POST"
     assert "r3fresh" not in str(request.url)
@@ -237,7 +346,7 @@ async def test_a_token_server_without_post_is_asked_by_get(tmp_path: Path, statu
         served(no_post) as registry,
         RegistryClient(config(tmp_path, registry.host, identitytoken="r3fresh")) as client,
     ):
-        assert await pull(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
     assert [request.method for request in registry.asked("/token")] == ["POST", "GET"]
 
 
@@ -272,7 +381,7 @@ async def test_a_refused_identity_token_is_not_followed_by_a_get(tmp_path: Path)
         RegistryClient(config(tmp_path, registry.host, identitytoken="bad")) as client,
     ):
         with pytest.raises(Unauthorized, match=r"config\.json"):
-            await pull(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.host}/app")
     assert [request.method for request in registry.asked("/token")] == ["POST"]
 
 
@@ -291,7 +400,7 @@ async def test_a_posted_secret_follows_no_redirect(tmp_path: Path) -> None:
         RegistryClient(config(tmp_path, registry.host, identitytoken="r3fresh")) as client,
     ):
         with pytest.raises(RegistryError, match="redirect"):
-            await pull(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.host}/app")
     assert not registry.asked("/other")
 
 
@@ -302,7 +411,7 @@ async def test_a_registry_token_is_sent_as_it_is(tmp_path: Path) -> None:
         served(bearer) as registry,
         RegistryClient(config(tmp_path, registry.host, registrytoken=bearer.issued[0])) as client,
     ):
-        assert await pull(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
     assert not registry.asked("/token")
 
 
@@ -314,7 +423,7 @@ async def test_tokens_are_not_shared_by_credentials(tmp_path: Path) -> None:
         path.write_text(json.dumps({"auths": entries}))
         async with RegistryClient(RegistrySettings(credential_files=(path,))) as client:
             for name in ("one/app", "two/app", "three/app"):
-                assert await pull(client, f"{registry.host}/{name}") == MANIFEST
+                assert await get_raw(client, f"{registry.host}/{name}") == MANIFEST
     sent = [request.headers.get("Authorization") for request in registry.asked("/token")]
     assert sent == [f"Basic {b64('first:1')}", f"Basic {b64('second:2')}", None]
 
@@ -332,7 +441,7 @@ async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> 
 
     async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(ContentError, match=why):
-            await pull(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.host}/app")
 
 
 @pytest.mark.parametrize(("status", "transient"), [(429, True), (500, True), (503, True), (400, False), (404, False)])
@@ -350,9 +459,9 @@ async def test_a_failing_token_server_is_named(status: int, transient: bool) -> 
 
     async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(RegistryError, match="token") as caught:
-            await pull(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.host}/app")
         assert (caught.value.status, caught.value.transient) == (status, transient)
-        assert await pull(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
 
 
 async def basic(request: web.Request) -> web.Response:
@@ -365,7 +474,7 @@ async def test_basic_with_the_given_password() -> None:
     async with served(basic) as registry:
         settings = RegistrySettings(username="me", password="pa:ss")
         async with RegistryClient(settings, username_for=registry.host) as client:
-            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
     assert len(registry.asked("manifests")) == 1
 
 
@@ -373,12 +482,12 @@ async def test_the_given_password_is_for_its_registry_alone() -> None:
     async with served(basic) as registry, served(basic) as other:
         settings = RegistrySettings(username="me", password="pa:ss")
         async with RegistryClient(settings, username_for=registry.host) as client:
-            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
             with pytest.raises(Unauthorized, match="no credentials for it are known"):
-                await pull(client, f"{other.host}/app")
+                await get_raw(client, f"{other.host}/app")
         async with RegistryClient(settings) as client:
             with pytest.raises(Unauthorized):
-                await pull(client, f"{registry.host}/app")
+                await get_raw(client, f"{registry.host}/app")
     assert not other.secrets()
 
 
@@ -387,7 +496,7 @@ async def test_basic_with_a_wrong_password_is_sent_once() -> None:
         settings = RegistrySettings(username="me", password="no")
         async with RegistryClient(settings, username_for=registry.host) as client:
             with pytest.raises(Unauthorized, match="settings of this run"):
-                await pull(client, f"{registry.host}/app")
+                await get_raw(client, f"{registry.host}/app")
     assert len(registry.asked("manifests")) == 1
 
 
@@ -400,8 +509,8 @@ async def test_a_challenge_that_comes_with_the_content_is_answered() -> None:
     async with served(late) as registry:
         settings = RegistrySettings(username="me", password="pa:ss")
         async with RegistryClient(settings, username_for=registry.host) as client:
-            assert await pull(client, f"{registry.host}/app") == MANIFEST
-            assert await pull(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
     assert len(registry.asked("manifests")) == 3
 
 
@@ -435,7 +544,7 @@ async def test_an_unsafe_realm_of_a_public_registry_is_refused(
             )
             async with RegistryClient(settings, username_for="registry.test") as client:
                 with pytest.raises(Unauthorized, match=why) as caught:
-                    await pull(client, "registry.test/app")
+                    await get_raw(client, "registry.test/app")
         assert not inside.requests
     assert set(proxy.lines) == {"CONNECT registry.test:443 HTTP/1.1"}
     assert "pass@" not in str(caught.value)
@@ -456,7 +565,7 @@ async def test_a_token_server_on_another_host_is_asked(
                 password="secret",
             )
             async with RegistryClient(settings, username_for="registry.test") as client:
-                assert await pull(client, "registry.test/app") == MANIFEST
+                assert await get_raw(client, "registry.test/app") == MANIFEST
     assert len(tokens.requests) == 1
     assert not registry.asked("/token")
     assert all(secret.startswith("Bearer") for secret in registry.secrets())

@@ -9,9 +9,8 @@ from typing import Self
 from hangar_async.archive import index, tar_header
 from hangar_async.archive.index import Entry, Footer
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
-from hangar_async.archive.write.codec import GzipCodec, ZstdCodec
+from hangar_async.archive.write.codec import GzipCodec, Input, ZstdCodec, bytes_input, open_input
 from hangar_async.archive.write.commit import TemporaryFiles
-from hangar_async.archive.write.input import Input, bytes_input, open_input
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.config.output import LEVELS
 from hangar_async.disk import Disk
