@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from hangar_async.errors import ContentError
 from hangar_async.oci.digest import Digest
@@ -11,8 +10,6 @@ from hangar_async.oci.graph import Document, Documents, walk
 from hangar_async.oci.manifest import Descriptor, Manifest, join_index
 from hangar_async.oci.platform import NO_PLATFORM, Platform
 from hangar_async.oci.reference import Reference
-
-_NO_DOCUMENTS: Documents = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Image:
     root: Descriptor | None
     platforms: tuple[ImagePlatform, ...]
     contents: tuple[Descriptor, ...] = field(default=(), repr=False)
-    documents: Documents = field(default_factory=lambda: _NO_DOCUMENTS, repr=False, compare=False)
+    documents: Documents = field(default_factory=dict, repr=False, compare=False)
     original: Digest | None = None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -106,4 +103,4 @@ class Image:
 
     def without_contents(self) -> Image:
         """Return the image without its contents and documents, for a report."""
-        return replace(self, contents=(), documents=_NO_DOCUMENTS)
+        return replace(self, contents=(), documents={})

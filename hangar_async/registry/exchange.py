@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from yarl import URL
 
@@ -201,7 +200,6 @@ def _choose(challenges: tuple[Challenge, ...]) -> Challenge | None:
 
 #: The statuses of a server that does not know the method HEAD.
 NO_HEAD = (405, 501)
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +219,7 @@ class Call:
     push: bool = False
     source_repository: str = ""
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = field(default=None, repr=False)
     accepted: Container[int] = (200,)
 

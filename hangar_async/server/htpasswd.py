@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -103,6 +102,6 @@ def _credentials(authorization: str) -> tuple[str, bytes] | None:
         return None
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     return (name.decode(errors="surrogateescape"), password) if colon else None

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
-from aiohttp.web_request import BaseRequest
 
 from hangar_async.errors import ListenError, UsageError
 from hangar_async.server.responses import STALLED, STALLED_KEY
@@ -109,7 +108,7 @@ class _RequestLog(AbstractAccessLogger):
         """True when anybody wants lines."""
         return self.logger.isEnabledFor(logging.DEBUG)
 
-    def log(self, request: BaseRequest, response: web.StreamResponse, time: float) -> None:
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line of a request."""
         size = response.body_length
         line = "%s %s %s: %d, %d bytes in %.3f s"

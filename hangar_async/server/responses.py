@@ -9,7 +9,6 @@ from typing import Self
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_request import BaseRequest
 
 from hangar_async.errors import HangarError
 
@@ -29,9 +28,9 @@ def ignore(error: HangarError) -> None:
 class SmallResponse(web.Response):
     """A response in memory; a client that does not take it is disconnected."""
 
-    _request: BaseRequest | None = None
+    _request: web.BaseRequest | None = None
 
-    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Prepare the headers."""
         self._request = request
         return await super().prepare(request)
@@ -67,7 +66,7 @@ class ContentResponse(web.StreamResponse):
         self.pieces = pieces
         self._failed = failed
 
-    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send headers and body."""
         if self.prepared:
             return await super().prepare(request)
@@ -87,7 +86,9 @@ class ContentResponse(web.StreamResponse):
             await self.write_eof()
         return writer
 
-    async def _send(self, request: BaseRequest, writer: AbstractStreamWriter, piece: bytes | memoryview | None) -> None:
+    async def _send(
+        self, request: web.BaseRequest, writer: AbstractStreamWriter, piece: bytes | memoryview | None
+    ) -> None:
         left = self.content_length or 0
         with ResponseWriter(request, writer) as response_writer:
             while piece is not None:
@@ -157,7 +158,7 @@ _SLICE = 64 << 10
 class StallWatch:
     """Disconnects the client of a request when it takes no byte for some time; `sent` is the number of bytes so far."""
 
-    def __init__(self, request: BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest) -> None:
         if request.transport is None:
             raise ConnectionResetError("the client is gone")
         self.transport = request.transport
@@ -193,7 +194,7 @@ class ResponseWriter:
     transport may still hold a part of it.
     """
 
-    def __init__(self, request: BaseRequest, writer: AbstractStreamWriter) -> None:
+    def __init__(self, request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
         self._watch = StallWatch(request)
         self._transport = self._watch.transport
         self._writer = writer

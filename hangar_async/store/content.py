@@ -4,11 +4,10 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO
 
 from hangar_async.disk import Disk
@@ -22,7 +21,6 @@ LOCK_NAME = ".lock"
 PARTIALS = ".partial"
 _PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
 _PIECE = 1 << 20
-_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class ContentStore:
@@ -31,9 +29,7 @@ class ContentStore:
     Blobs of an earlier run are hashed before they are trusted. Made by `open_store`.
     """
 
-    def __init__(
-        self, root: Path, disk: Disk, earlier: frozenset[str] = frozenset(), partials: Mapping[str, int] = _NOTHING
-    ) -> None:
+    def __init__(self, root: Path, disk: Disk, earlier: Iterable[str], partials: Mapping[str, int]) -> None:
         self.root = root
         self.disk = disk
         # The partial files of ingests: names and sizes.

@@ -2,11 +2,10 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from types import MappingProxyType
 
 from hangar_async.archive import formats, index
 from hangar_async.archive.index import ArchiveIndex, Entry, Footer
@@ -106,9 +105,9 @@ class Archive:
         self.index = None if footer is None else _read_index(volume, compression, footer)
 
     @cached_property
-    def entries(self) -> MappingProxyType[str, Entry]:
+    def entries(self) -> Mapping[str, Entry]:
         """The files of the index by their names; none without an index."""
-        return MappingProxyType({entry.name: entry for entry in self.index.entries} if self.index else {})
+        return {entry.name: entry for entry in self.index.entries} if self.index else {}
 
     def open(self, entry: Entry, start: int = 0) -> EntryReader:
         """Read a file's content from byte `start` on; the caller closes the reader. Raises ArchiveError.

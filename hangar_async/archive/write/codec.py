@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
@@ -91,7 +90,9 @@ def open_input(path: Path, size: int, after_read: Callable[[], None]) -> Iterato
     with failing("read", path):
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        source = Input(path, size, partial(os.readv, file), lambda count: os.pread(file, count, 0), after_read)
+        source = Input(
+            path, size, lambda views: os.readv(file, views), lambda count: os.pread(file, count, 0), after_read
+        )
         yield source
         if (actual := os.fstat(file).st_size) != size:
             raise source.wrong_size(actual)
