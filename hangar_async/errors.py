@@ -172,7 +172,7 @@ class ContentError(HangarError):
 
 
 class DigestMismatch(ContentError):
-    """Raised when bytes do not have the expected digest or size; tried once more."""
+    """Raised when bytes do not have the expected digest or size; a second try follows."""
 
     reason = "wrong digest"
     tries = 2

@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
-class _Flight:
+class _SharedTask:
     result: asyncio.Future[Any]
     task: asyncio.Task[None]
     waiters: int = 0
@@ -31,7 +31,7 @@ class SingleFlight:
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, _Flight] = {}
+        self._flights: dict[Hashable, _SharedTask] = {}
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -57,7 +57,7 @@ class SingleFlight:
             await asyncio.wait([flight.task])
         if flight is None:
             result = asyncio.get_running_loop().create_future()
-            flight = self._flights[key] = _Flight(result, self._group.create_task(self._run(key, result, work)))
+            flight = self._flights[key] = _SharedTask(result, self._group.create_task(self._run(key, result, work)))
         flight.waiters += 1
         try:
             await asyncio.wait([flight.task])

@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hangar_async.archive.write.parts import Part, PartWriter
+from hangar_async.archive.write.parts import PartWriter, WrittenPart
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.layout.files import CACHE_NAME, blob_name
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 
 
-def _pass_over(self: PartWriter, part: Part, piece: memoryview, buffer: Any) -> None:
+def _pass_over(self: PartWriter, part: WrittenPart, piece: memoryview, buffer: Any) -> None:
     buffer.done.put(None)
 
 

@@ -25,7 +25,7 @@ _MAGIC = b"HGRSEEK1"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveEntry:
     """One regular file of the tar: `length` bytes at `offset` of the compressed stream hold its `size` bytes."""
 
     name: str
@@ -60,13 +60,13 @@ class ArchiveIndex:
     """The content of `archive-index.json`: the format, and all other regular files in the order of the tar."""
 
     compression: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ArchiveEntry, ...]
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
-class _EntryJson(msgspec.Struct):
+class _IndexEntryJson(msgspec.Struct):
     name: str
     digest: str
     size: _Count
@@ -78,12 +78,12 @@ class _EntryJson(msgspec.Struct):
 class _IndexJson(msgspec.Struct):
     version: int
     compression: str
-    entries: list[_EntryJson]
+    entries: list[_IndexEntryJson]
 
 
-def encode(compression: str, entries: Iterable[Entry]) -> bytes:
+def encode(compression: str, entries: Iterable[ArchiveEntry]) -> bytes:
     """Return the content of `archive-index.json`, a line for each entry."""
-    keys = _EntryJson.__struct_fields__
+    keys = _IndexEntryJson.__struct_fields__
     to_json = json.JSONEncoder(default=str).encode
     lines = ",\n".join(to_json({key: getattr(entry, key) for key in keys}) for entry in entries)
     return f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n{lines}\n]}}\n'.encode()
@@ -99,7 +99,7 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ArchiveEntry] = {}
     position = 0
     for item in document.entries:
         if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
@@ -110,5 +110,5 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
         if named_digest(item.name.removeprefix(PREFIX)) not in (None, digest):
             raise ValueError(f"{item.name} has the digest of another blob")
         position = item.offset + item.length
-        entries[item.name] = Entry(item.name, digest, item.size, item.offset, item.length, item.encoding)
+        entries[item.name] = ArchiveEntry(item.name, digest, item.size, item.offset, item.length, item.encoding)
     return ArchiveIndex(document.compression, tuple(entries.values()))

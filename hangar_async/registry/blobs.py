@@ -72,7 +72,7 @@ class BlobBody:
 
 
 async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bool:
-    """Return whether a repository has a blob, as far as the registry can tell; see RegistryClient.has_blob."""
+    """Tell whether a repository has a blob; see RegistryClient.has_blob."""
     call = replace(_call(image, blob), method="HEAD", accepted=(200, 404, *NO_HEAD), push=True)
     try:
         async with exchange.ask(call) as response:
@@ -150,7 +150,7 @@ def _first_byte(response: Response, blob: Descriptor, start: int) -> int | None:
 
 
 def is_rest(content_range: str, start: int, size: int) -> bool:
-    """Return whether a Content-Range header says: all of a blob of `size` bytes from byte `start` on."""
+    """Tell whether a Content-Range header is of all bytes of a blob from `start` on; `size` is that of the blob."""
     match = _CONTENT_RANGE.fullmatch(content_range.strip())
     if match is None or not start < size:
         return False

@@ -114,7 +114,7 @@ class RegistryClient:
         return await self._manifests.put(image, raw, media_type, digest)
 
     async def has_blob(self, image: Reference, blob: Descriptor) -> bool:
-        """Return whether the repository of an image has a blob; one request, without a body, with the rights to push.
+        """Tell whether the repository of an image has a blob; one request, without a body, with the rights to push.
 
         Source: OCI distribution-spec, "Checking if content exists in the registry".
         """

@@ -39,7 +39,7 @@ class Endpoint:
         return is_internal(self.url.host or "")
 
     def at(self, path: str) -> URL:
-        """Return the URL of a path below `/v2/`; the path is made of checked names and is taken as it is."""
+        """Return the URL of a path below `/v2/`; the path has only checked names and stays unchanged."""
         return self.url.join(URL(f"/v2/{path}", encoded=True))
 
 
@@ -256,7 +256,7 @@ class Exchange:
 
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncIterator[Response]:
-        """Make a call to a registry, once more after a 401; the response must be read inside of the block.
+        """Make a call to a registry, and repeat it after a 401; the response must be read inside of the block.
 
         An address that is not at the registry gets no credentials. Raises RegistryErrors for responses that are not
         accepted, NetworkError, and errors of reading a request body.

@@ -75,13 +75,13 @@ _MAY_PUSH = "check or renew these credentials, and that they may push to this re
 _LOG_IN = "log in with hangar-async login, or set DEST_USERNAME and DEST_PASSWORD"
 
 
-class _Entry(msgspec.Struct):
+class _ErrorJson(msgspec.Struct):
     code: str | int | None = ""
     message: str | None = ""
 
 
-class _Errors(msgspec.Struct):
-    errors: list[_Entry] | None = None
+class _ErrorsJson(msgspec.Struct):
+    errors: list[_ErrorJson] | None = None
     details: str | None = None  # token servers use this
     message: str | None = None
 
@@ -202,7 +202,7 @@ def read_error_list(body: bytes, content_type: str = "") -> tuple[str, str]:
     if "html" in content_type.lower():
         return "", ""
     try:
-        document = msgspec.json.decode(body, type=_Errors)
+        document = msgspec.json.decode(body, type=_ErrorsJson)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", ""
     entries = [(str(entry.code or ""), entry.message or "") for entry in document.errors or ()]

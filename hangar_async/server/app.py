@@ -33,7 +33,7 @@ class Content(Protocol):
     """A source of repositories, manifests and blobs; all of it may change between two calls."""
 
     def of_registry(self, registry: str) -> Content | None:
-        """Return the content of one registry, under its names there; None where there is none."""
+        """Return the content of one registry, under its names there; None without any."""
         ...
 
     async def repositories(self) -> Sequence[str]:
@@ -41,7 +41,7 @@ class Content(Protocol):
         ...
 
     async def tags(self, repository: str) -> Sequence[str] | None:
-        """Name the tags of a repository, sorted; None where there is no such repository."""
+        """Name the tags of a repository, sorted; None where it does not exist."""
         ...
 
     async def resolve(self, repository: str, reference: str | Digest) -> Descriptor | None:
@@ -72,7 +72,7 @@ class Refused(Exception):
         self.response = refusal(status, code, message, detail)
 
 
-class Endpoints:
+class Routes:
     """The end points over some content; `failed` is called with the error of content that cannot be read."""
 
     def __init__(self, content: Content, failed: Failed) -> None:
@@ -90,7 +90,7 @@ class Endpoints:
         router.add_get(r"/v2/{name:.+}/referrers/{digest:[^/]+}", self.referrers)
 
     async def version(self, request: web.Request) -> web.StreamResponse:
-        """Confirm that the server speaks the protocol (end-1)."""
+        """Confirm the protocol (end-1)."""
         return document({})
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
@@ -144,14 +144,14 @@ class Endpoints:
             return self._content
         content = self._content.of_registry(registry)
         if content is None:
-            raise Refused(404, "NAME_UNKNOWN", "nothing of this registry is held", {"ns": registry})
+            raise Refused(404, "NAME_UNKNOWN", "nothing of this registry is served", {"ns": registry})
         return content
 
     def _content_and_name(self, request: web.Request) -> tuple[Content, str]:
         name = request.match_info["name"]
         first, _, rest = name.partition("/")
         try:
-            # A registry may stand before a repository, and have a port.
+            # The name may have a registry before the repository, with a port.
             host, path = (first, rest) if ":" in first else ("localhost", name)
             repository = Reference(host, path).repository
         except InvalidValue as error:
@@ -299,7 +299,7 @@ def application(
         return response
 
     app = web.Application(middlewares=[*middlewares, guard])
-    Endpoints(content, failed).route(app.router)
+    Routes(content, failed).route(app.router)
     if page is not None:
         app.router.add_get("/", page.respond)
     return app

@@ -87,8 +87,8 @@ async def _listen(
     try:
         return await loop.create_server(connection, host or None, port, ssl=tls, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ListenError(f"cannot listen on {host or '*'}:{port}: {why}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ListenError(f"cannot listen on {host or '*'}:{port}: {reason}") from error
 
 
 class _Busy(asyncio.Protocol):
@@ -141,8 +141,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             advice="write it without a passphrase: openssl pkey -in KEY -out NEW",
         ) from error
     except (ssl.SSLError, OSError) as error:
-        why = "they do not belong together" if "MISMATCH" in str(error) else "it is not PEM, or damaged"
-        raise UsageError(f"cannot use {certificate} (--tls-cert) with {key} (--tls-key): {why}") from error
+        reason = "they do not belong together" if "MISMATCH" in str(error) else "it is not PEM, or damaged"
+        raise UsageError(f"cannot use {certificate} (--tls-cert) with {key} (--tls-key): {reason}") from error
     return context
 
 

@@ -111,7 +111,7 @@ class ContentStore:
         await in_thread(self.disk.make_directory, self.root / PARTIALS)
 
     async def read(self, digest: Digest, limit: int) -> bytes:
-        """Return a small blob that `contains` said is here.
+        """Return a small blob for which `contains` is True.
 
         Raises ContentError when it exceeds `limit` bytes, StorageError when it cannot be read.
         """

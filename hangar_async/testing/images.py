@@ -41,7 +41,7 @@ class Layer:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Its descriptor as it stands in a manifest."""
+        """Its descriptor in a manifest."""
         descriptor = Descriptor(self.media_type, self.digest, len(self.data))
         urls = {"urls": list(self.urls)} if self.urls else {}
         fields = descriptor.to_json()
@@ -134,7 +134,7 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class IndexEntry:
     """An entry of an index to be made; `with_platform` False leaves the platform out."""
 
     built: Built
@@ -143,7 +143,7 @@ class Member:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Its descriptor as it stands in the index."""
+        """Its descriptor in the index."""
         fields = self.built.descriptor.to_json(self.annotations)
         if self.built.platform is not None and self.built.platform.unknown:
             fields["platform"] = self.built.platform.fields
@@ -180,7 +180,7 @@ def artifact(config_type: str, data: bytes, data_type: str, *, config: bytes = b
     return _manifest(media_types.OCI_MANIFEST, config, config_type, [Layer(data, data_type, Digest.of(data))], None)
 
 
-def attestation(subject: Built) -> Member:
+def attestation(subject: Built) -> IndexEntry:
     """Make an attestation manifest for an image, and its entry in the index, as BuildKit does."""
     statement = {
         "_type": "https://in-toto.io/Statement/v0.1",
@@ -197,16 +197,16 @@ def attestation(subject: Built) -> Member:
         "vnd.docker.reference.digest": str(subject.digest),
         "vnd.docker.reference.type": "attestation-manifest",
     }
-    return Member(built, annotations)
+    return IndexEntry(built, annotations)
 
 
-def index(members: Iterable[Built | Member], *, docker: bool = False) -> Built:
+def index(members: Iterable[Built | IndexEntry], *, docker: bool = False) -> Built:
     """Make an OCI index, or Docker's manifest list, of these; indexes may be among them."""
     entries = []
     documents: dict[Digest, tuple[str, bytes]] = {}
     blobs: dict[Digest, bytes] = {}
     for item in members:
-        member = item if isinstance(item, Member) else Member(item)
+        member = item if isinstance(item, IndexEntry) else IndexEntry(item)
         entries.append(member.fields)
         documents.update(member.built.documents)
         blobs.update(member.built.blobs)

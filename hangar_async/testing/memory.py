@@ -18,7 +18,7 @@ from hangar_async.testing.images import Built
 
 
 @dataclass(slots=True)
-class _Repository:
+class _MemoryRepository:
     manifests: dict[Digest, str] = field(default_factory=dict)
     blobs: set[Digest] = field(default_factory=set)
     tags: dict[str, Digest] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class MemoryContent:
 
     def __init__(self) -> None:
         self._data: dict[Digest, bytes] = {}
-        self._repositories: dict[str, _Repository] = {}
+        self._repositories: dict[str, _MemoryRepository] = {}
 
     def add_blob(self, repository: str, data: bytes, algorithm: str = "sha256") -> Digest:
         """Put a blob into a repository, and return its digest."""
@@ -84,7 +84,7 @@ class MemoryContent:
         return sorted(self._repositories)
 
     async def tags(self, repository: str) -> Sequence[str] | None:
-        """Name the tags of a repository, sorted; None where there is no such repository."""
+        """Name the tags of a repository, sorted; None where it does not exist."""
         repo = self._repositories.get(repository)
         return None if repo is None else sorted(repo.tags)
 
@@ -105,7 +105,7 @@ class MemoryContent:
 
     async def referrers(self, repository: str, digest: Digest) -> Sequence[Referrer]:
         """List the referrers of a manifest in a repository."""
-        repo = self._at(repository) if repository in self._repositories else _Repository()
+        repo = self._at(repository) if repository in self._repositories else _MemoryRepository()
         documents = (parse_manifest(self._data[key], kind, key.algorithm) for key, kind in repo.manifests.items())
         referrers = map(referrer_of, documents)
         return [referrer for referrer in referrers if referrer is not None and referrer.subject == digest]
@@ -116,8 +116,8 @@ class MemoryContent:
         for position in range(0, len(view), PIECE):
             yield view[position : position + PIECE]
 
-    def _at(self, repository: str) -> _Repository:
-        return self._repositories.setdefault(repository, _Repository())
+    def _at(self, repository: str) -> _MemoryRepository:
+        return self._repositories.setdefault(repository, _MemoryRepository())
 
 
 _UPLOADS = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<id>[^/]*)")
@@ -137,7 +137,7 @@ class Session:
 class Pushes:
     """Puts pushed blobs and manifests into content; a manifest only after all that it names. All fits into memory.
 
-    It stands before an application that can only be read: see `middleware`.
+    Its `middleware` comes before a read-only application.
     """
 
     content: MemoryContent

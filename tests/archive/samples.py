@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import Entry, Footer
+from hangar_async.archive.index import ArchiveEntry, Footer
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.write.writer import ArchiveWriter, Written
 from hangar_async.oci.digest import Digest
@@ -110,7 +110,7 @@ def index_of(files: dict[str, bytes]) -> Any:
     return json.loads(files[INDEX])
 
 
-def content(archive: Archive, entry: Entry, start: int = 0) -> bytes:
+def content(archive: Archive, entry: ArchiveEntry, start: int = 0) -> bytes:
     """The content of a file from a byte on."""
     with archive.open(entry, start) as reader:
         return reader.readall()

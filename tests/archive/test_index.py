@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async.archive import index
-from hangar_async.archive.index import ArchiveIndex, Entry, Footer
+from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
 from hangar_async.oci.digest import Digest
 from tests.archive.samples import MIB, ROOT
 from tests.refusal import attempt
@@ -24,7 +24,7 @@ _entries = st.lists(
 
 def test_an_index_reads_back() -> None:
     entries = tuple(
-        Entry(
+        ArchiveEntry(
             f"{ROOT}/share/sha512/{str(number) * 128}", Digest("sha512", str(number) * 128), number, number, 1, "zstd"
         )
         for number in range(10)
@@ -37,7 +37,7 @@ def test_any_index_reads_back(values: list[tuple[Digest, int, int, int, Any]]) -
     entries, position = [], 0
     for digest, size, gap, length, encoding in values:
         name = f"{ROOT}/share/{digest.algorithm}/{digest.hex}"
-        entries.append(Entry(name, digest, size, position + gap, length, encoding))
+        entries.append(ArchiveEntry(name, digest, size, position + gap, length, encoding))
         position += gap + length
     assert index.decode(index.encode("gzip", entries), position) == ArchiveIndex("gzip", tuple(entries))
     if position and entries[-1].length:

@@ -12,7 +12,7 @@ from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, 
 from hangar_async.errors import Conflict, NoPlatform, NotFound, UnsupportedManifest, UsageError
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, Member, artifact, attestation, image, index, layer
+from hangar_async.testing.images import Built, IndexEntry, artifact, attestation, image, index, layer
 from tests.engine.rig import AMD64, ARM64, ARMV7, WINDOWS, Registry, options, registry, run, small
 
 
@@ -97,7 +97,7 @@ async def test_systems_are_filtered(served: Registry, tmp_path: Path) -> None:
 
 async def test_entries_without_platform_are_looked_at(served: Registry, tmp_path: Path) -> None:
     amd64, armv7 = small("a"), small("b", platform=ARMV7)
-    whole = index([Member(armv7, with_platform=False), Member(amd64, with_platform=False)])
+    whole = index([IndexEntry(armv7, with_platform=False), IndexEntry(amd64, with_platform=False)])
     served.content.add("app:1", whole)
     await run(tmp_path, f"{served.address}/app:1")
     (one,) = listed(tmp_path / "out")
@@ -106,7 +106,7 @@ async def test_entries_without_platform_are_looked_at(served: Registry, tmp_path
 
 async def test_entries_of_unknown_platform_are_left_out_and_counted(served: Registry, tmp_path: Path) -> None:
     amd64 = small("a")
-    odd = Member(small("odd", platform=Platform("unknown", "unknown")))
+    odd = IndexEntry(small("odd", platform=Platform("unknown", "unknown")))
     served.content.add("app:1", index([amd64, odd]))
     report = await run(tmp_path, f"{served.address}/app:1", architectures=["all"])
     assert report.outcomes[0].notes == ("left out 1 entries of unknown platform",)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, Layer, Member, artifact, attestation, image, index, layer
+from hangar_async.testing.images import Built, IndexEntry, Layer, artifact, attestation, image, index, layer
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64", "v8")
@@ -61,7 +61,7 @@ def library() -> Mapping[str, Built]:
         "docker-list": index([linux("list", one, docker=True) for one in (AMD64, ARM64)], docker=True),
         "attested": index([*two, *(attestation(one) for one in two)]),
         "nested": index([index(two), linux("nested", ARM_V7)]),
-        "no-platform": index([Member(one, with_platform=False) for one in two]),
+        "no-platform": index([IndexEntry(one, with_platform=False) for one in two]),
         "windows": index([*windows, linux("windows", AMD64)]),
         "foreign": image([foreign_layer(), layer({"app": b"1"}, docker=True)], WINDOWS, docker=True),
         "artifact": artifact(

@@ -21,7 +21,7 @@ from hangar_async.layout.images import LayoutImages, read_images
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image
-from hangar_async.testing.images import Built, Member, index
+from hangar_async.testing.images import Built, IndexEntry, index
 from hangar_async.threads import in_thread
 from tests.engine.made import dump, make_layout
 
@@ -124,7 +124,7 @@ def test_an_attestation_that_no_annotation_tells_is_no_platform(tmp_path: Path, 
         if kind == media_types.OCI_MANIFEST
     ]
     assert len(built) == len(attested["manifests"]) == 4
-    root = index(Member(one, with_platform=False) for one in built)
+    root = index(IndexEntry(one, with_platform=False) for one in built)
     path = make_layout(tmp_path / "plain", [(root, {REF: "app:1"})])
     assert [str(one.platform) for one in only(path).platforms] == ["linux/amd64", "linux/arm64/v8"]
 

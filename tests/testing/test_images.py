@@ -21,7 +21,7 @@ from hangar_async.testing.images import (
     CREATED,
     Built,
     Compression,
-    Member,
+    IndexEntry,
     attestation,
     files_below,
     image,
@@ -116,7 +116,7 @@ def test_attestations_are_as_buildkit_makes_them(images: Mapping[str, Built]) ->
 
 def test_members_may_be_annotated() -> None:
     one = image([], AMD64)
-    (entry,) = entries(index([Member(one, {"a": "b"})]))
+    (entry,) = entries(index([IndexEntry(one, {"a": "b"})]))
     assert (entry.digest, entry.annotations, entry.platform) == (one.digest, {"a": "b"}, AMD64)
     assert attestation(one) == attestation(one)
 

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from hangar_async.archive import formats, index
-from hangar_async.archive.index import ArchiveIndex, Entry, Footer
+from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
 from hangar_async.archive.read.decode import EntryReader, Inflater, Unwrapper, decode_units, frames
 from hangar_async.archive.read.volume import Volume, Window, find_volume
 from hangar_async.errors import ArchiveError
@@ -105,11 +105,11 @@ class Archive:
         self.index = None if footer is None else _read_index(volume, compression, footer)
 
     @cached_property
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, ArchiveEntry]:
         """The files of the index by their names; none without an index."""
         return {entry.name: entry for entry in self.index.entries} if self.index else {}
 
-    def open(self, entry: Entry, start: int = 0) -> EntryReader:
+    def open(self, entry: ArchiveEntry, start: int = 0) -> EntryReader:
         """Read a file's content from byte `start` on; the caller closes the reader. Raises ArchiveError.
 
         No digest is checked. Content before `start` is decoded and dropped where the encoding needs that: all of it for
@@ -126,7 +126,7 @@ class Archive:
             raise
         return reader
 
-    def read(self, entry: Entry, limit: int) -> bytes:
+    def read(self, entry: ArchiveEntry, limit: int) -> bytes:
         """Return a small file whole; raises ArchiveError if it exceeds `limit` bytes or has another digest."""
         if entry.size > limit:
             self.volume.broken(entry.offset, f"{entry.name} has {entry.size} bytes, more than the {limit} expected")
@@ -142,7 +142,7 @@ class Archive:
     def _seek_table(self) -> SeekTable:
         return read_seek_table(self.volume)
 
-    def _nearest(self, entry: Entry, start: int) -> tuple[int, int, Callable[[Window], Reader]]:
+    def _nearest(self, entry: ArchiveEntry, start: int) -> tuple[int, int, Callable[[Window], Reader]]:
         """Return the nearest point at which decoding can begin, in the data and in content, and its decoder."""
         if entry.encoding == "stored":
             stored = formats.stored_blocks(formats.stored_size(entry.length), start)
@@ -155,7 +155,7 @@ class Archive:
         offset, content = self._seek_table.jump(entry.offset, start) if start else (0, 0)
         return offset, content, frames
 
-    def _is_raw(self, entry: Entry) -> bool:
+    def _is_raw(self, entry: ArchiveEntry) -> bool:
         """Tell whether a zstd file has raw frames, by its length and the header of its first frame, which is read."""
         if not entry.size or entry.length != formats.raw_offset(entry.size):
             return False

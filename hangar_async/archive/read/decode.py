@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import Entry
+from hangar_async.archive.index import ArchiveEntry
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.oci import Reader, read_pieces
 
@@ -145,10 +145,10 @@ def decode_units(volume: Volume, start: int, end: int, compression: str, limit: 
 class EntryReader(io.RawIOBase):
     """The last `size` bytes of the content of one file of an archive, decoded from a window.
 
-    It has exactly so many bytes: more or fewer are an ArchiveError that names the part. For one thread at a time.
+    More or fewer bytes are an ArchiveError that names the part. For one thread at a time.
     """
 
-    def __init__(self, entry: Entry, size: int, window: Window, decode: Callable[[Window], Reader]) -> None:
+    def __init__(self, entry: ArchiveEntry, size: int, window: Window, decode: Callable[[Window], Reader]) -> None:
         super().__init__()
         self._entry = entry
         self._left = size

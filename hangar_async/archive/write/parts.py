@@ -23,7 +23,7 @@ _SYNC_EVERY = 32 << 20
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class WrittenPart:
     """One file of the stream under its temporary name; `file` is None once it is closed."""
 
     path: Path
@@ -39,7 +39,7 @@ class Part:
     ended: bool = False
 
 
-class _Buffer:
+class _AlignedBuffer:
     """Aligned memory for direct writing; `done` gets an item for each job that has read from it."""
 
     def __init__(self) -> None:
@@ -68,14 +68,14 @@ class PartWriter:
         self._part_size = part_size
         self._sync = sync
         self._direct = part_size is None or part_size % ALIGNMENT == 0
-        self._buffer = _Buffer()
-        self._used: deque[_Buffer] = deque()
+        self._buffer = _AlignedBuffer()
+        self._used: deque[_AlignedBuffer] = deque()
         self._fill = 0
         self._flushed = 0
         self._hashing, self._writing, self._syncing = self._threads = [
             JobThread(f"archive-{name}") for name in ("hash", "write", "sync")
         ]
-        self.parts: list[Part] = []
+        self.parts: list[WrittenPart] = []
 
     @property
     def position(self) -> int:
@@ -107,7 +107,7 @@ class PartWriter:
             self.advance(count)
             rest = rest[count:]
 
-    def finish(self) -> list[Part]:
+    def finish(self) -> list[WrittenPart]:
         """Write, sync, hash and close all; return the parts."""
         self._flush(last=True)
         if self.parts and not self.parts[-1].ended:
@@ -145,13 +145,13 @@ class PartWriter:
         self._buffer.view[: len(rest)] = rest
         self._fill = len(rest)
 
-    def _open_part(self) -> Part:
+    def _open_part(self) -> WrittenPart:
         if not self.parts or self.parts[-1].ended:
             path = self._names.new()
-            self.parts.append(Part(path, self._disk.create(path, direct=self._direct)))
+            self.parts.append(WrittenPart(path, self._disk.create(path, direct=self._direct)))
         return self.parts[-1]
 
-    def _pass_on(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
+    def _pass_on(self, part: WrittenPart, piece: memoryview, buffer: _AlignedBuffer) -> None:
         for thread, job in ((self._hashing, self._hash), (self._writing, self._write)):
             buffer.jobs += 1
             thread.put(partial(job, part, piece, buffer))
@@ -160,27 +160,27 @@ class PartWriter:
         if part.size == self._part_size:
             self._end(part)
 
-    def _end(self, part: Part) -> None:
+    def _end(self, part: WrittenPart) -> None:
         part.ended = True
         # A sync waits for the disk, and the next write does not.
         self._writing.put(lambda: self._syncing.put(partial(self._close, part)))
 
-    def _next_buffer(self, buffer: _Buffer) -> _Buffer:
+    def _next_buffer(self, buffer: _AlignedBuffer) -> _AlignedBuffer:
         self._used.append(buffer)
         if len(self._used) < _MAX_BUFFERS:
-            return _Buffer()
+            return _AlignedBuffer()
         oldest = self._used.popleft()
         oldest.wait()
         return oldest
 
-    def _hash(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
+    def _hash(self, part: WrittenPart, piece: memoryview, buffer: _AlignedBuffer) -> None:
         try:
             relax()
             part.hasher.update(piece)
         finally:
             buffer.done.put(None)
 
-    def _write(self, part: Part, piece: memoryview, buffer: _Buffer) -> None:
+    def _write(self, part: WrittenPart, piece: memoryview, buffer: _AlignedBuffer) -> None:
         try:
             assert part.file is not None  # noqa: S101 - closed after the last piece
             if self._writing.error is not None:
@@ -195,13 +195,13 @@ class PartWriter:
         finally:
             buffer.done.put(None)
 
-    def _sync_so_far(self, part: Part, file: int) -> None:
+    def _sync_so_far(self, part: WrittenPart, file: int) -> None:
         try:
             self._disk.sync_file(file, part.path)
         finally:
             part.syncing = False
 
-    def _close(self, part: Part) -> None:
+    def _close(self, part: WrittenPart) -> None:
         file = part.file
         assert file is not None  # noqa: S101 - closed only here
         if self._sync:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from hangar_async.archive import index, tar_header
-from hangar_async.archive.index import Entry, Footer
+from hangar_async.archive.index import ArchiveEntry, Footer
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
 from hangar_async.archive.write.codec import GzipCodec, Input, ZstdCodec, bytes_input, open_input
 from hangar_async.archive.write.commit import TemporaryFiles
@@ -62,7 +62,7 @@ class ArchiveWriter:
         self._sync = sync
         self._progress = progress
         self._disk = disk or Disk()
-        self._entries: list[Entry] = []
+        self._entries: list[ArchiveEntry] = []
         self._names: set[str] = set()
         self._pending = bytearray()
         self._size = 0
@@ -141,7 +141,7 @@ class ArchiveWriter:
         self._flush_headers()
         start = self._parts.position
         encoding = self._codec.add(source, compressed=compressed)
-        self._entries.append(Entry(name, digest, source.size, start, self._parts.position - start, encoding))
+        self._entries.append(ArchiveEntry(name, digest, source.size, start, self._parts.position - start, encoding))
         padding = tar_header.padding(source.size)
         self._pending += padding
         self._size += source.size + len(padding)

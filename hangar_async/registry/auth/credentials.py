@@ -30,7 +30,7 @@ _NOTHING_KNOWN = "credentials not found in native keychain"
 _LARGEST = 1 << 20
 
 
-class _Output(msgspec.Struct):
+class _LoginJson(msgspec.Struct):
     Username: str = ""
     Secret: str = ""
 
@@ -38,14 +38,14 @@ class _Output(msgspec.Struct):
 async def ask_helper(name: str, server: str, limit: float) -> Credential | None:
     """Ask `docker-credential-NAME` for the credential for a server; None where it knows none.
 
-    After `limit` seconds it is killed. Raises HangarError for a helper that cannot be run, fails or writes nonsense.
+    After `limit` seconds it is killed. Raises HangarError for a helper that cannot be run, fails or has wrong output.
     """
     program = program_of(name)
     output = await _call(program, "get", server, server.encode(), limit)
     if output is None:
         return None
     try:
-        login = decode_json(output, _Output)
+        login = decode_json(output, _LoginJson)
     except ValueError:
         raise HangarError(f"the credential helper {program} gave no credential for {server} that can be read") from None
     if not login.Secret:

@@ -34,7 +34,7 @@ class Credential:
     registry_token: str = field(default="", repr=False)
 
 
-class _Auth(msgspec.Struct):
+class _AuthJson(msgspec.Struct):
     auth: str | None = None
     username: str | None = None
     password: str | None = None
@@ -42,8 +42,8 @@ class _Auth(msgspec.Struct):
     registrytoken: str | None = None
 
 
-class _File(msgspec.Struct):
-    auths: dict[str, _Auth | None] | None = None
+class _ConfigFileJson(msgspec.Struct):
+    auths: dict[str, _AuthJson | None] | None = None
     credsStore: str | None = None  # noqa: N815 - Docker's name
     credHelpers: dict[str, str] | None = None  # noqa: N815
 
@@ -94,18 +94,18 @@ def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
     document, reason = None, "it is not JSON"
     # Errors of a decoder have the bytes that they could not decode, so ours is raised outside.
     try:
-        document = msgspec.json.decode(content, type=_File)
+        document = msgspec.json.decode(content, type=_ConfigFileJson)
     except msgspec.ValidationError as error:
         reason = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     if document is None:
         raise UsageError(f"cannot read the credentials in {path}: {reason}")
-    auths = {key: _credential(entry or _Auth(), key, path) for key, entry in (document.auths or {}).items()}
+    auths = {key: _credential(entry or _AuthJson(), key, path) for key, entry in (document.auths or {}).items()}
     return CredentialFile(content, auths, document.credsStore or "", document.credHelpers or {})
 
 
-def _credential(entry: _Auth, key: str, path: Path) -> Credential | None:
+def _credential(entry: _AuthJson, key: str, path: Path) -> Credential | None:
     """Make a credential of an entry; None for an empty one, as Docker leaves it for a credential of a helper."""
     username, password = entry.username or "", entry.password or ""
     if entry.auth:

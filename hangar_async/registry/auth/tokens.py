@@ -113,7 +113,7 @@ class Token:
         return f"Bearer {self.text}"
 
 
-class _Response(msgspec.Struct):
+class _TokenJson(msgspec.Struct):
     token: str | None = None
     access_token: str | None = None
     expires_in: float | None = None
@@ -143,7 +143,7 @@ class TokenServer:
         life = response.expires_in if response.expires_in and response.expires_in > 0 else _DEFAULT_LIFE
         return Token(text, start + life - min(_MARGIN, life / 4))
 
-    async def _post(self, realm: URL, request: TokenRequest, identity_token: str) -> _Response | None:
+    async def _post(self, realm: URL, request: TokenRequest, identity_token: str) -> _TokenJson | None:
         form = {
             "grant_type": "refresh_token",
             "service": request.service,
@@ -158,7 +158,7 @@ class TokenServer:
                 return None
             raise
 
-    async def _get(self, realm: URL, request: TokenRequest) -> _Response:
+    async def _get(self, realm: URL, request: TokenRequest) -> _TokenJson:
         fields = {"service": request.service} if request.service else {}
         authorization = None
         if credential := request.credential:
@@ -169,7 +169,7 @@ class TokenServer:
 
     async def _ask(
         self, url: URL, request: TokenRequest, *, authorization: str | None = None, form: dict[str, str] | None = None
-    ) -> _Response:
+    ) -> _TokenJson:
         host = f"{url.host_port_subcomponent}"
         subject = f"a token for {' and '.join(request.scopes) or request.registry}"
         source = request.credential.source if request.credential else ""
@@ -178,7 +178,7 @@ class TokenServer:
                 raise await response.refusal(subject, source)
             body = await response.read(subject, MAX_TOKEN)
         try:
-            return msgspec.json.decode(body, type=_Response)
+            return msgspec.json.decode(body, type=_TokenJson)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ContentError(f"the token server {host} of {request.registry} answered with no JSON") from None
 

@@ -53,7 +53,7 @@ async def _passes() -> bool:
 
 async def _receives(buffers: Buffers) -> bool:
     """Take over a body that is half received, receive the rest, and give the connection back for a second one."""
-    line = _Line()
+    line = _FakeTransport()
     body = await line.body(buffers)
     detached = line.http.transport is None and line.protocol is body
     body.get_buffer(-1)[:3] = b"def"
@@ -68,7 +68,7 @@ async def _receives(buffers: Buffers) -> bool:
 
 async def _loses(buffers: Buffers) -> bool:
     """Take over a body, and lose the connection."""
-    line = _Line()
+    line = _FakeTransport()
     body = await line.body(buffers)
     body.connection_lost(OSError())
     body.close()
@@ -77,7 +77,7 @@ async def _loses(buffers: Buffers) -> bool:
 
 async def _sends() -> bool:
     """Send a body, which is written at once, and wait for it."""
-    line = _Line()
+    line = _FakeTransport()
     body, writer = RequestBody(b"abcdef", "", 60.0), StreamWriter(line.http, asyncio.get_running_loop())
     await body.write(writer)
     line.http.pause_writing()
@@ -89,7 +89,7 @@ async def _sends() -> bool:
     return waits and line.written == [b"abcdef"] and cast("object", writer.transport) is line and not body.consumed
 
 
-class _Line:
+class _FakeTransport:
     """A transport without a network, with the protocol of aiohttp; most calls do nothing."""
 
     def __init__(self) -> None:

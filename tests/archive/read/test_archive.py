@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from hangar_async.archive import index
 from hangar_async.archive.formats import RAW_FRAME, raw_offset
-from hangar_async.archive.index import Entry, Footer
+from hangar_async.archive.index import ArchiveEntry, Footer
 from hangar_async.archive.read import check
 from hangar_async.archive.read.archive import (
     Archive,
@@ -210,7 +210,7 @@ def test_compressed_content_is_not_raw(tmp_path: Path) -> None:
     # Not even when the length happens to be that of raw frames.
     size = entry.length - 13
     assert raw_offset(size) == entry.length
-    wrong = Entry(entry.name, entry.digest, size, entry.offset, entry.length, entry.encoding)
+    wrong = ArchiveEntry(entry.name, entry.digest, size, entry.offset, entry.length, entry.encoding)
     assert not archive._is_raw(wrong)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import zstandard
 
 from hangar_async.archive import index
-from hangar_async.archive.index import Encoding, Entry
+from hangar_async.archive.index import ArchiveEntry, Encoding
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
@@ -79,7 +79,7 @@ def content(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "a").write_bytes(packed + b"\0")
         opened = Archive(find_volume(Path(directory, "a")), "zstd", None)
-        entry = Entry("blob", Digest.of(b""), size, 0, len(packed), encoding)
+        entry = ArchiveEntry("blob", Digest.of(b""), size, 0, len(packed), encoding)
         whole = attempt(lambda: _all_of(opened.open(entry)), ArchiveError)
         rest = attempt(lambda: _all_of(opened.open(entry, start)), ArchiveError)
     if whole is not None:
