@@ -1,6 +1,6 @@
 """Uploads: a blob is sent to a repository, in one piece or in several, and continued after a break.
 
-Source: OCI distribution-spec, "Pushing blobs".
+Source: OCI distribution-spec, "Pushing blobs"; Docker Registry HTTP API V2, "Blob Upload".
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""Credentials: looked up for a registry, and logins kept where Docker keeps them.
+"""The credentials of registries, credential helpers, and the logins in the configuration of Docker.
 
-Source: Docker's command line, "Credential stores" and "Credential helpers".
+Source: Docker's command line, "Credential stores" and "Credential helpers"; the protocol of docker-credential-helpers:
+the name of a server or JSON on stdin, JSON or an error on stdout.
 """
 
 import asyncio
