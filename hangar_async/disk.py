@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 
 from hangar_async.errors import StorageError
 
@@ -59,6 +60,11 @@ class Disk:
         """Make a directory and its parents; one that exists stays as it is."""
         with failing("make the directory", path):
             path.mkdir(mode=mode, parents=True, exist_ok=True)
+
+    def make_temporary(self, parent: Path, prefix: str) -> Path:
+        """Make a directory, of mode 0700 and with a name of its own, and return its path."""
+        with failing("make a directory in", parent):
+            return Path(mkdtemp(prefix=prefix, dir=parent))
 
     def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
         """Open a file that must not exist for reading and writing; the caller closes the descriptor.

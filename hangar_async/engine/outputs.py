@@ -1,7 +1,8 @@
-"""The outputs of a run: the checks before any work starts, and the list of failed images."""
+"""The outputs of a run: the checks before any work starts, temporary directories, and the list of failed images."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from hangar_async.config.options import SaveOptions
@@ -9,6 +10,7 @@ from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.errors import UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
+from hangar_async.threads import in_thread
 
 
 def check_destination(options: SaveOptions) -> None:
@@ -57,6 +59,24 @@ def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
 def _is_filled(directory: Path) -> bool:
     with os.scandir(directory) as entries:
         return any(True for _ in entries)
+
+
+@asynccontextmanager
+async def temporary_directory(parent: Path, prefix: str) -> AsyncIterator[Path]:
+    """Make a directory for the block, which is removed at its end; raises StorageError."""
+    disk = Disk()
+    with ExitStack() as made:
+
+        def make() -> Path:
+            directory = disk.make_temporary(parent, prefix)
+            # On the stack before the thread ends: a cancellation here must remove it too.
+            made.callback(disk.remove, directory)
+            return directory
+
+        try:
+            yield await in_thread(make)
+        finally:
+            await in_thread(made.close)
 
 
 def check_failed_list(path: Path | None) -> None:

@@ -9,18 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 
 from hangar_async import imagelist
 from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import MAX_JOBS
-from hangar_async.disk import Disk
 from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
-from hangar_async.engine.outputs import check_destination, check_failed_list, write_failed_list
+from hangar_async.engine.outputs import check_destination, check_failed_list, temporary_directory, write_failed_list
 from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
@@ -230,11 +228,8 @@ class _SaveRun(_Run):
             yield self._save_options.cache
             return
         # Beside the output: it has the space, and a rename can put a directory in its place.
-        cache = Path(await in_thread(mkdtemp, prefix=".hangar-async-", dir=self.output.target.parent))
-        try:
+        async with temporary_directory(self.output.target.parent, ".hangar-async-") as cache:
             yield cache
-        finally:
-            await in_thread(Disk().remove, cache)
 
     def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[pack.Packer]:
         return pack.open_packer(self.output, store, self.observe)

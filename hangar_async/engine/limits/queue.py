@@ -78,9 +78,9 @@ class HostQueue:
 
 
 class RequestQueue:
-    """A semaphore whose permits go to the lowest rank among the hosts that have space, whatever the order of arrival.
+    """A semaphore whose permits go to the lowest rank among the hosts that have space, in any order of arrival.
 
-    Where there is more than one permit, one of them goes to planning ahead as long as anything is to be planned.
+    With more than one permit, one of them is for planning while an image waits for its plan.
     Belongs to one event loop. `repr()` is a line of its state.
     """
 

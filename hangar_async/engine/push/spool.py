@@ -1,7 +1,6 @@
 """The blobs of an archive without index: read in one pass, a few of them on the disk at a time."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Self
 
 from hangar_async.disk import Disk
 from hangar_async.engine.limits.queue import blob_rank
+from hangar_async.engine.outputs import temporary_directory
 from hangar_async.engine.push.blobs import ADVICE, BlobPusher, read_in_thread
 from hangar_async.engine.push.image import ImagePusher
 from hangar_async.engine.push.run import Named
@@ -40,13 +40,8 @@ class Spool:
     @asynccontextmanager
     async def opened(cls, layout: Layout, directory: Path, jobs: int) -> AsyncIterator[Self]:
         """Make a spool below a directory, and remove it at the end of the block; raises StorageError."""
-        disk, spool = Disk(), directory / f".load.{os.getpid()}.tmp"
-        await in_thread(disk.remove, spool)
-        try:
-            await in_thread(disk.make_directory, spool, 0o700)
-            yield cls(layout, spool, disk, jobs)
-        finally:
-            await in_thread(disk.remove, spool)
+        async with temporary_directory(directory, ".load.") as spool:
+            yield cls(layout, spool, Disk(), jobs)
 
     async def read(self, blob: Descriptor, start: int) -> AsyncPieces:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
