@@ -92,11 +92,11 @@ class RegistryClient:
     async def head_manifest(
         self, image: Reference, digest: Digest | None = None, *, push: bool = False, get: bool = True
     ) -> Descriptor | None:
-        """Get the type, digest and size in bytes of a manifest: the one of `digest`, else the one that `image` names.
+        """Return the descriptor of the manifest with `digest`, else of the manifest that `image` names; None for none.
 
-        Returns None where it is not there. `push` uses the rights that a push needs. Where the registry does not send
-        all three, the manifest itself is fetched; `get=False` returns None instead: a HEAD counts against no quota of
-        Docker Hub. Raises DigestMismatch where the registry sends another digest than `digest`.
+        It has the type, the digest and the size in bytes. `push` uses the rights that a push needs. Where the registry
+        does not send all three, the manifest itself is fetched; `get=False` returns None instead: a HEAD counts against
+        no quota of Docker Hub. Raises DigestMismatch where the registry sends another digest than `digest`.
         Source: OCI distribution-spec, "Checking if content exists in the registry".
         """
         return await self._manifests.head(image, digest, push=push, get=get)
