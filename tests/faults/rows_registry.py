@@ -308,7 +308,7 @@ REGISTRY_ROWS = [
     Row(
         "range-wrong-start",
         "206 from another byte",
-        "the blob is asked for anew, whole",
+        "the whole blob is requested again",
         _cut_then(Headers({"Content-Range": f"bytes 5-{_SIZE - 1}/{_SIZE}"})),
         None,
         [_begins_again],
@@ -316,7 +316,7 @@ REGISTRY_ROWS = [
     Row(
         "range-wrong-total",
         "206 of another total",
-        "the blob is asked for anew, whole",
+        "the whole blob is requested again",
         _cut_then(Headers({"Content-Range": f"bytes {_MIDDLE}-{_SIZE - 1}/{_SIZE + 1}"})),
         None,
         [_begins_again],
@@ -324,12 +324,12 @@ REGISTRY_ROWS = [
     Row(
         "range-without-content-range",
         "206 without Content-Range",
-        "the blob is asked for anew, whole",
+        "the whole blob is requested again",
         _cut_then(Headers({"Content-Range": None})),
         None,
         [_begins_again],
     ),
-    Row("range-416", "416", "the blob is asked for anew, whole", _cut_then(Status(416)), None, [_begins_again]),
+    Row("range-416", "416", "the whole blob is requested again", _cut_then(Status(416)), None, [_begins_again]),
     Row(
         "token-expired",
         "401 in the middle: the token has run out",
@@ -432,7 +432,7 @@ REGISTRY_ROWS = [
     Row(
         "content-encoding",
         "a blob with Content-Encoding: gzip",
-        "refused: nobody asked for it",
+        "refused: the request did not allow it",
         _on_blob(Headers({"Content-Encoding": "gzip"}), times=None),
         ContentError,
         [_asked_blob(1)],
