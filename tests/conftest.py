@@ -49,7 +49,7 @@ def blockbuster() -> Iterator[BlockBuster]:
     """Fail a test whose code of ours blocks the event loop."""
     with blockbuster_ctx("hangar_async") as found:
         # The test's own observer, called by our code, breaks the disk.
-        found.functions["os.mkdir"].can_block_in("tests/engine/test_output.py", "vanish")
+        found.functions["os.mkdir"].can_block_in("tests/engine/test_pack.py", "vanish")
         # Whoever measures coverage locks what its threads share.
         found.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
         yield found

@@ -15,8 +15,9 @@ import zstandard
 from hangar_async.engine.save import save
 from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import Built
-from tests.engine.rig import options, registry
+from tests.engine.rig import options
 from tests.fakes.images import library
+from tests.fakes.registry import fake_registry
 
 #: Name, format, number of parts.
 OURS = {
@@ -87,10 +88,10 @@ def pack_as_hangar(cache: Path, target: Path, *, kind: str = "gzip", list_last: 
 
 
 async def _save_all(root: Path, images: Mapping[str, Built], architectures: list[str]) -> dict[str, Built]:
-    async with registry() as served:
+    async with fake_registry() as served:
         names = {}
         for name, built in images.items():
-            served.content.add(f"{name}:1", built)
+            served.add(f"{name}:1", built)
             names[f"{served.address}/{name}:1"] = built
         first = next(iter(images.values()))
         names[f"{served.address}/{next(iter(images))}@{first.digest}"] = first
@@ -133,3 +134,18 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     images = library()
     names = ("multi", "docker-list", "attested", "nested", "windows")
     return make(tmp_path_factory.mktemp("partial"), {name: images[name] for name in names}, ["linux/amd64"])
+
+
+def flip(path: Path, offset: int, bit: int = 4) -> None:
+    """Change a bit of an archive, whichever part it is in."""
+    for part in parts(path):
+        size = part.stat().st_size
+        if offset < size:
+            with part.open("r+b") as file:
+                file.seek(offset)
+                byte = file.read(1)[0]
+                file.seek(offset)
+                file.write(bytes([byte ^ bit]))
+            return
+        offset -= size
+    raise AssertionError("behind the end")

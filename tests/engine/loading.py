@@ -12,6 +12,7 @@ from hangar_async.engine.reports import ComparisonReport, LoadReport
 from hangar_async.engine.validate import load_validate
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Manifest, parse_manifest
+from hangar_async.oci.reference import Reference
 from hangar_async.testing.memory import MemoryContent
 from tests.fakes.registry import FakeRegistry
 
@@ -70,3 +71,9 @@ def named_blobs(raw: bytes) -> list[Digest]:
     parsed = parse_manifest(raw)
     assert isinstance(parsed, Manifest)
     return [one.digest for one in (parsed.config, *parsed.layers)]
+
+
+def where(name: str) -> str:
+    """Where an image goes that has no project: REPOSITORY:TAG."""
+    reference = Reference.parse(name)
+    return f"library/{reference.repository}:{reference.cache_tag}"

@@ -1,15 +1,10 @@
-"""A registry on a real socket that tells what it was asked, and a short way to run `save` on it."""
+"""A short way to run `save` and `sync`, and small images."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+import json
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeAlias
-
-from aiohttp import web
-from aiohttp.typedefs import Handler
+from typing import Any
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions, SyncOptions
@@ -17,67 +12,7 @@ from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
-from hangar_async.oci.platform import Platform
-from hangar_async.server.app import serving
-from hangar_async.testing.images import Built, Layer, image, layer
-from hangar_async.testing.memory import MemoryContent
-
-#: Answers a request itself, or None: then the registry does.
-Fault: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
-
-AMD64 = Platform("linux", "amd64")
-ARM64 = Platform("linux", "arm64")
-ARMV7 = Platform("linux", "arm", "v7")
-WINDOWS = Platform("windows", "amd64", "", "10.0.17763.1879")
-
-
-@dataclass
-class Registry:
-    """What it serves, what it was asked for, and how many requests it answered at once."""
-
-    content: MemoryContent = field(default_factory=MemoryContent)
-    address: str = ""
-    asked: Counter[str] = field(default_factory=Counter)
-    order: list[str] = field(default_factory=list)
-    fault: Fault | None = None
-    at_once: int = 0
-    peak: int = 0
-
-    def blobs_asked(self) -> Counter[str]:
-        """How often each blob was asked for, by its digest."""
-        return Counter({path.rpartition("/")[2]: count for path, count in self.asked.items() if "/blobs/" in path})
-
-    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note a request, and answer it."""
-        self.asked[request.path] += 1
-        self.order.append(request.path)
-        self.at_once += 1
-        self.peak = max(self.peak, self.at_once)
-        try:
-            # Others get their turn to come in before this one is answered.
-            for _ in range(3):
-                await asyncio.sleep(0)
-            answer = await self.fault(request) if self.fault else None
-            return answer or await handler(request)
-        finally:
-            self.at_once -= 1
-
-
-@asynccontextmanager
-async def registry() -> AsyncIterator[Registry]:
-    found = Registry()
-
-    @web.middleware
-    async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await found.watch(request, handler)
-
-    async with serving(found.content, middlewares=[watch]) as found.address:
-        yield found
-
-
-def small(name: str, *layers: Layer, platform: Platform = AMD64, **keywords: Any) -> Built:
-    """An image with a layer of its own over others."""
-    return image([*layers, layer({f"{name}.txt": name.encode() * 50})], platform, labels={"name": name}, **keywords)
+from hangar_async.testing.images import Built
 
 
 def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
@@ -104,3 +39,34 @@ def sync_options(tmp_path: Path, *lines: str, **keywords: Any) -> SyncOptions:
 async def run(tmp_path: Path, *lines: str, events: list[Event] | None = None, **keywords: Any) -> Report:
     sink = events if events is not None else []
     return await save(options(tmp_path, *lines, **keywords), sink.append)
+
+
+def listed(root: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((root / "saved-images-list.json").read_text())["List"]
+    return found
+
+
+def entries(root: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((root / "index.json").read_text())["manifests"]
+    return found
+
+
+def held(root: Path) -> set[str]:
+    return {f"sha256:{path.name}" for path in (root / "share" / "sha256").iterdir()}
+
+
+def all_digests(*images: Built) -> set[str]:
+    return {str(digest) for one in images for digest in (*one.documents, *one.blobs)}
+
+
+class Countdown:
+    """An observer that cancels a task at an event."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.watched: asyncio.Task[Any] | None = None
+
+    def __call__(self, event: Event) -> None:
+        self.number -= 1
+        if not self.number and self.watched is not None:
+            self.watched.cancel()

@@ -22,8 +22,7 @@ from hangar_async.engine.serve import serving
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built
 from tests.engine.made import make_cache
-from tests.engine.rig import small
-from tests.fakes.images import library
+from tests.fakes.images import library, small
 
 REFERRER = "application/vnd.example.signature"
 

@@ -26,10 +26,10 @@ from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, ContentError, HangarError, StorageError, UsageError
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import in_thread
-from tests.engine.forms import ARCHIVES, HANGARS, OURS, Saved, parts, tree
-from tests.engine.test_verify import Countdown, flip
+from tests.engine.forms import ARCHIVES, HANGARS, OURS, Saved, flip, parts, tree
+from tests.engine.rig import Countdown
 from tests.fakes.faulty_disk import FaultyDisk
-from tests.layout.test_images import Made
+from tests.layout.rig import Made
 
 
 def packing(cache: Path, target: Path, kind: str = "gzip", **keywords: Any) -> CompressOptions:

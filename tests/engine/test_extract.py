@@ -18,9 +18,9 @@ from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built
 from hangar_async.threads import in_thread
-from tests.engine.forms import FORMS, HANGARS, Saved, tree
-from tests.engine.test_verify import Countdown, flip
-from tests.layout.test_images import Made, read
+from tests.engine.forms import FORMS, HANGARS, Saved, flip, tree
+from tests.engine.rig import Countdown
+from tests.layout.rig import Made, read
 
 
 def named(saved: Saved, name: str) -> tuple[str, Built]:

@@ -1,257 +1,64 @@
+"""`save` and `sync` as a whole: outcomes, events, cancellation, and images that stay named."""
+
 import asyncio
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
+from hangar_async.config.options import CompressOptions, VerifyOptions
+from hangar_async.config.output import OutputSettings
+from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, RunEnded, RunStarted
-from hangar_async.errors import Conflict, NoPlatform, NotFound, UnsupportedManifest, UsageError
-from hangar_async.oci.digest import Digest
-from hangar_async.oci.platform import Platform
-from hangar_async.testing.images import Built, IndexEntry, artifact, attestation, image, index, layer
-from tests.engine.rig import AMD64, ARM64, ARMV7, WINDOWS, Registry, options, registry, run, small
+from hangar_async.engine.reports import Report
+from hangar_async.engine.save import save, sync
+from hangar_async.engine.verify import verify
+from hangar_async.errors import NotFound, UsageError
+from hangar_async.oci.reference import Reference
+from hangar_async.testing.images import index, layer
+from tests.engine.forms import tree
+from tests.engine.rig import Countdown, listed, options, run, sync_options
+from tests.fakes.faults import Hold, Status
+from tests.fakes.images import ARM64, small
+from tests.fakes.registry import FakeRegistry, fake_registry
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[Registry]:
-    async with registry() as found:
-        yield found
-
-
-def listed(root: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((root / "saved-images-list.json").read_text())["List"]
-    return found
-
-
-def entries(root: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((root / "index.json").read_text())["manifests"]
-    return found
-
-
-def held(root: Path) -> set[str]:
-    return {f"sha256:{path.name}" for path in (root / "share" / "sha256").iterdir()}
-
-
-def everything(*images: Built) -> set[str]:
-    return {str(digest) for one in images for digest in (*one.documents, *one.blobs)}
-
-
-def intact(root: Path) -> bool:
-    return all(Digest.of(path.read_bytes()).hex == path.name for path in (root / "share" / "sha256").iterdir())
-
-
-async def test_every_byte_of_an_index_that_is_held_whole(served: Registry, tmp_path: Path) -> None:
-    amd64, arm64 = small("a"), small("b", platform=ARM64)
-    whole = index([amd64, arm64, attestation(amd64), attestation(arm64)])
-    served.content.add("team/app:1", whole)
-    report = await run(tmp_path, f"{served.address}/team/app:1")
-    assert report.status == 0
-    root = tmp_path / "out"
-    assert held(root) == everything(whole)
-    assert intact(root)
-    assert entries(root)[0]["digest"] == str(whole.digest)
-    assert entries(root)[0]["annotations"] == {"org.opencontainers.image.ref.name": f"{served.address}/team/app:1"}
-    (one,) = listed(root)
-    assert (one["Source"], one["Tag"], one["ArchList"]) == (f"{served.address}/team/app", "1", ["amd64", "arm64"])
-    assert [item["Digest"] for item in one["Images"]] == [str(amd64.digest), str(arm64.digest)]
-
-
-async def test_a_part_of_an_index_gets_an_index_of_its_own(served: Registry, tmp_path: Path) -> None:
-    amd64, arm64, armv7 = small("a"), small("b", platform=ARM64), small("c", platform=ARMV7)
-    whole = index([armv7, arm64, attestation(arm64), attestation(armv7), amd64], docker=True)
-    served.content.add("app:1", whole)
-    await run(tmp_path, f"{served.address}/app:1", architectures=["amd64", "arm64"])
-    (entry,) = entries(tmp_path / "out")
-    assert entry["annotations"]["io.hangar-async.original.digest"] == str(whole.digest)
-    partial = json.loads((tmp_path / "out" / "share" / "sha256" / entry["digest"][7:]).read_bytes())
-    original = json.loads(whole.raw)
-    assert partial["mediaType"] == original["mediaType"] == entry["mediaType"]
-    assert partial["manifests"] == [original["manifests"][number] for number in (1, 2, 4)]
-    kept = {entry["digest"], str(whole.digest), *everything(amd64, arm64, attestation(arm64).built)}
-    assert held(tmp_path / "out") == kept
-
-
-async def test_a_single_image_has_the_platform_of_its_config(served: Registry, tmp_path: Path) -> None:
-    for name, platform in (("linux", ARMV7), ("windows", WINDOWS)):
-        served.content.add(f"{name}:1", small(name, platform=platform, docker=True))
-    report = await run(
-        tmp_path, f"{served.address}/linux:1", f"{served.address}/windows:1", architectures=["arm/v7", "amd64"]
+async def test_failures_stop_nobody_else(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fake_registry.add("good:1", small("good"))
+    lines = (
+        f"  {fake_registry.address}/none:1 ",
+        f"{fake_registry.address}/good:1",
+        "Bad:Line:x",
+        f"{fake_registry.address}/good:2",
     )
-    assert report.status == 0
-    linux, windows = (image["Images"][0] for image in listed(tmp_path / "out"))
-    assert (linux["OS"], linux["Arch"], linux["Variant"], linux["OsVersion"]) == ("linux", "arm", "v7", "")
-    assert (windows["OS"], windows["OsVersion"]) == ("windows", "10.0.17763.1879")
-
-
-async def test_systems_are_filtered(served: Registry, tmp_path: Path) -> None:
-    linux, windows = small("a"), small("b", platform=WINDOWS)
-    served.content.add("app:1", index([linux, windows]))
-    await run(tmp_path, f"{served.address}/app:1", systems=["windows"])
-    (one,) = listed(tmp_path / "out")
-    assert [item["OS"] for item in one["Images"]] == ["windows"]
-
-
-async def test_entries_without_platform_are_looked_at(served: Registry, tmp_path: Path) -> None:
-    amd64, armv7 = small("a"), small("b", platform=ARMV7)
-    whole = index([IndexEntry(armv7, with_platform=False), IndexEntry(amd64, with_platform=False)])
-    served.content.add("app:1", whole)
-    await run(tmp_path, f"{served.address}/app:1")
-    (one,) = listed(tmp_path / "out")
-    assert [item["Digest"] for item in one["Images"]] == [str(amd64.digest)]
-
-
-async def test_entries_of_unknown_platform_are_left_out_and_counted(served: Registry, tmp_path: Path) -> None:
-    amd64 = small("a")
-    odd = IndexEntry(small("odd", platform=Platform("unknown", "unknown")))
-    served.content.add("app:1", index([amd64, odd]))
-    report = await run(tmp_path, f"{served.address}/app:1", architectures=["all"])
-    assert report.outcomes[0].notes == ("left out 1 entries of unknown platform",)
-    assert str(odd.built.digest) not in held(tmp_path / "out")
-    assert "io.hangar-async.original.digest" in entries(tmp_path / "out")[0]["annotations"]
-
-
-async def test_nested_indexes(served: Registry, tmp_path: Path) -> None:
-    amd64, arm64, armv7 = small("a"), small("b", platform=ARM64), small("c", platform=ARMV7)
-    inner, part = index([arm64, amd64]), index([armv7, small("d", platform=AMD64)])
-    served.content.add("whole:1", index([inner]))
-    served.content.add("part:1", index([inner, part]))
-    report = await run(tmp_path, f"{served.address}/whole:1", f"{served.address}/part:1")
-    assert report.status == 0
-    whole, partial = entries(tmp_path / "out")
-    assert "io.hangar-async.original.digest" not in whole["annotations"]
-    raw = json.loads((tmp_path / "out" / "share" / "sha256" / partial["digest"][7:]).read_bytes())
-    # The inner index that is whole stands as it was; of the other one, the entry that is held.
-    assert [entry["digest"] for entry in raw["manifests"]] == [
-        str(inner.digest),
-        str(small("d", platform=AMD64).digest),
-    ]
-    assert {entry["digest"] for entry in raw["manifests"]} <= held(tmp_path / "out")
-
-
-async def test_artifacts_are_saved_when_they_are_named(served: Registry, tmp_path: Path) -> None:
-    chart = artifact(
-        "application/vnd.cncf.helm.config.v1+json", b"chart", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
-    )
-    served.content.add("chart:1", chart)
-    report = await run(tmp_path, f"{served.address}/chart:1", architectures=["s390x"])
-    assert report.status == 0
-    (one,) = listed(tmp_path / "out")
-    assert (one["Images"][0]["Arch"], one["Images"][0]["OS"]) == ("unknown", "unknown")
-    assert held(tmp_path / "out") == everything(chart)
-
-
-async def test_an_image_with_no_wanted_platform_fails_and_says_what_it_has(served: Registry, tmp_path: Path) -> None:
-    served.content.add("app:1", index([small("a", platform=ARMV7), small("b", platform=WINDOWS)]))
-    served.content.add("good:1", small("good"))
-    report = await run(
-        tmp_path, f"{served.address}/app:1", f"{served.address}/good:1", architectures=["amd64"], systems=["linux"]
-    )
-    error = report.failed[0].error
-    assert isinstance(error, NoPlatform)
-    assert "no image available for amd64 on linux" in str(error)
-    assert "linux/arm/v7, windows/amd64 (10.0.17763.1879)" in str(error)
-    assert report.status == 1
-
-
-async def test_schema_1_is_named(served: Registry, tmp_path: Path) -> None:
-    raw = json.dumps({"schemaVersion": 1, "name": "old", "fsLayers": []}).encode()
-    served.content.add_manifest("old", raw, "application/vnd.docker.distribution.manifest.v1+prettyjws", ["1"])
-    report = await run(tmp_path, f"{served.address}/old:1")
-    assert isinstance(report.failed[0].error, UnsupportedManifest)
-    assert report.status == 3
-
-
-async def test_foreign_layers_are_left_out_and_named(served: Registry, tmp_path: Path) -> None:
-    foreign = layer({"w": b"windows" * 100}, urls=["http://127.0.0.1:1/layer"])
-    served.content.add("app:1", small("app", foreign))
-    report = await run(tmp_path, f"{served.address}/app:1")
-    assert report.status == 0
-    assert str(foreign.digest) in report.outcomes[0].notes[0]
-    assert str(foreign.digest) not in held(tmp_path / "out")
-
-
-async def test_foreign_layers_come_from_their_addresses_when_asked_for(served: Registry, tmp_path: Path) -> None:
-    data = layer({"w": b"windows" * 100})
-    served.content.add_blob("elsewhere", data.data)
-    url = f"http://{served.address}/v2/elsewhere/blobs/{data.digest}"
-    foreign = layer({"w": b"windows" * 100}, urls=["http://127.0.0.1:1/refused", url])
-    served.content.add("app:1", small("app", foreign))
-    report = await run(tmp_path, f"{served.address}/app:1", include_foreign=True)
-    assert report.status == 0, report.failed
-    assert str(foreign.digest) in held(tmp_path / "out")
-
-
-async def test_by_digest_with_and_without_tag(served: Registry, tmp_path: Path) -> None:
-    one, two = small("one"), small("two")
-    served.content.add("app:1", one)
-    served.content.add("app", two)
-    lines = f"{served.address}/app:kept@{two.digest}", f"{served.address}/app@{one.digest}"
-    report = await run(tmp_path, *lines)
-    assert report.status == 0
-    assert [image["Tag"] for image in listed(tmp_path / "out")] == ["kept", f"sha256-{one.digest.hex}"]
-    names = [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries(tmp_path / "out")]
-    assert names == [f"{served.address}/app:kept", f"{served.address}/app@{one.digest}"]
-
-
-async def test_one_name_for_two_contents(served: Registry, tmp_path: Path) -> None:
-    one, two = small("one"), small("two")
-    served.content.add("app:1", one)
-    served.content.add("app", two)
-    name = f"{served.address}/app:1"
-    same, other = f"{name}@{one.digest}", f"{name}@{two.digest}"
-    report = await run(tmp_path, name, same, other)
-    assert [outcome.ok for outcome in report.outcomes] == [True, True, False]
-    assert report.outcomes[1].same_as == report.outcomes[0].entry
-    error = report.outcomes[2].error
-    assert isinstance(error, Conflict)
-    assert "line 3" in str(error)
-    assert "line 2" in str(error)
-    assert len(listed(tmp_path / "out")) == 1
-    unlike = await run(tmp_path, name, other, destination=tmp_path / "other")
-    assert isinstance(unlike.outcomes[1].error, Conflict)
-
-
-async def test_failures_stop_nobody_else(served: Registry, tmp_path: Path) -> None:
-    served.content.add("good:1", small("good"))
-    lines = f"  {served.address}/none:1 ", f"{served.address}/good:1", "Bad:Line:x", f"{served.address}/good:2"
     report = await run(tmp_path, *lines)
     assert report.status == 1
     assert [type(outcome.error) for outcome in report.outcomes] == [NotFound, type(None), NotFound]
-    assert (tmp_path / "failed.txt").read_text() == f"{served.address}/none:1\n{served.address}/good:2\n"
+    assert (tmp_path / "failed.txt").read_text() == f"{fake_registry.address}/none:1\n{fake_registry.address}/good:2\n"
     assert [line.line for line in report.invalid] == [3]
     assert len(listed(tmp_path / "out")) == 1
-    again = await run(tmp_path, f"{served.address}/good:1", destination=tmp_path / "again")
+    again = await run(tmp_path, f"{fake_registry.address}/good:1", destination=tmp_path / "again")
     assert again.status == 0
     assert not (tmp_path / "failed.txt").exists()
 
 
-async def test_nothing_saved_makes_nothing(served: Registry, tmp_path: Path) -> None:
+async def test_nothing_saved_makes_nothing(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     for format_ in ("dir", "gzip"):
-        report = await run(tmp_path, f"{served.address}/none:1", format=format_)
+        report = await run(tmp_path, f"{fake_registry.address}/none:1", format=format_)
         assert report.status == 3
         assert report.output is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["failed.txt", "saved-image-cache"]
 
 
-async def test_an_image_that_fails_half_way_is_not_in_the_output(served: Registry, tmp_path: Path) -> None:
-    bad, good = small("bad"), small("good")
-    served.content.add("bad:1", bad)
-    served.content.add("good:1", good)
-    served.content.remove("bad", Digest.of(layer({"bad.txt": b"bad" * 50}).data))
-    report = await run(tmp_path, f"{served.address}/bad:1", f"{served.address}/good:1")
-    assert report.status == 1
-    assert [image["Source"] for image in listed(tmp_path / "out")] == [f"{served.address}/good"]
-    assert held(tmp_path / "out") == everything(good)
-
-
-async def test_events_tell_the_way_of_a_run(served: Registry, tmp_path: Path) -> None:
-    served.content.add("app:1", small("app"))
+async def test_events_tell_the_way_of_a_run(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fake_registry.add("app:1", small("app"))
     events: list[Event] = []
-    report = await run(tmp_path, f"{served.address}/app:1", "no image", events=events, jobs=100)
+    report = await run(tmp_path, f"{fake_registry.address}/app:1", "no image", events=events, jobs=100)
     assert events[0] == RunStarted(images=1, jobs=20)
     notices = [event.text for event in events if isinstance(event, Notice)]
     assert notices[0] == "--jobs 100 is outside of 1 to 20: 20 is used"
@@ -263,15 +70,15 @@ async def test_events_tell_the_way_of_a_run(served: Registry, tmp_path: Path) ->
     assert events[-1] == RunEnded(report)
 
 
-async def test_saved_time_is_that_of_the_newest_image(served: Registry, tmp_path: Path) -> None:
+async def test_saved_time_is_that_of_the_newest_image(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     for number, created in enumerate(["2023-05-01T00:00:00Z", "2024-06-01T10:00:00.5+02:00", "nonsense"]):
-        served.content.add(f"app:{number}", small(f"app{number}", created=created))
-    await run(tmp_path, *(f"{served.address}/app:{number}" for number in range(3)))
+        fake_registry.add(f"app:{number}", small(f"app{number}", created=created))
+    await run(tmp_path, *(f"{fake_registry.address}/app:{number}" for number in range(3)))
     saved = json.loads((tmp_path / "out" / "saved-images-list.json").read_text())["SavedTime"]
     assert datetime.fromisoformat(saved) == datetime.fromisoformat("2024-06-01T08:00:00Z")
 
 
-async def test_a_refused_destination_costs_no_request(served: Registry, tmp_path: Path) -> None:
+async def test_a_refused_destination_costs_no_request(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     (tmp_path / "file").touch()
@@ -289,81 +96,296 @@ async def test_a_refused_destination_costs_no_request(served: Registry, tmp_path
     (tmp_path / "full.").mkdir()
     for keywords in refused:
         with pytest.raises(UsageError):
-            await run(tmp_path, f"{served.address}/app:1", **keywords)
-    assert served.order == []
+            await run(tmp_path, f"{fake_registry.address}/app:1", **keywords)
+    assert fake_registry.requests == []
     assert (tmp_path / "full" / "file").exists()
 
 
-async def test_a_cancelled_run_keeps_what_was_fetched_and_nothing_else(served: Registry, tmp_path: Path) -> None:
+async def test_a_cancelled_run_keeps_what_was_fetched_and_nothing_else(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
     first, second = small("first"), small("second")
-    served.content.add("first:1", first)
-    served.content.add("second:1", second)
-    reached = asyncio.Event()
-
-    async def hold(request: web.Request) -> web.StreamResponse | None:
-        if "/second/manifests/" in request.path:
-            reached.set()
-            await asyncio.Event().wait()
-        return None
-
-    served.fault = hold
+    fake_registry.add("first:1", first)
+    fake_registry.add("second:1", second)
+    hold = Hold(asyncio.Event())
+    fake_registry.fail("/second/manifests/", hold)
     (tmp_path / "out.tar.gz").write_bytes(b"earlier")
-    lines = f"{served.address}/first:1", f"{served.address}/second:1"
+    lines = f"{fake_registry.address}/first:1", f"{fake_registry.address}/second:1"
     ended = asyncio.Event()
 
     def watch(event: Event) -> None:
         if isinstance(event, ImageEnded):
             ended.set()
 
-    from hangar_async.engine.save import save
-
     task = asyncio.create_task(save(options(tmp_path, *lines, format="gzip"), watch))
-    await reached.wait()
+    await hold.reached.wait()
     await ended.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (tmp_path / "out.tar.gz").read_bytes() == b"earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar.gz", "saved-image-cache"]
-    served.fault = None
     report = await run(tmp_path, *lines, format="gzip")
     assert report.status == 0
-    assert served.blobs_asked().most_common(1)[0][1] == 1
+    assert fake_registry.blobs_asked().most_common(1)[0][1] == 1
 
 
-async def test_another_registry_for_all(served: Registry, tmp_path: Path) -> None:
-    served.content.add("library/nginx:1", small("nginx"))
-    served.content.add("team/app:1", small("app"))
-    report = await run(tmp_path, "nginx:1", "reg.example.com/team/app:1", source=served.address)
+async def test_another_registry_for_all(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fake_registry.add("library/nginx:1", small("nginx"))
+    fake_registry.add("team/app:1", small("app"))
+    report = await run(tmp_path, "nginx:1", "reg.example.com/team/app:1", source=fake_registry.address)
     assert report.status == 0
     assert [image["Source"] for image in listed(tmp_path / "out")] == [
-        f"{served.address}/library/nginx",
-        f"{served.address}/team/app",
+        f"{fake_registry.address}/library/nginx",
+        f"{fake_registry.address}/team/app",
     ]
 
 
-async def test_two_variants_of_one_architecture_have_folders_of_their_own(served: Registry, tmp_path: Path) -> None:
-    v1, v3 = (
-        small("v1", platform=Platform("linux", "amd64", "v1")),
-        small("v3", platform=Platform("linux", "amd64", "v3")),
-    )
-    served.content.add("app:1", index([v1, v3]))
-    await run(tmp_path, f"{served.address}/app:1")
-    (one,) = listed(tmp_path / "out")
-    folders = [item["Folder"] for item in one["Images"]]
-    assert len(set(folders)) == 2
-    for folder, built in zip(folders, (v1, v3), strict=True):
-        found = json.loads((tmp_path / "out" / folder / "index.json").read_text())["manifests"][0]
-        assert found["digest"] == str(built.digest)
-
-
-async def test_an_image_without_layers(served: Registry, tmp_path: Path) -> None:
-    served.content.add("empty:1", image([], AMD64))
-    assert (await run(tmp_path, f"{served.address}/empty:1")).status == 0
-
-
-async def test_without_a_named_cache_nothing_but_the_output_is_left(served: Registry, tmp_path: Path) -> None:
-    served.content.add("app:1", small("app"))
-    report = await run(tmp_path, f"{served.address}/app:1", format="gzip", cache=None, failed=None)
+async def test_without_a_named_cache_nothing_but_the_output_is_left(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fake_registry.add("app:1", small("app"))
+    report = await run(tmp_path, f"{fake_registry.address}/app:1", format="gzip", cache=None, failed=None)
     assert report.status == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.tar.gz", "out.tar.gz.sha256"]
+
+
+BASE = layer({"base": bytes(range(256)) * 300}, "gzip")
+DAYS = ("2024-01-02T00:00:00Z", "2025-06-07T08:09:10Z", "2023-01-01T00:00:00Z", "2022-01-01T00:00:00Z")
+
+
+@pytest.fixture
+async def app_registry() -> AsyncIterator[FakeRegistry]:
+    async with fake_registry() as found:
+        for number, day in enumerate(DAYS):
+            amd64 = small(f"app{number}", BASE, created=day)
+            found.add(f"app{number}:1", index([amd64, small(f"arm{number}", BASE, platform=ARM64)]))
+        yield found
+
+
+def lines(app_registry: FakeRegistry, *numbers: int) -> list[str]:
+    return [f"{app_registry.address}/app{number}:1" for number in numbers]
+
+
+async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None, **keywords: Any) -> Report:
+    sink = events if events is not None else []
+    return await sync(sync_options(tmp_path, *images, **keywords), sink.append)
+
+
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "saved-image-cache"
+
+
+def named(root: Path) -> list[str]:
+    """The images that both index files name, in the same order."""
+    listed = json.loads((root / "saved-images-list.json").read_text())["List"]
+    entries = json.loads((root / "index.json").read_text())["manifests"]
+    names = [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries]
+    # What is named by its digest has that as its tag in the list.
+    assert [f"{one['Source']}:{one['Tag']}" for one in listed] == [Reference.parse(name).cache_name for name in names]
+    return names
+
+
+async def is_a_save_of(tmp_path: Path, root: Path, *images: str) -> None:
+    """Whether a cache is what one save of all these images makes of them, and the archive of it too."""
+    place = tmp_path / "other"
+    place.mkdir()
+    await run(place, *images)
+    if root.name != "with strangers":
+        assert tree(root) == tree(place / "out")
+    assert (await verify(VerifyOptions(root))).problems == ()
+    await compress(
+        CompressOptions(cache=root, output=OutputSettings(target=place / "packed.tar", format="gzip", sync=False))
+    )
+    await run(place, *images, format="gzip", destination=place / "saved.tar")
+    assert (place / "packed.tar").read_bytes() == (place / "saved.tar").read_bytes()
+
+
+async def test_into_nothing_it_makes_a_cache(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    report = await bring(tmp_path, *lines(app_registry, 0, 1))
+    assert report.status == 0
+    assert report.output is not None
+    assert report.output.files == (cache(tmp_path),)
+    assert not (tmp_path / "out").exists()
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1))
+
+
+async def test_into_an_empty_directory_it_makes_a_cache(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    cache(tmp_path).mkdir()
+    await bring(tmp_path, *lines(app_registry, 2))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 2))
+
+
+async def test_more_images_make_a_save_of_all(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    """Also the time of the list, which is of an image that was there before."""
+    await run(tmp_path, *lines(app_registry, 1, 0), format="gzip")
+    report = await bring(tmp_path, *lines(app_registry, 2, 3))
+    assert report.status == 0
+    assert named(cache(tmp_path)) == lines(app_registry, 1, 0, 2, 3)
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 1, 0, 2, 3))
+
+
+async def test_into_a_directory_that_a_save_made(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1), destination=tmp_path / "made")
+    asked = app_registry.blobs_asked().total()
+    await bring(tmp_path, *lines(app_registry, 2), cache=tmp_path / "made")
+    assert app_registry.blobs_asked()[str(BASE.digest)] == 1
+    assert app_registry.blobs_asked().total() > asked
+    await is_a_save_of(tmp_path, tmp_path / "made", *lines(app_registry, 0, 1, 2))
+
+
+async def test_an_image_of_the_same_name_takes_its_place(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1, 2), format="gzip")
+    app_registry.add("app1:1", small("other", BASE))
+    report = await bring(tmp_path, *lines(app_registry, 3, 1))
+    assert report.status == 0
+    assert named(cache(tmp_path)) == lines(app_registry, 0, 1, 2, 3)
+    shutil.move(cache(tmp_path), tmp_path / "with strangers")
+    await is_a_save_of(tmp_path, tmp_path / "with strangers", *lines(app_registry, 0, 1, 2, 3))
+
+
+async def test_the_same_again_changes_nothing(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await bring(tmp_path, *lines(app_registry, 0, 1, 2))
+    before = tree(cache(tmp_path))
+    asked = app_registry.blobs_asked().total()
+    for images in (lines(app_registry, 0, 1, 2), lines(app_registry, 2, 0), lines(app_registry, 1)):
+        assert (await bring(tmp_path, *images)).status == 0
+        assert tree(cache(tmp_path)) == before
+    assert app_registry.blobs_asked().total() == asked
+
+
+async def test_images_by_digest_and_in_part_stay_what_they_are(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    digest = app_registry.add("app0:1", index([small("a", BASE), small("b", BASE, platform=ARM64)]))
+    by_digest = f"{app_registry.address}/app0@{digest}"
+    amd64: dict[str, Any] = {"architectures": ["amd64"]}
+    await run(tmp_path, by_digest, *lines(app_registry, 1), format="gzip", **amd64)
+    await bring(tmp_path, *lines(app_registry, 2), **amd64)
+    assert named(cache(tmp_path)) == [by_digest, *lines(app_registry, 1, 2)]
+    place = tmp_path / "other"
+    place.mkdir()
+    await run(place, by_digest, *lines(app_registry, 1, 2), **amd64)
+    assert tree(cache(tmp_path)) == tree(place / "out")
+
+
+async def test_a_failed_image_costs_the_index_nothing(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    before = tree(cache(tmp_path))
+    missing = f"{app_registry.address}/none:1"
+    report = await bring(tmp_path, missing, failed=tmp_path / "sync-failed.txt")
+    assert report.status == 3
+    assert (tmp_path / "sync-failed.txt").read_text() == f"{missing}\n"
+    assert tree(cache(tmp_path)) == before
+    report = await bring(tmp_path, missing, *lines(app_registry, 2), failed=tmp_path / "sync-failed.txt")
+    assert report.status == 1
+    assert named(cache(tmp_path)) == lines(app_registry, 0, 1, 2)
+    # An image that was there and cannot be had again stays as it was.
+    app_registry.add("app0:1", small("app0", BASE, layer({"gone": b"1"})))
+    gone = str(layer({"gone": b"1"}).digest)
+    app_registry.fail(gone, Status(404), times=None)
+    report = await bring(tmp_path, *lines(app_registry, 0))
+    assert report.status == 3
+    assert named(cache(tmp_path)) == lines(app_registry, 0, 1, 2)
+    image = next(
+        one for one in (await verify(VerifyOptions(cache(tmp_path)))).images if one.name == lines(app_registry, 0)[0]
+    )
+    assert len(image.platforms) == 2
+
+
+@pytest.mark.parametrize("name", ["index.json", "saved-images-list.json"])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"List": [], "Version": "v9"}'])
+async def test_an_unreadable_index_stays_as_it_is(
+    app_registry: FakeRegistry, tmp_path: Path, name: str, data: bytes
+) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    (cache(tmp_path) / name).write_bytes(data)
+    before = tree(cache(tmp_path))
+    app_registry.requests.clear()
+    with pytest.raises(UsageError, match="cannot merge with the index"):
+        await bring(tmp_path, *lines(app_registry, 2))
+    assert tree(cache(tmp_path)) == before
+    assert not app_registry.requests
+
+
+async def test_a_cache_of_hangar_is_refused_unchanged(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    (cache(tmp_path) / "index.json").unlink()
+    before = tree(cache(tmp_path))
+    with pytest.raises(UsageError, match=r"its index\.json does not name"):
+        await bring(tmp_path, *lines(app_registry, 2))
+    assert tree(cache(tmp_path)) == before
+
+
+async def test_a_layout_of_another_program_is_refused_unchanged(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    """Its `blobs` is a directory full of what it holds."""
+    (cache(tmp_path) / "blobs" / "sha256").mkdir(parents=True)
+    (cache(tmp_path) / "blobs" / "sha256" / ("0" * 64)).write_text("theirs")
+    (cache(tmp_path) / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    before = tree(cache(tmp_path))
+    with pytest.raises(UsageError, match="is a layout of another program"):
+        await bring(tmp_path, *lines(app_registry, 0))
+    assert {name: data for name, data in tree(cache(tmp_path)).items() if not name.startswith("share")} == before
+
+
+async def test_what_the_layout_alone_names_stays_named(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    """Another program has put an image in by its name; or a run was killed between the two index files."""
+    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    before = (cache(tmp_path) / "saved-images-list.json").read_bytes()
+    await bring(tmp_path, *lines(app_registry, 2, 3))
+    (cache(tmp_path) / "saved-images-list.json").write_bytes(before)
+    report = await bring(tmp_path, *lines(app_registry, 3))
+    assert any("app2:1 was incomplete before" in notice for notice in report.notices)
+    entries = json.loads((cache(tmp_path) / "index.json").read_text())["manifests"]
+    assert [one["annotations"]["org.opencontainers.image.ref.name"] for one in entries] == lines(
+        app_registry, 0, 1, 2, 3
+    )
+    # The same command again, as after a kill: all is as if nothing had been.
+    await bring(tmp_path, *lines(app_registry, 2, 3))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1, 2, 3))
+
+
+async def test_a_first_run_that_was_killed_at_its_end_goes_on(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await bring(tmp_path, *lines(app_registry, 0, 1))
+    (cache(tmp_path) / "saved-images-list.json").unlink()
+    await bring(tmp_path, *lines(app_registry, 0, 1))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1))
+
+
+async def test_an_incomplete_image_is_told_of_and_stays_named(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    listed = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
+    shutil.rmtree(cache(tmp_path) / listed[0]["Images"][1]["Folder"])
+    events: list[Event] = []
+    report = await bring(tmp_path, *lines(app_registry, 2), events=events)
+    assert [notice for notice in report.notices if "app0:1 was incomplete before" in notice]
+    again = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
+    assert again[:2] == listed
+    assert (await verify(VerifyOptions(cache(tmp_path)))).status == 1
+    await bring(tmp_path, *lines(app_registry, 0))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1, 2))
+
+
+async def test_cancelled_anywhere_the_index_is_whole(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    for number in range(1, 12, 2):
+        countdown = Countdown(number)
+        countdown.watched = asyncio.create_task(sync(sync_options(tmp_path, *lines(app_registry, 2, 3)), countdown))
+        try:
+            await countdown.watched
+        except asyncio.CancelledError:
+            assert named(cache(tmp_path)) in (lines(app_registry, 0, 1), lines(app_registry, 0, 1, 2, 3))
+        assert (await verify(VerifyOptions(cache(tmp_path)))).problems == ()
+    await bring(tmp_path, *lines(app_registry, 2, 3))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1, 2, 3))
+
+
+async def test_two_at_once_do_not_mix(app_registry: FakeRegistry, tmp_path: Path) -> None:
+    """The second is told that the first is at work, or comes after it; no image is lost."""
+    await run(tmp_path, *lines(app_registry, 0), format="gzip")
+    both = await asyncio.gather(
+        bring(tmp_path, *lines(app_registry, 1)), bring(tmp_path, *lines(app_registry, 2)), return_exceptions=True
+    )
+    done = [number for number, found in zip((1, 2), both, strict=True) if isinstance(found, Report)]
+    assert done
+    assert all("is in use by" in str(found) for found in both if not isinstance(found, Report))
+    assert sorted(named(cache(tmp_path))) == sorted(lines(app_registry, 0, *done))
+    assert sorted(os.listdir(tmp_path)) == ["out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]

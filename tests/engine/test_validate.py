@@ -15,9 +15,10 @@ from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, index
 from tests.engine.forms import FORMS, Saved
 from tests.engine.loading import run_load, run_validate
-from tests.engine.rig import AMD64, ARM64, Registry, options, registry, run, small
+from tests.engine.rig import options, run
 from tests.fakes.faults import Close, Status
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.images import AMD64, ARM64, small
+from tests.fakes.registry import FakeRegistry, fake_registry
 
 MULTI = "library/multi"
 
@@ -157,15 +158,15 @@ async def test_nothing_is_a_registry_there(everything: Saved, pushable_registry:
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Registry]:
-    async with registry() as found:
-        found.content.add("app:v1", index([small("app", platform=one) for one in (AMD64, ARM64)]))
-        found.content.add("other:v1", small("other"))
+async def served() -> AsyncIterator[FakeRegistry]:
+    async with fake_registry() as found:
+        found.add("app:v1", index([small("app", platform=one) for one in (AMD64, ARM64)]))
+        found.add("other:v1", small("other"))
         yield found
 
 
 @pytest.mark.parametrize("keywords", [{"format": "gzip"}, {"format": "zstd", "part_size": 3000}, {"format": "dir"}])
-async def test_a_save_that_is_compared(keywords: dict[str, Any], served: Registry, tmp_path: Path) -> None:
+async def test_a_save_that_is_compared(keywords: dict[str, Any], served: FakeRegistry, tmp_path: Path) -> None:
     """One platform of two: the digest of the whole is known, and what was chosen is asked for."""
     lines = [f"{served.address}/app:v1", f"{served.address}/other:v1", f"{served.address}/gone:v1"]
     report = await run(tmp_path, *lines, architectures=["amd64"], validate=True, **keywords)
@@ -174,7 +175,7 @@ async def test_a_save_that_is_compared(keywords: dict[str, Any], served: Registr
     assert len(report.saved) == 2
 
 
-async def test_a_tag_that_has_moved_since(served: Registry, tmp_path: Path) -> None:
+async def test_a_tag_that_has_moved_since(served: FakeRegistry, tmp_path: Path) -> None:
     """It is told, and the line is in the list to be saved again."""
     lines = [f"{served.address}/app:v1", f"{served.address}/other:v1"]
     events: list[Event] = []
@@ -183,7 +184,7 @@ async def test_a_tag_that_has_moved_since(served: Registry, tmp_path: Path) -> N
     def move(event: Event) -> None:
         events.append(event)
         if isinstance(event, ImageEnded):
-            served.content.add("other:v1", now)
+            served.add("other:v1", now)
 
     report = await save(options(tmp_path, *lines, validate=True), move)
     [failed] = report.failed

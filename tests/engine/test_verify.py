@@ -30,8 +30,9 @@ from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import LayoutImages
 from hangar_async.threads import in_thread
-from tests.engine.forms import FORMS, HANGARS, OURS, Saved, pack_as_hangar, parts
-from tests.layout.test_images import of, read
+from tests.engine.forms import FORMS, HANGARS, OURS, Saved, flip, pack_as_hangar, parts
+from tests.engine.rig import Countdown
+from tests.layout.rig import of, read
 
 
 def said(verdict: Verdict) -> str:
@@ -41,21 +42,6 @@ def said(verdict: Verdict) -> str:
 
 async def catalog_of(path: Path) -> LayoutImages:
     return await in_thread(read, path)
-
-
-def flip(path: Path, offset: int, bit: int = 4) -> None:
-    """Change a bit of an archive, whichever part it is in."""
-    for part in parts(path):
-        size = part.stat().st_size
-        if offset < size:
-            with part.open("r+b") as file:
-                file.seek(offset)
-                byte = file.read(1)[0]
-                file.seek(offset)
-                file.write(bytes([byte ^ bit]))
-            return
-        offset -= size
-    raise AssertionError("behind the end")
 
 
 def without_digests(path: Path) -> None:
@@ -305,19 +291,6 @@ async def test_an_unreadable_cache_is_a_storage_error(
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(StorageError, match=r"cannot read .*share.*: Input/output error"):
         await verify(VerifyOptions(everything.at("dir")))
-
-
-class Countdown:
-    """An observer that cancels a task at an event."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.watched: asyncio.Task[Any] | None = None
-
-    def __call__(self, event: Event) -> None:
-        self.number -= 1
-        if not self.number and self.watched is not None:
-            self.watched.cancel()
 
 
 @pytest.mark.parametrize("form", ["gzip", "zstd-3", "hangar-gzip", "dir"])

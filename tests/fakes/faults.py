@@ -133,6 +133,23 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Unended:
+    """Sends the whole body in chunks, and closes the connection in place of the chunk that ends it."""
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        assert isinstance(answer, ContentResponse)
+        chunked = web.StreamResponse()
+        chunked.enable_chunked_encoding()
+        await chunked.prepare(request)
+        async for piece in answer.pieces:
+            await chunked.write(bytes(piece))
+        assert request.transport is not None
+        request.transport.close()
+        return chunked
+
+
+@dataclass(frozen=True)
 class CutBody:
     """Closes the connection when `after` bytes of what a client sends were taken, by FIN or RST."""
 

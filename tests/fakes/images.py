@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from hangar_async.oci.platform import Platform
 from hangar_async.testing.images import Built, IndexEntry, Layer, artifact, attestation, image, index, layer
@@ -71,3 +72,8 @@ def library() -> Mapping[str, Built]:
             config=b'{"name":"chart","version":"1.0.0"}',
         ),
     }
+
+
+def small(name: str, *layers: Layer, platform: Platform = AMD64, **keywords: Any) -> Built:
+    """An image with a layer of its own over others."""
+    return image([*layers, layer({f"{name}.txt": name.encode() * 50})], platform, labels={"name": name}, **keywords)

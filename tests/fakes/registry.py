@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -78,6 +79,10 @@ class FakeRegistry:
     def asked(self, path: str = "", method: str | None = None) -> list[Asked]:
         """List the requests whose path matches the pattern."""
         return [one for one in self.requests if re.search(path, one.path) and method in (None, one.method)]
+
+    def blobs_asked(self) -> Counter[str]:
+        """Count the requests for each blob, by its digest."""
+        return Counter(request.path.rpartition("/")[2] for request in self.asked("/blobs/sha", "GET"))
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Note a request and answer it; the middleware around the registry."""

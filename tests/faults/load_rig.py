@@ -15,9 +15,10 @@ from hangar_async.engine.load import load
 from hangar_async.engine.reports import LoadOutcome, LoadReport
 from hangar_async.engine.save import save
 from hangar_async.testing.images import image, index, layer
-from tests.engine.rig import AMD64, options, registry
+from tests.engine.rig import options
 from tests.fakes.clock import FakeClock
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.images import AMD64
+from tests.fakes.registry import FakeRegistry, fake_registry
 
 #: Larger than what a connection and its buffers take at once.
 BIG = layer({"big": random.Random(9).randbytes(3_000_000)}, "none")
@@ -32,7 +33,7 @@ TAG = "/library/bad/manifests/1$"
 
 async def save_both(place: Path, **keywords: Any) -> None:
     """Save both images: `all.tar.gz`, and the directory `cache` below a place."""
-    async with registry() as served:
+    async with fake_registry() as served:
         served.content.add("bad:1", BAD)
         served.content.add("good:1", GOOD)
         names = [f"{served.address}/{name}:1" for name in ("bad", "good")]

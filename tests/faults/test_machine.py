@@ -18,21 +18,23 @@ from hangar_async.engine.save import save
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.store import content
 from hangar_async.testing.images import image, index, layer
-from tests.engine.rig import AMD64, Registry, options, registry
+from tests.engine.rig import options
 from tests.fakes.faulty_disk import FaultyDisk
+from tests.fakes.images import AMD64
+from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.faults.rig import check_cache
 
 OLD = b"the archive of an earlier run"
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Registry]:
-    async with registry() as found:
-        found.content.add("a:1", index([image([layer({"a": random.Random(1).randbytes(900_000)}, "none")], AMD64)]))
+async def served() -> AsyncIterator[FakeRegistry]:
+    async with fake_registry() as found:
+        found.add("a:1", index([image([layer({"a": random.Random(1).randbytes(900_000)}, "none")], AMD64)]))
         yield found
 
 
-def wish(served: Registry, place: Path) -> SaveOptions:
+def wish(served: FakeRegistry, place: Path) -> SaveOptions:
     return options(place, f"{served.address}/a:1", format="gzip", destination=place / "out.tar.gz", part_size=400_000)
 
 
@@ -50,7 +52,7 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, code: int) -> FaultyDisk:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 async def test_a_disk_that_fails_at_any_operation(
-    served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    served: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """At every operation of a save in turn: told, the old archive is whole, and the same command then does it."""
     calm = tmp_path / "calm"
@@ -87,7 +89,7 @@ async def test_a_disk_that_fails_at_any_operation(
 
 
 async def test_a_cache_that_cannot_be_written_is_told_and_nothing_is_fetched(
-    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path]
+    served: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     disk = small_disk(8 << 20)
     (disk / "cache").mkdir()
@@ -98,11 +100,11 @@ async def test_a_cache_that_cannot_be_written_is_told_and_nothing_is_fetched(
 
 
 async def test_a_destination_that_cannot_be_written_is_told_before_any_request(
-    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path]
+    served: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     disk = small_disk(8 << 20)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     wanted = options(tmp_path, f"{served.address}/a:1", format="gzip", destination=disk / "out.tar.gz")
     with pytest.raises((StorageError, UsageError), match=r"Read-only file system|cannot be written"):
         await save(wanted)
-    assert served.asked == {}
+    assert served.requests == []

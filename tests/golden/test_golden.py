@@ -34,7 +34,7 @@ from hangar_async.oci.reference import Reference
 from hangar_async.server.app import serving as registry_serving
 from hangar_async.testing.images import image, layer
 from hangar_async.testing.memory import MemoryContent, Pushes
-from tests.engine.rig import AMD64
+from tests.fakes.images import AMD64
 
 HERE = Path(__file__).parent
 EXPECTED: dict[str, dict[str, object]] = json.loads((HERE / "expected.json").read_text())

@@ -1,8 +1,9 @@
 """What is read of the images in holdings, whatever form they have and however hostile they are."""
 
-import hashlib
+from __future__ import annotations
+
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,30 +11,29 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, VerifyOptions
+from hangar_async.config.output import OutputSettings
+from hangar_async.engine.compress import compress
+from hangar_async.engine.extract import extract
+from hangar_async.engine.ls import ls
 from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.engine.verify import verify
 from hangar_async.errors import ContentError, UsageError
-from hangar_async.layout import manifest_loader
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import SHARE, blob_name
-from hangar_async.layout.images import LayoutImages, find_image, read_cache
-from hangar_async.oci import graph, media_types
+from hangar_async.layout.files import blob_name
+from hangar_async.layout.images import LayoutImages, find_image, read_cache, read_images
+from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image
-from hangar_async.oci.manifest import MAX_DOCUMENT
-from hangar_async.testing.images import Built
+from hangar_async.testing.images import Built, IndexEntry, index
+from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, Saved
-
-
-def read(path: Path) -> LayoutImages:
-    return read_cache(layout_at(path, find_archive(path), lambda: None))
+from tests.engine.made import dump, make_layout
+from tests.layout.rig import Made, of, read
 
 
 def content_of(built: Built) -> set[Digest]:
     return {*built.documents, *built.blobs}
-
-
-def of(catalog: LayoutImages, name: str) -> Image:
-    return next(image for image in catalog.images if f"/{name}:1" in image.name)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -264,14 +264,6 @@ def test_a_damaged_document_of_an_archive_is_a_problem_of_its_image(
     assert of(catalog, "multi").problems == ()
 
 
-def test_documents_of_more_than_a_piece_are_read_whole(everything: Saved, tmp_path: Path) -> None:
-    root = everything.copy("dir", tmp_path)
-    for name in ("index.json", "saved-images-list.json"):
-        data = (root / name).read_text()
-        (root / name).write_text(data.rstrip().removesuffix("}") + " " * (3 << 20) + "}")
-    assert all(not image.problems for image in read(root).images)
-
-
 @pytest.mark.parametrize("name", ["saved-images-list.json", "index.json"])
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"List": 1}', b"[" * 100_000, b'{"schemaVersion":2}'],
@@ -295,50 +287,6 @@ def test_a_huge_list_is_refused_unread(everything: Saved, tmp_path: Path) -> Non
 def test_a_directory_without_a_list_is_no_cache(tmp_path: Path) -> None:
     with pytest.raises(ContentError, match=r"no saved-images-list\.json"):
         read(tmp_path)
-
-
-class Made:
-    """A cache written by hand."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.roots: list[dict[str, Any]] = []
-        self.listed: list[dict[str, Any]] = []
-        (root / SHARE / "sha256").mkdir(parents=True)
-
-    def put(self, document: dict[str, Any]) -> dict[str, Any]:
-        raw = json.dumps(document).encode()
-        digest = Digest.of(raw)
-        (self.root / blob_name(digest)).write_bytes(raw)
-        return {"mediaType": document["mediaType"], "digest": str(digest), "size": len(raw)}
-
-    def index(self, *entries: dict[str, Any]) -> dict[str, Any]:
-        return self.put({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": list(entries)})
-
-    def manifest(self, layers: int = 1, salt: str = "") -> dict[str, Any]:
-        kind = "application/vnd.oci.image.config.v1+json"
-        config = self.put({"mediaType": kind, "salt": salt})
-        entries = [{"digest": f"sha256:{number:064x}", "size": 1} for number in range(layers)]
-        return self.put({
-            "schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": config, "layers": entries,
-        })  # fmt: skip
-
-    def image(self, name: str, root: dict[str, Any], *platforms: dict[str, Any]) -> None:
-        reference = f"r.io/{name}:1"
-        self.roots.append({**root, "annotations": {"org.opencontainers.image.ref.name": reference}})
-        listed = []
-        for number, one in enumerate(platforms):
-            folder = hashlib.sha256(f"{name}-{number}".encode()).hexdigest()
-            (self.root / folder).mkdir()
-            (self.root / folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [one]}))
-            listed.append({"Digest": one["digest"], "Arch": "amd64", "OS": "linux", "Folder": folder})
-        self.listed.append({"Source": f"r.io/{name}", "Tag": "1", "Images": listed})
-
-    def read(self) -> LayoutImages:
-        (self.root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.roots}))
-        listed = {"List": self.listed, "Version": "v1.1.0", "SavedTime": ""}
-        (self.root / "saved-images-list.json").write_text(json.dumps(listed))
-        return read_cache(DirectoryLayout(self.root))
 
 
 def test_indexes_nested_too_deep_are_a_problem(tmp_path: Path) -> None:
@@ -373,25 +321,6 @@ def test_what_names_too_much_is_refused(tmp_path: Path) -> None:
         made.read()
 
 
-def test_many_large_documents_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "MAX_ENTRIES", 50_000)
-    made = Made(tmp_path)
-    for number in range(3):
-        manifest = made.manifest(20_000, str(number))
-        made.image(f"a{number}", manifest, manifest)
-    with pytest.raises(ContentError, match="more than 50,000 blobs"):
-        made.read()
-
-
-def test_a_document_of_more_than_4_mib_is_a_problem(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    manifest = made.manifest(60_000)
-    assert manifest["size"] > MAX_DOCUMENT
-    made.image("large", manifest, manifest)
-    (image,) = made.read().images
-    assert "more than the 4194304" in image.problems[0]
-
-
 def test_an_original_that_is_no_index_is_a_problem(tmp_path: Path) -> None:
     made = Made(tmp_path)
     manifest = made.manifest(0)
@@ -402,25 +331,6 @@ def test_an_original_that_is_no_index_is_a_problem(tmp_path: Path) -> None:
     made.roots[0]["annotations"]["io.hangar-async.original.digest"] = f"sha256:{'0' * 64}"
     (image,) = made.read().images
     assert f"manifest sha256:{'0' * 64} is missing" in image.problems
-
-
-def test_documents_are_read_one_after_the_other(everything: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many they are, one is in memory."""
-    held = 0
-    most = 0
-    real = manifest_loader._content
-
-    def watch(file: Any) -> Any:
-        nonlocal held, most
-        held += 1
-        most = max(most, held)
-        found = real(file)
-        held -= 1
-        return found
-
-    monkeypatch.setattr(manifest_loader, "_content", watch)
-    read(everything.at("gzip"))
-    assert most == 1
 
 
 json_values = st.recursive(
@@ -470,3 +380,153 @@ def _replaced(document: Any, where: int, value: Any) -> Any:
     below, key = places[where % len(places)]
     below[key] = value
     return document
+
+
+REF = "org.opencontainers.image.ref.name"
+CONTAINERD = "io.containerd.image.name"
+
+
+def read_foreign(path: Path) -> LayoutImages:
+    return read_images(layout_at(path, None, lambda: None))
+
+
+def only(path: Path) -> Image:
+    (image,) = read_foreign(path).images
+    return image
+
+
+@pytest.fixture
+def layout(tmp_path: Path, images: Mapping[str, Built]) -> Path:
+    """A layout with one image of each kind, each named in another way."""
+    named = {name: {REF: f"registry.example.com/{name}:1"} for name in images}
+    named["oci"] = {CONTAINERD: "docker.io/library/oci:1", REF: "1"}
+    named["docker"] = {REF: "latest"}
+    named["artifact"] = {}
+    return make_layout(tmp_path / "images", ((images[name], found) for name, found in named.items()))
+
+
+async def test_every_kind_of_image_is_listed(layout: Path, images: Mapping[str, Built]) -> None:
+    listing = await ls(ListOptions(layout))
+    assert (listing.format, listing.indexed, listing.incomplete) == ("dir", True, ())
+    names = {image.name: image for image in listing.images}
+    assert len(names) == len(images)
+    assert names["docker.io/library/oci:1"].digest == images["oci"].digest
+    assert names["localhost/images:latest"].digest == images["docker"].digest
+    assert names[str(images["artifact"].digest)].digest == images["artifact"].digest
+    for name, built in images.items():
+        if name in ("oci", "docker", "artifact"):
+            continue
+        image = names[f"registry.example.com/{name}:1"]
+        assert image.digest == built.digest
+        assert {one.digest for one in image.contents} == {*built.documents, *built.blobs}
+
+
+def test_platforms_are_read_of_indexes_and_configs(layout: Path) -> None:
+    found = {
+        image.name.split("/")[-1]: [str(one.platform) for one in image.platforms]
+        for image in read_foreign(layout).images
+    }
+    assert found["multi:1"] == ["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]
+    assert found["nested:1"] == ["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]
+    assert found["attested:1"] == found["no-platform:1"] == ["linux/amd64", "linux/arm64/v8"]
+    assert found["oci:1"] == found["images:latest"] == ["linux/amd64"]
+    assert found["foreign:1"] == ["windows/amd64 (10.0.20348.2113)"]
+    (artifact,) = [image for image in read_foreign(layout).images if not image.named]
+    assert [str(one.platform) for one in artifact.platforms] == ["unknown/unknown"]
+
+
+async def test_it_is_verified(layout: Path, images: Mapping[str, Built]) -> None:
+    verdict = await verify(VerifyOptions(layout))
+    assert verdict.problems == ()
+    assert len(verdict.images) == len(images)
+    digest = next(iter(images["zstd"].blobs))
+    (layout / "blobs" / digest.algorithm / digest.hex).write_bytes(b"damaged")
+    problems = "\n".join((await verify(VerifyOptions(layout))).problems)
+    assert f"registry.example.com/zstd:1: needs the damaged blob {digest}" in problems
+
+
+@pytest.mark.parametrize("platform", [None, "linux/arm64"])
+async def test_images_are_extracted(
+    layout: Path, images: Mapping[str, Built], tmp_path: Path, platform: str | None
+) -> None:
+    name = "registry.example.com/multi:1"
+    await extract(ExtractOptions(source=layout, image=name, destination=tmp_path / "out", platform=platform))
+    image = await in_thread(only, tmp_path / "out")
+    assert (image.name, image.problems) == (name, ())
+    assert (image.digest == images["multi"].digest) is (platform is None)
+
+
+async def test_one_without_a_name_is_extracted_by_its_digest(
+    layout: Path, images: Mapping[str, Built], tmp_path: Path
+) -> None:
+    digest = images["artifact"].digest
+    await extract(ExtractOptions(source=layout, image=str(digest), destination=tmp_path / "out"))
+    image = await in_thread(only, tmp_path / "out")
+    assert image.digest == digest
+    assert image.reference.digest == digest
+
+
+def test_an_index_of_which_a_part_is_there(tmp_path: Path, images: Mapping[str, Built]) -> None:
+    """As containerd exports one platform."""
+    path = make_layout(tmp_path / "part", [(images["multi"], {REF: "app:1"})])
+    (arm,) = [one for one in only(path).platforms if "v7" in str(one.platform)]
+    (path / "blobs" / "sha256" / arm.descriptor.digest.hex).unlink()
+    image = only(path)
+    assert image.problems == (f"manifest {arm.descriptor.digest} is missing",)
+    assert [str(one.platform) for one in image.platforms] == ["linux/amd64", "linux/arm64/v8"]
+
+
+def test_an_attestation_that_no_annotation_tells_is_no_platform(tmp_path: Path, images: Mapping[str, Built]) -> None:
+    attested = json.loads(images["attested"].raw)
+    built = [
+        Built(raw, kind, {digest: (kind, raw)}, images["attested"].blobs)
+        for digest, (kind, raw) in images["attested"].documents.items()
+        if kind == media_types.OCI_MANIFEST
+    ]
+    assert len(built) == len(attested["manifests"]) == 4
+    root = index(IndexEntry(one, with_platform=False) for one in built)
+    path = make_layout(tmp_path / "plain", [(root, {REF: "app:1"})])
+    assert [str(one.platform) for one in only(path).platforms] == ["linux/amd64", "linux/arm64/v8"]
+
+
+def test_a_config_that_cannot_be_read_names_no_platform(tmp_path: Path, images: Mapping[str, Built]) -> None:
+    path = make_layout(tmp_path / "broken", [(replace(images["oci"], platform=None), {REF: "app:1"})])
+    config = json.loads(images["oci"].raw)["config"]["digest"].removeprefix("sha256:")
+    (path / "blobs" / "sha256" / config).write_bytes(b"{}")
+    image = only(path)
+    assert [str(one.platform) for one in image.platforms] == ["unknown/unknown"]
+    assert image.problems
+    raw = b"[1]"
+    digest = Digest.of(raw)
+    manifest = json.loads(images["oci"].raw)
+    manifest["config"] |= {"digest": str(digest), "size": len(raw)}
+    document = json.dumps(manifest).encode()
+    built = Built(
+        document,
+        media_types.OCI_MANIFEST,
+        {Digest.of(document): (media_types.OCI_MANIFEST, document)},
+        {**images["oci"].blobs, digest: raw},
+    )
+    assert str(only(make_layout(tmp_path / "nonsense", [(built, {})])).platforms[0].platform) == "unknown/unknown"
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"[]", dump({"schemaVersion": 2, "manifests": [{"digest": "x", "size": 1}]})])
+def test_an_index_that_is_none(tmp_path: Path, images: Mapping[str, Built], raw: bytes) -> None:
+    path = make_layout(tmp_path / "broken", [(images["oci"], {})])
+    (path / "index.json").write_bytes(raw)
+    with pytest.raises(ContentError, match=r"index\.json"):
+        read_foreign(path)
+    (path / "index.json").unlink()
+    (path / "index.json").mkdir()
+    with pytest.raises(ContentError, match=r"index\.json is no file"):
+        read_foreign(path)
+
+
+async def test_a_directory_that_is_neither_is_refused_as_before(tmp_path: Path, images: Mapping[str, Built]) -> None:
+    path = make_layout(tmp_path / "images", [(images["oci"], {})])
+    output = OutputSettings(target=tmp_path / "x.tar.gz", sync=False)
+    with pytest.raises(ContentError, match=r"there is no saved-images-list\.json in it"):
+        await compress(CompressOptions(cache=path, output=output))
+    (path / "oci-layout").unlink()
+    with pytest.raises(ContentError, match=r"there is no saved-images-list\.json in it"):
+        await ls(ListOptions(path))

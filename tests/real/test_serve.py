@@ -19,8 +19,7 @@ from tests.engine.made import make_layout
 from tests.engine.served import Client, Site, served
 from tests.fakes.engines import Podman, containerd
 from tests.fakes.programs import run
-from tests.fakes.skopeo import Skopeo
-from tests.server.test_real import check_directory
+from tests.fakes.skopeo import Skopeo, check_directory
 
 REF = "org.opencontainers.image.ref.name"
 #: skopeo has no nested indexes, and fetches foreign layers.

@@ -1,43 +1,28 @@
+"""Blobs and documents of a cache, of this run and of earlier ones."""
+
 import asyncio
 import errno
-import itertools
+import json
 import os
 import stat
-from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
 
-from hangar_async.errors import ContentError, DigestMismatch, StorageError, UsageError
+from hangar_async.disk import Disk
+from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.media_types import OCI_MANIFEST
+from hangar_async.oci.platform import Platform
+from hangar_async.oci.reference import Reference
 from hangar_async.store import content
-from hangar_async.store.content import PARTIALS, ContentStore, open_store
+from hangar_async.store.content import PARTIALS, ContentStore, open_store, write_cache, write_image
 from tests.fakes.faulty_disk import FaultyDisk
-
-DATA = b"layer" * 1000
-DIGEST = Digest.of(DATA)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[ContentStore]:
-    async with open_store(tmp_path / "cache") as opened:
-        yield opened
-
-
-async def take_in(
-    store: ContentStore, data: bytes = DATA, digest: Digest | None = None, size: int | None = None
-) -> None:
-    async with store.ingest(digest or Digest.of(data), len(data) if size is None else size) as ingest:
-        for start in range(0, len(data), 1024):
-            await ingest.write(data[start : start + 1024])
-        await ingest.commit()
-
-
-def partials(store: ContentStore) -> list[str]:
-    return os.listdir(store.root / PARTIALS)
+from tests.store.rig import DATA, DIGEST, partials, take_in
 
 
 async def test_what_was_committed_is_there(store: ContentStore) -> None:
@@ -55,126 +40,6 @@ async def test_other_algorithms_and_empty_blobs(store: ContentStore) -> None:
         digest = Digest.of(data, algorithm)
         await take_in(store, data, digest)
         assert store.path(digest).read_bytes() == data
-
-
-@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
-async def test_a_wrong_size_is_never_kept(store: ContentStore, size: int) -> None:
-    with pytest.raises(DigestMismatch):
-        await take_in(store, size=size)
-    assert not store.path(DIGEST).exists()
-    assert partials(store) == []
-
-
-async def test_wrong_bytes_are_never_kept_and_another_try_may_follow(store: ContentStore) -> None:
-    async with store.ingest(DIGEST, len(DATA)) as ingest:
-        await ingest.write(bytes(len(DATA)))
-        with pytest.raises(DigestMismatch, match=f"asked for {DIGEST}"):
-            await ingest.commit()
-        assert ingest.offset == 0
-        await ingest.write(DATA[:7])
-        await ingest.restart()
-        await ingest.write(DATA)
-        await ingest.commit()
-    assert await store.contains(DIGEST, len(DATA))
-
-
-async def test_what_is_not_committed_stays_for_the_next_ingest_and_is_no_blob(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        async with store.ingest(DIGEST, len(DATA)) as ingest:
-            await ingest.write(DATA[:3000])
-        assert partials(store) == [f"sha256-{DIGEST.hex}.{len(DATA)}"]
-        assert not await store.contains(DIGEST, len(DATA))
-        async with store.ingest(DIGEST, len(DATA)) as ingest:
-            assert ingest.offset == ingest.resumed == 3000
-            await ingest.write(DATA[3000:4000])
-    async with open_store(tmp_path) as store, store.ingest(DIGEST, len(DATA)) as ingest:
-        assert ingest.offset == 4000
-        await ingest.write(DATA[4000:])
-        await ingest.commit()
-    assert store.path(DIGEST).read_bytes() == DATA
-    assert partials(store) == []
-
-
-async def test_one_that_got_nothing_leaves_nothing(store: ContentStore) -> None:
-    async with store.ingest(DIGEST, len(DATA)):
-        pass
-    async with store.ingest(DIGEST, len(DATA)) as ingest:
-        await ingest.write(DATA)
-        await ingest.restart()
-    assert partials(store) == []
-
-
-@pytest.mark.parametrize("left", [b"X" + DATA[1:], DATA[:10] + b"X" * 20])
-async def test_what_was_left_may_be_damaged(tmp_path: Path, left: bytes) -> None:
-    async with open_store(tmp_path) as store:
-        (store.root / PARTIALS / f"sha256-{DIGEST.hex}.{len(DATA)}").write_bytes(left)
-    async with open_store(tmp_path) as store, store.ingest(DIGEST, len(DATA)) as ingest:
-        assert ingest.resumed == len(left)
-        await ingest.write(DATA[len(left) :])
-        with pytest.raises(DigestMismatch, match=f"{len(left)} of them were of an earlier run") as caught:
-            await ingest.commit()
-        assert not caught.value.uses_try
-        assert ingest.offset == ingest.resumed == 0
-        await ingest.write(bytes(len(DATA)))
-        with pytest.raises(DigestMismatch) as caught:
-            await ingest.commit()
-        assert caught.value.uses_try
-        await ingest.write(DATA)
-        await ingest.commit()
-    assert store.path(DIGEST).read_bytes() == DATA
-
-
-async def test_what_cannot_be_the_beginning_is_not_taken_up(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_bytes(DATA[:10])
-    name = f"sha256-{DIGEST.hex}.{len(DATA)}"
-    for make in (
-        lambda path: path.write_bytes(DATA + b"more"),
-        lambda path: path.write_bytes(b""),
-        lambda path: path.symlink_to(tmp_path / "elsewhere"),
-        lambda path: path.mkdir(),
-        os.mkfifo,
-    ):
-        async with open_store(tmp_path / "cache") as store:
-            make(store.root / PARTIALS / name)
-        async with open_store(tmp_path / "cache") as store:
-            async with store.ingest(DIGEST, len(DATA)) as ingest:
-                assert ingest.offset == 0
-                await ingest.write(DATA[:5])
-                await ingest.restart()
-            assert partials(store) == []
-    assert (tmp_path / "elsewhere").read_bytes() == DATA[:10]
-
-
-async def test_partial_files_of_another_form_go_and_others_when_nobody_wants_them(tmp_path: Path) -> None:
-    kept = f"sha512-{'a' * 128}.7"
-    async with open_store(tmp_path) as store:
-        for name in (kept, f"sha256-{'a' * 64}", f"sha256-{'a' * 63}.7", "other", ".hidden"):
-            (store.root / PARTIALS / name).write_bytes(b"x")
-        (store.root / PARTIALS / "directory" / "below").mkdir(parents=True)
-    async with open_store(tmp_path) as store:
-        assert partials(store) == [kept]
-        await store.forget_partials()
-        assert partials(store) == []
-
-
-async def test_a_cancelled_ingest_keeps_what_came(store: ContentStore) -> None:
-    begun = asyncio.Event()
-
-    async def forever() -> None:
-        async with store.ingest(DIGEST, 1 << 40) as ingest:
-            while True:
-                await ingest.write(DATA)
-                begun.set()
-
-    task = asyncio.create_task(forever())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert partials(store) == [f"sha256-{DIGEST.hex}.{1 << 40}"]
-    async with store.ingest(DIGEST, 1 << 40) as ingest:
-        assert ingest.offset >= len(DATA)
-        assert ingest.offset % len(DATA) == 0
 
 
 async def test_blobs_of_an_earlier_run_are_hashed_before_they_are_trusted(tmp_path: Path) -> None:
@@ -316,20 +181,6 @@ async def test_every_failing_operation_is_told_and_leaves_nothing_wrong(tmp_path
             assert store.path(DIGEST).read_bytes() == DATA
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-@given(data=st.binary(max_size=5000), cuts=st.lists(st.integers(0, 5000), max_size=6))
-def test_any_pieces_make_the_blob(tmp_path: Path, data: bytes, cuts: list[int]) -> None:
-    async def run() -> None:
-        async with open_store(tmp_path) as store, store.ingest(Digest.of(data), len(data)) as ingest:
-            edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-            for start, stop in itertools.pairwise(edges):
-                await ingest.write(data[start:stop])
-            await ingest.commit()
-        assert store.path(Digest.of(data)).read_bytes() == data
-
-    asyncio.run(run())
-
-
 async def test_what_vanishes_during_a_run(tmp_path: Path) -> None:
     """Somebody else has removed it: it is fetched again, and what is not fetched is an error of the disk."""
     async with open_store(tmp_path) as store:
@@ -363,3 +214,41 @@ async def test_a_store_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest
     # It is not held by a run that could not begin.
     async with open_store(tmp_path):
         pass
+
+
+PLATFORM = Platform("linux", "amd64")
+DESCRIPTOR = Descriptor(OCI_MANIFEST, Digest.of(b"m"), 1, PLATFORM)
+IMAGE = Image(Reference.parse("a:1"), DESCRIPTOR, (ImagePlatform(DESCRIPTOR, "e" * 64),))
+WHEN = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+async def test_an_image_has_a_layout_of_its_own(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await write_image(store, IMAGE)
+    folder = tmp_path / ("e" * 64)
+    assert sorted(os.listdir(folder)) == ["blobs", "index.json", "oci-layout"]
+    assert os.listdir(folder / "blobs") == []
+    assert json.loads((folder / "index.json").read_text())["manifests"][0]["digest"] == str(DESCRIPTOR.digest)
+
+
+async def test_the_cache_names_the_images_of_this_run_and_no_others(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        assert await write_cache(store, [IMAGE], WHEN)
+        assert await write_cache(store, [], WHEN)
+        assert await write_cache(store, [IMAGE], WHEN)
+    assert os.readlink(tmp_path / "blobs") == "share"
+    assert len(json.loads((tmp_path / "saved-images-list.json").read_text())["List"]) == 1
+    assert len(json.loads((tmp_path / "index.json").read_text())["manifests"]) == 1
+
+
+class Linkless(Disk):
+    """A file system without symbolic links, such as FAT."""
+
+    def link(self, path: Path, target: str) -> bool:
+        return False
+
+
+async def test_a_file_system_without_links_is_told(tmp_path: Path) -> None:
+    async with open_store(tmp_path, Linkless()) as store:
+        assert not await write_cache(store, [IMAGE], WHEN)
+    assert (tmp_path / "saved-images-list.json").exists()

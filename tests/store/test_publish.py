@@ -1,12 +1,17 @@
+"""The output directory: the cache is moved or copied, and whole trees are written."""
+
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hangar_async.disk import Disk
-from hangar_async.errors import DigestMismatch, StorageError
-from hangar_async.store.publish import PublishDirectory
+from hangar_async.errors import ArchiveError, DigestMismatch, StorageError
+from hangar_async.layout.files import LayoutFile
+from hangar_async.oci.digest import Digest
+from hangar_async.store.publish import NewTree, PublishDirectory
 from hangar_async.threads import Interrupted
 from tests.fakes.faulty_disk import FaultyDisk
 
@@ -115,3 +120,174 @@ def test_it_can_be_interrupted(cache: Path, tmp_path: Path) -> None:
         PublishDirectory(cache, tmp_path / "out", NAMES, Disk(), check_interrupted=stop).run()
     assert tree(cache) >= NAMES
     assert not (tmp_path / "out").exists()
+
+
+CONTENTS = {"share/sha256/one": b"one" * 1000, "f1/index.json": b"{}", "empty": b""}
+
+
+def held(data: bytes, *, size: int | None = None, digest: Digest | None = None) -> LayoutFile:
+    pieces = [data[start : start + 700] for start in range(0, len(data), 700)]
+    return LayoutFile("name", len(data) if size is None else size, digest, iter(pieces))
+
+
+def files() -> Iterator[tuple[str, LayoutFile]]:
+    for name, data in CONTENTS.items():
+        yield name, held(data, digest=Digest.of(data))
+
+
+def write(target: Path, disk: Disk | None = None, *, sync: bool = True) -> int:
+    tree = NewTree(target, disk or Disk(), lambda _: None, sync)
+    return tree.write(files(), {"index.json": b"[]", "a/b": b"1"}, ["f1/blobs"], {"blobs": "share"})
+
+
+def check(target: Path) -> None:
+    expected = {**CONTENTS, "index.json": b"[]", "a/b": b"1"}
+    found = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert found == expected.keys()
+    assert all((target / name).read_bytes() == data for name, data in expected.items())
+    assert (target / "f1" / "blobs").is_dir()
+    assert os.readlink(target / "blobs") == "share"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_tree_is_made(tmp_path: Path, sync: bool) -> None:
+    assert write(tmp_path / "x", sync=sync) == 3000 + 2 + 2 + 1
+    check(tmp_path / "x")
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_tree_may_be_written_into_an_empty_directory(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    write(tmp_path / "x")
+    check(tmp_path / "x")
+
+
+def test_a_directory_that_filled_meanwhile_stays(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "mine").touch()
+    with pytest.raises(StorageError, match="rename to"):
+        write(tmp_path / "x")
+    assert os.listdir(tmp_path) == ["x"]
+    assert os.listdir(tmp_path / "x") == ["mine"]
+
+
+def test_what_this_process_left_there_goes(tmp_path: Path) -> None:
+    left = tmp_path / f".x.{os.getpid()}.tmp"
+    left.mkdir()
+    (left / "old").touch()
+    write(tmp_path / "x")
+    check(tmp_path / "x")
+
+
+def test_directories_are_asked_for_when_the_files_are_written(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def watched() -> Iterator[tuple[str, LayoutFile]]:
+        for name, file in files():
+            seen.append(name)
+            yield name, file
+
+    NewTree(tmp_path / "x", Disk(), lambda _: None).write(watched(), {}, (f"{len(seen)}" for _ in range(1)))
+    assert (tmp_path / "x" / "3").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("file", "match"),
+    [
+        (held(b"data", digest=Digest.of(b"other")), "name is damaged"),
+        (held(b"data", digest=Digest("sha512", "0" * 128)), "name is damaged"),
+        (held(b"data" * 1000, size=3999), "larger than the 3999 bytes declared"),
+        (held(b"data", size=5), "has 4 bytes instead of 5"),
+        (held(b"", size=5), "has 0 bytes instead of 5"),
+    ],
+)
+def test_what_is_not_as_declared_leaves_nothing(tmp_path: Path, file: LayoutFile, match: str) -> None:
+    with pytest.raises(DigestMismatch, match=match):
+        NewTree(tmp_path / "x", Disk(), lambda _: None).write([*files(), ("bad", file)], {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_more_is_written_than_was_declared(tmp_path: Path) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+
+    written = 0
+
+    class Counting(Disk):
+        def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
+            nonlocal written
+            written += len(data)
+
+    file = LayoutFile("name", 1 << 20, None, endless())
+    with pytest.raises(DigestMismatch, match="larger than the 1048576 bytes"):
+        NewTree(tmp_path / "x", Counting(), lambda _: None).write([("bad", file)], {})
+    assert written <= 1 << 20
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_name_twice_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot create"):
+        NewTree(tmp_path / "x", Disk(), lambda _: None).write([*files(), *files()], {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_fails_in_the_reading_leaves_nothing(tmp_path: Path) -> None:
+    def failing() -> Iterator[tuple[str, LayoutFile]]:
+        yield from files()
+        raise ArchiveError("broken", path="x")
+
+    with pytest.raises(ArchiveError):
+        NewTree(tmp_path / "x", Disk(), lambda _: None).write(failing(), {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_it_can_be_interrupted_at_any_piece(tmp_path: Path) -> None:
+    pieces = sum(-(-len(data) // 700) for data in CONTENTS.values())
+    for number in range(pieces):
+        told: list[int] = []
+
+        def goes_on(count: int, told: list[int] = told, number: int = number) -> None:
+            if len(told) == number:
+                raise Interrupted
+            told.append(count)
+
+        with pytest.raises(Interrupted):
+            NewTree(tmp_path / "x", Disk(), goes_on).write(files(), {})
+        assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_at_any_operation_leaves_nothing(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    for number in range(200):
+        disk.start(fail_at=number)
+        try:
+            write(tmp_path / "x", disk)
+        except StorageError:
+            assert os.listdir(tmp_path) == [], f"left by operation {number}"
+            continue
+        break
+    assert number > 20
+    check(tmp_path / "x")
+
+
+class Linkless(Disk):
+    """A file system without symbolic links."""
+
+    def link(self, path: Path, target: str) -> bool:
+        return False
+
+
+def test_a_file_system_without_links_gets_none(tmp_path: Path) -> None:
+    write(tmp_path / "x", Linkless())
+    assert not (tmp_path / "x" / "blobs").exists()
+
+
+def test_a_real_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StorageError, match="No space left"):
+        write(tmp_path / "x")
+    assert os.listdir(tmp_path) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,12 @@ from hangar_async.filesystem import fitting_part
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.testing.images import image, layer
-from tests.engine.rig import AMD64, Registry, registry, run
+from tests.engine.rig import run
+from tests.fakes.images import AMD64
+from tests.fakes.registry import FakeRegistry
 
 MIB = 1 << 20
 NOISE = [bytes(range(256)) * 4 * 1024 * number for number in (1, 2, 3)]
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[Registry]:
-    async with registry() as found:
-        yield found
 
 
 def blobs(*sizes: int) -> list[Descriptor]:
@@ -98,43 +94,43 @@ def test_the_part_that_fits(largest: int, part: str) -> None:
 
 
 async def test_parts_that_are_too_long_are_refused_before_any_request(
-    served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hangar_async.engine.outputs.largest_file", lambda _: (4 << 30) - 1)
     with pytest.raises(UsageError, match="write --part-size 4095M"):
-        await run(tmp_path, f"{served.address}/a:1", format="gzip", part_size=4 << 30)
-    assert served.asked == {}
+        await run(tmp_path, f"{fake_registry.address}/a:1", format="gzip", part_size=4 << 30)
+    assert fake_registry.requests == []
 
 
 async def test_a_run_that_has_no_room_fetches_no_blob_too_many(
-    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path]
+    fake_registry: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     disk = small_disk(24 * MIB)
     for number in range(3):
-        served.content.add(f"app{number}:1", image([layer({f"{number}": NOISE[number] * 3}, "none")], AMD64))
-    lines = [f"{served.address}/app{number}:1" for number in range(3)]
+        fake_registry.add(f"app{number}:1", image([layer({f"{number}": NOISE[number] * 3}, "none")], AMD64))
+    lines = [f"{fake_registry.address}/app{number}:1" for number in range(3)]
     (disk / "out.tar.gz").write_bytes(b"earlier")
     options: dict[str, Any] = {"format": "gzip", "destination": disk / "out.tar.gz", "cache": disk / "cache", "jobs": 1}
     with pytest.raises(StorageError, match="not enough room"):
         await run(tmp_path, *lines, **options)
     assert (disk / "out.tar.gz").read_bytes() == b"earlier"
     assert sorted(path.name for path in disk.iterdir()) == ["cache", "out.tar.gz"]
-    fetched = served.blobs_asked().total()
+    fetched = fake_registry.blobs_asked().total()
     report = await run(tmp_path, lines[0], **options)  # the same with less
     assert report.status == 0
     # What was on its way when the first run ended is gone on with.
-    assert served.blobs_asked().total() <= fetched + 1
+    assert fake_registry.blobs_asked().total() <= fetched + 1
 
 
 async def test_a_disk_that_gets_full_ends_the_run_and_the_same_goes_on_after_room_was_made(
-    served: Registry, tmp_path: Path, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+    fake_registry: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Something else fills the disk while the run goes on: no reckoning ahead can know that."""
     disk = small_disk(16 * MIB)
     monkeypatch.setattr(module, "free_bytes", lambda _: 1 << 50)
     for number in range(2):
-        served.content.add(f"app{number}:1", image([layer({f"{number}": NOISE[number] * 3}, "none")], AMD64))
-    lines = [f"{served.address}/app{number}:1" for number in range(2)]
+        fake_registry.add(f"app{number}:1", image([layer({f"{number}": NOISE[number] * 3}, "none")], AMD64))
+    lines = [f"{fake_registry.address}/app{number}:1" for number in range(2)]
     (disk / "other").write_bytes(bytes(8 * MIB))
     options: dict[str, Any] = {
         "format": "gzip",
@@ -147,8 +143,8 @@ async def test_a_disk_that_gets_full_ends_the_run_and_the_same_goes_on_after_roo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk0"]
     (disk / "other").unlink()
     monkeypatch.undo()
-    before = served.blobs_asked().total()
+    before = fake_registry.blobs_asked().total()
     report = await run(tmp_path, *lines, **options)
     assert report.status == 0
     assert report.traffic.reused_blobs > 0
-    assert served.blobs_asked().total() - before <= 4
+    assert fake_registry.blobs_asked().total() - before <= 4

@@ -1,4 +1,4 @@
-"""`load` of images of which only some platforms are held: parts of one index, put together again at the registry."""
+"""An image is pushed children first; parts of one index add up at the destination."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,9 +13,26 @@ from hangar_async.engine.reports import LoadReport
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.testing.images import Built, attestation, index
 from tests.engine.forms import Saved
-from tests.engine.loading import document, run_load, tagged
-from tests.engine.rig import AMD64, ARM64, ARMV7, Registry, registry, run, small
-from tests.fakes.registry import FakeRegistry
+from tests.engine.loading import document, run_load, tagged, where
+from tests.engine.rig import run
+from tests.fakes.images import AMD64, ARM64, ARM_V7, small
+from tests.fakes.registry import FakeRegistry, fake_registry
+
+
+async def test_children_come_before_parents_and_the_tag_last(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    assert pushable_registry.pushes is not None
+    assert pushable_registry.pushes.complete
+    report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, jobs=20)
+    assert report.status == 0
+    for name in everything.built:
+        repository, _, tag = where(name).rpartition(":")
+        puts = [one.path.rpartition("/")[2] for one in pushable_registry.asked(f"/{repository}/manifests/", "PUT")]
+        assert puts.index(tag) >= max(
+            (number for number, one in enumerate(puts) if one.startswith("sha256:")), default=0
+        )
+
 
 ALL = ["amd64", "arm64", "arm/v7"]
 
@@ -25,7 +42,7 @@ class Source:
     """An index of three platforms, one with an attestation, at a registry; it is saved in parts."""
 
     root: Path
-    registry: Registry
+    registry: FakeRegistry
     built: Built
 
     async def saved(self, architectures: str) -> Path:
@@ -47,9 +64,9 @@ class Source:
 
 @pytest.fixture
 async def several(tmp_path: Path) -> AsyncIterator[Source]:
-    platforms = [small("app", platform=one) for one in (AMD64, ARM64, ARMV7)]
+    platforms = [small("app", platform=one) for one in (AMD64, ARM64, ARM_V7)]
     built = index([*platforms, attestation(platforms[1])])
-    async with registry() as served:
+    async with fake_registry() as served:
         served.content.add("app:v1", built)
         yield Source(tmp_path, served, built)
 

@@ -1,4 +1,4 @@
-"""What comes out of a run: archives, parts, directories."""
+"""Outputs of a run: archives, parts, directories."""
 
 import json
 import subprocess
@@ -13,23 +13,26 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Event
 from hangar_async.errors import StorageError
 from hangar_async.testing.images import index, layer
-from tests.engine.rig import ARM64, Registry, registry, run, small
+from tests.engine.forms import tree
+from tests.engine.rig import run
+from tests.fakes.images import ARM64, small
+from tests.fakes.registry import FakeRegistry, fake_registry
 
 BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")
 PLAIN = layer({"plain": b"really compressible " * 20000}, "none")
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Registry]:
-    async with registry() as found:
+async def served() -> AsyncIterator[FakeRegistry]:
+    async with fake_registry() as found:
         for number in range(4):
             amd64 = small(f"app{number}", BASE, PLAIN)
             arm64 = small(f"app{number}-arm64", BASE, platform=ARM64)
-            found.content.add(f"app{number}:1", index([amd64, arm64]))
+            found.add(f"app{number}:1", index([amd64, arm64]))
         yield found
 
 
-def lines(served: Registry, *numbers: int) -> list[str]:
+def lines(served: FakeRegistry, *numbers: int) -> list[str]:
     return [f"{served.address}/app{number}:1" for number in numbers or range(4)]
 
 
@@ -40,17 +43,9 @@ def unpack(command: str, folder: Path) -> Path:
     return target / "saved-image-cache"
 
 
-def tree(root: Path) -> dict[str, bytes | str]:
-    found: dict[str, bytes | str] = {}
-    for path in root.rglob("*"):
-        name = str(path.relative_to(root))
-        if name.startswith(".") or name == "archive-index.json":
-            continue
-        if path.is_symlink():
-            found[name] = str(path.readlink())
-        elif not path.is_dir():
-            found[name] = path.read_bytes()
-    return found
+def content(root: Path) -> dict[str, bytes | str]:
+    """The files and links of a cache, without the index that an archive adds."""
+    return {name: data for name, data in tree(root).items() if name != "archive-index.json" and data != "directory"}
 
 
 @pytest.mark.parametrize(
@@ -58,20 +53,20 @@ def tree(root: Path) -> dict[str, bytes | str]:
     [("gzip", "out.tar.gz", "tar -xzf out.tar.gz"), ("zstd", "out.tar.zstd", "tar --zstd -xf out.tar.zstd")],
 )
 async def test_an_archive_holds_the_cache(
-    served: Registry, tmp_path: Path, format_: str, name: str, command: str
+    served: FakeRegistry, tmp_path: Path, format_: str, name: str, command: str
 ) -> None:
     report = await run(tmp_path, *lines(served), format=format_)
     assert report.output is not None
     assert report.output.files == (tmp_path / name,)
     assert report.output.size == (tmp_path / name).stat().st_size
     unpacked = unpack(command, tmp_path)
-    assert tree(unpacked) == tree(tmp_path / "saved-image-cache")
+    assert content(unpacked) == content(tmp_path / "saved-image-cache")
     assert (unpacked / "blobs" / "sha256" / BASE.digest.hex).read_bytes() == BASE.data
     assert all(not any((folder / "blobs").iterdir()) for folder in unpacked.iterdir() if len(folder.name) == 64)
     subprocess.run(["sha256sum", "-c", f"{name}.sha256"], cwd=tmp_path, check=True, capture_output=True)
 
 
-async def test_the_order_of_an_archive_is_that_of_the_list(served: Registry, tmp_path: Path) -> None:
+async def test_the_order_of_an_archive_is_that_of_the_list(served: FakeRegistry, tmp_path: Path) -> None:
     await run(tmp_path, *lines(served), format="gzip", jobs=20)
     with tarfile.open(tmp_path / "out.tar.gz", "r|gz") as tar:
         members = list(tar)
@@ -93,7 +88,7 @@ async def test_the_order_of_an_archive_is_that_of_the_list(served: Registry, tmp
 
 
 @pytest.mark.parametrize("count", [3, 120])
-async def test_parts_joined_are_the_archive(served: Registry, tmp_path: Path, count: int) -> None:
+async def test_parts_joined_are_the_archive(served: FakeRegistry, tmp_path: Path, count: int) -> None:
     whole = await run(tmp_path, *lines(served), format="gzip", destination=tmp_path / "whole.tar.gz")
     assert whole.output is not None
     size = -(-whole.output.size // count)
@@ -104,11 +99,11 @@ async def test_parts_joined_are_the_archive(served: Registry, tmp_path: Path, co
     assert set(sizes[:-1]) == {size}
     joined = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("out.tar.gz.part*")))
     assert joined == (tmp_path / "whole.tar.gz").read_bytes()
-    assert tree(unpack("cat out.tar.gz.part* | tar -xz", tmp_path)) == tree(tmp_path / "saved-image-cache")
+    assert content(unpack("cat out.tar.gz.part* | tar -xz", tmp_path)) == content(tmp_path / "saved-image-cache")
     subprocess.run(["sha256sum", "-c", "out.tar.gz.sha256"], cwd=tmp_path, check=True, capture_output=True)
 
 
-async def test_only_the_images_of_this_run_go_in(served: Registry, tmp_path: Path) -> None:
+async def test_only_the_images_of_this_run_go_in(served: FakeRegistry, tmp_path: Path) -> None:
     await run(tmp_path, *lines(served, 0, 1), format="gzip")
     await run(tmp_path, *lines(served, 2), format="gzip")
     alone = tmp_path / "alone"
@@ -121,7 +116,7 @@ async def test_only_the_images_of_this_run_go_in(served: Registry, tmp_path: Pat
 @pytest.mark.parametrize("epoch", [None, 1_700_000_000])
 @pytest.mark.parametrize("format_", ["gzip", "zstd"])
 async def test_the_same_content_makes_the_same_bytes(
-    served: Registry, tmp_path: Path, format_: str, epoch: int | None
+    served: FakeRegistry, tmp_path: Path, format_: str, epoch: int | None
 ) -> None:
     environment = Environment(source_date_epoch=epoch, registries=RegistrySettings())
     made = []
@@ -138,7 +133,7 @@ async def test_the_same_content_makes_the_same_bytes(
     assert len(set(made)) == 1
 
 
-async def test_source_date_epoch_is_the_time_of_everything(served: Registry, tmp_path: Path) -> None:
+async def test_source_date_epoch_is_the_time_of_everything(served: FakeRegistry, tmp_path: Path) -> None:
     environment = Environment(source_date_epoch=1_700_000_000, registries=RegistrySettings())
     await run(tmp_path, *lines(served, 0), format="gzip", environment=environment)
     with tarfile.open(tmp_path / "out.tar.gz") as tar:
@@ -149,7 +144,7 @@ async def test_source_date_epoch_is_the_time_of_everything(served: Registry, tmp
 
 
 async def test_an_earlier_archive_stays_when_nothing_was_saved_and_goes_when_something_was(
-    served: Registry, tmp_path: Path
+    served: FakeRegistry, tmp_path: Path
 ) -> None:
     (tmp_path / "out.tar.gz").write_bytes(b"earlier")
     for number in range(3):
@@ -164,23 +159,23 @@ async def test_an_earlier_archive_stays_when_nothing_was_saved_and_goes_when_som
     assert names == ["failed.txt", "out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]
 
 
-async def test_a_directory_takes_the_place_of_the_cache(served: Registry, tmp_path: Path) -> None:
+async def test_a_directory_takes_the_place_of_the_cache(served: FakeRegistry, tmp_path: Path) -> None:
     await run(tmp_path, *lines(served, 0, 1), format="gzip")
     report = await run(tmp_path, *lines(served, 1, 2), format="dir")
     assert report.output is not None
-    names = tree(tmp_path / "out")
+    names = content(tmp_path / "out")
     assert sum(len(data) for name, data in names.items() if name != "blobs") == report.output.size
     alone = tmp_path / "alone"
     alone.mkdir()
     await run(alone, *lines(served, 1, 2), format="dir")
-    assert names == tree(alone / "out")
+    assert names == content(alone / "out")
     # What belonged to the earlier run alone is the new cache, and is found by the next run.
     asked = served.blobs_asked().total()
     await run(tmp_path, *lines(served, 0), format="dir", destination=tmp_path / "third")
     assert served.blobs_asked().total() - asked <= 4
 
 
-async def test_the_archive_is_told_of(served: Registry, tmp_path: Path) -> None:
+async def test_the_archive_is_told_of(served: FakeRegistry, tmp_path: Path) -> None:
     events: list[Event] = []
     report = await run(tmp_path, *lines(served), format="gzip", part_size=100_000, events=events)
     assert report.output is not None
@@ -191,7 +186,7 @@ async def test_the_archive_is_told_of(served: Registry, tmp_path: Path) -> None:
     assert report.output.compressor.startswith("isal")
 
 
-async def test_an_output_that_cannot_be_written_ends_the_run(served: Registry, tmp_path: Path) -> None:
+async def test_an_output_that_cannot_be_written_ends_the_run(served: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / "out.tar.gz.part0" / "in the way").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"out\.tar\.gz\.part0"):
         await run(tmp_path, *lines(served, 0), format="gzip", part_size=100_000)

@@ -1,4 +1,4 @@
-"""`load` into a Harbor, where nothing can be pushed before its project is there."""
+"""The images of a load, their names at the destination, and the projects that it makes."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,56 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import NotFound, Unauthorized
+from hangar_async.engine.events import Event, ImagePlanned
+from hangar_async.errors import NotFound, Unauthorized, UsageError
 from tests.engine.forms import Saved
 from tests.engine.loading import run_load, tagged
 from tests.fakes.auth import Basic
 from tests.fakes.harbor import PASSWORD, Harbor
 from tests.fakes.registry import FakeRegistry
+
+
+async def test_a_prefix_and_another_project(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    address = f"{pushable_registry.address}/mirror/of"
+    await run_load(tmp_path, everything.at("dir"), address, images=["*/multi:1"])
+    assert await tagged(pushable_registry.content, "mirror/of/multi:1") is not None
+    await run_load(tmp_path, everything.at("dir"), pushable_registry, images=["multi"], default_project="other")
+    assert await tagged(pushable_registry.content, "other/multi:1") is not None
+    await run_load(tmp_path, everything.at("dir"), pushable_registry, images=["multi:*"], default_project="")
+    assert await tagged(pushable_registry.content, "multi:1") is not None
+
+
+async def test_what_is_asked_for_and_is_not_there(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"no image in .* matches 'none' .--image.; it has"):
+        await run_load(tmp_path, everything.at("gzip"), pushable_registry, images=["none"])
+    with pytest.raises(UsageError, match=r":2: quay\.local/x:1 is not in"):
+        wanted = tmp_path / "list"
+        wanted.write_text(f"{next(iter(everything.built))}\nquay.local/x:1\n")
+        await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=wanted)
+    with pytest.raises(UsageError, match="is gzip, not zstd"):
+        await run_load(tmp_path, everything.at("gzip"), pushable_registry, format="zstd")
+    with pytest.raises(UsageError, match="there is no"):
+        await run_load(tmp_path, tmp_path / "missing.tar.gz", pushable_registry)
+    assert pushable_registry.requests == []
+
+
+async def test_a_list_chooses_images(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    names = list(everything.built)[1:3]
+    report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=names)
+    assert [outcome.image.name for outcome in report.outcomes] == names
+
+
+async def test_a_dry_run_asks_for_nothing(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    events: list[Event] = []
+    report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, events, dry_run=True)
+    assert {outcome.state for outcome in report.outcomes} == {"planned"}
+    assert report.status == 0
+    assert pushable_registry.requests == []
+    assert not (tmp_path / "load-failed.txt").exists()
+    assert sum(isinstance(event, ImagePlanned) for event in events) == len(everything.built)
+
 
 ADMIN = Environment(destinations=RegistrySettings(username="admin", password=PASSWORD))
 OTHER = Environment(destinations=RegistrySettings(username="other", password="x"))

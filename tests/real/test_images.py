@@ -18,7 +18,7 @@ from hangar_async.testing.memory import MemoryContent
 from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.images import foreign_layer, library
 from tests.fakes.push import push
-from tests.fakes.skopeo import Skopeo
+from tests.fakes.skopeo import Skopeo, check_directory, check_layout
 
 KINDS = sorted(library())
 # skopeo has no nested indexes, and fetches foreign layers.
@@ -28,25 +28,6 @@ COPIED = [kind for kind in KINDS if kind not in ("nested", "foreign")]
 def is_oci(built: Built) -> bool:
     """Whether an OCI layout can hold all of it without a change."""
     return "docker" not in "".join(media_type for media_type, _ in built.documents.values())
-
-
-def check_layout(layout: Path, built: Built) -> None:
-    """See that an OCI layout holds an image, byte for byte."""
-    (root,) = json.loads((layout / "index.json").read_bytes())["manifests"]
-    assert root["digest"] == str(built.digest)
-    for digest, (_, raw) in built.documents.items():
-        assert (layout / "blobs" / digest.algorithm / digest.hex).read_bytes() == raw
-    for digest, data in built.blobs.items():
-        assert (layout / "blobs" / digest.algorithm / digest.hex).read_bytes() == data
-
-
-def check_directory(directory: Path, built: Built) -> None:
-    """See that a directory of skopeo's holds an image, byte for byte."""
-    for digest, (_, raw) in built.documents.items():
-        name = "manifest.json" if digest == built.digest else f"{digest.hex}.manifest.json"
-        assert (directory / name).read_bytes() == raw
-    for digest, data in built.blobs.items():
-        assert (directory / digest.hex).read_bytes() == data
 
 
 @pytest.mark.parametrize("kind", KINDS)

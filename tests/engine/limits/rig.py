@@ -1,0 +1,40 @@
+"""Requests that fail as told, with a clock that does not wait."""
+
+from __future__ import annotations
+
+from hangar_async.config.registries import RetryPolicy
+from hangar_async.engine.events import Event, HostClosed
+from hangar_async.engine.limits.client import Retrier
+from hangar_async.engine.limits.queue import Ticket
+from hangar_async.errors import HangarError, RegistryError
+from tests.fakes.clock import FakeClock
+
+POLICY = RetryPolicy(retries=3, first=1.0, longest=3.0)
+
+
+def busy(after: float | None = None, status: int = 429) -> RegistryError:
+    return RegistryError("too many requests", host="h", status=status, retry_after=after)
+
+
+class Trial:
+    """Runs requests that fail as they are told to, without waiting."""
+
+    def __init__(self, policy: RetryPolicy = POLICY, jobs: int = 8) -> None:
+        self.time = FakeClock()
+        self.events: list[Event] = []
+        self.retrier = Retrier(jobs, policy, self.events.append, self.time.clock)
+        self.tries = 0
+
+    async def run(self, *errors: HangarError, host: str = "h") -> str:
+        rest = list(errors)
+
+        async def once() -> str:
+            self.tries += 1
+            if rest:
+                raise rest.pop(0)
+            return "done"
+
+        return await self.retrier.run("blob", host, Ticket((0,)), once)
+
+    def closed(self) -> list[float]:
+        return [event.seconds for event in self.events if isinstance(event, HostClosed)]
