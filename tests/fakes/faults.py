@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
@@ -95,6 +95,16 @@ class Status:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=self.status, headers=self.headers, body=self.body)
+
+
+@dataclass(frozen=True)
+class Function:
+    """Answers by a function of the request, whatever is served."""
+
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await self.answer(request)
 
 
 def redirect(location: str, status: int = 307) -> Status:

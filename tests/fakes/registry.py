@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
 from hangar_async.oci.digest import Digest
 from hangar_async.server.app import serving
@@ -19,7 +21,7 @@ from hangar_async.server.responses import ContentResponse, refusal
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
 from tests.fakes.auth import GRACE, Auth, TokenServer
-from tests.fakes.faults import Fault, Pieces, Rule, Script
+from tests.fakes.faults import Fault, Function, Pieces, Rule, Script
 from tests.fakes.harbor import Harbor
 from tests.fakes.pushes import Pushes
 
@@ -31,8 +33,15 @@ class Asked:
     method: str
     path: str
     headers: Mapping[str, str]
+    #: As it came on the wire, with its query.
+    raw_path: str = ""
     status: int | None = None
     sent: int = 0
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The fields of the query."""
+        return URL(self.raw_path).query
 
     @property
     def authorization(self) -> str | None:
@@ -80,18 +89,25 @@ class FakeRegistry:
         """List the requests whose path matches the pattern."""
         return [one for one in self.requests if re.search(path, one.path) and method in (None, one.method)]
 
+    def secrets(self) -> list[str]:
+        """List the Authorization headers of all requests."""
+        return [secret for request in self.requests if (secret := request.authorization) is not None]
+
     def blobs_asked(self) -> Counter[str]:
         """Count the requests for each blob, by its digest."""
         return Counter(request.path.rpartition("/")[2] for request in self.asked("/blobs/sha", "GET"))
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Note a request and answer it; the middleware around the registry."""
-        noted = Asked(request.method, request.path_qs, dict(request.headers))
+        noted = Asked(request.method, request.path_qs, request.headers, request.raw_path)
         self.requests.append(noted)
         self.active += 1
         self.peak = max(self.peak, self.active)
         answered: web.StreamResponse | None = None
         try:
+            # Other requests come in before this one is answered: the peak is as high as the client goes.
+            for _ in range(3):
+                await asyncio.sleep(0)
             answered = await self._answer(request, handler)
             noted.status = answered.status
         finally:
@@ -165,4 +181,17 @@ async def fake_registry(
         return await registry.answer(request, handler)
 
     async with serving(registry.content, host, port, tls=tls, middlewares=[answer], grace=GRACE) as registry.address:
+        yield registry
+
+
+@asynccontextmanager
+async def answering(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+) -> AsyncIterator[FakeRegistry]:
+    """Run a fake registry in which one function answers all requests."""
+    async with fake_registry(tls=tls, host=host) as registry:
+        registry.fail("", Function(answer), times=None)
         yield registry

@@ -40,9 +40,10 @@ from hangar_async.registry.uploads import Upload
 from hangar_async.testing.images import Built
 from tests.fakes.docker_registry import PASSWORD, USERNAME, docker_registry as running_registry
 from tests.fakes.push import push_blob
+from tests.fakes.registry import answering
 from tests.fakes.relay import relay
 from tests.fakes.skopeo import Skopeo
-from tests.registry.rig import OCI, Lent, client_of, describe, served
+from tests.registry.rig import OCI, Lent, client_of, describe
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("docker_registry")]
 DATA = random.Random(5).randbytes(3_000_000)
@@ -381,10 +382,10 @@ async def token_registry(
         token = signer.sign([scope.split(":")[1] for scope in wanted], life)
         return web.json_response({"token": token, "expires_in": 300})
 
-    async with served(token) as server:
+    async with answering(token) as server:
         # docker-registry takes its configuration from the environment too.
         environ.setenv("REGISTRY_AUTH", "token")
-        environ.setenv("REGISTRY_AUTH_TOKEN_REALM", f"http://{server.host}/token")
+        environ.setenv("REGISTRY_AUTH_TOKEN_REALM", f"http://{server.address}/token")
         environ.setenv("REGISTRY_AUTH_TOKEN_SERVICE", "tests")
         environ.setenv("REGISTRY_AUTH_TOKEN_ISSUER", "tests")
         environ.setenv("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE", str(tmp_path / "roots.pem"))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import RegistryError
@@ -22,7 +21,7 @@ from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.request_body import StreamedBody
 from hangar_async.registry.manifests import ServedManifest
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, answering
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -85,41 +84,6 @@ class Lent:
     def settled(self) -> bool:
         """Whether all that was opened is closed."""
         return self.closed == len(self.opened)
-
-
-@dataclass
-class Served:
-    """A running server: its HOST:PORT, and every request that it got."""
-
-    host: str
-    requests: list[web.Request] = field(default_factory=list)
-
-    def asked(self, part: str) -> list[web.Request]:
-        return [request for request in self.requests if part in request.path]
-
-    def secrets(self) -> list[str]:
-        return [request.headers["Authorization"] for request in self.requests if "Authorization" in request.headers]
-
-
-@asynccontextmanager
-async def served(
-    handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
-) -> AsyncIterator[Served]:
-    """Serve all requests with one handler."""
-    requests: list[web.Request] = []
-
-    async def record(request: web.Request) -> web.StreamResponse:
-        requests.append(request)
-        return await handler(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", record)
-    server = TestServer(app, host=host, scheme="https" if tls else "http")
-    await server.start_server(ssl=tls) if tls else await server.start_server()
-    try:
-        yield Served(f"{host}:{server.port}", requests)
-    finally:
-        await server.close()
 
 
 @asynccontextmanager
@@ -241,10 +205,10 @@ async def pull(name: str, settings: RegistrySettings, notices: list[str] | None 
 
 async def get_manifest(
     handler: Handler, name: str = "app:v1", digest: Digest | None = None
-) -> tuple[ServedManifest, Served]:
+) -> tuple[ServedManifest, FakeRegistry]:
     """Get a manifest from a server of its own."""
-    async with served(handler) as registry, RegistryClient(RegistrySettings()) as client:
-        return await client.get_manifest(Reference.parse(f"{registry.host}/{name}"), digest), registry
+    async with answering(handler) as registry, RegistryClient(RegistrySettings()) as client:
+        return await client.get_manifest(Reference.parse(f"{registry.address}/{name}"), digest), registry
 
 
 async def manifest_error(handler: Handler, name: str = "app:v1") -> RegistryError:
@@ -273,12 +237,12 @@ async def read_all(body: BlobBody) -> bytes:
 
 async def fetch_blob(
     settings: RegistrySettings, answer: Answer, blob: Descriptor = BLOB, start: int = 0
-) -> tuple[int, list[bytes], Served]:
+) -> tuple[int, list[bytes], FakeRegistry]:
     """Get a blob from a server of its own: its first byte, its pieces, and the server."""
     async with (
-        served(blob_server(answer)) as registry,
+        answering(blob_server(answer)) as registry,
         RegistryClient(settings) as client,
-        client.open_blob(Reference.parse(f"{registry.host}/team/app"), blob, start) as body,
+        client.open_blob(Reference.parse(f"{registry.address}/team/app"), blob, start) as body,
     ):
         return body.start, [bytes(piece) async for piece in body.pieces()], registry
 

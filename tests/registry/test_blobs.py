@@ -17,19 +17,9 @@ from hangar_async.registry.blobs import foreign_url, host_of, is_rest
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.addresses import is_internal
 from tests.fakes.faults import Status, redirect
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, answering
 from tests.refusal import attempt
-from tests.registry.rig import (
-    BLOB,
-    DATA,
-    client_of,
-    describe,
-    fetch_blob,
-    image_at,
-    serve_blob,
-    serve_manifest,
-    served,
-)
+from tests.registry.rig import BLOB, DATA, client_of, describe, fetch_blob, image_at, serve_blob, serve_manifest
 
 
 @pytest.mark.parametrize(
@@ -209,8 +199,8 @@ async def test_a_redirected_head_finds_a_blob_by_its_status(
     async def storage(request: web.Request) -> web.Response:
         return web.Response(status=status)
 
-    async with served(storage) as elsewhere, client_of(fake_registry.address) as client:
-        fake_registry.fail("/blobs/", redirect(f"http://{elsewhere.host}/x"))
+    async with answering(storage) as elsewhere, client_of(fake_registry.address) as client:
+        fake_registry.fail("/blobs/", redirect(f"http://{elsewhere.address}/x"))
         assert await client.has_blob(image_at(fake_registry), BLOB) == there
     assert [request.method for request in elsewhere.requests] == ["HEAD"]
 
@@ -232,18 +222,18 @@ async def test_a_foreign_blob_comes_without_credentials() -> None:
             return web.Response(body=DATA, headers={"WWW-Authenticate": 'Basic realm="x"'})
         return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
 
-    async with served(serve_manifest) as registry, served(store) as elsewhere:
-        assert await foreign(f"http://{elsewhere.host}/layer", registry.host) == DATA
-        assert await foreign(f"http://{elsewhere.host}/layer", registry.host, start=7) == DATA
+    async with answering(serve_manifest) as registry, answering(store) as elsewhere:
+        assert await foreign(f"http://{elsewhere.address}/layer", registry.address) == DATA
+        assert await foreign(f"http://{elsewhere.address}/layer", registry.address, start=7) == DATA
         with pytest.raises(Exception, match="denies access"):
-            await foreign(f"http://{elsewhere.host}/other", registry.host)
+            await foreign(f"http://{elsewhere.address}/other", registry.address)
     assert not elsewhere.secrets()
 
 
 async def test_a_foreign_blob_on_this_machine_is_refused_unless_a_registry_there_was_asked() -> None:
-    async with served(serve_manifest) as elsewhere:
+    async with answering(serve_manifest) as elsewhere:
         with pytest.raises(NetworkError, match="this machine") as caught:
-            await foreign(f"http://{elsewhere.host}/layer")
+            await foreign(f"http://{elsewhere.address}/layer")
     assert not elsewhere.requests
     assert not caught.value.transient
 
@@ -266,7 +256,7 @@ async def test_a_missing_or_wrong_foreign_blob_is_refused() -> None:
             return web.Response(body=DATA, headers={"Content-Encoding": "gzip"})
         return web.Response(status=404)
 
-    async with served(serve_manifest) as registry, served(store) as elsewhere:
+    async with answering(serve_manifest) as registry, answering(store) as elsewhere:
         for path, error in (("short", DigestMismatch), ("packed", ContentError), ("gone", NotFound)):
             with pytest.raises(error):
-                await foreign(f"http://{elsewhere.host}/{path}", registry.host)
+                await foreign(f"http://{elsewhere.address}/{path}", registry.address)

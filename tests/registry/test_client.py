@@ -12,18 +12,8 @@ from hangar_async.errors import NetworkError, NotFound, RegistryError
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.testing.images import Built
-from tests.fakes.registry import FakeRegistry
-from tests.registry.rig import (
-    MANIFEST,
-    Lent,
-    client_of,
-    describe,
-    image_at,
-    manifest_server,
-    raw_server,
-    request_head,
-    served,
-)
+from tests.fakes.registry import FakeRegistry, answering
+from tests.registry.rig import MANIFEST, Lent, client_of, describe, image_at, manifest_server, raw_server, request_head
 
 
 async def test_connections_are_used_again_after_refusals_too() -> None:
@@ -34,17 +24,17 @@ async def test_connections_are_used_again_after_refusals_too() -> None:
         ports.add(request.transport.get_extra_info("peername")[1])
         return web.json_response({"errors": []}, status=404)
 
-    async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
+    async with answering(handle) as registry, RegistryClient(RegistrySettings()) as client:
         for tag in ("a", "b", "c"):
             with pytest.raises(NotFound):
-                await client.get_manifest(Reference.parse(f"{registry.host}/app:{tag}"))
+                await client.get_manifest(Reference.parse(f"{registry.address}/app:{tag}"))
     assert len(registry.asked("manifests")) == 3
     assert len(ports) == 1
 
 
 async def test_a_closed_port_is_a_transient_network_error() -> None:
-    async with served(manifest_server()) as registry:
-        image = Reference.parse(f"{registry.host}/app")
+    async with answering(manifest_server()) as registry:
+        image = Reference.parse(f"{registry.address}/app")
     async with RegistryClient(RegistrySettings()) as client:
         with pytest.raises(NetworkError) as caught:
             await client.get_manifest(image)
@@ -85,9 +75,9 @@ async def test_a_response_that_never_comes_is_a_stall() -> None:
             await asyncio.Event().wait()
         return web.Response()
 
-    async with served(handle) as registry, RegistryClient(RegistrySettings(stall_timeout=0.1)) as client:
+    async with answering(handle) as registry, RegistryClient(RegistrySettings(stall_timeout=0.1)) as client:
         with pytest.raises(NetworkError, match="nothing arrived") as caught:
-            await client.get_manifest(Reference.parse(f"{registry.host}/app"))
+            await client.get_manifest(Reference.parse(f"{registry.address}/app"))
     assert caught.value.transient
 
 
@@ -100,18 +90,18 @@ async def test_cancelling_a_request_leaves_the_client_usable() -> None:
             await asyncio.Event().wait()
         return web.Response(body=MANIFEST)
 
-    async with served(handle) as registry, RegistryClient(RegistrySettings(), connections=1) as client:
-        task = asyncio.ensure_future(client.get_manifest(Reference.parse(f"{registry.host}/app:slow")))
+    async with answering(handle) as registry, RegistryClient(RegistrySettings(), connections=1) as client:
+        task = asyncio.ensure_future(client.get_manifest(Reference.parse(f"{registry.address}/app:slow")))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (await client.get_manifest(Reference.parse(f"{registry.host}/app:quick"))).raw == MANIFEST
+        assert (await client.get_manifest(Reference.parse(f"{registry.address}/app:quick"))).raw == MANIFEST
 
 
 async def test_a_registry_is_asked_at_an_ipv6_address() -> None:
-    async with served(manifest_server(), host="::1") as registry, RegistryClient(RegistrySettings()) as client:
-        image = Reference.parse(f"[::1]:{registry.host.rpartition(':')[2]}/app")
+    async with answering(manifest_server(), host="::1") as registry, RegistryClient(RegistrySettings()) as client:
+        image = Reference.parse(f"[::1]:{registry.address.rpartition(':')[2]}/app")
         assert (await client.get_manifest(image)).raw == MANIFEST
 
 

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.exchange import Scope
 from tests.fakes.auth import Basic, TokenServer
 from tests.fakes.faults import Status
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.registry import FakeRegistry, answering, fake_registry
 from tests.registry.rig import (
     BLOB,
     DATA,
@@ -35,15 +35,14 @@ from tests.registry.rig import (
     manifest_server,
     pull,
     serve_manifest,
-    served,
 )
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 async def test_a_registry_on_this_machine_may_be_plain(name: str) -> None:
     notices: list[str] = []
-    async with served(serve_manifest) as registry:
-        port = registry.host.rpartition(":")[2]
+    async with answering(serve_manifest) as registry:
+        port = registry.address.rpartition(":")[2]
         assert await pull(f"{name}:{port}/app", RegistrySettings(), notices) == MANIFEST
     assert not notices
 
@@ -51,21 +50,24 @@ async def test_a_registry_on_this_machine_may_be_plain(name: str) -> None:
 async def test_https_comes_first_on_this_machine_too(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
-    async with served(serve_manifest, tls=server_tls) as registry:
-        assert await pull(f"{registry.host}/app", trusting(registry.host)) == MANIFEST
-        assert {request.scheme for request in registry.requests} == {"https"}
+    async with answering(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.address}/app", trusting(registry.address)) == MANIFEST
+        assert registry.asked("/manifests/")
 
 
 async def test_an_untrusted_certificate_is_no_reason_for_plain_http(server_tls: ssl.SSLContext) -> None:
     """Someone in between could show a bad certificate just to be asked in the clear."""
-    async with served(serve_manifest, tls=server_tls) as registry:
+    async with answering(serve_manifest, tls=server_tls) as registry:
         with pytest.raises(NetworkError, match="certificate"):
-            await pull(f"{registry.host}/app", RegistrySettings())
+            await pull(f"{registry.address}/app", RegistrySettings())
         assert not registry.requests
 
 
 async def test_a_registry_elsewhere_is_never_plain() -> None:
-    async with served(serve_manifest) as registry, Proxy({"registry.test:5000": registry.host}).running() as proxy:
+    async with (
+        answering(serve_manifest) as registry,
+        Proxy({"registry.test:5000": registry.address}).running() as proxy,
+    ):
         settings = RegistrySettings(proxies=Proxies(proxy.url, proxy.url))
         with pytest.raises(NetworkError):
             await pull("registry.test:5000/app", settings)
@@ -75,7 +77,10 @@ async def test_a_registry_elsewhere_is_never_plain() -> None:
 
 async def test_without_verification_a_registry_elsewhere_may_be_plain() -> None:
     notices: list[str] = []
-    async with served(serve_manifest) as registry, Proxy({"registry.test:5000": registry.host}).running() as proxy:
+    async with (
+        answering(serve_manifest) as registry,
+        Proxy({"registry.test:5000": registry.address}).running() as proxy,
+    ):
         settings = RegistrySettings(tls_verify=False, proxies=Proxies(proxy.url, proxy.url))
         assert await pull("registry.test:5000/app", settings, notices) == MANIFEST
     assert len(notices) == 1
@@ -84,20 +89,20 @@ async def test_without_verification_a_registry_elsewhere_may_be_plain() -> None:
 
 async def test_the_endpoint_is_discovered_once() -> None:
     async with (
-        served(serve_manifest) as registry,
+        answering(serve_manifest) as registry,
         RegistryClient(RegistrySettings()) as client,
         asyncio.TaskGroup() as group,
     ):
         for tag in range(20):
-            group.create_task(client.get_manifest(Reference.parse(f"{registry.host}/app:{tag}")))
+            group.create_task(client.get_manifest(Reference.parse(f"{registry.address}/app:{tag}")))
     assert len([request for request in registry.requests if request.path == "/v2/"]) == 1
     assert len(registry.asked("manifests")) == 20
 
 
 async def test_a_failed_discovery_is_repeated() -> None:
-    async with served(serve_manifest) as registry:
-        image = Reference.parse(f"{registry.host}/app")
-        port = int(registry.host.rpartition(":")[2])
+    async with answering(serve_manifest) as registry:
+        image = Reference.parse(f"{registry.address}/app")
+        port = int(registry.address.rpartition(":")[2])
     async with RegistryClient(RegistrySettings()) as client:
         with pytest.raises(NetworkError, match="by HTTPS"):
             await client.get_manifest(image)
@@ -123,8 +128,8 @@ async def test_the_status_of_the_base_path_does_not_matter(status: int) -> None:
             return web.Response(status=status, headers={"Location": "ftp://nowhere.test/"})
         return web.Response(body=MANIFEST)
 
-    async with served(handle) as registry:
-        assert await pull(f"{registry.host}/app", RegistrySettings()) == MANIFEST
+    async with answering(handle) as registry:
+        assert await pull(f"{registry.address}/app", RegistrySettings()) == MANIFEST
 
 
 async def test_docker_hub_is_asked_at_its_registry(
@@ -136,8 +141,8 @@ async def test_docker_hub_is_asked_at_its_registry(
         return web.Response(status=404)
 
     async with (
-        served(handle, tls=server_tls) as registry,
-        Proxy({"registry-1.docker.io:443": registry.host}).running() as proxy,
+        answering(handle, tls=server_tls) as registry,
+        Proxy({"registry-1.docker.io:443": registry.address}).running() as proxy,
     ):
         settings = replace(trusting("registry-1.docker.io"), proxies=Proxies(https=proxy.url))
         assert await pull("nginx:1.22", settings) == MANIFEST
@@ -172,6 +177,7 @@ class BearerRegistry:
     revoked: set[str] = field(default_factory=set)
     gate: asyncio.Event | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    forms: list[Mapping[str, object]] = field(default_factory=list)
 
     async def __call__(self, request: web.Request) -> web.Response:
         if request.path == "/token":
@@ -190,6 +196,7 @@ class BearerRegistry:
         if self.gate:
             await self.gate.wait()
         form = await request.post()
+        self.forms.append(form)
         if self.refresh is not None and (form.get("refresh_token"), form.get("grant_type")) != (
             self.refresh,
             "refresh_token",
@@ -218,8 +225,8 @@ async def get_raw(client: RegistryClient, name: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["token", "access_token"])
 async def test_a_token_is_fetched_without_credentials(name: str) -> None:
-    async with served(BearerRegistry(token_name=name)) as registry, RegistryClient(RegistrySettings()) as client:
-        assert await get_raw(client, f"{registry.host}/team/app") == MANIFEST
+    async with answering(BearerRegistry(token_name=name)) as registry, RegistryClient(RegistrySettings()) as client:
+        assert await get_raw(client, f"{registry.address}/team/app") == MANIFEST
     [request] = registry.asked("/token")
     assert dict(request.query) == {"service": "reg.io", "scope": "repository:team/app:pull"}
     assert "Authorization" not in request.headers
@@ -227,16 +234,16 @@ async def test_a_token_is_fetched_without_credentials(name: str) -> None:
 
 async def test_twenty_requests_of_one_scope_fetch_one_token_and_none_is_refused_twice() -> None:
     bearer = BearerRegistry(gate=asyncio.Event())
-    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
+    async with answering(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(get_raw(client, f"{registry.host}/app:{number}")) for number in range(20)]
+            tasks = [group.create_task(get_raw(client, f"{registry.address}/app:{number}")) for number in range(20)]
             await bearer.asked.wait()
             assert bearer.gate
             bearer.gate.set()
         assert {task.result() for task in tasks} == {MANIFEST}
         assert len(registry.asked("/token")) == 1
         assert len(registry.asked("/manifests/")) == 20
-        assert await get_raw(client, f"{registry.host}/other") == MANIFEST
+        assert await get_raw(client, f"{registry.address}/other") == MANIFEST
     assert len(registry.asked("/token")) == 2
     # The challenge is known by now: the other repository was not asked without its token first.
     assert len(registry.asked("/manifests/")) == 21
@@ -244,8 +251,12 @@ async def test_twenty_requests_of_one_scope_fetch_one_token_and_none_is_refused_
 
 async def test_a_cancelled_waiter_takes_no_other_with_it() -> None:
     bearer = BearerRegistry(gate=asyncio.Event())
-    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client, asyncio.TaskGroup() as group:
-        first, second = (group.create_task(get_raw(client, f"{registry.host}/app:{number}")) for number in range(2))
+    async with (
+        answering(bearer) as registry,
+        RegistryClient(RegistrySettings()) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        first, second = (group.create_task(get_raw(client, f"{registry.address}/app:{number}")) for number in range(2))
         await bearer.asked.wait()
         first.cancel()
         await asyncio.wait([first])
@@ -261,11 +272,11 @@ async def test_a_cancelled_waiter_takes_no_other_with_it() -> None:
 )
 async def test_a_token_is_renewed_before_it_ends(told: dict[str, object], life: float) -> None:
     clock = Clock()
-    async with served(BearerRegistry(told)) as registry, RegistryClient(RegistrySettings(), clock=clock) as client:
+    async with answering(BearerRegistry(told)) as registry, RegistryClient(RegistrySettings(), clock=clock) as client:
         margin = min(10, life / 4)
         for moved, tokens in ((0.0, 1), (life - margin - 0.1, 1), (0.1, 2)):
             clock.now += moved
-            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.address}/app") == MANIFEST
             assert len(registry.asked("/token")) == tokens
     # The only refusal was that of the first look.
     assert len(registry.requests) == 3 + 2 + 1
@@ -273,8 +284,8 @@ async def test_a_token_is_renewed_before_it_ends(told: dict[str, object], life: 
 
 async def test_an_expired_token_is_renewed_once() -> None:
     bearer = BearerRegistry()
-    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
-        image = Reference.parse(f"{registry.host}/app")
+    async with answering(bearer) as registry, RegistryClient(RegistrySettings()) as client:
+        image = Reference.parse(f"{registry.address}/app")
         assert await get_raw(client, str(image)) == MANIFEST
         bearer.revoked.update(bearer.issued)
         async with client.open_blob(image, LAYER_BLOB) as body:
@@ -290,31 +301,33 @@ async def test_an_expired_token_is_renewed_once() -> None:
 async def test_a_refused_fresh_token_is_not_renewed_again() -> None:
     bearer = BearerRegistry()
     bearer.revoked.update(f"repository:app:pull#{number}" for number in range(9))
-    async with served(bearer) as registry, RegistryClient(RegistrySettings()) as client:
+    async with answering(bearer) as registry, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(Unauthorized, match="no credentials"):
-            await get_raw(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.address}/app")
     assert len(registry.asked("/manifests/")) == 2
     assert len(bearer.issued) == 2
 
 
 async def test_a_password_with_a_colon_reaches_the_token_server_alone(tmp_path: Path) -> None:
     async with (
-        served(BearerRegistry(login=b64("me:pa:ss"))) as registry,
-        RegistryClient(config(tmp_path, registry.host, auth=b64("me:pa:ss"))) as client,
+        answering(BearerRegistry(login=b64("me:pa:ss"))) as registry,
+        RegistryClient(config(tmp_path, registry.address, auth=b64("me:pa:ss"))) as client,
     ):
-        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.address}/app") == MANIFEST
     [request] = registry.asked("/token")
     assert request.query["account"] == "me"
-    assert {request.path for request in registry.requests if b64("me:pa:ss") in str(request.headers)} == {"/token"}
+    assert {
+        request.path.partition("?")[0] for request in registry.requests if b64("me:pa:ss") in str(request.headers)
+    } == {"/token"}
 
 
 async def test_a_wrong_password_is_reported_with_its_file(tmp_path: Path) -> None:
     async with (
-        served(BearerRegistry(login=b64("me:right"))) as registry,
-        RegistryClient(config(tmp_path, registry.host, auth=b64("me:s3cret"))) as client,
+        answering(BearerRegistry(login=b64("me:right"))) as registry,
+        RegistryClient(config(tmp_path, registry.address, auth=b64("me:s3cret"))) as client,
     ):
         with pytest.raises(Unauthorized) as caught:
-            await get_raw(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.address}/app")
     error = caught.value
     assert str(tmp_path / "config.json") in str(error)
     assert "incorrect username or password" in str(error)
@@ -324,14 +337,15 @@ async def test_a_wrong_password_is_reported_with_its_file(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("username", ["", "someone"])
 async def test_an_identity_token_is_posted(tmp_path: Path, username: str) -> None:
-    async with served(BearerRegistry(refresh="r3fresh", token_name="access_token")) as registry:
-        settings = config(tmp_path, registry.host, auth=b64(f"{username}:"), identitytoken="r3fresh")
+    bearer = BearerRegistry(refresh="r3fresh", token_name="access_token")
+    async with answering(bearer) as registry:
+        settings = config(tmp_path, registry.address, auth=b64(f"{username}:"), identitytoken="r3fresh")
         async with RegistryClient(settings) as client:
-            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.address}/app") == MANIFEST
     [request] = registry.asked("/token")
     assert request.method == "POST"
-    assert "r3fresh" not in str(request.url)
-    form = await request.post()
+    assert "r3fresh" not in request.raw_path
+    [form] = bearer.forms
     assert (form["service"], form["scope"], form["client_id"]) == ("reg.io", "repository:app:pull", "hangar_async")
 
 
@@ -343,22 +357,22 @@ async def test_a_token_server_without_post_is_asked_by_get(tmp_path: Path, statu
         return web.Response(status=status) if request.method == "POST" else await bearer(request)
 
     async with (
-        served(no_post) as registry,
-        RegistryClient(config(tmp_path, registry.host, identitytoken="r3fresh")) as client,
+        answering(no_post) as registry,
+        RegistryClient(config(tmp_path, registry.address, identitytoken="r3fresh")) as client,
     ):
-        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.address}/app") == MANIFEST
     assert [request.method for request in registry.asked("/token")] == ["POST", "GET"]
 
 
 async def test_an_identity_token_is_posted_for_all_scopes_in_one(tmp_path: Path) -> None:
-    async with served(BearerRegistry(refresh="r3fresh")) as registry:
-        settings = config(tmp_path, registry.host, identitytoken="r3fresh")
+    bearer = BearerRegistry(refresh="r3fresh")
+    async with answering(bearer) as registry:
+        settings = config(tmp_path, registry.address, identitytoken="r3fresh")
         async with RegistryClient(settings) as client:
-            image = Reference.parse(f"{registry.host}/app")
+            image = Reference.parse(f"{registry.address}/app")
             with suppress(RegistryError):
                 await client.mount_blob(image, LAYER_BLOB, "base/one")
-    form = await registry.asked("/token")[0].post()
-    assert form["scope"] == "repository:app:pull,push repository:base/one:pull"
+    assert bearer.forms[0]["scope"] == "repository:app:pull,push repository:base/one:pull"
 
 
 @pytest.mark.parametrize(
@@ -377,11 +391,11 @@ def test_scopes_in_the_words_of_a_token_server(scope: Scope, words: tuple[str, .
 
 async def test_a_refused_identity_token_is_not_followed_by_a_get(tmp_path: Path) -> None:
     async with (
-        served(BearerRegistry(refresh="good")) as registry,
-        RegistryClient(config(tmp_path, registry.host, identitytoken="bad")) as client,
+        answering(BearerRegistry(refresh="good")) as registry,
+        RegistryClient(config(tmp_path, registry.address, identitytoken="bad")) as client,
     ):
         with pytest.raises(Unauthorized, match=r"config\.json"):
-            await get_raw(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.address}/app")
     assert [request.method for request in registry.asked("/token")] == ["POST"]
 
 
@@ -396,11 +410,11 @@ async def test_a_posted_secret_follows_no_redirect(tmp_path: Path) -> None:
         )
 
     async with (
-        served(moved) as registry,
-        RegistryClient(config(tmp_path, registry.host, identitytoken="r3fresh")) as client,
+        answering(moved) as registry,
+        RegistryClient(config(tmp_path, registry.address, identitytoken="r3fresh")) as client,
     ):
         with pytest.raises(RegistryError, match="redirect"):
-            await get_raw(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.address}/app")
     assert not registry.asked("/other")
 
 
@@ -408,22 +422,25 @@ async def test_a_registry_token_is_sent_as_it_is(tmp_path: Path) -> None:
     bearer = BearerRegistry()
     bearer.issued.append("repository:app:pull#ready")
     async with (
-        served(bearer) as registry,
-        RegistryClient(config(tmp_path, registry.host, registrytoken=bearer.issued[0])) as client,
+        answering(bearer) as registry,
+        RegistryClient(config(tmp_path, registry.address, registrytoken=bearer.issued[0])) as client,
     ):
-        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.address}/app") == MANIFEST
     assert not registry.asked("/token")
 
 
 async def test_tokens_are_not_shared_by_credentials(tmp_path: Path) -> None:
     """Two keys of one file cover different parts of one registry."""
-    async with served(BearerRegistry()) as registry:
+    async with answering(BearerRegistry()) as registry:
         path = tmp_path / "auth.json"
-        entries = {f"{registry.host}/one": {"auth": b64("first:1")}, f"{registry.host}/two": {"auth": b64("second:2")}}
+        entries = {
+            f"{registry.address}/one": {"auth": b64("first:1")},
+            f"{registry.address}/two": {"auth": b64("second:2")},
+        }
         path.write_text(json.dumps({"auths": entries}))
         async with RegistryClient(RegistrySettings(credential_files=(path,))) as client:
             for name in ("one/app", "two/app", "three/app"):
-                assert await get_raw(client, f"{registry.host}/{name}") == MANIFEST
+                assert await get_raw(client, f"{registry.address}/{name}") == MANIFEST
     sent = [request.headers.get("Authorization") for request in registry.asked("/token")]
     assert sent == [f"Basic {b64('first:1')}", f"Basic {b64('second:2')}", None]
 
@@ -439,9 +456,9 @@ async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> 
     async def handle(request: web.Request) -> web.Response:
         return web.Response(body=body) if request.path == "/token" else await bearer(request)
 
-    async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
+    async with answering(handle) as registry, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(ContentError, match=why):
-            await get_raw(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.address}/app")
 
 
 @pytest.mark.parametrize(("status", "transient"), [(429, True), (500, True), (503, True), (400, False), (404, False)])
@@ -457,11 +474,11 @@ async def test_a_failing_token_server_is_named(status: int, transient: bool) -> 
                 return web.Response(status=status, headers={"Retry-After": "7"})
         return await bearer(request)
 
-    async with served(handle) as registry, RegistryClient(RegistrySettings()) as client:
+    async with answering(handle) as registry, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(RegistryError, match="token") as caught:
-            await get_raw(client, f"{registry.host}/app")
+            await get_raw(client, f"{registry.address}/app")
         assert (caught.value.status, caught.value.transient) == (status, transient)
-        assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        assert await get_raw(client, f"{registry.address}/app") == MANIFEST
 
 
 async def basic(request: web.Request) -> web.Response:
@@ -471,32 +488,32 @@ async def basic(request: web.Request) -> web.Response:
 
 
 async def test_basic_with_the_given_password() -> None:
-    async with served(basic) as registry:
+    async with answering(basic) as registry:
         settings = RegistrySettings(username="me", password="pa:ss")
-        async with RegistryClient(settings, username_for=registry.host) as client:
-            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        async with RegistryClient(settings, username_for=registry.address) as client:
+            assert await get_raw(client, f"{registry.address}/app") == MANIFEST
     assert len(registry.asked("manifests")) == 1
 
 
 async def test_the_given_password_is_for_its_registry_alone() -> None:
-    async with served(basic) as registry, served(basic) as other:
+    async with answering(basic) as registry, answering(basic) as other:
         settings = RegistrySettings(username="me", password="pa:ss")
-        async with RegistryClient(settings, username_for=registry.host) as client:
-            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        async with RegistryClient(settings, username_for=registry.address) as client:
+            assert await get_raw(client, f"{registry.address}/app") == MANIFEST
             with pytest.raises(Unauthorized, match="no credentials for it are known"):
-                await get_raw(client, f"{other.host}/app")
+                await get_raw(client, f"{other.address}/app")
         async with RegistryClient(settings) as client:
             with pytest.raises(Unauthorized):
-                await get_raw(client, f"{registry.host}/app")
+                await get_raw(client, f"{registry.address}/app")
     assert not other.secrets()
 
 
 async def test_basic_with_a_wrong_password_is_sent_once() -> None:
-    async with served(basic) as registry:
+    async with answering(basic) as registry:
         settings = RegistrySettings(username="me", password="no")
-        async with RegistryClient(settings, username_for=registry.host) as client:
+        async with RegistryClient(settings, username_for=registry.address) as client:
             with pytest.raises(Unauthorized, match="settings of this run"):
-                await get_raw(client, f"{registry.host}/app")
+                await get_raw(client, f"{registry.address}/app")
     assert len(registry.asked("manifests")) == 1
 
 
@@ -506,11 +523,11 @@ async def test_a_challenge_that_comes_with_the_content_is_answered() -> None:
     async def late(request: web.Request) -> web.Response:
         return web.Response() if request.path == "/v2/" else await basic(request)
 
-    async with served(late) as registry:
+    async with answering(late) as registry:
         settings = RegistrySettings(username="me", password="pa:ss")
-        async with RegistryClient(settings, username_for=registry.host) as client:
-            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
-            assert await get_raw(client, f"{registry.host}/app") == MANIFEST
+        async with RegistryClient(settings, username_for=registry.address) as client:
+            assert await get_raw(client, f"{registry.address}/app") == MANIFEST
+            assert await get_raw(client, f"{registry.address}/app") == MANIFEST
     assert len(registry.asked("manifests")) == 3
 
 
@@ -530,14 +547,14 @@ async def test_a_challenge_that_comes_with_the_content_is_answered() -> None:
 async def test_an_unsafe_realm_of_a_public_registry_is_refused(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], realm: str, why: str
 ) -> None:
-    async with served(BearerRegistry(), tls=server_tls) as inside:
-        bearer = BearerRegistry(realm=realm.replace("{port}", inside.host.rpartition(":")[2]))
+    async with answering(BearerRegistry(), tls=server_tls) as inside:
+        bearer = BearerRegistry(realm=realm.replace("{port}", inside.address.rpartition(":")[2]))
         async with (
-            served(bearer, tls=server_tls) as registry,
-            Proxy({"registry.test:443": registry.host}).running() as proxy,
+            answering(bearer, tls=server_tls) as registry,
+            Proxy({"registry.test:443": registry.address}).running() as proxy,
         ):
             settings = replace(
-                trusting("registry.test", "auth.test", inside.host),
+                trusting("registry.test", "auth.test", inside.address),
                 proxies=Proxies(proxy.url, proxy.url),
                 username="me",
                 password="secret",
@@ -555,8 +572,8 @@ async def test_a_token_server_on_another_host_is_asked(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
     bearer = BearerRegistry(realm="https://auth.test/token", login=b64("me:secret"))
-    async with served(bearer, tls=server_tls) as registry, served(bearer, tls=server_tls) as tokens:
-        routes = {"registry.test:443": registry.host, "auth.test:443": tokens.host}
+    async with answering(bearer, tls=server_tls) as registry, answering(bearer, tls=server_tls) as tokens:
+        routes = {"registry.test:443": registry.address, "auth.test:443": tokens.address}
         async with Proxy(routes).running() as proxy:
             settings = replace(
                 trusting("registry.test", "auth.test"),
@@ -684,9 +701,9 @@ async def test_ping_of_a_host_that_is_no_registry_is_not_found(answer: web.Respo
     async def page(request: web.Request) -> web.Response:
         return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
 
-    async with served(page) as host, client_of(host.host) as client:
+    async with answering(page) as host, client_of(host.address) as client:
         with pytest.raises(NotFound, match="is no registry"):
-            await client.ping(host.host)
+            await client.ping(host.address)
 
 
 async def test_ping_of_a_closed_port_is_a_network_error() -> None:

@@ -12,17 +12,17 @@ from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthori
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 from tests.fakes.harbor import PASSWORD, Harbor
-from tests.registry.rig import Served, served
+from tests.fakes.registry import FakeRegistry, answering
 
 
 @asynccontextmanager
 async def projects_of(
     harbor: Harbor, username: str | None = "admin", password: str = PASSWORD
-) -> AsyncIterator[tuple[HarborProjects, Served]]:
-    async with served(harbor) as server:
+) -> AsyncIterator[tuple[HarborProjects, FakeRegistry]]:
+    async with answering(harbor) as server:
         settings = RegistrySettings(username=username, password=password)
-        async with RegistryClient(settings, username_for=server.host) as client:
-            yield HarborProjects(client, server.host, https=False), server
+        async with RegistryClient(settings, username_for=server.address) as client:
+            yield HarborProjects(client, server.address, https=False), server
 
 
 @pytest.mark.parametrize("public", [False, True])
@@ -82,6 +82,6 @@ async def test_a_failing_harbor_is_transient_by_its_status(status: int, transien
 
 
 async def test_harbor_is_asked_by_https_unless_told_otherwise() -> None:
-    async with served(Harbor()) as server, RegistryClient(RegistrySettings()) as client:
+    async with answering(Harbor()) as server, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(NetworkError):
-            await HarborProjects(client, server.host).exists("rancher")
+            await HarborProjects(client, server.address).exists("rancher")

@@ -17,17 +17,8 @@ from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.manifests import Quota, ServedManifest
 from tests.fakes.faults import Close, Headers, Status
-from tests.fakes.registry import FakeRegistry
-from tests.registry.rig import (
-    MANIFEST,
-    OCI,
-    client_of,
-    describe,
-    get_manifest,
-    image_at,
-    manifest_server,
-    served,
-)
+from tests.fakes.registry import FakeRegistry, answering
+from tests.registry.rig import MANIFEST, OCI, client_of, describe, get_manifest, image_at, manifest_server
 
 
 @pytest.mark.parametrize(
@@ -83,12 +74,12 @@ async def test_a_head_without_get_returns_what_its_headers_tell(
     quotas: list[tuple[str, Quota]] = []
     answer = manifest_server(MANIFEST, status, RateLimit_Limit="100;w=60", RateLimit_Remaining="99", **headers)
     async with (
-        served(answer) as registry,
+        answering(answer) as registry,
         RegistryClient(RegistrySettings(), quota=lambda host, quota: quotas.append((host, quota))) as client,
     ):
-        assert await client.head_manifest(Reference.parse(f"{registry.host}/team/app:v1"), get=False) == told
+        assert await client.head_manifest(Reference.parse(f"{registry.address}/team/app:v1"), get=False) == told
     assert [request.method for request in registry.asked("manifests")] == ["HEAD"]
-    assert quotas == [(registry.host, Quota(99, 100, 60))]
+    assert quotas == [(registry.address, Quota(99, 100, 60))]
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])

@@ -31,8 +31,8 @@ from hangar_async.registry.uploads import Upload, UploadSession, received_bytes
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
 from tests.fakes.pushes import Pushes
-from tests.fakes.registry import FakeRegistry, fake_registry
-from tests.registry.rig import LOGIN, Lent, Proxy, client_of, describe, image_at, served
+from tests.fakes.registry import FakeRegistry, answering, fake_registry
+from tests.registry.rig import LOGIN, Lent, Proxy, client_of, describe, image_at
 
 LAYER = b"layer" * 10_000
 LAYER_BLOB = describe(LAYER)
@@ -82,9 +82,9 @@ async def push_layer(host: str, settings: RegistrySettings | None = None, tries:
 @pytest.mark.parametrize("location", ["/upload/1", "upload?a=b", "http://{host}/upload/1", "//{host}/x#part"])
 async def test_it_goes_on_at_the_registry_with_credentials(location: str) -> None:
     uploads = Uploads()
-    async with served(uploads) as registry:
-        uploads.location = location.replace("{host}", registry.host)
-        await push_layer(registry.host)
+    async with answering(uploads) as registry:
+        uploads.location = location.replace("{host}", registry.address)
+        await push_layer(registry.address)
     assert uploads.methods == ["POST", "PUT"]
     assert uploads.bodies[-1] == LAYER
     [put] = [request for request in registry.requests if request.method == "PUT"]
@@ -94,9 +94,9 @@ async def test_it_goes_on_at_the_registry_with_credentials(location: str) -> Non
 
 async def test_elsewhere_it_goes_on_without_credentials() -> None:
     uploads, storage = Uploads(), Uploads(wants=None)
-    async with served(storage) as elsewhere, served(uploads) as registry:
-        uploads.location = f"http://{elsewhere.host}/bucket/a%2Fb?sig=a%2bb%3D"
-        await push_layer(registry.host)
+    async with answering(storage) as elsewhere, answering(uploads) as registry:
+        uploads.location = f"http://{elsewhere.address}/bucket/a%2Fb?sig=a%2bb%3D"
+        await push_layer(registry.address)
     [put] = elsewhere.requests
     assert put.raw_path == f"/bucket/a%2Fb?sig=a%2bb%3D&digest={LAYER_BLOB.digest}"
     assert not elsewhere.secrets()
@@ -107,9 +107,9 @@ async def test_elsewhere_it_goes_on_without_credentials() -> None:
 async def test_an_expired_upload_address_elsewhere_is_replaced(status: int) -> None:
     """An address that another server has signed is good for a while."""
     uploads, storage = Uploads(), Uploads(wants=None, faults={"PUT": [status], "GET": [status]})
-    async with served(storage) as elsewhere, served(uploads) as registry:
-        uploads.location = f"http://{elsewhere.host}/x?sig=SECRET"
-        await push_layer(registry.host, tries=2)
+    async with answering(storage) as elsewhere, answering(uploads) as registry:
+        uploads.location = f"http://{elsewhere.address}/x?sig=SECRET"
+        await push_layer(registry.address, tries=2)
     # It might have been the answer alone that was refused.
     assert uploads.methods == ["POST", "HEAD", "POST"]
     assert storage.methods == ["PUT", "GET", "PUT"]
@@ -117,11 +117,11 @@ async def test_an_expired_upload_address_elsewhere_is_replaced(status: int) -> N
 
 async def test_a_refusal_elsewhere_is_reported_without_the_signature() -> None:
     uploads, storage = Uploads(), Uploads(wants=None, faults={"PUT": [413]})
-    async with served(storage) as elsewhere, served(uploads) as registry:
-        uploads.location = f"http://{elsewhere.host}/x?sig=SECRET"
+    async with answering(storage) as elsewhere, answering(uploads) as registry:
+        uploads.location = f"http://{elsewhere.address}/x?sig=SECRET"
         with pytest.raises(RegistryError) as caught:
-            await push_layer(registry.host)
-    assert caught.value.host == elsewhere.host
+            await push_layer(registry.address)
+    assert caught.value.host == elsewhere.address
     assert "SECRET" not in f"{caught.value} {caught.value.advice} {caught.value!r}"
 
 
@@ -139,8 +139,8 @@ async def test_a_refusal_elsewhere_is_reported_without_the_signature() -> None:
 async def test_an_unsafe_upload_address_of_a_public_registry_is_refused(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str, why: str
 ) -> None:
-    async with served(Uploads(location), tls=server_tls) as registry, Proxy({}).running() as proxy:
-        proxy.routes = {"registry.test:443": registry.host}
+    async with answering(Uploads(location), tls=server_tls) as registry, Proxy({}).running() as proxy:
+        proxy.routes = {"registry.test:443": registry.address}
         settings = replace(trusting("registry.test"), proxies=Proxies(proxy.url, proxy.url))
         with pytest.raises(RegistryError, match=f"wants the upload to go on at .*{why}") as caught:
             await push_layer("registry.test", settings)
@@ -154,8 +154,8 @@ async def test_an_http_address_of_a_registry_with_tls_is_asked_by_https(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str
 ) -> None:
     uploads = Uploads(location)
-    async with served(uploads, tls=server_tls) as registry, Proxy({}).running() as proxy:
-        proxy.routes = {"registry.test:443": registry.host}
+    async with answering(uploads, tls=server_tls) as registry, Proxy({}).running() as proxy:
+        proxy.routes = {"registry.test:443": registry.address}
         await push_layer("registry.test", replace(trusting("registry.test"), proxies=Proxies(proxy.url, proxy.url)))
     assert set(proxy.lines) == {"CONNECT registry.test:443 HTTP/1.1"}
     assert uploads.methods == ["POST", "PUT"]
@@ -164,10 +164,10 @@ async def test_an_http_address_of_a_registry_with_tls_is_asked_by_https(
 
 async def test_a_session_can_be_used_by_itself() -> None:
     uploads = Uploads()
-    async with served(uploads) as registry:
+    async with answering(uploads) as registry:
         settings = RegistrySettings(username="me", password="pass:word")
-        async with RegistryClient(settings, username_for=registry.host) as client:
-            session = UploadSession(client.exchange, Reference.parse(f"{registry.host}/app"), LAYER_BLOB)
+        async with RegistryClient(settings, username_for=registry.address) as client:
+            session = UploadSession(client.exchange, Reference.parse(f"{registry.address}/app"), LAYER_BLOB)
             await session.cancel()
             await session.open()
             assert await session.append(0, LAYER[:10], 10) is None
@@ -179,10 +179,10 @@ async def test_a_session_can_be_used_by_itself() -> None:
 
 async def test_an_upload_to_a_closed_port_is_a_network_error() -> None:
     uploads = Uploads()
-    async with served(uploads) as registry:
+    async with answering(uploads) as registry:
         pass
     with pytest.raises(NetworkError):
-        await push_layer(registry.host)
+        await push_layer(registry.address)
 
 
 @pytest.mark.parametrize(

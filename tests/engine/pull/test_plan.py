@@ -65,7 +65,7 @@ async def test_a_single_image_has_the_platform_of_its_config(fake_registry: Fake
     assert report.status == 0
     linux, windows = (image["Images"][0] for image in listed(tmp_path / "out"))
     assert (linux["OS"], linux["Arch"], linux["Variant"], linux["OsVersion"]) == ("linux", "arm", "v7", "")
-    assert (windows["OS"], windows["OsVersion"]) == ("windows", "10.0.17763.1879")
+    assert (windows["OS"], windows["OsVersion"]) == ("windows", "10.0.20348.2113")
 
 
 async def test_systems_are_filtered(fake_registry: FakeRegistry, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_an_image_with_no_wanted_platform_fails_and_says_what_it_has(
     error = report.failed[0].error
     assert isinstance(error, NoPlatform)
     assert "no image available for amd64 on linux" in str(error)
-    assert "linux/arm/v7, windows/amd64 (10.0.17763.1879)" in str(error)
+    assert "linux/arm/v7, windows/amd64 (10.0.20348.2113)" in str(error)
     assert report.status == 1
 
 

@@ -28,8 +28,9 @@ from hangar_async.registry.http.addresses import (
     proxy_for,
     web_address,
 )
+from tests.fakes.registry import FakeRegistry, answering
 from tests.refusal import attempt
-from tests.registry.rig import Handler, Proxy, Served, describe, raw_server, request_head, served
+from tests.registry.rig import Handler, Proxy, describe, raw_server, request_head
 
 BASE = URL("https://registry.test/v2/app/blobs/x?sig=1")
 
@@ -149,10 +150,10 @@ async def fetch(host: str, start: int = 0, settings: RegistrySettings | None = N
 async def test_storage_elsewhere_gets_no_credentials(status: int) -> None:
     signed = "/bucket/a%2Fb?sig=a%2bb%3D&x=%20+y~"
     async with (
-        served(storage) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn.host}{signed}#part", status)) as registry,
+        answering(storage) as cdn,
+        answering(registry_that_sends_to(lambda: f"http://{cdn.address}{signed}#part", status)) as registry,
     ):
-        assert await fetch(registry.host) == DATA
+        assert await fetch(registry.address) == DATA
     [request] = cdn.requests
     assert "Authorization" not in request.headers
     assert "Cookie" not in request.headers
@@ -162,10 +163,10 @@ async def test_storage_elsewhere_gets_no_credentials(status: int) -> None:
 
 async def test_a_redirect_keeps_the_range() -> None:
     async with (
-        served(storage) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
+        answering(storage) as cdn,
+        answering(registry_that_sends_to(lambda: f"http://{cdn.address}/x")) as registry,
     ):
-        assert await fetch(registry.host, start=10) == DATA
+        assert await fetch(registry.address, start=10) == DATA
     assert [request.headers["Range"] for request in cdn.requests] == ["bytes=10-"]
 
 
@@ -177,8 +178,8 @@ async def test_a_redirect_to_the_same_origin_keeps_the_credentials() -> None:
             return web.Response(status=307, headers={"Location": "../../elsewhere"})
         return web.Response(body=DATA if request.path == "/v2/elsewhere" else b"")
 
-    async with served(handle) as registry:
-        assert await fetch(registry.host) == DATA
+    async with answering(handle) as registry:
+        assert await fetch(registry.address) == DATA
 
 
 async def test_credentials_once_dropped_do_not_come_back() -> None:
@@ -193,9 +194,9 @@ async def test_credentials_once_dropped_do_not_come_back() -> None:
     async def between(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": ways[1]})
 
-    async with served(handle) as registry, served(between) as station:
-        ways += [f"http://{station.host}/", f"http://{registry.host}/way/back"]
-        assert await fetch(registry.host) == DATA
+    async with answering(handle) as registry, answering(between) as station:
+        ways += [f"http://{station.address}/", f"http://{registry.address}/way/back"]
+        assert await fetch(registry.address) == DATA
     assert not station.secrets()
     assert ["Authorization" in request.headers for request in registry.asked("/way/back")] == [False]
 
@@ -206,15 +207,15 @@ async def test_an_expired_signed_address_is_a_transient_error(status: int) -> No
         return web.Response(status=status, text="<Error>expired sig=SECRET</Error>", content_type="application/xml")
 
     async with (
-        served(expired) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x?sig=SECRET")) as registry,
+        answering(expired) as cdn,
+        answering(registry_that_sends_to(lambda: f"http://{cdn.address}/x?sig=SECRET")) as registry,
     ):
         with pytest.raises(RegistryError) as caught:
-            await fetch(registry.host)
+            await fetch(registry.address)
         assert len(cdn.requests) == 1
     error = caught.value
     assert type(error) is RegistryError
-    assert (error.status, error.transient, error.host) == (status, True, cdn.host)
+    assert (error.status, error.transient, error.host) == (status, True, cdn.address)
     assert "SECRET" not in f"{error} {error.advice} {error!r}"
 
 
@@ -223,19 +224,19 @@ async def test_a_storage_without_the_blob_is_not_found() -> None:
         return web.Response(status=404)
 
     async with (
-        served(nothing) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
+        answering(nothing) as cdn,
+        answering(registry_that_sends_to(lambda: f"http://{cdn.address}/x")) as registry,
     ):
-        with pytest.raises(NotFound, match=cdn.host):
-            await fetch(registry.host)
+        with pytest.raises(NotFound, match=cdn.address):
+            await fetch(registry.address)
 
 
 async def test_storage_that_does_not_answer_is_named_without_the_signature() -> None:
-    async with served(storage) as cdn:
-        gone = cdn.host
-    async with served(registry_that_sends_to(lambda: f"http://{gone}/x?sig=SECRET")) as registry:
+    async with answering(storage) as cdn:
+        gone = cdn.address
+    async with answering(registry_that_sends_to(lambda: f"http://{gone}/x?sig=SECRET")) as registry:
         with pytest.raises(NetworkError) as caught:
-            await fetch(registry.host)
+            await fetch(registry.address)
     assert caught.value.transient
     assert gone in str(caught.value)
     assert "SECRET" not in str(caught.value)
@@ -249,10 +250,10 @@ async def test_storage_that_speaks_no_http_is_named_without_the_signature() -> N
 
     async with (
         raw_server(talk) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn}/x?sig=SECRET")) as registry,
+        answering(registry_that_sends_to(lambda: f"http://{cdn}/x?sig=SECRET")) as registry,
     ):
         with pytest.raises(NetworkError, match="not HTTP") as caught:
-            await fetch(registry.host)
+            await fetch(registry.address)
     assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -261,11 +262,11 @@ async def test_a_wrong_size_at_the_storage_is_refused() -> None:
         return web.Response(body=DATA[:-1])
 
     async with (
-        served(short) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn.host}/x")) as registry,
+        answering(short) as cdn,
+        answering(registry_that_sends_to(lambda: f"http://{cdn.address}/x")) as registry,
     ):
         with pytest.raises(DigestMismatch):
-            await fetch(registry.host)
+            await fetch(registry.address)
 
 
 async def circle(request: web.Request) -> web.Response:
@@ -280,11 +281,11 @@ async def spiral(request: web.Request) -> web.Response:
 @pytest.mark.parametrize(("handler", "asked", "why"), [(circle, 1, "circle"), (spiral, MAX_REDIRECTS, "more than 10")])
 async def test_endless_redirects_are_refused(handler: Handler, asked: int, why: str) -> None:
     async with (
-        served(handler) as cdn,
-        served(registry_that_sends_to(lambda: f"http://{cdn.host}/")) as registry,
+        answering(handler) as cdn,
+        answering(registry_that_sends_to(lambda: f"http://{cdn.address}/")) as registry,
     ):
         with pytest.raises(RegistryError, match=why) as caught:
-            await fetch(registry.host)
+            await fetch(registry.address)
     assert not caught.value.transient
     assert len(cdn.requests) == asked
 
@@ -292,10 +293,10 @@ async def test_endless_redirects_are_refused(handler: Handler, asked: int, why: 
 @asynccontextmanager
 async def public_registry(
     handler: Handler, tls: ssl.SSLContext, settings: RegistrySettings, **routes: str
-) -> AsyncIterator[tuple[Served, Proxy, RegistrySettings]]:
+) -> AsyncIterator[tuple[FakeRegistry, Proxy, RegistrySettings]]:
     """A registry that is elsewhere by its name: registry.test, reached by a proxy."""
-    async with served(handler, tls=tls) as registry, Proxy({}).running() as proxy:
-        proxy.routes = {"registry.test:443": registry.host, **routes}
+    async with answering(handler, tls=tls) as registry, Proxy({}).running() as proxy:
+        proxy.routes = {"registry.test:443": registry.address, **routes}
         yield registry, proxy, replace(settings, proxies=Proxies(proxy.url, proxy.url))
 
 
@@ -319,10 +320,10 @@ async def public_registry(
 async def test_an_unsafe_redirect_of_a_public_registry_is_refused(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings], location: str, why: str
 ) -> None:
-    async with served(storage, tls=server_tls) as inside:
-        target = location.replace("{port}", inside.host.rpartition(":")[2])
+    async with answering(storage, tls=server_tls) as inside:
+        target = location.replace("{port}", inside.address.rpartition(":")[2])
         handler = registry_that_sends_to(lambda: target)
-        trusted = trusting("registry.test", "cdn.test", inside.host)
+        trusted = trusting("registry.test", "cdn.test", inside.address)
         async with public_registry(handler, server_tls, trusted) as (_, proxy, settings):
             with pytest.raises(RegistryError, match=why) as caught:
                 await fetch("registry.test", settings=settings)
@@ -336,8 +337,8 @@ async def test_a_redirect_to_a_public_storage_is_followed(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
     handler = registry_that_sends_to(lambda: "https://cdn.test/x")
-    async with served(storage, tls=server_tls) as cdn:
-        routes = {"cdn.test:443": cdn.host}
+    async with answering(storage, tls=server_tls) as cdn:
+        routes = {"cdn.test:443": cdn.address}
         trusted = trusting("registry.test", "cdn.test")
         async with public_registry(handler, server_tls, trusted, **routes) as (registry, _, settings):
             assert await fetch("registry.test", settings=settings) == DATA
@@ -365,9 +366,9 @@ def test_any_locations_lead_elsewhere_by_https_or_are_refused(locations: list[st
 
 
 async def test_a_location_of_brackets_alone_is_refused() -> None:
-    async with served(registry_that_sends_to(lambda: "http://[x]@/")) as registry:
+    async with answering(registry_that_sends_to(lambda: "http://[x]@/")) as registry:
         with pytest.raises(RegistryError, match="no web address"):
-            await fetch(registry.host)
+            await fetch(registry.address)
 
 
 def test_addresses_are_joined_and_kept_as_they_are() -> None:

@@ -22,7 +22,8 @@ from hangar_async.errors import ContentError, NetworkError, RegistryError, Stora
 from hangar_async.registry.http import self_test
 from hangar_async.registry.http.request_body import Body, SourceBlob, StreamedBody, _Extension
 from hangar_async.registry.http.transport import Transport
-from tests.registry.rig import Lent, raw_server, request_head, served
+from tests.fakes.registry import answering
+from tests.registry.rig import Lent, raw_server, request_head
 
 DATA = random.Random(7).randbytes((5 << 20) + 123)
 SHORT = DATA[:10_000]
@@ -70,8 +71,8 @@ async def ask(transport: Transport, url: URL, body: Body | None, method: str = "
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_body_arrives_as_it_is_with_its_length(method: str, size: int, streamed: bool) -> None:
     sink, lent = Sink(), Lent(DATA[:size])
-    async with served(sink) as server:
-        assert await send(server.host, lent.stream() if streamed else lent.data, method) == (201, b"taken")
+    async with answering(sink) as server:
+        assert await send(server.address, lent.stream() if streamed else lent.data, method) == (201, b"taken")
     [request] = server.requests
     assert request.method == method
     assert request.headers["Content-Length"] == str(size)
@@ -82,8 +83,8 @@ async def test_a_body_arrives_as_it_is_with_its_length(method: str, size: int, s
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT"])
 async def test_a_request_without_a_body_has_no_length(method: str) -> None:
-    async with served(Sink()) as server:
-        status, _ = await send(server.host, None, method)
+    async with answering(Sink()) as server:
+        status, _ = await send(server.address, None, method)
     assert status == 201
     [request] = server.requests
     assert request.method == method
@@ -218,10 +219,10 @@ async def test_the_response_to_a_body_may_take_longer_than_a_stall() -> None:
         return web.Response(status=201)
 
     settings = RegistrySettings(stall_timeout=0.01, commit_timeout=10)
-    async with served(slow) as server:
-        assert await send(server.host, b"x", "PUT", settings) == (201, b"")
+    async with answering(slow) as server:
+        assert await send(server.address, b"x", "PUT", settings) == (201, b"")
         with pytest.raises(NetworkError, match="nothing arrived"):
-            await send(server.host, None, "GET", settings)
+            await send(server.address, None, "GET", settings)
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -235,8 +236,8 @@ async def test_the_connection_is_kept_for_the_next_body(server_tls: ssl.SSLConte
         return web.Response(status=201)
 
     tls = server_tls if secure else None
-    async with served(sink, tls=tls) as server, Transport(RegistrySettings(tls_verify=False), 1) as transport:
-        url = URL(f"{'https' if secure else 'http'}://{server.host}/x")
+    async with answering(sink, tls=tls) as server, Transport(RegistrySettings(tls_verify=False), 1) as transport:
+        url = URL(f"{'https' if secure else 'http'}://{server.address}/x")
         for size in (0, 1, 1000, 1 << 20, len(DATA)) * 2:
             assert (await ask(transport, url, Lent(DATA[:size]).stream()))[0] == 201
             assert (await ask(transport, url, DATA[:size]))[0] == 201
@@ -282,18 +283,18 @@ async def test_an_error_of_reading_a_body_is_raised() -> None:
         yield b"x" * 1000
         raise StorageError("cannot read it", path="it")
 
-    async with served(Sink()) as server:
+    async with answering(Sink()) as server:
         with pytest.raises(StorageError, match="cannot read it"):
-            await send(server.host, StreamedBody(2000, "the content", pieces))
+            await send(server.address, StreamedBody(2000, "the content", pieces))
 
 
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize(("size", "why"), [(999, "more"), (1001, "fewer"), (2001, "fewer")])
 async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None:
     lent = Lent(bytes(1000), piece=1000)
-    async with served(Sink()) as server:
+    async with answering(Sink()) as server:
         with pytest.raises(ContentError, match=f"the content has {why} bytes than the {size}"):
-            await send(server.host, StreamedBody(size, "the content", lent.stream().open))
+            await send(server.address, StreamedBody(size, "the content", lent.stream().open))
     assert lent.settled
 
 
@@ -303,9 +304,9 @@ async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None
 async def test_a_redirect_that_keeps_the_method_is_followed_bare(status: int, streamed: bool) -> None:
     lent = Lent(DATA[:1000])
     there, here = Sink(), Sink(status)
-    async with served(there) as elsewhere, served(here) as server:
-        here.locations["/x"] = f"http://{elsewhere.host}/y?sig=a%2Fb"
-        assert await send(server.host, lent.stream() if streamed else lent.data) == (201, b"taken")
+    async with answering(there) as elsewhere, answering(here) as server:
+        here.locations["/x"] = f"http://{elsewhere.address}/y?sig=a%2Fb"
+        assert await send(server.address, lent.stream() if streamed else lent.data) == (201, b"taken")
     [request] = elsewhere.requests
     assert (request.method, request.raw_path) == ("PUT", "/y?sig=a%2Fb")
     assert there.bodies == [lent.data]
@@ -318,9 +319,9 @@ async def test_a_redirect_that_keeps_the_method_is_followed_bare(status: int, st
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_redirect_that_may_change_the_method_is_not_followed(status: int, method: str) -> None:
     sink = Sink(status, locations={"/x": "/y"})
-    async with served(sink) as server:
+    async with answering(sink) as server:
         with pytest.raises(RegistryError, match=f"answered a {method} with a redirect") as caught:
-            await send(server.host, b"x", method)
+            await send(server.address, b"x", method)
     assert len(server.requests) == 1
     assert not caught.value.transient
 
@@ -328,8 +329,8 @@ async def test_a_redirect_that_may_change_the_method_is_not_followed(status: int
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirected_head_stays_a_head(status: int) -> None:
     sink = Sink(status, locations={"/x": "/y"})
-    async with served(sink) as server:
-        assert (await send(server.host, None, "HEAD"))[0] == 201
+    async with answering(sink) as server:
+        assert (await send(server.address, None, "HEAD"))[0] == 201
     assert [request.method for request in server.requests] == ["HEAD", "HEAD"]
 
 

@@ -21,12 +21,12 @@ from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.response import LARGEST_PIECE, SMALLEST_PIECE, BufferedBody, StreamBody
 from hangar_async.registry.http.transport import Transport
+from tests.fakes.registry import FakeRegistry, answering
 from tests.registry.rig import (
     BLOB,
     DATA,
     MANIFEST,
     Answer,
-    Served,
     blob_server,
     describe,
     fetch_blob,
@@ -38,7 +38,6 @@ from tests.registry.rig import (
     request_head,
     serve_blob,
     serve_manifest,
-    served,
 )
 
 
@@ -77,12 +76,12 @@ async def test_an_endless_error_body_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 async def test_a_response_names_the_host_that_was_asked() -> None:
     async with (
-        served(serve_manifest) as server,
+        answering(serve_manifest) as server,
         Transport(RegistrySettings(), 1) as transport,
-        transport.send(URL(f"http://{server.host}/x"), "named", headers={}) as response,
+        transport.send(URL(f"http://{server.address}/x"), "named", headers={}) as response,
     ):
         assert (response.host, response.redirected, response.status) == ("named", False, 200)
-        assert str(response.url) == f"http://{server.host}/x"
+        assert str(response.url) == f"http://{server.address}/x"
 
 
 async def test_a_blob_comes_in_pieces_of_a_bounded_size(settings: RegistrySettings) -> None:
@@ -226,9 +225,9 @@ async def test_the_stream_holds_no_more_than_its_bound(settings: RegistrySetting
 
     blob = describe(b"", size=size)
     async with (
-        served(blob_server(flood)) as registry,
+        answering(blob_server(flood)) as registry,
         RegistryClient(settings) as client,
-        client.open_blob(Reference.parse(f"{registry.host}/app"), blob) as body,
+        client.open_blob(Reference.parse(f"{registry.address}/app"), blob) as body,
     ):
         first = await anext(body.pieces())
         before = -1
@@ -243,8 +242,8 @@ async def test_the_stream_holds_no_more_than_its_bound(settings: RegistrySetting
 
 
 async def test_leaving_early_closes_the_connection_and_frees_its_place(settings: RegistrySettings) -> None:
-    async with served(blob_server(serve_blob)) as registry, RegistryClient(settings, connections=1) as client:
-        image = Reference.parse(f"{registry.host}/app")
+    async with answering(blob_server(serve_blob)) as registry, RegistryClient(settings, connections=1) as client:
+        image = Reference.parse(f"{registry.address}/app")
         for _ in range(3):
             async with client.open_blob(image, BLOB) as body:
                 assert len(await anext(body.pieces())) > 0
@@ -264,9 +263,9 @@ async def test_a_cancelled_read_loses_nothing(settings: RegistrySettings) -> Non
         return response
 
     async with (
-        served(blob_server(in_two)) as registry,
+        answering(blob_server(in_two)) as registry,
         RegistryClient(settings) as client,
-        client.open_blob(Reference.parse(f"{registry.host}/app"), BLOB) as body,
+        client.open_blob(Reference.parse(f"{registry.address}/app"), BLOB) as body,
     ):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -275,7 +274,7 @@ async def test_a_cancelled_read_loses_nothing(settings: RegistrySettings) -> Non
         assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA
 
 
-Scene = Callable[[Served, RegistryClient], Awaitable[None]]
+Scene = Callable[[FakeRegistry, RegistryClient], Awaitable[None]]
 
 
 Play = Callable[[Answer, Scene], None]
@@ -287,8 +286,8 @@ def play(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, trusting: C
     tls = server_tls if request.param == "tls" else None
 
     async def run(answer: Answer, scene: Scene) -> None:
-        async with served(blob_server(answer), tls=tls) as registry:
-            settings = trusting(registry.host, stall_timeout=0.3)
+        async with answering(blob_server(answer), tls=tls) as registry:
+            settings = trusting(registry.address, stall_timeout=0.3)
             async with RegistryClient(settings, connections=2) as client:
                 await scene(registry, client)
 
@@ -312,8 +311,8 @@ def cut(after: int) -> Answer:
     return answer
 
 
-def opened(registry: Served, client: RegistryClient) -> AbstractAsyncContextManager[BlobBody]:
-    return client.open_blob(Reference.parse(f"{registry.host}/app"), BLOB)
+def opened(registry: FakeRegistry, client: RegistryClient) -> AbstractAsyncContextManager[BlobBody]:
+    return client.open_blob(Reference.parse(f"{registry.address}/app"), BLOB)
 
 
 def test_a_long_body_is_taken_over_and_the_connection_used_again(play: Play) -> None:
@@ -324,7 +323,7 @@ def test_a_long_body_is_taken_over_and_the_connection_used_again(play: Play) -> 
         ports.add(request.transport.get_extra_info("peername"))
         return await serve_blob(request)
 
-    async def scene(registry: Served, client: RegistryClient) -> None:
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
         ports.clear()
         for _ in range(5):
             async with opened(registry, client) as body:
@@ -337,7 +336,7 @@ def test_a_long_body_is_taken_over_and_the_connection_used_again(play: Play) -> 
 
 @pytest.mark.parametrize("after", [700_000, 3_000_000, len(DATA) - 1])
 def test_a_connection_that_ends_gives_all_that_came(play: Play, after: int) -> None:
-    async def scene(registry: Served, client: RegistryClient) -> None:
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
         arrived = b""
         with pytest.raises(NetworkError, match=f"ended after {after} of {len(DATA)} bytes") as caught:
             async with opened(registry, client) as body:
@@ -357,7 +356,7 @@ def test_a_body_that_stalls_gives_all_that_came(play: Play) -> None:
         await asyncio.sleep(60)
         return response
 
-    async def scene(registry: Served, client: RegistryClient) -> None:
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
         arrived = b""
         with pytest.raises(NetworkError, match="nothing arrived for too long") as caught:
             async with opened(registry, client) as body:
@@ -378,12 +377,12 @@ def test_a_slow_body_is_no_stall_and_neither_is_a_slow_reader(play: Play) -> Non
             await asyncio.sleep(0.12)  # all of it takes longer than the time limit, no pause does
         return response
 
-    async def scene(registry: Served, client: RegistryClient) -> None:
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
         blob = describe(DATA[:600_000])
-        async with client.open_blob(Reference.parse(f"{registry.host}/app"), blob) as body:
+        async with client.open_blob(Reference.parse(f"{registry.address}/app"), blob) as body:
             assert await read_all(body) == DATA[:600_000]
 
-    async def reader(registry: Served, client: RegistryClient) -> None:
+    async def reader(registry: FakeRegistry, client: RegistryClient) -> None:
         async with opened(registry, client) as body:
             first = bytes(await anext(body.pieces()))
             await asyncio.sleep(0.4)
@@ -394,7 +393,7 @@ def test_a_slow_body_is_no_stall_and_neither_is_a_slow_reader(play: Play) -> Non
 
 
 def test_a_body_left_in_the_middle_disturbs_no_other(play: Play) -> None:
-    async def scene(registry: Served, client: RegistryClient) -> None:
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
         async def leave() -> None:
             for _ in range(5):
                 async with opened(registry, client) as body:
@@ -424,7 +423,7 @@ def test_a_cancelled_reader_frees_the_connection(play: Play) -> None:
         await asyncio.sleep(60)
         return response
 
-    async def scene(registry: Served, client: RegistryClient) -> None:
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
         async def fetch() -> None:
             async with opened(registry, client) as body:
                 await read_all(body)
@@ -449,8 +448,8 @@ def test_a_late_reader_of_the_same_connection_disturbs_no_other(play: Play) -> N
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response(body=DATA[:100_000] if request.path.endswith(short.digest.hex) else DATA)
 
-    async def scene(registry: Served, client: RegistryClient) -> None:
-        image = Reference.parse(f"{registry.host}/app")
+    async def scene(registry: FakeRegistry, client: RegistryClient) -> None:
+        image = Reference.parse(f"{registry.address}/app")
         async with client.open_blob(image, short) as late:
             while not late._pieces._content.is_eof():  # type: ignore[attr-defined]  # noqa: ASYNC110
                 await asyncio.sleep(0)

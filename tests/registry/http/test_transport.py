@@ -14,23 +14,16 @@ from yarl import URL
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.http.transport import TlsContexts
-from tests.registry.rig import (
-    MANIFEST,
-    Proxy,
-    pull,
-    raw_server,
-    request_head,
-    serve_manifest,
-    served,
-)
+from tests.fakes.registry import answering
+from tests.registry.rig import MANIFEST, Proxy, pull, raw_server, request_head, serve_manifest
 
 
 async def test_https_goes_through_a_tunnel(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
     async with (
-        served(serve_manifest, tls=server_tls) as registry,
-        Proxy({"registry.test:443": registry.host}).running() as proxy,
+        answering(serve_manifest, tls=server_tls) as registry,
+        Proxy({"registry.test:443": registry.address}).running() as proxy,
     ):
         with_login = proxy.url.replace("http://", "http://user:word@")
         settings = replace(trusting("registry.test"), proxies=Proxies(https=with_login))
@@ -41,23 +34,25 @@ async def test_https_goes_through_a_tunnel(
 
 
 async def test_http_goes_by_absolute_addresses() -> None:
-    async with served(serve_manifest) as registry, Proxy({"registry.test:80": registry.host}).running() as proxy:
+    async with answering(serve_manifest) as registry, Proxy({"registry.test:80": registry.address}).running() as proxy:
         settings = RegistrySettings(tls_verify=False, proxies=Proxies(proxy.url, proxy.url))
         assert await pull("registry.test/app", settings) == MANIFEST
     assert "GET http://registry.test/v2/app/manifests/latest HTTP/1.1" in proxy.lines
 
 
 async def test_loopback_is_asked_without_a_proxy() -> None:
-    async with served(serve_manifest) as registry, Proxy({}).running() as proxy:
-        assert await pull(f"{registry.host}/app", RegistrySettings(proxies=Proxies(proxy.url, proxy.url))) == MANIFEST
+    async with answering(serve_manifest) as registry, Proxy({}).running() as proxy:
+        assert (
+            await pull(f"{registry.address}/app", RegistrySettings(proxies=Proxies(proxy.url, proxy.url))) == MANIFEST
+        )
     assert not proxy.lines
 
 
 async def test_the_environment_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    async with served(serve_manifest) as registry:
-        assert await pull(f"{registry.host}/app", RegistrySettings()) == MANIFEST
+    async with answering(serve_manifest) as registry:
+        assert await pull(f"{registry.address}/app", RegistrySettings()) == MANIFEST
 
 
 async def test_a_proxy_that_refuses_is_named(trusting: Callable[..., RegistrySettings]) -> None:
@@ -104,24 +99,24 @@ async def test_cookies_are_not_kept() -> None:
         response.set_cookie("session", "secret")
         return response
 
-    async with served(sticky) as registry:
-        await pull(f"{registry.host}/app", RegistrySettings())
+    async with answering(sticky) as registry:
+        await pull(f"{registry.address}/app", RegistrySettings())
     assert all("Cookie" not in request.headers for request in registry.requests)
 
 
 async def test_a_ca_of_certs_d_is_trusted(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
-    async with served(serve_manifest, tls=server_tls) as registry:
-        assert await pull(f"{registry.host}/app", trusting(registry.host)) == MANIFEST
+    async with answering(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.address}/app", trusting(registry.address)) == MANIFEST
 
 
 async def test_a_ca_of_another_host_is_not_trusted(
     server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
 ) -> None:
-    async with served(serve_manifest, tls=server_tls) as registry:
+    async with answering(serve_manifest, tls=server_tls) as registry:
         with pytest.raises(NetworkError) as caught:
-            await pull(f"{registry.host}/app", trusting("other.test"))
+            await pull(f"{registry.address}/app", trusting("other.test"))
     assert not registry.requests
     assert not caught.value.transient
     assert "certificate" in str(caught.value)
@@ -134,13 +129,13 @@ async def test_the_ca_that_the_environment_names_is_trusted(
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "bundle.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
-    async with served(serve_manifest, tls=server_tls) as registry:
-        assert await pull(f"{registry.host}/app", RegistrySettings(certificates=())) == MANIFEST
+    async with answering(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.address}/app", RegistrySettings(certificates=())) == MANIFEST
 
 
 async def test_verification_can_be_turned_off(server_tls: ssl.SSLContext) -> None:
-    async with served(serve_manifest, tls=server_tls) as registry:
-        assert await pull(f"{registry.host}/app", RegistrySettings(tls_verify=False)) == MANIFEST
+    async with answering(serve_manifest, tls=server_tls) as registry:
+        assert await pull(f"{registry.address}/app", RegistrySettings(tls_verify=False)) == MANIFEST
 
 
 async def test_a_certificate_for_another_name_is_refused(
@@ -148,9 +143,9 @@ async def test_a_certificate_for_another_name_is_refused(
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("elsewhere.test").configure_cert(context)
-    async with served(serve_manifest, tls=context) as registry:
+    async with answering(serve_manifest, tls=context) as registry:
         with pytest.raises(NetworkError, match="certificate") as caught:
-            await pull(f"{registry.host}/app", trusting(registry.host))
+            await pull(f"{registry.address}/app", trusting(registry.address))
     assert not caught.value.transient
 
 
@@ -161,16 +156,16 @@ async def test_a_client_certificate_is_shown_to_its_host(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
-    async with served(serve_manifest, tls=context) as registry:
-        settings = trusting(registry.host)
+    async with answering(serve_manifest, tls=context) as registry:
+        settings = trusting(registry.address)
         with pytest.raises(NetworkError):
-            await pull(f"{registry.host}/app", settings)
+            await pull(f"{registry.address}/app", settings)
         mine = authority.issue_cert("me@example.test")
-        folder = tmp_path / "certs.d" / registry.host
+        folder = tmp_path / "certs.d" / registry.address
         mine.private_key_pem.write_to_path(folder / "client.key")
         for blob in mine.cert_chain_pems:
             blob.write_to_path(folder / "client.cert", append=True)
-        assert await pull(f"{registry.host}/app", settings) == MANIFEST
+        assert await pull(f"{registry.address}/app", settings) == MANIFEST
 
 
 @pytest.mark.parametrize(
