@@ -1,5 +1,6 @@
 """Open a layout where it is: an archive, parts of one, or a directory."""
 
+import glob
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def find_archive(path: Path) -> Archive | None:
     try:
         if path.is_dir():
             return None
-        exists = path.exists() or any(path.parent.glob(f"{_glob_escaped(path.name)}.part*"))
+        exists = path.exists() or any(path.parent.glob(f"{glob.escape(path.name)}.part*"))
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
     if not exists:
@@ -49,7 +50,3 @@ def seekable_layout_at(path: Path) -> SeekableLayout:
             advice="unpack it with decompress, and name the directory",
         )
     return IndexedLayout(archive)
-
-
-def _glob_escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,8 +1,14 @@
+"""Permits go to the lowest rank among the hosts that have space."""
+
+from __future__ import annotations
+
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
 
@@ -190,3 +196,149 @@ async def test_a_single_permit_goes_strictly_by_rank() -> None:
             group.create_task(work(Ticket((rank,), ahead=rank > 2)))
         await _settle()
     assert order == [1, 2, 3, 4]
+
+
+@dataclass(eq=False)
+class Wish:
+    """A ticket in the machine, with the model of its state."""
+
+    ticket: Ticket
+    host: int
+    number: int
+    rank: int
+    task: asyncio.Task[None] | None = None
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What the queue did, and what the model says: waiting, held or over.
+    state: str = "waiting"
+    expected: str = "waiting"
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Any order of arrivals, releases, cancellations, raised ranks and changed limits, beside a plain model."""
+
+    HOSTS = 2
+    wishes: Bundle[Wish] = Bundle("wishes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.count = 0
+        self.numbers = 0
+        self.all: list[Wish] = []
+
+    def settle(self) -> None:
+        self.loop.run_until_complete(_settle())
+
+    def number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def held(self, host: int | None = None) -> list[Wish]:
+        return [wish for wish in self.all if wish.expected == "held" and host in (None, wish.host)]
+
+    def space(self, host: int) -> bool:
+        return len(self.held(host)) < max(1, int(self.limits[host]))
+
+    def grant(self) -> None:
+        """Give permits as the documentation of the queue says."""
+        while len(self.held()) < self.count:
+            waiting = [wish for wish in self.all if wish.expected == "waiting" and self.space(wish.host)]
+            if self.count > 1 and not any(wish.ticket.ahead for wish in self.held()):
+                waiting = [wish for wish in waiting if wish.ticket.ahead] or waiting
+            if not waiting:
+                return
+            min(waiting, key=lambda wish: (wish.rank, wish.number)).expected = "held"
+
+    @initialize(count=st.integers(1, 3))
+    def start(self, count: int) -> None:
+        self.count = count
+        self.queue = RequestQueue(count)
+        self.hosts = [self.queue.host_queue() for _ in range(self.HOSTS)]
+        self.limits = [float(count)] * self.HOSTS
+
+    @rule(target=wishes, host=st.integers(0, 1), rank=st.integers(0, 5), ahead=st.booleans())
+    def arrive(self, host: int, rank: int, ahead: bool) -> Wish:
+        wish = Wish(Ticket((rank,), ahead=ahead), host, self.number(), rank)
+
+        async def hold() -> None:
+            try:
+                async with self.queue.hold(wish.ticket, self.hosts[host]):
+                    wish.state = "held"
+                    await wish.release.wait()
+            finally:
+                wish.state = "over"
+
+        # With space for it a ticket never waits.
+        wish.expected = "held" if len(self.held()) < self.count and self.space(host) else "waiting"
+        self.all.append(wish)
+        wish.task = self.loop.create_task(hold())
+        self.settle()
+        return wish
+
+    def over(self, wish: Wish, cancelled: bool) -> None:
+        """Release a permit, or cancel a wait or what holds a permit; the tasks run later."""
+        assert wish.task is not None
+        if wish.expected == "held" and not cancelled:
+            wish.release.set()
+        else:
+            wish.task.cancel()
+        wish.expected = "over"
+
+    @rule(wish=consumes(wishes), cancelled=st.booleans())
+    def end(self, wish: Wish, cancelled: bool) -> None:
+        self.over(wish, cancelled)
+        self.grant()
+        self.settle()
+
+    @precondition(lambda self: any(wish.state == "waiting" for wish in self.all))
+    @rule(cancelled=st.booleans(), turns=st.integers(0, 3))
+    def end_and_cancel_the_next(self, cancelled: bool, turns: int) -> None:
+        """Cancel a ticket at the moment at which it is granted the permit of another one."""
+        if not self.held():
+            return
+        ending = self.held()[0]
+        before = self.held()
+        self.over(ending, cancelled)
+        self.grant()
+        for wish in self.all:
+            if wish.expected == "held" and wish not in before:
+                for _ in range(turns):
+                    # One turn of the loop.
+                    self.loop.call_soon(self.loop.stop)
+                    self.loop.run_forever()
+                self.over(wish, True)
+                self.grant()
+                break
+        self.settle()
+
+    @rule(wish=wishes, rank=st.integers(0, 5))
+    def raise_rank(self, wish: Wish, rank: int) -> None:
+        self.queue.raise_rank(wish.ticket, (rank,))
+        if rank < wish.rank:
+            wish.rank, wish.number = rank, self.number()
+
+    @rule(host=st.integers(0, 1), limit=st.floats(0, 5))
+    def limit(self, host: int, limit: float) -> None:
+        self.limits[host] = self.hosts[host].limit = limit
+        self.queue.grant()
+        self.grant()
+        self.settle()
+
+    @invariant()
+    def the_queue_is_as_the_model_says(self) -> None:
+        assert [wish.state for wish in self.all] == [wish.expected for wish in self.all]
+        if self.count:
+            assert repr(self.queue).startswith(f"<RequestQueue {len(self.held())} of {self.count} held")
+
+    def teardown(self) -> None:
+        tasks = [wish.task for wish in self.all if wish.task is not None]
+        for task in tasks:
+            task.cancel()
+        self.settle()
+        self.loop.close()
+        assert all(task.done() for task in tasks)
+        assert not self.count or f"0 of {self.count} held" in repr(self.queue)
+
+
+TestQueue = QueueMachine.TestCase
+TestQueue.settings = settings(deadline=None, max_examples=300, stateful_step_count=50)

@@ -1,0 +1,145 @@
+"""An archive without index is loaded in one pass, with a bounded number of bytes on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from hangar_async.disk import Disk
+from hangar_async.engine.events import BlobStarted, Event
+from hangar_async.engine.load import load
+from hangar_async.engine.push import spool as module
+from hangar_async.errors import ArchiveError, ContentError, StorageError
+from tests.engine.forms import Saved
+from tests.engine.loading import load_options, run_load
+from tests.engine.rig import Countdown
+from tests.fakes.faults import Status
+from tests.fakes.registry import FakeRegistry
+
+FORM = "hangar-gzip"
+#: Less than the largest layers of the images.
+BOUND = 100_000
+
+
+class Counting(Disk):
+    """Counts the files in the spool, and their bytes."""
+
+    sizes: ClassVar[dict[Path, int]]
+    peaks: ClassVar[list[tuple[int, int]]]
+
+    def create(self, path: Path, *arguments: Any, **keywords: Any) -> int:
+        self.sizes[path] = 0
+        return super().create(path, *arguments, **keywords)
+
+    def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
+        super().write(descriptor, data, path)
+        self.sizes[path] += len(data)
+        # One blob may be larger than the bound; it is there alone.
+        sizes = [*self.sizes.values()]
+        self.peaks.append((len(sizes), sum(sizes)))
+
+    def remove(self, path: Path, *arguments: Any, **keywords: Any) -> None:
+        super().remove(path, *arguments, **keywords)
+        del self.sizes[path]
+
+
+def blobs(saved: Saved) -> dict[str, int]:
+    """The blobs of all images, and their sizes."""
+    return {str(digest): len(data) for built in saved.built.values() for digest, data in built.blobs.items()}
+
+
+@pytest.mark.parametrize("jobs", [1, 20])
+async def test_the_spool_holds_its_bound_or_one_blob_and_is_empty_at_the_end(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    Counting.sizes, Counting.peaks = {}, []
+    monkeypatch.setattr(module, "BOUND", BOUND)
+    monkeypatch.setattr(module, "Disk", Counting)
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=jobs)
+    assert report.status == 0, report.failed
+    assert Counting.sizes == {}
+    assert len(blobs(everything)) > 20
+    for count, size in Counting.peaks:
+        assert size <= BOUND or count == 1
+    assert max(size for _, size in Counting.peaks) > BOUND
+    assert max(count for count, _ in Counting.peaks) > 1
+    assert list(tmp_path.glob(".load.*")) == []
+
+
+async def test_each_blob_is_uploaded_once_and_nothing_a_second_time(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry, events)
+    assert report.status == 0, report.failed
+    uploaded = [str(event.digest) for event in events if isinstance(event, BlobStarted)]
+    assert len(uploaded) == len(set(uploaded)) == report.sent.uploaded_blobs
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry)
+    assert report.status == 0
+    assert report.sent.uploaded_blobs == 0
+
+
+async def test_a_refused_blob_fails_its_images_and_the_pass_goes_on(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    name, built = next((name, built) for name, built in everything.built.items() if "/zstd:1" in name)
+    own = max(built.blobs.items(), key=lambda item: item[0] not in blobs_of_others(everything, name))[0]
+    pushable_registry.fail(str(own).replace(":", "(:|%3A)"), Status(403), method="PUT", times=None)
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry)
+    assert {outcome.image.name for outcome in report.failed} == {name}
+    assert len(report.outcomes) > 10
+    assert list(tmp_path.glob(".load.*")) == []
+
+
+def blobs_of_others(saved: Saved, name: str) -> set[object]:
+    return {digest for other, built in saved.built.items() if other != name for digest in built.blobs}
+
+
+async def test_a_damaged_blob_fails_its_images_alone(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    path = everything.copy(FORM, tmp_path)
+    plain = bytearray(gzip.decompress(path.read_bytes()))
+    name, built = next((name, built) for name, built in everything.built.items() if "/zstd:1" in name)
+    own = next(data for digest, data in built.blobs.items() if digest not in blobs_of_others(everything, name))
+    plain[plain.index(own) + len(own) // 2] ^= 1
+    path.write_bytes(gzip.compress(bytes(plain), 1))
+    report = await run_load(tmp_path, path, pushable_registry)
+    [failed] = report.failed
+    assert failed.image.name == name
+    assert isinstance(failed.error, ContentError)
+    assert "is damaged here" in str(failed.error)
+
+
+async def test_an_archive_that_ends_too_early_is_refused_before_anything_is_pushed(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    path = everything.copy(FORM, tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ArchiveError):
+        await run_load(tmp_path, path, pushable_registry)
+    assert pushable_registry.asked(method="PUT") == []
+
+
+async def test_a_spool_that_cannot_be_made_is_a_storage_error(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match="none"):
+        await run_load(tmp_path, everything.at(FORM), pushable_registry, spool=tmp_path / "none")
+
+
+@pytest.mark.parametrize("number", [3, 30, 90])
+async def test_a_cancelled_load_leaves_no_spool(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, number: int
+) -> None:
+    countdown = Countdown(number)
+    wanted = load_options(tmp_path, everything.at(FORM), pushable_registry.address)
+    countdown.watched = asyncio.create_task(load(wanted, countdown))
+    with pytest.raises(asyncio.CancelledError):
+        await countdown.watched
+    assert list(tmp_path.glob(".load.*")) == []
