@@ -13,7 +13,7 @@ from hangar_async.errors import (
 )
 
 
-def test_what_can_recover() -> None:
+def test_network_errors_and_some_statuses_can_recover() -> None:
     assert NetworkError("x", host="h").transient
     assert not NetworkError("x", host="h", transient=False).transient
     assert [RegistryError("x", host="h", status=status).transient for status in (400, 403, 429, 500, 503)] == [

@@ -31,7 +31,7 @@ def mounts(tmp_path: Path, kind: str) -> Path:
     return path
 
 
-def test_what_is_free_where_something_will_be(small_disk: Callable[[int], Path]) -> None:
+def test_free_bytes_of_a_path_that_does_not_exist_yet(small_disk: Callable[[int], Path]) -> None:
     place = small_disk(4 << 20)
     assert free_bytes(place / "not" / "there") == 4 << 20
     (place / "file").write_bytes(bytes(1 << 20))

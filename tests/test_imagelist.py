@@ -10,7 +10,7 @@ from tests.refusal import attempt
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
-def test_what_says_nothing_is_skipped() -> None:
+def test_empty_lines_and_comments_are_skipped() -> None:
     found = parse(["\ufeff# list", "", "   ", "// other", "\tnginx:1.22\r", "  # indented"])
     assert [(str(entry.reference), entry.line, entry.text) for entry in found.entries] == [
         ("docker.io/library/nginx:1.22", 5, "nginx:1.22")

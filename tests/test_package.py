@@ -59,7 +59,7 @@ def test_the_verbs_are_coroutines() -> None:
     assert {name for name in NAMES if inspect.iscoroutinefunction(getattr(hangar_async, name))} == VERBS
 
 
-def test_what_is_not_there_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'load_all'"):
         getattr(hangar_async, "load_all")  # noqa: B009
 

@@ -87,7 +87,7 @@ async def test_a_failure_is_everyones_and_ends_nothing_else() -> None:
         assert await flights.join("key", work) == 1
 
 
-async def test_what_goes_wrong_in_the_block_comes_out_as_it_is() -> None:
+async def test_an_error_in_the_block_is_raised_unchanged() -> None:
     work = Work()
     with pytest.raises(LookupError):
         async with SingleFlight() as flights:

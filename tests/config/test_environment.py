@@ -74,7 +74,7 @@ def test_the_password_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", str(8**11), "9" * 5000])
-def test_what_is_no_source_date_epoch(text: str) -> None:
+def test_an_invalid_source_date_epoch_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
         Environment.read({"SOURCE_DATE_EPOCH": text})
 
@@ -115,7 +115,7 @@ def test_the_two_sides_have_credentials_of_their_own() -> None:
         ({"HOME": "/home/u", "DOCKER_CONFIG": ""}, "/home/u/.docker/config.json"),
     ],
 )
-def test_where_logins_are_kept(values: dict[str, str], path: str) -> None:
+def test_the_file_of_logins_follows_the_environment(values: dict[str, str], path: str) -> None:
     assert Environment.read(values).login_file == Path(path)
     assert Environment().login_file is None
 

@@ -53,7 +53,7 @@ def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "5000", ":", "localhost", "localhost:", "::1:5000", "[::1]", "a:65536", "a:-1", "http://a:1", "a b:1"]
 )
-def test_what_is_no_address(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no address to listen on"):
         ServeOptions(source=Path("x"), listen=text)
 

@@ -37,7 +37,7 @@ def test_the_longest_prefix_counts_and_whole_components_alone() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "docker.io", "=x", "docker.io=", "docker.io=http://x", "a b=c", "reg.io/UPPER=x"])
-def test_what_is_no_mirror(text: str) -> None:
+def test_an_invalid_mirror_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_mirror(text)
 

@@ -122,7 +122,7 @@ async def test_when_nothing_is_whole_nothing_is_made(everything: Saved, tmp_path
     assert (tmp_path / "x.tar").read_text() == "earlier"
 
 
-async def test_what_is_of_earlier_runs_stays_out(everything: Saved, tmp_path: Path) -> None:
+async def test_content_of_earlier_runs_stays_out(everything: Saved, tmp_path: Path) -> None:
     cache = everything.copy("dir", tmp_path)
     stranger = Digest.of(b"stranger")
     (cache / "share" / "sha256" / stranger.hex).write_bytes(b"stranger")
@@ -272,7 +272,7 @@ def archive(path: Path, *members: tuple[tarfile.TarInfo, bytes], kind: str = "gz
         (member("saved-image-cache/share/sha256/" + "0" * 64, type=tarfile.GNUTYPE_SPARSE), "link, device|sparse"),
     ],
 )  # fmt: skip
-async def test_what_is_hostile_is_refused_by_name(
+async def test_a_hostile_entry_is_refused_by_name(
     tmp_path: Path, hostile: tuple[tarfile.TarInfo, bytes], match: str, kind: str
 ) -> None:
     path = archive(tmp_path / "x.tar", member(NAME, BLOB), hostile, member(*LIST), kind=kind)

@@ -166,7 +166,7 @@ async def test_an_image_is_found_by_name_and_digest(everything: Saved, tmp_path:
 
 @pytest.mark.parametrize("format_", ["oci", "docker-archive"])
 @pytest.mark.parametrize("form", FORMS)
-async def test_what_cannot_be_is_refused_and_nothing_is_left(
+async def test_an_impossible_extract_is_refused_and_leaves_nothing(
     everything: Saved, tmp_path: Path, form: str, format_: str
 ) -> None:
     source = everything.at(form)

@@ -48,7 +48,7 @@ async def test_a_wrong_password_is_not_kept(environment: Environment, auth: Auth
     assert "pass:word" not in f"{caught.value} {caught.value.advice} {caught.value!r}"
 
 
-async def test_what_is_given_counts_and_nothing_else(environment: Environment) -> None:
+async def test_a_login_uses_the_given_password_alone(environment: Environment) -> None:
     """An earlier login, or the environment's own user, does not make a wrong one look right."""
     async with fake_registry(auth=Basic({"me": "right"})) as registry:
         await login(LoginOptions(registry.address, "me", "right", environment=environment))
@@ -66,7 +66,7 @@ async def test_a_registry_that_asks_nobody(environment: Environment) -> None:
     assert login_file(environment).exists()
 
 
-async def test_what_is_no_registry(environment: Environment) -> None:
+async def test_a_host_without_a_registry_is_refused(environment: Environment) -> None:
     async with fake_registry() as registry:
         registry.fail("/v2/", _NOTHING, times=None)
         with pytest.raises(NotFound, match="is no registry"):
@@ -77,7 +77,9 @@ async def test_what_is_no_registry(environment: Environment) -> None:
 
 
 @pytest.mark.parametrize(("username", "password"), [("", "x"), ("me", ""), ("a:b", "x")])
-async def test_what_cannot_be_a_login(environment: Environment, username: str, password: str) -> None:
+async def test_an_impossible_user_or_password_is_refused(
+    environment: Environment, username: str, password: str
+) -> None:
     with pytest.raises(UsageError, match="missing, or not possible"):
         await login(LoginOptions("reg.io", username, password, environment=environment))
 
@@ -92,7 +94,7 @@ def test_names_of_registries(text: str, registry: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "reg.io/team", "https://", "a b", "reg.io:99999"])
-async def test_what_names_no_registry(environment: Environment, text: str) -> None:
+async def test_an_invalid_name_of_a_registry_is_refused(environment: Environment, text: str) -> None:
     with pytest.raises(UsageError, match="is not a registry"):
         await login(LoginOptions(text, "me", "x", environment=environment))
     with pytest.raises(UsageError, match="is not a registry"):

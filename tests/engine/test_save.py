@@ -326,7 +326,7 @@ async def test_a_layout_of_another_program_is_refused_unchanged(app_registry: Fa
     assert {name: data for name, data in tree(cache(tmp_path)).items() if not name.startswith("share")} == before
 
 
-async def test_what_the_layout_alone_names_stays_named(app_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_an_image_named_by_the_layout_alone_stays_named(app_registry: FakeRegistry, tmp_path: Path) -> None:
     """Another program has put an image in by its name; or a run was killed between the two index files."""
     await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
     before = (cache(tmp_path) / "saved-images-list.json").read_bytes()

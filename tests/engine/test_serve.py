@@ -145,7 +145,7 @@ async def test_a_registry_of_which_nothing_is_held(client: Client, registry: str
         assert await client.code(f"/v2/{path}?ns={registry}") == (404, "NAME_UNKNOWN")
 
 
-async def test_what_has_the_name_of_another_is_told_once(client: Client) -> None:
+async def test_images_with_one_name_are_reported_once(client: Client) -> None:
     (notice,) = client.notices
     assert notice == (
         "library/nginx:1.27 is docker.io/library/nginx:1.27; "
@@ -178,7 +178,7 @@ async def test_the_page(client: Client) -> None:
     assert "all.tar.gz" in text
 
 
-async def test_what_is_listened_on_is_told(site: Site) -> None:
+async def test_the_address_is_reported(site: Site) -> None:
     async with served(site.cache) as client:
         (event,) = [one for one in client.events if isinstance(one, Listening)]
         assert event.served is client.served
@@ -581,7 +581,7 @@ async def test_a_manifest_that_is_not_there(client: Client, method: str, referen
     assert answer.status == 404
 
 
-async def test_what_is_accepted_changes_no_byte(client: Client, site: Site) -> None:
+async def test_an_accept_header_changes_no_byte(client: Client, site: Site) -> None:
     """A registry may give what is not accepted; one that converts changes the digest."""
     built = site.built["docker.io/library/nginx:latest"]
     for accepted in (media_types.OCI_MANIFEST, "text/html", "*/*", built.media_type):
@@ -589,7 +589,7 @@ async def test_what_is_accepted_changes_no_byte(client: Client, site: Site) -> N
         assert (answer.status, answer.headers["Content-Type"], raw) == (200, built.media_type, built.raw)
 
 
-async def test_what_the_client_has_is_not_sent_again(client: Client, site: Site) -> None:
+async def test_content_of_the_client_is_not_sent_again(client: Client, site: Site) -> None:
     tag = f'"{site.built[NGINX].digest}"'
     answer, raw = await client.get("/v2/library/nginx/manifests/1.27", headers={"If-None-Match": tag})
     assert (answer.status, answer.headers["ETag"], raw) == (304, tag, b"")
@@ -658,7 +658,7 @@ async def referrers(client: Client, path: str) -> tuple[list[dict[str, Any]], st
     return document["manifests"], answer.headers.get("OCI-Filters-Applied")
 
 
-async def test_what_nothing_refers_to_has_no_referrers(client: Client, site: Site) -> None:
+async def test_an_image_without_referrers_has_an_empty_list(client: Client, site: Site) -> None:
     """An unknown digest is no error."""
     for digest in (ABSENT, site.built[NGINX].digest):
         assert await referrers(client, f"/v2/library/nginx/referrers/{digest}") == ([], None)

@@ -24,7 +24,7 @@ MULTI = "library/multi"
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_what_was_loaded_is_the_same(
+async def test_loaded_images_are_the_same(
     form: str, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     before = await run_validate(tmp_path, everything.at(form), pushable_registry)
@@ -102,7 +102,7 @@ async def test_a_tag_that_names_an_index_of_more(
     assert str(both[-1]) in str(report.failed[0].error)
 
 
-async def test_what_cannot_be_found_out_is_no_difference(
+async def test_an_unanswered_comparison_is_no_difference(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     await loaded(everything, pushable_registry, tmp_path)
@@ -112,7 +112,7 @@ async def test_what_cannot_be_found_out_is_no_difference(
     assert report.status == 1
 
 
-async def test_what_is_damaged_here_is_not_compared(
+async def test_damaged_images_of_the_source_are_not_compared(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     await run_load(tmp_path, everything.at("dir"), pushable_registry)

@@ -49,7 +49,7 @@ def without_digests(path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_what_is_right_is_right(everything: Saved, form: str) -> None:
+async def test_an_intact_source_has_no_problem(everything: Saved, form: str) -> None:
     events: list[Event] = []
     verdict = await verify(VerifyOptions(everything.at(form)), events.append)
     assert verdict.problems == ()
@@ -61,7 +61,7 @@ async def test_what_is_right_is_right(everything: Saved, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_what_is_partial_is_right(partial: Saved, form: str) -> None:
+async def test_an_intact_partial_source_has_no_problem(partial: Saved, form: str) -> None:
     assert (await verify(VerifyOptions(partial.at(form)))).problems == ()
 
 
@@ -254,7 +254,7 @@ async def test_an_image_whose_blob_is_missing_is_named(everything: Saved, tmp_pa
     assert verdict.problems == (f"{image.name}: blob {gone} is missing",)
 
 
-async def test_what_is_no_archive_of_images_is_told(tmp_path: Path) -> None:
+async def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     plain = tmp_path / "plain.tar.gz"
     with tarfile.open(plain, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("etc/passwd"))

@@ -181,7 +181,7 @@ async def test_requests_are_noted(fake_registry: FakeRegistry, client: aiohttp.C
     assert (fake_registry.active, fake_registry.peak) == (0, 1)
 
 
-async def test_what_is_held_does_not_hold_up_the_end() -> None:
+async def test_a_held_request_does_not_hold_up_the_end() -> None:
     hold = Hold(asyncio.Event())
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         async with fake_registry() as registry:

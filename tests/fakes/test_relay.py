@@ -165,7 +165,7 @@ async def test_the_end_breaks_what_is_open() -> None:
             await asyncio.open_connection(host, int(port))
 
 
-async def test_what_a_client_sends_is_cut() -> None:
+async def test_bytes_of_a_client_are_cut() -> None:
     got = bytearray()
 
     async def listener(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

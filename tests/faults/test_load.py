@@ -202,7 +202,7 @@ async def own(request: pytest.FixtureRequest, pushable_registry: FakeRegistry, t
     return Scene(pushable_registry, place / ("cache" if request.param == "directory" else "all.tar.gz"), tmp_path)
 
 
-async def test_what_is_damaged_here_is_told_as_that(own: Scene) -> None:
+async def test_a_damaged_blob_of_the_source_is_reported_as_damaged_here(own: Scene) -> None:
     """It is found by the registry, and looked for here; no image names it there, and others are pushed."""
     damage(own.source)
     await own.load()
@@ -264,7 +264,7 @@ async def stream(pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
     return Scene(pushable_registry, place / "plain" / "all.tar.gz", tmp_path)
 
 
-async def test_what_is_damaged_in_an_archive_without_index(stream: Scene) -> None:
+async def test_a_damaged_archive_without_index_fails_its_images(stream: Scene) -> None:
     cache = stream.source.parent.parent / "cache"
     flip(cache / blob_name(BIG.digest), len(BIG.data) // 2)
     pack_as_hangar(cache, stream.source)

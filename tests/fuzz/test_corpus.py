@@ -37,7 +37,7 @@ def test_the_corpus_is_small_and_of_these_targets() -> None:
     assert sum(path.stat().st_size for target in TARGETS for path in corpus(target)) < _LARGEST
 
 
-def test_what_takes_too_much_is_found() -> None:
+def test_a_target_beyond_its_bounds_is_found() -> None:
     with pytest.raises(AssertionError, match="64 MiB"):
         within_bounds(lambda data: [None for _ in [bytearray(64 << 20)]].clear(), b"")
 

@@ -140,7 +140,7 @@ def test_a_layout_is_shown_as_a_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["saved-images-list.json", "share/sha256/x"])
-def test_what_is_a_cache_is_no_foreign_layout(root: Path, name: str) -> None:
+def test_a_cache_is_no_foreign_layout(root: Path, name: str) -> None:
     (root / "oci-layout").write_bytes(b"{}")
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_bytes(b"")

@@ -230,7 +230,7 @@ def other_root(root: Path, image: Image) -> str:
         not_in_index, not_in_list, other_root,
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_a_problem_of_its_image(everything: Saved, tmp_path: Path, change: Change) -> None:
+def test_damage_is_a_problem_of_its_image(everything: Saved, tmp_path: Path, change: Change) -> None:
     root = everything.copy("dir", tmp_path)
     image = of(read(root), "multi")
     said = change(root, image)
@@ -311,7 +311,7 @@ def test_a_chain_of_images_of_indexes_ends(tmp_path: Path) -> None:
     assert any("nested too deep" in problem for problem in images[-1].problems)
 
 
-def test_what_names_too_much_is_refused(tmp_path: Path) -> None:
+def test_an_image_with_too_many_entries_is_refused(tmp_path: Path) -> None:
     """One small document, named over and over, would make a gigabyte."""
     made = Made(tmp_path)
     manifest = made.manifest(40_000)

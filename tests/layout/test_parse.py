@@ -77,7 +77,7 @@ def json_of(image: Image) -> dict[str, Any]:
     return image.root.to_json()
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_written_images_are_read_back() -> None:
     files = cache_files(IMAGES, EPOCH)
     found = parse_list(files["saved-images-list.json"])
     assert found.saved == "1970-01-01T00:00:00Z"
@@ -130,7 +130,7 @@ _images = st.builds(
     st.lists(_images, max_size=4, unique_by=lambda image: image.reference.cache_name),
     st.datetimes(min_value=EPOCH.replace(tzinfo=None), timezones=st.just(UTC)),
 )
-def test_whatever_is_written_is_read_back(images: list[Image], saved: datetime) -> None:
+def test_any_written_images_are_read_back(images: list[Image], saved: datetime) -> None:
     files = cache_files(images, saved)
     found = parse_list(files["saved-images-list.json"])
     assert datetime.fromisoformat(found.saved) == saved.replace(microsecond=0)
@@ -177,7 +177,7 @@ def test_a_list_of_hangars_is_read() -> None:
     assert parse_list(json.dumps(listed(List=None)).encode()).images == ()
 
 
-def test_what_is_said_twice_counts_once() -> None:
+def test_an_image_listed_twice_counts_once() -> None:
     document = listed()
     document["List"] *= 3
     other = {**document["List"][0], "Images": [{**document["List"][0]["Images"][0], "Folder": "b" * 64}]}
@@ -187,7 +187,7 @@ def test_what_is_said_twice_counts_once() -> None:
     assert len(parse_index(indexed(entry("nginx:1"), entry("nginx:1")))) == 1
 
 
-def test_what_contradicts_itself_is_refused() -> None:
+def test_a_list_that_contradicts_itself_is_refused() -> None:
     document = listed()
     document["List"][0]["Images"].append({**document["List"][0]["Images"][0], "Digest": f"sha256:{'2' * 64}"})
     with pytest.raises(ContentError, match="two platforms of one image have the folder aaa"):
@@ -255,7 +255,7 @@ def test_a_hostile_index_is_refused(raw: bytes) -> None:
         parse_folder(raw, "f")
 
 
-def test_what_is_named_otherwise_is_no_image() -> None:
+def test_an_entry_with_an_invalid_name_is_no_image() -> None:
     names = ("", "UPPER", "a b", "../x", "a@sha256:1", "x" * 300, "a:9" + "9" * 6000 + "/b")
     others = [{key: value for key, value in entry("a").items() if key != "annotations"}]
     others.append(entry("a:1", annotations={"io.hangar-async.original.digest": "../.."}))
@@ -396,7 +396,7 @@ def test_the_names_that_programs_write(annotations: dict[str, str], name: str) -
 
 
 @pytest.mark.parametrize("annotations", [{}, {"ref": ""}, {"ref": "no name!"}, {"containerd": "a b"}, {"ref": "-x"}])
-def test_what_has_no_name_is_known_by_its_digest(annotations: dict[str, str]) -> None:
+def test_an_image_without_a_name_is_known_by_its_digest(annotations: dict[str, str]) -> None:
     (found,) = parse_layout_index(index(index_entry(1, **annotations)), "images")
     assert (found.reference, found.named) == (Reference("localhost", "images", None, digest(1)), False)
 
@@ -418,7 +418,7 @@ def test_the_first_of_several_has_the_name() -> None:
     ]
 
 
-def test_what_is_no_manifest_is_passed_over() -> None:
+def test_an_entry_that_is_no_manifest_is_passed_over() -> None:
     entries = [
         index_entry(1, "application/xml", ref="v1"),
         index_entry(2, None, ref="v2"),
@@ -442,7 +442,7 @@ def test_what_is_no_manifest_is_passed_over() -> None:
         index({"digest": str(digest(1)), "size": -1}),
     ],
 )
-def test_what_is_no_index(raw: bytes) -> None:
+def test_an_invalid_index_is_refused(raw: bytes) -> None:
     with pytest.raises(ContentError, match=r"index\.json: "):
         parse_layout_index(raw, "images")
 

@@ -23,7 +23,7 @@ def test_digest_of_data_reads_back(data: bytes, algorithm: str) -> None:
     ["", "sha256", "sha256:", "sha256:" + "a" * 63, "sha256:" + "a" * 65, "sha256:" + "A" * 64, "md5:" + "a" * 32,
      "sha256:" + "../" * 21 + "a", "sha256:" + "a" * 63 + "\n", "sha512:" + "a" * 64, "sha256:" + "٣" * 64],
 )  # fmt: skip
-def test_what_is_no_digest_never_gets_into_a_path(text: str) -> None:
+def test_an_invalid_digest_never_gets_into_a_path(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not a digest"):
         Digest.parse(text)
 

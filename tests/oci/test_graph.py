@@ -61,7 +61,7 @@ def test_when_nothing_is_missing_it_is_the_original() -> None:
     assert joined_index(ORIGINAL, [part(0, 2), part(3, 1)], {}) is ORIGINAL
 
 
-def test_what_is_no_part_is_told() -> None:
+def test_an_index_with_a_foreign_entry_joins_nothing() -> None:
     other = index([entry("x")])
     assert joined_index(ORIGINAL, [part(0), other], {}) is None
     assert joined_index(ORIGINAL, [part(0), index(ENTRIES[:1], DOCKER_LIST)], {}) is None
@@ -190,7 +190,7 @@ def test_an_index_may_refer_too() -> None:
         {"subject": NAMED, "annotations": {"a": 1}},
     ],
 )
-def test_what_refers_to_nothing(fields: dict[str, Any]) -> None:
+def test_a_manifest_without_subject_is_no_referrer(fields: dict[str, Any]) -> None:
     assert referrer_of(manifest(**fields)) is None
 
 

@@ -100,7 +100,7 @@ def test_attestation_entries_name_their_manifest() -> None:
         (raw(config=CONFIG, mediaType="\x1b[2J" * 100_000), "", "of the unsupported type '\\x1b[2J"),
     ],
 )
-def test_what_is_no_manifest(document: bytes, content_type: str, told: str) -> None:
+def test_an_invalid_manifest_is_refused(document: bytes, content_type: str, told: str) -> None:
     with pytest.raises(ContentError) as caught:
         parse_manifest(document, content_type)
     assert told in str(caught.value)
@@ -286,7 +286,7 @@ def test_a_document_is_read_and_other_fields_are_passed_over() -> None:
         (b'{"words":[' + b'"",' * MOST_VALUES + b'""]}', "more than 524,288 values"),
     ],
 )  # fmt: skip
-def test_what_is_no_such_document(raw: bytes, why: str) -> None:
+def test_a_document_that_does_not_fit_its_type_is_refused(raw: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why) as caught:
         decode_json(raw, Kind)
     assert len(str(caught.value)) < 400

@@ -61,7 +61,7 @@ def test_systems_filter_what_architectures_choose() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "amd64/", "a/b/c/d", "lin ux/amd64", "linux/amd64/v1/x"])
-def test_what_is_no_architecture(text: str) -> None:
+def test_an_invalid_architecture_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not an architecture"):
         PlatformSelector.parse([text])
 
@@ -74,7 +74,7 @@ def test_nothing_wanted_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("word", ["\x1b[31m", "a\nb", "\u202e", "\0", "\ud800", "a" * 201])
-def test_what_is_no_word_of_a_platform(word: str) -> None:
+def test_an_invalid_word_of_a_platform_is_refused(word: str) -> None:
     for words in ((word, "a"), ("a", word), ("a", "b", word), ("a", "b", "", word)):
         with pytest.raises(InvalidValue, match="no word of a platform") as caught:
             Platform(*words)

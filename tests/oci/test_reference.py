@@ -64,7 +64,7 @@ def test_valid_references(text: str, full: str) -> None:
         ("name:tag:tag", "is not a tag"),
     ],
 )
-def test_what_is_no_reference_is_told_what_would_be_right(text: str, told: str) -> None:
+def test_an_invalid_reference_is_refused_with_the_right_form(text: str, told: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         Reference.parse(text)
     assert told in str(caught.value)
@@ -144,13 +144,13 @@ def test_a_digest_longer_than_a_tag_is_cut_to_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "http://a", "a b", "a/b", "-a", "a:b", "a:99999"])
-def test_what_is_no_registry(text: str) -> None:
+def test_an_invalid_registry_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not a registry"):
         parse_registry(text)
 
 
 @pytest.mark.parametrize("text", ["harbor", "LOCALHOST", "a-b"])
-def test_what_would_read_back_as_a_part_of_a_name_is_no_registry(text: str) -> None:
+def test_a_registry_that_reads_as_a_part_of_a_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match=f"write {text}:443"):
         parse_registry(text)
     assert str(Reference.parse("a/b").on(f"{text}:443")) == f"{text}:443/a/b:latest"

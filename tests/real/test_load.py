@@ -86,7 +86,7 @@ async def test_there_and_back(
     assert {outcome.state for outcome in again.outcomes} == {"present"}
 
 
-async def test_what_was_loaded_can_be_pulled(
+async def test_loaded_images_can_be_pulled(
     docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     """Whole, by a client that hashes each blob. Foreign layers are nowhere; indexes in indexes it does not take."""

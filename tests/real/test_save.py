@@ -91,7 +91,7 @@ async def test_a_second_run_fetches_nothing(
     assert third.traffic.fetched_blobs == 3
 
 
-async def test_what_is_saved_can_be_pushed_on_and_is_the_same(
+async def test_saved_images_can_be_pushed_on_unchanged(
     docker_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     names = await push_all(docker_registry, {"attested": images["attested"], "multi": images["multi"]}, "onward")
@@ -115,7 +115,7 @@ async def test_a_partial_index_can_be_pushed(
     assert raw["manifests"] == [entry for entry in wanted if entry["platform"]["architecture"] != "amd64"]
 
 
-async def test_what_skopeo_pushes_is_saved(
+async def test_images_pushed_by_skopeo_are_saved(
     docker_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     """A directory of skopeo's own, pushed by it; its digests are what is saved."""

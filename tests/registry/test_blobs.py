@@ -68,7 +68,7 @@ _numbers = st.integers(0, 1 << 50)
 
 
 @given(first=_numbers, more=_numbers, beyond=_numbers, known=st.booleans())
-def test_what_is_written_is_read(first: int, more: int, beyond: int, known: bool) -> None:
+def test_a_written_content_range_is_read_back(first: int, more: int, beyond: int, known: bool) -> None:
     last, total = first + more, first + more + 1 + beyond
     text = f"bytes {first}-{last}/{total if known else '*'}"
     assert is_rest(text, first, last + 1) is (not known or beyond == 0)

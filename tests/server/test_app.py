@@ -207,7 +207,7 @@ def test_any_range_lies_within(text: str, size: int) -> None:
     assert found is None or 0 <= found[0] < found[1] <= size
 
 
-async def test_what_the_client_has_is_not_sent(client: aiohttp.ClientSession) -> None:
+async def test_content_of_the_client_is_not_sent(client: aiohttp.ClientSession) -> None:
     digest = Digest.of(DATA)
     for known in (f'"{digest}"', f'"x", W/"{digest}"', "*"):
         async with client.get(f"/v2/team/app/blobs/{digest}", headers={"If-None-Match": known}) as answer:
@@ -407,7 +407,7 @@ class Damaged(MemoryContent):
             yield piece
 
 
-async def test_what_is_damaged_is_an_error_and_told() -> None:
+async def test_damaged_content_is_an_error_and_reported() -> None:
     content, told = Damaged(0), list[str]()
     digest = content.add_blob("a", DATA)
     async with (
@@ -427,7 +427,7 @@ async def test_what_is_damaged_is_an_error_and_told() -> None:
     assert told == ["the blob is damaged", "the index is damaged"]
 
 
-async def test_what_turns_out_damaged_in_the_middle_ends_too_early() -> None:
+async def test_content_damaged_in_the_middle_ends_too_early() -> None:
     content, told = Damaged(2), list[str]()
     digest = content.add_blob("a", DATA)
     async with (

@@ -51,7 +51,7 @@ async def test_a_user_is_results(users: Users, name: str) -> None:
         basic(b"\xff", PASSWORD),
     ],
 )
-async def test_nobody_else_is(users: Users, authorization: str) -> None:
+async def test_other_users_are_refused(users: Users, authorization: str) -> None:
     assert not await users.know(authorization)
 
 
@@ -75,7 +75,7 @@ async def test_a_thousand_requests_cost_one_check() -> None:
     assert users.checks == 3
 
 
-async def test_what_is_remembered_is_bounded(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_remembered_passwords_are_bounded(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(htpasswd, "_MAX_RESULTS", 3)
     for number in range(5):
         assert not await users.know(basic("one", f"{number}"))

@@ -52,7 +52,7 @@ async def test_all_addresses() -> None:
             assert answer.status == 200
 
 
-async def test_who_comes_when_there_are_too_many_is_sent_away() -> None:
+async def test_a_connection_beyond_the_limit_is_refused() -> None:
     async with serving(MemoryContent(), limits=Limits(connections=2)) as address:
         port = address.split(":")[1]
         held = []
@@ -87,7 +87,7 @@ async def test_a_connection_without_a_request_is_closed(data: bytes) -> None:
     ],
     ids=["nonsense", "header", "line", "headers"],
 )
-async def test_what_is_no_request_is_refused_and_seen_by_nobody(
+async def test_a_malformed_request_is_refused_and_reaches_no_handler(
     data: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(MemoryContent()) as address:
@@ -165,7 +165,7 @@ def test_a_key_of_another_certificate(files: tuple[Path, Path], ca: trustme.CA, 
 
 
 @pytest.mark.parametrize("data", [b"", b"hush", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"])
-def test_what_is_no_pem(files: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
+def test_a_file_without_pem_is_refused(files: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
     (tmp_path / "nonsense").write_bytes(data)
     for pair in ((tmp_path / "nonsense", files[1]), (files[0], tmp_path / "nonsense")):
         with pytest.raises(UsageError, match="it is not PEM, or damaged"):

@@ -65,7 +65,7 @@ def test_an_error_has_one_code() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "bytes", "bytes=", "bytes=a-b", "items=0-1", "bytes=0--1", "bytes=1", "0-1"])
-def test_what_is_no_range(text: str) -> None:
+def test_an_invalid_range_is_refused(text: str) -> None:
     assert byte_range(text, 10) is None
 
 

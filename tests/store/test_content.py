@@ -25,7 +25,7 @@ from tests.fakes.faulty_disk import FaultyDisk
 from tests.store.rig import DATA, DIGEST, partials, take_in
 
 
-async def test_what_was_committed_is_there(store: ContentStore) -> None:
+async def test_committed_blobs_are_there(store: ContentStore) -> None:
     assert not await store.contains(DIGEST, len(DATA))
     await take_in(store)
     assert await store.contains(DIGEST, len(DATA))
@@ -115,7 +115,7 @@ async def test_a_blob_that_cannot_be_read_is_fetched_again(tmp_path: Path, monke
         assert await store.read(DIGEST, len(DATA)) == DATA
 
 
-async def test_what_is_missing_of_a_blob(tmp_path: Path) -> None:
+async def test_the_missing_bytes_of_a_blob_are_counted(tmp_path: Path) -> None:
     one, two, three = (Descriptor("x", Digest.of(name), 100) for name in (b"one", b"two", b"three"))
     async with open_store(tmp_path) as store:
         await store.put(b"one", one.digest)
@@ -181,7 +181,7 @@ async def test_every_failing_operation_is_told_and_leaves_nothing_wrong(tmp_path
             assert store.path(DIGEST).read_bytes() == DATA
 
 
-async def test_what_vanishes_during_a_run(tmp_path: Path) -> None:
+async def test_a_blob_that_vanishes_during_a_run_is_missing(tmp_path: Path) -> None:
     """Somebody else has removed it: it is fetched again, and what is not fetched is an error of the disk."""
     async with open_store(tmp_path) as store:
         await take_in(store)

@@ -35,7 +35,7 @@ async def test_wrong_bytes_are_never_kept_and_another_try_may_follow(store: Cont
     assert await store.contains(DIGEST, len(DATA))
 
 
-async def test_what_is_not_committed_stays_for_the_next_ingest_and_is_no_blob(tmp_path: Path) -> None:
+async def test_an_uncommitted_ingest_stays_for_the_next_one_and_is_no_blob(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         async with store.ingest(DIGEST, len(DATA)) as ingest:
             await ingest.write(DATA[:3000])
@@ -62,7 +62,7 @@ async def test_one_that_got_nothing_leaves_nothing(store: ContentStore) -> None:
 
 
 @pytest.mark.parametrize("left", [b"X" + DATA[1:], DATA[:10] + b"X" * 20])
-async def test_what_was_left_may_be_damaged(tmp_path: Path, left: bytes) -> None:
+async def test_a_damaged_partial_file_is_found(tmp_path: Path, left: bytes) -> None:
     async with open_store(tmp_path) as store:
         (store.root / PARTIALS / f"sha256-{DIGEST.hex}.{len(DATA)}").write_bytes(left)
     async with open_store(tmp_path) as store, store.ingest(DIGEST, len(DATA)) as ingest:
@@ -81,7 +81,7 @@ async def test_what_was_left_may_be_damaged(tmp_path: Path, left: bytes) -> None
     assert store.path(DIGEST).read_bytes() == DATA
 
 
-async def test_what_cannot_be_the_beginning_is_not_taken_up(tmp_path: Path) -> None:
+async def test_a_partial_file_of_other_content_is_not_taken_up(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(DATA[:10])
     name = f"sha256-{DIGEST.hex}.{len(DATA)}"
     for make in (

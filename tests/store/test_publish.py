@@ -54,7 +54,7 @@ def test_an_empty_directory_may_be_there(cache: Path, tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == {*NAMES, "blobs"}
 
 
-def test_what_a_killed_run_moved_aside_becomes_part_of_the_new_cache(cache: Path, tmp_path: Path) -> None:
+def test_a_directory_moved_aside_by_a_killed_run_joins_the_new_cache(cache: Path, tmp_path: Path) -> None:
     left = tmp_path / ".saved-image-cache.aside" / "share" / "sha256" / "left"
     left.parent.mkdir(parents=True)
     left.write_text("left")
@@ -171,7 +171,7 @@ def test_a_directory_that_filled_meanwhile_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "x") == ["mine"]
 
 
-def test_what_this_process_left_there_goes(tmp_path: Path) -> None:
+def test_files_left_by_this_process_are_removed(tmp_path: Path) -> None:
     left = tmp_path / f".x.{os.getpid()}.tmp"
     left.mkdir()
     (left / "old").touch()
@@ -201,7 +201,7 @@ def test_directories_are_asked_for_when_the_files_are_written(tmp_path: Path) ->
         (held(b"", size=5), "has 0 bytes instead of 5"),
     ],
 )
-def test_what_is_not_as_declared_leaves_nothing(tmp_path: Path, file: LayoutFile, match: str) -> None:
+def test_a_file_unlike_its_declaration_leaves_nothing(tmp_path: Path, file: LayoutFile, match: str) -> None:
     with pytest.raises(DigestMismatch, match=match):
         NewTree(tmp_path / "x", Disk(), lambda _: None).write([*files(), ("bad", file)], {})
     assert os.listdir(tmp_path) == []
@@ -232,7 +232,7 @@ def test_one_name_twice_is_an_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_what_fails_in_the_reading_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_read_leaves_nothing(tmp_path: Path) -> None:
     def failing() -> Iterator[tuple[str, LayoutFile]]:
         yield from files()
         raise ArchiveError("broken", path="x")

@@ -39,7 +39,7 @@ async def test_a_built_image_is_there_with_all_that_it_needs(images: Mapping[str
         assert b"".join(await whole(content, digest)) == data
 
 
-async def test_what_is_not_there_is_none() -> None:
+async def test_unknown_content_is_none() -> None:
     content = MemoryContent()
     digest = content.add_blob("a", b"blob")
     manifest = content.add_manifest("a", b"{}", OCI_MANIFEST)
@@ -161,7 +161,9 @@ async def test_mounts(client: aiohttp.ClientSession, pushes: Pushes) -> None:
     await opened(client, query.replace("base", "elsewhere"))
 
 
-async def test_what_is_too_large_and_what_is_wanted(client: aiohttp.ClientSession, pushes: Pushes) -> None:
+async def test_too_large_pieces_are_refused_and_the_least_size_is_reported(
+    client: aiohttp.ClientSession, pushes: Pushes
+) -> None:
     pushes.largest, pushes.minimum = 1000, 500
     status, told = await asked(client, "POST", UPLOADS)
     assert (status, told["OCI-Chunk-Min-Length"]) == (202, "500")
@@ -216,7 +218,7 @@ async def test_a_tag_that_stays(pushable_registry: FakeRegistry, pushes: Pushes,
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]", b'{"layers": 5}', b'{"config": {"digest": "x"}}'])
-async def test_what_is_no_manifest(client: aiohttp.ClientSession, raw: bytes) -> None:
+async def test_an_invalid_manifest_is_refused(client: aiohttp.ClientSession, raw: bytes) -> None:
     headers = {"Content-Type": "x"}
     assert (await asked(client, "PUT", "/v2/app/manifests/v1", data=raw, headers=headers))[0] == 400
 

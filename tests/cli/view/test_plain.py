@@ -189,7 +189,7 @@ def test_after_closing_only_what_is_said_is_shown() -> None:
     assert stream.getvalue() == "hangar-async: interrupted\n"
 
 
-def test_nobody_reading_ends_the_lines_and_not_the_run() -> None:
+def test_a_closed_output_ends_the_lines_and_not_the_run() -> None:
     class Broken(io.StringIO):
         writes = 0
 

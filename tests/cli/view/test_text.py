@@ -115,7 +115,7 @@ def test_on_a_terminal_only_labels_have_a_style_and_nothing_is_wrapped(monkeypat
     assert lines[2] == "\x1b[1;31mfailed     \x1b[0m" + ROWS[2][1]
 
 
-def test_nobody_reads() -> None:
+def test_a_closed_output_raises_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:

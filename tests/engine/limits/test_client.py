@@ -24,7 +24,7 @@ from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry, fake_registry
 
 
-async def test_what_recovers_is_tried_again() -> None:
+async def test_a_request_that_recovers_is_repeated() -> None:
     trial = Trial()
     assert await trial.run(NetworkError("cut", host="h"), RegistryError("busy", host="h", status=503)) == "done"
     assert trial.tries == 3
@@ -54,7 +54,7 @@ async def test_a_try_that_gained_bytes_uses_up_none() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410])
-async def test_what_cannot_recover_is_not_tried_again(status: int) -> None:
+async def test_a_request_that_cannot_recover_is_not_repeated(status: int) -> None:
     trial = Trial()
     with pytest.raises(RegistryError):
         await trial.run(RegistryError("no", host="h", status=status))
@@ -170,7 +170,7 @@ async def test_a_mirror_gives_all_and_the_registry_is_not_asked(
     assert outcome.image.reference.registry == origin.address
 
 
-async def test_what_the_mirror_lacks_comes_from_the_registry(
+async def test_blobs_missing_at_the_mirror_come_from_the_registry(
     origin: FakeRegistry, mirror: FakeRegistry, tmp_path: Path
 ) -> None:
     mirror.content.remove("cache/team/app", BASE.digest)
@@ -209,9 +209,7 @@ async def test_a_mirror_that_answers_with_no_manifest_is_passed_over(
     assert len(origin.asked("/v2/team/app/manifests/1")) == 1
 
 
-async def test_what_is_in_the_cache_is_named_by_a_mirror_alone(
-    origin: FakeRegistry, mirror: FakeRegistry, tmp_path: Path
-) -> None:
+async def test_a_warm_cache_asks_the_mirror_alone(origin: FakeRegistry, mirror: FakeRegistry, tmp_path: Path) -> None:
     archive: dict[str, Any] = {"format": "gzip", "destination": tmp_path / "out.tar.gz"}
     await save(tmp_path, origin, **archive)
     origin.requests.clear()
@@ -227,7 +225,7 @@ async def test_what_is_in_the_cache_is_named_by_a_mirror_alone(
     assert origin.requests == []
 
 
-async def test_what_was_saved_is_compared_with_the_mirror(
+async def test_saved_images_are_compared_with_the_mirror(
     origin: FakeRegistry, mirror: FakeRegistry, tmp_path: Path
 ) -> None:
     report = await save(tmp_path, origin, "127.0.0.1:1", f"{mirror.address}/cache", validate=True)
@@ -236,7 +234,7 @@ async def test_what_was_saved_is_compared_with_the_mirror(
     assert origin.requests == []
 
 
-async def test_what_the_mirror_has_no_more_is_compared_with_the_registry(
+async def test_images_gone_from_the_mirror_are_compared_with_the_registry(
     origin: FakeRegistry, mirror: FakeRegistry, tmp_path: Path
 ) -> None:
     mirror.fail("", Status(404), method="HEAD", times=None)

@@ -106,7 +106,7 @@ async def test_one_refusal_holds_up_all_requests_of_the_host_and_of_no_other() -
     assert trial.closed() == [60.0]
 
 
-async def test_what_was_refused_together_is_told_of_once() -> None:
+async def test_requests_refused_together_are_reported_once() -> None:
     trial = Trial()
     begun = asyncio.Event()
 

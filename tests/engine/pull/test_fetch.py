@@ -119,7 +119,7 @@ async def test_a_digest_that_nobody_gives_fails_all_who_need_it_and_no_other(
         assert f"app{number}" in str(outcome.error)
 
 
-async def test_what_recovers_is_tried_again(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_requests_that_recover_are_repeated(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     lines = fill(fake_registry, 2)
     content = {str(digest) for number in range(2) for digest in small(f"app{number}", BASE).blobs}
     for path in ("/v2/app0/manifests/1", "/v2/app1/manifests/1", *content):
@@ -132,7 +132,7 @@ async def test_what_recovers_is_tried_again(fake_registry: FakeRegistry, tmp_pat
     assert len([event for event in events if isinstance(event, Retrying)]) == 7
 
 
-async def test_what_always_fails_ends(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_blob_that_always_fails_ends_after_the_retries(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     lines = fill(fake_registry, 1)
     fake_registry.fail("/blobs/", Status(502), times=None)
     report = await run(tmp_path, *lines)
@@ -194,7 +194,7 @@ async def test_an_index_that_lies_about_a_size(fake_registry: FakeRegistry, tmp_
     assert isinstance(report.failed[0].error, DigestMismatch)
 
 
-async def test_nobody_there(tmp_path: Path) -> None:
+async def test_a_closed_port_fails_every_image(tmp_path: Path) -> None:
     report = await run(tmp_path, "127.0.0.1:1/a:1", "127.0.0.1:1/b:1")
     assert report.status == 3
     assert all(isinstance(outcome.error, NetworkError) for outcome in report.failed)
@@ -324,7 +324,7 @@ async def test_an_empty_cache_costs_no_head(fake_registry: FakeRegistry, lines: 
     assert len(fake_registry.asked(BY_TAG, "GET")) == 3
 
 
-async def test_what_did_not_change_costs_a_head_alone(
+async def test_an_unchanged_image_costs_a_head_alone(
     fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
 ) -> None:
     before = (tmp_path / "out.tar.gz").read_bytes()
@@ -533,7 +533,7 @@ async def test_many_names_of_one_damaged_manifest(
     assert root.read_bytes() == app(0).raw
 
 
-async def test_what_is_left_of_the_quota_is_told_by_a_head_too(
+async def test_the_rest_of_the_quota_is_reported_after_a_head_too(
     fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
 ) -> None:
     left = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}

@@ -33,7 +33,7 @@ def space(cache: Path, target: Path | None = None, **keywords: Any) -> SpaceChec
     return SpaceCheck(cache, output, lambda: 0, lambda: 0)
 
 
-async def test_what_is_planned_twice_counts_once(small_disk: Callable[[int], Path]) -> None:
+async def test_a_blob_planned_twice_counts_once(small_disk: Callable[[int], Path]) -> None:
     disk = small_disk(16 * MIB)
     one = space(disk)
     for _ in range(5):
@@ -43,7 +43,7 @@ async def test_what_is_planned_twice_counts_once(small_disk: Callable[[int], Pat
     assert "what was fetched is kept" in caught.value.advice
 
 
-async def test_what_is_there_needs_no_room_in_the_cache(small_disk: Callable[[int], Path]) -> None:
+async def test_blobs_in_the_cache_need_no_room_there(small_disk: Callable[[int], Path]) -> None:
     await space(small_disk(8 * MIB)).plan(blobs(100 * MIB), lambda blob: 0)
 
 
@@ -64,7 +64,7 @@ async def test_cache_and_archive_on_two_disks(small_disk: Callable[[int], Path])
     await space(large, little / "a.tar.gz").plan(blobs(7 * MIB), lambda blob: blob.size)
 
 
-async def test_what_was_written_is_not_needed_again(small_disk: Callable[[int], Path]) -> None:
+async def test_written_bytes_are_not_needed_again(small_disk: Callable[[int], Path]) -> None:
     disk = small_disk(16 * MIB)
     fetched = 0
     one = SpaceCheck(disk, None, lambda: fetched, lambda: 0)

@@ -133,7 +133,7 @@ async def test_another_image_is_replaced_and_told(
     assert notice == (f"{pushable_registry.address}/library/app:v1 was {other.digest}, and is {outcome.digest} now")
 
 
-async def test_what_is_no_manifest_that_we_know_is_replaced(
+async def test_a_tag_of_an_unknown_document_is_replaced(
     several: Source, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     raw = b'{"schemaVersion": 1, "name": "app"}'

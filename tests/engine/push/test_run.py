@@ -26,7 +26,7 @@ async def test_a_prefix_and_another_project(everything: Saved, pushable_registry
     assert await tagged(pushable_registry.content, "multi:1") is not None
 
 
-async def test_what_is_asked_for_and_is_not_there(
+async def test_a_selection_that_does_not_fit_the_source_is_refused(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"no image in .* matches 'none' .--image.; it has"):
@@ -95,7 +95,7 @@ async def test_without_being_told_nothing_is_made(
     assert list(harbor.projects) == ["library"]
 
 
-async def test_who_may_not_make_projects(
+async def test_a_user_without_the_right_to_make_projects_is_refused(
     harbor: Harbor, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     """No image can go there: the load ends before the first one; a project that is there is enough."""

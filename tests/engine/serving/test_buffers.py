@@ -48,7 +48,7 @@ async def ticket() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_comes_when_all_are_in_use_waits_for_its_turn() -> None:
+async def test_a_reader_waits_while_all_buffers_are_in_use() -> None:
     buffers = Buffers(1)
     one = await taken(buffers)
     waiting = [asyncio.create_task(buffers.take()) for _ in range(3)]
@@ -64,7 +64,7 @@ async def test_who_comes_when_all_are_in_use_waits_for_its_turn() -> None:
     assert buffers.lent == 1
 
 
-async def test_nobody_waits_for_somebody_else_s_client() -> None:
+async def test_a_slow_client_holds_up_no_other_reader() -> None:
     buffers = Buffers(2)
     one, two = await taken(buffers), await taken(buffers)
     buffers.wait_for_client(one)

@@ -209,7 +209,7 @@ def referrer(subject: Built, images: Mapping[str, Built], **fields: object) -> B
     return Built(raw, kind, {Digest.of(raw): (kind, raw)}, images["artifact"].blobs)
 
 
-def test_what_refers_to_an_image_is_where_the_image_is(tmp_path: Path, images: Mapping[str, Built]) -> None:
+def test_referrers_are_in_the_repositories_of_their_subject(tmp_path: Path, images: Mapping[str, Built]) -> None:
     signature = referrer(images["multi"], images, artifactType="application/vnd.example.signature")
     of_signature = referrer(signature, images)
     lost = referrer(images["windows"], images)
@@ -238,7 +238,7 @@ def test_chains_of_any_length_are_followed(tmp_path: Path, images: Mapping[str, 
     assert len(repository.documents) == len(chain)
 
 
-def test_what_is_missing_is_not_promised(tmp_path: Path, images: Mapping[str, Built]) -> None:
+def test_missing_content_is_not_served(tmp_path: Path, images: Mapping[str, Built]) -> None:
     both = index([images["oci"], small("other")])
     root = make_cache(tmp_path / "cache", {"both:1": both, "oci:1": images["oci"]})
     (root / "share" / "sha256" / images["oci"].digest.hex).unlink()

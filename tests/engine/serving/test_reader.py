@@ -143,7 +143,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-async def test_what_was_right_is_hashed_once(root: Path, hashed: list[int]) -> None:
+async def test_an_intact_blob_is_hashed_once(root: Path, hashed: list[int]) -> None:
     held = await opened(root)
     # A part of it says nothing about the rest.
     await pieces(held, start=5)
@@ -162,7 +162,7 @@ async def test_a_crowd_costs_little_more_than_one(root: Path, hashed: list[int])
     assert sum(hashed) <= 2 * len(DATA)
 
 
-async def test_nobody_waits_for_a_slow_client_to_have_it_hashed(root: Path, hashed: list[int]) -> None:
+async def test_a_slow_client_holds_up_no_hash(root: Path, hashed: list[int]) -> None:
     held = await opened(root)
     first = held.read(DIGEST, 0, len(DATA))
     await anext(first)
@@ -180,7 +180,7 @@ async def test_nobody_waits_for_a_slow_client_to_have_it_hashed(root: Path, hash
     assert held._hashing == set()
 
 
-async def test_what_was_right_and_was_changed_is_hashed_again(root: Path, hashed: list[int]) -> None:
+async def test_a_changed_blob_is_hashed_again(root: Path, hashed: list[int]) -> None:
     held = await opened(root)
     await pieces(held)
     path = root / blob_name(DIGEST)
@@ -193,7 +193,7 @@ async def test_what_was_right_and_was_changed_is_hashed_again(root: Path, hashed
     assert isinstance(error, DigestMismatch)
 
 
-async def test_what_has_to_be_checked_is_before_any_of_it_is_sent(root: Path, hashed: list[int]) -> None:
+async def test_a_checked_read_hashes_all_before_its_first_piece(root: Path, hashed: list[int]) -> None:
     held = await opened(root)
     for start in (0, 5):
         assert await join(held.read(DIGEST, start, len(DATA), checked=True)) == DATA[start:]
@@ -213,7 +213,7 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [touch, empty])
-async def test_what_is_changed_between_check_and_sending(
+async def test_a_blob_changed_between_check_and_sending_is_found(
     root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
     held = await opened(root)
@@ -318,7 +318,7 @@ async def join(reading: AsyncIterator[memoryview]) -> bytes:
     return b"".join([bytes(piece) async for piece in reading])
 
 
-async def test_who_waits_for_us_gets_large_pieces_and_for_whom_we_wait_small_ones(tmp_path: Path) -> None:
+async def test_fast_clients_get_large_pieces_and_slow_clients_small_ones(tmp_path: Path) -> None:
     data = bytes(6 << 20)
     put(tmp_path, data)
     held = await opened(tmp_path)

@@ -91,7 +91,7 @@ def test_several_headers_are_one_list() -> None:
 
 
 @given(_challenges)
-def test_what_is_written_is_read(challenges: list[tuple[str, dict[str, str]]]) -> None:
+def test_a_written_challenge_is_read_back(challenges: list[tuple[str, dict[str, str]]]) -> None:
     header = ", ".join(
         f"{scheme} " + ", ".join(f"{name}={_quoted(value)}" for name, value in parameters.items())
         for scheme, parameters in challenges
