@@ -1,9 +1,9 @@
-"""Builds a corpus into blobs and documents, and pushes it to a registry.
+"""Build a corpus into blobs and documents, and push it to a registry.
 
     python -m benchmarks.build CORPUS DIRECTORY HOST:PORT
 
-A process of its own, because what is measured later inherits the peak memory of who starts it. What was made is told
-in `corpus.json`, written last.
+A process of its own, because a measured command inherits the peak memory of the process that starts it. `corpus.json`,
+written last, names all files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run has to leave behind; a command that did not do its work is not measured."""
+"""The files that a run has to leave; a command that did not do its work is not measured."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Answer:
-    """What a question came to."""
+    """The answer to a question."""
 
     question: str
     series: list[Series] = field(default_factory=list)

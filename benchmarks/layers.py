@@ -21,7 +21,7 @@ from benchmarks.recipes import Layer
 _PLACES = ("/usr/lib", "/usr/share", "/usr/bin", "/usr/local")
 #: A file of more bytes would decide a layer's size alone.
 _LARGEST_FILE = 48 << 20
-#: What gzip leaves of the files of a Linux system, about.
+#: The part that gzip leaves of the files of a Linux system, about.
 _RATIO = 0.4
 _LEVEL = 2
 _PIECE = 1 << 20
@@ -54,7 +54,7 @@ def source_files() -> list[tuple[str, int]]:
 
 
 def deal(layers: Iterable[Layer], files: list[tuple[str, int]]) -> dict[str, list[str]]:
-    """Give each layer its files: the next ones of the list, which begins anew when it is used up."""
+    """Give each layer its files: the next ones of the list, which begins again when it is used up."""
     hands: dict[str, list[str]] = {}
     deck = itertools.cycle(files)
     small = itertools.cycle([entry for entry in files if entry[1] <= 4096])
@@ -87,7 +87,7 @@ def make(layer: Layer, paths: Iterable[str], directory: Path) -> Made:
             _compressed(stored, layer.gzip) as target,
             tarfile.open(fileobj=_Tee(target, diff), mode="w|", format=tarfile.GNU_FORMAT, bufsize=_PIECE) as tar,
         ):
-            # Two layers are never the same, even when the machine's files are used up and begin anew.
+            # Two layers are never the same, even when the machine's files are used up and begin again.
             _add(tar, "layer", [f"{layer.key}\n".encode()])
             for path in paths:
                 _add(tar, path.lstrip("/"), [Path(path).read_bytes()])

@@ -89,7 +89,7 @@ def curl_put(corpus: Corpus, registry: Path, check: Check) -> Command:
 
 
 def disk(size: int, files: int = 1) -> Command:
-    """Write and sync files of so many bytes each: nobody is faster."""
+    """Write and sync files of so many bytes each: no save is faster."""
     names = [f"file{number}" for number in range(files)]
     argv = (sys.executable, "-m", "benchmarks.programs.write", str(size), *names)
     return Command("write and fsync", argv, check=file_of("file0", size))

@@ -38,7 +38,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run took: seconds, processor seconds, MB; `peak` of its largest process, `tree_peak` of all together."""
+    """The cost of one run: seconds, processor seconds, MB; `peak` of its largest process, `tree_peak` of all."""
 
     seconds: float
     cpu: float
@@ -51,8 +51,8 @@ def run(command: Command, directory: Path, writes: int = 0) -> Run:
     """Run a command once, in a directory that is new; nothing is left to be synced when the clock starts.
 
     `writes` is about how many bytes it will write: as much memory is used and freed just before, because a virtual
-    machine takes back what is free for some seconds, and is slow to give it again. What is large of the runs beside it
-    is emptied, but nothing is removed: ext4 is slow to make files while it remembers others that were removed within
+    machine takes back what is free for some seconds, and is slow to give it again. Large files of the runs beside it
+    are emptied, but nothing is removed: ext4 is slow to make files while it remembers others that were removed within
     the last minutes. Either would be measured.
     """
     work = directory / "work"

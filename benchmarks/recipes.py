@@ -1,4 +1,4 @@
-"""What the corpora hold: images, their platforms, and the sizes of their layers."""
+"""The content of the corpora: images, their platforms, and the sizes of their layers."""
 
 from __future__ import annotations
 

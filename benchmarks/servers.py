@@ -55,7 +55,7 @@ class Server:
     path: str
 
     def url(self, blob: dict[str, Any]) -> str:
-        """Where a blob is."""
+        """The path of a blob."""
         return f"http://{self.address}{self.path.format(**blob, hex=str(blob['digest']).partition(':')[2])}"
 
     @property

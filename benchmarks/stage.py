@@ -1,4 +1,4 @@
-"""What all questions share: directories, the registry, and the corpora in it."""
+"""The stage of all questions: directories, the registry, and the corpora in it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Corpus:
         return tuple(blob for blob in self.blobs if "layer" in blob["mediaType"] or "rootfs" in blob["mediaType"])
 
     def path(self, blob: dict[str, Any]) -> Path:
-        """Where a blob lies."""
+        """The path of a blob."""
         return self.directory / "blobs" / str(blob["digest"]).removeprefix("sha256:")
 
     def list_file(self, registry: str, count: int | None = None) -> Path:
@@ -113,6 +113,6 @@ def far_away(registry: str, latency: float) -> Iterator[str]:
 
 
 def _recipe(name: str) -> str:
-    """Tell a corpus by what makes it, so that a changed one is built anew."""
+    """Name a corpus by its recipe, so that a changed one is built again."""
     source = b"".join((Path(__file__).parent / part).read_bytes() for part in ("build.py", "layers.py"))
     return hashlib.sha256(repr(CORPORA[name]()).encode() + source).hexdigest()[:12]

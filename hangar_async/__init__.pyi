@@ -134,6 +134,7 @@ from hangar_async.oci.manifest import (
     Descriptor as Descriptor,
     Index as Index,
     Manifest as Manifest,
+    parse_manifest as parse_manifest,
 )
 from hangar_async.oci.platform import (
     Platform as Platform,

@@ -142,7 +142,7 @@ class UploadLost(RegistryError):
     """
 
     reason = "upload lost"
-    default_advice = "run the same command again; several servers behind one name must share what is being uploaded"
+    default_advice = "run the same command again; several servers under one name must share their uploads"
     _transient = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import ssl
 import subprocess
@@ -50,14 +51,14 @@ def blockbuster() -> Iterator[BlockBuster]:
     with blockbuster_ctx("hangar_async") as found:
         # The test's own observer, called by our code, breaks the disk.
         found.functions["os.mkdir"].can_block_in("tests/engine/test_pack.py", "vanish")
-        # Whoever measures coverage locks what its threads share.
+        # The measurement of coverage locks data that its threads share.
         found.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
         yield found
 
 
 @pytest.fixture(scope="session")
 def ca() -> trustme.CA:
-    """An authority for certificates that nobody else trusts."""
+    """An authority for certificates that the system does not trust."""
     return trustme.CA()
 
 
@@ -69,7 +70,7 @@ def server_certificate(ca: trustme.CA) -> trustme.LeafCert:
 
 @pytest.fixture(scope="session")
 def server_tls(server_certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """What a server on loopback needs for TLS."""
+    """The TLS settings of a server on loopback."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server_certificate.configure_cert(context)
     return context
@@ -77,7 +78,7 @@ def server_tls(server_certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 @pytest.fixture(scope="session")
 def client_tls(ca: trustme.CA) -> ssl.SSLContext:
-    """What a client needs to trust it."""
+    """The TLS settings of a client that trusts it."""
     context = ssl.create_default_context()
     ca.configure_trust(context)
     return context
@@ -148,6 +149,14 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     yield mount
     for place in mounted:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Limits the length of files for the test."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What holds of every error that a parser may raise."""
+"""The rules of every error that a parser may raise."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 import os
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,6 @@ from hangar_async import filesystem
 from hangar_async.filesystem import device, file_system, free_bytes, largest_file
 
 GIB = 1 << 30
-
-
-@pytest.fixture
-def file_limit() -> Iterator[Callable[[int], None]]:
-    """Limits the length of files for the test."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def mounts(tmp_path: Path, kind: str) -> Path:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.house import Module, modules
+from tests.house import ROOT as PACKAGE, Module, modules
 
 MODULES = modules()
 
@@ -33,3 +33,22 @@ def test_a_folder_has_at_most_26_modules() -> None:
 def test_a_function_has_at_most_7_2_lines_on_average() -> None:
     lengths = [length for module in MODULES for length in module.functions]
     assert sum(lengths) / len(lengths) <= 7.2
+
+
+TESTS = PACKAGE.parent / "tests"
+#: Rooms of tests that run through several modules, and tests of the project as a whole.
+ACROSS = {"fakes", "faults", "fuzz", "golden", "real", "typing"}
+WHOLE = {"test_docs", "test_house", "test_library", "test_package", "cli/test_end_to_end", "cli/test_pages"}
+
+
+def test_each_module_has_its_test_module_and_there_is_no_other() -> None:
+    package = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+    expected = {str(path.with_name(f"test_{path.stem}")) for path in package if not path.stem.startswith("__")}
+    tests = {path.relative_to(TESTS).with_suffix("") for path in TESTS.rglob("test_*.py")}
+    assert {str(path) for path in tests if path.parts[0] not in ACROSS} - WHOLE == expected
+
+
+def test_fixtures_are_in_the_conftest_of_their_room() -> None:
+    marks = "@pytest.fixture"
+    files = {path for path in TESTS.rglob("*.py") if marks in path.read_text() and path.name != "test_house.py"}
+    assert {path.name for path in files} == {"conftest.py"}

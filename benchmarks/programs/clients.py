@@ -3,7 +3,7 @@
     python -m benchmarks.programs.clients HOST:PORT QUICK SLOW PATH SIZE [PATH SIZE ...]
 
 Client N asks for the N-th path, around. SLOW clients take a little now and then until all QUICK ones are done, and go
-then. What is measured is the server.
+then. Only the server is measured.
 """
 
 from __future__ import annotations

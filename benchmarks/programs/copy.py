@@ -1,8 +1,8 @@
-"""A read/write loop: the files of a corpus, one behind the other into one file.
+"""A read/write loop: the files of a corpus, one after the other into one file.
 
 python -m benchmarks.programs.copy CORPUS_JSON TARGET SECONDS_FILE [hash]
 
-With `hash`, what is written is hashed beside it, as whoever wants a checksum file must.
+With `hash`, the written bytes are hashed too, as for a file of checksums.
 """
 
 from __future__ import annotations

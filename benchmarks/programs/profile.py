@@ -1,4 +1,4 @@
-"""Where the processor seconds of a `save` go.
+"""The processor seconds of a `save`, by their purpose.
 
     python -m benchmarks.programs.profile LIST gzip|zstd JOBS JSON_FILE
 

@@ -1,4 +1,4 @@
-"""A relay that makes a registry seem far away, in a process of its own, so that nobody's event loop pays for it.
+"""A relay that makes a registry seem far away, in a process of its own, so that no other event loop pays for it.
 
     python -m benchmarks.programs.relay HOST:PORT SECONDS
 

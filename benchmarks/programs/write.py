@@ -1,4 +1,4 @@
-"""What the disk can do: write bytes to files and sync them.
+"""The speed of the disk: write bytes to files and sync them.
 
 python -m benchmarks.programs.write BYTES FILE...
 """

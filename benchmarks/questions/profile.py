@@ -1,4 +1,4 @@
-"""Where the processor seconds of a save go."""
+"""The processor seconds of a save, by their purpose."""
 
 from __future__ import annotations
 

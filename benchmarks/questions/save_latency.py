@@ -8,7 +8,7 @@ from benchmarks.stage import Stage, far_away
 
 ASKS = "save -c dir -j 20 of 60 small images from far away, beside a loop of skopeo"
 _IMAGES = 60
-#: What is measured: the corpus, and the seconds that are added to each exchange, half of them in each direction.
+#: The corpus, and the seconds that are added to each exchange, half of them in each direction.
 _CASES = {
     "50 ms": ("tiny", 0.050),
     "50 ms, one architecture": ("tiny_single", 0.050),

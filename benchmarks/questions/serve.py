@@ -17,7 +17,7 @@ from benchmarks.servers import Server
 from benchmarks.stage import Corpus, Stage
 
 ASKS = "serve of 1.2 GB from a cache directory and from archives in parts, beside nginx; 200 clients at once"
-#: What each is to reach of nginx's throughput; None where no target is set.
+#: The part of nginx's throughput that each is to reach; None where no target is set.
 _TARGETS = {"serve cache": 0.7, "serve gzip parts": 0.5, "serve zstd parts": None}
 _CURLS = 4
 _CROWD = 200

@@ -94,7 +94,7 @@ class RegistryClient:
     ) -> Descriptor | None:
         """Return the descriptor of the manifest with `digest`, else of the manifest that `image` names; None for none.
 
-        It has the type, the digest and the size in bytes. `push` uses the rights that a push needs. Where the registry
+        It has the type, the digest and the size in bytes. `push` uses the rights that a push needs. If the registry
         does not send all three, the manifest itself is fetched; `get=False` returns None instead: a HEAD counts against
         no quota of Docker Hub. Raises DigestMismatch where the registry sends another digest than `digest`.
         Source: OCI distribution-spec, "Checking if content exists in the registry".

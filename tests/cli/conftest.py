@@ -23,7 +23,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
-    """Archives that nobody changes."""
+    """Archives that no test changes."""
     return asyncio.run(make_shelf(tmp_path_factory.mktemp("shelf")))
 
 
@@ -39,3 +39,10 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return Done(ended.value.code, shown.out, shown.err)
 
     return run
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "list.txt").write_text("127.0.0.1:1/one:1\n")
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    return tmp_path

@@ -24,7 +24,7 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 @dataclass(frozen=True)
 class Done:
-    """What a process leaves."""
+    """The result of a process."""
 
     status: int
     out: str

@@ -235,13 +235,6 @@ USAGE = [
 ]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    (tmp_path / "list.txt").write_text("127.0.0.1:1/one:1\n")
-    (tmp_path / "empty.txt").write_text("# nothing\n")
-    return tmp_path
-
-
 @pytest.mark.parametrize(("arguments", "line"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
 def test_usage_errors_are_one_line_and_status_2(
     home: Path, program: Program, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str

@@ -1,4 +1,4 @@
-"""What the pages say is tried: their command lines, and the reader in the one on the format."""
+"""The command lines of the pages run, and the reader on the page of the format works."""
 
 from __future__ import annotations
 

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import zstandard
 
 from hangar_async.engine.save import save
 from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import Built
 from tests.engine.rig import options
-from tests.fakes.images import library
 from tests.fakes.registry import fake_registry
 
 #: Name, format, number of parts.
@@ -120,20 +118,6 @@ def make(root: Path, images: Mapping[str, Built], architectures: list[str]) -> S
         kind = "zstd" if "zstd" in form else "gzip"
         pack_as_hangar(saved.at("dir"), saved.at(form), kind=kind, list_last=form.endswith("last"))
     return saved
-
-
-@pytest.fixture(scope="session")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """All kinds of images, with all their platforms."""
-    return make(tmp_path_factory.mktemp("everything"), library(), ["all"])
-
-
-@pytest.fixture(scope="session")
-def partial(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Images of several platforms of which one is held."""
-    images = library()
-    names = ("multi", "docker-list", "attested", "nested", "windows")
-    return make(tmp_path_factory.mktemp("partial"), {name: images[name] for name in names}, ["linux/amd64"])
 
 
 def flip(path: Path, offset: int, bit: int = 4) -> None:

@@ -44,7 +44,7 @@ async def run_validate(tmp_path: Path, source: Path, registry: FakeRegistry | st
 
 
 async def tagged(content: MemoryContent, name: str) -> Digest | None:
-    """What a name, REPOSITORY:TAG, stands for."""
+    """The digest that a name, REPOSITORY:TAG, stands for."""
     repository, _, tag = name.rpartition(":")
     found = await content.resolve(repository, tag)
     return None if found is None else found.digest
@@ -74,6 +74,6 @@ def named_blobs(raw: bytes) -> list[Digest]:
 
 
 def where(name: str) -> str:
-    """Where an image goes that has no project: REPOSITORY:TAG."""
+    """The target of an image without a project: REPOSITORY:TAG."""
     reference = Reference.parse(name)
     return f"library/{reference.repository}:{reference.cache_tag}"

@@ -1,5 +1,7 @@
 """A short way to run `save` and `sync`, and small images."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from dataclasses import fields
@@ -12,7 +14,7 @@ from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
-from hangar_async.testing.images import Built
+from hangar_async.testing.images import Built, layer
 
 
 def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
@@ -70,3 +72,6 @@ class Countdown:
         self.number -= 1
         if not self.number and self.watched is not None:
             self.watched.cancel()
+
+
+BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")

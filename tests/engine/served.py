@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from yarl import URL
 
 from hangar_async.config.options import CompressOptions, ServeOptions
@@ -29,7 +28,7 @@ REFERRER = "application/vnd.example.signature"
 
 @dataclass(frozen=True)
 class Site:
-    """What is saved, by name; the cache directory; and an archive in parts."""
+    """The saved images by name, the cache directory, and an archive in parts."""
 
     built: Mapping[str, Built]
     cache: Path
@@ -80,7 +79,7 @@ def refer(built: Built, subject: Built, kind: str = REFERRER) -> Built:
     return replace(built, raw=raw, documents={Digest.of(raw): (built.media_type, raw)})
 
 
-def _site(root: Path) -> Site:
+def make_site(root: Path) -> Site:
     images = library()
     built = {
         "docker.io/library/nginx:1.26": images["oci"],
@@ -106,12 +105,6 @@ def _site(root: Path) -> Site:
     return Site(built, cache, output.target)
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Images that nobody changes."""
-    return _site(tmp_path_factory.mktemp("served"))
-
-
 @asynccontextmanager
 async def served(source: Path, scheme: str = "http", **options: Any) -> AsyncIterator[Client]:
     """Serve what lies at a path, on a free port."""
@@ -122,13 +115,6 @@ async def served(source: Path, scheme: str = "http", **options: Any) -> AsyncIte
         aiohttp.ClientSession(f"{scheme}://{found.address}") as session,
     ):
         yield Client(session, found, events)
-
-
-@pytest.fixture
-async def client(site: Site) -> AsyncIterator[Client]:
-    """A client of the archive in parts."""
-    async with served(site.archive) as one:
-        yield one
 
 
 async def pages(client: Client, path: str, key: str) -> Sequence[Sequence[str]]:

@@ -1,9 +1,10 @@
 """Outputs of a run: archives, parts, directories."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,28 +13,13 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Event
 from hangar_async.errors import StorageError
-from hangar_async.testing.images import index, layer
 from tests.engine.forms import tree
-from tests.engine.rig import run
-from tests.fakes.images import ARM64, small
-from tests.fakes.registry import FakeRegistry, fake_registry
-
-BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")
-PLAIN = layer({"plain": b"really compressible " * 20000}, "none")
+from tests.engine.rig import BASE, run
+from tests.fakes.registry import FakeRegistry
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry() as found:
-        for number in range(4):
-            amd64 = small(f"app{number}", BASE, PLAIN)
-            arm64 = small(f"app{number}-arm64", BASE, platform=ARM64)
-            found.add(f"app{number}:1", index([amd64, arm64]))
-        yield found
-
-
-def lines(served: FakeRegistry, *numbers: int) -> list[str]:
-    return [f"{served.address}/app{number}:1" for number in numbers or range(4)]
+def lines(four_apps: FakeRegistry, *numbers: int) -> list[str]:
+    return [f"{four_apps.address}/app{number}:1" for number in numbers or range(4)]
 
 
 def unpack(command: str, folder: Path) -> Path:
@@ -53,9 +39,9 @@ def content(root: Path) -> dict[str, bytes | str]:
     [("gzip", "out.tar.gz", "tar -xzf out.tar.gz"), ("zstd", "out.tar.zstd", "tar --zstd -xf out.tar.zstd")],
 )
 async def test_an_archive_holds_the_cache(
-    served: FakeRegistry, tmp_path: Path, format_: str, name: str, command: str
+    four_apps: FakeRegistry, tmp_path: Path, format_: str, name: str, command: str
 ) -> None:
-    report = await run(tmp_path, *lines(served), format=format_)
+    report = await run(tmp_path, *lines(four_apps), format=format_)
     assert report.output is not None
     assert report.output.files == (tmp_path / name,)
     assert report.output.size == (tmp_path / name).stat().st_size
@@ -66,8 +52,8 @@ async def test_an_archive_holds_the_cache(
     subprocess.run(["sha256sum", "-c", f"{name}.sha256"], cwd=tmp_path, check=True, capture_output=True)
 
 
-async def test_the_order_of_an_archive_is_that_of_the_list(served: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(served), format="gzip", jobs=20)
+async def test_the_order_of_an_archive_is_that_of_the_list(four_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(four_apps), format="gzip", jobs=20)
     with tarfile.open(tmp_path / "out.tar.gz", "r|gz") as tar:
         members = list(tar)
     names = [member.name for member in members]
@@ -88,11 +74,11 @@ async def test_the_order_of_an_archive_is_that_of_the_list(served: FakeRegistry,
 
 
 @pytest.mark.parametrize("count", [3, 120])
-async def test_parts_joined_are_the_archive(served: FakeRegistry, tmp_path: Path, count: int) -> None:
-    whole = await run(tmp_path, *lines(served), format="gzip", destination=tmp_path / "whole.tar.gz")
+async def test_parts_joined_are_the_archive(four_apps: FakeRegistry, tmp_path: Path, count: int) -> None:
+    whole = await run(tmp_path, *lines(four_apps), format="gzip", destination=tmp_path / "whole.tar.gz")
     assert whole.output is not None
     size = -(-whole.output.size // count)
-    report = await run(tmp_path, *lines(served), format="gzip", part_size=size)
+    report = await run(tmp_path, *lines(four_apps), format="gzip", part_size=size)
     assert report.output is not None
     assert abs(len(report.output.files) - count) <= 1
     sizes = [path.stat().st_size for path in report.output.files]
@@ -103,12 +89,12 @@ async def test_parts_joined_are_the_archive(served: FakeRegistry, tmp_path: Path
     subprocess.run(["sha256sum", "-c", "out.tar.gz.sha256"], cwd=tmp_path, check=True, capture_output=True)
 
 
-async def test_only_the_images_of_this_run_go_in(served: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(served, 0, 1), format="gzip")
-    await run(tmp_path, *lines(served, 2), format="gzip")
+async def test_only_the_images_of_this_run_go_in(four_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(four_apps, 0, 1), format="gzip")
+    await run(tmp_path, *lines(four_apps, 2), format="gzip")
     alone = tmp_path / "alone"
     alone.mkdir()
-    await run(alone, *lines(served, 2), format="gzip")
+    await run(alone, *lines(four_apps, 2), format="gzip")
     assert (tmp_path / "out.tar.gz").read_bytes() == (alone / "out.tar.gz").read_bytes()
     assert len(json.loads((tmp_path / "saved-image-cache" / "index.json").read_text())["manifests"]) == 1
 
@@ -116,26 +102,26 @@ async def test_only_the_images_of_this_run_go_in(served: FakeRegistry, tmp_path:
 @pytest.mark.parametrize("epoch", [None, 1_700_000_000])
 @pytest.mark.parametrize("format_", ["gzip", "zstd"])
 async def test_the_same_content_makes_the_same_bytes(
-    served: FakeRegistry, tmp_path: Path, format_: str, epoch: int | None
+    four_apps: FakeRegistry, tmp_path: Path, format_: str, epoch: int | None
 ) -> None:
     environment = Environment(source_date_epoch=epoch, registries=RegistrySettings())
     made = []
     for number, jobs in enumerate((1, 20, 7)):
         place = tmp_path / str(number)
         place.mkdir()
-        report = await run(place, *lines(served), format=format_, jobs=jobs, environment=environment)
+        report = await run(place, *lines(four_apps), format=format_, jobs=jobs, environment=environment)
         assert report.output is not None
         made.append(report.output.path.read_bytes())
         # From a full cache.
-        again = await run(place, *lines(served), format=format_, jobs=jobs, environment=environment)
+        again = await run(place, *lines(four_apps), format=format_, jobs=jobs, environment=environment)
         assert again.output is not None
         made.append(again.output.path.read_bytes())
     assert len(set(made)) == 1
 
 
-async def test_source_date_epoch_is_the_time_of_everything(served: FakeRegistry, tmp_path: Path) -> None:
+async def test_source_date_epoch_is_the_time_of_everything(four_apps: FakeRegistry, tmp_path: Path) -> None:
     environment = Environment(source_date_epoch=1_700_000_000, registries=RegistrySettings())
-    await run(tmp_path, *lines(served, 0), format="gzip", environment=environment)
+    await run(tmp_path, *lines(four_apps, 0), format="gzip", environment=environment)
     with tarfile.open(tmp_path / "out.tar.gz") as tar:
         assert {member.mtime for member in tar} == {1_700_000_000}
         file = tar.extractfile("saved-image-cache/saved-images-list.json")
@@ -144,40 +130,40 @@ async def test_source_date_epoch_is_the_time_of_everything(served: FakeRegistry,
 
 
 async def test_an_earlier_archive_stays_when_nothing_was_saved_and_goes_when_something_was(
-    served: FakeRegistry, tmp_path: Path
+    four_apps: FakeRegistry, tmp_path: Path
 ) -> None:
     (tmp_path / "out.tar.gz").write_bytes(b"earlier")
     for number in range(3):
         (tmp_path / f"out.tar.gz.part{number}").write_bytes(b"stale")
-    report = await run(tmp_path, f"{served.address}/none:1", format="gzip")
+    report = await run(tmp_path, f"{four_apps.address}/none:1", format="gzip")
     assert report.status == 3
     assert (tmp_path / "out.tar.gz").read_bytes() == b"earlier"
-    report = await run(tmp_path, f"{served.address}/none:1", *lines(served, 0), format="gzip")
+    report = await run(tmp_path, f"{four_apps.address}/none:1", *lines(four_apps, 0), format="gzip")
     assert report.status == 1
     assert (tmp_path / "out.tar.gz").read_bytes()[:2] == b"\x1f\x8b"
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["failed.txt", "out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]
 
 
-async def test_a_directory_takes_the_place_of_the_cache(served: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(served, 0, 1), format="gzip")
-    report = await run(tmp_path, *lines(served, 1, 2), format="dir")
+async def test_a_directory_takes_the_place_of_the_cache(four_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(four_apps, 0, 1), format="gzip")
+    report = await run(tmp_path, *lines(four_apps, 1, 2), format="dir")
     assert report.output is not None
     names = content(tmp_path / "out")
     assert sum(len(data) for name, data in names.items() if name != "blobs") == report.output.size
     alone = tmp_path / "alone"
     alone.mkdir()
-    await run(alone, *lines(served, 1, 2), format="dir")
+    await run(alone, *lines(four_apps, 1, 2), format="dir")
     assert names == content(alone / "out")
     # What belonged to the earlier run alone is the new cache, and is found by the next run.
-    asked = served.blobs_asked().total()
-    await run(tmp_path, *lines(served, 0), format="dir", destination=tmp_path / "third")
-    assert served.blobs_asked().total() - asked <= 4
+    asked = four_apps.blobs_asked().total()
+    await run(tmp_path, *lines(four_apps, 0), format="dir", destination=tmp_path / "third")
+    assert four_apps.blobs_asked().total() - asked <= 4
 
 
-async def test_the_archive_is_told_of(served: FakeRegistry, tmp_path: Path) -> None:
+async def test_the_archive_is_told_of(four_apps: FakeRegistry, tmp_path: Path) -> None:
     events: list[Event] = []
-    report = await run(tmp_path, *lines(served), format="gzip", part_size=100_000, events=events)
+    report = await run(tmp_path, *lines(four_apps), format="gzip", part_size=100_000, events=events)
     assert report.output is not None
     progress = [event for event in events if isinstance(event, ArchiveProgress)]
     assert [event.written for event in progress] == sorted(event.written for event in progress)
@@ -186,8 +172,8 @@ async def test_the_archive_is_told_of(served: FakeRegistry, tmp_path: Path) -> N
     assert report.output.compressor.startswith("isal")
 
 
-async def test_an_output_that_cannot_be_written_ends_the_run(served: FakeRegistry, tmp_path: Path) -> None:
+async def test_an_output_that_cannot_be_written_ends_the_run(four_apps: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / "out.tar.gz.part0" / "in the way").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"out\.tar\.gz\.part0"):
-        await run(tmp_path, *lines(served, 0), format="gzip", part_size=100_000)
+        await run(tmp_path, *lines(four_apps, 0), format="gzip", part_size=100_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar.gz.part0", "saved-image-cache"]

@@ -1,10 +1,11 @@
 """`save` and `sync` as a whole: outcomes, events, cancellation, and images that stay named."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from hangar_async.errors import NotFound, UsageError
 from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import index, layer
 from tests.engine.forms import tree
-from tests.engine.rig import Countdown, listed, options, run, sync_options
+from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
 from tests.fakes.faults import Hold, Status
 from tests.fakes.images import ARM64, small
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.registry import FakeRegistry
 
 
 async def test_failures_stop_nobody_else(fake_registry: FakeRegistry, tmp_path: Path) -> None:
@@ -150,21 +151,8 @@ async def test_without_a_named_cache_nothing_but_the_output_is_left(
     assert [path.name for path in tmp_path.iterdir()] == ["out.tar.gz", "out.tar.gz.sha256"]
 
 
-BASE = layer({"base": bytes(range(256)) * 300}, "gzip")
-DAYS = ("2024-01-02T00:00:00Z", "2025-06-07T08:09:10Z", "2023-01-01T00:00:00Z", "2022-01-01T00:00:00Z")
-
-
-@pytest.fixture
-async def app_registry() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry() as found:
-        for number, day in enumerate(DAYS):
-            amd64 = small(f"app{number}", BASE, created=day)
-            found.add(f"app{number}:1", index([amd64, small(f"arm{number}", BASE, platform=ARM64)]))
-        yield found
-
-
-def lines(app_registry: FakeRegistry, *numbers: int) -> list[str]:
-    return [f"{app_registry.address}/app{number}:1" for number in numbers]
+def lines(dated_apps: FakeRegistry, *numbers: int) -> list[str]:
+    return [f"{dated_apps.address}/app{number}:1" for number in numbers]
 
 
 async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None, **keywords: Any) -> Report:
@@ -201,92 +189,92 @@ async def is_a_save_of(tmp_path: Path, root: Path, *images: str) -> None:
     assert (place / "packed.tar").read_bytes() == (place / "saved.tar").read_bytes()
 
 
-async def test_into_nothing_it_makes_a_cache(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    report = await bring(tmp_path, *lines(app_registry, 0, 1))
+async def test_into_nothing_it_makes_a_cache(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    report = await bring(tmp_path, *lines(dated_apps, 0, 1))
     assert report.status == 0
     assert report.output is not None
     assert report.output.files == (cache(tmp_path),)
     assert not (tmp_path / "out").exists()
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 0, 1))
 
 
-async def test_into_an_empty_directory_it_makes_a_cache(app_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_into_an_empty_directory_it_makes_a_cache(dated_apps: FakeRegistry, tmp_path: Path) -> None:
     cache(tmp_path).mkdir()
-    await bring(tmp_path, *lines(app_registry, 2))
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 2))
+    await bring(tmp_path, *lines(dated_apps, 2))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 2))
 
 
-async def test_more_images_make_a_save_of_all(app_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_more_images_make_a_save_of_all(dated_apps: FakeRegistry, tmp_path: Path) -> None:
     """Also the time of the list, which is of an image that was there before."""
-    await run(tmp_path, *lines(app_registry, 1, 0), format="gzip")
-    report = await bring(tmp_path, *lines(app_registry, 2, 3))
+    await run(tmp_path, *lines(dated_apps, 1, 0), format="gzip")
+    report = await bring(tmp_path, *lines(dated_apps, 2, 3))
     assert report.status == 0
-    assert named(cache(tmp_path)) == lines(app_registry, 1, 0, 2, 3)
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 1, 0, 2, 3))
+    assert named(cache(tmp_path)) == lines(dated_apps, 1, 0, 2, 3)
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 1, 0, 2, 3))
 
 
-async def test_into_a_directory_that_a_save_made(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1), destination=tmp_path / "made")
-    asked = app_registry.blobs_asked().total()
-    await bring(tmp_path, *lines(app_registry, 2), cache=tmp_path / "made")
-    assert app_registry.blobs_asked()[str(BASE.digest)] == 1
-    assert app_registry.blobs_asked().total() > asked
-    await is_a_save_of(tmp_path, tmp_path / "made", *lines(app_registry, 0, 1, 2))
+async def test_into_a_directory_that_a_save_made(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(dated_apps, 0, 1), destination=tmp_path / "made")
+    asked = dated_apps.blobs_asked().total()
+    await bring(tmp_path, *lines(dated_apps, 2), cache=tmp_path / "made")
+    assert dated_apps.blobs_asked()[str(BASE.digest)] == 1
+    assert dated_apps.blobs_asked().total() > asked
+    await is_a_save_of(tmp_path, tmp_path / "made", *lines(dated_apps, 0, 1, 2))
 
 
-async def test_an_image_of_the_same_name_takes_its_place(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1, 2), format="gzip")
-    app_registry.add("app1:1", small("other", BASE))
-    report = await bring(tmp_path, *lines(app_registry, 3, 1))
+async def test_an_image_of_the_same_name_takes_its_place(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(dated_apps, 0, 1, 2), format="gzip")
+    dated_apps.add("app1:1", small("other", BASE))
+    report = await bring(tmp_path, *lines(dated_apps, 3, 1))
     assert report.status == 0
-    assert named(cache(tmp_path)) == lines(app_registry, 0, 1, 2, 3)
+    assert named(cache(tmp_path)) == lines(dated_apps, 0, 1, 2, 3)
     shutil.move(cache(tmp_path), tmp_path / "with strangers")
-    await is_a_save_of(tmp_path, tmp_path / "with strangers", *lines(app_registry, 0, 1, 2, 3))
+    await is_a_save_of(tmp_path, tmp_path / "with strangers", *lines(dated_apps, 0, 1, 2, 3))
 
 
-async def test_the_same_again_changes_nothing(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await bring(tmp_path, *lines(app_registry, 0, 1, 2))
+async def test_the_same_again_changes_nothing(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await bring(tmp_path, *lines(dated_apps, 0, 1, 2))
     before = tree(cache(tmp_path))
-    asked = app_registry.blobs_asked().total()
-    for images in (lines(app_registry, 0, 1, 2), lines(app_registry, 2, 0), lines(app_registry, 1)):
+    asked = dated_apps.blobs_asked().total()
+    for images in (lines(dated_apps, 0, 1, 2), lines(dated_apps, 2, 0), lines(dated_apps, 1)):
         assert (await bring(tmp_path, *images)).status == 0
         assert tree(cache(tmp_path)) == before
-    assert app_registry.blobs_asked().total() == asked
+    assert dated_apps.blobs_asked().total() == asked
 
 
-async def test_images_by_digest_and_in_part_stay_what_they_are(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    digest = app_registry.add("app0:1", index([small("a", BASE), small("b", BASE, platform=ARM64)]))
-    by_digest = f"{app_registry.address}/app0@{digest}"
+async def test_images_by_digest_and_in_part_stay_what_they_are(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    digest = dated_apps.add("app0:1", index([small("a", BASE), small("b", BASE, platform=ARM64)]))
+    by_digest = f"{dated_apps.address}/app0@{digest}"
     amd64: dict[str, Any] = {"architectures": ["amd64"]}
-    await run(tmp_path, by_digest, *lines(app_registry, 1), format="gzip", **amd64)
-    await bring(tmp_path, *lines(app_registry, 2), **amd64)
-    assert named(cache(tmp_path)) == [by_digest, *lines(app_registry, 1, 2)]
+    await run(tmp_path, by_digest, *lines(dated_apps, 1), format="gzip", **amd64)
+    await bring(tmp_path, *lines(dated_apps, 2), **amd64)
+    assert named(cache(tmp_path)) == [by_digest, *lines(dated_apps, 1, 2)]
     place = tmp_path / "other"
     place.mkdir()
-    await run(place, by_digest, *lines(app_registry, 1, 2), **amd64)
+    await run(place, by_digest, *lines(dated_apps, 1, 2), **amd64)
     assert tree(cache(tmp_path)) == tree(place / "out")
 
 
-async def test_a_failed_image_costs_the_index_nothing(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+async def test_a_failed_image_costs_the_index_nothing(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(dated_apps, 0, 1), format="gzip")
     before = tree(cache(tmp_path))
-    missing = f"{app_registry.address}/none:1"
+    missing = f"{dated_apps.address}/none:1"
     report = await bring(tmp_path, missing, failed=tmp_path / "sync-failed.txt")
     assert report.status == 3
     assert (tmp_path / "sync-failed.txt").read_text() == f"{missing}\n"
     assert tree(cache(tmp_path)) == before
-    report = await bring(tmp_path, missing, *lines(app_registry, 2), failed=tmp_path / "sync-failed.txt")
+    report = await bring(tmp_path, missing, *lines(dated_apps, 2), failed=tmp_path / "sync-failed.txt")
     assert report.status == 1
-    assert named(cache(tmp_path)) == lines(app_registry, 0, 1, 2)
+    assert named(cache(tmp_path)) == lines(dated_apps, 0, 1, 2)
     # An image that was there and cannot be had again stays as it was.
-    app_registry.add("app0:1", small("app0", BASE, layer({"gone": b"1"})))
+    dated_apps.add("app0:1", small("app0", BASE, layer({"gone": b"1"})))
     gone = str(layer({"gone": b"1"}).digest)
-    app_registry.fail(gone, Status(404), times=None)
-    report = await bring(tmp_path, *lines(app_registry, 0))
+    dated_apps.fail(gone, Status(404), times=None)
+    report = await bring(tmp_path, *lines(dated_apps, 0))
     assert report.status == 3
-    assert named(cache(tmp_path)) == lines(app_registry, 0, 1, 2)
+    assert named(cache(tmp_path)) == lines(dated_apps, 0, 1, 2)
     image = next(
-        one for one in (await verify(VerifyOptions(cache(tmp_path)))).images if one.name == lines(app_registry, 0)[0]
+        one for one in (await verify(VerifyOptions(cache(tmp_path)))).images if one.name == lines(dated_apps, 0)[0]
     )
     assert len(image.platforms) == 2
 
@@ -294,98 +282,96 @@ async def test_a_failed_image_costs_the_index_nothing(app_registry: FakeRegistry
 @pytest.mark.parametrize("name", ["index.json", "saved-images-list.json"])
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"List": [], "Version": "v9"}'])
 async def test_an_unreadable_index_stays_as_it_is(
-    app_registry: FakeRegistry, tmp_path: Path, name: str, data: bytes
+    dated_apps: FakeRegistry, tmp_path: Path, name: str, data: bytes
 ) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    await run(tmp_path, *lines(dated_apps, 0, 1), format="gzip")
     (cache(tmp_path) / name).write_bytes(data)
     before = tree(cache(tmp_path))
-    app_registry.requests.clear()
+    dated_apps.requests.clear()
     with pytest.raises(UsageError, match="cannot merge with the index"):
-        await bring(tmp_path, *lines(app_registry, 2))
+        await bring(tmp_path, *lines(dated_apps, 2))
     assert tree(cache(tmp_path)) == before
-    assert not app_registry.requests
+    assert not dated_apps.requests
 
 
-async def test_a_cache_of_hangar_is_refused_unchanged(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+async def test_a_cache_of_hangar_is_refused_unchanged(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(dated_apps, 0, 1), format="gzip")
     (cache(tmp_path) / "index.json").unlink()
     before = tree(cache(tmp_path))
     with pytest.raises(UsageError, match=r"its index\.json does not name"):
-        await bring(tmp_path, *lines(app_registry, 2))
+        await bring(tmp_path, *lines(dated_apps, 2))
     assert tree(cache(tmp_path)) == before
 
 
-async def test_a_layout_of_another_program_is_refused_unchanged(app_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_layout_of_another_program_is_refused_unchanged(dated_apps: FakeRegistry, tmp_path: Path) -> None:
     """Its `blobs` is a directory full of what it holds."""
     (cache(tmp_path) / "blobs" / "sha256").mkdir(parents=True)
     (cache(tmp_path) / "blobs" / "sha256" / ("0" * 64)).write_text("theirs")
     (cache(tmp_path) / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
     before = tree(cache(tmp_path))
     with pytest.raises(UsageError, match="is a layout of another program"):
-        await bring(tmp_path, *lines(app_registry, 0))
+        await bring(tmp_path, *lines(dated_apps, 0))
     assert {name: data for name, data in tree(cache(tmp_path)).items() if not name.startswith("share")} == before
 
 
-async def test_an_image_named_by_the_layout_alone_stays_named(app_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_an_image_named_by_the_layout_alone_stays_named(dated_apps: FakeRegistry, tmp_path: Path) -> None:
     """Another program has put an image in by its name; or a run was killed between the two index files."""
-    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+    await run(tmp_path, *lines(dated_apps, 0, 1), format="gzip")
     before = (cache(tmp_path) / "saved-images-list.json").read_bytes()
-    await bring(tmp_path, *lines(app_registry, 2, 3))
+    await bring(tmp_path, *lines(dated_apps, 2, 3))
     (cache(tmp_path) / "saved-images-list.json").write_bytes(before)
-    report = await bring(tmp_path, *lines(app_registry, 3))
+    report = await bring(tmp_path, *lines(dated_apps, 3))
     assert any("app2:1 was incomplete before" in notice for notice in report.notices)
     entries = json.loads((cache(tmp_path) / "index.json").read_text())["manifests"]
-    assert [one["annotations"]["org.opencontainers.image.ref.name"] for one in entries] == lines(
-        app_registry, 0, 1, 2, 3
-    )
+    assert [one["annotations"]["org.opencontainers.image.ref.name"] for one in entries] == lines(dated_apps, 0, 1, 2, 3)
     # The same command again, as after a kill: all is as if nothing had been.
-    await bring(tmp_path, *lines(app_registry, 2, 3))
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1, 2, 3))
+    await bring(tmp_path, *lines(dated_apps, 2, 3))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 0, 1, 2, 3))
 
 
-async def test_a_first_run_that_was_killed_at_its_end_goes_on(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await bring(tmp_path, *lines(app_registry, 0, 1))
+async def test_a_first_run_that_was_killed_at_its_end_goes_on(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await bring(tmp_path, *lines(dated_apps, 0, 1))
     (cache(tmp_path) / "saved-images-list.json").unlink()
-    await bring(tmp_path, *lines(app_registry, 0, 1))
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1))
+    await bring(tmp_path, *lines(dated_apps, 0, 1))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 0, 1))
 
 
-async def test_an_incomplete_image_is_told_of_and_stays_named(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+async def test_an_incomplete_image_is_told_of_and_stays_named(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(dated_apps, 0, 1), format="gzip")
     listed = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
     shutil.rmtree(cache(tmp_path) / listed[0]["Images"][1]["Folder"])
     events: list[Event] = []
-    report = await bring(tmp_path, *lines(app_registry, 2), events=events)
+    report = await bring(tmp_path, *lines(dated_apps, 2), events=events)
     assert [notice for notice in report.notices if "app0:1 was incomplete before" in notice]
     again = json.loads((cache(tmp_path) / "saved-images-list.json").read_text())["List"]
     assert again[:2] == listed
     assert (await verify(VerifyOptions(cache(tmp_path)))).status == 1
-    await bring(tmp_path, *lines(app_registry, 0))
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1, 2))
+    await bring(tmp_path, *lines(dated_apps, 0))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 0, 1, 2))
 
 
-async def test_cancelled_anywhere_the_index_is_whole(app_registry: FakeRegistry, tmp_path: Path) -> None:
-    await run(tmp_path, *lines(app_registry, 0, 1), format="gzip")
+async def test_cancelled_anywhere_the_index_is_whole(dated_apps: FakeRegistry, tmp_path: Path) -> None:
+    await run(tmp_path, *lines(dated_apps, 0, 1), format="gzip")
     for number in range(1, 12, 2):
         countdown = Countdown(number)
-        countdown.watched = asyncio.create_task(sync(sync_options(tmp_path, *lines(app_registry, 2, 3)), countdown))
+        countdown.watched = asyncio.create_task(sync(sync_options(tmp_path, *lines(dated_apps, 2, 3)), countdown))
         try:
             await countdown.watched
         except asyncio.CancelledError:
-            assert named(cache(tmp_path)) in (lines(app_registry, 0, 1), lines(app_registry, 0, 1, 2, 3))
+            assert named(cache(tmp_path)) in (lines(dated_apps, 0, 1), lines(dated_apps, 0, 1, 2, 3))
         assert (await verify(VerifyOptions(cache(tmp_path)))).problems == ()
-    await bring(tmp_path, *lines(app_registry, 2, 3))
-    await is_a_save_of(tmp_path, cache(tmp_path), *lines(app_registry, 0, 1, 2, 3))
+    await bring(tmp_path, *lines(dated_apps, 2, 3))
+    await is_a_save_of(tmp_path, cache(tmp_path), *lines(dated_apps, 0, 1, 2, 3))
 
 
-async def test_two_at_once_do_not_mix(app_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_two_at_once_do_not_mix(dated_apps: FakeRegistry, tmp_path: Path) -> None:
     """The second is told that the first is at work, or comes after it; no image is lost."""
-    await run(tmp_path, *lines(app_registry, 0), format="gzip")
+    await run(tmp_path, *lines(dated_apps, 0), format="gzip")
     both = await asyncio.gather(
-        bring(tmp_path, *lines(app_registry, 1)), bring(tmp_path, *lines(app_registry, 2)), return_exceptions=True
+        bring(tmp_path, *lines(dated_apps, 1)), bring(tmp_path, *lines(dated_apps, 2)), return_exceptions=True
     )
     done = [number for number, found in zip((1, 2), both, strict=True) if isinstance(found, Report)]
     assert done
     assert all("is in use by" in str(found) for found in both if not isinstance(found, Report))
-    assert sorted(named(cache(tmp_path))) == sorted(lines(app_registry, 0, *done))
+    assert sorted(named(cache(tmp_path))) == sorted(lines(dated_apps, 0, *done))
     assert sorted(os.listdir(tmp_path)) == ["out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]

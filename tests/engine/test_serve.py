@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -14,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import bcrypt
 import pytest
-import trustme
 
 from hangar_async.config.options import CompressOptions, ServeOptions
 from hangar_async.config.output import OutputSettings
-from hangar_async.engine import serve as module
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Listening
 from hangar_async.engine.serve import serve, serving
@@ -30,12 +26,12 @@ from hangar_async.errors import ArchiveError, ContentError, ListenError, Storage
 from hangar_async.layout.files import blob_name
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.server import app, listen
-from hangar_async.testing.images import Built, Layer, image, layer
+from hangar_async.server import app
+from hangar_async.testing.images import Built, Layer
 from tests.engine.forms import HANGARS, Saved
 from tests.engine.made import make_cache, make_layout
 from tests.engine.served import REFERRER, Client, Site, pages, served
-from tests.fakes.images import AMD64, small
+from tests.fakes.images import small
 
 NGINX = "docker.io/library/nginx:1.27"
 REF = "org.opencontainers.image.ref.name"
@@ -216,15 +212,6 @@ async def test_a_port_in_use(site: Site) -> None:
             await serve(ServeOptions(source=site.cache, listen=client.served.address))
 
 
-@pytest.fixture
-def keys(tmp_path: Path, server_certificate: trustme.LeafCert) -> dict[str, Path]:
-    certificate, key, users = tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "htpasswd"
-    certificate.write_bytes(b"".join(blob.bytes() for blob in server_certificate.cert_chain_pems))
-    server_certificate.private_key_pem.write_to_path(key)
-    users.write_bytes(b"one:" + bcrypt.hashpw(b"pass", bcrypt.gensalt(4)))
-    return {"tls_cert": certificate, "tls_key": key, "htpasswd": users}
-
-
 async def test_over_tls_for_users(site: Site, keys: dict[str, Any], client_tls: ssl.SSLContext) -> None:
     async with served(site.archive, **keys) as client:
         assert client.served.url.startswith("https://")
@@ -265,16 +252,8 @@ def damage(root: Path, digest: Digest) -> None:
     path.write_bytes(data)
 
 
-@pytest.fixture
-async def large(tmp_path: Path) -> tuple[Path, Layer]:
-    """A cache with an image whose layer takes several pieces."""
-    one = layer({"noise": os.urandom(3 * LARGE)})
-    names = {"app:1": image([one], AMD64), "other:1": small("other")}
-    return await asyncio.to_thread(make_cache, tmp_path / "cache", names), one
-
-
-async def test_a_damaged_blob_is_never_a_good_answer(large: tuple[Path, Layer]) -> None:
-    cache, one = large
+async def test_a_damaged_blob_is_never_a_good_answer(large_cache: tuple[Path, Layer]) -> None:
+    cache, one = large_cache
     await asyncio.to_thread(damage, cache, one.digest)
     config = next(digest for digest in small("other").blobs)
     await asyncio.to_thread(damage, cache, config)
@@ -289,8 +268,8 @@ async def test_a_damaged_blob_is_never_a_good_answer(large: tuple[Path, Layer]) 
         assert f"{one.digest} is damaged" in client.notices[0]
 
 
-async def test_a_manifest_that_is_damaged_later_is_not_sent(large: tuple[Path, Layer]) -> None:
-    cache, _ = large
+async def test_a_manifest_that_is_damaged_later_is_not_sent(large_cache: tuple[Path, Layer]) -> None:
+    cache, _ = large_cache
     async with served(cache) as client:
         path = "/v2/library/app/manifests/1"
         answer, _ = await client.get(path)
@@ -304,8 +283,8 @@ async def test_a_manifest_that_is_damaged_later_is_not_sent(large: tuple[Path, L
         assert len(client.notices) == 2
 
 
-async def test_an_incomplete_image_is_told_and_served_as_far_as_it_goes(large: tuple[Path, Layer]) -> None:
-    cache, one = large
+async def test_an_incomplete_image_is_told_and_served_as_far_as_it_goes(large_cache: tuple[Path, Layer]) -> None:
+    cache, one = large_cache
     (cache / blob_name(one.digest)).unlink()
     async with served(cache) as client:
         (notice,) = client.notices
@@ -331,9 +310,9 @@ def overwrite(path: Path) -> None:
 @pytest.mark.parametrize("change", [remove, overwrite])
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 async def test_an_archive_that_changes_ends_the_answers_short(
-    large: tuple[Path, Layer], tmp_path: Path, change: Callable[[Path], None], kind: str
+    large_cache: tuple[Path, Layer], tmp_path: Path, change: Callable[[Path], None], kind: str
 ) -> None:
-    cache, one = large
+    cache, one = large_cache
     output = OutputSettings(target=tmp_path / "all.tar", format=kind, part_size=4 * LARGE, sync=False)
     assert (await compress(CompressOptions(cache=cache, output=output))).status == 0
     async with served(output.target) as client:
@@ -352,20 +331,6 @@ async def test_an_archive_that_changes_ends_the_answers_short(
         # What is known without reading it stays.
         answer, _ = await client.get(path, "HEAD")
         assert answer.status == 200
-
-
-@pytest.fixture
-def _tight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernel hold little of what nobody takes: else it takes some MB for each client."""
-    listening = listen._listen
-
-    async def tight(*arguments: Any) -> asyncio.Server:
-        listener = await listening(*arguments)
-        for one in listener.sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return listener
-
-    monkeypatch.setattr(listen, "_listen", tight)
 
 
 Reading = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -396,30 +361,17 @@ async def rest(reading: Reading) -> bytes:
     return bytes(got)
 
 
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> list[BlobReader]:
-    """What reads the blobs of each server."""
-    made: list[BlobReader] = []
-
-    def make(*arguments: Any) -> BlobReader:
-        made.append(BlobReader(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(module, "BlobReader", make)
-    return made
-
-
 @pytest.mark.usefixtures("_tight")
-async def test_hundreds_of_slow_clients(large: tuple[Path, Layer], held: list[BlobReader]) -> None:
-    cache, one = large
+async def test_hundreds_of_slow_clients(large_cache: tuple[Path, Layer], blob_readers: list[BlobReader]) -> None:
+    cache, one = large_cache
     async with served(cache) as client:
         path = f"/v2/library/app/blobs/{one.digest}"
         readings = [await slow(client.served.address, path) for _ in range(300)]
-        (blobs,) = held
+        (blobs,) = blob_readers
         # Every one of them has a piece on its way, and few have a large one.
         assert 0 < blobs.buffers.lent <= blobs.buffers.peak <= MOST_LARGE
         assert blobs.readers.idle <= MOST_IDLE
-        # Nobody else has to wait for them.
+        # No other client has to wait for them.
         answer, raw = await client.get(path)
         assert (answer.status, raw) == (200, one.data)
         for reading in readings[:20]:
@@ -433,9 +385,9 @@ async def test_hundreds_of_slow_clients(large: tuple[Path, Layer], held: list[Bl
 
 @pytest.mark.usefixtures("_tight")
 async def test_the_end_of_the_server_ends_answers_and_leaves_nothing_open(
-    large: tuple[Path, Layer], held: list[BlobReader], monkeypatch: pytest.MonkeyPatch
+    large_cache: tuple[Path, Layer], blob_readers: list[BlobReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, one = large
+    cache, one = large_cache
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
 
     def observe(event: object) -> None:
@@ -452,7 +404,7 @@ async def test_the_end_of_the_server_ends_answers_and_leaves_nothing_open(
     got = await rest(reading)
     assert one.data.startswith(got)
     assert len(got) < len(one.data)
-    (blobs,) = held
+    (blobs,) = blob_readers
     assert (blobs.buffers.lent, blobs.readers.idle) == (0, 0)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address.split(":"))
@@ -468,8 +420,8 @@ async def test_cancelled_while_it_starts(site: Site, steps: int) -> None:
         await task
 
 
-async def test_reading_fails_as_a_disk_does(large: tuple[Path, Layer], monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, one = large
+async def test_reading_fails_as_a_disk_does(large_cache: tuple[Path, Layer], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, one = large_cache
     async with served(cache) as client:
 
         async def fail(*_: object, **__: object) -> AsyncIterator[memoryview]:
@@ -483,7 +435,7 @@ async def test_reading_fails_as_a_disk_does(large: tuple[Path, Layer], monkeypat
 
 
 def test_small_pieces_are_what_a_slow_client_holds() -> None:
-    """What bounds the memory: see the limits in docs/serve.md."""
+    """The bounds of memory; see the limits in docs/serve.md."""
     assert MOST_LARGE * LARGE == 16 << 20
     assert SMALL == 64 << 10
 

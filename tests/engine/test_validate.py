@@ -1,6 +1,7 @@
 """Comparing by digests: at the far side after a load, at the source after a save."""
 
-from collections.abc import AsyncIterator
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from tests.engine.forms import FORMS, Saved
 from tests.engine.loading import run_load, run_validate
 from tests.engine.rig import options, run
 from tests.fakes.faults import Close, Status
-from tests.fakes.images import AMD64, ARM64, small
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.images import ARM64, small
+from tests.fakes.registry import FakeRegistry
 
 MULTI = "library/multi"
 
@@ -157,34 +158,26 @@ async def test_nothing_is_a_registry_there(everything: Saved, pushable_registry:
         await run_validate(tmp_path, everything.at("gzip"), pushable_registry)
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry() as found:
-        found.add("app:v1", index([small("app", platform=one) for one in (AMD64, ARM64)]))
-        found.add("other:v1", small("other"))
-        yield found
-
-
 @pytest.mark.parametrize("keywords", [{"format": "gzip"}, {"format": "zstd", "part_size": 3000}, {"format": "dir"}])
-async def test_a_save_that_is_compared(keywords: dict[str, Any], served: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_save_that_is_compared(keywords: dict[str, Any], two_images: FakeRegistry, tmp_path: Path) -> None:
     """One platform of two: the digest of the whole is known, and what was chosen is asked for."""
-    lines = [f"{served.address}/app:v1", f"{served.address}/other:v1", f"{served.address}/gone:v1"]
+    lines = [f"{two_images.address}/app:v1", f"{two_images.address}/other:v1", f"{two_images.address}/gone:v1"]
     report = await run(tmp_path, *lines, architectures=["amd64"], validate=True, **keywords)
     assert report.validated
     assert [type(outcome.error) for outcome in report.failed] == [NotFound]
     assert len(report.saved) == 2
 
 
-async def test_a_tag_that_has_moved_since(served: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_tag_that_has_moved_since(two_images: FakeRegistry, tmp_path: Path) -> None:
     """It is told, and the line is in the list to be saved again."""
-    lines = [f"{served.address}/app:v1", f"{served.address}/other:v1"]
+    lines = [f"{two_images.address}/app:v1", f"{two_images.address}/other:v1"]
     events: list[Event] = []
     was, now = small("other"), small("newer")
 
     def move(event: Event) -> None:
         events.append(event)
         if isinstance(event, ImageEnded):
-            served.add("other:v1", now)
+            two_images.add("other:v1", now)
 
     report = await save(options(tmp_path, *lines, validate=True), move)
     [failed] = report.failed

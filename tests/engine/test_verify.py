@@ -1,12 +1,12 @@
 """What `verify` finds: everything that was changed, and nothing where nothing was."""
 
+from __future__ import annotations
+
 import asyncio
 import gzip
 import hashlib
 import io
-import json
 import os
-import shutil
 import tarfile
 import threading
 import tracemalloc
@@ -21,9 +21,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.config.options import CompressOptions, VerifyOptions
-from hangar_async.config.output import OutputSettings
-from hangar_async.engine.compress import compress
+from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import Checked, CheckStarted, Event
 from hangar_async.engine.verify import Verdict, verify
 from hangar_async.errors import StorageError, UsageError
@@ -329,26 +327,8 @@ async def test_a_bomb_takes_no_memory(tmp_path: Path, claimed: int) -> None:
     assert said(verdict)
 
 
-@pytest.fixture(scope="module")
-def small(everything: Saved, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives of one small image, to be changed anywhere."""
-    place = tmp_path_factory.mktemp("small")
-    root = place / "saved-image-cache"
-    shutil.copytree(everything.at("dir"), root, symlinks=True)
-    listed = json.loads((root / "saved-images-list.json").read_text())
-    listed["List"] = [one for one in listed["List"] if one["Source"].endswith("/artifact")]
-    (root / "saved-images-list.json").write_text(json.dumps(listed))
-    index = json.loads((root / "index.json").read_text())
-    index["manifests"] = [one for one in index["manifests"] if "/artifact:" in str(one["annotations"])]
-    (root / "index.json").write_text(json.dumps(index))
-    for kind in ("gzip", "zstd"):
-        output = OutputSettings(target=place / kind, format=kind, sync=False)
-        assert asyncio.run(compress(CompressOptions(cache=root, output=output))).status == 0
-    return place
-
-
 def members(data: bytes) -> list[tuple[dict[str, Any], bytes]] | None:
-    """What other programs find in an archive; None where they refuse it."""
+    """The content that other programs find in an archive; None if they refuse it."""
     try:
         if data.startswith(b"\x1f\x8b"):
             tar = gzip.decompress(data)
@@ -368,10 +348,10 @@ def members(data: bytes) -> list[tuple[dict[str, Any], bytes]] | None:
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(1, 255))
 def test_any_changed_byte_is_found_or_means_nothing(
-    small: Path, tmp_path: Path, kind: str, where: float, bit: int
+    small_archives: Path, tmp_path: Path, kind: str, where: float, bit: int
 ) -> None:
     """Without digests of the parts: then what is decoded, and our way to it, are the same."""
-    whole = (small / kind).read_bytes()
+    whole = (small_archives / kind).read_bytes()
     offset = int(where * len(whole))
     data = bytearray(whole)
     data[offset] ^= bit
@@ -387,8 +367,10 @@ def test_any_changed_byte_is_found_or_means_nothing(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["gzip", "zstd"]), where=st.floats(0, 1, exclude_max=True), bit=st.integers(1, 255))
-def test_with_digests_any_changed_byte_is_found(small: Path, tmp_path: Path, kind: str, where: float, bit: int) -> None:
-    data = bytearray((small / kind).read_bytes())
+def test_with_digests_any_changed_byte_is_found(
+    small_archives: Path, tmp_path: Path, kind: str, where: float, bit: int
+) -> None:
+    data = bytearray((small_archives / kind).read_bytes())
     (tmp_path / "x.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  x\n")
     data[int(where * len(data))] ^= bit
     (tmp_path / "x").write_bytes(data)
@@ -397,7 +379,7 @@ def test_with_digests_any_changed_byte_is_found(small: Path, tmp_path: Path, kin
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["gzip", "zstd"]), where=st.floats(0, 1, exclude_max=True))
-def test_an_archive_cut_anywhere_is_found(small: Path, tmp_path: Path, kind: str, where: float) -> None:
-    data = (small / kind).read_bytes()
+def test_an_archive_cut_anywhere_is_found(small_archives: Path, tmp_path: Path, kind: str, where: float) -> None:
+    data = (small_archives / kind).read_bytes()
     (tmp_path / "x").write_bytes(data[: int(where * len(data))])
     assert asyncio.run(verify(VerifyOptions(tmp_path / "x"))).status == 1

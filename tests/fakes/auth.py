@@ -23,7 +23,7 @@ GRACE = 0.01
 
 
 class Auth(Protocol):
-    """Who may ask."""
+    """The check of a client."""
 
     def challenge(self, request: web.Request) -> str | None:
         """Return the WWW-Authenticate of the refusal of a request, or None for one that is welcome."""
@@ -43,7 +43,7 @@ class Basic:
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """What a token server was asked."""
+    """A request to a token server."""
 
     method: str
     account: str | None
@@ -145,7 +145,7 @@ async def token_serving(
 
 
 def _scopes(request: web.Request) -> list[str]:
-    """What a request needs: to read or to push, and to read where a mount comes from."""
+    """The scopes that a request needs: to read or to push, and to read the source of a mount."""
     repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
     repository = repository.removesuffix("/tags/list")
     reads = request.method in ("GET", "HEAD") and "/blobs/uploads/" not in request.path

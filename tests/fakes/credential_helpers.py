@@ -27,7 +27,7 @@ class Helpers:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def asked(self, name: str) -> list[str]:
-        """What a helper was asked so far."""
+        """The requests to a helper so far."""
         log = self.folder / f"{name}.log"
         return log.read_text().splitlines() if log.exists() else []
 

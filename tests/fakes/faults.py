@@ -1,4 +1,4 @@
-"""What goes wrong at a server, on the wire, when a script says so."""
+"""Faults of a server on the wire, as a script says."""
 
 from __future__ import annotations
 

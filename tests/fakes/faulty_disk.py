@@ -31,7 +31,7 @@ class FaultyDisk(Disk):
         self.start(fail_at)
 
     def start(self, fail_at: int | None = None) -> None:
-        """Begin to count anew."""
+        """Begin to count again."""
         self.count = 0
         self.failed = ""
         self._fail_at = fail_at

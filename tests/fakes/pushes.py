@@ -1,4 +1,4 @@
-"""What a fake registry takes: as strict or as odd as a test wants it."""
+"""Pushes to a fake registry: as strict or as odd as a test wants it."""
 
 from __future__ import annotations
 

@@ -45,13 +45,13 @@ class Asked:
 
     @property
     def authorization(self) -> str | None:
-        """What it said about who asks."""
+        """The credentials of the request."""
         return self.headers.get("Authorization")
 
 
 @dataclass
 class FakeRegistry:
-    """What is served, who may ask, what goes wrong, and what was asked; all of it may be changed while it runs."""
+    """The content, the clients, the faults and the requests; all of it may be changed while it runs."""
 
     content: MemoryContent = field(default_factory=MemoryContent)
     auth: Auth | None = None
@@ -114,7 +114,7 @@ class FakeRegistry:
             if not isinstance(answered, ContentResponse):
                 self.active -= 1
         if isinstance(answered, ContentResponse):
-            # It is under way until its body is sent, which happens behind the middlewares.
+            # It is under way until its body is sent, which happens after the middlewares.
             answered.pieces = _Watched(answered.pieces, noted, self)
         return answered
 

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 _PIECE = 1 << 18
-#: Pieces that a long line holds in each direction: 64 MiB, 1 GB/s for 50 ms. What sends waits when it is full.
+#: Pieces that a long line holds in each direction: 64 MiB, 1 GB/s for 50 ms. A sender waits when it is full.
 _IN_FLIGHT = 256
 
 
 @dataclass
 class Relay:
-    """What the relay does; may be changed while it runs, for the connections that are made after that.
+    """The behaviour of the relay; may be changed while it runs, for the connections that are made after that.
 
     `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. `cut_after` is how
     many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST; only the first `cuts`
@@ -169,7 +169,7 @@ class _Direction:
 
 
 class _ToServer(_Direction):
-    """What the client says, on a line that may break."""
+    """The bytes of the client, on a line that may break."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None
@@ -190,7 +190,7 @@ class _ToServer(_Direction):
 
 
 class _FromServer(_Direction):
-    """What the server says, on a line that may break."""
+    """The bytes of the server, on a line that may break."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Relay, cut: int | None

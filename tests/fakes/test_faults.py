@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,16 +15,9 @@ from hangar_async.imagelist import read
 from hangar_async.oci.digest import Digest
 from tests.fakes.faults import Bytes, Close, Cut, Headers, Hold, IgnoreRange, Stall, Status, flipped, redirect
 from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.rig import DATA
 
-DATA = bytes(range(256)) * 8_000
 PATH = f"/v2/app/blobs/{Digest.of(DATA)}"
-
-
-@pytest.fixture
-async def client(fake_registry: FakeRegistry) -> AsyncIterator[aiohttp.ClientSession]:
-    fake_registry.content.add_blob("app", DATA)
-    async with aiohttp.ClientSession(f"http://{fake_registry.address}") as session:
-        yield session
 
 
 async def arrived(client: aiohttp.ClientSession, **headers: str) -> tuple[int, bytes, Exception | None]:

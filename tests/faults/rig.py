@@ -87,7 +87,7 @@ class Scene:
         return self.report
 
     def outcome(self) -> ImageOutcome:
-        """What became of the image that met the fault."""
+        """The outcome of the image that met the fault."""
         assert self.report is not None
         return self.report.outcomes[0]
 

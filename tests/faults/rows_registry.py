@@ -1,4 +1,4 @@
-"""What registries do wrong: the rows of the table."""
+"""The faults of registries: the rows of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong while images are pushed: at the registry, and in what is read."""
+"""Faults during a push: at the registry, and in the source."""
 
 from __future__ import annotations
 
@@ -23,29 +23,8 @@ from hangar_async.errors import (
 from hangar_async.layout.files import blob_name
 from tests.engine.forms import pack_as_hangar
 from tests.fakes.faults import Close, CutBody, Hold, Lost, Status
-from tests.fakes.registry import FakeRegistry, fake_registry
-from tests.faults.load_rig import BAD, BIG, GOOD, RETRIES, TAG, UPLOADS, Scene, save_both
-
-
-@pytest.fixture(scope="session")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two images, saved: as `all.tar.gz`, as the directory `cache`, and as an archive without index."""
-    place = tmp_path_factory.mktemp("both")
-    asyncio.run(save_both(place))
-    (place / "plain").mkdir()
-    pack_as_hangar(place / "cache", place / "plain" / "all.tar.gz")
-    return place
-
-
-@pytest.fixture(params=["all.tar.gz", "plain/all.tar.gz", "cache"], ids=["index", "stream", "directory"])
-def scene(request: pytest.FixtureRequest, both: Path, pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
-    """The registry, and what is loaded into it, from each kind of source."""
-    return Scene(pushable_registry, both / request.param, tmp_path)
-
-
-@pytest.fixture
-def indexed(both: Path, pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
-    return Scene(pushable_registry, both / "all.tar.gz", tmp_path)
+from tests.fakes.registry import fake_registry
+from tests.faults.load_rig import BAD, BIG, GOOD, RETRIES, TAG, UPLOADS, Scene
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
@@ -132,11 +111,11 @@ async def test_a_project_that_may_not_be_pushed_to(scene: Scene) -> None:
     assert bad.error is not None
 
 
-async def test_nothing_is_a_registry_there(indexed: Scene) -> None:
+async def test_nothing_is_a_registry_there(indexed_scene: Scene) -> None:
     """Then no image is tried."""
-    indexed.registry.fail("", Status(404), times=None)
+    indexed_scene.registry.fail("", Status(404), times=None)
     with pytest.raises(RegistryError, match="is no registry"):
-        await indexed.load()
+        await indexed_scene.load()
 
 
 async def test_a_registry_that_goes_away_and_comes_back(both: Path, tmp_path: Path) -> None:
@@ -193,35 +172,26 @@ def flip(path: Path, offset: int) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-@pytest.fixture(params=["index", "directory"])
-async def own(request: pytest.FixtureRequest, pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
-    """As `scene`, of a source that may be changed."""
-    place = tmp_path / "own"
-    place.mkdir()
-    await save_both(place)
-    return Scene(pushable_registry, place / ("cache" if request.param == "directory" else "all.tar.gz"), tmp_path)
-
-
-async def test_a_damaged_blob_of_the_source_is_reported_as_damaged_here(own: Scene) -> None:
+async def test_a_damaged_blob_of_the_source_is_reported_as_damaged_here(own_scene: Scene) -> None:
     """It is found by the registry, and looked for here; no image names it there, and others are pushed."""
-    damage(own.source)
-    await own.load()
-    bad = await own.check(DigestMismatch)
+    damage(own_scene.source)
+    await own_scene.load()
+    bad = await own_scene.check(DigestMismatch)
     assert "damaged" in str(bad.error)
 
 
-@pytest.mark.parametrize("own", ["directory"], indirect=True)
-async def test_a_blob_that_is_gone(own: Scene) -> None:
+@pytest.mark.parametrize("own_scene", ["directory"], indirect=True)
+async def test_a_blob_that_is_gone(own_scene: Scene) -> None:
     """From a directory, between finding it and reading it."""
-    own.registry.fail("/v2/$", Once((own.source / blob_name(BIG.digest)).unlink))
-    await own.load()
-    await own.check(StorageError)
+    own_scene.registry.fail("/v2/$", Once((own_scene.source / blob_name(BIG.digest)).unlink))
+    await own_scene.load()
+    await own_scene.check(StorageError)
 
 
-@pytest.mark.parametrize("own", ["index"], indirect=True)
-async def test_an_archive_that_is_cut_off_meanwhile(own: Scene) -> None:
-    own.registry.fail("/v2/$", Once(lambda: os.truncate(own.source, own.source.stat().st_size // 3)))
-    report = await own.load()
+@pytest.mark.parametrize("own_scene", ["index"], indirect=True)
+async def test_an_archive_that_is_cut_off_meanwhile(own_scene: Scene) -> None:
+    own_scene.registry.fail("/v2/$", Once(lambda: os.truncate(own_scene.source, own_scene.source.stat().st_size // 3)))
+    report = await own_scene.load()
     assert report.status == 1
     assert all(isinstance(outcome.error, ArchiveError) for outcome in report.failed)
 
@@ -237,9 +207,9 @@ async def test_a_registry_that_finds_a_digest_wrong_that_is_right(scene: Scene) 
     assert "damaged" not in str(bad.error)
 
 
-@pytest.mark.parametrize("own", ["directory"], indirect=True)
-async def test_a_blob_that_is_gone_when_it_is_looked_at_for_damage(own: Scene) -> None:
-    path = own.source / blob_name(BIG.digest)
+@pytest.mark.parametrize("own_scene", ["directory"], indirect=True)
+async def test_a_blob_that_is_gone_when_it_is_looked_at_for_damage(own_scene: Scene) -> None:
+    path = own_scene.source / blob_name(BIG.digest)
 
     async def lose(request: web.Request, handler: Handler) -> web.StreamResponse:
         async for _ in request.content.iter_any():
@@ -248,39 +218,32 @@ async def test_a_blob_that_is_gone_when_it_is_looked_at_for_damage(own: Scene) -
         return await _WRONG(request, handler)
 
     # A wrong digest is tried twice before it is believed.
-    own.registry.fail(f"{UPLOADS}.*{BIG.digest.hex}", _WRONG, method="PUT")
-    own.registry.fail(f"{UPLOADS}.*{BIG.digest.hex}", lose, method="PUT")
-    await own.load()
-    bad = await own.check(DigestMismatch)
+    own_scene.registry.fail(f"{UPLOADS}.*{BIG.digest.hex}", _WRONG, method="PUT")
+    own_scene.registry.fail(f"{UPLOADS}.*{BIG.digest.hex}", lose, method="PUT")
+    await own_scene.load()
+    bad = await own_scene.check(DigestMismatch)
     assert f"{path}: No such file" in str(bad.error)
 
 
-@pytest.fixture
-async def stream(pushable_registry: FakeRegistry, tmp_path: Path) -> Scene:
-    """As `own`, of a cache that becomes an archive without index when `pack_as_hangar` makes it one."""
-    place = tmp_path / "own"
-    (place / "plain").mkdir(parents=True)
-    await save_both(place)
-    return Scene(pushable_registry, place / "plain" / "all.tar.gz", tmp_path)
-
-
-async def test_a_damaged_archive_without_index_fails_its_images(stream: Scene) -> None:
-    cache = stream.source.parent.parent / "cache"
+async def test_a_damaged_archive_without_index_fails_its_images(streamed_scene: Scene) -> None:
+    cache = streamed_scene.source.parent.parent / "cache"
     flip(cache / blob_name(BIG.digest), len(BIG.data) // 2)
-    pack_as_hangar(cache, stream.source)
-    await stream.load()
-    bad = await stream.check(ContentError)
+    pack_as_hangar(cache, streamed_scene.source)
+    await streamed_scene.load()
+    bad = await streamed_scene.check(ContentError)
     assert str(bad.error) == f"{BIG.digest} is damaged here"
 
 
-async def test_an_archive_without_index_that_is_cut_off_meanwhile(stream: Scene) -> None:
-    pack_as_hangar(stream.source.parent.parent / "cache", stream.source)
-    stream.registry.fail("/v2/$", Once(lambda: os.truncate(stream.source, stream.source.stat().st_size // 3)))
-    report = await stream.load()
+async def test_an_archive_without_index_that_is_cut_off_meanwhile(streamed_scene: Scene) -> None:
+    pack_as_hangar(streamed_scene.source.parent.parent / "cache", streamed_scene.source)
+    streamed_scene.registry.fail(
+        "/v2/$", Once(lambda: os.truncate(streamed_scene.source, streamed_scene.source.stat().st_size // 3))
+    )
+    report = await streamed_scene.load()
     assert report.status == 1
     assert report.failed
     assert all(isinstance(outcome.error, ArchiveError) for outcome in report.failed)
-    assert not list(stream.place.glob(".load.*"))
+    assert not list(streamed_scene.place.glob(".load.*"))
 
 
 async def test_whether_it_is_there_may_not_be_asked(scene: Scene) -> None:

@@ -1,12 +1,11 @@
-"""What goes wrong on this machine: the disk, the process."""
+"""Faults of this machine: the disk, the process."""
 
 from __future__ import annotations
 
 import errno
 import os
-import random
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,25 +16,18 @@ from hangar_async.engine import outputs
 from hangar_async.engine.save import save
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.store import content
-from hangar_async.testing.images import image, index, layer
 from tests.engine.rig import options
 from tests.fakes.faulty_disk import FaultyDisk
-from tests.fakes.images import AMD64
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.registry import FakeRegistry
 from tests.faults.rig import check_cache
 
 OLD = b"the archive of an earlier run"
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry() as found:
-        found.add("a:1", index([image([layer({"a": random.Random(1).randbytes(900_000)}, "none")], AMD64)]))
-        yield found
-
-
-def wish(served: FakeRegistry, place: Path) -> SaveOptions:
-    return options(place, f"{served.address}/a:1", format="gzip", destination=place / "out.tar.gz", part_size=400_000)
+def wish(one_image: FakeRegistry, place: Path) -> SaveOptions:
+    return options(
+        place, f"{one_image.address}/a:1", format="gzip", destination=place / "out.tar.gz", part_size=400_000
+    )
 
 
 def archive(place: Path) -> dict[str, bytes]:
@@ -52,12 +44,12 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, code: int) -> FaultyDisk:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 async def test_a_disk_that_fails_at_any_operation(
-    served: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    one_image: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """At every operation of a save in turn: told, the old archive is whole, and the same command then does it."""
     calm = tmp_path / "calm"
     calm.mkdir()
-    await save(wish(served, calm))
+    await save(wish(one_image, calm))
     expected = archive(calm)
     assert len(expected) > 3
     disk = break_disk(monkeypatch, code)
@@ -68,7 +60,7 @@ async def test_a_disk_that_fails_at_any_operation(
         (place / "out.tar.gz.part0").write_bytes(OLD)
         disk.start(fail_at=number)
         try:
-            await save(wish(served, place))
+            await save(wish(one_image, place))
         except StorageError as error:
             told = str(error)
             assert archive(place) == {"out.tar.gz.part0": OLD}, f"after {disk.failed}, operation {number}"
@@ -83,28 +75,28 @@ async def test_a_disk_that_fails_at_any_operation(
         check_cache(place / "saved-image-cache")
         assert not [name for name in os.listdir(place) if name.endswith(".tmp")]
         disk.start()
-        await save(wish(served, place))
+        await save(wish(one_image, place))
         assert archive(place) == expected
     assert failed >= {"create", "write", "sync_file", "close", "rename", "sync", "keep", "make_directory", "lock"}
 
 
 async def test_a_cache_that_cannot_be_written_is_told_and_nothing_is_fetched(
-    served: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
+    one_image: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     disk = small_disk(8 << 20)
     (disk / "cache").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     with pytest.raises(StorageError, match=r"cannot .*cache.*: Read-only file system"):
-        await save(options(tmp_path, f"{served.address}/a:1", format="gzip", cache=disk / "cache"))
-    assert served.blobs_asked() == {}
+        await save(options(tmp_path, f"{one_image.address}/a:1", format="gzip", cache=disk / "cache"))
+    assert one_image.blobs_asked() == {}
 
 
 async def test_a_destination_that_cannot_be_written_is_told_before_any_request(
-    served: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
+    one_image: FakeRegistry, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     disk = small_disk(8 << 20)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    wanted = options(tmp_path, f"{served.address}/a:1", format="gzip", destination=disk / "out.tar.gz")
+    wanted = options(tmp_path, f"{one_image.address}/a:1", format="gzip", destination=disk / "out.tar.gz")
     with pytest.raises((StorageError, UsageError), match=r"Read-only file system|cannot be written"):
         await save(wanted)
-    assert served.requests == []
+    assert one_image.requests == []

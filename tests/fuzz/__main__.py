@@ -1,6 +1,6 @@
 """Fuzzes the parsers: `python -m tests.fuzz [TARGET...] [--seconds N] [--merge]`; needs `pip install -e '.[fuzz]'`.
 
-What is found lies in `.fuzz/TARGET/`: `found-*` are inputs that break something. What taught something is committed
+Finds are in `.fuzz/TARGET/`: `found-*` are inputs that break something. Inputs that reach new code are committed
 under `corpus/TARGET/`, named by its SHA-1; `--merge` adds the fewest inputs that reach as much as all that were found.
 """
 

@@ -26,7 +26,7 @@ def _tar(data: bytes, largest: int, seed: int) -> bytes:
 def main() -> None:
     """Run until libFuzzer ends it."""
     target = sys.argv.pop(1)
-    # To merge, libFuzzer hands this to a shell, to be started anew.
+    # To merge, libFuzzer hands this to a shell, to be started again.
     sys.argv[0] = f"{sys.executable} -m tests.fuzz.run {target}"
     mutators = dict.fromkeys(DOCUMENTS, _document) | {"tar": _tar}
     keywords = {"custom_mutator": mutators[target]} if target in mutators else {}

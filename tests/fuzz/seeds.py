@@ -1,4 +1,4 @@
-"""What the fuzzer begins with: for each target inputs that are right, and some that are known to be hostile."""
+"""The seeds of the fuzzer: for each target valid inputs, and some that are known to be hostile."""
 
 from __future__ import annotations
 

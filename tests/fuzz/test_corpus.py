@@ -1,7 +1,6 @@
-"""Every input that taught something, read again; what the fuzzer finds anew is looked for by `make fuzz`."""
+"""Every input of the corpus is read again; `make fuzz` looks for new ones."""
 
-import tracemalloc
-from collections.abc import Iterator
+from __future__ import annotations
 
 import pytest
 
@@ -10,15 +9,10 @@ from tests.fuzz.mutation import changed_document, changed_tar
 from tests.fuzz.seeds import CORPUS, corpus, seeds
 from tests.fuzz.targets import DOCUMENTS, TARGETS
 
+pytestmark = pytest.mark.usefixtures("traced_memory")
+
 #: All of the corpus, in bytes.
 _LARGEST = 300_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _traced() -> Iterator[None]:
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -35,24 +34,12 @@ from hangar_async.server.app import serving as registry_serving
 from hangar_async.testing.images import image, layer
 from hangar_async.testing.memory import MemoryContent, Pushes
 from tests.fakes.images import AMD64
+from tests.golden.rig import HERE
 
-HERE = Path(__file__).parent
 EXPECTED: dict[str, dict[str, object]] = json.loads((HERE / "expected.json").read_text())
 ARCHIVES = ["whole.tar.gz", "whole.tar.zstd", "parts.tar.gz", "parts.tar.zstd", "partial.tar.gz", "hangar.tar.gz"]
 SOURCES = [*ARCHIVES, "cache"]
 MULTI = "registry.example.com/golden/multi:1"
-
-
-@pytest.fixture
-def golden(tmp_path: Path) -> Path:
-    """A directory with copies of all files, and the cache unpacked."""
-    directory = tmp_path / "golden"
-    directory.mkdir()
-    for path in HERE.glob("*.tar*"):
-        shutil.copy(path, directory)
-    with tarfile.open(HERE / "cache.tar") as tar:
-        tar.extractall(directory, filter="fully_trusted")  # noqa: S202 - made by us
-    return directory
 
 
 def digest_of(source: str, name: str) -> str | None:

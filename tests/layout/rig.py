@@ -66,3 +66,8 @@ class Made:
         listed = {"List": self.listed, "Version": "v1.1.0", "SavedTime": ""}
         (self.root / "saved-images-list.json").write_text(json.dumps(listed))
         return read_cache(DirectoryLayout(self.root))
+
+
+BLOB = f"share/sha256/{Digest.of(b'blob').hex}"
+LARGE = f"share/sha512/{'a' * 128}"
+REF = "org.opencontainers.image.ref.name"

@@ -1,4 +1,5 @@
-import os
+from __future__ import annotations
+
 from contextlib import closing
 from pathlib import Path
 
@@ -7,34 +8,7 @@ import pytest
 from hangar_async.errors import StorageError
 from hangar_async.layout.directory import DirectoryLayout, FileReader, ForeignLayout, directory_layout
 from hangar_async.oci.digest import Digest
-
-BLOB = f"share/sha256/{Digest.of(b'blob').hex}"
-LARGE = f"share/sha512/{'a' * 128}"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A directory with files of the format, and with what is passed over."""
-    files = {
-        BLOB: b"blob",
-        LARGE: bytes(range(256)) * 12_345,
-        "index.json": b"{}",
-        f"{'f' * 64}/index.json": b"{}",
-        "empty": b"",
-        ".lock": b"hidden",
-        ".partial/x": b"hidden",
-        "share/.hidden": b"hidden",
-        "a/b/c/too-deep": b"deep",
-    }
-    for name, data in files.items():
-        path = tmp_path / "cache" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    (tmp_path / "cache" / "blobs").symlink_to("share")
-    (tmp_path / "cache" / "link.json").symlink_to("index.json")
-    (tmp_path / "cache" / "up").symlink_to("..")
-    os.mkfifo(tmp_path / "cache" / "pipe")
-    return tmp_path / "cache"
+from tests.layout.rig import BLOB, LARGE
 
 
 def test_regular_files_are_listed(root: Path) -> None:

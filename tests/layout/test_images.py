@@ -1,4 +1,4 @@
-"""What is read of the images in holdings, whatever form they have and however hostile they are."""
+"""Images are read from layouts of every form, hostile ones too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hangar_async.testing.images import Built, IndexEntry, index
 from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, Saved
 from tests.engine.made import dump, make_layout
-from tests.layout.rig import Made, of, read
+from tests.layout.rig import REF, Made, of, read
 
 
 def content_of(built: Built) -> set[Digest]:
@@ -344,9 +344,9 @@ json_values = st.recursive(
 def test_any_value_in_the_place_of_another_is_no_crash(everything: Saved, where: int, value: Any, name: str) -> None:
     raw = (everything.at("dir") / name).read_bytes()
     changed = _replaced(json.loads(raw), where, value)
-    layout = _Changed(everything.at("dir"), {name: json.dumps(changed).encode("utf-8", "surrogatepass")})
+    foreign_layout = _Changed(everything.at("dir"), {name: json.dumps(changed).encode("utf-8", "surrogatepass")})
     try:
-        catalog = read_cache(layout)
+        catalog = read_cache(foreign_layout)
     except ContentError:
         return
     assert all(isinstance(image.name, str) for image in catalog.images)
@@ -382,10 +382,6 @@ def _replaced(document: Any, where: int, value: Any) -> Any:
     return document
 
 
-REF = "org.opencontainers.image.ref.name"
-CONTAINERD = "io.containerd.image.name"
-
-
 def read_foreign(path: Path) -> LayoutImages:
     return read_images(layout_at(path, None, lambda: None))
 
@@ -395,18 +391,8 @@ def only(path: Path) -> Image:
     return image
 
 
-@pytest.fixture
-def layout(tmp_path: Path, images: Mapping[str, Built]) -> Path:
-    """A layout with one image of each kind, each named in another way."""
-    named = {name: {REF: f"registry.example.com/{name}:1"} for name in images}
-    named["oci"] = {CONTAINERD: "docker.io/library/oci:1", REF: "1"}
-    named["docker"] = {REF: "latest"}
-    named["artifact"] = {}
-    return make_layout(tmp_path / "images", ((images[name], found) for name, found in named.items()))
-
-
-async def test_every_kind_of_image_is_listed(layout: Path, images: Mapping[str, Built]) -> None:
-    listing = await ls(ListOptions(layout))
+async def test_every_kind_of_image_is_listed(foreign_layout: Path, images: Mapping[str, Built]) -> None:
+    listing = await ls(ListOptions(foreign_layout))
     assert (listing.format, listing.indexed, listing.incomplete) == ("dir", True, ())
     names = {image.name: image for image in listing.images}
     assert len(names) == len(images)
@@ -421,46 +407,46 @@ async def test_every_kind_of_image_is_listed(layout: Path, images: Mapping[str, 
         assert {one.digest for one in image.contents} == {*built.documents, *built.blobs}
 
 
-def test_platforms_are_read_of_indexes_and_configs(layout: Path) -> None:
+def test_platforms_are_read_of_indexes_and_configs(foreign_layout: Path) -> None:
     found = {
         image.name.split("/")[-1]: [str(one.platform) for one in image.platforms]
-        for image in read_foreign(layout).images
+        for image in read_foreign(foreign_layout).images
     }
     assert found["multi:1"] == ["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]
     assert found["nested:1"] == ["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]
     assert found["attested:1"] == found["no-platform:1"] == ["linux/amd64", "linux/arm64/v8"]
     assert found["oci:1"] == found["images:latest"] == ["linux/amd64"]
     assert found["foreign:1"] == ["windows/amd64 (10.0.20348.2113)"]
-    (artifact,) = [image for image in read_foreign(layout).images if not image.named]
+    (artifact,) = [image for image in read_foreign(foreign_layout).images if not image.named]
     assert [str(one.platform) for one in artifact.platforms] == ["unknown/unknown"]
 
 
-async def test_it_is_verified(layout: Path, images: Mapping[str, Built]) -> None:
-    verdict = await verify(VerifyOptions(layout))
+async def test_it_is_verified(foreign_layout: Path, images: Mapping[str, Built]) -> None:
+    verdict = await verify(VerifyOptions(foreign_layout))
     assert verdict.problems == ()
     assert len(verdict.images) == len(images)
     digest = next(iter(images["zstd"].blobs))
-    (layout / "blobs" / digest.algorithm / digest.hex).write_bytes(b"damaged")
-    problems = "\n".join((await verify(VerifyOptions(layout))).problems)
+    (foreign_layout / "blobs" / digest.algorithm / digest.hex).write_bytes(b"damaged")
+    problems = "\n".join((await verify(VerifyOptions(foreign_layout))).problems)
     assert f"registry.example.com/zstd:1: needs the damaged blob {digest}" in problems
 
 
 @pytest.mark.parametrize("platform", [None, "linux/arm64"])
 async def test_images_are_extracted(
-    layout: Path, images: Mapping[str, Built], tmp_path: Path, platform: str | None
+    foreign_layout: Path, images: Mapping[str, Built], tmp_path: Path, platform: str | None
 ) -> None:
     name = "registry.example.com/multi:1"
-    await extract(ExtractOptions(source=layout, image=name, destination=tmp_path / "out", platform=platform))
+    await extract(ExtractOptions(source=foreign_layout, image=name, destination=tmp_path / "out", platform=platform))
     image = await in_thread(only, tmp_path / "out")
     assert (image.name, image.problems) == (name, ())
     assert (image.digest == images["multi"].digest) is (platform is None)
 
 
 async def test_one_without_a_name_is_extracted_by_its_digest(
-    layout: Path, images: Mapping[str, Built], tmp_path: Path
+    foreign_layout: Path, images: Mapping[str, Built], tmp_path: Path
 ) -> None:
     digest = images["artifact"].digest
-    await extract(ExtractOptions(source=layout, image=str(digest), destination=tmp_path / "out"))
+    await extract(ExtractOptions(source=foreign_layout, image=str(digest), destination=tmp_path / "out"))
     image = await in_thread(only, tmp_path / "out")
     assert image.digest == digest
     assert image.reference.digest == digest

@@ -1,5 +1,39 @@
 """Fixtures of this directory."""
 
-from tests.engine.served import site
+from __future__ import annotations
 
-__all__ = ["site"]
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from hangar_async.engine.save import save
+from hangar_async.testing.images import Built
+from tests.engine.conftest import site
+from tests.fakes import docker_registry as real
+from tests.fakes.registry import FakeRegistry
+from tests.real.rig import options
+from tests.registry.conftest import authority
+
+__all__ = ["authority", "site"]
+
+
+@pytest.fixture
+async def saved(fake_registry: FakeRegistry, images: Mapping[str, Built], tmp_path: Path) -> tuple[Path, str]:
+    """An archive in parts of one image of every kind, and the registry in their names."""
+    names = []
+    for name, built in images.items():
+        fake_registry.add(f"{name}:1", built)
+        names.append(f"{fake_registry.address}/{name}:1")
+    report = await save(options(tmp_path, *names, format="zstd", destination=tmp_path / "x", part_size=700_000))
+    assert report.status == 0
+    assert report.output is not None
+    return report.output.path, fake_registry.address
+
+
+@pytest.fixture
+def second_registry(tmp_path: Path, docker_registry: str) -> Iterator[str]:
+    """One more real registry, empty: its HOST:PORT."""
+    with real.docker_registry(tmp_path / "second") as address:
+        assert address != docker_registry
+        yield address

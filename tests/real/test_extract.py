@@ -1,5 +1,7 @@
 """What `extract` writes, read by a real client."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import tarfile
@@ -11,12 +13,9 @@ import pytest
 
 from hangar_async.config.options import ExtractOptions
 from hangar_async.engine.extract import extract
-from hangar_async.engine.save import save
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built
-from tests.fakes.registry import FakeRegistry
 from tests.fakes.skopeo import Skopeo
-from tests.real.test_save import options
 
 #: The image, and the platform where it has several.
 ALONE = [
@@ -24,19 +23,6 @@ ALONE = [
     ("docker-list", "amd64"), ("attested", "arm64"), ("nested", "arm/v7"), ("no-platform", "amd64"),
     ("windows", "linux/amd64"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def saved(fake_registry: FakeRegistry, images: Mapping[str, Built], tmp_path: Path) -> tuple[Path, str]:
-    """An archive in parts of one image of every kind, and the registry in their names."""
-    names = []
-    for name, built in images.items():
-        fake_registry.add(f"{name}:1", built)
-        names.append(f"{fake_registry.address}/{name}:1")
-    report = await save(options(tmp_path, *names, format="zstd", destination=tmp_path / "x", part_size=700_000))
-    assert report.status == 0
-    assert report.output is not None
-    return report.output.path, fake_registry.address
 
 
 async def taken(saved: tuple[Path, str], image: str, target: Path, **keywords: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is built here is what real registries and clients take."""
+"""The images of the tests are taken by real registries and clients."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """`load` into a real registry: what comes out at the far side is what went in here, seen by a real client."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,7 @@ from tests.fakes import docker_registry as real
 from tests.fakes.images import AMD64
 from tests.fakes.push import push
 from tests.fakes.skopeo import Skopeo
-from tests.real.test_save import options, push_all
-
-
-@pytest.fixture
-def second(tmp_path: Path, docker_registry: str) -> Iterator[str]:
-    """One more real registry, empty: its HOST:PORT."""
-    with real.docker_registry(tmp_path / "second") as address:
-        assert address != docker_registry
-        yield address
+from tests.real.rig import options, push_all
 
 
 async def raw(skopeo: Skopeo, name: str) -> str:
@@ -53,17 +47,17 @@ def good(report: LoadReport) -> LoadReport:
     return report
 
 
-def copied(second: str, name: str) -> str:
-    """Where an image is at the other registry."""
+def copied(second_registry: str, name: str) -> str:
+    """The name of an image at the other registry."""
     reference = Reference.parse(name)
-    return f"{second}/{reference.repository}:{reference.tag}"
+    return f"{second_registry}/{reference.repository}:{reference.tag}"
 
 
 @pytest.mark.parametrize("keywords", [{"part_size": 500_000}, {"format": "zstd", "destination": "all.tar.zstd"}])
 async def test_there_and_back(
     keywords: dict[str, Any],
     docker_registry: str,
-    second: str,
+    second_registry: str,
     images: Mapping[str, Built],
     skopeo: Skopeo,
     tmp_path: Path,
@@ -75,33 +69,38 @@ async def test_there_and_back(
     held = await saved(tmp_path, names, **keywords)
     if "part_size" in keywords:
         assert len(list(tmp_path.glob("all.tar.gz.part*"))) > 2
-    good(await run_load(tmp_path, held, second))
+    good(await run_load(tmp_path, held, second_registry))
     for name, built in names.items():
-        target = copied(second, name)
+        target = copied(second_registry, name)
         assert await raw(skopeo, target) == built.raw.decode(), name
         for digest, (_, document) in built.documents.items():
             assert await raw(skopeo, f"{target.rpartition(':')[0]}@{digest}") == document.decode()
-    assert (await run_validate(tmp_path, held, second)).status == 0
-    again = good(await run_load(tmp_path, held, second))
+    assert (await run_validate(tmp_path, held, second_registry)).status == 0
+    again = good(await run_load(tmp_path, held, second_registry))
     assert {outcome.state for outcome in again.outcomes} == {"present"}
 
 
 async def test_loaded_images_can_be_pulled(
-    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+    docker_registry: str, second_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     """Whole, by a client that hashes each blob. Foreign layers are nowhere; indexes in indexes it does not take."""
     wanted = {name: built for name, built in images.items() if name not in ("foreign", "nested")}
     names = await push_all(docker_registry, wanted, "pulled")
-    good(await run_load(tmp_path, await saved(tmp_path, names), second))
+    good(await run_load(tmp_path, await saved(tmp_path, names), second_registry))
     for number, name in enumerate(names):
         target = f"dir:{tmp_path / str(number)}"
         await skopeo(
-            "copy", "--all", "--preserve-digests", "--src-tls-verify=false", f"docker://{copied(second, name)}", target
+            "copy",
+            "--all",
+            "--preserve-digests",
+            "--src-tls-verify=false",
+            f"docker://{copied(second_registry, name)}",
+            target,
         )
 
 
 async def test_an_archive_without_index(
-    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+    docker_registry: str, second_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     """As Hangar makes it: each platform's manifest as it was, under an index that is made for them."""
     names = await push_all(docker_registry, images, "hangar")
@@ -110,10 +109,10 @@ async def test_an_archive_without_index(
     (tmp_path / "hangar").mkdir()
     held = tmp_path / "hangar" / "all.tar.gz"
     pack_as_hangar(cache, held)
-    good(await run_load(tmp_path, held, second))
+    good(await run_load(tmp_path, held, second_registry))
     listed = json.loads((cache / "saved-images-list.json").read_text())["List"]
     for item in listed:
-        target = f"{second}/{Reference.parse(item['Source']).repository}"
+        target = f"{second_registry}/{Reference.parse(item['Source']).repository}"
         for platform in item["Images"]:
             document = await raw(skopeo, f"{target}@{platform['Digest']}")
             assert str(Digest.of(document.encode())) == platform["Digest"]
@@ -121,39 +120,41 @@ async def test_an_archive_without_index(
 
 
 async def test_a_layout_that_skopeo_wrote(
-    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+    docker_registry: str, second_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     (name,) = await push_all(docker_registry, {"theirs": images["attested"]}, "layouts")
     layout = f"oci:{tmp_path / 'theirs'}:quay.local/team/app:v1"
     await skopeo("copy", "--all", "--preserve-digests", "--src-tls-verify=false", f"docker://{name}", layout)
-    good(await run_load(tmp_path, tmp_path / "theirs", f"{second}/mirror"))
-    assert await raw(skopeo, f"{second}/mirror/team/app:v1") == images["attested"].raw.decode()
+    good(await run_load(tmp_path, tmp_path / "theirs", f"{second_registry}/mirror"))
+    assert await raw(skopeo, f"{second_registry}/mirror/team/app:v1") == images["attested"].raw.decode()
 
 
 async def test_architectures_add_up(
-    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+    docker_registry: str, second_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     (name,) = await push_all(docker_registry, {"added": images["multi"]}, "added")
     for number, architectures in enumerate((["amd64"], ["arm64", "arm/v7"])):
         assert await raw(skopeo, name) == images["multi"].raw.decode()
         (tmp_path / str(number)).mkdir()
         held = await saved(tmp_path / str(number), {name: images["multi"]}, architectures=architectures)
-        good(await run_load(tmp_path, held, second))
-    assert await raw(skopeo, copied(second, name)) == images["multi"].raw.decode()
+        good(await run_load(tmp_path, held, second_registry))
+    assert await raw(skopeo, copied(second_registry, name)) == images["multi"].raw.decode()
 
 
 async def test_two_loads_at_once(
-    docker_registry: str, second: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+    docker_registry: str, second_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
 ) -> None:
     """They send what the other one is just sending, and neither fails."""
     names = await push_all(docker_registry, images, "twice")
     held = await saved(tmp_path, names)
     (tmp_path / "other").mkdir()
-    reports = await asyncio.gather(run_load(tmp_path, held, second), run_load(tmp_path / "other", held, second))
+    reports = await asyncio.gather(
+        run_load(tmp_path, held, second_registry), run_load(tmp_path / "other", held, second_registry)
+    )
     for report in reports:
         good(report)
     for name, built in names.items():
-        assert await raw(skopeo, copied(second, name)) == built.raw.decode()
+        assert await raw(skopeo, copied(second_registry, name)) == built.raw.decode()
 
 
 def large() -> Built:

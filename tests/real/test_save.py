@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import SaveOptions
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
@@ -22,28 +21,9 @@ from tests.fakes import docker_registry as real
 from tests.fakes.images import AMD64, tree
 from tests.fakes.push import push
 from tests.fakes.skopeo import Skopeo
+from tests.real.rig import options, push_all
 
 OPEN = ("--dest-tls-verify=false",)
-
-
-def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
-    values: dict[str, Any] = {
-        "images": lines,
-        "architectures": ["all"],
-        "format": "dir",
-        "destination": tmp_path / "out",
-        "cache": tmp_path / "saved-image-cache",
-        "failed": tmp_path / "failed.txt",
-        "jobs": 8,
-        "environment": Environment(),
-    }
-    return SaveOptions(**{**values, **keywords})
-
-
-async def push_all(registry: str, images: Mapping[str, Built], prefix: str) -> dict[str, Built]:
-    for name, built in images.items():
-        await push(registry, f"{prefix}/{name}:1", built)
-    return {f"{registry}/{prefix}/{name}:1": built for name, built in images.items()}
 
 
 async def test_every_kind_of_image_is_read_back_by_skopeo(

@@ -52,7 +52,7 @@ async def source(site: Site, tmp_path: Path, form: str) -> Path:
 
 
 def pulled(name: str) -> str:
-    """What an image is pulled by, behind the server's address."""
+    """The names that an image is pulled by, after the server's address."""
     return name if name == SHARED else name.partition("/")[2]
 
 

@@ -23,6 +23,7 @@ from hangar_async.server.page import Page
 from hangar_async.server.responses import byte_range
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
+from tests.server.rig import DATA
 
 NAMES = ["1.0", "1.1", "2.0", "latest"]
 
@@ -79,25 +80,7 @@ def test_last_need_not_be_a_name(names: set[str], last: str) -> None:
     assert chosen == sorted(name for name in names if name > last)
 
 
-DATA = bytes(range(256)) * 16_000
 ABSENT = f"sha256:{'0' * 64}"
-
-
-@pytest.fixture
-def content(images: Mapping[str, Built]) -> MemoryContent:
-    content = MemoryContent()
-    for tag in ("1.0", "1.1", "2.0", "latest"):
-        content.add(f"team/app:{tag}", images["multi"])
-    content.add("other:1", images["oci"])
-    content.add_blob("team/app", DATA)
-    content.add_blob("team/app", b"")
-    return content
-
-
-@pytest.fixture
-async def client(content: MemoryContent) -> AsyncIterator[aiohttp.ClientSession]:
-    async with serving(content) as address, aiohttp.ClientSession(f"http://{address}") as session:
-        yield session
 
 
 async def test_the_version_is_said(client: aiohttp.ClientSession) -> None:

@@ -11,21 +11,12 @@ from hypothesis import given, strategies as st
 from hangar_async.errors import UsageError
 from hangar_async.server import htpasswd
 from hangar_async.server.htpasswd import Users, read_users
-
-PASSWORD = b"pass:word"
-#: With the marks of htpasswd, of other programs, and of bcrypt itself; the same each time.
-SALT = b"$2b$04$abcdefghijklmnopqrstuu"
-HASHES = [bcrypt.hashpw(PASSWORD, SALT).replace(b"$2b$", kind) for kind in (b"$2y$", b"$2a$", b"$2b$")]
+from tests.server.rig import HASHES, PASSWORD
 
 
 def basic(name: bytes | str, password: bytes | str) -> str:
     joined = b":".join(one.encode() if isinstance(one, str) else one for one in (name, password))
     return f"Basic {base64.b64encode(joined).decode()}"
-
-
-@pytest.fixture
-def users() -> Users:
-    return Users({"one": HASHES[0], "two": HASHES[1], "größe": HASHES[2]})
 
 
 @pytest.mark.parametrize("name", ["one", "two", "größe"])

@@ -137,44 +137,46 @@ async def test_a_port_is_free_again_at_once() -> None:
             assert answer.status == 200
 
 
-@pytest.fixture
-def files(tmp_path: Path, server_certificate: trustme.LeafCert) -> tuple[Path, Path]:
-    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
-    certificate.write_bytes(b"".join(blob.bytes() for blob in server_certificate.cert_chain_pems))
-    server_certificate.private_key_pem.write_to_path(key)
-    return certificate, key
-
-
-def test_certificate_and_key(files: tuple[Path, Path]) -> None:
-    context = server_context(*files)
+def test_certificate_and_key(certificate_files: tuple[Path, Path]) -> None:
+    context = server_context(*certificate_files)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_files_that_are_not_there(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_files_that_are_not_there(certificate_files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read .*none \(--tls-cert\): No such file"):
-        server_context(tmp_path / "none", files[1])
+        server_context(tmp_path / "none", certificate_files[1])
     with pytest.raises(UsageError, match=r"cannot read .* \(--tls-key\): Is a directory"):
-        server_context(files[0], tmp_path)
+        server_context(certificate_files[0], tmp_path)
 
 
-def test_a_key_of_another_certificate(files: tuple[Path, Path], ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_key_of_another_certificate(certificate_files: tuple[Path, Path], ca: trustme.CA, tmp_path: Path) -> None:
     other = tmp_path / "other.key"
     ca.issue_cert("example.com").private_key_pem.write_to_path(other)
     with pytest.raises(UsageError, match="they do not belong together"):
-        server_context(files[0], other)
+        server_context(certificate_files[0], other)
 
 
 @pytest.mark.parametrize("data", [b"", b"hush", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"])
-def test_a_file_without_pem_is_refused(files: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
+def test_a_file_without_pem_is_refused(certificate_files: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
     (tmp_path / "nonsense").write_bytes(data)
-    for pair in ((tmp_path / "nonsense", files[1]), (files[0], tmp_path / "nonsense")):
+    for pair in ((tmp_path / "nonsense", certificate_files[1]), (certificate_files[0], tmp_path / "nonsense")):
         with pytest.raises(UsageError, match="it is not PEM, or damaged"):
             server_context(*pair)
 
 
-def test_an_encrypted_key_is_refused_without_a_question(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_encrypted_key_is_refused_without_a_question(certificate_files: tuple[Path, Path], tmp_path: Path) -> None:
     locked = tmp_path / "locked.key"
-    words = ["openssl", "pkey", "-in", str(files[1]), "-aes256", "-passout", "pass:word", "-out", str(locked)]
+    words = [
+        "openssl",
+        "pkey",
+        "-in",
+        str(certificate_files[1]),
+        "-aes256",
+        "-passout",
+        "pass:word",
+        "-out",
+        str(locked),
+    ]
     subprocess.run(words, check=True)
     with pytest.raises(UsageError, match=r"the key in .* \(--tls-key\) is encrypted"):
-        server_context(files[0], locked)
+        server_context(certificate_files[0], locked)

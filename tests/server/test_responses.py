@@ -26,7 +26,7 @@ numbers = st.integers(0, 60) | st.integers(0, 1 << 60)
 
 
 def sliced(data: bytes, text: str) -> bytes | None:
-    """What a Range selects; None where nothing is in it."""
+    """The bytes that a Range selects; None for an empty one."""
     try:
         found = byte_range(text, len(data))
     except ValueError:
@@ -108,7 +108,7 @@ class Reused(MemoryContent):
 
 
 async def connect(
-    address: str, path: str, tls: ssl.SSLContext | None
+    address: str, path: str, tls_contexts: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Ask for something as a client that takes little at a time."""
     connection = socket.socket()
@@ -116,8 +116,8 @@ async def connect(
     connection.setblocking(False)
     host, port = address.split(":")
     await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
-    name = "localhost" if tls else None
-    reader, writer = await asyncio.open_connection(sock=connection, ssl=tls, server_hostname=name, limit=8192)
+    name = "localhost" if tls_contexts else None
+    reader, writer = await asyncio.open_connection(sock=connection, ssl=tls_contexts, server_hostname=name, limit=8192)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     return reader, writer
 
@@ -127,22 +127,15 @@ def run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(main())
 
 
-@pytest.fixture(params=["plain", "tls"])
-def tls(
-    request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
-    return (server_tls, client_tls) if request.param == "tls" else (None, None)
-
-
 Both = tuple[ssl.SSLContext | None, ssl.SSLContext | None]
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_slow_client_gets_what_was_in_the_buffer_when_it_was_sent(loop: str, tls: Both) -> None:
+def test_a_slow_client_gets_what_was_in_the_buffer_when_it_was_sent(loop: str, tls_contexts: Both) -> None:
     async def main() -> None:
         content = Reused()
-        async with serving(content, tls=tls[0]) as address:
-            reader, writer = await connect(address, ASKED, tls[1])
+        async with serving(content, tls=tls_contexts[0]) as address:
+            reader, writer = await connect(address, ASKED, tls_contexts[1])
             await reader.readuntil(b"\r\n\r\n")
             got = bytearray()
             while data := await reader.read(5000):
@@ -155,11 +148,11 @@ def test_a_slow_client_gets_what_was_in_the_buffer_when_it_was_sent(loop: str, t
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_client_that_takes_nothing_is_cut_off(loop: str, tls: Both) -> None:
+def test_a_client_that_takes_nothing_is_cut_off(loop: str, tls_contexts: Both) -> None:
     async def main() -> None:
         content = Reused()
-        async with serving(content, tls=tls[0], limits=Limits(stalled=0.02)) as address:
-            reader, writer = await connect(address, ASKED, tls[1])
+        async with serving(content, tls=tls_contexts[0], limits=Limits(stalled=0.02)) as address:
+            reader, writer = await connect(address, ASKED, tls_contexts[1])
             await reader.readuntil(b"\r\n\r\n")
             await content.over.wait()
             assert content.asked < PIECES
@@ -177,11 +170,11 @@ def test_a_client_that_takes_nothing_is_cut_off(loop: str, tls: Both) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_the_end_of_the_server_sends_nothing_of_a_buffer_that_is_used_again(loop: str, tls: Both) -> None:
+def test_the_end_of_the_server_sends_nothing_of_a_buffer_that_is_used_again(loop: str, tls_contexts: Both) -> None:
     async def main() -> None:
         content = Reused()
-        async with serving(content, tls=tls[0], grace=0.01) as address:
-            reader, writer = await connect(address, ASKED, tls[1])
+        async with serving(content, tls=tls_contexts[0], grace=0.01) as address:
+            reader, writer = await connect(address, ASKED, tls_contexts[1])
             await reader.readuntil(b"\r\n\r\n")
         assert content.over.is_set()
         got = bytearray()

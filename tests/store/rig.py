@@ -22,3 +22,6 @@ async def take_in(
 
 def partials(store: ContentStore) -> list[str]:
     return os.listdir(store.root / PARTIALS)
+
+
+NAMES = frozenset({"share/sha256/one", "f1/oci-layout", "f1/index.json", "oci-layout", "index.json"})

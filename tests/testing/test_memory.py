@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import aiohttp
 import pytest
@@ -91,18 +91,6 @@ async def test_reading_is_in_pieces() -> None:
 DATA = bytes(range(256)) * 100
 DIGEST = Digest.of(DATA)
 UPLOADS = "/v2/team/app/blobs/uploads/"
-
-
-@pytest.fixture
-async def client(pushable_registry: FakeRegistry) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(f"http://{pushable_registry.address}") as session:
-        yield session
-
-
-@pytest.fixture
-def pushes(pushable_registry: FakeRegistry) -> Pushes:
-    assert pushable_registry.pushes
-    return pushable_registry.pushes
 
 
 async def opened(client: aiohttp.ClientSession, query: str = "") -> str:

@@ -151,7 +151,8 @@ async def copy(source: h.Reference, target: h.Reference, blob: h.Descriptor) -> 
     async with h.RegistryClient(h.RegistrySettings(), quota=notice_quota) as client:
         served: h.ServedManifest = await client.get_manifest(source)
         pushed: h.PushedManifest = await client.put_manifest(target, served.raw, served.content_type)
-        print(pushed.digest)
+        parsed: h.Manifest | h.Index = h.parse_manifest(served.raw, served.content_type)
+        print(pushed.digest == parsed.digest)
         body: h.BlobBody
         async with client.open_blob(source, blob) as body:
             upload: h.Upload

@@ -283,7 +283,7 @@ def _check_sizes(parts: list[Part]) -> None:
     *full, last = parts
     if full:
         counts = Counter(part.size for part in full)
-        # Where two sizes are as frequent, the smaller parts were cut.
+        # If two sizes are as frequent, the smaller parts were cut.
         expected = max(counts, key=lambda size: (counts[size], size))
         for part in full:
             if part.size != expected:

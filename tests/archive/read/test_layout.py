@@ -1,5 +1,7 @@
 """Archives as layouts, with our index and without: the same names, the same content."""
 
+from __future__ import annotations
+
 import gzip
 import io
 import os
@@ -18,52 +20,29 @@ from hangar_async.archive.read.layout import IndexedLayout, StreamedLayout, arch
 from hangar_async.errors import ArchiveError, StorageError
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import Interrupted
+from tests.archive.read.rig import LAYOUT_BLOBS
 from tests.archive.samples import (
     BLOBS as SAMPLES,
     KINDS,
     MIB,
     ROOT,
     blob_path,
-    contents,
     joined,
     noise,
     text,
-    unpacked,
     write,
 )
 
-BLOBS = (b"one", b"", noise(70_000), text(3_000_000), noise(2_500_000, 1))
 FORMS = ["gzip", "zstd", "plain-gzip", "plain-zstd"]
 
 
-@pytest.fixture
-def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """An archive of BLOBS; a plain one is packed again, without index and footer."""
-    kind = request.param.removeprefix("plain-")
-    written = write(tmp_path / "x.tar", kind, BLOBS, part_size=400_000, sync=False)
-    if request.param == kind:
-        return tmp_path / "x.tar"
-    files = contents(unpacked(joined(written)))
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w:") as tar:
-        for name, data in files.items():
-            if not name.endswith("archive-index.json"):
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    raw = plain.getvalue()
-    packed = gzip.compress(raw, 1) if kind == "gzip" else zstandard.ZstdCompressor().compress(raw)
-    (tmp_path / "plain.tar").write_bytes(packed)
-    return tmp_path / "plain.tar"
-
-
 def expected() -> dict[str, bytes]:
-    return {f"share/sha256/{Digest.of(data).hex}": data for data in BLOBS} | {f"{'f' * 64}/index.json": b"{}"}
+    return {f"share/sha256/{Digest.of(data).hex}": data for data in LAYOUT_BLOBS} | {f"{'f' * 64}/index.json": b"{}"}
 
 
-@pytest.mark.parametrize("path", FORMS, indirect=True)
-def test_all_files_are_read_in_stored_order(path: Path) -> None:
-    archive = open_archive(path)
+@pytest.mark.parametrize("archive_path", FORMS, indirect=True)
+def test_all_files_are_read_in_stored_order(archive_path: Path) -> None:
+    archive = open_archive(archive_path)
     layout = archive_layout(archive)
     assert isinstance(layout, IndexedLayout if archive.index else StreamedLayout)
     assert list(layout.sizes().items()) == [(name, len(data)) for name, data in expected().items()]
@@ -71,9 +50,9 @@ def test_all_files_are_read_in_stored_order(path: Path) -> None:
     assert read == [(name, len(data), data) for name, data in expected().items()]
 
 
-@pytest.mark.parametrize("path", FORMS, indirect=True)
-def test_files_are_chosen_by_their_names(path: Path) -> None:
-    layout = archive_layout(open_archive(path))
+@pytest.mark.parametrize("archive_path", FORMS, indirect=True)
+def test_files_are_chosen_by_their_names(archive_path: Path) -> None:
+    layout = archive_layout(open_archive(archive_path))
     names = list(expected())
     for chosen in ([names[3], names[0], "none"], [names[1]], [names[4], names[5]], [], names):
         read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files(chosen)}
@@ -82,9 +61,9 @@ def test_files_are_chosen_by_their_names(path: Path) -> None:
     assert [file.name for file in layout.files()] == names
 
 
-@pytest.mark.parametrize("path", FORMS, indirect=True)
-def test_blobs_have_the_digests_of_their_names(path: Path) -> None:
-    archive = open_archive(path)
+@pytest.mark.parametrize("archive_path", FORMS, indirect=True)
+def test_blobs_have_the_digests_of_their_names(archive_path: Path) -> None:
+    archive = open_archive(archive_path)
     for file in archive_layout(archive).files():
         if file.name.startswith("share/"):
             assert file.digest == Digest.of(expected()[file.name])
@@ -92,8 +71,8 @@ def test_blobs_have_the_digests_of_their_names(path: Path) -> None:
             assert file.digest == (Digest.of(b"{}") if archive.index else None)
 
 
-@pytest.mark.parametrize("path", ["plain-gzip", "plain-zstd"], indirect=True)
-def test_a_pass_can_be_interrupted(path: Path) -> None:
+@pytest.mark.parametrize("archive_path", ["plain-gzip", "plain-zstd"], indirect=True)
+def test_a_pass_can_be_interrupted(archive_path: Path) -> None:
     """Within a large file too, also within one that is not read."""
     counts: list[str] = []
     for limit in (1, 3, 8):
@@ -105,29 +84,29 @@ def test_a_pass_can_be_interrupted(path: Path) -> None:
             if left < 0:
                 raise Interrupted
 
-        layout = archive_layout(open_archive(path), check_interrupted)
+        layout = archive_layout(open_archive(archive_path), check_interrupted)
         with pytest.raises(Interrupted):
             layout.sizes()
         left = limit
         with pytest.raises(Interrupted):
             counts.extend(file.name for file in layout.files())
-    assert len(counts) < 3 * len(BLOBS)
+    assert len(counts) < 3 * len(LAYOUT_BLOBS)
 
 
-@pytest.mark.parametrize("path", ["plain-gzip", "plain-zstd"], indirect=True)
-def test_small_files_cost_no_second_pass(path: Path) -> None:
-    layout = archive_layout(open_archive(path))
+@pytest.mark.parametrize("archive_path", ["plain-gzip", "plain-zstd"], indirect=True)
+def test_small_files_cost_no_second_pass(archive_path: Path) -> None:
+    layout = archive_layout(open_archive(archive_path))
     names = [name for name, data in expected().items() if len(data) <= 1 << 20]
     assert layout.sizes()
-    path.unlink()
+    archive_path.unlink()
     read = {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files(names)}
     assert read == {name: expected()[name] for name in names}
 
 
-@pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
-def test_kept_content_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("archive_path", ["plain-gzip"], indirect=True)
+def test_kept_content_is_bounded(archive_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_KEPT", 70_002)
-    layout = archive_layout(open_archive(path))
+    layout = archive_layout(open_archive(archive_path))
     assert isinstance(layout, StreamedLayout)
     assert layout.sizes()
     assert sum(map(len, layout._kept.values())) <= 70_003
@@ -135,19 +114,19 @@ def test_kept_content_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert read == expected()
 
 
-@pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
-def test_too_many_files_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("archive_path", ["plain-gzip"], indirect=True)
+def test_too_many_files_are_refused(archive_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tar_header, "MAX_HEADERS", 5)
-    layout = archive_layout(open_archive(path))
+    layout = archive_layout(open_archive(archive_path))
     with pytest.raises(ArchiveError, match="more than 5 headers are in it"):
         layout.sizes()
     with pytest.raises(ArchiveError, match="more than 5 headers are in it"):
         list(layout.files())
 
 
-@pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
-def test_a_damaged_file_does_not_hide_the_others(path: Path) -> None:
-    archive = open_archive(path)
+@pytest.mark.parametrize("archive_path", ["gzip", "zstd"], indirect=True)
+def test_a_damaged_file_does_not_hide_the_others(archive_path: Path) -> None:
+    archive = open_archive(archive_path)
     entry = list(archive.entries.values())[3]
     part = archive.volume.part_at(entry.offset + 100)
     data = bytearray(part.path.read_bytes())
@@ -155,7 +134,7 @@ def test_a_damaged_file_does_not_hide_the_others(path: Path) -> None:
     data[start : start + 2000] = bytes(2000)
     part.path.write_bytes(data)
     failed = []
-    for file in archive_layout(open_archive(path)).files():
+    for file in archive_layout(open_archive(archive_path)).files():
         try:
             read = b"".join(bytes(piece) for piece in file.pieces)
         except ArchiveError:
@@ -166,9 +145,9 @@ def test_a_damaged_file_does_not_hide_the_others(path: Path) -> None:
     assert failed == [entry.name.removeprefix("saved-image-cache/")]
 
 
-@pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
-def test_any_file_is_read_from_any_byte_on(path: Path) -> None:
-    layout = archive_layout(open_archive(path))
+@pytest.mark.parametrize("archive_path", ["gzip", "zstd"], indirect=True)
+def test_any_file_is_read_from_any_byte_on(archive_path: Path) -> None:
+    layout = archive_layout(open_archive(archive_path))
     assert isinstance(layout, IndexedLayout)
     buffer = memoryview(bytearray(10_000))
     for name, data in expected().items():
@@ -179,9 +158,9 @@ def test_any_file_is_read_from_any_byte_on(path: Path) -> None:
                 reader.check()
 
 
-@pytest.mark.parametrize("path", ["gzip", "zstd"], indirect=True)
-def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None:
-    layout = archive_layout(open_archive(path))
+@pytest.mark.parametrize("archive_path", ["gzip", "zstd"], indirect=True)
+def test_an_archive_that_changes_while_it_is_read_is_noticed(archive_path: Path) -> None:
+    layout = archive_layout(open_archive(archive_path))
     assert isinstance(layout, IndexedLayout)
     name = list(expected())[4]
     buffer = memoryview(bytearray(1000))
@@ -200,14 +179,14 @@ def test_an_archive_that_changes_while_it_is_read_is_noticed(path: Path) -> None
         reader.readinto(buffer)
 
 
-@pytest.mark.parametrize("path", ["plain-gzip"], indirect=True)
-def test_an_archive_without_index_opens_no_single_file(path: Path) -> None:
-    assert not hasattr(archive_layout(open_archive(path)), "open")
+@pytest.mark.parametrize("archive_path", ["plain-gzip"], indirect=True)
+def test_an_archive_without_index_opens_no_single_file(archive_path: Path) -> None:
+    assert not hasattr(archive_layout(open_archive(archive_path)), "open")
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_an_archive_that_lost_its_footer_is_noticed(tmp_path: Path, kind: str) -> None:
-    stream = joined(write(tmp_path / "x.tar", kind, BLOBS, sync=False))
+    stream = joined(write(tmp_path / "x.tar", kind, LAYOUT_BLOBS, sync=False))
     (tmp_path / "x.tar").write_bytes(stream[: -50 if kind == "gzip" else -9])
     (tmp_path / "x.tar.sha256").unlink()
     layout = archive_layout(open_archive(tmp_path / "x.tar"))
@@ -245,9 +224,9 @@ def foreign(kind: int, prefix: str = "") -> bytes:
     return data.getvalue()
 
 
-def read(path: Path, data: bytes, compress: Callable[[bytes], bytes] = gzip.compress) -> dict[str, bytes]:
-    path.write_bytes(compress(data))
-    return {file.name: file.readall() for file in stream_files(open_archive(path))}
+def read(archive_path: Path, data: bytes, compress: Callable[[bytes], bytes] = gzip.compress) -> dict[str, bytes]:
+    archive_path.write_bytes(compress(data))
+    return {file.name: file.readall() for file in stream_files(open_archive(archive_path))}
 
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {

@@ -1,8 +1,8 @@
+from __future__ import annotations
+
 import io
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +10,8 @@ from hypothesis import given, strategies as st
 
 from hangar_async.archive.read.volume import Volume, find_volume
 from hangar_async.errors import ArchiveError, StorageError
+from tests.archive.read.rig import DATA
 from tests.archive.samples import joined, noise, write
-
-DATA = noise(1000)
-
-
-@pytest.fixture(scope="module", params=[1, 7, 250, 999, 1000])
-def volume(request: pytest.FixtureRequest) -> Iterator[Volume]:
-    size: int = request.param
-    with tempfile.TemporaryDirectory() as directory:
-        for number, start in enumerate(range(0, len(DATA), size)):
-            Path(directory, f"a.part{number}").write_bytes(DATA[start : start + size])
-        yield find_volume(Path(directory, "a"))
 
 
 @given(start=st.integers(0, 1100), count=st.integers(0, 1100))

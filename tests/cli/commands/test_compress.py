@@ -3,29 +3,14 @@ from __future__ import annotations
 import signal
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from hangar_async.cli import loop
 from hangar_async.config.options import CompressOptions
 from hangar_async.config.output import OutputSettings
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
 from tests.cli.shelf import PART, Shelf, huge_cache
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CompressOptions, bool]]:
-    """Keep the options of the verb, which is not run."""
-    found: list[tuple[CompressOptions, bool]] = []
-
-    def keep(verb: object, options: CompressOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
-        found.append((options, quiet))
-        return SimpleNamespace(status=0)
-
-    monkeypatch.setattr(loop, "run_verb", keep)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -49,18 +34,22 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CompressOptions, bool]]
     ],
 )
 def test_each_option(
-    asked: list[tuple[CompressOptions, bool]], program: Program, line: str, cache: str, output: OutputSettings
+    asked_compressions: list[tuple[CompressOptions, bool]],
+    program: Program,
+    line: str,
+    cache: str,
+    output: OutputSettings,
 ) -> None:
     assert program("compress", *line.split()).status == 0
-    assert asked == [(CompressOptions(cache=Path(cache), output=output), False)]
+    assert asked_compressions == [(CompressOptions(cache=Path(cache), output=output), False)]
 
 
 def test_the_time_of_the_environment(
-    asked: list[tuple[CompressOptions, bool]], program: Program, monkeypatch: pytest.MonkeyPatch
+    asked_compressions: list[tuple[CompressOptions, bool]], program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert program("--quiet", "compress").status == 0
-    [(options, quiet)] = asked
+    [(options, quiet)] = asked_compressions
     assert (options.output.epoch, quiet) == (86400, True)
 
 

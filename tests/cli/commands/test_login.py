@@ -6,27 +6,18 @@ import io
 import json
 import os
 import pty
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.commands.rig import SECRET
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
 from tests.cli.site import Done
-from tests.fakes.auth import Basic
 from tests.fakes.credential_helpers import Helpers
 from tests.fakes.docker_registry import PASSWORD, USERNAME
 from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.registry.rig import Proxy
-
-SECRET = "pass:word"
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry(auth=Basic({"me": SECRET})) as one:
-        yield one
 
 
 async def call(home: Path, *words: str, given: bytes = b"", **env: str) -> Done:
@@ -39,53 +30,53 @@ async def call(home: Path, *words: str, given: bytes = b"", **env: str) -> Done:
 
 
 def kept(path: Path) -> dict[str, str]:
-    """What is kept: registry and login."""
+    """The stored registry and login."""
     auths = json.loads(path.read_text())["auths"]
     return {key: base64.b64decode(entry["auth"]).decode() for key, entry in auths.items()}
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-async def test_login_and_logout(registry: FakeRegistry, tmp_path: Path, end: bytes) -> None:
+async def test_login_and_logout(password_registry: FakeRegistry, tmp_path: Path, end: bytes) -> None:
     path = tmp_path / ".docker" / "config.json"
-    flags = ("login", registry.address, "-u", "me", "--password-stdin")
+    flags = ("login", password_registry.address, "-u", "me", "--password-stdin")
     done = await call(tmp_path, *flags, given=SECRET.encode() + end)
-    assert done == Done(0, f"ok         {registry.address}: kept in {path}\n", "")
-    assert kept(path) == {registry.address: f"me:{SECRET}"}
+    assert done == Done(0, f"ok         {password_registry.address}: kept in {path}\n", "")
+    assert kept(path) == {password_registry.address: f"me:{SECRET}"}
     assert path.stat().st_mode & 0o777 == 0o600
-    gone = await call(tmp_path, "logout", registry.address)
-    assert gone == Done(0, f"ok         {registry.address}: forgotten\n", "")
+    gone = await call(tmp_path, "logout", password_registry.address)
+    assert gone == Done(0, f"ok         {password_registry.address}: forgotten\n", "")
     assert kept(path) == {}
-    again = await call(tmp_path, "logout", registry.address)
-    assert again == Done(0, f"ok         {registry.address}: nothing was kept\n", "")
-    assert await call(tmp_path, "--quiet", "logout", registry.address) == Done(0, "", "")
+    again = await call(tmp_path, "logout", password_registry.address)
+    assert again == Done(0, f"ok         {password_registry.address}: nothing was kept\n", "")
+    assert await call(tmp_path, "--quiet", "logout", password_registry.address) == Done(0, "", "")
 
 
-async def test_a_kept_login_is_used(registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_kept_login_is_used(password_registry: FakeRegistry, tmp_path: Path) -> None:
     home = tmp_path / "docker"
-    flags = ("login", registry.address, "--username=me", "--password-stdin", "--quiet")
+    flags = ("login", password_registry.address, "--username=me", "--password-stdin", "--quiet")
     assert await call(tmp_path, *flags, given=SECRET.encode(), DOCKER_CONFIG=str(home)) == Done(0, "", "")
-    (tmp_path / "list.txt").write_text(f"{registry.address}/app:v1\n")
+    (tmp_path / "list.txt").write_text(f"{password_registry.address}/app:v1\n")
     done = await call(tmp_path, "save", "-f", "list.txt", DOCKER_CONFIG=str(home))
     assert "not found" in done.out
-    assert registry.asked("/manifests/")
+    assert password_registry.asked("/manifests/")
 
 
 async def test_a_helper_of_docker_keeps_it(
-    registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    password_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helpers = Helpers(tmp_path, monkeypatch)
     helpers.add("mine")
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_text('{"credsStore": "mine"}')
-    flags = ("login", registry.address, "-u", "me", "--password-stdin")
+    flags = ("login", password_registry.address, "-u", "me", "--password-stdin")
     done = await call(tmp_path, *flags, given=SECRET.encode())
-    assert done == Done(0, f"ok         {registry.address}: kept in docker-credential-mine\n", "")
-    assert (await call(tmp_path, "logout", registry.address)).status == 0
+    assert done == Done(0, f"ok         {password_registry.address}: kept in docker-credential-mine\n", "")
+    assert (await call(tmp_path, "logout", password_registry.address)).status == 0
     assert [line.partition(" ")[0] for line in helpers.asked("mine")] == ["store", "erase"]
 
 
-async def test_a_wrong_password(registry: FakeRegistry, tmp_path: Path) -> None:
-    flags = ("login", registry.address, "-u", "me", "--password-stdin", "--debug")
+async def test_a_wrong_password(password_registry: FakeRegistry, tmp_path: Path) -> None:
+    flags = ("login", password_registry.address, "-u", "me", "--password-stdin", "--debug")
     done = await call(tmp_path, *flags, given=b"s3cret-and-wrong")
     assert (done.status, done.out) == (1, "")
     assert "does not take this user name and password: UNAUTHORIZED: authentication required; check both" in done.err
@@ -95,8 +86,8 @@ async def test_a_wrong_password(registry: FakeRegistry, tmp_path: Path) -> None:
 
 
 async def test_a_registry_that_asks_nobody(tmp_path: Path) -> None:
-    async with fake_registry() as registry:
-        done = await call(tmp_path, "login", registry.address, "-u", "me", "--password-stdin", given=b"x")
+    async with fake_registry() as password_registry:
+        done = await call(tmp_path, "login", password_registry.address, "-u", "me", "--password-stdin", given=b"x")
     assert done.status == 0
     assert "it asks for no user name, so it was not checked" in done.out
 
@@ -121,14 +112,14 @@ def test_at_a_real_registry(
     assert kept(path) == {htpasswd_registry: f"{USERNAME}:{PASSWORD}"}
 
 
-async def test_that_nothing_protects_the_password_is_told(registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_that_nothing_protects_the_password_is_told(password_registry: FakeRegistry, tmp_path: Path) -> None:
     """By plain HTTP, which is only asked where the certificates are not to be verified."""
     words = ("login", "reg.test", "-u", "me", "--password-stdin")
-    async with Proxy({"reg.test:80": registry.address}).running() as proxy:
+    async with Proxy({"reg.test:80": password_registry.address}).running() as proxy:
         proxies = {"HTTP_PROXY": proxy.url, "HTTPS_PROXY": proxy.url}
         refused = await call(tmp_path, *words, given=SECRET.encode(), **proxies)
         assert (refused.status, refused.out) == (1, "")
-        assert registry.requests == []
+        assert password_registry.requests == []
         done = await call(tmp_path, "--tls-verify=false", *words, given=SECRET.encode(), **proxies)
     assert done.status == 0, done
     assert done.err == "hangar-async: reg.test is asked by plain HTTP: nothing protects what is sent and received\n"
@@ -154,12 +145,12 @@ async def test_usage(tmp_path: Path, words: tuple[str, ...], given: bytes, why: 
     assert len(done.err.splitlines()) == 1
 
 
-async def test_a_configuration_that_cannot_be_read(registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_a_configuration_that_cannot_be_read(password_registry: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_text("{")
-    flags = ("login", registry.address, "-u", "me", "--password-stdin")
+    flags = ("login", password_registry.address, "-u", "me", "--password-stdin")
     assert (await call(tmp_path, *flags, given=SECRET.encode())).status == 2
-    assert (await call(tmp_path, "logout", registry.address)).status == 2
+    assert (await call(tmp_path, "logout", password_registry.address)).status == 2
 
 
 class Terminal:
@@ -198,17 +189,17 @@ class Terminal:
             os.write(near, f"{answers.pop(question)}\n".encode())
 
 
-async def test_on_a_terminal_it_asks_and_shows_no_password(registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_on_a_terminal_it_asks_and_shows_no_password(password_registry: FakeRegistry, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
-    status = await terminal.run("login", registry.address, answers={"Username: ": "me", "Password: ": SECRET})
+    status = await terminal.run("login", password_registry.address, answers={"Username: ": "me", "Password: ": SECRET})
     assert status == 0, terminal.shown
     assert SECRET not in terminal.shown
-    assert kept(tmp_path / ".docker" / "config.json") == {registry.address: f"me:{SECRET}"}
+    assert kept(tmp_path / ".docker" / "config.json") == {password_registry.address: f"me:{SECRET}"}
 
 
-async def test_on_a_terminal_a_given_name_is_not_asked_for(registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_on_a_terminal_a_given_name_is_not_asked_for(password_registry: FakeRegistry, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
-    status = await terminal.run("login", registry.address, "-u", "me", answers={"Password: ": "wrong"})
+    status = await terminal.run("login", password_registry.address, "-u", "me", answers={"Password: ": "wrong"})
     assert status == 1
     assert "Username" not in terminal.shown
 

@@ -5,42 +5,25 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from hangar_async.cli import loop, main
+from hangar_async.cli import main
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from tests.cli.programs import command, environment
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SaveOptions, bool]]:
-    """Keep the options of the verb, which is not run."""
-    found: list[tuple[SaveOptions, bool]] = []
-
-    def keep(verb: object, options: SaveOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
-        found.append((options, quiet))
-        return SimpleNamespace(status=0)
-
-    monkeypatch.setattr(loop, "run_verb", keep)
-    for name in ("SOURCE_REGISTRY", "SOURCE_USERNAME", "SOURCE_PASSWORD", "SOURCE_DATE_EPOCH"):
-        monkeypatch.delenv(name, raising=False)
-    return found
-
-
-def options_of(asked: list[tuple[SaveOptions, bool]], line: str) -> SaveOptions:
+def options_of(asked_saves: list[tuple[SaveOptions, bool]], line: str) -> SaveOptions:
     with pytest.raises(SystemExit) as ended:
         main.run(line.split())
     assert ended.value.code == 0
-    return asked.pop()[0]
+    return asked_saves.pop()[0]
 
 
-def test_defaults(asked: list[tuple[SaveOptions, bool]]) -> None:
-    options = options_of(asked, "save -f list.txt")
+def test_defaults(asked_saves: list[tuple[SaveOptions, bool]]) -> None:
+    options = options_of(asked_saves, "save -f list.txt")
     assert options == SaveOptions(
         images=Path("list.txt"),
         systems=("all",),
@@ -84,8 +67,8 @@ def test_defaults(asked: list[tuple[SaveOptions, bool]]) -> None:
         ("--include-foreign=false", "include_foreign", False),
     ],
 )
-def test_each_option(asked: list[tuple[SaveOptions, bool]], line: str, name: str, value: object) -> None:
-    assert getattr(options_of(asked, f"save -f list.txt {line}"), name) == value
+def test_each_option(asked_saves: list[tuple[SaveOptions, bool]], line: str, name: str, value: object) -> None:
+    assert getattr(options_of(asked_saves, f"save -f list.txt {line}"), name) == value
 
 
 @pytest.mark.parametrize(
@@ -100,8 +83,8 @@ def test_each_option(asked: list[tuple[SaveOptions, bool]], line: str, name: str
         ("-c dir -d out", "out"),
     ],
 )
-def test_the_name_of_the_output(asked: list[tuple[SaveOptions, bool]], line: str, target: str) -> None:
-    assert options_of(asked, f"save -f list.txt {line}").output.target == Path(target)
+def test_the_name_of_the_output(asked_saves: list[tuple[SaveOptions, bool]], line: str, target: str) -> None:
+    assert options_of(asked_saves, f"save -f list.txt {line}").output.target == Path(target)
 
 
 @pytest.mark.parametrize(
@@ -115,34 +98,34 @@ def test_the_name_of_the_output(asked: list[tuple[SaveOptions, bool]], line: str
     ],
 )
 def test_global_flags_reach_the_engine(
-    asked: list[tuple[SaveOptions, bool]], line: str, verify: bool, quiet: bool
+    asked_saves: list[tuple[SaveOptions, bool]], line: str, verify: bool, quiet: bool
 ) -> None:
     with pytest.raises(SystemExit):
         main.run(line.split())
-    [(options, was_quiet)] = asked
+    [(options, was_quiet)] = asked_saves
     assert (options.environment.registries.tls_verify, was_quiet) == (verify, quiet)
 
 
 def test_the_environment_is_read_and_a_flag_wins(
-    asked: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch
+    asked_saves: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_REGISTRY", "env.example.com")
     monkeypatch.setenv("SOURCE_USERNAME", "me")
     monkeypatch.setenv("SOURCE_PASSWORD", "a:b")
-    options = options_of(asked, "save -f x")
+    options = options_of(asked_saves, "save -f x")
     assert options.source_registry == "env.example.com"
     assert (options.environment.registries.username, options.environment.registries.password) == ("me", "a:b")
-    assert options_of(asked, "save -f x -s flag.example.com").source_registry == "flag.example.com"
+    assert options_of(asked_saves, "save -f x -s flag.example.com").source_registry == "flag.example.com"
 
 
-def test_standard_input(asked: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input(asked_saves: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one:1\r\ntwo:2\n")))
-    options = options_of(asked, "save -f -")
+    options = options_of(asked_saves, "save -f -")
     assert (options.images, options.list_name) == (["one:1", "two:2"], "standard input")
 
 
 def test_standard_input_that_is_no_text(
-    asked: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    asked_saves: list[tuple[SaveOptions, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\xff")))
     with pytest.raises(SystemExit) as ended:
@@ -151,15 +134,7 @@ def test_standard_input_that_is_no_text(
     assert capsys.readouterr().err == (
         "hangar-async: the image list from standard input is not text in UTF-8: invalid start byte at byte 3\n"
     )
-    assert asked == []
-
-
-@pytest.fixture
-def silent() -> Iterator[socket.socket]:
-    """A host that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
-        yield server
+    assert asked_saves == []
 
 
 @pytest.mark.parametrize(
@@ -167,16 +142,16 @@ def silent() -> Iterator[socket.socket]:
 )
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_signal_ends_a_run_and_the_earlier_archive_stays(
-    tmp_path: Path, silent: socket.socket, number: signal.Signals, status: int, word: str, quiet: bool
+    tmp_path: Path, silent_socket: socket.socket, number: signal.Signals, status: int, word: str, quiet: bool
 ) -> None:
-    (tmp_path / "list.txt").write_text(f"127.0.0.1:{silent.getsockname()[1]}/one:1\n")
+    (tmp_path / "list.txt").write_text(f"127.0.0.1:{silent_socket.getsockname()[1]}/one:1\n")
     (tmp_path / "saved-images.tar.gz").write_text("earlier")
     line = command("save", "-f", "list.txt", *(["--quiet"] if quiet else []))
     with subprocess.Popen(
         line, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            connection, _ = silent.accept()
+            connection, _ = silent_socket.accept()
             with connection:
                 process.send_signal(number)
                 out, err = process.communicate()

@@ -4,11 +4,9 @@ import asyncio
 import json
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from hangar_async.cli import loop
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SyncOptions
 from hangar_async.testing.images import image, layer
@@ -17,22 +15,9 @@ from tests.cli.programs import command, environment
 from tests.cli.site import AMD64, Done, Site
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[SyncOptions]:
-    """Keep the options of the verb, which is not run."""
-    found: list[SyncOptions] = []
-
-    def keep(verb: object, options: SyncOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
-        found.append(options)
-        return SimpleNamespace(status=int(quiet))
-
-    monkeypatch.setattr(loop, "run_verb", keep)
-    return found
-
-
-def test_defaults(asked: list[SyncOptions], program: Program) -> None:
+def test_defaults(asked_syncs: list[SyncOptions], program: Program) -> None:
     assert program("sync", "-f", "list.txt").status == 0
-    assert asked == [
+    assert asked_syncs == [
         SyncOptions(
             images=Path("list.txt"),
             systems=("all",),
@@ -41,7 +26,7 @@ def test_defaults(asked: list[SyncOptions], program: Program) -> None:
             environment=Environment.read(),
         )
     ]
-    assert asked[0].cache == Path("saved-image-cache")
+    assert asked_syncs[0].cache == Path("saved-image-cache")
 
 
 @pytest.mark.parametrize(
@@ -58,14 +43,14 @@ def test_defaults(asked: list[SyncOptions], program: Program) -> None:
         ("--include-foreign", "include_foreign", True),
     ],
 )
-def test_each_option(asked: list[SyncOptions], program: Program, line: str, name: str, value: object) -> None:
+def test_each_option(asked_syncs: list[SyncOptions], program: Program, line: str, name: str, value: object) -> None:
     assert program("sync", "-f", "list.txt", *line.split()).status == 0
-    assert getattr(asked[0], name) == value
+    assert getattr(asked_syncs[0], name) == value
 
 
-def test_global_flags_reach_the_engine(asked: list[SyncOptions], program: Program) -> None:
+def test_global_flags_reach_the_engine(asked_syncs: list[SyncOptions], program: Program) -> None:
     assert program("--tls-verify=false", "sync", "-f", "x", "--quiet").status == 1
-    assert not asked[0].environment.registries.tls_verify
+    assert not asked_syncs[0].environment.registries.tls_verify
 
 
 async def test_images_are_added(site: Site) -> None:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator
 
-import pytest
 from rich.console import Console
 
 from hangar_async.cli.view.live import LiveView
@@ -16,7 +13,6 @@ from hangar_async.engine.events import (
     Checked,
     CheckStarted,
     Committing,
-    Event,
     HostClosed,
     ImageEnded,
     ImagePlanned,
@@ -26,39 +22,10 @@ from hangar_async.engine.events import (
     RunStarted,
 )
 from hangar_async.errors import DigestMismatch
-from tests.cli.samples import MIB, Clock, digest, failed, saved
+from tests.cli.samples import MIB, digest, failed, saved
+from tests.cli.view.rig import Terminal
 
 ONE = "registry.example.com:5000/team/a-rather-long-name/with-components-without-end/application:v1.2.3"
-
-
-class Terminal:
-    """A live view on a terminal of 100 columns and 12 lines."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.stream = io.StringIO()
-        console = Console(force_terminal=True, file=self.stream, width=100, height=12, color_system=None)
-        self.view = LiveView(console, self.clock)
-
-    def feed(self, *events: Event) -> None:
-        for event in events:
-            self.view(event)
-
-    def drawn(self) -> list[str]:
-        """What the view draws now, without its bars."""
-        paper = Console(file=io.StringIO(), width=100, height=12, color_system=None, legacy_windows=False)
-        paper.print(self.view.render())
-        assert isinstance(paper.file, io.StringIO)
-        lines = paper.file.getvalue().splitlines()
-        assert all(len(line) <= 100 for line in lines)
-        return [re.sub(r"[━╸╺ ]{2,}", "  ", line).rstrip() for line in lines]
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    one = Terminal()
-    yield one
-    one.view.close()
 
 
 def test_before_anything_is_known(terminal: Terminal) -> None:

@@ -7,7 +7,9 @@ from hangar_async.engine.events import Event, HostClosed
 from hangar_async.engine.limits.client import Retrier
 from hangar_async.engine.limits.queue import Ticket
 from hangar_async.errors import HangarError, RegistryError
+from hangar_async.testing.images import index, layer
 from tests.fakes.clock import FakeClock
+from tests.fakes.images import ARM64, small
 
 POLICY = RetryPolicy(retries=3, first=1.0, longest=3.0)
 
@@ -38,3 +40,7 @@ class Trial:
 
     def closed(self) -> list[float]:
         return [event.seconds for event in self.events if isinstance(event, HostClosed)]
+
+
+BASE = layer({"base": b"base" * 5000})
+IMAGE = index([small("app", BASE), small("app", platform=ARM64)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from hangar_async.engine.events import Event, Retrying
 from hangar_async.engine.limits.queue import Ticket
 from hangar_async.engine.reports import Report
 from hangar_async.errors import DigestMismatch, NetworkError, NotFound, RegistryError
-from hangar_async.testing.images import index, layer
-from tests.engine.limits.rig import POLICY, Trial, busy
+from tests.engine.limits.rig import BASE, IMAGE, POLICY, Trial, busy
 from tests.engine.rig import run
 from tests.fakes.faults import Bytes, Status
-from tests.fakes.images import ARM64, small
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.registry import FakeRegistry
 
 
 async def test_a_request_that_recovers_is_repeated() -> None:
@@ -123,24 +120,6 @@ async def test_cancelling_one_that_waits_disturbs_nobody() -> None:
         waiting.cancel()
     assert waiting.cancelled()
     assert await trial.run() == "done"
-
-
-BASE = layer({"base": b"base" * 5000})
-IMAGE = index([small("app", BASE), small("app", platform=ARM64)])
-
-
-@pytest.fixture
-async def origin() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry() as found:
-        found.add("team/app:1", IMAGE)
-        yield found
-
-
-@pytest.fixture
-async def mirror() -> AsyncIterator[FakeRegistry]:
-    async with fake_registry() as found:
-        found.add("cache/team/app:1", IMAGE)
-        yield found
 
 
 async def save(tmp_path: Path, origin: FakeRegistry, *mirrors: str, **keywords: Any) -> Report:

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,19 +13,17 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import BlobReused, BlobStarted, Event, HostClosed, QuotaReported, Retrying
 from hangar_async.engine.reports import Report
-from hangar_async.engine.save import save, sync
+from hangar_async.engine.save import sync
 from hangar_async.errors import ContentError, DigestMismatch, NetworkError, NotFound, RateLimited, RegistryError
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, image, index, layer
-from tests.engine.rig import options, run, sync_options
+from tests.engine.pull.rig import BASE, app, bring
+from tests.engine.rig import run, sync_options
 from tests.fakes.auth import Basic
-from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Bytes, Close, Cut, Fault, Headers, Hold, Status, Unended
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry, fake_registry
-
-BASE = layer({"base": b"base" * 5000})
 
 
 def fill(fake_registry: FakeRegistry, count: int) -> list[str]:
@@ -37,8 +34,8 @@ def fill(fake_registry: FakeRegistry, count: int) -> list[str]:
 
 @pytest.mark.parametrize("jobs", [1, 4, 20])
 async def test_a_shared_layer_crosses_the_network_once(fake_registry: FakeRegistry, tmp_path: Path, jobs: int) -> None:
-    lines = fill(fake_registry, 40)
-    report = await run(tmp_path, *lines, jobs=jobs)
+    app_lines = fill(fake_registry, 40)
+    report = await run(tmp_path, *app_lines, jobs=jobs)
     assert report.status == 0
     assert set(fake_registry.blobs_asked().values()) == {1}
     assert fake_registry.blobs_asked()[str(BASE.digest)] == 1
@@ -74,16 +71,16 @@ async def test_one_job_is_one_at_a_time_in_the_order_of_the_list(fake_registry: 
 async def test_a_second_run_fetches_no_blob_and_a_damaged_one_again(
     fake_registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    lines = fill(fake_registry, 3)
-    await run(tmp_path, *lines, format="gzip", destination=tmp_path / "out.tar.gz")
+    app_lines = fill(fake_registry, 3)
+    await run(tmp_path, *app_lines, format="gzip", destination=tmp_path / "out.tar.gz")
     fake_registry.requests.clear()
     events: list[Event] = []
-    report = await run(tmp_path, *lines, format="gzip", destination=tmp_path / "out.tar.gz", events=events)
+    report = await run(tmp_path, *app_lines, format="gzip", destination=tmp_path / "out.tar.gz", events=events)
     assert fake_registry.blobs_asked() == {}
     assert report.traffic.reused_blobs == len([event for event in events if isinstance(event, BlobReused)]) == 10
     damaged = tmp_path / "saved-image-cache" / "share" / "sha256" / BASE.digest.hex
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
-    await run(tmp_path, *lines, format="gzip", destination=tmp_path / "out.tar.gz")
+    await run(tmp_path, *app_lines, format="gzip", destination=tmp_path / "out.tar.gz")
     assert fake_registry.blobs_asked() == {str(BASE.digest): 1}
 
 
@@ -97,10 +94,10 @@ async def test_an_image_by_digest_that_is_held_needs_no_request(fake_registry: F
 
 
 async def test_a_digest_is_tried_from_the_next_image_that_names_it(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    lines = fill(fake_registry, 3)
+    app_lines = fill(fake_registry, 3)
     fake_registry.content.remove("app0", BASE.digest)
     fake_registry.content.remove("app1", BASE.digest)
-    report = await run(tmp_path, *lines, jobs=1)
+    report = await run(tmp_path, *app_lines, jobs=1)
     assert report.status == 0, report.failed
     asked = [len(fake_registry.asked(f"/v2/app{number}/blobs/{BASE.digest}")) for number in range(3)]
     assert max(asked) == asked[2] == 1
@@ -109,23 +106,23 @@ async def test_a_digest_is_tried_from_the_next_image_that_names_it(fake_registry
 async def test_a_digest_that_nobody_gives_fails_all_who_need_it_and_no_other(
     fake_registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    lines = fill(fake_registry, 3)
+    app_lines = fill(fake_registry, 3)
     for number in range(3):
         fake_registry.content.remove(f"app{number}", BASE.digest)
     fake_registry.add("good:1", small("good"))
-    report = await run(tmp_path, *lines, f"{fake_registry.address}/good:1")
+    report = await run(tmp_path, *app_lines, f"{fake_registry.address}/good:1")
     assert [type(outcome.error) for outcome in report.outcomes] == [NotFound] * 3 + [type(None)]
     for number, outcome in enumerate(report.failed):
         assert f"app{number}" in str(outcome.error)
 
 
 async def test_requests_that_recover_are_repeated(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    lines = fill(fake_registry, 2)
+    app_lines = fill(fake_registry, 2)
     content = {str(digest) for number in range(2) for digest in small(f"app{number}", BASE).blobs}
     for path in ("/v2/app0/manifests/1", "/v2/app1/manifests/1", *content):
         fake_registry.fail(path, Status(503))
     events: list[Event] = []
-    report = await run(tmp_path, *lines, events=events)
+    report = await run(tmp_path, *app_lines, events=events)
     assert report.status == 0
     assert [len(fake_registry.asked(f"/v2/app{number}/manifests/1")) for number in range(2)] == [2, 2]
     assert set(fake_registry.blobs_asked().values()) == {2}
@@ -133,9 +130,9 @@ async def test_requests_that_recover_are_repeated(fake_registry: FakeRegistry, t
 
 
 async def test_a_blob_that_always_fails_ends_after_the_retries(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    lines = fill(fake_registry, 1)
+    app_lines = fill(fake_registry, 1)
     fake_registry.fail("/blobs/", Status(502), times=None)
-    report = await run(tmp_path, *lines)
+    report = await run(tmp_path, *app_lines)
     error = report.failed[0].error
     assert isinstance(error, RegistryError)
     assert error.status == 502
@@ -158,17 +155,17 @@ async def test_a_broken_body_goes_on_from_where_it_stopped(fake_registry: FakeRe
 
 
 async def test_a_break_behind_the_last_byte_costs_nothing(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    lines = fill(fake_registry, 1)
+    app_lines = fill(fake_registry, 1)
     fake_registry.fail(str(BASE.digest), Unended(), times=None)
-    report = await run(tmp_path, *lines)
+    report = await run(tmp_path, *app_lines)
     assert report.status == 0, report.failed
     assert fake_registry.blobs_asked()[str(BASE.digest)] == 1
 
 
 async def test_a_wrong_blob_is_never_kept(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    lines = fill(fake_registry, 1)
+    app_lines = fill(fake_registry, 1)
     fake_registry.fail(str(BASE.digest), Bytes(lambda data: data[:-1] + b"!"), times=None)
-    report = await run(tmp_path, *lines)
+    report = await run(tmp_path, *app_lines)
     assert isinstance(report.failed[0].error, DigestMismatch)
     assert fake_registry.blobs_asked()[str(BASE.digest)] == 2
     assert not (tmp_path / "saved-image-cache" / "share" / "sha256" / BASE.digest.hex).exists()
@@ -276,37 +273,6 @@ BLOBS = "/blobs/"
 NO_RETRIES = Environment(registries=RegistrySettings(retry=RetryPolicy(retries=0, first=0.0, longest=0.0)))
 
 
-def app(number: int) -> Built:
-    return index([small(f"app{number}", BASE), small(f"arm{number}", BASE, platform=ARM64)])
-
-
-@pytest.fixture
-def lines(fake_registry: FakeRegistry) -> list[str]:
-    """Three images, of the tag 1."""
-    for number in range(3):
-        fake_registry.add(f"app{number}:1", app(number))
-    return [f"{fake_registry.address}/app{number}:1" for number in range(3)]
-
-
-async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None, **keywords: Any) -> Report:
-    """Save images into an archive, by a clock on which nothing waits."""
-    values = {"format": "gzip", "destination": tmp_path / "out.tar.gz", **keywords}
-    observe = (events if events is not None else []).append
-    return await save(options(tmp_path, *images, **values), observe, clock=FakeClock().clock)
-
-
-@pytest.fixture
-async def warm(fake_registry: FakeRegistry, lines: list[str], tmp_path: Path) -> Callable[..., Awaitable[Report]]:
-    """A run has saved the three images; saves the same or others again."""
-    assert (await bring(tmp_path, *lines)).status == 0
-    fake_registry.requests.clear()
-
-    async def again(*images: str, **keywords: Any) -> Report:
-        return await bring(tmp_path, *(images or lines), **keywords)
-
-    return again
-
-
 def counts(registry: FakeRegistry) -> tuple[int, int, int]:
     """How often manifests were asked for by HEAD and by GET, and blobs."""
     heads, gets = (len(registry.asked(MANIFESTS, method)) for method in ("HEAD", "GET"))
@@ -317,19 +283,19 @@ def blob(tmp_path: Path, digest: Digest) -> Path:
     return tmp_path / "saved-image-cache" / "share" / "sha256" / digest.hex
 
 
-async def test_an_empty_cache_costs_no_head(fake_registry: FakeRegistry, lines: list[str], tmp_path: Path) -> None:
-    report = await bring(tmp_path, *lines)
+async def test_an_empty_cache_costs_no_head(fake_registry: FakeRegistry, app_lines: list[str], tmp_path: Path) -> None:
+    report = await bring(tmp_path, *app_lines)
     assert report.status == 0
     assert fake_registry.asked(method="HEAD") == []
     assert len(fake_registry.asked(BY_TAG, "GET")) == 3
 
 
 async def test_an_unchanged_image_costs_a_head_alone(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], tmp_path: Path
 ) -> None:
     before = (tmp_path / "out.tar.gz").read_bytes()
     events: list[Event] = []
-    report = await warm(events=events)
+    report = await warm_cache(events=events)
     assert report.status == 0
     assert counts(fake_registry) == (3, 0, 0)
     assert (tmp_path / "out.tar.gz").read_bytes() == before
@@ -339,36 +305,36 @@ async def test_an_unchanged_image_costs_a_head_alone(
 
 
 async def test_the_same_of_sync(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], tmp_path: Path
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], app_lines: list[str], tmp_path: Path
 ) -> None:
-    assert (await sync(sync_options(tmp_path, *lines))).status == 0
+    assert (await sync(sync_options(tmp_path, *app_lines))).status == 0
     assert counts(fake_registry) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("tag", ["", ":1"])
 async def test_an_image_by_digest_costs_no_request(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tag: str
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], tag: str
 ) -> None:
-    report = await warm(f"{fake_registry.address}/app0{tag}@{app(0).digest}")
+    report = await warm_cache(f"{fake_registry.address}/app0{tag}@{app(0).digest}")
     assert report.status == 0
     assert fake_registry.requests == []
 
 
 async def test_a_tag_that_moved_costs_both(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], tmp_path: Path
 ) -> None:
     digest = fake_registry.add("app1:1", small("other", BASE))
-    report = await warm()
+    report = await warm_cache()
     assert report.status == 0
     assert [one.image.digest for one in report.outcomes if one.image] == [app(0).digest, digest, app(2).digest]
     assert counts(fake_registry) == (3, 1, 2)
 
 
 async def test_a_tag_that_moved_to_what_is_here_costs_a_head(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]]
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]]
 ) -> None:
     fake_registry.add("app1:1", app(0))
-    report = await warm()
+    report = await warm_cache()
     assert report.outcomes[1].image is not None
     assert report.outcomes[1].image.digest == app(0).digest
     assert counts(fake_registry) == (3, 0, 0)
@@ -381,11 +347,11 @@ async def test_a_tag_that_moved_to_what_is_here_costs_a_head(
     ids=str,
 )
 async def test_a_head_that_is_refused_or_says_nothing_is_followed_by_a_get_at_once(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], fault: Fault
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], fault: Fault
 ) -> None:
     fake_registry.fail(MANIFESTS, fault, method="HEAD", times=None)
     events: list[Event] = []
-    report = await warm(events=events, environment=NO_RETRIES)
+    report = await warm_cache(events=events, environment=NO_RETRIES)
     assert report.status == 0, report.failed
     assert not [one for one in events if isinstance(one, Retrying | HostClosed)]
     heads = [one.path for one in fake_registry.asked(BY_TAG, "HEAD")]
@@ -395,11 +361,11 @@ async def test_a_head_that_is_refused_or_says_nothing_is_followed_by_a_get_at_on
 
 
 async def test_a_head_that_gets_no_answer_counts_as_a_try(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], app_lines: list[str]
 ) -> None:
     fake_registry.fail(MANIFESTS, Close(), method="HEAD", times=None)
     events: list[Event] = []
-    report = await warm(lines[0], events=events)
+    report = await warm_cache(app_lines[0], events=events)
     assert report.status == 0, report.failed
     assert [one.attempt for one in events if isinstance(one, Retrying)] == [1]
     assert counts(fake_registry)[1:] == (1, 0)
@@ -407,39 +373,39 @@ async def test_a_head_that_gets_no_answer_counts_as_a_try(
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_head_beyond_the_quota_holds_up_the_get_as_long_as_it_says(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], status: int
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], app_lines: list[str], status: int
 ) -> None:
     fake_registry.fail(MANIFESTS, Status(status, {"Retry-After": "7"}), method="HEAD", times=None)
     events: list[Event] = []
-    report = await warm(lines[0], events=events, environment=NO_RETRIES)
+    report = await warm_cache(app_lines[0], events=events, environment=NO_RETRIES)
     assert report.status == 0, report.failed
     assert [one.seconds for one in events if isinstance(one, HostClosed)] == [7.0]
     assert counts(fake_registry) == (1, 1, 0)
 
 
 async def test_a_head_that_is_to_wait_too_long_fails_as_a_get_would(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], app_lines: list[str]
 ) -> None:
     fake_registry.fail(MANIFESTS, Status(429, {"Retry-After": "21600"}), times=None)
-    report = await warm(lines[0])
+    report = await warm_cache(app_lines[0])
     assert isinstance(report.failed[0].error, RateLimited)
     assert counts(fake_registry) == (1, 0, 0)
 
 
 async def test_an_image_that_is_gone_is_not_found(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]]
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]]
 ) -> None:
-    report = await warm(f"{fake_registry.address}/gone:1")
+    report = await warm_cache(f"{fake_registry.address}/gone:1")
     assert isinstance(report.failed[0].error, NotFound)
     assert counts(fake_registry) == (1, 1, 0)
 
 
 async def test_a_head_may_name_what_is_no_manifest(
-    fake_registry: FakeRegistry, lines: list[str], tmp_path: Path
+    fake_registry: FakeRegistry, app_lines: list[str], tmp_path: Path
 ) -> None:
     large = image([LARGE, BASE], AMD64)
     fake_registry.add("large:1", large)
-    await bring(tmp_path, *lines, f"{fake_registry.address}/large:1")
+    await bring(tmp_path, *app_lines, f"{fake_registry.address}/large:1")
     config = next(digest for digest in large.blobs if digest not in (LARGE.digest, BASE.digest))
     for digest in (LARGE.digest, BASE.digest, config, Digest.of(b"nobody has this")):
         fake_registry.requests.clear()
@@ -447,7 +413,7 @@ async def test_a_head_may_name_what_is_no_manifest(
         told = {"Docker-Content-Digest": str(digest), "Content-Length": size}
         fake_registry.faults.rules.clear()
         fake_registry.fail(MANIFESTS, Headers(told), method="HEAD", times=None)
-        report = await bring(tmp_path, lines[0])
+        report = await bring(tmp_path, app_lines[0])
         assert report.status == 0, report.failed
         assert report.saved[0].image is not None
         assert report.saved[0].image.digest == app(0).digest
@@ -455,7 +421,7 @@ async def test_a_head_may_name_what_is_no_manifest(
 
 
 async def test_a_layer_that_is_named_as_a_manifest_fails_its_image_alone(
-    fake_registry: FakeRegistry, lines: list[str], tmp_path: Path
+    fake_registry: FakeRegistry, app_lines: list[str], tmp_path: Path
 ) -> None:
     """It is in the cache, and longer than a manifest may be: nobody's disk is at fault."""
     fake_registry.add("large:1", image([LARGE], AMD64))
@@ -463,22 +429,25 @@ async def test_a_layer_that_is_named_as_a_manifest_fails_its_image_alone(
     by_digest = f"{fake_registry.address}/large@{LARGE.digest}"
     entry = Built(LARGE.data, media_types.OCI_MANIFEST, {}, {}, AMD64)
     fake_registry.add("odd:1", index([entry]))
-    report = await bring(tmp_path, by_digest, f"{fake_registry.address}/odd:1", lines[0])
+    report = await bring(tmp_path, by_digest, f"{fake_registry.address}/odd:1", app_lines[0])
     assert [type(one.error) for one in report.outcomes] == [NotFound, ContentError, type(None)]
 
 
 @pytest.mark.parametrize("told", [{"Content-Length": "1"}, {"Content-Type": media_types.OCI_MANIFEST}], ids=str)
 async def test_a_head_that_contradicts_what_is_here_is_not_believed(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], told: dict[str, str]
+    fake_registry: FakeRegistry,
+    warm_cache: Callable[..., Awaitable[Report]],
+    app_lines: list[str],
+    told: dict[str, str],
 ) -> None:
     fake_registry.fail(MANIFESTS, Headers(told), method="HEAD", times=None)
-    report = await warm(lines[0])
+    report = await warm_cache(app_lines[0])
     assert report.status == 0, report.failed
     assert counts(fake_registry) == (1, 1, 0)
 
 
 async def test_another_algorithm_does_not_change_what_the_image_is_called(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str], tmp_path: Path
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], app_lines: list[str], tmp_path: Path
 ) -> None:
     other = Digest.of(app(0).raw, "sha512")
     place = tmp_path / "saved-image-cache" / "share" / "sha512"
@@ -486,7 +455,7 @@ async def test_another_algorithm_does_not_change_what_the_image_is_called(
     (place / other.hex).write_bytes(app(0).raw)
     told = Headers({"Docker-Content-Digest": str(other)})
     fake_registry.fail(MANIFESTS, told, method="HEAD", times=None)
-    report = await warm(lines[0])
+    report = await warm_cache(app_lines[0])
     assert report.saved[0].image is not None
     assert report.saved[0].image.digest == app(0).digest
     assert counts(fake_registry) == (1, 1, 0)
@@ -497,15 +466,15 @@ async def test_another_algorithm_does_not_change_what_the_image_is_called(
 )
 async def test_a_damaged_manifest_in_the_cache_is_fetched_again(
     fake_registry: FakeRegistry,
-    warm: Callable[..., Awaitable[Report]],
-    lines: list[str],
+    warm_cache: Callable[..., Awaitable[Report]],
+    app_lines: list[str],
     tmp_path: Path,
     change: Callable[[bytes], bytes],
 ) -> None:
     before = (tmp_path / "out.tar.gz").read_bytes()
     root = blob(tmp_path, app(1).digest)
     root.write_bytes(change(root.read_bytes()))
-    report = await warm()
+    report = await warm_cache()
     assert report.status == 0
     assert counts(fake_registry) == (3, 1, 0)
     assert root.read_bytes() == app(1).raw
@@ -513,32 +482,32 @@ async def test_a_damaged_manifest_in_the_cache_is_fetched_again(
     # By its digest too.
     root.write_bytes(change(root.read_bytes()))
     fake_registry.requests.clear()
-    report = await warm(f"{fake_registry.address}/app1@{app(1).digest}")
+    report = await warm_cache(f"{fake_registry.address}/app1@{app(1).digest}")
     assert report.status == 0
     assert counts(fake_registry) == (0, 1, 0)
     assert root.read_bytes() == app(1).raw
 
 
 async def test_many_names_of_one_damaged_manifest(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], tmp_path: Path
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], tmp_path: Path
 ) -> None:
-    """What one of them has fetched again is not taken for the damaged one by the others."""
+    """The others do not take the repaired manifest for the damaged one."""
     names = [f"{fake_registry.address}/copy{number}:1" for number in range(12)]
     for number in range(12):
         fake_registry.add(f"copy{number}:1", app(0))
     root = blob(tmp_path, app(0).digest)
     root.write_bytes(b"x" * len(app(0).raw))
-    report = await warm(*names, jobs=12)
+    report = await warm_cache(*names, jobs=12)
     assert report.status == 0, report.failed
     assert root.read_bytes() == app(0).raw
 
 
 async def test_the_rest_of_the_quota_is_reported_after_a_head_too(
-    fake_registry: FakeRegistry, warm: Callable[..., Awaitable[Report]], lines: list[str]
+    fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], app_lines: list[str]
 ) -> None:
     left = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}
     fake_registry.fail(MANIFESTS, Headers(left), method="HEAD", times=None)
     events: list[Event] = []
-    await warm(lines[0], events=events)
+    await warm_cache(app_lines[0], events=events)
     told = [one for one in events if isinstance(one, QuotaReported)]
     assert told == [QuotaReported(fake_registry.address, 76, 100, 21600)]

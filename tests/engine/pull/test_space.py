@@ -1,4 +1,4 @@
-"""What has no room is told before it is fetched, and a disk that is full ends the run and costs nothing."""
+"""Images without space are refused before they are fetched; a full disk ends the run and loses nothing."""
 
 from __future__ import annotations
 

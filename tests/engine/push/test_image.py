@@ -1,8 +1,8 @@
 """An image is pushed children first; parts of one index add up at the destination."""
 
+from __future__ import annotations
+
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ import pytest
 
 from hangar_async.engine.events import Event, Notice
 from hangar_async.engine.reports import LoadReport
-from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
-from hangar_async.testing.images import Built, attestation, index
+from hangar_async.oci.manifest import Index, parse_manifest
+from hangar_async.testing.images import index
 from tests.engine.forms import Saved
 from tests.engine.loading import document, run_load, tagged, where
-from tests.engine.rig import run
-from tests.fakes.images import AMD64, ARM64, ARM_V7, small
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.engine.push.rig import Source
+from tests.fakes.images import ARM64, small
+from tests.fakes.registry import FakeRegistry
 
 
 async def test_children_come_before_parents_and_the_tag_last(
@@ -37,40 +37,6 @@ async def test_children_come_before_parents_and_the_tag_last(
 ALL = ["amd64", "arm64", "arm/v7"]
 
 
-@dataclass
-class Source:
-    """An index of three platforms, one with an attestation, at a registry; it is saved in parts."""
-
-    root: Path
-    registry: FakeRegistry
-    built: Built
-
-    async def saved(self, architectures: str) -> Path:
-        """Save some of its platforms, and return the directory."""
-        place = self.root / architectures.replace("/", "")
-        if not place.exists():
-            name = f"{self.registry.address}/app:v1"
-            report = await run(self.root, name, architectures=architectures.split(","), destination=place)
-            assert report.status == 0
-        return place
-
-    @property
-    def entries(self) -> Sequence[Descriptor]:
-        """What the index names."""
-        parsed = parse_manifest(self.built.raw)
-        assert isinstance(parsed, Index)
-        return parsed.manifests
-
-
-@pytest.fixture
-async def several(tmp_path: Path) -> AsyncIterator[Source]:
-    platforms = [small("app", platform=one) for one in (AMD64, ARM64, ARM_V7)]
-    built = index([*platforms, attestation(platforms[1])])
-    async with fake_registry() as served:
-        served.content.add("app:v1", built)
-        yield Source(tmp_path, served, built)
-
-
 async def loaded(tmp_path: Path, source: Path, to: FakeRegistry, **keywords: Any) -> LoadReport:
     report = await run_load(tmp_path, source, to, **keywords)
     assert [str(outcome.error) for outcome in report.failed] == []
@@ -85,13 +51,15 @@ async def index_at(to: FakeRegistry, name: str) -> Index:
     return parsed
 
 
-async def test_a_part_is_pushed_as_it_is_held(several: Source, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
-    held = await several.saved("amd64,arm64")
+async def test_a_part_is_pushed_as_it_is_held(
+    several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    held = await several_images.saved("amd64,arm64")
     report = await loaded(tmp_path, held, pushable_registry)
     [outcome] = report.outcomes
     there = await tagged(pushable_registry.content, "library/app:v1")
-    assert there == outcome.digest != several.built.digest
-    assert str(several.built.digest) in outcome.note
+    assert there == outcome.digest != several_images.built.digest
+    assert str(several_images.built.digest) in outcome.note
     assert str(there) in outcome.note
     assert "linux/amd64, linux/arm64" in outcome.note
     again = await loaded(tmp_path, held, pushable_registry)
@@ -102,80 +70,80 @@ async def test_a_part_is_pushed_as_it_is_held(several: Source, pushable_registry
     "order", [("amd64", "arm64", "arm/v7"), ("arm/v7", "amd64", "arm64"), ("arm64,arm/v7", "amd64")]
 )
 async def test_parts_add_up_to_the_original(
-    order: tuple[str, ...], several: Source, pushable_registry: FakeRegistry, tmp_path: Path
+    order: tuple[str, ...], several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     """Each load keeps what the others brought, in the order of the original, until it is the original."""
     events: list[Event] = []
     brought: set[str] = set()
     for architectures in order:
-        await loaded(tmp_path, await several.saved(architectures), pushable_registry, events=events)
+        await loaded(tmp_path, await several_images.saved(architectures), pushable_registry, events=events)
         brought.update(architectures.split(","))
         found = await index_at(pushable_registry, "library/app:v1")
         assert [one.platform.suffix for one in found.manifests if one.platform and not one.platform.unknown] == [
             one.replace("/", "") for one in ALL if one in brought
         ]
-    assert await tagged(pushable_registry.content, "library/app:v1") == several.built.digest
+    assert await tagged(pushable_registry.content, "library/app:v1") == several_images.built.digest
     # Nothing was replaced that is not kept.
     assert [event for event in events if isinstance(event, Notice)] == []
-    report = await loaded(tmp_path, await several.saved("arm64"), pushable_registry)
-    assert [(one.state, one.digest) for one in report.outcomes] == [("present", several.built.digest)]
+    report = await loaded(tmp_path, await several_images.saved("arm64"), pushable_registry)
+    assert [(one.state, one.digest) for one in report.outcomes] == [("present", several_images.built.digest)]
 
 
 async def test_another_image_is_replaced_and_told(
-    several: Source, pushable_registry: FakeRegistry, tmp_path: Path
+    several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     other = index([small("a"), small("b", platform=ARM64)])
     pushable_registry.add("library/app:v1", other)
     events: list[Event] = []
-    report = await loaded(tmp_path, await several.saved("amd64"), pushable_registry, events=events)
+    report = await loaded(tmp_path, await several_images.saved("amd64"), pushable_registry, events=events)
     [outcome] = report.outcomes
     [notice] = [event.text for event in events if isinstance(event, Notice)]
     assert notice == (f"{pushable_registry.address}/library/app:v1 was {other.digest}, and is {outcome.digest} now")
 
 
 async def test_a_tag_of_an_unknown_document_is_replaced(
-    several: Source, pushable_registry: FakeRegistry, tmp_path: Path
+    several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     raw = b'{"schemaVersion": 1, "name": "app"}'
     pushable_registry.content.add_manifest(
         "library/app", raw, "application/vnd.docker.distribution.manifest.v1+json", ["v1"]
     )
-    [outcome] = (await loaded(tmp_path, await several.saved("amd64"), pushable_registry)).outcomes
+    [outcome] = (await loaded(tmp_path, await several_images.saved("amd64"), pushable_registry)).outcomes
     assert outcome.replaced is not None
 
 
 async def test_the_original_where_the_registry_takes_it(
-    several: Source, pushable_registry: FakeRegistry, tmp_path: Path
+    several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     assert pushable_registry.pushes is not None
-    refused = await run_load(tmp_path, await several.saved("amd64"), pushable_registry, sparse_index=True)
+    refused = await run_load(tmp_path, await several_images.saved("amd64"), pushable_registry, sparse_index=True)
     [failed] = refused.failed
     assert "names" in str(failed.error)
     pushable_registry.pushes.complete = False
-    await loaded(tmp_path, await several.saved("amd64"), pushable_registry, sparse_index=True)
-    assert await tagged(pushable_registry.content, "library/app:v1") == several.built.digest
+    await loaded(tmp_path, await several_images.saved("amd64"), pushable_registry, sparse_index=True)
+    assert await tagged(pushable_registry.content, "library/app:v1") == several_images.built.digest
     # The tag is right already, but what it names is not there yet.
-    report = await loaded(tmp_path, await several.saved("arm64"), pushable_registry, sparse_index=True)
+    report = await loaded(tmp_path, await several_images.saved("arm64"), pushable_registry, sparse_index=True)
     assert report.sent.uploaded_blobs > 0
-    arm = next(one for one in several.entries if one.platform and one.platform.architecture == "arm64")
+    arm = next(one for one in several_images.entries if one.platform and one.platform.architecture == "arm64")
     assert await document(pushable_registry.content, "library/app", arm.digest)
 
 
-async def test_two_loads_at_once(several: Source, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+async def test_two_loads_at_once(several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     """Of one archive: all is there, and nothing fails."""
-    held = await several.saved("all")
+    held = await several_images.saved("all")
     (tmp_path / "other").mkdir()
     async with asyncio.TaskGroup() as group:
         group.create_task(loaded(tmp_path, held, pushable_registry))
         group.create_task(loaded(tmp_path / "other", held, pushable_registry))
-    assert await tagged(pushable_registry.content, "library/app:v1") == several.built.digest
+    assert await tagged(pushable_registry.content, "library/app:v1") == several_images.built.digest
 
 
-async def test_tags_of_platforms(several: Source, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
-    await loaded(tmp_path, await several.saved("all"), pushable_registry, platform_tags=True)
+async def test_tags_of_platforms(several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    await loaded(tmp_path, await several_images.saved("all"), pushable_registry, platform_tags=True)
     tags = await pushable_registry.content.tags("library/app")
     assert tags == ["v1", "v1-amd64", "v1-arm64", "v1-armv7"]
-    for entry in several.entries:
+    for entry in several_images.entries:
         if entry.platform and not entry.platform.unknown:
             assert await tagged(pushable_registry.content, f"library/app:v1-{entry.platform.suffix}") == entry.digest
 

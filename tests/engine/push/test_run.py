@@ -1,5 +1,7 @@
 """The images of a load, their names at the destination, and the projects that it makes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ from hangar_async.engine.events import Event, ImagePlanned
 from hangar_async.errors import NotFound, Unauthorized, UsageError
 from tests.engine.forms import Saved
 from tests.engine.loading import run_load, tagged
-from tests.fakes.auth import Basic
 from tests.fakes.harbor import PASSWORD, Harbor
 from tests.fakes.registry import FakeRegistry
 
@@ -60,13 +61,6 @@ async def test_a_dry_run_asks_for_nothing(everything: Saved, pushable_registry: 
 
 ADMIN = Environment(destinations=RegistrySettings(username="admin", password=PASSWORD))
 OTHER = Environment(destinations=RegistrySettings(username="other", password="x"))
-
-
-@pytest.fixture
-def harbor(pushable_registry: FakeRegistry) -> Harbor:
-    pushable_registry.harbor = Harbor({"library": {}})
-    pushable_registry.auth = Basic(dict(pushable_registry.harbor.users))
-    return pushable_registry.harbor
 
 
 @pytest.mark.parametrize("public", [False, True])

@@ -10,18 +10,7 @@ import pytest
 from hangar_async.engine.serving.buffers import LARGE, Buffer, Buffers, Readers, SlowClientWatch
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import blob_name
-from hangar_async.oci.digest import Digest
-
-DATA = bytes(range(256)) * 4
-DIGEST = Digest.of(DATA)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / blob_name(DIGEST)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(DATA)
-    return tmp_path
+from tests.engine.serving.rig import SHORT, SHORT_DIGEST
 
 
 async def test_large_buffers_are_few_and_used_again() -> None:
@@ -110,9 +99,9 @@ async def test_turns_of_the_event_loop_are_counted() -> None:
     assert told == ["over"]
 
 
-def test_readers_wait_and_are_opened_again(root: Path) -> None:
-    readers = Readers(DirectoryLayout(root), most=2)
-    name = blob_name(DIGEST)
+def test_readers_wait_and_are_opened_again(blob_directory: Path) -> None:
+    readers = Readers(DirectoryLayout(blob_directory), most=2)
+    name = blob_name(SHORT_DIGEST)
     buffer = memoryview(bytearray(10))
     for place in (100, 200, 300):
         reader = readers.take(name, place - 10)
@@ -122,11 +111,11 @@ def test_readers_wait_and_are_opened_again(root: Path) -> None:
     for place in (100, 200, 300):
         reader = readers.take(name, place)
         assert reader.readinto(buffer) == 10
-        assert buffer == DATA[place : place + 10]
+        assert buffer == SHORT[place : place + 10]
         reader.close()
     assert readers.idle == 0
     # Two at one place: one of them is enough.
     for _ in range(2):
-        readers.give(name, 5, DirectoryLayout(root).open(name, 5))
+        readers.give(name, 5, DirectoryLayout(blob_directory).open(name, 5))
     assert readers.idle == 1
     readers.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -20,31 +19,17 @@ from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import LayoutReader, blob_name
 from hangar_async.oci.digest import Digest
 from tests.engine.forms import Saved
+from tests.engine.serving.rig import DATA, put
 
-DATA = random.Random(1).randbytes(3 * LARGE + 12_345)
 DIGEST = Digest.of(DATA)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A directory with one large blob."""
-    put(tmp_path, DATA)
-    return tmp_path
+def blobs(reader_directory: Path) -> BlobReader:
+    return BlobReader(DirectoryLayout(reader_directory))
 
 
-def put(root: Path, data: bytes, digest: Digest | None = None) -> Path:
-    path = root / blob_name(digest or Digest.of(data))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def blobs(root: Path) -> BlobReader:
-    return BlobReader(DirectoryLayout(root))
-
-
-async def opened(root: Path) -> BlobReader:
-    return await asyncio.to_thread(blobs, root)
+async def opened(reader_directory: Path) -> BlobReader:
+    return await asyncio.to_thread(blobs, reader_directory)
 
 
 async def pieces(held: BlobReader, digest: Digest = DIGEST, start: int = 0, stop: int | None = None) -> list[bytes]:
@@ -74,8 +59,8 @@ async def test_every_blob_of_every_form(everything: Saved, form: str) -> None:
     assert held.readers.idle == 0
 
 
-async def test_pieces_are_large_and_the_last_is_checked(root: Path) -> None:
-    held = await opened(root)
+async def test_pieces_are_large_and_the_last_is_checked(reader_directory: Path) -> None:
+    held = await opened(reader_directory)
     assert [len(piece) for piece in await pieces(held)] == [LARGE, LARGE, LARGE, 12_345]
     assert (held.buffers.lent, held.buffers.peak, held.readers.idle) == (0, 1, 0)
 
@@ -83,17 +68,17 @@ async def test_pieces_are_large_and_the_last_is_checked(root: Path) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, len(DATA)), st.integers(0, len(DATA)))
 def test_any_part_of_it(tmp_path_factory: pytest.TempPathFactory, start: int, stop: int) -> None:
-    root = tmp_path_factory.getbasetemp() / "any-part"
-    if not root.exists():
-        put(root, DATA)
+    reader_directory = tmp_path_factory.getbasetemp() / "any-part"
+    if not reader_directory.exists():
+        put(reader_directory, DATA)
     start, stop = min(start, stop), max(start, stop)
     if start < stop:
-        assert b"".join(asyncio.run(pieces(blobs(root), DIGEST, start, stop))) == DATA[start:stop]
+        assert b"".join(asyncio.run(pieces(blobs(reader_directory), DIGEST, start, stop))) == DATA[start:stop]
 
 
-async def test_a_damaged_blob_lacks_its_end(root: Path) -> None:
-    put(root, DATA[:-1] + bytes([DATA[-1] ^ 1]), DIGEST)
-    held = await opened(root)
+async def test_a_damaged_blob_lacks_its_end(reader_directory: Path) -> None:
+    put(reader_directory, DATA[:-1] + bytes([DATA[-1] ^ 1]), DIGEST)
+    held = await opened(reader_directory)
     for _ in range(2):
         got, error = await failing(held)
         assert got == DATA[: 3 * LARGE]
@@ -119,32 +104,8 @@ async def test_an_empty_blob_has_no_pieces(tmp_path: Path) -> None:
     assert await pieces(await opened(tmp_path), Digest.of(b""), 0, 0) == []
 
 
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of what is hashed."""
-    sizes: list[int] = []
-    hasher = Digest.hasher
-
-    class Noting:
-        def __init__(self, digest: Digest) -> None:
-            self._hasher = hasher(digest)
-
-        def update(self, data: memoryview) -> None:
-            sizes.append(len(data))
-            self._hasher.update(data)
-
-        def hexdigest(self) -> str:
-            return self._hasher.hexdigest()
-
-    def noting(digest: Digest) -> Noting:
-        return Noting(digest)
-
-    monkeypatch.setattr(Digest, "hasher", noting)
-    return sizes
-
-
-async def test_an_intact_blob_is_hashed_once(root: Path, hashed: list[int]) -> None:
-    held = await opened(root)
+async def test_an_intact_blob_is_hashed_once(reader_directory: Path, hashed: list[int]) -> None:
+    held = await opened(reader_directory)
     # A part of it says nothing about the rest.
     await pieces(held, start=5)
     assert hashed == []
@@ -155,21 +116,21 @@ async def test_an_intact_blob_is_hashed_once(root: Path, hashed: list[int]) -> N
     assert sum(hashed) == len(DATA)
 
 
-async def test_a_crowd_costs_little_more_than_one(root: Path, hashed: list[int]) -> None:
-    held = await opened(root)
+async def test_a_crowd_costs_little_more_than_one(reader_directory: Path, hashed: list[int]) -> None:
+    held = await opened(reader_directory)
     assert await asyncio.gather(*(join(held.read(DIGEST, 0, len(DATA))) for _ in range(50))) == [DATA] * 50
     # While it is sent to the first, and perhaps once more for those who are faster.
     assert sum(hashed) <= 2 * len(DATA)
 
 
-async def test_a_slow_client_holds_up_no_hash(root: Path, hashed: list[int]) -> None:
-    held = await opened(root)
+async def test_a_slow_client_holds_up_no_hash(reader_directory: Path, hashed: list[int]) -> None:
+    held = await opened(reader_directory)
     first = held.read(DIGEST, 0, len(DATA))
     await anext(first)
     assert await asyncio.gather(*(join(held.read(DIGEST, 0, len(DATA))) for _ in range(5))) == [DATA] * 5
     assert sum(hashed) == LARGE + len(DATA)
     await first.aclose()
-    (root / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
+    (reader_directory / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
     first = held.read(DIGEST, 0, len(DATA))
     await anext(first)
     got, error = await failing(held)
@@ -180,10 +141,10 @@ async def test_a_slow_client_holds_up_no_hash(root: Path, hashed: list[int]) -> 
     assert held._hashing == set()
 
 
-async def test_a_changed_blob_is_hashed_again(root: Path, hashed: list[int]) -> None:
-    held = await opened(root)
+async def test_a_changed_blob_is_hashed_again(reader_directory: Path, hashed: list[int]) -> None:
+    held = await opened(reader_directory)
     await pieces(held)
-    path = root / blob_name(DIGEST)
+    path = reader_directory / blob_name(DIGEST)
     os.utime(path, ns=(0, 0))
     assert b"".join(await pieces(held)) == DATA
     assert sum(hashed) == 2 * len(DATA)
@@ -193,12 +154,12 @@ async def test_a_changed_blob_is_hashed_again(root: Path, hashed: list[int]) -> 
     assert isinstance(error, DigestMismatch)
 
 
-async def test_a_checked_read_hashes_all_before_its_first_piece(root: Path, hashed: list[int]) -> None:
-    held = await opened(root)
+async def test_a_checked_read_hashes_all_before_its_first_piece(reader_directory: Path, hashed: list[int]) -> None:
+    held = await opened(reader_directory)
     for start in (0, 5):
         assert await join(held.read(DIGEST, start, len(DATA), checked=True)) == DATA[start:]
         assert sum(hashed) == len(DATA)
-    (root / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
+    (reader_directory / blob_name(DIGEST)).write_bytes(bytes(len(DATA)))
     for start in (0, 5):
         with pytest.raises(DigestMismatch):
             await anext(held.read(DIGEST, start, len(DATA), checked=True))
@@ -214,10 +175,10 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [touch, empty])
 async def test_a_blob_changed_between_check_and_sending_is_found(
-    root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+    reader_directory: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
-    held = await opened(root)
-    path = root / blob_name(DIGEST)
+    held = await opened(reader_directory)
+    path = reader_directory / blob_name(DIGEST)
     take, calls = Readers.take, 0
 
     def changing(self: Readers, name: str, place: int) -> LayoutReader:
@@ -259,14 +220,14 @@ CHANGES = [overwrite, shorten, replace, Path.unlink]
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
 async def test_a_directory_that_changes_while_it_is_served(
-    root: Path, change: Callable[[Path], None], known: bool
+    reader_directory: Path, change: Callable[[Path], None], known: bool
 ) -> None:
-    held = await opened(root)
+    held = await opened(reader_directory)
     if known:
         await pieces(held)
     reading = held.read(DIGEST, 0, len(DATA))
     assert await anext(reading) == DATA[:LARGE]
-    await asyncio.to_thread(change, root / blob_name(DIGEST))
+    await asyncio.to_thread(change, reader_directory / blob_name(DIGEST))
     with pytest.raises((StorageError, ContentError), match=r"changed|No such file|too early"):
         await anext(reading)
     assert (held.buffers.lent, held.readers.idle) == (0, 0)
@@ -298,15 +259,15 @@ async def test_an_archive_that_changes_while_it_is_served(
     assert held.readers.idle == 0
 
 
-async def test_hundreds_of_slow_clients_hold_little(root: Path) -> None:
-    held = await opened(root)
+async def test_hundreds_of_slow_clients_hold_little(reader_directory: Path) -> None:
+    held = await opened(reader_directory)
     readings = [held.read(DIGEST, 0, len(DATA)) for _ in range(300)]
     first = await asyncio.gather(*(anext(reading) for reading in readings))
     sizes = [len(piece) for piece in first]
     assert sizes.count(LARGE) == held.buffers.lent == held.buffers.peak == MOST_LARGE
     assert sizes.count(SMALL) == 300 - MOST_LARGE
     assert held.readers.idle <= MOST_IDLE
-    # Each goes on where it stood, whoever was closed meanwhile.
+    # Each goes on where it stood, in any order of closing.
     rest = await asyncio.gather(*(join(reading) for reading in readings))
     assert {len(tail) for tail in rest} == {len(DATA) - LARGE, len(DATA) - SMALL}
     assert all(DATA.endswith(tail) for tail in rest)
@@ -335,8 +296,8 @@ async def test_fast_clients_get_large_pieces_and_slow_clients_small_ones(tmp_pat
     assert held.buffers.lent == 0
 
 
-async def test_a_client_that_goes_leaves_nothing_in_use(root: Path) -> None:
-    held = await opened(root)
+async def test_a_client_that_goes_leaves_nothing_in_use(reader_directory: Path) -> None:
+    held = await opened(reader_directory)
     async with aclosing(held.read(DIGEST, 0, len(DATA))) as reading:
         await anext(reading)
         assert held.buffers.lent == 1
@@ -346,8 +307,8 @@ async def test_a_client_that_goes_leaves_nothing_in_use(root: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", range(1, 6))
-async def test_cancelled_at_any_moment(root: Path, steps: int) -> None:
-    held = await opened(root)
+async def test_cancelled_at_any_moment(reader_directory: Path, steps: int) -> None:
+    held = await opened(reader_directory)
     task = asyncio.create_task(pieces(held))
     for _ in range(steps):
         await asyncio.sleep(0)

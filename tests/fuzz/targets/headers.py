@@ -1,4 +1,4 @@
-"""What servers say beside a body: challenges, ranges, times to wait, addresses to go to."""
+"""Headers of servers: challenges, ranges, times to wait, addresses to go to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people write: image lists, names, platforms, sizes, command lines."""
+"""Texts of people: image lists, names, platforms, sizes, command lines."""
 
 from __future__ import annotations
 

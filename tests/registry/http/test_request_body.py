@@ -19,7 +19,6 @@ from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import ContentError, NetworkError, RegistryError, StorageError
-from hangar_async.registry.http import self_test
 from hangar_async.registry.http.request_body import Body, SourceBlob, StreamedBody, _Extension
 from hangar_async.registry.http.transport import Transport
 from tests.fakes.registry import answering
@@ -27,15 +26,7 @@ from tests.registry.rig import Lent, raw_server, request_head
 
 DATA = random.Random(7).randbytes((5 << 20) + 123)
 SHORT = DATA[:10_000]
-
-
 SETTINGS = RegistrySettings()
-
-
-@pytest.fixture(params=[False, True], ids=["lent", "copied"])
-def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to send a body: with an aiohttp that is known, and with another one."""
-    monkeypatch.setattr(self_test, "_results", [not request.param])
 
 
 @dataclass
@@ -177,7 +168,7 @@ async def failing(work: Awaitable[object]) -> None:
         await work
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 async def test_a_server_that_takes_nothing_is_given_up() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -245,7 +236,7 @@ async def test_the_connection_is_kept_for_the_next_body(server_tls: ssl.SSLConte
     assert len(set(ports)) == 1
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 @pytest.mark.parametrize("closes", [False, True])
 async def test_an_early_response_ends_the_sending(closes: bool) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -263,7 +254,7 @@ async def test_an_early_response_ends_the_sending(closes: bool) -> None:
     assert lent.settled
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 async def test_a_server_that_hangs_up_is_a_network_error() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_head(reader)
@@ -277,7 +268,7 @@ async def test_a_server_that_hangs_up_is_a_network_error() -> None:
     assert lent.settled
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 async def test_an_error_of_reading_a_body_is_raised() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"x" * 1000
@@ -288,7 +279,7 @@ async def test_an_error_of_reading_a_body_is_raised() -> None:
             await send(server.address, StreamedBody(2000, "the content", pieces))
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 @pytest.mark.parametrize(("size", "why"), [(999, "more"), (1001, "fewer"), (2001, "fewer")])
 async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None:
     lent = Lent(bytes(1000), piece=1000)
@@ -298,7 +289,7 @@ async def test_a_body_of_another_length_is_not_sent(size: int, why: str) -> None
     assert lent.settled
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 @pytest.mark.parametrize("status", [307, 308])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_redirect_that_keeps_the_method_is_followed_bare(status: int, streamed: bool) -> None:
@@ -334,7 +325,7 @@ async def test_a_redirected_head_stays_a_head(status: int) -> None:
     assert [request.method for request in server.requests] == ["HEAD", "HEAD"]
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 @pytest.mark.parametrize("phase", ["reading", "writing", "waiting", "answering"])
 async def test_a_request_cancelled_in_any_phase_leaves_no_task_and_no_connection(phase: str) -> None:
     reached, never = asyncio.Event(), asyncio.Event()
@@ -377,7 +368,7 @@ async def test_a_request_cancelled_in_any_phase_leaves_no_task_and_no_connection
         assert len(asyncio.all_tasks() - before) <= 2
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain_body")
 async def test_a_cancellation_waits_for_the_end_of_a_body() -> None:
     """An early response ends a body in the middle of a read, which goes on: its source must not be closed before."""
     reading, release, closing = asyncio.Event(), asyncio.Event(), asyncio.Event()

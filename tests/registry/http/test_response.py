@@ -3,14 +3,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import ssl
 import struct
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 import pytest
-import uvloop
 from aiohttp import web
 from yarl import URL
 
@@ -22,6 +19,7 @@ from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.response import LARGEST_PIECE, SMALLEST_PIECE, BufferedBody, StreamBody
 from hangar_async.registry.http.transport import Transport
 from tests.fakes.registry import FakeRegistry, answering
+from tests.registry.http.rig import Play
 from tests.registry.rig import (
     BLOB,
     DATA,
@@ -272,31 +270,6 @@ async def test_a_cancelled_read_loses_nothing(settings: RegistrySettings) -> Non
                 await anext(body.pieces())
         release.set()
         assert b"".join([bytes(piece) async for piece in body.pieces()]) == DATA
-
-
-Scene = Callable[[FakeRegistry, RegistryClient], Awaitable[None]]
-
-
-Play = Callable[[Answer, Scene], None]
-
-
-@pytest.fixture(params=["plain", "tls"])
-def play(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]) -> Play:
-    """Run a scene on asyncio's own loop and on uvloop, before a server that answers for all blobs."""
-    tls = server_tls if request.param == "tls" else None
-
-    async def run(answer: Answer, scene: Scene) -> None:
-        async with answering(blob_server(answer), tls=tls) as registry:
-            settings = trusting(registry.address, stall_timeout=0.3)
-            async with RegistryClient(settings, connections=2) as client:
-                await scene(registry, client)
-
-    def both(answer: Answer, scene: Scene) -> None:
-        for factory in (None, uvloop.new_event_loop):
-            with asyncio.Runner(loop_factory=factory) as runner:
-                runner.run(run(answer, scene))
-
-    return both
 
 
 def cut(after: int) -> Answer:

@@ -17,10 +17,7 @@ from hangar_async.registry.http.self_test import aiohttp_is_known
 from tests.fakes.registry import FakeRegistry
 from tests.registry.rig import BLOB, DATA, Lent, image_at, read_all
 
-
-@pytest.fixture(autouse=True)
-def _untested(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(self_test, "_results", [])
+pytestmark = pytest.mark.usefixtures("untested_aiohttp")
 
 
 async def push_and_pull(registry: FakeRegistry, notices: list[str]) -> type[object]:
