@@ -20,7 +20,7 @@ IMAGE = ShownImage(
 
 
 class Reader(HTMLParser):
-    """The page as a browser sees it: elements with their attributes, and the texts in headings, commands and paragraphs."""
+    """The page as a browser sees it: elements with their attributes, and texts of headings, commands, paragraphs."""
 
     def __init__(self) -> None:
         super().__init__()
