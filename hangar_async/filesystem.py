@@ -18,12 +18,12 @@ def check_parent(path: Path, flag: str) -> None:
         raise UsageError(f"the directory {parent} cannot be written ({flag} {path}): choose another one")
 
 
-_MIB = 1 << 20
+MIB = 1 << 20
 
 
 def fitting_part(largest: int) -> str:
     """Return the largest size of a part, in the form of the flag, for files of at most `largest` bytes."""
-    return f"{largest // _MIB}M" if largest >= _MIB else str(largest)
+    return f"{largest // MIB}M" if largest >= MIB else str(largest)
 
 
 #: Types whose files are shorter than 4 GiB; the length is a field of 32 bits.

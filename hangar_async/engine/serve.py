@@ -61,7 +61,7 @@ async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIt
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _OpenSource:
     """The source of the options, ready to be served."""
 
     images: tuple[Image, ...]
@@ -82,17 +82,17 @@ def _read_security(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users 
     return tls, users
 
 
-def _open(options: ServeOptions) -> _Source:
+def _open(options: ServeOptions) -> _OpenSource:
     layout = seekable_layout_at(options.source)
     catalog = read_images(layout)
     if not catalog.images:
         raise UsageError(f"there is no image in {options.source}: nothing can be served")
     repositories = read_repositories(catalog, layout.sizes())
     page = Page(options.source.resolve().name, [_shown(image, repositories) for image in catalog.images])
-    return _Source(catalog.images, repositories, BlobReader(layout), page)
+    return _OpenSource(catalog.images, repositories, BlobReader(layout), page)
 
 
-def _notices(options: ServeOptions, source: _Source) -> Iterator[str]:
+def _notices(options: ServeOptions, source: _OpenSource) -> Iterator[str]:
     """Make the notices about risks, incomplete images, and names that stand for several images."""
     host, _ = options.address
     own = host in ("localhost", "::1") or host.startswith("127.")

@@ -10,9 +10,8 @@ from pathlib import Path
 from hangar_async.disk import failing
 from hangar_async.errors import StorageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE, LayoutFile, named_digest
-from hangar_async.oci import read_pieces
+from hangar_async.oci import PIECE, read_pieces
 
-_PIECE = 1 << 20
 #: `share/sha256/<hex>` is the deepest.
 _DEPTH = 3
 
@@ -129,4 +128,4 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
 
 def _pieces(path: Path, size: int) -> Iterator[memoryview]:
     with closing(FileReader(path)) as reader:
-        yield from read_pieces(reader, memoryview(bytearray(min(_PIECE, size + 1))))
+        yield from read_pieces(reader, memoryview(bytearray(min(PIECE, size + 1))))

@@ -8,7 +8,7 @@ from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import ForeignLayout
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
 from hangar_async.layout.manifest_loader import ManifestLoader, read_files
-from hangar_async.layout.parse import MAX_INDEX, SavedList, parse_folder, parse_index, parse_layout_index, parse_list
+from hangar_async.layout.parse import MAX_LIST, SavedList, parse_folder, parse_index, parse_layout_index, parse_list
 
 #: The index of a folder names one manifest.
 _MAX_FOLDER_INDEX = 1 << 20
@@ -37,7 +37,7 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
 
     Images that only `index.json` names are among them, in their place. With `unlisted`, the list may be absent.
     """
-    files = dict(read_files(layout, [LIST_NAME, INDEX_NAME], MAX_INDEX))
+    files = dict(read_files(layout, [LIST_NAME, INDEX_NAME], MAX_LIST))
     if LIST_NAME not in files and not unlisted:
         raise ContentError(
             f"there is no {LIST_NAME} in it",
@@ -207,7 +207,7 @@ def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
 
     The platforms of an image are those that its index names and that are there, else the platform of its config.
     """
-    raw = dict(read_files(layout, [INDEX_NAME], MAX_INDEX)).get(INDEX_NAME)
+    raw = dict(read_files(layout, [INDEX_NAME], MAX_LIST)).get(INDEX_NAME)
     if not isinstance(raw, bytes):
         raise raw or ContentError(f"its {INDEX_NAME} is no file", advice="name an archive, or an OCI image layout")
     entries = parse_layout_index(raw, layout.root.resolve().name)

@@ -10,7 +10,7 @@ from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
 
 #: Larger index files are refused: a list of sixty thousand platforms is about 18 MB.
-MAX_INDEX = 64 << 20
+MAX_LIST = 64 << 20
 _FOLDER = re.compile(r"[a-f0-9]{64}")
 #: The longest time and the longest name of a list that are taken.
 _LONGEST = 200
@@ -129,7 +129,7 @@ def _check_time(text: str) -> None:
 
 def _index(raw: bytes, name: str, content_type: str = "") -> oci.Index:
     try:
-        document = oci.parse_manifest(raw, content_type, limit=MAX_INDEX)
+        document = oci.parse_manifest(raw, content_type, limit=MAX_LIST)
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from error
     if not isinstance(document, oci.Index):

@@ -5,7 +5,17 @@ from hangar_async.oci.digest import ALGORITHMS, Digest, Hasher
 from hangar_async.oci.graph import MAX_DEPTH, Document, Documents, EntryBudget, Referrer, children
 from hangar_async.oci.graph import documents_below, joined_index, partial_index, referrer_of, referrers_index, walk
 from hangar_async.oci.image import Image, ImagePlatform
-from hangar_async.oci.integrity import AsyncPieces, OpenPieces, Piece, Pieces, Reader, Verifier, read_pieces, verified
+from hangar_async.oci.integrity import (
+    PIECE,
+    AsyncPieces,
+    OpenPieces,
+    Piece,
+    Pieces,
+    Reader,
+    Verifier,
+    read_pieces,
+    verified,
+)
 from hangar_async.oci.manifest import MAX_DOCUMENT, REF_NAME, Descriptor, ImageConfig, Index, Manifest
 from hangar_async.oci.manifest import decode_json, join_index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformPattern, PlatformSelector

@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest
 
+#: The number of bytes of a buffer that content on this machine is read into.
+PIECE = 1 << 20
 #: Some bytes of a blob, valid until the next piece is read.
 Piece: TypeAlias = bytes | memoryview
 Pieces: TypeAlias = Iterator[Piece]

@@ -25,9 +25,6 @@ from hangar_async.server.responses import ContentResponse, Failed, SmallResponse
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
 
-#: Content is read in pieces of about this many bytes.
-PIECE = 1 << 20
-
 
 class Content(Protocol):
     """A source of repositories, manifests and blobs; all of it may change between two calls."""

@@ -13,14 +13,13 @@ from typing import BinaryIO
 from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.layout.files import BLOBS, SHARE, blob_name, cache_files, folder_files
-from hangar_async.oci import Descriptor, Digest, Image, Verifier
+from hangar_async.oci import PIECE, Descriptor, Digest, Image, Verifier
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
 
 LOCK_NAME = ".lock"
 PARTIALS = ".partial"
 _PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
-_PIECE = 1 << 20
 
 
 class ContentStore:
@@ -186,7 +185,7 @@ async def _is_whole(path: Path, digest: Digest) -> bool:
 
     Each piece is a call of a thread, so that a cancellation does not wait for a large file.
     """
-    verifier, buffer = Verifier(digest, None), memoryview(bytearray(_PIECE))
+    verifier, buffer = Verifier(digest, None), memoryview(bytearray(PIECE))
 
     def hash_piece(file: BinaryIO) -> int:
         count = file.readinto(buffer)  # type: ignore[attr-defined]

@@ -5,10 +5,8 @@ from pathlib import Path
 
 from hangar_async.disk import Disk, failing
 from hangar_async.errors import DigestMismatch
-from hangar_async.oci import Digest, Verifier
+from hangar_async.oci import PIECE, Digest, Verifier
 from hangar_async.threads import in_thread
-
-_PIECE = 1 << 20
 
 
 class Ingest:
@@ -39,7 +37,7 @@ class Ingest:
         """Hash the bytes of an earlier ingest, to continue after them; raises StorageError."""
         if not await in_thread(self._reopen):
             return
-        buffer = memoryview(bytearray(_PIECE))
+        buffer = memoryview(bytearray(PIECE))
         while await in_thread(self._hash, buffer):
             pass
         self.resumed = self.offset

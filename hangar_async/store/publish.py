@@ -11,9 +11,8 @@ from pathlib import Path
 from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile
-from hangar_async.oci import verified
+from hangar_async.oci import PIECE, verified
 
-_PIECE = 1 << 20
 _SYNCS_AT_ONCE = 8
 
 
@@ -113,7 +112,7 @@ class PublishDirectory:
             )
 
     def _pieces(self, path: Path) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(_PIECE))
+        buffer = memoryview(bytearray(PIECE))
         try:
             # Buffered: each piece but the last is full, so that two files can be compared piece by piece.
             with path.open("rb") as file:

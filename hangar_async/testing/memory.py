@@ -11,8 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.errors import InvalidValue
-from hangar_async.oci import Descriptor, Digest, Referrer, parse_manifest, referrer_of
-from hangar_async.server.app import PIECE
+from hangar_async.oci import PIECE, Descriptor, Digest, Referrer, parse_manifest, referrer_of
 from hangar_async.server.responses import refusal
 from hangar_async.testing.images import Built
 

@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from hangar_async.errors import ContentError
 from hangar_async.layout.files import EPOCH, cache_files, folder_files, named_digest
 from hangar_async.layout.parse import (
-    MAX_INDEX,
+    MAX_LIST,
     parse_folder,
     parse_index,
     parse_layout_index,
@@ -245,7 +245,7 @@ def test_a_hostile_platform_is_refused(field: str, value: str) -> None:
         b'{"schemaVersion":2,"manifests":[{"digest":"%s","size":-1}]}' % DIGEST.encode(),
         b'{"schemaVersion":2,"manifests":[],"layers":[]}', b"[" * 1_000_000, b'{"schemaVersion":1,"manifests":[]}',
         b'{"schemaVersion":2,"config":{"digest":"%s","size":1},"layers":[]}' % DIGEST.encode(),
-        b" " * (MAX_INDEX + 1),
+        b" " * (MAX_LIST + 1),
     ],
 )  # fmt: skip
 def test_a_hostile_index_is_refused(raw: bytes) -> None:

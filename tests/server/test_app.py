@@ -14,10 +14,10 @@ from hypothesis import given, strategies as st
 from yarl import URL
 
 from hangar_async.errors import ContentError, ListenError
-from hangar_async.oci import media_types
+from hangar_async.oci import PIECE, media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
-from hangar_async.server.app import PIECE, page, serving
+from hangar_async.server.app import page, serving
 from hangar_async.server.htpasswd import Users
 from hangar_async.server.page import Page
 from hangar_async.server.responses import byte_range

@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 
 from hangar_async.errors import InvalidValue
+from hangar_async.oci import PIECE
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.media_types import OCI_MANIFEST
-from hangar_async.server.app import PIECE
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
 from tests.fakes.auth import TokenServer

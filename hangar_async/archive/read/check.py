@@ -8,12 +8,12 @@ import zstandard
 from hangar_async.archive import formats, tar_header
 from hangar_async.archive.names import ARCHIVE_INDEX, CHECKSUMS_SUFFIX
 from hangar_async.archive.read.archive import Archive, read_seek_table
-from hangar_async.archive.read.decode import PIECE, decode_units, decoding
+from hangar_async.archive.read.decode import decode_units, decoding
 from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.read.tar_reader import TarError, TarReader
 from hangar_async.archive.read.volume import Part, Volume
 from hangar_async.errors import ArchiveError
-from hangar_async.oci import Digest, Verifier, read_pieces
+from hangar_async.oci import PIECE, Digest, Verifier, read_pieces
 
 #: The most bytes between the files in all, beside the usual ones for each of them.
 _MAX_HEADERS = 64 << 20

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: The compressed bytes that are read at once.
 DECODE_SIZE = 1 << 18
-#: The bytes of a piece of content.
-PIECE = 1 << 20
 #: The largest window; neither our writer nor by default Hangar and the zstd program use a larger one.
 _MAX_WINDOW = 8 << 20
 #: The blocks that are read at once.

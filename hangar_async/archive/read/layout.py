@@ -10,11 +10,11 @@ from hangar_async.archive import tar_header
 from hangar_async.archive.formats import GZIP
 from hangar_async.archive.names import ARCHIVE_INDEX, LINK, LINK_TARGET, PREFIX, is_directory_name, is_file_name
 from hangar_async.archive.read.archive import Archive
-from hangar_async.archive.read.decode import DECODE_SIZE, PIECE, Decoder, EntryReader, frames, members
+from hangar_async.archive.read.decode import DECODE_SIZE, Decoder, EntryReader, frames, members
 from hangar_async.archive.read.tar_reader import TarError, TarReader
 from hangar_async.archive.read.volume import Window
 from hangar_async.layout.files import LayoutFile, named_digest
-from hangar_async.oci import read_pieces
+from hangar_async.oci import PIECE, read_pieces
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hangar_async.config.output import OutputSettings
 from hangar_async.errors import StorageError
-from hangar_async.filesystem import device, fitting_part, free_bytes, largest_file
+from hangar_async.filesystem import MIB, device, fitting_part, free_bytes, largest_file
 from hangar_async.oci import Descriptor, Digest
 from hangar_async.threads import in_thread
 
@@ -13,7 +13,6 @@ from hangar_async.threads import in_thread
 _BLOCK = 4096
 #: For index files, layouts, and the file system's own records, in bytes.
 _RESERVE = 4 << 20
-_MIB = 1 << 20
 
 
 class SpaceCheck:
@@ -87,4 +86,4 @@ def _archived_size(size: int) -> int:
 
 
 def _mib(size: int) -> str:
-    return f"{-(-size // _MIB):,} MiB"
+    return f"{-(-size // MIB):,} MiB"
