@@ -14,20 +14,6 @@ from tests.refusal import attempt
 NOTHING = Environment()
 
 
-@pytest.mark.parametrize(
-    ("name", "format_", "target"),
-    [
-        ("out", "gzip", "out.tar.gz"),
-        ("out.tgz", "gzip", "out.tgz"),
-        ("v1.2/out", "zstd", "v1.2/out.tar.zstd"),
-        ("out.d", "dir", "out.d"),
-    ],
-)
-def test_names_of_the_output(name: str, format_: str, target: str) -> None:
-    options = SaveOptions(images=["a"], destination=Path(name), format=format_, environment=NOTHING)
-    assert options.output.target == Path(target)
-
-
 def test_the_option_wins_over_the_environment() -> None:
     environment = Environment.read({"SOURCE_REGISTRY": "env:5000", "HOME": "/home/u"})
     assert SaveOptions(images=["a"], destination=Path("x"), environment=environment).source_registry == "env:5000"

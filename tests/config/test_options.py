@@ -1,4 +1,4 @@
-"""Tests of options."""
+"""Options are values that are checked when they are made."""
 
 from pathlib import Path
 from typing import Any
@@ -63,3 +63,8 @@ def test_a_certificate_needs_its_key() -> None:
         values: dict[str, Any] = {name: Path("x")}
         with pytest.raises(UsageError, match=f"{missing} is missing"):
             ServeOptions(source=Path("x"), **values)
+
+
+def test_the_output_of_a_save_has_the_ending_of_its_format() -> None:
+    options = SaveOptions(images=["a"], destination=Path("v1.2/out"), format="zstd", environment=NOTHING)
+    assert options.output.target == Path("v1.2/out.tar.zstd")
