@@ -38,6 +38,7 @@ Systems = Annotated[
 FailedList = Annotated[
     str, _option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
 ]
+Lenient = Annotated[bool, _flag("--lenient", "End with status 0 although lines of the list are invalid.")]
 IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
 Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
 

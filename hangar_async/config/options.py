@@ -17,9 +17,9 @@ class FetchOptions:
     """The options that `save` and `sync` share: the images, their platforms, and how they are fetched.
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
-    every image; `failed` is the path of the list of failed images (None: none is written). `jobs` outside of 1..20
-    becomes the nearest bound. `environment` holds settings and credentials; nothing is read from the environment of the
-    process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a wrong value.
+    every image; `failed` is the path of the list of failed images (None: none is written). `lenient` lets a run with
+    invalid lines in its list end with status 0. `jobs` outside of 1..20 becomes the nearest bound. `environment` holds
+    settings and credentials; nothing is read from the environment of the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -27,6 +27,7 @@ class FetchOptions:
     architectures: Sequence[str] = ("amd64", "arm64")
     systems: Sequence[str] = ()
     failed: Path | None = None
+    lenient: bool = False
     jobs: int = 1
     source: str | None = None
     include_foreign: bool = False

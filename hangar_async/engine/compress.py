@@ -10,7 +10,7 @@ from hangar_async.config.options import CompressOptions, DecompressOptions
 from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
-from hangar_async.engine.outputs import check_part_size, check_target
+from hangar_async.engine.outputs import check_outputs, check_part_size, check_target
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.image import created_of
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
@@ -35,6 +35,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     if not await in_thread(options.cache.is_dir):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
     await in_thread(check_target, options.output.target, directory=False)
+    await in_thread(check_outputs, [options.output.target], [options.cache])
     await in_thread(check_part_size, options.output)
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
     observer(events.RunStarted(len(cache.images), 0))
@@ -90,6 +91,7 @@ async def decompress(options: DecompressOptions, observer: events.Observer = eve
     an archive that is broken or hostile, StorageError; no files are left then.
     """
     await in_thread(check_target, options.destination, directory=True)
+    await in_thread(check_outputs, [options.destination], [options.archive])
     interrupt = Interrupt()
     return await interrupt.in_thread(_unpack, options, interrupt, events.threadsafe(observer))
 

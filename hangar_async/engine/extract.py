@@ -9,7 +9,7 @@ from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.outputs import check_target
+from hangar_async.engine.outputs import check_outputs, check_target
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
@@ -24,6 +24,7 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     Every blob is checked on the way. Raises UsageError for an image that is not there, NoPlatform, ContentError for a
     damaged one, ArchiveError, StorageError; no files are left then.
     """
+    await in_thread(check_outputs, [options.destination], [options.source])
     await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
     interrupt = Interrupt()
     return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer))

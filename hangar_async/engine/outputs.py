@@ -1,10 +1,13 @@
 """The outputs of a run: the checks before any work starts, temporary directories, and the list of failed images."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+from hangar_async import imagelist
+from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
@@ -12,11 +15,16 @@ from hangar_async.errors import UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
 from hangar_async.threads import in_thread
 
+#: The first line of a list of failed images.
+_FAILED = "# hangar-async failed images"
+_DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate)-failed\.txt")
+
 
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
-    check_failed_list(options.failed)
     output = options.output
+    check_outputs([output.target, options.failed], [options.images])
+    check_failed_list(options.failed)
     check_target(output.target, directory=output.format == "dir")
     check_part_size(output)
     if output.format == "dir" and options.cache is not None:
@@ -25,6 +33,36 @@ def check_destination(options: SaveOptions) -> None:
             raise UsageError(
                 f"the destination {output.target} overlaps the cache {options.cache}: choose another name (-d)"
             )
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[object]) -> None:
+    """Raise UsageError when an output names an input or another output, under any spelling.
+
+    Inputs that are no paths are ignored. The parts of an archive and its list of digests go by its name.
+    """
+    taken = [path for path in inputs if isinstance(path, Path)]
+    for output in outputs:
+        if output is None:
+            continue
+        for path in taken:
+            if _is_same(output, path):
+                raise UsageError(f"{output} would replace {path}, which this command uses: write another name")
+        taken.append(output)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if _whole(path) == _whole(other):
+        return True
+    try:
+        # A file system may ignore case, or have one file under two paths.
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _whole(path: Path) -> Path:
+    path = Path(os.path.realpath(path))
+    return archive_path(path.with_name(path.name.removesuffix(CHECKSUMS_SUFFIX)))
 
 
 def check_part_size(output: OutputSettings) -> None:
@@ -43,8 +81,7 @@ def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
     if not target.name:
         raise UsageError(f"{str(target)!r} names nothing that could be made ({flag}): write a name")
     if not directory:
-        if target.is_dir():
-            raise UsageError(f"the destination {target} is a directory: name a file ({flag})")
+        _check_file(target, "the destination", flag)
         return
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(
@@ -79,16 +116,38 @@ async def temporary_directory(parent: Path, prefix: str) -> AsyncIterator[Path]:
             await in_thread(made.close)
 
 
+def _check_file(path: Path, role: str, flag: str) -> None:
+    """Raise UsageError for a path of anything but a regular file."""
+    if path.is_dir():
+        raise UsageError(f"{role} {path} is a directory: name a file ({flag})")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{role} {path} is no regular file: name one ({flag})")
+
+
 def check_failed_list(path: Path | None) -> None:
-    """Raise UsageError when the list of failed images cannot be written."""
-    if path is not None:
-        check_parent(path, "-o")
-        if path.is_dir():
-            raise UsageError(f"the list of failed images {path} is a directory: name a file (-o)")
+    """Raise UsageError when the list of failed images cannot be written, or another file has its name."""
+    if path is None:
+        return
+    check_parent(path, "-o")
+    _check_file(path, "the list of failed images", "-o")
+    try:
+        is_list = not path.exists() or _is_failed_list(path)
+    except OSError as error:
+        raise UsageError(f"cannot read the list of failed images {path}: {error.strerror} (-o)") from error
+    if not is_list:
+        raise UsageError(f"{path} is no list of failed images and would be lost: write another name (-o)")
+
+
+def _is_failed_list(path: Path) -> bool:
+    """Tell a list of failed images by its first line; without it, a default name and valid lines are needed."""
+    lines = path.read_bytes().decode(errors="replace").splitlines()
+    if lines[:1] == [_FAILED]:
+        return True
+    return bool(_DEFAULT_LIST.fullmatch(path.name)) and not imagelist.parse(lines).invalid
 
 
 def write_failed_list(path: Path | None, lines: Iterable[str]) -> Path | None:
-    """Write the lines of failed images, or remove the list when no image failed; synchronous, for a thread.
+    """Write the lines of failed images, or remove the list when there are none; synchronous, for a thread.
 
     Returns the path of a list that was written. Raises StorageError.
     """
@@ -98,5 +157,5 @@ def write_failed_list(path: Path | None, lines: Iterable[str]) -> Path | None:
     if not content:
         Disk().remove(path)
         return None
-    Disk().write_file(path, content.encode())
+    Disk().write_file(path, f"{_FAILED}\n{content}".encode())
     return path

@@ -69,7 +69,8 @@ class Output:
 class Report:
     """The sum of a save; `seconds` is its length, `tail_seconds` the time of the archive after the last image.
 
-    `output` is None when nothing was saved; `validated` says that it was compared with its source.
+    `output` is None when nothing was saved; `validated` says that it was compared with its source; `lenient` that
+    invalid lines are no failure.
     """
 
     outcomes: tuple[ImageOutcome, ...]
@@ -80,6 +81,7 @@ class Report:
     seconds: float
     tail_seconds: float = 0.0
     validated: bool = False
+    lenient: bool = False
     failed_list: Path | None = None
     notices: tuple[str, ...] = ()
 
@@ -95,10 +97,10 @@ class Report:
 
     @property
     def status(self) -> int:
-        """The exit status of the command: 0 all saved, 1 some failed, 3 nothing was saved."""
+        """The exit status of the command: 0 all saved, 1 some failed or lines are invalid, 3 nothing was saved."""
         if self.output is None:
             return 3
-        return 1 if self.failed else 0
+        return 1 if self.failed or (self.invalid and not self.lenient) else 0
 
 
 @dataclass(slots=True)

@@ -18,7 +18,13 @@ from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
-from hangar_async.engine.outputs import check_destination, check_failed_list, temporary_directory, write_failed_list
+from hangar_async.engine.outputs import (
+    check_destination,
+    check_failed_list,
+    check_outputs,
+    temporary_directory,
+    write_failed_list,
+)
 from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
@@ -142,7 +148,9 @@ class _Run(ABC):
                 output = await self._finish(saved, store, packer)
             validated = output is not None and await self.validate(saved, output, client)
         failed = [outcome.entry.text for outcome in saved.outcomes if not outcome.ok]
-        failed_list = await in_thread(write_failed_list, options.failed, failed)
+        # As comments, so that the list stays one to be read.
+        invalid = [f"# {' '.join(str(line).split())}" for line in images.invalid]
+        failed_list = await in_thread(write_failed_list, options.failed, [*failed, *invalid])
         ended = time.monotonic()
         return Report(
             outcomes=tuple(saved.outcomes),
@@ -153,6 +161,7 @@ class _Run(ABC):
             seconds=ended - self._started,
             tail_seconds=ended - self._last_image_at,
             validated=validated,
+            lenient=options.lenient,
             failed_list=failed_list,
             notices=tuple(self._notices),
         )
@@ -258,6 +267,7 @@ class _SyncRun(_Run):
         self._existing = pack.Existing()
 
     def check(self) -> None:
+        check_outputs([self.options.failed], [self.options.images])
         check_failed_list(self.options.failed)
 
     @asynccontextmanager

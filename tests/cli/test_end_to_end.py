@@ -66,6 +66,26 @@ async def test_the_way_to_unpack_is_right(site: Site, flags: list[str]) -> None:
     assert names == {path.name for path in (site.home / "cache" / "share" / "sha256").iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["-o", "list.txt"], "list.txt"),
+        (["-d", "list.txt"], "list.txt"),
+        (["-d", "backup", "-o", "backup.tar.gz"], "backup.tar.gz"),
+        (["-o", "diary.txt"], "diary.txt"),
+    ],
+)
+async def test_no_file_of_the_user_is_lost(site: Site, flags: list[str], name: str) -> None:
+    (site.home / "backup.tar.gz").write_text("an earlier backup")
+    (site.home / "diary.txt").write_text("Dear diary")
+    before = (site.home / name).read_bytes()
+    done = await site.save("-f", "list.txt", *flags)
+    assert done.status == 2
+    assert name in done.err
+    assert "write another name" in done.err
+    assert (site.home / name).read_bytes() == before
+
+
 async def test_a_directory(site: Site) -> None:
     done = await site.save("-f", "list.txt", "-c", "dir", "-d", "all")
     assert (done.status, done.rows()["unpack"]) == (0, ["nothing: it is ready for use"])
@@ -88,7 +108,7 @@ async def test_the_commands_that_are_shown_add_the_failed_images(site: Site, fla
     assert rows["saved"] == ["2 of 3 images, 3 platforms"]
     assert normal(rows["failed"][0], site) == "line 2: REGISTRY/late:1: not found"
     failed = site.home / ("bad.txt" if "-o" in flags else "save-failed.txt")
-    assert failed.read_text() == f"{site.address}/late:1\n"
+    assert failed.read_text() == f"# hangar-async failed images\n{site.address}/late:1\n"
 
     site.push("late", "1", image([layer({"late": b"1"})], ARM64))
     for line in rows["next"][1:]:
@@ -129,9 +149,10 @@ async def test_quiet_says_what_is_wrong(site: Site) -> None:
     assert "Traceback" not in done.err
 
 
-async def test_standard_input_is_a_list(site: Site) -> None:
-    done = await site.save("-f", "-", given=f"# two\r\n{site.address}/two:2\r\nno image\r\n".encode())
-    assert done.status == 0
+@pytest.mark.parametrize(("flags", "status"), [([], 1), (["--lenient"], 0)])
+async def test_standard_input_is_a_list(site: Site, flags: list[str], status: int) -> None:
+    done = await site.save("-f", "-", *flags, given=f"# two\r\n{site.address}/two:2\r\nno image\r\n".encode())
+    assert done.status == status
     assert done.rows()["saved"] == ["1 image, 1 platform"]
     assert done.rows()["invalid"] == ["standard input:3: 'no image' has white space: write one image a line"]
 

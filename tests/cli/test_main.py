@@ -35,6 +35,7 @@ LIST_FLAGS = {
     "--os": "all",
     "-s, --source": "$SOURCE_REGISTRY, else none",
     "--include-foreign": "false",
+    "--lenient": "false",
     "--mirror": "the mirrors of $CONTAINERS_REGISTRIES_CONF",
     "--limit-rate": "no limit",
 }

@@ -232,6 +232,16 @@ async def test_a_folder_that_names_an_index_is_refused(tmp_path: Path) -> None:
             await extract(options(tmp_path / "cache", "r.io/odd:1", tmp_path / "x", format=format_))
 
 
+async def test_the_archive_is_not_replaced_by_its_image(everything: Saved, tmp_path: Path) -> None:
+    path = everything.copy("gzip", tmp_path)
+    before = path.read_bytes()
+    name, _ = named(everything, "oci")
+    for output in (path, path.with_name(f"{path.name}.sha256")):
+        with pytest.raises(UsageError, match="would replace"):
+            await extract(ExtractOptions(source=path, image=name, destination=output, format="docker-archive"))
+    assert path.read_bytes() == before
+
+
 async def test_the_destination_is_checked_first(everything: Saved, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()

@@ -1,6 +1,7 @@
 """`load`: every kind of image out of every form into a registry, unchanged, each digest once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,9 @@ async def test_an_image_that_fails_is_named_and_the_others_go_on(
     [failed] = report.failed
     assert isinstance(failed.error, RegistryError)
     assert failed.image.name.endswith("/multi:1")
-    assert (tmp_path / "load-failed.txt").read_text() == f"{failed.image.name}\n"
+    assert (tmp_path / "load-failed.txt").read_text() == f"# hangar-async failed images\n{failed.image.name}\n"
     # The list of the failed is a list to be loaded.
-    again = await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=tmp_path / "load-failed.txt")
+    lists: dict[str, Any] = {"image_list": tmp_path / "load-failed.txt", "failed": tmp_path / "load-failed-2.txt"}
+    again = await run_load(tmp_path, everything.at("gzip"), pushable_registry, **lists)
     assert [outcome.state for outcome in again.outcomes] == ["pushed"]
-    assert not (tmp_path / "load-failed.txt").exists()
+    assert not (tmp_path / "load-failed-2.txt").exists()

@@ -1,14 +1,15 @@
 """The outputs of a run: their checks, and temporary directories."""
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from hangar_async.disk import Disk
-from hangar_async.engine.outputs import temporary_directory
-from hangar_async.errors import StorageError
+from hangar_async.engine.outputs import check_failed_list, check_outputs, temporary_directory, write_failed_list
+from hangar_async.errors import StorageError, UsageError
 
 
 async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
@@ -51,3 +52,74 @@ async def test_a_temporary_directory_that_cannot_be_made_is_a_storage_error(tmp_
     with pytest.raises(StorageError, match=r"cannot make a directory in .*/gone: No such file"):
         async with temporary_directory(tmp_path / "gone", ".x."):
             pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize(
+    ("output", "other"),
+    [
+        ("list.txt", "list.txt"),
+        ("sub/../list.txt", "list.txt"),
+        ("link.txt", "list.txt"),
+        ("list.txt", "link.txt"),
+        ("hard.txt", "list.txt"),
+        ("q.tar.gz", "q.tar.gz.part0"),
+        ("q.tar.gz.sha256", "q.tar.gz"),
+        ("q.tar.gz.part07", "q.tar.gz"),
+        ("alias/list.txt", "list.txt"),
+        ("dangling", "list.new"),
+    ],
+)
+def test_an_output_that_names_an_input_or_another_output_is_refused(tmp_path: Path, output: str, other: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "list.txt").write_text("reg.example.com/a:1\n")
+    (tmp_path / "link.txt").symlink_to("list.txt")
+    os.link(tmp_path / "list.txt", tmp_path / "hard.txt")
+    (tmp_path / "alias").symlink_to(tmp_path)
+    (tmp_path / "dangling").symlink_to("list.new")
+    first, second = tmp_path / output, tmp_path / other
+    with pytest.raises(UsageError, match="would replace"):
+        check_outputs([first], [second])
+    with pytest.raises(UsageError, match="would replace"):
+        check_outputs([tmp_path / "free", first, None, second], [])
+    check_outputs([first, None], ["reg.example.com/a:1", None, tmp_path / "another"])
+
+
+@pytest.mark.parametrize("name", ["failed.txt", "save-failed.txt", "load-validate-failed.txt"])
+def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    check_failed_list(path)
+    assert write_failed_list(path, ["reg.example.com/a:1"]) == path
+    check_failed_list(path)
+    assert write_failed_list(path, []) is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("notes.txt", b"reg.example.com/a:1\n"),
+        ("save-failed.txt", b"reg.example.com/a:1\nDear diary, today\n"),
+        ("save-failed.txt", bytes(range(256))),
+        ("other-failed.txt", b"reg.example.com/a:1\n"),
+        ("index.json", b'{"schemaVersion": 2}'),
+        ("empty", b""),
+    ],
+)
+def test_another_file_under_the_name_of_the_list_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UsageError, match="is no list of failed images"):
+        check_failed_list(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == data
+
+
+def test_a_default_list_without_the_first_line_is_taken(tmp_path: Path) -> None:
+    """Earlier releases wrote no first line."""
+    path = tmp_path / "load-failed.txt"
+    path.write_text("reg.example.com/a:1\nreg.example.com/b:1\n")
+    check_failed_list(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/full"])
+def test_a_device_is_no_list(path: str) -> None:
+    with pytest.raises(UsageError, match="is no regular file"):
+        check_failed_list(Path(path))

@@ -40,7 +40,9 @@ async def test_failures_stop_nobody_else(fake_registry: FakeRegistry, tmp_path: 
     report = await run(tmp_path, *lines)
     assert report.status == 1
     assert [type(outcome.error) for outcome in report.outcomes] == [NotFound, type(None), NotFound]
-    assert (tmp_path / "failed.txt").read_text() == f"{fake_registry.address}/none:1\n{fake_registry.address}/good:2\n"
+    written = (tmp_path / "failed.txt").read_text().splitlines()
+    assert written[:3] == ["# hangar-async failed images", lines[0].strip(), lines[3]]
+    assert written[3].startswith("# image list:3: ")
     assert [line.line for line in report.invalid] == [3]
     assert len(listed(tmp_path / "out")) == 1
     again = await run(tmp_path, f"{fake_registry.address}/good:1", destination=tmp_path / "again")
@@ -69,6 +71,31 @@ async def test_events_tell_the_way_of_a_run(fake_registry: FakeRegistry, tmp_pat
     assert planned.new_bytes == report.traffic.fetched_bytes
     assert [event for event in events if isinstance(event, ImageEnded)] == [ImageEnded(report.outcomes[0])]
     assert events[-1] == RunEnded(report)
+
+
+@pytest.mark.parametrize("verb", ["save", "sync"])
+async def test_the_failed_list_is_not_the_image_list(fake_registry: FakeRegistry, tmp_path: Path, verb: str) -> None:
+    images = tmp_path / "failed.txt"
+    images.write_text(f"{fake_registry.address}/app:1\n")
+    with pytest.raises(UsageError, match="would replace"):
+        await (run if verb == "save" else bring)(tmp_path, images=images)
+    assert fake_registry.requests == []
+    assert images.exists()
+
+
+async def test_invalid_lines_are_failures_and_comments_of_the_failed_list(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fake_registry.add("app:1", small("app"))
+    lines = f"{fake_registry.address}/app:1", "no image", "Bad:Line:x"
+    report = await run(tmp_path, *lines)
+    assert (report.status, report.failed) == (1, ())
+    written = (tmp_path / "failed.txt").read_text().splitlines()
+    assert len(written) == 3
+    assert all(line.startswith("# ") for line in written)
+    assert written[1].startswith("# image list:2: 'no image' has white space")
+    lenient = await run(tmp_path, *lines, lenient=True, destination=tmp_path / "lenient")
+    assert lenient.status == 0
 
 
 async def test_saved_time_is_that_of_the_newest_image(fake_registry: FakeRegistry, tmp_path: Path) -> None:
@@ -261,7 +288,7 @@ async def test_a_failed_image_costs_the_index_nothing(dated_apps: FakeRegistry, 
     missing = f"{dated_apps.address}/none:1"
     report = await bring(tmp_path, missing, failed=tmp_path / "sync-failed.txt")
     assert report.status == 3
-    assert (tmp_path / "sync-failed.txt").read_text() == f"{missing}\n"
+    assert (tmp_path / "sync-failed.txt").read_text() == f"# hangar-async failed images\n{missing}\n"
     assert tree(cache(tmp_path)) == before
     report = await bring(tmp_path, missing, *lines(dated_apps, 2), failed=tmp_path / "sync-failed.txt")
     assert report.status == 1

@@ -12,6 +12,7 @@ def sync_command(
     systems: options.Systems = ["all"],  # noqa: B006
     destination: options.MergedCache = "saved-image-cache",
     failed: options.FailedList = "sync-failed.txt",
+    lenient: options.Lenient = False,
     jobs: options.Jobs = 1,
     source: options.Source = None,
     include_foreign: options.IncludeForeign = False,
@@ -37,6 +38,7 @@ def sync_command(
         architectures=values.words(arch),
         systems=values.words(systems),
         failed=values.file_path(failed, "--failed"),
+        lenient=lenient,
         jobs=jobs,
         source=source,
         include_foreign=include_foreign,

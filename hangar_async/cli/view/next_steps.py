@@ -55,15 +55,14 @@ def after_load(report: LoadReport | ComparisonReport, options: LoadOptions) -> R
 
 
 def _save(failed: Path, options: SaveOptions) -> list[str]:
-    words = [PROGRAM, "save", "-f", str(failed)]
+    words = [PROGRAM, "save", *_lists("save", failed)]
     words += ["-d", str(options.destination)] if options.destination != _NAME else []
     words += ["-c", options.format] if options.format != "gzip" else []
-    words += ["-o", str(options.failed)] if options.failed not in (None, Path("save-failed.txt")) else []
     return words + _network_flags(options) + _archive_flags(options)
 
 
 def _sync(failed: Path, options: FetchOptions, cache: Path) -> list[str]:
-    return [PROGRAM, "sync", "-f", str(failed), *_destination(cache), *_network_flags(options)]
+    return [PROGRAM, "sync", *_lists("sync", failed), *_destination(cache), *_network_flags(options)]
 
 
 def _compress(options: SaveOptions) -> list[str]:
@@ -72,6 +71,14 @@ def _compress(options: SaveOptions) -> list[str]:
     words += ["-d", str(options.destination)] if options.destination != _NAME else []
     words += ["--format", options.format] if options.format != "gzip" else []
     return words + _archive_flags(options)
+
+
+def _lists(command: str, failed: Path) -> list[str]:
+    """Return the flags that read a list of failed images; a command does not write the list that it reads."""
+    words = ["-f", str(failed)]
+    if failed == Path(f"{command}-failed.txt"):
+        words += ["-o", f"{command}-failed-2.txt"]
+    return words
 
 
 def _destination(cache: Path) -> list[str]:
@@ -124,7 +131,7 @@ def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
     """Return the flags of a load of the failed images that differ from the defaults."""
     words = ["-s", str(options.source)]
     words += ["-d", options.destination] if options.destination else []
-    words += ["-f", str(failed)]
+    words += _lists("load", failed)
     words += ["-j", str(options.permits)] if options.permits != 1 else []
     words += ["--default-project", options.default_project] if options.default_project != "library" else []
     words += ["--repo-type", "harbor"] if options.harbor else []

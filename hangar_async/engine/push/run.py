@@ -19,7 +19,7 @@ from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.outputs import check_failed_list, write_failed_list
+from hangar_async.engine.outputs import check_failed_list, check_outputs, write_failed_list
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.imagelist import Entry
@@ -172,6 +172,7 @@ class LoadRun:
     @classmethod
     async def prepare(cls, options: LoadOptions, observe: Observer, clock: Clock) -> LoadRun:
         """Read and name the images; raises UsageError, ArchiveError, ContentError and StorageError."""
+        await in_thread(check_outputs, [options.failed], [options.source, options.image_list])
         await in_thread(check_failed_list, options.failed)
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))

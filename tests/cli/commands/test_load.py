@@ -71,10 +71,13 @@ async def test_the_next_step_pushes_the_failed_images(
     assert "hangar-async login" in advice
     told, line = rows["next"]
     assert told == "the failed images are in load-failed.txt; to push these images:"
-    assert line == (f"hangar-async load -s {source} -d {address} -f load-failed.txt --platform-tags --retries 2")
+    assert line == (
+        f"hangar-async load -s {source} -d {address} -f load-failed.txt "
+        "-o load-failed-2.txt --platform-tags --retries 2"
+    )
     again = await call(tmp_path, *line.split()[1:])
     assert (again.status, again.rows()["loaded"]) == (0, ["1 image, 1 platform"])
-    assert not (tmp_path / "load-failed.txt").exists()
+    assert not (tmp_path / "load-failed-2.txt").exists()
 
 
 async def test_the_environment_names_registry_and_user(

@@ -19,7 +19,7 @@ async def test_the_next_step_pushes_the_different_images(
     done = await call(tmp_path, "load-validate", "-s", source, "-d", address)
     rows = done.rows()
     assert rows["failed"] == [f"{shelf.images[1]}: differs", "it is not there; bring it there again"]
-    assert (tmp_path / "load-validate-failed.txt").read_text() == f"{shelf.images[1]}\n"
+    assert (tmp_path / "load-validate-failed.txt").read_text() == f"# hangar-async failed images\n{shelf.images[1]}\n"
     await call(tmp_path, *rows["next"][1].split()[1:])
     assert (await call(tmp_path, "load-validate", "-s", source, "-d", address)).status == 0
     assert not (tmp_path / "load-validate-failed.txt").exists()

@@ -65,12 +65,12 @@ async def test_images_are_added(site: Site) -> None:
     assert rows["index"] == ["names 2 images, 3 platforms"]
     assert rows["next"] == [
         "the failed lines are in sync-failed.txt; to try these again:",
-        "hangar-async sync -f sync-failed.txt -j 4",
+        "hangar-async sync -f sync-failed.txt -o sync-failed-2.txt -j 4",
     ]
     site.push("gone", "1", image([layer({"late": b"1"})], AMD64))
     again = await site.shell(rows["next"][1])
     assert (again.status, again.rows()["index"]) == (0, ["names 3 images, 4 platforms"])
-    assert not (site.home / "sync-failed.txt").exists()
+    assert not (site.home / "sync-failed-2.txt").exists()
     listed = json.loads((await site.run("ls", "--json", "saved-image-cache")).out)["images"]
     assert [one["name"].split("/", 1)[1] for one in listed] == ["two:2", "team/one:1", "gone:1"]
     assert await site.run("verify", "--quiet", "saved-image-cache") == Done(0, "", "")

@@ -53,7 +53,7 @@ def test_the_commands_have_the_same_flags() -> None:
         f"hangar-async compress -f 'my cache' -d 'out dir/images' --format zstd {archive}",
     ]
     assert [text for _, text in after_save(report(GONE, failed_list=asked.failed), asked)][1:] == [
-        f"hangar-async save -f 'bad list.txt' -d 'out dir/images' -c zstd -o 'bad list.txt' {network} {archive}",
+        f"hangar-async save -f 'bad list.txt' -d 'out dir/images' -c zstd {network} {archive}",
     ]
 
 
@@ -69,7 +69,7 @@ def test_without_a_saved_image_the_step_is_another_save() -> None:
     one = report(GONE, failed_list=FAILED_LIST)
     assert [text for _, text in after_save(one, options(destination=Path("x.tgz")))] == [
         "the failed lines are in save-failed.txt; to try these again:",
-        "hangar-async save -f save-failed.txt -d x.tgz",
+        "hangar-async save -f save-failed.txt -o save-failed-2.txt -d x.tgz",
     ]
 
 
@@ -78,7 +78,7 @@ def test_after_a_sync(cache: str, flag: str) -> None:
     one = report(saved("one:1"), GONE, output=output(cache, "cache"), failed_list=Path("sync-failed.txt"))
     assert [text for _, text in after_sync(one, sync_options(cache=Path(cache)))] == [
         "the failed lines are in sync-failed.txt; to try these again:",
-        f"hangar-async sync -f sync-failed.txt{flag}",
+        f"hangar-async sync -f sync-failed.txt -o sync-failed-2.txt{flag}",
     ]
 
 

@@ -43,6 +43,20 @@ async def test_a_selection_that_does_not_fit_the_source_is_refused(
     assert pushable_registry.requests == []
 
 
+async def test_the_failed_list_is_neither_the_source_nor_the_list(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = everything.copy("gzip", tmp_path)
+    before = source.read_bytes()
+    images = tmp_path / "list.txt"
+    images.write_text(f"{next(iter(everything.built))}\n")
+    for failed in (source, images):
+        with pytest.raises(UsageError, match="would replace"):
+            await run_load(tmp_path, source, pushable_registry, failed=failed, image_list=images)
+    assert source.read_bytes() == before
+    assert pushable_registry.requests == []
+
+
 async def test_a_list_chooses_images(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     names = list(everything.built)[1:3]
     report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=names)
