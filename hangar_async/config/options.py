@@ -19,7 +19,8 @@ class FetchOptions:
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
     every image; `failed` is the path of the list of failed images (None: none is written). `lenient` lets a run with
     invalid lines in its list end with status 0. `jobs` outside of 1..20 becomes the nearest bound. `environment` holds
-    settings and credentials; nothing is read from the environment of the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a wrong value.
+    settings and credentials; nothing is read from the environment of the process. `sync=False` leaves out every fsync:
+    for measurements only. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]

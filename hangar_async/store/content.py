@@ -10,15 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from hangar_async.disk import Disk
+from hangar_async.disk import Disk, failing
 from hangar_async.errors import ContentError, StorageError, UsageError
-from hangar_async.layout.files import BLOBS, SHARE, blob_name, cache_files, folder_files
+from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, blob_name, cache_files, folder_files
 from hangar_async.oci import PIECE, Descriptor, Digest, Image, Verifier
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
 
 LOCK_NAME = ".lock"
 PARTIALS = ".partial"
+#: The names in a cache whose run was killed early, and in a file system that is new.
+_OWN = frozenset({LOCK_NAME, PARTIALS, SHARE, "lost+found"})
 _PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
 
 
@@ -133,7 +135,16 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
         yield ContentStore(root, disk, earlier, partials)
 
 
+def _check_own(root: Path) -> None:
+    """Raise UsageError for a directory that another program has filled: a run would remove its files."""
+    with failing("read", root):
+        names = {path.name for path in root.iterdir()} if os.path.lexists(root) else set()
+    if not (names <= _OWN or LIST_NAME in names or {LOCK_NAME, SHARE} <= names):
+        raise UsageError(f"{root} is a layout of another program, or no image cache: name an empty or a new directory")
+
+
 def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], Mapping[str, int]]:
+    _check_own(root)
     disk.make_directory(root, 0o700)
     path = root / LOCK_NAME
     lock = disk.lock(path)

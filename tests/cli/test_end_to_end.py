@@ -86,6 +86,18 @@ async def test_no_file_of_the_user_is_lost(site: Site, flags: list[str], name: s
     assert (site.home / name).read_bytes() == before
 
 
+async def test_a_layout_of_another_program_is_no_cache(site: Site) -> None:
+    layout = site.home / "saved-image-cache"
+    (layout / "blobs" / "sha256").mkdir(parents=True)
+    (layout / "blobs" / "sha256" / ("0" * 64)).write_text("theirs")
+    (layout / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    done = await site.save("-f", "list.txt")
+    assert done.status == 2
+    assert "name an empty or a new directory" in done.err
+    assert (layout / "blobs" / "sha256" / ("0" * 64)).read_text() == "theirs"
+    assert (layout / "index.json").read_text() == '{"schemaVersion": 2, "manifests": []}'
+
+
 async def test_a_directory(site: Site) -> None:
     done = await site.save("-f", "list.txt", "-c", "dir", "-d", "all")
     assert (done.status, done.rows()["unpack"]) == (0, ["nothing: it is ready for use"])

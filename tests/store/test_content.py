@@ -252,3 +252,36 @@ async def test_a_file_system_without_links_is_told(tmp_path: Path) -> None:
     async with open_store(tmp_path, Linkless()) as store:
         assert not await write_cache(store, [IMAGE], WHEN)
     assert (tmp_path / "saved-images-list.json").exists()
+
+
+@pytest.mark.parametrize(
+    "names", [["blobs/", "index.json", "oci-layout"], ["notes.txt"], ["share/", "other"], [".git/"]]
+)
+async def test_a_directory_of_another_program_is_refused_unchanged(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        path = tmp_path / "cache" / name
+        path.parent.mkdir(exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+            (path / "file").write_bytes(b"theirs")
+        else:
+            path.write_bytes(b"theirs")
+    before = {path: path.is_file() and path.read_bytes() for path in (tmp_path / "cache").rglob("*")}
+    with pytest.raises(UsageError, match="is a layout of another program"):
+        async with open_store(tmp_path / "cache"):
+            pass
+    assert {path: path.is_file() and path.read_bytes() for path in (tmp_path / "cache").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "names", [[], [".lock"], [".lock", "share"], ["lost+found"], ["saved-images-list.json", "blobs"]]
+)
+async def test_an_own_or_an_empty_directory_is_taken(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "cache").mkdir()
+    for name in names:
+        if "." in name:
+            (tmp_path / "cache" / name).touch()
+        else:
+            (tmp_path / "cache" / name).mkdir()
+    async with open_store(tmp_path / "cache") as store:
+        assert store.root == tmp_path / "cache"
