@@ -84,7 +84,7 @@ class RegistryError(HangarError):
     reason = "registry error"
     default_advice = "see the registry's log, or run the same command again later"
     _transient: bool | None = None
-    TRANSIENT: ClassVar[frozenset[int]] = frozenset({408, 425, 429, 500, 502, 503, 504})
+    TRANSIENT: ClassVar[frozenset[int]] = frozenset({408, 425, 429, 499, *range(500, 600)}) - {501, 505, 507}
 
     def __init__(
         self,

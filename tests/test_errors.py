@@ -24,6 +24,16 @@ def test_network_errors_and_some_statuses_can_recover() -> None:
     assert not HangarError("x").transient
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 499, 500, 502, 503, 504, 508, 520, 521, 525, 529, 530, 599])
+def test_a_status_that_may_pass_is_transient(status: int) -> None:
+    assert RegistryError("x", host="h", status=status).transient
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 413, 416, 418, 451, 498, 501, 505, 507])
+def test_a_status_of_the_request_itself_is_final(status: int) -> None:
+    assert not RegistryError("x", host="h", status=status).transient
+
+
 def test_storage_errors_name_the_path() -> None:
     error = StorageError.of(OSError(errno.ENOSPC, "No space left on device"), "/cache/x")
     assert str(error) == "cannot write /cache/x: No space left on device"

@@ -1,5 +1,6 @@
 """`compress`: a cache directory into an archive; `decompress`: an archive into a directory."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,7 +33,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     StorageError, and ContentError for a directory that is no cache.
     """
     started = time.monotonic()
-    if not await in_thread(options.cache.is_dir):
+    if not await in_thread(os.path.isdir, options.cache):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
     await in_thread(check_target, options.output.target, directory=False)
     await in_thread(check_outputs, [options.output.target], [options.cache])

@@ -2,24 +2,41 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec
 
 from hangar_async import imagelist
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
-from hangar_async.errors import UsageError
+from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
 from hangar_async.threads import in_thread
 
+_P = ParamSpec("_P")
 #: The first line of a list of failed images.
 _FAILED = "# hangar-async failed images"
 _DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate)-failed\.txt")
 
 
+def _checking(check: Callable[_P, None]) -> Callable[_P, None]:
+    """Make a check raise UsageError for a path that the system refuses."""
+
+    @wraps(check)
+    def checked(*arguments: _P.args, **keywords: _P.kwargs) -> None:
+        try:
+            check(*arguments, **keywords)
+        except OSError as error:
+            raise UsageError(f"cannot use {error.filename}: {error.strerror}") from error
+
+    return checked
+
+
+@_checking
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
     output = options.output
@@ -35,6 +52,7 @@ def check_destination(options: SaveOptions) -> None:
             )
 
 
+@_checking
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[object]) -> None:
     """Raise UsageError when an output names an input or another output, under any spelling.
 
@@ -75,6 +93,7 @@ def check_part_size(output: OutputSettings) -> None:
         )
 
 
+@_checking
 def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
     """Raise UsageError when there can be no new file, or directory, of this name, which `flag` gives."""
     check_parent(target, flag)
@@ -124,17 +143,14 @@ def _check_file(path: Path, role: str, flag: str) -> None:
         raise UsageError(f"{role} {path} is no regular file: name one ({flag})")
 
 
+@_checking
 def check_failed_list(path: Path | None) -> None:
     """Raise UsageError when the list of failed images cannot be written, or another file has its name."""
     if path is None:
         return
     check_parent(path, "-o")
     _check_file(path, "the list of failed images", "-o")
-    try:
-        is_list = not path.exists() or _is_failed_list(path)
-    except OSError as error:
-        raise UsageError(f"cannot read the list of failed images {path}: {error.strerror} (-o)") from error
-    if not is_list:
+    if path.exists() and not _is_failed_list(path):
         raise UsageError(f"{path} is no list of failed images and would be lost: write another name (-o)")
 
 
@@ -146,16 +162,20 @@ def _is_failed_list(path: Path) -> bool:
     return bool(_DEFAULT_LIST.fullmatch(path.name)) and not imagelist.parse(lines).invalid
 
 
-def write_failed_list(path: Path | None, lines: Iterable[str]) -> Path | None:
-    """Write the lines of failed images, or remove the list when there are none; synchronous, for a thread.
+async def write_failed_list(path: Path | None, lines: Iterable[str], notice: Callable[[str], None]) -> Path | None:
+    """Write the lines of failed images, or remove the list when there are none; a failure is a notice.
 
-    Returns the path of a list that was written. Raises StorageError.
+    Returns the path of a list that was written.
     """
     content = "".join(f"{line}\n" for line in lines)
     if path is None:
         return None
-    if not content:
-        Disk().remove(path)
+    try:
+        if content:
+            await in_thread(Disk().write_file, path, f"{_FAILED}\n{content}".encode())
+        else:
+            await in_thread(Disk().remove, path)
+    except StorageError as error:
+        notice(f"the list of failed images is not as it should be: {error}")
         return None
-    Disk().write_file(path, f"{_FAILED}\n{content}".encode())
-    return path
+    return path if content else None

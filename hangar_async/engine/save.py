@@ -150,7 +150,7 @@ class _Run(ABC):
         failed = [outcome.entry.text for outcome in saved.outcomes if not outcome.ok]
         # As comments, so that the list stays one to be read.
         invalid = [f"# {' '.join(str(line).split())}" for line in images.invalid]
-        failed_list = await in_thread(write_failed_list, options.failed, [*failed, *invalid])
+        failed_list = await write_failed_list(options.failed, [*failed, *invalid], self.notice)
         ended = time.monotonic()
         return Report(
             outcomes=tuple(saved.outcomes),

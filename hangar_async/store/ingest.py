@@ -26,6 +26,8 @@ class Ingest:
         self._file: int | None = None
         #: The number of bytes from an earlier ingest, which may have been damaged since.
         self.resumed = 0
+        #: The most bytes that it ever had.
+        self.highest = 0
         self.committed = False
 
     @property
@@ -40,7 +42,7 @@ class Ingest:
         buffer = memoryview(bytearray(PIECE))
         while await in_thread(self._hash, buffer):
             pass
-        self.resumed = self.offset
+        self.resumed = self.highest = self.offset
 
     async def write(self, piece: bytes | memoryview) -> None:
         """Append a piece, about 1 MiB.
@@ -102,6 +104,7 @@ class Ingest:
     def _append(self, piece: bytes | memoryview) -> None:
         self._verifier.update(piece)
         self._disk.write(self._open(), piece, self._partial)
+        self.highest = max(self.highest, self.offset)
 
     def _reset(self) -> None:
         self._verifier = Verifier(self._digest, self._size)

@@ -86,6 +86,14 @@ async def test_no_file_of_the_user_is_lost(site: Site, flags: list[str], name: s
     assert (site.home / name).read_bytes() == before
 
 
+@pytest.mark.parametrize("flags", [["-d", "x" * 300], ["-o", "x" * 300], ["-d", "x" * 300 + "/y", "-c", "dir"]])
+async def test_a_name_that_the_system_refuses_is_a_usage_error(site: Site, flags: list[str]) -> None:
+    done = await site.save("-f", "list.txt", *flags)
+    assert done.status == 2
+    assert "File name too long" in done.err
+    assert "unexpected" not in done.err
+
+
 async def test_a_layout_of_another_program_is_no_cache(site: Site) -> None:
     layout = site.home / "saved-image-cache"
     (layout / "blobs" / "sha256").mkdir(parents=True)

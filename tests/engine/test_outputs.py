@@ -1,6 +1,7 @@
 """The outputs of a run: their checks, and temporary directories."""
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
@@ -8,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from hangar_async.disk import Disk
-from hangar_async.engine.outputs import check_failed_list, check_outputs, temporary_directory, write_failed_list
+from hangar_async.engine.outputs import (
+    check_failed_list,
+    check_outputs,
+    check_target,
+    temporary_directory,
+    write_failed_list,
+)
 from hangar_async.errors import StorageError, UsageError
+from hangar_async.threads import in_thread
 
 
 async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
@@ -85,13 +93,34 @@ def test_an_output_that_names_an_input_or_another_output_is_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["failed.txt", "save-failed.txt", "load-validate-failed.txt"])
-def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Path, name: str) -> None:
+async def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    check_failed_list(path)
-    assert write_failed_list(path, ["reg.example.com/a:1"]) == path
-    check_failed_list(path)
-    assert write_failed_list(path, []) is None
-    assert not path.exists()
+    notices: list[str] = []
+    await in_thread(check_failed_list, path)
+    assert await write_failed_list(path, ["reg.example.com/a:1"], notices.append) == path
+    await in_thread(check_failed_list, path)
+    assert await write_failed_list(path, [], notices.append) is None
+    assert list(tmp_path.iterdir()) == []
+    assert notices == []
+
+
+@pytest.mark.parametrize("lines", [[], ["reg.example.com/a:1"]])
+async def test_a_list_that_cannot_be_written_or_removed_is_a_notice(
+    tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images are in the output: the status of the run is theirs."""
+
+    def fail(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), "x")
+
+    (tmp_path / "failed.txt").write_text("# hangar-async failed images\n")
+    monkeypatch.setattr(os, "unlink", fail)
+    monkeypatch.setattr(os, "rename", fail)
+    monkeypatch.setattr(os, "replace", fail)
+    notices: list[str] = []
+    assert await write_failed_list(tmp_path / "failed.txt", lines, notices.append) is None
+    assert len(notices) == 1
+    assert "Operation not permitted" in notices[0]
 
 
 @pytest.mark.parametrize(
@@ -123,3 +152,13 @@ def test_a_default_list_without_the_first_line_is_taken(tmp_path: Path) -> None:
 def test_a_device_is_no_list(path: str) -> None:
     with pytest.raises(UsageError, match="is no regular file"):
         check_failed_list(Path(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/y"])
+def test_a_path_that_the_system_refuses_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    path, refused = tmp_path / name, r"cannot use .*: File name too long"
+    with pytest.raises(UsageError, match=refused):
+        check_failed_list(path)
+    for directory in (True, False):
+        with pytest.raises(UsageError, match=refused):
+            check_target(path, directory=directory)

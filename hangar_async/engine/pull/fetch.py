@@ -10,7 +10,7 @@ from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenB
 from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.reports import Traffic
-from hangar_async.errors import ContentError, HangarError, StorageError
+from hangar_async.errors import ContentError, HangarError, NetworkError, StorageError
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
@@ -69,6 +69,7 @@ class Receiver:
             # The last try broke off after the last byte.
             await self._commit(ingest)
             return
+        highest = ingest.highest
         async with open_blob(ingest.offset) as body:
             if body.start != ingest.offset:
                 await ingest.restart()
@@ -81,6 +82,10 @@ class Receiver:
                     self.observe(BlobProgress(blob.digest, len(piece), ingest.offset))
                     await self.rate.take(len(piece))
                 await self._commit(ingest)
+            except NetworkError as error:
+                # Bytes that came in an earlier try too are no progress.
+                error.gained = ingest.highest - highest
+                raise
             finally:
                 self.observe(BlobEnded(blob.digest, blob.size, ingest.committed))
 

@@ -165,8 +165,9 @@ class BlobPusher:
     async def _pieces(self, blob: Descriptor, start: int) -> AsyncPieces:
         done = start
         async for piece in self._source.read(blob, start):
-            yield piece
+            # Before it is sent: after the last piece nothing more is asked for.
+            await self._rate.take(len(piece))
             done += len(piece)
             self.sent.uploaded_bytes += len(piece)
             self._observe(BlobProgress(blob.digest, len(piece), done))
-            await self._rate.take(len(piece))
+            yield piece

@@ -222,8 +222,8 @@ class LoadRun:
         return tuple(task.result() for task in tasks)
 
     async def write_failed_list(self, failed: list[Image]) -> Path | None:
-        """Write the names of failed images, for the next run; raises StorageError."""
-        return await in_thread(write_failed_list, self.options.failed, [image.name for image in failed])
+        """Write the names of failed images, for the next run."""
+        return await write_failed_list(self.options.failed, [image.name for image in failed], self.notice)
 
     def notice(self, text: str) -> None:
         """Report something that a person should know."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
@@ -21,7 +24,7 @@ from hangar_async.testing.images import Built, image, index, layer
 from tests.engine.pull.rig import BASE, app, bring
 from tests.engine.rig import run, sync_options
 from tests.fakes.auth import Basic
-from tests.fakes.faults import Bytes, Close, Cut, Fault, Headers, Hold, Status, Unended
+from tests.fakes.faults import Bytes, Close, Cut, Fault, Headers, Hold, IgnoreRange, Status, Unended
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry, fake_registry
 
@@ -152,6 +155,23 @@ async def test_a_broken_body_goes_on_from_where_it_stopped(fake_registry: FakeRe
     starts = [event.start for event in events if isinstance(event, BlobStarted) and event.digest == big.digest]
     assert starts == [0, 1_000_000]
     assert (tmp_path / "out" / "share" / "sha256" / big.digest.hex).read_bytes() == big.data
+
+
+async def test_a_server_that_starts_again_and_breaks_at_the_same_byte_uses_up_the_tries(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """It knows no ranges: each try brings bytes, and none of them is new."""
+    big = layer({"big": bytes(range(256)) * 8000}, "none")
+    fake_registry.add("big:1", image([big], AMD64))
+
+    async def cut(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await IgnoreRange()(request, partial(Cut(1_000_000), handler=handler))
+
+    fake_registry.fail(str(big.digest), cut, times=None)
+    report = await run(tmp_path, f"{fake_registry.address}/big:1")
+    assert isinstance(report.failed[0].error, NetworkError)
+    # The first one brought bytes and used up no try, and two are repeated.
+    assert fake_registry.blobs_asked()[str(big.digest)] == 4
 
 
 async def test_a_break_behind_the_last_byte_costs_nothing(fake_registry: FakeRegistry, tmp_path: Path) -> None:

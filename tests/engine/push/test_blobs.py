@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings
+from hangar_async.engine.events import BlobProgress, BlobStarted, Event
+from hangar_async.engine.load import load
 from tests.engine.forms import Saved
-from tests.engine.loading import run_load
+from tests.engine.loading import load_options, run_load
+from tests.fakes.clock import FakeClock
 from tests.fakes.registry import FakeRegistry
 
 
@@ -26,3 +31,20 @@ async def test_each_digest_is_sent_once_and_nothing_a_second_time(
     # One question an image, and whether it is a registry.
     assert [one.path for one in again if one.method != "HEAD"] == ["/v2/", "/v2/"]
     assert len(again) == len(everything.built) + 2
+
+
+@pytest.mark.parametrize("form", ["gzip", "hangar-gzip", "dir"])
+async def test_every_byte_of_a_blob_is_counted_and_limited(
+    form: str, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """Blobs of one piece as well as longer ones."""
+    time, rate = FakeClock(), 1_000_000
+    environment = Environment(destinations=RegistrySettings(limit_rate=rate))
+    options = load_options(tmp_path, everything.at(form), pushable_registry.address, environment=environment)
+    events: list[Event] = []
+    report = await load(options, events.append, clock=time.clock)
+    sizes = {event.digest: event.size for event in events if isinstance(event, BlobStarted)}
+    assert report.sent.uploaded_blobs == len(sizes) > 10
+    assert report.sent.uploaded_bytes == sum(sizes.values())
+    assert sum(event.gained for event in events if isinstance(event, BlobProgress)) == sum(sizes.values())
+    assert time.now - 1000.0 == pytest.approx(sum(sizes.values()) / rate, abs=0.1)
