@@ -258,7 +258,18 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(target=wishes, host=st.integers(0, 1), rank=st.integers(0, 5), ahead=st.booleans())
     def arrive(self, host: int, rank: int, ahead: bool) -> Wish:
-        wish = Wish(Ticket((rank,), ahead=ahead), host, self.number(), rank)
+        return self.hold(Ticket((rank,), ahead=ahead), host)
+
+    @precondition(lambda self: any(wish.expected == "over" for wish in self.all))
+    @rule(target=wishes, host=st.integers(0, 1), data=st.data())
+    def arrive_again(self, host: int, data: st.DataObject) -> Wish:
+        """Use the ticket of a request that has ended, as a run does that asks a mirror first."""
+        free = {wish.ticket for wish in self.all} - {wish.ticket for wish in self.all if wish.expected != "over"}
+        tickets = [wish.ticket for wish in self.all if wish.ticket in free]
+        return self.hold(data.draw(st.sampled_from(tickets)) if tickets else Ticket((0,)), host)
+
+    def hold(self, ticket: Ticket, host: int) -> Wish:
+        wish = Wish(ticket, host, self.number(), ticket.rank[0])
 
         async def hold() -> None:
             try:
@@ -313,6 +324,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(wish=wishes, rank=st.integers(0, 5))
     def raise_rank(self, wish: Wish, rank: int) -> None:
+        # The ticket may be one of a later request by now.
+        wish = [other for other in self.all if other.ticket is wish.ticket][-1]
         self.queue.raise_rank(wish.ticket, (rank,))
         if rank < wish.rank:
             wish.rank, wish.number = rank, self.number()
