@@ -29,11 +29,11 @@ class BlobBody:
     RegistryClient.open_blob and RegistryClient.open_foreign open one, and close it at the end of their block.
     """
 
-    def __init__(self, pieces: AsyncPieces, blob: Descriptor, start: int, host: str) -> None:
+    def __init__(self, pieces: AsyncPieces, blob: Descriptor, start: int, host: str, origin: str) -> None:
         self.start = start
         self._pieces = pieces
         self._blob = blob
-        self._name = f"blob {blob.digest} from {host}"
+        self._name = f"blob {blob.digest} from {origin}"
         self._host = host
         self._expected = blob.size - start
         self._arrived = 0
@@ -159,12 +159,11 @@ def is_rest(content_range: str, start: int, size: int) -> bool:
 
 @contextmanager
 def _body(response: Response, blob: Descriptor, subject: str, first: int) -> Iterator[BlobBody]:
-    response.require_identity(subject, str(blob.digest))
     length = response.raw.content_length
     if length is not None and length != blob.size - first:
         raise DigestMismatch(
-            f"{subject} from {response.host} has {first + length} bytes, not the declared {blob.size}",
+            f"{subject} from {response.origin} has {first + length} bytes, not the declared {blob.size}",
             digest=str(blob.digest),
         )
     with closing(response.open_body()) as pieces:
-        yield BlobBody(pieces, blob, first, response.host)
+        yield BlobBody(pieces, blob, first, response.host, response.origin)

@@ -125,8 +125,8 @@ class RegistryClient:
     ) -> AbstractAsyncContextManager[blobs.BlobBody]:
         """Open a blob of an image's repository, from byte `start` on where the registry can do that, else from 0.
 
-        The body is closed at the end of the block. Raises NotFound where it is not there, ContentError for a body that
-        is encoded, and DigestMismatch for one of another size.
+        The body is closed at the end of the block, and never decoded. Raises NotFound where it is not there, and
+        DigestMismatch for a body of another size.
         Source: OCI distribution-spec, "Pulling blobs".
         """
         return blobs.open_blob(self.exchange, image, blob, start)

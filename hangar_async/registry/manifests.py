@@ -78,7 +78,7 @@ class Manifests:
         async with self._exchange.ask(call) as response:
             self._report_quota(image, response)
             raw = await response.read(call.subject, MAX_DOCUMENT, str(digest or ""))
-        name = f"{call.subject} from {response.host}"
+        name = f"{call.subject} from {response.origin}"
         actual = await _digest_of(raw, digest.algorithm if digest else "sha256")
         if digest and actual != digest:
             raise DigestMismatch(f"{name} has another digest, {actual}", digest=str(digest))

@@ -89,7 +89,7 @@ class Scene:
             assert type(bad.error) is error, bad.error
             assert self.report.status == 1
             assert bad.error.advice
-            assert (self.place / "failed.txt").read_text() == f"{bad.image.name}\n"
+            assert (self.place / "failed.txt").read_text() == f"# hangar-async failed images\n{bad.image.name}\n"
             # A tag never points at something incomplete.
             assert await self.registry.content.resolve("library/bad", "1") is None
         assert not list(self.place.glob(".load.*"))

@@ -102,7 +102,9 @@ class Scene:
         else:
             assert type(outcome.error) is error, outcome.error
             assert self.report.status == 1
-            assert (self.place / "failed.txt").read_text() == f"{self.registry.address}/bad:1\n"
+            assert (self.place / "failed.txt").read_text() == (
+                f"# hangar-async failed images\n{self.registry.address}/bad:1\n"
+            )
             assert "\n" not in str(outcome.error)
             assert outcome.error.advice
         assert self.report.outcomes[1].ok

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
+
 import pytest
 from aiohttp import web
 from hypothesis import given, strategies as st
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import (
-    ContentError,
     DigestMismatch,
     NetworkError,
     NotFound,
@@ -167,11 +169,24 @@ async def test_more_bytes_than_declared_are_refused(settings: RegistrySettings) 
         await fetch_blob(settings, endless)
 
 
-async def test_an_encoding_that_was_not_asked_for_is_refused(settings: RegistrySettings) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "aws-chunked", "utf-8", "none", "identity", "br"])
+async def test_right_bytes_are_taken_under_any_encoding(settings: RegistrySettings, encoding: str) -> None:
     async def encoded(request: web.Request) -> web.Response:
-        return web.Response(body=DATA, headers={"Content-Encoding": "gzip"})
+        assert request.headers["Accept-Encoding"] == "identity"
+        return web.Response(body=DATA, headers={"Content-Encoding": encoding})
 
-    with pytest.raises(ContentError, match="gzip"):
+    _, pieces, _ = await fetch_blob(settings, encoded)
+    assert b"".join(pieces) == DATA
+
+
+@pytest.mark.parametrize("change", [gzip.compress, lambda data: data[:-1]], ids=["encoded", "short"])
+async def test_wrong_bytes_are_refused_with_the_encoding(
+    settings: RegistrySettings, change: Callable[[bytes], bytes]
+) -> None:
+    async def encoded(request: web.Request) -> web.Response:
+        return web.Response(body=change(DATA), headers={"Content-Encoding": "gzip"})
+
+    with pytest.raises(DigestMismatch, match=r"Content-Encoding 'gzip'"):
         await fetch_blob(settings, encoded)
 
 
@@ -253,10 +268,10 @@ async def test_a_missing_or_wrong_foreign_blob_is_refused() -> None:
         if request.path == "/short":
             return web.Response(body=DATA[1:])
         if request.path == "/packed":
-            return web.Response(body=DATA, headers={"Content-Encoding": "gzip"})
+            return web.Response(body=gzip.compress(DATA, 1), headers={"Content-Encoding": "gzip"})
         return web.Response(status=404)
 
     async with answering(serve_manifest) as registry, answering(store) as elsewhere:
-        for path, error in (("short", DigestMismatch), ("packed", ContentError), ("gone", NotFound)):
+        for path, error in (("short", DigestMismatch), ("packed", DigestMismatch), ("gone", NotFound)):
             with pytest.raises(error):
                 await foreign(f"http://{elsewhere.address}/{path}", registry.address)

@@ -254,13 +254,18 @@ class Response:
         return self.raw.url
 
     @property
+    def origin(self) -> str:
+        """The host, for messages about wrong bytes; with the Content-Encoding of the body, which is never decoded."""
+        encoding = self.headers.get("Content-Encoding", "").strip()
+        return f"{self.host} (Content-Encoding {encoding[:20]!r})" if encoding else self.host
+
+    @property
     def digest(self) -> Digest | None:
         """The digest in Docker-Content-Digest; None without one that can be read."""
         return read_digest(self.headers.get("Docker-Content-Digest", ""))
 
     async def read(self, subject: str, limit: int, digest: str = "") -> bytes:
         """Read the whole body; raises NetworkError, or ContentError for one of more than `limit` bytes."""
-        self.require_identity(subject, digest)
         body = bytearray()
         with reaching(self.host, subject):
             while data := await self.raw.content.readany():
@@ -285,16 +290,6 @@ class Response:
         return refused(
             self.host, subject, self.status, self.headers, body, source=source, redirected=self.redirected, push=push
         )
-
-    def require_identity(self, subject: str, digest: str = "") -> None:
-        """Raise ContentError for a body that is encoded although the request excluded that."""
-        encoding = self.headers.get("Content-Encoding", "").strip().lower()
-        if encoding not in ("", "identity"):
-            raise ContentError(
-                f"{subject} from {self.host} came with the Content-Encoding {encoding[:20]!r}, which was not asked for",
-                digest=digest,
-                advice="a proxy may be changing the content: use the registry without it",
-            )
 
     def require_digest(self, digest: Digest, subject: str) -> None:
         """Raise DigestMismatch where the registry gives pushed content another digest of the same algorithm.

@@ -12,7 +12,8 @@ from aiohttp import web
 from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import ContentError, HangarError, NetworkError
+from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError
+from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
@@ -52,9 +53,12 @@ async def test_an_endless_body_is_given_up_at_its_limit() -> None:
         await get_manifest(handle)
 
 
-async def test_an_encoding_that_was_not_asked_for_is_refused() -> None:
-    with pytest.raises(ContentError, match="gzip"):
-        await get_manifest(manifest_server(gzip.compress(MANIFEST), Content_Encoding="gzip"))
+async def test_wrong_bytes_of_a_manifest_are_refused_with_the_encoding() -> None:
+    packed = manifest_server(gzip.compress(MANIFEST), Content_Encoding="gzip")
+    with pytest.raises(DigestMismatch, match=r"Content-Encoding 'gzip'"):
+        await get_manifest(packed, digest=Digest.of(MANIFEST))
+    served, _ = await get_manifest(manifest_server(Content_Encoding="aws-chunked"))
+    assert served.raw == MANIFEST
 
 
 async def test_an_endless_error_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
