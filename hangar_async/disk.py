@@ -37,6 +37,9 @@ def leading(views: Sequence[memoryview], count: int) -> list[memoryview]:
 
 #: The errors of file systems without hard links, or without symbolic ones.
 _NO_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EMLINK})
+#: The errors of file systems that cannot sync a directory, or lock a file.
+_NO_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: The flag for direct writes, past the page cache; 0 where the system has none.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -148,6 +151,10 @@ class Disk:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
+            except OSError as error:
+                # Some network file systems cannot sync a directory; a file's content is never left out.
+                if error.errno not in _NO_SYNC or not path.is_dir():
+                    raise
             finally:
                 os.close(descriptor)
 
@@ -226,14 +233,14 @@ class Disk:
         return self._locked(descriptor, path)
 
     def seize(self, path: Path) -> int | None:
-        """Lock an existing file; None when another process or user has it, or it is gone."""
+        """Lock an existing file; None when another process or user has it, it is gone, or nothing can be locked."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except (FileNotFoundError, PermissionError):
             return None
         except OSError as error:
             raise StorageError.of(error, path, "open") from error
-        return self._locked(descriptor, path)
+        return self._locked(descriptor, path, needed=True)
 
     def hold(self, path: Path) -> int | None:
         """Make a file and lock it for this process until the returned descriptor is closed.
@@ -243,7 +250,7 @@ class Disk:
         descriptor = self.create(path)
         try:
             with failing("lock", path):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _flock(descriptor, fcntl.LOCK_EX)
                 if os.fstat(descriptor).st_nlink:
                     return descriptor
         except BaseException:
@@ -253,13 +260,25 @@ class Disk:
         self.release(descriptor)
         return None
 
-    def _locked(self, descriptor: int, path: Path) -> int | None:
+    def _locked(self, descriptor: int, path: Path, *, needed: bool = False) -> int | None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or not needed:
+                return descriptor
         except BlockingIOError:
-            self.release(descriptor)
-            return None
+            pass
         except OSError as error:
             self.release(descriptor)
             raise StorageError.of(error, path, "lock") from error
-        return descriptor
+        self.release(descriptor)
+        return None
+
+
+def _flock(descriptor: int, operation: int) -> bool:
+    """Lock a file; False on a file system without locks."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True

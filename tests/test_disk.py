@@ -1,6 +1,10 @@
+"""Files are changed in one place, and on every kind of file system."""
+
 import errno
+import fcntl
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,3 +89,46 @@ def test_a_private_file_is_one_from_the_start(tmp_path: Path) -> None:
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"after", 0o600)
     assert modes == [0o600]
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def refusing(code: int) -> Callable[..., None]:
+    def refuse(*arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS])
+def test_a_directory_that_cannot_be_synced_is_passed_over_and_a_file_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "fsync", refusing(code))
+    Disk().sync(tmp_path)
+    with pytest.raises(StorageError, match="sync"):
+        Disk().sync(tmp_path / "file")
+
+
+def test_a_directory_whose_sync_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
+    with pytest.raises(StorageError, match="Input/output error"):
+        Disk().sync(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_worked_on_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", refusing(code))
+    for descriptor in (Disk().lock(tmp_path / "lock"), Disk().hold(tmp_path / "held")):
+        assert descriptor is not None
+        os.close(descriptor)
+    # A file of another process cannot be told from a leftover: it stays.
+    assert Disk().seize(tmp_path / "lock") is None
+
+
+def test_another_error_of_a_lock_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.EIO))
+    for lock in (Disk().lock, Disk().hold):
+        with pytest.raises(StorageError, match="lock"):
+            lock(tmp_path / lock.__name__)

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -15,21 +16,24 @@ from hangar_async.engine.events import Event, Observer
 _T = TypeVar("_T")
 _Options = TypeVar("_Options")
 Rows: TypeAlias = Iterable[tuple[str, str]]
-_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 _log = logging.getLogger(__name__)
 
 
 def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], say: Callable[[str], None], remains: str) -> _T:
     """Run a coroutine to its end and return its result.
 
-    SIGINT and SIGTERM cancel it: `say` is called with a line that ends with `remains`, and after the cleanup SystemExit
-    is raised with 128 and the signal's number. A second signal ends the process at once.
+    SIGINT, SIGTERM and SIGHUP cancel it: `say` is called with a line that ends with `remains`, and after the cleanup
+    SystemExit is raised with 128 and the signal's number. A second signal ends the process at once. In another thread
+    than the main one no signal is taken over.
     """
     stop = _Stop(say, remains)
-    before = {number: signal.getsignal(number) for number in _WORDS}
+    # Signals can be taken over in the main thread alone.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in _WORDS if is_main}
 
     async def main() -> _T:
-        stop.watch()
+        stop.watch(before)
         return await work()
 
     try:
@@ -54,12 +58,12 @@ class _Stop:
         self._remains = remains
         self._task: asyncio.Task[Any] | None = None
 
-    def watch(self) -> None:
+    def watch(self, receivers: Mapping[signal.Signals, object]) -> None:
         """Take over the signals."""
         self._task = asyncio.current_task()
-        for number in _WORDS:
-            # A shell starts background jobs with SIGINT ignored: that stays.
-            if signal.getsignal(number) is not signal.SIG_IGN:
+        for number, receiver in receivers.items():
+            # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP: that stays.
+            if receiver is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, self, number)
 
     def __call__(self, number: signal.Signals) -> None:

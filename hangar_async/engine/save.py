@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -234,7 +235,8 @@ class _SaveRun(_Run):
     @asynccontextmanager
     async def open_cache(self) -> AsyncIterator[Path]:
         if self._save_options.cache is not None:
-            yield self._save_options.cache
+            # A link to a cache stays, and the directory that it leads to is moved.
+            yield Path(await in_thread(os.path.realpath, self._save_options.cache))
             return
         # Beside the output: it has the space, and a rename can put a directory in its place.
         async with temporary_directory(self.output.target.parent, ".hangar-async-") as cache:

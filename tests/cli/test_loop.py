@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -53,6 +54,7 @@ async def finishes():
 
 if "ignored" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays"))
 """
 LOOPS = ["asyncio", "uvloop"]
@@ -73,7 +75,8 @@ def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
 )
 @pytest.mark.parametrize("work", ["waits", "breaks"])
 def test_a_signal_cancels_and_says_so(loop: str, number: signal.Signals, status: int, word: str, work: str) -> None:
@@ -88,7 +91,7 @@ def test_a_signal_cancels_and_says_so(loop: str, number: signal.Signals, status:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_second_signal_ends_at_once(loop: str, number: signal.Signals, status: int) -> None:
     with process(loop, "hangs") as one:
         assert one.stdout is not None
@@ -112,10 +115,19 @@ def test_work_that_is_done_in_spite_of_a_signal_counts(loop: str) -> None:
 def test_an_ignored_signal_stays_ignored(loop: str) -> None:
     with process(loop, "waits", "ignored") as one:
         one.send_signal(signal.SIGINT)
+        one.send_signal(signal.SIGHUP)
         one.send_signal(signal.SIGTERM)
         out, _ = one.communicate()
     assert one.returncode == 143
     assert out.startswith("told terminated")
+
+
+def test_in_another_thread_it_runs_without_signals() -> None:
+    async def fine() -> int:
+        return 7
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(run_until_done, fine, print, "").result() == 7
 
 
 def test_results_and_errors_come_through() -> None:

@@ -161,6 +161,22 @@ async def test_a_directory_takes_the_place_of_the_cache(four_apps: FakeRegistry,
     assert four_apps.blobs_asked().total() - asked <= 4
 
 
+@pytest.mark.parametrize("existing", [True, False])
+async def test_a_link_to_the_cache_stays_and_its_directory_becomes_the_output(
+    four_apps: FakeRegistry, tmp_path: Path, existing: bool
+) -> None:
+    real = tmp_path / "elsewhere" / "cache"
+    real.mkdir(parents=True) if existing else real.parent.mkdir()
+    (tmp_path / "saved-image-cache").symlink_to(real)
+    for name in ("first", "second"):
+        report = await run(tmp_path, *lines(four_apps, 0, 1), destination=tmp_path / name)
+        assert report.status == 0
+        assert (tmp_path / name).is_dir()
+        assert not (tmp_path / name).is_symlink()
+        assert (tmp_path / name / "index.json").is_file()
+    assert (tmp_path / "saved-image-cache").is_symlink()
+
+
 async def test_the_archive_is_told_of(four_apps: FakeRegistry, tmp_path: Path) -> None:
     events: list[Event] = []
     report = await run(tmp_path, *lines(four_apps), format="gzip", part_size=100_000, events=events)
