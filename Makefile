@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The real parts of the tests: command and Debian package.
 REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar:libarchive-tools busybox:busybox
 
-.PHONY: demo test lint house real-parts bench fuzz clean
+.PHONY: demo test lint house real-parts bench fuzz crash clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -25,6 +25,10 @@ house: $(VENV)/.dev
 
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# Many states of the disk after a loss of power at each operation; `make test` tries one each.
+crash: $(VENV)/.dev
+	CRASHES=40 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_power.py
 
 # FUZZ="manifest --seconds 600" fuzzes one parser for ten minutes; without it, each for one.
 fuzz: $(VENV)/.fuzz

@@ -12,16 +12,25 @@ from typing import BinaryIO
 
 from hangar_async.disk import Disk, failing
 from hangar_async.errors import ContentError, StorageError, UsageError
-from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, blob_name, cache_files, folder_files
+from hangar_async.layout.files import (
+    BLOBS,
+    INDEX_NAME,
+    LIST_NAME,
+    MARKER_NAME,
+    SHARE,
+    blob_name,
+    cache_files,
+    folder_files,
+)
 from hangar_async.oci import PIECE, Descriptor, Digest, Image, Verifier
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
 
 LOCK_NAME = ".lock"
 PARTIALS = ".partial"
-#: The names in a cache whose run was killed early, and in a file system that is new.
-_OWN = frozenset({LOCK_NAME, PARTIALS, SHARE, "lost+found"})
 _PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
+#: The names in a cache of which a crash may have lost some, and in a file system that is new.
+_OWN = re.compile(rf"\.lock|\.partial|{SHARE}|{INDEX_NAME}|{MARKER_NAME}|lost\+found|[0-9a-f]{{64}}|\..+\.tmp")
 
 
 class ContentStore:
@@ -138,8 +147,9 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
 def _check_own(root: Path) -> None:
     """Raise UsageError for a directory that another program has filled: a run would remove its files."""
     with failing("read", root):
-        names = {path.name for path in root.iterdir()} if os.path.lexists(root) else set()
-    if not (names <= _OWN or LIST_NAME in names or {LOCK_NAME, SHARE} <= names):
+        paths = list(root.iterdir()) if os.path.lexists(root) else []
+    names = {path.name for path in paths if path.name != BLOBS or not path.is_symlink()}
+    if not (LIST_NAME in names or {LOCK_NAME, SHARE} <= names or all(map(_OWN.fullmatch, names))):
         raise UsageError(f"{root} is a layout of another program, or no image cache: name an empty or a new directory")
 
 

@@ -92,6 +92,9 @@ class PublishDirectory:
         except BaseException:
             self.disk.remove(temporary)
             raise
+        if self.sync:
+            # The original goes when the name of the copy is on the disk.
+            self.disk.sync(self.target.parent)
         self.disk.remove(self.root)
 
     def _copy_file(self, source: Path, target: Path) -> None:

@@ -274,7 +274,8 @@ async def test_a_directory_of_another_program_is_refused_unchanged(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "names", [[], [".lock"], [".lock", "share"], ["lost+found"], ["saved-images-list.json", "blobs"]]
+    "names",
+    [[], [".lock"], [".lock", "share"], ["lost+found"], ["saved-images-list.json", "blobs"], ["share", "index.json"]],
 )
 async def test_an_own_or_an_empty_directory_is_taken(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "cache").mkdir()

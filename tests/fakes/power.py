@@ -1,0 +1,238 @@
+"""The loss of power, simulated: the operations of the disk are recorded, and states that a crash may leave are built.
+
+The model: the content of a file that was not synced may be lost, torn, or zeros of the right length. An entry of a
+directory (a new file, a rename, a link, a removal) that was not followed by a sync of this directory may be missing;
+any subset of such operations may have happened. Everything before a sync stays.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from hangar_async.disk import Disk
+
+
+@dataclass(eq=False)
+class File:
+    """A file: its bytes now, its bytes at the last sync, and the numbers of its writes since."""
+
+    data: bytearray = field(default_factory=bytearray)
+    synced: bytes = b""
+    is_synced: bool = False
+
+    def contents(self, chosen: random.Random) -> bytes:
+        """Choose one content that a crash may leave."""
+        if self.is_synced:
+            return bytes(self.data)
+        torn = bytes(self.data[: chosen.randint(0, len(self.data))])
+        zeros = self.synced + bytes(max(0, len(self.data) - len(self.synced)))
+        return chosen.choice([self.synced, torn, zeros, bytes(self.data)])
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    target: str
+
+
+class Directory:
+    """A directory; its entries are those of the tree."""
+
+
+Node: TypeAlias = File | Link | Directory
+#: An entry that appears (a node) or goes (None).
+Change: TypeAlias = tuple[Path, Node | None]
+
+
+@dataclass
+class Tree:
+    """The entries below a root as they are now, as they are on the disk, and the changes in between, in their order."""
+
+    root: Path
+    now: dict[Path, Node] = field(default_factory=dict)
+    disk: dict[Path, Node] = field(default_factory=dict)
+    pending: list[tuple[Change, ...]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, root: Path) -> Tree:
+        """Read a real directory, all of which is on the disk."""
+        tree = cls(root)
+        for path in sorted(root.rglob("*")):
+            node: Node = Directory()
+            if path.is_symlink():
+                node = Link(str(path.readlink()))
+            elif path.is_file():
+                data = path.read_bytes()
+                node = File(bytearray(data), data, True)
+            tree.now[path] = node
+        tree.disk = dict(tree.now)
+        return tree
+
+    def change(self, *changes: Change) -> None:
+        """Make changes that happen all together or not at all."""
+        for path, node in changes:
+            _apply(self.now, path, node)
+        self.pending.append(changes)
+
+    def sync(self, directory: Path) -> None:
+        """Bring the changes of a directory to the disk; a rename to it as a whole."""
+        rest = []
+        for changes in self.pending:
+            if any(path.parent == directory for path, _ in changes):
+                for path, node in changes:
+                    _apply(self.disk, path, node)
+            else:
+                rest.append(changes)
+        self.pending = rest
+
+    def crash(self, chosen: random.Random) -> dict[Path, bytes | str | None]:
+        """Choose one state that a crash may leave: files with their bytes, links with their target, directories."""
+        entries = dict(self.disk)
+        share = chosen.choice([0.0, 0.5, 1.0])
+        for changes in self.pending:
+            if chosen.random() < share:
+                for path, node in changes:
+                    _apply(entries, path, node)
+        state: dict[Path, bytes | str | None] = {}
+        contents: dict[File, bytes] = {}
+        for path, entry in sorted(entries.items()):
+            if any(parent not in entries for parent in path.parents if self.root in parent.parents):
+                continue  # its directory is missing
+            if isinstance(entry, File):
+                state[path] = contents.setdefault(entry, entry.contents(chosen))
+            else:
+                state[path] = entry.target if isinstance(entry, Link) else None
+        return state
+
+
+def _apply(entries: dict[Path, Node], path: Path, node: Node | None) -> None:
+    if node is not None:
+        entries[path] = node
+        return
+    for other in [other for other in entries if other == path or path in other.parents]:
+        del entries[other]
+
+
+class Recorder:
+    """Records the operations of every Disk below a root, and the states that a crash after each of them may leave.
+
+    `skip` leaves one of them out, as if the program had forgotten it: a name of the operation, and its number.
+    """
+
+    def __init__(self, root: Path, states: Callable[[Tree, str], None], skip: tuple[str, int] | None = None) -> None:
+        self.tree = Tree.read(root)
+        self.counts: dict[str, int] = {}
+        self._states = states
+        self._skip = skip
+        self._files: dict[int, File] = {}
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def recording(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Record during the block."""
+        with monkeypatch.context() as patch:
+            for name in ("create", "reopen", "write", "truncate", "sync_file", "sync", "rename", "keep", "link"):
+                self._wrap(patch, name)
+            for name in ("remove", "make_directory", "make_temporary"):
+                self._wrap(patch, name)
+            yield
+
+    def _wrap(self, patch: pytest.MonkeyPatch, name: str) -> None:
+        operation, note = getattr(Disk, name), getattr(self, f"_{name}")
+
+        @functools.wraps(operation)
+        def recorded(disk: Disk, *arguments: Any, **keywords: Any) -> Any:
+            with self._lock:
+                number = self.counts[name] = self.counts.get(name, 0) + 1
+                if self._skip == (name, number):
+                    return None
+                result = operation(disk, *arguments, **keywords)
+                note(result, *arguments)
+                self._states(self.tree, name)
+                return result
+
+        patch.setattr(Disk, name, recorded)
+
+    def _create(self, descriptor: int, path: Path, *_: object) -> None:
+        self._files[descriptor] = file = File()
+        self.tree.change((path, file))
+
+    def _reopen(self, descriptor: int | None, path: Path) -> None:
+        node = self.tree.now.get(path)
+        if descriptor is not None and isinstance(node, File):
+            self._files[descriptor] = node
+
+    def _write(self, _: None, descriptor: int, data: bytes | memoryview, path: Path) -> None:
+        file = self._files.get(descriptor)
+        if file is not None:
+            file.data += data
+            file.is_synced = False
+
+    def _truncate(self, _: None, descriptor: int, path: Path) -> None:
+        file = self._files.get(descriptor)
+        if file is not None:
+            file.data, file.is_synced = bytearray(), False
+
+    def _sync_file(self, _: None, descriptor: int, path: Path) -> None:
+        self._synced(self._files.get(descriptor))
+
+    def _sync(self, _: None, path: Path) -> None:
+        node = self.tree.now.get(path)
+        if isinstance(node, File):
+            self._synced(node)
+        else:
+            self.tree.sync(path)
+
+    def _synced(self, file: File | None) -> None:
+        if file is not None:
+            file.synced, file.is_synced = bytes(file.data), True
+
+    def _rename(self, _: None, source: Path, target: Path) -> None:
+        moved = [(path, node) for path, node in self.tree.now.items() if path == source or source in path.parents]
+        if moved:
+            self.tree.change((source, None), *((target / path.relative_to(source), node) for path, node in moved))
+
+    def _keep(self, kept: bool, path: Path, name: Path) -> None:
+        node = self.tree.now.get(path)
+        if kept and node is not None and os.path.lexists(path):
+            self.tree.change((name, node))
+
+    def _link(self, made: bool, path: Path, target: str) -> None:
+        if made:
+            self.tree.change((path, Link(target)))
+
+    def _remove(self, _: None, path: Path) -> None:
+        if path in self.tree.now:
+            self.tree.change((path, None))
+
+    def _make_directory(self, _: None, path: Path, *arguments: object) -> None:
+        for directory in (*reversed(path.parents), path):
+            if self.tree.root in directory.parents and directory not in self.tree.now:
+                self.tree.change((directory, Directory()))
+
+    def _make_temporary(self, made: Path, *_: object) -> None:
+        self.tree.change((made, Directory()))
+
+
+def build(state: dict[Path, bytes | str | None], root: Path, target: Path) -> None:
+    """Write a state, below another root."""
+    target.mkdir()
+    for path, content in state.items():
+        place = target / path.relative_to(root)
+        if content is None:
+            place.mkdir()
+        elif isinstance(content, str):
+            place.symlink_to(content)
+        else:
+            place.write_bytes(content)
