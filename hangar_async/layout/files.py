@@ -55,11 +55,7 @@ def folder_files(platform: ImagePlatform) -> dict[str, bytes]:
 
 def cache_files(images: Sequence[Image], saved: datetime) -> dict[str, bytes]:
     """Make the files of the cache directory as a whole, by their names, in their order."""
-    return {
-        MARKER_NAME: MARKER,
-        INDEX_NAME: _cache_index(images),
-        LIST_NAME: _saved_images_list(images, saved),
-    }
+    return {MARKER_NAME: MARKER, INDEX_NAME: _cache_index(images), LIST_NAME: _saved_images_list(images, saved)}
 
 
 def _cache_index(images: Iterable[Image]) -> bytes:

@@ -163,13 +163,7 @@ class LimitedClient:
         return None if descriptor is None else await find(descriptor)
 
     async def head_manifest(
-        self,
-        image: Reference,
-        digest: Digest | None,
-        ticket: Ticket,
-        *,
-        push: bool = False,
-        alternatives: bool = False,
+        self, image: Reference, digest: Digest | None, ticket: Ticket, *, push: bool = False, alternatives: bool = False
     ) -> Descriptor | None:
         """Ask for the descriptor of a digest, or of the image's tag; None when the registry has none."""
         request = partial(self._client.head_manifest, image, digest, push=push)

@@ -156,12 +156,7 @@ class Fetcher:
     """
 
     def __init__(
-        self,
-        flights: SingleFlight,
-        receiver: Receiver,
-        store: ContentStore,
-        images: int,
-        mirrors: Mirrors = NO_MIRRORS,
+        self, flights: SingleFlight, receiver: Receiver, store: ContentStore, images: int, mirrors: Mirrors = NO_MIRRORS
     ) -> None:
         self._flights = flights
         self._receiver = receiver
