@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from hangar_async.oci import Reference
 _COMMENTS = ("#", "//")
 #: The longest line; a longer one shows that the file is no image list.
 _LONGEST_LINE = 4096
+#: A byte that is not UTF-8, as `decode` keeps it.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +87,24 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
     return ImageList(name, tuple(entries.values()), tuple(invalid), duplicates)
 
 
+def decode(content: bytes) -> list[str]:
+    """Return the lines of a list: UTF-8, or UTF-16 with its byte order mark, as PowerShell writes it.
+
+    A byte that is not UTF-8 is kept as a surrogate, so that only its line is invalid.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace").splitlines()
+    return content.decode("utf-8", "surrogateescape").splitlines()
+
+
 def read(images: Path | Sequence[str], name: str = "", registry: str | None = None) -> ImageList:
     """Read a list from a file, or from its lines; raises UsageError when it cannot be read or names no image."""
     if isinstance(images, Path):
         name = name or str(images)
         try:
-            lines: Sequence[str] = images.read_text(encoding="utf-8").splitlines()
+            lines: Sequence[str] = decode(images.read_bytes())
         except OSError as error:
             raise UsageError(f"cannot read the image list {images}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"the image list {images} is not text in UTF-8: {error.reason} at byte {error.start}"
-            ) from error
     else:
         lines = [images] if isinstance(images, str) else images
     image_list = parse(lines, name or "image list", registry)
@@ -108,6 +118,9 @@ def read(images: Path | Sequence[str], name: str = "", registry: str | None = No
 def _reference(text: str, registry: str | None) -> Reference:
     if len(text) > _LONGEST_LINE:
         raise InvalidValue(f"{text[:40]!r}... is longer than {_LONGEST_LINE} characters: this is no image list")
+    if byte := _UNDECODED.search(text):
+        place = f"the byte 0x{ord(byte[0]) & 0xFF:02x} after {text[: byte.start()][-40:]!r}"
+        raise InvalidValue(f"{place} is not UTF-8: save the list as text in UTF-8")
     if len(text.split()) > 1:
         raise InvalidValue(f"{text[:140]!r} has white space: write one image a line")
     reference = Reference.parse(text)

@@ -57,7 +57,8 @@ def test_a_tag_and_its_digest_are_told_to_belong_together_only_when_asked() -> N
         (b"", "it is empty"),
         (b"# only\n\n", "it is empty"),
         (b"A\nB\n", "all 2 lines are invalid"),
-        (b"\xff\xfe", "UTF-8"),
+        (b"\xff\xfe", "it is empty"),
+        (b"\xff", "all 1 lines are invalid"),
     ],
 )
 def test_a_list_of_nothing_is_a_usage_error(tmp_path: Path, content: bytes, told: str) -> None:
@@ -65,6 +66,32 @@ def test_a_list_of_nothing_is_a_usage_error(tmp_path: Path, content: bytes, told
     path.write_bytes(content)
     with pytest.raises(UsageError, match=told):
         read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_list_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes("\ufeffnginx:1\r\n# größe\r\nalpine:3\r\n".encode(encoding))
+    found = read(path)
+    assert [(entry.text, entry.line) for entry in found.entries] == [("nginx:1", 1), ("alpine:3", 3)]
+    assert found.invalid == ()
+
+
+def test_a_byte_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"nginx:1\n# gr\xf6\xdfe\n  // \xe9\ncaf\xe9:1\nalpine:3\n")
+    found = read(path)
+    assert [(entry.text, entry.line) for entry in found.entries] == [("nginx:1", 1), ("alpine:3", 5)]
+    [invalid] = found.invalid
+    assert str(invalid) == f"{path}:4: the byte 0xe9 after 'caf' is not UTF-8: save the list as text in UTF-8"
+
+
+def test_half_a_character_of_utf_16_costs_its_line_alone(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\xff\xfe" + "nginx:1\nalpine".encode("utf-16-le") + b"\x00")
+    found = read(path)
+    assert [entry.text for entry in found.entries] == ["nginx:1"]
+    assert [line.line for line in found.invalid] == [2]
 
 
 def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:

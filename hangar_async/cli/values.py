@@ -115,14 +115,12 @@ def image_list(file: str) -> tuple[Path | Sequence[str], str]:
 
 
 def _lines_of_standard_input() -> list[str]:
+    from hangar_async.imagelist import decode
+
     try:
-        return sys.stdin.buffer.read().decode().splitlines()
+        return decode(sys.stdin.buffer.read())
     except OSError as error:
         raise UsageError(f"cannot read the image list from standard input: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"the image list from standard input is not text in UTF-8: {error.reason} at byte {error.start}"
-        ) from error
 
 
 _SIZE = re.compile(r"([0-9]{1,15})([kmgKMG]?)")

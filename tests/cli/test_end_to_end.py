@@ -177,6 +177,14 @@ async def test_standard_input_is_a_list(site: Site, flags: list[str], status: in
     assert done.rows()["invalid"] == ["standard input:3: 'no image' has white space: write one image a line"]
 
 
+async def test_a_byte_that_is_no_text_is_told_by_its_line(site: Site) -> None:
+    done = await site.save("-f", "-", given=b"# gr\xf6\xdfe\ncaf\xe9:1\n" + f"{site.address}/two:2\n".encode())
+    assert (done.status, done.rows()["saved"]) == (0, ["1 image, 1 platform"])
+    assert done.rows()["invalid"] == [
+        "standard input:2: the byte 0xe9 after 'caf' is not UTF-8: save the list as text in UTF-8"
+    ]
+
+
 @pytest.mark.parametrize(("jobs", "used"), [("0", "1"), ("100", "20")])
 async def test_jobs_out_of_bounds_are_warned_of(site: Site, jobs: str, used: str) -> None:
     done = await site.save("-f", "list.txt", "-j", jobs, "--quiet")
