@@ -102,6 +102,7 @@ from hangar_async.errors import (
     ArchiveError as ArchiveError,
     Conflict as Conflict,
     ContentError as ContentError,
+    CredentialError as CredentialError,
     Differs as Differs,
     DigestMismatch as DigestMismatch,
     HangarError as HangarError,

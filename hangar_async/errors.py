@@ -38,6 +38,13 @@ class UsageError(HangarError):
     reason = "usage"
 
 
+class CredentialError(UsageError):
+    """Raised when credentials are used that cannot be read, or that HTTP cannot carry."""
+
+    reason = "credentials"
+    default_advice = "correct the entry, or log in again with hangar-async login"
+
+
 class InvalidValue(HangarError, ValueError):
     """Raised when a text is not a valid digest, reference, platform, size or list line."""
 

@@ -1,14 +1,16 @@
 """Credential files: Docker's config.json and containers' auth.json, read alike."""
 
 import base64
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import aiofiles
 import msgspec
 
-from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.errors import CredentialError, InvalidValue, UsageError
 from hangar_async.oci import DOCKER_HUB, parse_registry
 
 #: The name of Docker Hub in Docker's own files and helpers.
@@ -16,6 +18,7 @@ HUB_KEY = "https://index.docker.io/v1/"
 #: The user name that says that the password is an identity token.
 TOKEN_USER = "<token>"  # noqa: S105
 _LARGEST = 16 << 20
+_T = TypeVar("_T")
 
 
 def key_of(registry: str) -> str:
@@ -43,24 +46,29 @@ class _AuthJson(msgspec.Struct):
 
 
 class _ConfigFileJson(msgspec.Struct):
-    auths: dict[str, _AuthJson | None] | None = None
+    auths: dict[str, Any] | None = None
     credsStore: str | None = None  # noqa: N815 - Docker's name
-    credHelpers: dict[str, str] | None = None  # noqa: N815
+    credHelpers: dict[str, Any] | None = None  # noqa: N815
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialFile:
-    """One file: its credentials by their key as written (None: an empty entry), and the helpers that have others."""
+    """One file: its entries by their key as written, and the helpers that have others; each is judged when it is used.
 
+    A wrong one raises CredentialError, with the name of the file and the key, and never its content.
+    """
+
+    path: Path
     content: bytes = field(repr=False)
-    auths: dict[str, Credential | None] = field(repr=False)
+    auths: Mapping[str, Any] = field(repr=False)
     store: str = ""
-    helpers: dict[str, str] = field(default_factory=dict)
+    helpers: Mapping[str, Any] = field(default_factory=dict)
 
     def helpers_for(self, registry: str) -> tuple[str, ...]:
         """Name the helpers for a registry, its own first."""
-        own = [name for key, name in self.helpers.items() if _normalised(key) == registry]
-        return tuple(dict.fromkeys(name for name in (*own[:1], self.store) if name))
+        own = [key for key in self.helpers if _normalised(key) == registry][:1]
+        names = [_converted(self.helpers[key], str, f"the helper of {key[:100]!r}", self.path) for key in own]
+        return tuple(dict.fromkeys(name for name in (*names, self.store) if name))
 
     def keys_of(self, registry: str) -> tuple[str, ...]:
         """Return all keys that stand for a registry as a whole, also those of empty entries."""
@@ -72,8 +80,9 @@ class CredentialFile:
         Source: containers-auth.json(5), "FORMAT".
         """
         path = f"{registry}/{repository}/"
-        keys = [key for key, entry in self.auths.items() if entry and path.startswith(f"{_normalised(key)}/")]
-        return self.auths[max(keys, key=lambda key: len(_normalised(key)))] if keys else None
+        keys = [key for key in self.auths if path.startswith(f"{_normalised(key)}/")]
+        keys.sort(key=lambda key: len(_normalised(key)), reverse=True)
+        return next(filter(None, (_credential(self.auths[key], key, self.path) for key in keys)), None)
 
 
 async def read_credentials(path: Path) -> CredentialFile:
@@ -101,18 +110,25 @@ def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
         pass
     if document is None:
         raise UsageError(f"cannot read the credentials in {path}: {reason}")
-    auths = {key: _credential(entry or _AuthJson(), key, path) for key, entry in (document.auths or {}).items()}
-    return CredentialFile(content, auths, document.credsStore or "", document.credHelpers or {})
+    return CredentialFile(path, content, document.auths or {}, document.credsStore or "", document.credHelpers or {})
 
 
-def _credential(entry: _AuthJson, key: str, path: Path) -> Credential | None:
+def _converted(value: object, kind: type[_T], subject: str, path: Path) -> _T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise CredentialError(f"cannot read the credentials in {path}: {subject}: {error}") from None
+
+
+def _credential(value: object, key: str, path: Path) -> Credential | None:
     """Make a credential of an entry; None for an empty one, as Docker leaves it for a credential of a helper."""
+    entry = _converted(value or {}, _AuthJson, f"the entry {key[:100]!r}", path)
     username, password = entry.username or "", entry.password or ""
     if entry.auth:
         login = _login(entry.auth)
         if login is None:
             reason = f"the auth of {key[:100]!r} is not USER:PASSWORD in base64"
-            raise UsageError(f"cannot read the credentials in {path}: {reason}")
+            raise CredentialError(f"cannot read the credentials in {path}: {reason}")
         username, password = login
     if not (username or password or entry.identitytoken or entry.registrytoken):
         return None
@@ -121,7 +137,8 @@ def _credential(entry: _AuthJson, key: str, path: Path) -> Credential | None:
 
 def _login(auth: str) -> tuple[str, str] | None:
     try:
-        text = base64.b64decode(auth, validate=True).decode()
+        # Line ends are ignored, as by Docker.
+        text = base64.b64decode(auth.translate({10: None, 13: None}), validate=True).decode()
     except ValueError:
         return None
     username, colon, password = text.partition(":")

@@ -61,6 +61,19 @@ async def test_a_kept_login_is_used(password_registry: FakeRegistry, tmp_path: P
     assert password_registry.asked("/manifests/")
 
 
+async def test_an_entry_of_another_registry_that_cannot_be_read_is_no_failure(
+    password_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    mine = {"auth": base64.encodebytes(f"me:{SECRET}".encode()).decode()}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {password_registry.address: mine, "other.test": {"auth": "?"}}})
+    )
+    (tmp_path / "list.txt").write_text(f"{password_registry.address}/app:v1\n")
+    done = await call(tmp_path, "save", "-f", "list.txt", DOCKER_CONFIG=str(tmp_path))
+    assert "not found" in done.out
+    assert password_registry.asked("/manifests/")
+
+
 async def test_a_helper_of_docker_keeps_it(
     password_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
