@@ -1,7 +1,7 @@
 """Credential files: Docker's config.json and containers' auth.json, read alike."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from hangar_async.oci import DOCKER_HUB, parse_registry
 
 #: The name of Docker Hub in Docker's own files and helpers.
 HUB_KEY = "https://index.docker.io/v1/"
+#: The ends of the keys under which Docker Desktop keeps tokens for its own use.
+_HUB_TOKENS = ("/access-token", "/refresh-token")
 #: The user name that says that the password is an identity token.
 TOKEN_USER = "<token>"  # noqa: S105
 _LARGEST = 16 << 20
@@ -66,7 +68,7 @@ class CredentialFile:
 
     def helpers_for(self, registry: str) -> tuple[str, ...]:
         """Name the helpers for a registry, its own first."""
-        own = [key for key in self.helpers if _normalised(key) == registry][:1]
+        own = _ranked((key for key in self.helpers if _normalised(key) == registry), registry)[:1]
         names = [_converted(self.helpers[key], str, f"the helper of {key[:100]!r}", self.path) for key in own]
         return tuple(dict.fromkeys(name for name in (*names, self.store) if name))
 
@@ -80,8 +82,7 @@ class CredentialFile:
         Source: containers-auth.json(5), "FORMAT".
         """
         path = f"{registry}/{repository}/"
-        keys = [key for key in self.auths if path.startswith(f"{_normalised(key)}/")]
-        keys.sort(key=lambda key: len(_normalised(key)), reverse=True)
+        keys = _ranked((key for key in self.auths if path.startswith(f"{_normalised(key)}/")), registry)
         return next(filter(None, (_credential(self.auths[key], key, self.path) for key in keys)), None)
 
 
@@ -145,11 +146,23 @@ def _login(auth: str) -> tuple[str, str] | None:
     return (username, password.rstrip("\0")) if colon else None
 
 
+def _ranked(keys: Iterable[str], registry: str) -> list[str]:
+    """Sort keys: the longest path first; of those without one Docker's own, then the plainest."""
+
+    def rank(key: str) -> tuple[int, bool, bool, bool, int, str]:
+        spelling = key != key_of(registry), "http://" in key, "://" in key
+        return (-len(_normalised(key)), *spelling, len(key), key)
+
+    return sorted(keys, key=rank)
+
+
 def _normalised(key: str) -> str:
-    """Read a key, `[SCHEME://]HOST[:PORT][/PATH]`, as the registry, or the part of one, that it is for."""
+    """Read a key, `[SCHEME://]HOST[:PORT][/PATH]`, as the registry, or the part of one, that it is for; "" for none."""
     scheme, _, address = key.rpartition("://")
     host, _, path = address.strip("/").partition("/")
     with suppress(InvalidValue):
         host = parse_registry(host)
+    if scheme and host == DOCKER_HUB and path.endswith(_HUB_TOKENS):
+        return ""
     # An address with its API version, as Docker writes it, means the registry as a whole.
     return host if scheme or not path or path in ("v1", "v2") else f"{host}/{path}"

@@ -53,6 +53,41 @@ async def test_the_key_nearest_to_the_repository_wins(tmp_path: Path) -> None:
     assert await find(settings, "docker.io", "library/nginx") is None
 
 
+#: The keys of one registry, best first.
+REGISTRY_KEYS = ("reg.io", "https://reg.io", "https://reg.io/v1/", "https://reg.io/v2/", "http://reg.io")
+HUB_KEYS = (HUB, "docker.io", "index.docker.io", "https://docker.io")
+
+
+@pytest.mark.parametrize(("registry", "keys"), [("reg.io", REGISTRY_KEYS), ("docker.io", HUB_KEYS)])
+async def test_the_plainest_key_of_a_registry_wins_wherever_it_stands(
+    tmp_path: Path, registry: str, keys: tuple[str, ...]
+) -> None:
+    for first, wins in enumerate(keys):
+        path = write(tmp_path / "config.json", auths={key: auth("me", key) for key in reversed(keys[first:])})
+        assert await find(RegistrySettings(credential_files=(path,)), registry) == Credential(str(path), "me", wins)
+        helpers = {key: str(number) for number, key in reversed([*enumerate(keys)][first:])}
+        path = write(tmp_path / "config.json", credHelpers=helpers)
+        assert parse_credential_file(path.read_bytes(), path).helpers_for(registry) == (str(first),)
+    path = write(tmp_path / "config.json", auths={keys[0]: {}, keys[1]: auth("second", "x")})
+    assert await find(RegistrySettings(credential_files=(path,)), registry) == Credential(str(path), "second", "x")
+
+
+async def test_a_key_with_a_path_wins_over_all_keys_of_the_host(tmp_path: Path) -> None:
+    keys = (*REGISTRY_KEYS, "reg.io/team")
+    for order in (keys, keys[::-1]):
+        path = write(tmp_path / "config.json", auths={key: auth("me", key) for key in order})
+        found = await find(RegistrySettings(credential_files=(path,)), "reg.io")
+        assert found == Credential(str(path), "me", "reg.io/team")
+
+
+async def test_keys_of_docker_hub_for_its_tokens_are_no_keys_of_the_registry(tmp_path: Path) -> None:
+    keys = (f"{HUB}access-token", f"{HUB}refresh-token")
+    path = write(tmp_path / "config.json", auths={key: auth("token", "x") for key in keys})
+    settings = RegistrySettings(credential_files=(path,))
+    assert await find(settings, "docker.io", "library/nginx") is None
+    assert parse_credential_file(path.read_bytes(), path).keys_of("docker.io") == ()
+
+
 async def test_plain_fields_and_tokens_are_read(tmp_path: Path) -> None:
     path = write(
         tmp_path / "config.json",
