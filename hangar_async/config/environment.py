@@ -34,6 +34,7 @@ class Environment:
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """Read the environment (the process's own by default); raises UsageError. Empty values count as unset."""
         values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+        named, default = _credential_files(values)
         environment = cls(
             source_registry=values.get("SOURCE_REGISTRY"),
             destination_registry=values.get("DEST_REGISTRY"),
@@ -41,7 +42,8 @@ class Environment:
             registries=RegistrySettings(
                 username=values.get("SOURCE_USERNAME"),
                 password=values.get("SOURCE_PASSWORD"),
-                credential_files=_credential_files(values),
+                credential_files=(*named, *default),
+                default_credential_files=frozenset(default).difference(named),
                 proxies=_proxies(values),
                 mirrors=_mirrors(values),
             ),
@@ -69,8 +71,8 @@ def _docker_config(values: Mapping[str, str]) -> Path:
     return folder / "config.json"
 
 
-def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
-    """Name the files that may hold credentials: those that the environment names first."""
+def _credential_files(values: Mapping[str, str]) -> tuple[list[Path], list[Path]]:
+    """Return the files that may hold credentials: those that the environment names, and the usual ones after them."""
     home = _home(values)
     named = [_docker_config(values)] if "DOCKER_CONFIG" in values else []
     if "REGISTRY_AUTH_FILE" in values:
@@ -79,7 +81,7 @@ def _credential_files(values: Mapping[str, str]) -> tuple[Path, ...]:
     if "XDG_RUNTIME_DIR" in values:
         usual.append(Path(values["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
     settings = Path(values["XDG_CONFIG_HOME"]) if "XDG_CONFIG_HOME" in values else home / ".config"
-    return (*named, *usual, settings / "containers" / "auth.json")
+    return named, [*usual, settings / "containers" / "auth.json"]
 
 
 def _mirrors(values: Mapping[str, str]) -> Mirrors:

@@ -198,16 +198,18 @@ class RetryPolicy:
 class RegistrySettings:
     """The settings of connections to registries.
 
-    `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); `certificates`
-    are directories in the form of Docker's certs.d; `username` and `password` belong to one registry, which the
-    client is given. Times are in seconds; a transfer as a whole has no limit. `buffered=False` receives long bodies
-    through aiohttp's own stream, which is slower. `limit_rate` bounds the bytes a second of all transfers together.
+    `credential_files` are read in their order (Docker's config.json and containers' auth.json alike); those that are
+    also `default_credential_files` may be files of another user. `certificates` are directories in the form of Docker's
+    certs.d; `username` and `password` belong to one registry, which the client is given. Times are in seconds; a
+    transfer as a whole has no limit. `buffered=False` receives long bodies through aiohttp's own stream, which is
+    slower. `limit_rate` bounds the bytes a second of all transfers together.
     """
 
     tls_verify: bool = True
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     credential_files: tuple[Path, ...] = ()
+    default_credential_files: frozenset[Path] = frozenset()
     certificates: tuple[Path, ...] = (Path("/etc/docker/certs.d"),)
     proxies: Proxies = Proxies()
     retry: RetryPolicy = RetryPolicy()

@@ -37,6 +37,17 @@ def test_credential_files_in_their_order() -> None:
     )
 
 
+def test_files_that_the_environment_does_not_name_are_default_ones() -> None:
+    plain = Environment.read({"HOME": "/h"}).registries
+    assert plain.default_credential_files == set(plain.credential_files)
+    named = Environment.read(
+        {"HOME": "/h", "DOCKER_CONFIG": "/d", "REGISTRY_AUTH_FILE": "/h/.config/containers/auth.json"}
+    )
+    assert named.registries.default_credential_files == set()
+    runtime = Environment.read({"HOME": "/h", "REGISTRY_AUTH_FILE": "/r.json", "XDG_RUNTIME_DIR": "/run/1"})
+    assert set(runtime.registries.credential_files) - runtime.registries.default_credential_files == {Path("/r.json")}
+
+
 def test_a_user_without_a_home_has_the_root_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: int) -> None:
         raise KeyError

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiofiles
+import pytest
+
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 
@@ -60,3 +63,16 @@ class FaultyDisk(Disk):
     def _write_half(self, descriptor: int, data: bytes | memoryview) -> None:
         view = memoryview(data)
         Disk.write(self, descriptor, view[: len(view) // 2], Path())
+
+
+def forbid_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let a credential file be one of another user, also for root."""
+    opened = aiofiles.open
+
+    def refuse(file: Path, *arguments: Any) -> Any:
+        if file == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opened(file, *arguments)
+
+    monkeypatch.setattr(aiofiles, "open", refuse)
+    return path

@@ -21,7 +21,7 @@ import msgspec
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.disk import Disk
-from hangar_async.errors import HangarError
+from hangar_async.errors import HangarError, UsageError
 from hangar_async.oci import decode_json
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential, CredentialFile, key_of, read_credentials
 from hangar_async.threads import in_thread
@@ -157,8 +157,15 @@ class Credentials:
         self._asking = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read all files; raises UsageError for one that cannot be read."""
-        self._files = [await read_credentials(path) for path in dict.fromkeys(self._settings.credential_files)]
+        """Read all files; raises UsageError for one that cannot be read, and passes over a default one that may not."""
+        for path in dict.fromkeys(self._settings.credential_files):
+            try:
+                self._files.append(await read_credentials(path))
+            except UsageError as error:
+                may_be_forbidden = path in self._settings.default_credential_files
+                if not (may_be_forbidden and isinstance(error.__cause__, PermissionError)):
+                    raise
+                self._notice(f"{error}; going on without it")
 
     async def find(self, registry: str, repository: str) -> Credential | None:
         """Return the credential for a repository, None where none is known; `registry` is normalised."""

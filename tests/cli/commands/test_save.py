@@ -12,7 +12,9 @@ import pytest
 from hangar_async.cli import main
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
+from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
+from tests.fakes.faulty_disk import forbid_reading
 
 
 def options_of(asked_saves: list[tuple[SaveOptions, bool]], line: str) -> SaveOptions:
@@ -158,3 +160,20 @@ def test_a_signal_ends_a_run_and_the_earlier_archive_stays(
     assert len(lines) == (1 if quiet else 2)
     assert (tmp_path / "saved-images.tar.gz").read_text() == "earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.txt", "saved-image-cache", "saved-images.tar.gz"]
+
+
+@pytest.mark.parametrize(("named", "status"), [(False, 3), (True, 2)])
+def test_a_credential_file_of_another_user_is_a_warning_unless_it_was_named(
+    program: Program, home: Path, monkeypatch: pytest.MonkeyPatch, named: bool, status: int
+) -> None:
+    monkeypatch.setenv("HOME", str(home / "other"))
+    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    path = forbid_reading(home / "other" / ".docker" / "config.json", monkeypatch)
+    if named:
+        monkeypatch.setenv("DOCKER_CONFIG", str(path.parent))
+    done = program("save", "-f", "list.txt", "--retries=0", "--quiet")
+    text = f"cannot read the credentials in {path}: Permission denied"
+    assert done.status == status
+    assert (f"{text}; going on without it" in done.err) is not named
+    assert (f"hangar-async: {text}\n" in done.err) is named

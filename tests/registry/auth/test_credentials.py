@@ -115,6 +115,33 @@ async def test_earlier_files_win_and_missing_ones_are_passed_over(tmp_path: Path
     assert names == ["first", "second", "second"]
 
 
+async def test_a_default_file_of_another_user_is_passed_over_with_a_notice(tmp_path: Path, forbidden: Path) -> None:
+    path = write(tmp_path / "auth.json", auths={"a.io": auth("me", "x")})
+    notices: list[str] = []
+    files = RegistrySettings(credential_files=(forbidden, path), default_credential_files=frozenset({forbidden}))
+    credentials = Credentials(files, None, notices.append)
+    await credentials.load()
+    assert await credentials.find("a.io", "app") == Credential(str(path), "me", "x")
+    assert notices == [f"cannot read the credentials in {forbidden}: Permission denied; going on without it"]
+
+
+@pytest.mark.parametrize("default", [False, True])
+async def test_a_named_file_and_a_directory_are_no_files_to_pass_over(
+    tmp_path: Path, forbidden: Path, default: bool
+) -> None:
+    path = tmp_path if default else forbidden
+    files = RegistrySettings(
+        credential_files=(path,), default_credential_files=frozenset({path}) if default else frozenset()
+    )
+    with pytest.raises(UsageError, match=str(path)):
+        await Credentials(files, None, lambda _: None).load()
+
+
+async def test_a_login_is_not_kept_in_a_file_of_another_user(forbidden: Path) -> None:
+    with pytest.raises(UsageError, match="Permission denied"):
+        await Logins(forbidden).keep("reg.io", "me", SECRET)
+
+
 async def test_helpers_come_before_entries_in_a_file(tmp_path: Path, helpers: Helpers) -> None:
     helpers.add("own", says("own", "s:1"))
     helpers.add("none", NOT_FOUND)
