@@ -172,7 +172,7 @@ async def write_failed_list(path: Path | None, lines: Iterable[str], notice: Cal
         return None
     try:
         if content:
-            await in_thread(Disk().write_file, path, f"{_FAILED}\n{content}".encode())
+            await in_thread(Disk().write_file, path, f"{_FAILED}\n{content}".encode(errors="surrogateescape"))
         else:
             await in_thread(Disk().remove, path)
     except StorageError as error:

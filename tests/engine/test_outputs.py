@@ -104,6 +104,13 @@ async def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Pat
     assert notices == []
 
 
+async def test_a_list_names_files_with_any_bytes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"list \xff.txt")
+    await write_failed_list(tmp_path / "failed.txt", [f"# {name}:3: no image"], print)
+    assert (tmp_path / "failed.txt").read_bytes() == b"# hangar-async failed images\n# list \xff.txt:3: no image\n"
+    await in_thread(check_failed_list, tmp_path / "failed.txt")
+
+
 @pytest.mark.parametrize("lines", [[], ["reg.example.com/a:1"]])
 async def test_a_list_that_cannot_be_written_or_removed_is_a_notice(
     tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
