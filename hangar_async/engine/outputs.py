@@ -2,11 +2,9 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import ExitStack, asynccontextmanager
-from functools import wraps
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import ParamSpec
 
 from hangar_async import imagelist
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path
@@ -17,26 +15,21 @@ from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
 from hangar_async.threads import in_thread
 
-_P = ParamSpec("_P")
 #: The first line of a list of failed images.
 _FAILED = "# hangar-async failed images"
 _DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate)-failed\.txt")
 
 
-def _checking(check: Callable[_P, None]) -> Callable[_P, None]:
+@contextmanager
+def _checking() -> Iterator[None]:
     """Make a check raise UsageError for a path that the system refuses."""
-
-    @wraps(check)
-    def checked(*arguments: _P.args, **keywords: _P.kwargs) -> None:
-        try:
-            check(*arguments, **keywords)
-        except OSError as error:
-            raise UsageError(f"cannot use {error.filename}: {error.strerror}") from error
-
-    return checked
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot use {error.filename}: {error.strerror}") from error
 
 
-@_checking
+@_checking()
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
     output = options.output
@@ -52,7 +45,7 @@ def check_destination(options: SaveOptions) -> None:
             )
 
 
-@_checking
+@_checking()
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[object]) -> None:
     """Raise UsageError when an output names an input or another output, under any spelling.
 
@@ -93,7 +86,7 @@ def check_part_size(output: OutputSettings) -> None:
         )
 
 
-@_checking
+@_checking()
 def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
     """Raise UsageError when there can be no new file, or directory, of this name, which `flag` gives."""
     check_parent(target, flag)
@@ -143,7 +136,7 @@ def _check_file(path: Path, role: str, flag: str) -> None:
         raise UsageError(f"{role} {path} is no regular file: name one ({flag})")
 
 
-@_checking
+@_checking()
 def check_failed_list(path: Path | None) -> None:
     """Raise UsageError when the list of failed images cannot be written, or another file has its name."""
     if path is None:

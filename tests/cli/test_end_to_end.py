@@ -179,7 +179,7 @@ async def test_standard_input_is_a_list(site: Site, flags: list[str], status: in
 
 async def test_a_byte_that_is_no_text_is_told_by_its_line(site: Site) -> None:
     done = await site.save("-f", "-", given=b"# gr\xf6\xdfe\ncaf\xe9:1\n" + f"{site.address}/two:2\n".encode())
-    assert (done.status, done.rows()["saved"]) == (0, ["1 image, 1 platform"])
+    assert (done.status, done.rows()["saved"]) == (1, ["1 image, 1 platform"])
     assert done.rows()["invalid"] == [
         "standard input:2: the byte 0xe9 after 'caf' is not UTF-8: save the list as text in UTF-8"
     ]
