@@ -15,6 +15,9 @@ import pytest
 from hangar_async.testing.images import image, layer
 from tests.cli.programs import command, environment
 from tests.cli.site import ARM64, Done, Site
+from tests.fakes.auth import TokenServer
+from tests.fakes.faults import Status
+from tests.fakes.registry import fake_registry
 
 
 def normal(text: str, site: Site) -> str:
@@ -150,6 +153,17 @@ async def test_nothing_saved(site: Site) -> None:
     assert done.status == 3
     assert done.rows()["output"] == ["nothing was saved; nothing was written"]
     assert (site.home / "saved-images.tar.gz").read_text() == "earlier"
+
+
+async def test_a_token_of_another_type_is_told_by_its_field(site: Site) -> None:
+    tokens = TokenServer()
+    tokens.faults.add("/token", Status(200, body=b'{"token": "hidden", "expires_in": "300"}'))
+    async with fake_registry(auth=tokens) as registry:
+        (site.home / "list.txt").write_text(f"{registry.address}/app:1\n")
+        done = await site.save("-f", "list.txt")
+    assert "answered with other JSON: Expected `float | null`, got `str` - at `$.expires_in`" in done.err
+    assert "tell the operator of the registry" in done.err + done.out
+    assert "hidden" not in done.err + done.out
 
 
 async def test_quiet_says_nothing_when_all_is_well(site: Site) -> None:

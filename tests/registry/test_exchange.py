@@ -448,7 +448,10 @@ async def test_tokens_are_not_shared_by_credentials(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [(b"{}", "without a token"), (b'{"token":""}', "without a token"), (b'{"token":"a\\r\\nX: y"}', "without a token"),
-     (b"<html>", "no JSON"), (b'{"token":5}', "no JSON"), (b'{"token":"' + b"a" * (1 << 20) + b'"}', "larger than")],
+     (b"<html>", "no JSON"), (b'{"token":5}', r"other JSON: .*str.* got `int` - at `\$\.token`"),
+     (b'{"token":"hidden","access_token":["hidden"]}', r"got `array` - at `\$\.access_token`"),
+     (b'{"token":"hidden","expires_in":"300"}', r"got `str` - at `\$\.expires_in`"), (b"[]", r"got `array`"),
+     (b'{"token":"' + b"a" * (1 << 20) + b'"}', "larger than")],
 )  # fmt: skip
 async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> None:
     bearer = BearerRegistry()
@@ -457,8 +460,10 @@ async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> 
         return web.Response(body=body) if request.path == "/token" else await bearer(request)
 
     async with answering(handle) as registry, RegistryClient(RegistrySettings()) as client:
-        with pytest.raises(ContentError, match=why):
+        with pytest.raises(ContentError, match=why) as caught:
             await get_raw(client, f"{registry.address}/app")
+    assert "hidden" not in str(caught.value)
+    assert not caught.value.transient
 
 
 @pytest.mark.parametrize(("status", "transient"), [(429, True), (500, True), (503, True), (400, False), (404, False)])

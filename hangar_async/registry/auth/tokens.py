@@ -179,8 +179,14 @@ class TokenServer:
             body = await response.read(subject, MAX_TOKEN)
         try:
             return msgspec.json.decode(body, type=_TokenJson)
+        except msgspec.ValidationError as error:
+            problem = f"other JSON: {error}"
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ContentError(f"the token server {host} of {request.registry} answered with no JSON") from None
+            problem = "no JSON"
+        # Raised outside, since an error of the decoder may hold what it read.
+        raise ContentError(
+            f"the token server {host} of {request.registry} answered with {problem}", advice=_TELL_OPERATOR
+        )
 
 
 def basic(username: str, password: str) -> str:
