@@ -73,7 +73,8 @@ def _is_same(path: Path, other: Path) -> bool:
 
 def _whole(path: Path) -> Path:
     path = Path(os.path.realpath(path))
-    return archive_path(path.with_name(path.name.removesuffix(CHECKSUMS_SUFFIX)))
+    name = path.name.removesuffix(CHECKSUMS_SUFFIX)
+    return archive_path(path.with_name(name)) if name else path
 
 
 def check_part_size(output: OutputSettings) -> None:

@@ -92,6 +92,13 @@ def test_an_output_that_names_an_input_or_another_output_is_refused(tmp_path: Pa
     check_outputs([first, None], ["reg.example.com/a:1", None, tmp_path / "another"])
 
 
+@pytest.mark.parametrize("path", ["/", ".", "..", ".sha256", "/.sha256"])
+def test_a_path_without_a_name_of_its_own_is_compared_too(tmp_path: Path, path: str) -> None:
+    check_outputs([tmp_path / "out"], [Path(path)])
+    with pytest.raises(UsageError, match="would replace"):
+        check_outputs([Path(path)], [Path(path)])
+
+
 @pytest.mark.parametrize("name", ["failed.txt", "save-failed.txt", "load-validate-failed.txt"])
 async def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
