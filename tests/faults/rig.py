@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import random
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import zstandard
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
@@ -137,3 +142,15 @@ class Row:
     script: Script
     error: type[HangarError] | None = None
     checks: Sequence[Callable[[Scene], None]] = ()
+
+
+def archive_content(path: Path) -> dict[str, bytes]:
+    """The files in an archive of one file, without its index, which depends on the sizes of the compressed ones."""
+    if path.suffix == ".gz":
+        data = gzip.decompress(path.read_bytes())
+    else:
+        with path.open("rb") as file:
+            data = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
+        return {name: file.read() for name, file in files.items() if file is not None and "archive-index" not in name}
