@@ -62,8 +62,12 @@ class Scene:
         return len(self.registry.asked(pattern))
 
     def ranges(self, one: Layer = BIG) -> list[str | None]:
-        """The ranges of a blob that were asked for."""
-        return [request.headers.get("Range") for request in self.registry.asked(self.blob(one))]
+        """The ranges of a blob that were asked for.
+
+        A request on a connection that the server was closing got no answer, and aiohttp made it again by itself.
+        """
+        asked = self.registry.asked(self.blob(one))
+        return [request.headers.get("Range") for request in asked if request.status is not None]
 
     def pauses(self) -> list[float]:
         """For how long the registry was left alone, each time."""
