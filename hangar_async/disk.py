@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 from hangar_async.errors import StorageError
 
@@ -39,7 +38,8 @@ def leading(views: Sequence[memoryview], count: int) -> list[memoryview]:
 _NO_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EMLINK})
 #: The errors of file systems that cannot sync a directory, or lock a file.
 _NO_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+#: EBADF: a network file system wants a file that is open for writing, which no directory can be.
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF})
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: The flag for direct writes, past the page cache; 0 where the system has none.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -63,11 +63,6 @@ class Disk:
         """Make a directory and its parents; one that exists stays as it is."""
         with failing("make the directory", path):
             path.mkdir(mode=mode, parents=True, exist_ok=True)
-
-    def make_temporary(self, parent: Path, prefix: str) -> Path:
-        """Make a directory, of mode 0700 and with a name of its own, and return its path."""
-        with failing("make a directory in", parent):
-            return Path(mkdtemp(prefix=prefix, dir=parent))
 
     def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
         """Open a file that must not exist for reading and writing; the caller closes the descriptor.
@@ -158,13 +153,16 @@ class Disk:
             finally:
                 os.close(descriptor)
 
-    def write_file(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
-        """Write a small file whole, under a temporary name first, so that a reader sees the old file or the new one."""
+    def write_file(self, path: Path, data: bytes) -> None:
+        """Write a small file whole, under a temporary name first, so that a reader sees the old file or the new one.
+
+        It is not synced; see `hangar_async.temporary.write_output`.
+        """
         # Two threads may write one document at the same time, when two names are of the same image.
         temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         self.remove(temporary)
         try:
-            self.write_new(temporary, data, sync=sync, mode=mode)
+            self.write_new(temporary, data)
             self.rename(temporary, path)
         except BaseException:
             self.remove(temporary)
@@ -218,10 +216,10 @@ class Disk:
             else:
                 path.unlink(missing_ok=True)
 
-    def names(self, directory: Path) -> list[str]:
-        """List the names of the files in a directory, sorted; directories are left out."""
+    def names(self, directory: Path, *, directories: bool = False) -> list[str]:
+        """List the names of the files in a directory, sorted; its directories are left out unless asked for."""
         with failing("read", directory), os.scandir(directory) as entries:
-            return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+            return sorted(entry.name for entry in entries if directories or not entry.is_dir(follow_symlinks=False))
 
     def lock(self, path: Path) -> int | None:
         """Lock a file, made if needed, until the returned descriptor is closed; None when another process has the lock.
@@ -231,6 +229,15 @@ class Disk:
         with failing("open", path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         return self._locked(descriptor, path)
+
+    def lock_directory(self, path: Path, *, needed: bool = False) -> int | None:
+        """Lock an existing directory until the returned descriptor is closed; None when another process has the lock.
+
+        No file is made. On a file system without such locks the descriptor stands for none, or is None if `needed`.
+        """
+        with failing("open", path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._locked(descriptor, path, needed=needed)
 
     def seize(self, path: Path) -> int | None:
         """Lock an existing file; None when another process or user has it, it is gone, or nothing can be locked."""

@@ -74,23 +74,6 @@ def test_an_error_of_the_system_is_no_reason_to_write_otherwise(
     disk.release(descriptor)
 
 
-def test_a_private_file_is_one_from_the_start(tmp_path: Path) -> None:
-    modes: list[int] = []
-
-    class Watched(Disk):
-        def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
-            modes.append(os.fstat(descriptor).st_mode & 0o777)
-            super().write(descriptor, data, path)
-
-    path = tmp_path / "x"
-    path.write_text("before")
-    path.chmod(0o644)
-    Watched().write_file(path, b"after", sync=True, mode=0o600)
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"after", 0o600)
-    assert modes == [0o600]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
-
-
 def refusing(code: int) -> Callable[..., None]:
     def refuse(*arguments: object) -> None:
         raise OSError(code, os.strerror(code))

@@ -4,6 +4,7 @@ import glob
 from collections.abc import Callable
 from pathlib import Path
 
+from hangar_async.archive.names import archive_path
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.layout import IndexedLayout, archive_layout
 from hangar_async.errors import StorageError, UsageError
@@ -19,7 +20,9 @@ def find_archive(path: Path) -> Archive | None:
     try:
         if path.is_dir():
             return None
-        exists = path.exists() or any(path.parent.glob(f"{glob.escape(path.name)}.part*"))
+        # A record of a commit stands for an archive that has no name yet.
+        names = (f"{glob.escape(path.name)}.part*", f".{glob.escape(archive_path(path).name)}.*.commit")
+        exists = path.exists() or any(any(path.parent.glob(name)) for name in names)
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
     if not exists:

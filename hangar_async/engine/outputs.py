@@ -13,6 +13,7 @@ from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
+from hangar_async.temporary import TemporaryFiles, write_output
 from hangar_async.threads import in_thread
 
 #: The first line of a list of failed images.
@@ -112,15 +113,20 @@ def _is_filled(directory: Path) -> bool:
 
 
 @asynccontextmanager
-async def temporary_directory(parent: Path, prefix: str) -> AsyncIterator[Path]:
-    """Make a directory for the block, which is removed at its end; raises StorageError."""
-    disk = Disk()
+async def temporary_directory(parent: Path, name: str) -> AsyncIterator[Path]:
+    """Make the directory `.NAME.RUN.1.tmp` for the block, which is removed at its end; raises StorageError.
+
+    A later one of this name in `parent` removes those of processes that died.
+    """
     with ExitStack() as made:
 
         def make() -> Path:
-            directory = disk.make_temporary(parent, prefix)
+            disk = Disk()
+            files = TemporaryFiles(parent / name, disk)
             # On the stack before the thread ends: a cancellation here must remove it too.
-            made.callback(disk.remove, directory)
+            made.callback(files.close)
+            directory = files.new()
+            disk.make_directory(directory, 0o700)
             return directory
 
         try:
@@ -166,7 +172,8 @@ async def write_failed_list(path: Path | None, lines: Iterable[str], notice: Cal
         return None
     try:
         if content:
-            await in_thread(Disk().write_file, path, f"{_FAILED}\n{content}".encode(errors="surrogateescape"))
+            text = f"{_FAILED}\n{content}"
+            await in_thread(write_output, path, text.encode(errors="surrogateescape"), Disk())
         else:
             await in_thread(Disk().remove, path)
     except StorageError as error:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.config.output import OutputSettings
-from hangar_async.engine.events import ArchiveProgress, Committing, Observer
+from hangar_async.engine.events import ArchiveProgress, Committing, Notice, Observer
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout import files as layout_files
@@ -53,6 +53,9 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
         packer.written = written
         loop.call_soon_threadsafe(observe, ArchiveProgress(written, part))
 
+    def notice(text: str) -> None:
+        loop.call_soon_threadsafe(observe, Notice(text))
+
     async with AsyncExitStack() as stack:
 
         def make() -> ArchiveWriter:
@@ -63,6 +66,7 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
                 mtime=settings.epoch or 0,
                 sync=settings.sync,
                 progress=progress,
+                notice=notice,
                 level=settings.level,
             )
             # Before the thread ends: a cancellation now must discard it too.
@@ -126,6 +130,7 @@ class ArchivePacker:
         self._writer.add_link(f"{layout_files.CACHE_NAME}/{layout_files.BLOBS}", layout_files.SHARE)
         for name, data in files.items():
             self._writer.add_bytes(f"{layout_files.CACHE_NAME}/{name}", data)
+        self._writer.lock()
 
     def _is_new(self, name: str) -> bool:
         """Note a name and its directories; return whether the name is new."""

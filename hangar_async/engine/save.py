@@ -239,7 +239,7 @@ class _SaveRun(_Run):
             yield Path(await in_thread(os.path.realpath, self._save_options.cache))
             return
         # Beside the output: it has the space, and a rename can put a directory in its place.
-        async with temporary_directory(self.output.target.parent, ".hangar-async-") as cache:
+        async with temporary_directory(self.output.target.parent, "hangar-async") as cache:
             yield cache
 
     def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[pack.Packer]:

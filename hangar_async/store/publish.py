@@ -12,6 +12,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile
 from hangar_async.oci import PIECE, verified
+from hangar_async.temporary import TemporaryFiles
 
 _SYNCS_AT_ONCE = 8
 
@@ -178,8 +179,8 @@ class NewTree:
         The directories are iterated over after the files. Raises DigestMismatch for a file whose digest or size is
         another one, StorageError; nothing is left then.
         """
-        temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
-        self.disk.remove(temporary)
+        temporary_files = TemporaryFiles(self.target, self.disk)
+        temporary = temporary_files.new()
         names: set[str] = set()
         try:
             size = 0
@@ -204,6 +205,8 @@ class NewTree:
         except BaseException:
             self.disk.remove(temporary)
             raise
+        finally:
+            temporary_files.close()
         return size
 
     def _copy(self, file: LayoutFile, path: Path) -> int:

@@ -24,18 +24,17 @@ async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, go_on = threading.Event(), threading.Event()
-    make = Disk.make_temporary
+    make = Disk.make_directory
 
-    def slow(disk: Disk, parent: Path, prefix: str) -> Path:
-        directory = make(disk, parent, prefix)
+    def slow(disk: Disk, path: Path, mode: int = 0o755) -> None:
+        make(disk, path, mode)
         made.set()
         go_on.wait(20)
-        return directory
 
-    monkeypatch.setattr(Disk, "make_temporary", slow)
+    monkeypatch.setattr(Disk, "make_directory", slow)
 
     async def use() -> None:
-        async with temporary_directory(tmp_path, ".x."):
+        async with temporary_directory(tmp_path, "x"):
             pytest.fail("the block must not run")
 
     task = asyncio.create_task(use())
@@ -49,7 +48,7 @@ async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
 
 
 async def test_temporary_directories_at_the_same_time_have_different_names(tmp_path: Path) -> None:
-    async with temporary_directory(tmp_path, ".x.") as one, temporary_directory(tmp_path, ".x.") as other:
+    async with temporary_directory(tmp_path, "x") as one, temporary_directory(tmp_path, "x") as other:
         (one / "file").write_text("kept until the end of the block")
         assert one != other
         assert {path.stat().st_mode & 0o777 for path in (one, other)} == {0o700}
@@ -57,8 +56,8 @@ async def test_temporary_directories_at_the_same_time_have_different_names(tmp_p
 
 
 async def test_a_temporary_directory_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"cannot make a directory in .*/gone: No such file"):
-        async with temporary_directory(tmp_path / "gone", ".x."):
+    with pytest.raises(StorageError, match=r"cannot read .*/gone: No such file"):
+        async with temporary_directory(tmp_path / "gone", "x"):
             pytest.fail("the block must not run")
 
 

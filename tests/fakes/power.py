@@ -144,7 +144,7 @@ class Recorder:
         with monkeypatch.context() as patch:
             for name in ("create", "reopen", "write", "truncate", "sync_file", "sync", "rename", "keep", "link"):
                 self._wrap(patch, name)
-            for name in ("remove", "make_directory", "make_temporary"):
+            for name in ("remove", "make_directory"):
                 self._wrap(patch, name)
             yield
 
@@ -220,9 +220,6 @@ class Recorder:
         for directory in (*reversed(path.parents), path):
             if self.tree.root in directory.parents and directory not in self.tree.now:
                 self.tree.change((directory, Directory()))
-
-    def _make_temporary(self, made: Path, *_: object) -> None:
-        self.tree.change((made, Directory()))
 
 
 def build(state: dict[Path, bytes | str | None], root: Path, target: Path) -> None:

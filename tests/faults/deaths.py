@@ -44,7 +44,7 @@ def die_at(number: int) -> None:
 
         return run
 
-    for name in (*OPERATIONS, "remove", "reopen", "make_temporary"):
+    for name in (*OPERATIONS, "remove", "reopen"):
         setattr(Disk, name, watched(getattr(Disk, name)))
 
 

@@ -7,17 +7,21 @@ import os
 import stat
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from hangar_async.archive.commit_record import CommitRecord, unfinished_commit
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, decode_checksums, part_number
-from hangar_async.disk import failing, leading, remaining
+from hangar_async.disk import Disk, failing, leading, remaining
 from hangar_async.errors import ArchiveError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class Part:
     """One file of an archive, as at the opening of the archive.
 
     `start` is the offset of its first byte in the stream. `digest` is the SHA-256 in hexadecimal that `NAME.sha256` has
-    for it, None without one. `identity` differs for another file of the same name.
+    for it, None without one. `identity` differs for another file of the same name. `temporary` is the name that the
+    file has until its commit is finished.
     """
 
     path: Path
@@ -33,6 +38,25 @@ class Part:
     size: int
     digest: str | None
     identity: tuple[int, int, int]
+    temporary: Path | None = None
+
+    def open(self) -> int:
+        """Open the file; the caller closes the descriptor. Raises StorageError."""
+        with failing("read", self.path):
+            return _first(lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC), self.temporary, self.path)
+
+    def status(self) -> os.stat_result:
+        """Look at the file; raises StorageError."""
+        with failing("read", self.path):
+            return _first(os.stat, self.temporary, self.path)
+
+
+def _first(look: Callable[[Path], _Found], temporary: Path | None, path: Path) -> _Found:
+    """Look at the temporary name, and where it is gone at the final one."""
+    if temporary is not None:
+        with suppress(FileNotFoundError):
+            return look(temporary)
+    return look(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +174,7 @@ class Window(io.RawIOBase):
     def check(self) -> None:
         """Raise ArchiveError, StorageError where the last part that was read has changed, or is gone."""
         if self._part is not None:
-            with failing("read", self._part.path):
-                _compare(self._part, self._part.path.stat())
+            _compare(self._part, self._part.status())
 
     def close(self) -> None:
         """Close the open file; may be called again."""
@@ -162,11 +185,9 @@ class Window(io.RawIOBase):
     def _open(self, part: Part) -> None:
         if self._part is not part:
             self._close_part()
-            with failing("read", part.path):
-                self._file = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
-                status = os.fstat(self._file)
+            self._file = part.open()
             self._part = part
-            _compare(part, status)
+            _compare(part, os.fstat(self._file))
 
     def _close_part(self) -> None:
         file, self._file, self._part = self._file, -1, None
@@ -196,10 +217,15 @@ def find_volume(path: Path) -> Volume:
 
     `NAME.sha256` lists its files. Without one, the numbers and sizes of the parts must fit. Raises
     ArchiveError with the part that is missing, of the wrong size, or of another archive, and StorageError.
+
+    A commit that a dead run left is finished, or else read through its record.
     """
     base = archive_path(path)
     if checksums_path(path).exists() and not checksums_path(base).exists():
         base = path  # a file with its own list of digests is no part
+    record = unfinished_commit(base, Disk())
+    if record is not None:
+        return _recorded_volume(base, record)
     numbers = _numbers(base)
     digests = _digests(base)
     if not numbers:
@@ -221,6 +247,16 @@ def find_volume(path: Path) -> Volume:
     parts = _parts(base, names, digests)
     _check_sizes(parts)
     return Volume(base, tuple(parts), tuple(base.with_name(name) for name in numbers if name not in names))
+
+
+def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
+    renames = {rename.target: rename for rename in record.renames if rename.target != checksums_path(base).name}
+    names = list(renames)
+    digests = {name: rename.digest for name, rename in renames.items() if rename.digest is not None}
+    parts = _parts(base, names, digests, {name: base.with_name(rename.source) for name, rename in renames.items()})
+    _check_sizes(parts)
+    strays = [name for name in _numbers(base) if name not in renames and name not in record.removals]
+    return Volume(base, tuple(parts), tuple(map(base.with_name, strays)))
 
 
 def _numbers(base: Path) -> dict[str, int]:
@@ -265,16 +301,18 @@ def _numbered_names(base: Path, numbers: dict[str, int]) -> list[str]:
     return names
 
 
-def _parts(base: Path, names: list[str], digests: dict[str, str]) -> list[Part]:
+def _parts(
+    base: Path, names: list[str], digests: Mapping[str, str], temporary: Mapping[str, Path] | None = None
+) -> list[Part]:
     parts: list[Part] = []
     start = 0
     for name in names:
-        path = base.with_name(name)
+        path, source = base.with_name(name), (temporary or {}).get(name)
         with failing("read", path):
-            status = path.stat()
+            status = _first(os.stat, source, path)
         if not stat.S_ISREG(status.st_mode):
             raise _wrong(path, "is not a file")
-        parts.append(Part(path, start, status.st_size, digests.get(name), identity(status)))
+        parts.append(Part(path, start, status.st_size, digests.get(name), identity(status), source))
         start += status.st_size
     return parts
 

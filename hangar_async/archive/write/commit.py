@@ -1,127 +1,115 @@
 """The end of a save: complete and synced files get their names, all of them or none."""
 
-import itertools
-import os
-import re
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from hangar_async.archive.commit_record import CommitRecord, Rename, finish_commits, wait_for_directory
 from hangar_async.archive.names import part_number
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
+from hangar_async.temporary import TemporaryFiles
 
 
-class TemporaryFiles:
-    """Files `.NAME.RUN.N.tmp` beside `target`, in the same directory.
+class Commit:
+    """The commit of one archive, `target`, whose files have names of `files`; in a thread.
 
-    Number 0 is an empty file that this process keeps locked as long as it lives: the files of a run whose number 0 can
-    be locked, or is gone, are leftovers. Making one removes leftovers; `close` removes the files of this run. Raises
-    StorageError.
+    `notice` is told about what a person should know, and `check` raises to end the wait for another process. `close`
+    ends it. Raises StorageError.
     """
 
-    def __init__(self, target: Path, disk: Disk) -> None:
+    def __init__(
+        self, target: Path, files: TemporaryFiles, disk: Disk, notice: Callable[[str], None], check: Callable[[], None]
+    ) -> None:
         self._target = target
+        self._files = files
         self._disk = disk
-        self._made: list[Path] = []
+        self._notice = notice
+        self._check = check
         self._lock: int | None = None
-        self._remove_leftovers()
-        while self._lock is None:
-            self._run = f"{os.getpid()}-{secrets.token_hex(4)}"
-            self._numbers = itertools.count(1)
-            self._lock = disk.hold(self._path(0))
 
-    def new(self) -> Path:
-        """Return an unused name."""
-        path = self._path(next(self._numbers))
-        self._made.append(path)
-        return path
+    def lock(self) -> None:
+        """Wait until no other process commits in the directory, which then is locked until `close`."""
+        if self._lock is None:
+            self._lock = wait_for_directory(self._target.parent, self._disk, self._notice, self._check)
 
-    def forget(self, path: Path) -> None:
-        """Keep a file at `close`."""
-        self._made.remove(path)
+    def close(self) -> None:
+        """Release the directory; may be called again."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            self._disk.release(lock)
 
-    def commit(self, moves: Sequence[tuple[Path, Path]], *, sync: bool) -> None:
-        """Rename each temporary file to its name, sync the directory, and remove other files of an earlier archive.
+    def run(self, renames: Sequence[Rename], *, sync: bool) -> None:
+        """Give each file its name, the list of digests last, and remove other files of an earlier archive.
 
-        When a rename or the sync fails, the earlier files get their names back. Raises StorageError.
+        From the moment that the record of the commit has its name, the next command finishes it where this process
+        dies. When a rename or a sync fails, the earlier files get their names back.
         """
-        for _, path in moves:
+        for path in (self._path(rename.target) for rename in renames):
             if path.is_dir() and not path.is_symlink():
                 raise StorageError(
                     f"cannot write {path}: it is a directory", path=str(path), advice="choose another name"
                 )
-        stale = self._stale({path.name for _, path in moves})
-        replaced: list[tuple[Path, Path | None]] = []
+        self.lock()
+        finish_commits(self._target, self._disk)
+        stale = self._stale({rename.target for rename in renames})
+        record = CommitRecord(self._files.record, self._target, self._files.run, tuple(renames), tuple(stale))
+        replaced: list[tuple[Rename, Path | None]] = []
         try:
-            for source, path in moves:
-                old = self.new()
-                replaced.append((path, old if self._disk.keep(path, old) else None))
-                self._disk.rename(source, path)
+            self._write(record, sync)
+            for rename in reversed(renames):
+                # The old list of digests goes first: it would be of a mix.
+                old = self._files.new()
+                kept = self._disk.keep(self._path(rename.target), old)
+                replaced.append((rename, old if kept else None))
+                if rename is renames[-1] and kept:
+                    self._disk.remove(self._path(rename.target))
+            for rename in renames:
+                self._disk.rename(self._path(rename.source), self._path(rename.target))
             if sync:
                 self._disk.sync(self._target.parent)
         except BaseException:
             self._put_back(replaced)
             raise
-        _remove_all(self._disk, stale)
+        self._remove([*map(self._path, stale), record.path])
 
-    def close(self) -> None:
-        """Remove the files of this run that still have their temporary names; may be called again.
+    def _path(self, name: str) -> Path:
+        return self._target.with_name(name)
 
-        Each of them is tried before the first error is raised.
-        """
-        lock, self._lock = self._lock, None
-        if lock is None:
-            return
-        try:
-            _remove_all(self._disk, [*self._made, self._path(0)])
-        finally:
-            self._disk.release(lock)
+    def _write(self, record: CommitRecord, sync: bool) -> None:
+        temporary = self._files.new()
+        self._disk.write_new(temporary, record.encode(), sync=sync)
+        if sync:
+            # The names in the record are on the disk before the record is.
+            self._disk.sync(self._target.parent)
+        self._disk.rename(temporary, record.path)
+        if sync:
+            self._disk.sync(self._target.parent)
 
-    def _path(self, number: int) -> Path:
-        return self._target.with_name(f".{self._target.name}.{self._run}.{number}.tmp")
-
-    def _stale(self, current: set[str]) -> list[Path]:
+    def _stale(self, current: set[str]) -> list[str]:
         """List the files of an earlier archive of this name: its parts, or itself."""
         names = [name for name in self._disk.names(self._target.parent) if name not in current]
-        return [self._target.with_name(name) for name in names if part_number(name, self._target.name) is not None]
+        return [name for name in names if part_number(name, self._target.name) is not None]
 
-    def _put_back(self, replaced: Sequence[tuple[Path, Path | None]]) -> None:
-        for path, old in reversed(replaced):
-            if old is None:
-                self._disk.remove(path)
-                continue
-            # If this fails too, the old file stays under its other name.
-            self.forget(old)
-            self._disk.rename(old, path)
-            # Before the new file has the name, both names are of one file, and a rename between them does nothing.
-            self._disk.remove(old)
+    def _put_back(self, replaced: Sequence[tuple[Rename, Path | None]]) -> None:
+        """Give the earlier files their names; where that fails, the record stays, and the next command goes on."""
+        for rename, old in reversed(replaced):
+            source, target = self._path(rename.source), self._path(rename.target)
+            if not source.exists():
+                self._disk.rename(target, source)
+            if old is not None:
+                self._disk.rename(old, target)
+                # Before the new file has the name, both names are of one file, and a rename between them does nothing.
+                self._disk.remove(old)
+        self._disk.remove(self._files.record)
+        with suppress(StorageError):
+            # The record is gone for good before the files that it names are.
+            self._disk.sync(self._target.parent)
 
-    def _remove_leftovers(self) -> None:
-        pattern = re.compile(re.escape(f".{self._target.name}.") + r"([0-9]+-[0-9a-f]+)\.[0-9]+\.tmp", re.DOTALL)
-        runs: dict[str, list[Path]] = {}
-        for name in self._disk.names(self._target.parent):
-            if match := pattern.fullmatch(name):
-                runs.setdefault(match[1], []).append(self._target.with_name(name))
-        for self._run, paths in runs.items():
-            lock_file = self._path(0)
-            lock = self._disk.seize(lock_file)
-            if lock is None and os.path.lexists(lock_file):
-                continue
+    def _remove(self, paths: Iterable[Path]) -> None:
+        """Remove what the archive in place does not need; a failure is a notice."""
+        for path in paths:
             try:
-                _remove_all(self._disk, [path for path in paths if path != lock_file] + [lock_file])
-            finally:
-                if lock is not None:
-                    self._disk.release(lock)
-
-
-def _remove_all(disk: Disk, paths: Iterable[Path]) -> None:
-    """Remove files; each of them is tried before the first error is raised."""
-    failure: Exception | None = None
-    for path in paths:
-        try:
-            disk.remove(path)
-        except Exception as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
+                self._disk.remove(path)
+            except StorageError as error:
+                self._notice(f"the archive is in place, but {error}")

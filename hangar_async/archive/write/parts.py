@@ -11,9 +11,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from hangar_async.archive.formats import relax
-from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.disk import ALIGNMENT, Disk
 from hangar_async.oci import Hasher
+from hangar_async.temporary import TemporaryFiles
 
 #: The bytes that are written at once, with space for one of the largest pieces after them.
 _BUFFER_SIZE = 33 << 16

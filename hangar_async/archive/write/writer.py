@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Self
 
 from hangar_async.archive import index, tar_header
+from hangar_async.archive.commit_record import Rename, unfinished_commit
 from hangar_async.archive.index import ArchiveEntry, Footer
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
 from hangar_async.archive.write.codec import GzipCodec, Input, ZstdCodec, bytes_input, open_input
-from hangar_async.archive.write.commit import TemporaryFiles
+from hangar_async.archive.write.commit import Commit
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.config.output import LEVELS
 from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
 from hangar_async.oci import Digest, Piece, verified
+from hangar_async.temporary import TemporaryFiles
 
 #: Headers without a file between them are written at this number of bytes.
 _MAX_PENDING = 1 << 16
@@ -38,7 +40,8 @@ class ArchiveWriter:
     in seconds. The same calls make the same bytes with any number of `workers`.
 
     `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far and
-    the number of the part, from 0; its exceptions end the work. For one thread at a time. Raises InvalidValue for a
+    the number of the part, from 0; its exceptions end the work. `notice` is told about what a person should know, in
+    the same thread. For one thread at a time. Raises InvalidValue for a
     format or level that does not exist, or a name that is used already, StorageError for the rest; after any exception
     only `discard` may be called. The end of the `with` block without a commit discards.
     """
@@ -52,6 +55,7 @@ class ArchiveWriter:
         mtime: int = 0,
         sync: bool = True,
         progress: Callable[[int, int], None] = lambda *_: None,
+        notice: Callable[[str], None] = lambda _: None,
         level: int | None = None,
         workers: int | None = None,
         disk: Disk | None = None,
@@ -69,7 +73,8 @@ class ArchiveWriter:
         self._reads = 0
         _check_level(format, level)
         self._state = "open"
-        self._temporary = TemporaryFiles(target, self._disk)
+        self._temporary = _temporary_files(target, self._disk, notice)
+        self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
         self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
         self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
 
@@ -105,6 +110,13 @@ class ArchiveWriter:
             self._add(name, opened, digest, compressed=compressed)
         self._report()
 
+    def lock(self) -> None:
+        """Wait until no other process puts an archive in place in the directory, as long as `progress` does not raise.
+
+        `commit` waits too.
+        """
+        self._commit.lock()
+
     def commit(self) -> Written:
         """End the archive, sync it and give it its name, in place of an earlier one."""
         with self._working(ARCHIVE_INDEX):
@@ -129,11 +141,15 @@ class ArchiveWriter:
     def _place(self) -> tuple[Path, ...]:
         parts = self._parts.finish()
         paths = (self._target,) if self._part_size is None else part_paths(self._target, len(parts))
-        checksums = self._temporary.new()
-        text = encode_checksums(paths, [part.hasher.hexdigest() for part in parts])
+        digests = [part.hasher.hexdigest() for part in parts]
+        renames = [
+            Rename(part.path.name, path.name, part.size, digest)
+            for part, path, digest in zip(parts, paths, digests, strict=True)
+        ]
+        checksums, text = self._temporary.new(), encode_checksums(paths, digests)
         self._disk.write_new(checksums, text, sync=self._sync)
-        moves = [(part.path, path) for part, path in zip(parts, paths, strict=True)]
-        self._temporary.commit([*moves, (checksums, checksums_path(self._target))], sync=self._sync)
+        renames.append(Rename(checksums.name, checksums_path(self._target).name, len(text), Digest.of(text).hex))
+        self._commit.run(renames, sync=self._sync)
         return paths
 
     def _add(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> None:
@@ -182,7 +198,14 @@ class ArchiveWriter:
             self._codec.close()
             self._parts.abandon()
         finally:
+            self._commit.close()
             self._temporary.close()
+
+
+def _temporary_files(target: Path, disk: Disk, notice: Callable[[str], None] = lambda _: None) -> TemporaryFiles:
+    """Return temporary names for a target, after an earlier commit of this name is finished."""
+    unfinished_commit(target, disk)
+    return TemporaryFiles(target, disk, notice)
 
 
 def _check_level(name: str, level: int | None) -> None:
@@ -204,7 +227,7 @@ class PlainTar:
         self._target = target
         self._sync = sync
         self._disk = disk or Disk()
-        self._temporary = TemporaryFiles(target, self._disk)
+        self._temporary = _temporary_files(target, self._disk)
         self._path = self._temporary.new()
         self._file: int | None = None
         self._size = 0

@@ -40,7 +40,7 @@ class Spool:
     @asynccontextmanager
     async def opened(cls, layout: Layout, directory: Path, jobs: int) -> AsyncIterator[Self]:
         """Make a spool below a directory, and remove it at the end of the block; raises StorageError."""
-        async with temporary_directory(directory, ".load.") as spool:
+        async with temporary_directory(directory, "load") as spool:
             yield cls(layout, spool, Disk(), jobs)
 
     async def read(self, blob: Descriptor, start: int) -> AsyncPieces:

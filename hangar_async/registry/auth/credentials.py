@@ -24,6 +24,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import HangarError, UsageError
 from hangar_async.oci import decode_json
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential, CredentialFile, key_of, read_credentials
+from hangar_async.temporary import write_output
 from hangar_async.threads import in_thread
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -247,4 +248,4 @@ class Logins:
         # A link to the file stays one.
         path = self.path.resolve()
         self.disk.make_directory(path.parent, _PRIVATE_FOLDER)
-        self.disk.write_file(path, content, sync=True, mode=_PRIVATE_FILE)
+        write_output(path, content, self.disk, mode=_PRIVATE_FILE)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.archive.write.writer import ArchiveWriter
-from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 from tests.archive.samples import MIB, fill, joined, noise, temporary, visible, write
 from tests.fakes.faulty_disk import FaultyDisk
@@ -130,10 +128,11 @@ def test_all_files_are_synced_before_the_first_has_its_name_and_the_names_before
     synced = {path for name, path in order.done[:renamed] if name == "sync_file"}
     closed = {path for name, path in order.done[:renamed] if name == "close"}
     assert synced == closed == created - {path for path in created if path.endswith(".0.tmp")}
-    assert [path for name, path in order.done if name == "rename"] == [
-        "a.part0", "a.part1", "a.part2", "a.part3", "a.sha256",
-    ]  # fmt: skip
-    assert ("sync", tmp_path.name) in order.done[renamed:]
+    record, *renamed_to = [path for name, path in order.done if name == "rename"]
+    assert record.endswith(".commit")
+    assert renamed_to == ["a.part0", "a.part1", "a.part2", "a.part3", "a.sha256"]
+    assert [name for name, _ in order.done[renamed - 1 : renamed + 2]] == ["sync", "rename", "sync"]
+    assert ("sync", tmp_path.name) in order.done[names.index("keep") :]
 
 
 def test_without_sync_nothing_is_synced(tmp_path: Path) -> None:
@@ -218,29 +217,3 @@ def test_a_lock_file_that_another_run_removed_is_made_again(tmp_path: Path, monk
     with ArchiveWriter(tmp_path / "a", "gzip"):
         assert len(temporary(tmp_path)) == 1
         assert temporary(tmp_path) != taken
-
-
-def test_every_left_over_file_is_tried_before_the_first_error_is_raised(tmp_path: Path) -> None:
-    class Stubborn(Disk):
-        def remove(self, path: Path) -> None:
-            if path.name.endswith(".1.tmp"):
-                raise StorageError.of(OSError(errno.EPERM, "Operation not permitted"), path, "remove")
-            super().remove(path)
-
-    names = TemporaryFiles(tmp_path / "a", Stubborn())
-    for _ in range(3):
-        names.new().write_text("part")
-    with pytest.raises(StorageError, match=r"cannot remove .*\.1\.tmp"):
-        names.close()
-    assert len(temporary(tmp_path)) == 1
-    names.close()
-
-
-def test_a_forgotten_file_stays(tmp_path: Path) -> None:
-    names = TemporaryFiles(tmp_path / "a", Disk())
-    kept, removed = names.new(), names.new()
-    for path in (kept, removed):
-        path.write_text("part")
-    names.forget(kept)
-    names.close()
-    assert temporary(tmp_path) == [kept.name]

@@ -10,12 +10,12 @@ from typing import ClassVar
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hangar_async.archive.write.commit import TemporaryFiles
 from hangar_async.archive.write.parts import JobThread, PartWriter
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.disk import ALIGNMENT, Disk
 from hangar_async.errors import StorageError
 from hangar_async.oci.digest import Digest
+from hangar_async.temporary import TemporaryFiles
 from tests.archive.samples import MIB, noise, write
 from tests.fakes.faulty_disk import FaultyDisk
 
