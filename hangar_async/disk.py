@@ -5,7 +5,6 @@ import fcntl
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -152,21 +151,6 @@ class Disk:
                     raise
             finally:
                 os.close(descriptor)
-
-    def write_file(self, path: Path, data: bytes) -> None:
-        """Write a small file whole, under a temporary name first, so that a reader sees the old file or the new one.
-
-        It is not synced; see `hangar_async.temporary.write_output`.
-        """
-        # Two threads may write one document at the same time, when two names are of the same image.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-        self.remove(temporary)
-        try:
-            self.write_new(temporary, data)
-            self.rename(temporary, path)
-        except BaseException:
-            self.remove(temporary)
-            raise
 
     def write_new(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
         """Write a small new file whole."""

@@ -121,9 +121,9 @@ class CommitRecord:
             disk.remove(self.path.with_name(left[-1].target))
         for rename in left:
             disk.rename(self.path.with_name(rename.source), self.path.with_name(rename.target))
-        disk.sync(self.path.parent)
         for name in self.removals:
             disk.remove(self.path.with_name(name))
+        disk.sync(self.path.parent)
         disk.remove(self.path)
 
     def _check_done(self, rename: Rename) -> None:

@@ -27,6 +27,7 @@ _DIRECTORIES = re.compile(f"{CACHE_NAME}(?:/{SHARE}{_ALGORITHM}|/{_FOLDER}(?:/{B
 CHECKSUMS_SUFFIX = ".sha256"
 _PART = re.compile(r"(.+)\.part([0-9]{1,9})", re.DOTALL)
 _PADDED_FROM = 11
+_STEM = re.compile(r"(.+?)((?:\.tar)?\.[^.]+)?", re.DOTALL)
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _CHARACTERS = {escape: character for character, escape in _ESCAPES.items()}
 _CHARACTER = re.compile("|".join(map(re.escape, _ESCAPES)))
@@ -47,6 +48,13 @@ def is_directory_name(name: str) -> bool:
 def checksums_path(path: Path) -> Path:
     """Return the path of the list of digests of an archive."""
     return path.with_name(path.name + CHECKSUMS_SUFFIX)
+
+
+def incomplete_path(path: Path) -> Path:
+    """Return the path of an archive with too few images to replace the one at `path`: `STEM.incomplete.SUFFIX`."""
+    match = _STEM.fullmatch(path.name)
+    stem, suffix = (match[1], match[2] or "") if match else (path.name, "")
+    return path.with_name(f"{stem}.incomplete{suffix}")
 
 
 def part_paths(path: Path, count: int) -> tuple[Path, ...]:

@@ -39,6 +39,7 @@ FailedList = Annotated[
     str, _option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
 ]
 Lenient = Annotated[bool, _flag("--lenient", "End with status 0 although lines of the list are invalid.")]
+Replace = Annotated[bool, _flag("--replace", "Replace an earlier archive, even one that holds more of the images.")]
 IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
 Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
 

@@ -65,7 +65,8 @@ class SaveOptions(FetchOptions):
     A `destination` without a dot in its name gets the ending of the format. `part_size` is in bytes, None for one
     file; `level` is that of the compression, None for a good choice; `validate` compares the output with the source.
     `cache` is the directory of manifests and blobs, which stays for the next run; None makes one beside the
-    destination that is removed at the end.
+    destination that is removed at the end. `replace` lets an archive replace an earlier one that holds more of the
+    list's images; otherwise it becomes `STEM.incomplete.SUFFIX`.
     """
 
     destination: Path
@@ -74,6 +75,7 @@ class SaveOptions(FetchOptions):
     level: int | None = None
     validate: bool = False
     cache: Path | None = None
+    replace: bool = False
 
     def __post_init__(self) -> None:
         FetchOptions.__post_init__(self)
@@ -89,6 +91,7 @@ class SaveOptions(FetchOptions):
             level=self.level,
             epoch=self.environment.source_date_epoch,
             sync=self.sync,
+            replace=self.replace,
         )
 
 

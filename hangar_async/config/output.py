@@ -18,8 +18,8 @@ class OutputSettings:
     """The output of a run: its path, format, level and parts.
 
     `format` is gzip, zstd or dir; `part_size` in bytes, None for one file; `level` that of the compression, None for a
-    good choice; `epoch` the SOURCE_DATE_EPOCH in seconds, or None. `sync=False` leaves out every fsync. Raises
-    UsageError when made with a wrong value.
+    good choice; `epoch` the SOURCE_DATE_EPOCH in seconds, or None. `sync=False` leaves out every fsync. `replace` lets
+    an archive replace an earlier one that holds more of the images. Raises UsageError when made with a wrong value.
     """
 
     target: Path
@@ -28,6 +28,7 @@ class OutputSettings:
     level: int | None = None
     epoch: int | None = None
     sync: bool = True
+    replace: bool = False
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:

@@ -11,7 +11,7 @@ from hangar_async.config.options import CompressOptions, DecompressOptions
 from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
-from hangar_async.engine.outputs import check_outputs, check_part_size, check_target
+from hangar_async.engine.outputs import check_output, check_outputs, check_target
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.image import created_of
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
@@ -35,9 +35,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     started = time.monotonic()
     if not await in_thread(os.path.isdir, options.cache):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
-    await in_thread(check_target, options.output.target, directory=False)
-    await in_thread(check_outputs, [options.output.target], [options.cache])
-    await in_thread(check_part_size, options.output)
+    await in_thread(check_output, options.output, [options.cache])
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
     observer(events.RunStarted(len(cache.images), 0))
     outcomes: list[ImageOutcome] = []
@@ -59,7 +57,8 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
             outcomes.append(outcome)
             observer(events.ImageEnded(outcome))
         if images:
-            output = await packer.finish(images, saved_time(options.output.epoch, created))
+            failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
+            output = await packer.finish(images, saved_time(options.output.epoch, created), failed)
     report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
     observer(events.RunEnded(report))
     return report

@@ -7,7 +7,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from hangar_async import imagelist
-from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path
+from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, incomplete_path
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
@@ -34,16 +34,24 @@ def _checking() -> Iterator[None]:
 def check_destination(options: SaveOptions) -> None:
     """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
     output = options.output
-    check_outputs([output.target, options.failed], [options.images])
+    check_output(output, [options.images], options.failed)
     check_failed_list(options.failed)
-    check_target(output.target, directory=output.format == "dir")
-    check_part_size(output)
     if output.format == "dir" and options.cache is not None:
         cache, target = options.cache.resolve(), output.target.resolve()
         if target == cache or target in cache.parents or cache in target.parents:
             raise UsageError(
                 f"the destination {output.target} overlaps the cache {options.cache}: choose another name (-d)"
             )
+
+
+def check_output(output: OutputSettings, inputs: Iterable[object], *others: Path | None) -> None:
+    """Raise UsageError when an output cannot be made, or names an input or one of the other outputs."""
+    directory = output.format == "dir"
+    targets = [output.target] if directory else [output.target, incomplete_path(output.target)]
+    check_outputs([*targets, *others], inputs)
+    for target in targets:
+        check_target(target, directory=directory)
+    check_part_size(output)
 
 
 @_checking()

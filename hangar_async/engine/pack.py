@@ -2,21 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from hangar_async.archive.names import incomplete_path
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Notice, Observer
+from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.reports import Output
-from hangar_async.errors import ContentError, UsageError
+from hangar_async.errors import ContentError, HangarError, UsageError
 from hangar_async.layout import files as layout_files
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.images import read_cache
+from hangar_async.layout.images import read_cache, read_images
 from hangar_async.layout.manifest_loader import read_files
 from hangar_async.oci import MAX_DOCUMENT, Image, ImageConfig, media_types
 from hangar_async.store.content import ContentStore
@@ -34,8 +36,11 @@ class Packer(Protocol):
         """Append an image that is complete in the store; raises StorageError."""
         ...
 
-    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
-        """Make the output of these images; raises StorageError."""
+    async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
+        """Make the output of these images; `failed` are the names of those that it should hold too.
+
+        Raises StorageError.
+        """
         ...
 
 
@@ -100,13 +105,24 @@ class ArchivePacker:
         """Append an image that is complete in the store; raises StorageError."""
         await self._interrupt.in_thread(self._add, image)
 
-    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
+    async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
         """Append the index files and put the archive in place; raises StorageError."""
         await self._interrupt.in_thread(self._close, layout_files.cache_files(images, saved))
-        self._observe(Committing(str(self._settings.target)))
+        target = self._settings.target
+        kept = await self._interrupt.in_thread(self._holds_more, images, failed)
+        self._observe(Committing(str(target)))
         # A commit is not interrupted: it would leave some names changed and others not.
-        written = await in_thread(self._writer.commit)
-        return Output(written.files, written.size, self._settings.format, written.compressor)
+        written = await in_thread(self._writer.commit, incomplete_path(target) if kept else target)
+        return Output(
+            written.files, written.size, self._settings.format, written.compressor, kept=target if kept else None
+        )
+
+    def _holds_more(self, images: Sequence[Image], failed: Collection[str]) -> bool:
+        """Tell whether the earlier archive holds more of all these images than this one."""
+        if not failed or self._settings.replace:
+            return False
+        wanted = {image.reference.cache_name for image in images} | set(failed)
+        return len(wanted & held_names(self._settings.target, self._interrupt)) > len(images)
 
     def _add(self, image: Image) -> None:
         for content in image.contents:
@@ -151,6 +167,15 @@ class ArchivePacker:
         self._names.add(name)
 
 
+def held_names(path: Path, check_interrupted: Callable[[], None]) -> set[str]:
+    """Return the names of the whole images in an archive; none where it cannot be read. Synchronous, for a thread."""
+    try:
+        images = read_images(layout_at(path, find_archive(path), check_interrupted)).images
+    except HangarError:
+        return set()
+    return {image.reference.cache_name for image in images if not image.problems}
+
+
 class DirectoryPacker:
     """Makes the cache directory itself the output."""
 
@@ -167,7 +192,7 @@ class DirectoryPacker:
         for platform in image.platforms:
             self._names.update(layout_files.folder_files(platform))
 
-    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
+    async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
         """Sync the directory and give it its name; raises StorageError."""
         interrupt = Interrupt()
         names = frozenset(self._names | set(layout_files.cache_files(images, saved)))
@@ -245,7 +270,7 @@ def merged(existing: Iterable[Image], new: Iterable[Image]) -> list[Image]:
 
 
 class MergePacker:
-    """Leaves all files in the cache, and syncs the new ones."""
+    """Leaves all files in the cache, and syncs the new ones: `sync` before the index names them."""
 
     def __init__(self, store: ContentStore, sync: bool) -> None:
         self._store = store
@@ -264,10 +289,16 @@ class MergePacker:
         for platform in image.platforms:
             self._names.update(layout_files.folder_files(platform))
 
-    async def finish(self, images: Sequence[Image], saved: datetime) -> Output:
-        """Sync the files; raises StorageError."""
+    async def sync(self) -> None:
+        """Wait until the files of all images are on the disk; raises StorageError."""
+        await self._sync_files(self._names)
+
+    async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
+        """Wait until the index is on the disk; raises StorageError."""
+        await self._sync_files(layout_files.cache_files(images, saved).keys())
+        return Output((self._store.root,), self._size, "cache")
+
+    async def _sync_files(self, names: Collection[str]) -> None:
         if self._sync:
             interrupt = Interrupt()
-            names = self._names | set(layout_files.cache_files(images, saved))
             await interrupt.in_thread(sync_files, self._store.disk, self._store.root, names, interrupt)
-        return Output((self._store.root,), self._size, "cache")

@@ -52,12 +52,16 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The files that were written (parts in their order; or the one directory), and their size in bytes."""
+    """The files that were written (parts in their order; or the one directory), and their size in bytes.
+
+    `kept` is an earlier archive that holds more of the images: it stays, and this one is named as incomplete.
+    """
 
     files: tuple[Path, ...]
     size: int
     format: str
     compressor: str = ""
+    kept: Path | None = None
 
     @property
     def path(self) -> Path:

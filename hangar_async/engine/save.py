@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from hangar_async import imagelist
@@ -107,10 +108,6 @@ class _Run(ABC):
         """The output that is written beside the cache; None for none."""
         return None
 
-    def indexed(self, images: Sequence[Image]) -> Sequence[Image]:
-        """Return the images that the index of the cache names when these are saved."""
-        return images
-
     def created(self, saved: _Saved) -> Sequence[str]:
         """Return the creation times of the images that the index names."""
         return saved.created
@@ -200,9 +197,16 @@ class _Run(ABC):
         if not saved.images:
             return None
         moment = pack.saved_time(self.options.environment.source_date_epoch, self.created(saved))
-        if not await write_cache(store, self.indexed(saved.images), moment):
+        await self.write_index(store, saved.images, moment)
+        failed = [outcome.entry.reference.cache_name for outcome in saved.outcomes if not outcome.ok]
+        return await packer.finish(saved.images, moment, failed)
+
+    async def write_index(
+        self, store: ContentStore, images: Sequence[Image], saved: datetime, *, sync: bool = False
+    ) -> None:
+        """Write the index of the cache; with `sync` it is on the disk before it replaces an earlier one."""
+        if not await write_cache(store, images, saved, sync=sync):
             self.notice(f"the file system of {store.root} has no links: other tools read it only image by image")
-        return await packer.finish(saved.images, moment)
 
     def _registry_of_credentials(self, images: ImageList) -> str | None:
         """Return the one registry that the user name and password of the environment are for."""
@@ -281,10 +285,16 @@ class _SyncRun(_Run):
         self._existing = await in_thread(pack.read_existing, store.root)
         for text in self._existing.notices:
             self.notice(text)
-        yield pack.MergePacker(store, self.options.sync)
+        self._packer = pack.MergePacker(store, self.options.sync)
+        yield self._packer
 
-    def indexed(self, images: Sequence[Image]) -> Sequence[Image]:
-        return pack.merged(self._existing.images, images)
+    async def write_index(
+        self, store: ContentStore, images: Sequence[Image], saved: datetime, *, sync: bool = False
+    ) -> None:
+        # An index on the disk names only what is on the disk.
+        await self._packer.sync()
+        merged = pack.merged(self._existing.images, images)
+        await super().write_index(store, merged, saved, sync=self.options.sync)
 
     def created(self, saved: _Saved) -> Sequence[str]:
         replaced = {image.name for image in saved.images}

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
@@ -111,7 +112,7 @@ class ContentStore:
     async def put(self, data: bytes, digest: Digest) -> None:
         """Store a small document whose digest was computed from these bytes."""
         if digest not in self._trusted:
-            await in_thread(self.disk.write_file, self.path(digest), data)
+            await in_thread(_write_document, self.disk, self.root, blob_name(digest), data)
             self._trusted[digest] = len(data)
 
     async def forget_partials(self) -> None:
@@ -241,22 +242,38 @@ async def write_image(store: ContentStore, image: Image) -> None:
         await in_thread(_write_folder, store.disk, store.root, platform.folder, folder_files(platform))
 
 
-async def write_cache(store: ContentStore, images: Sequence[Image], saved: datetime) -> bool:
+async def write_cache(store: ContentStore, images: Sequence[Image], saved: datetime, *, sync: bool = False) -> bool:
     """Write the index files that name these images and no others, the list of Hangar's last.
 
-    Returns False when the file system has no links, and `blobs` beside `index.json` is missing.
+    With `sync` each is on the disk before it replaces an earlier one. Returns False when the file system has no links,
+    and `blobs` beside `index.json` is missing.
     """
-    return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved))
+    return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved), sync)
 
 
 def _write_folder(disk: Disk, root: Path, folder: str, files: Mapping[str, bytes]) -> None:
     disk.make_directory(root / folder / BLOBS)
     for name, data in files.items():
-        disk.write_file(root / name, data)
+        _write_document(disk, root, name, data)
 
 
-def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes]) -> bool:
+def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes], sync: bool) -> bool:
     linked = disk.link(root / BLOBS, SHARE)
     for name, data in files.items():
-        disk.write_file(root / name, data)
+        _write_document(disk, root, name, data, sync=sync)
+        if sync:
+            # The list is never on the disk before the index that names more.
+            disk.sync(root)
     return linked
+
+
+def _write_document(disk: Disk, root: Path, name: str, data: bytes, *, sync: bool = False) -> None:
+    """Write a small file of the cache whole, so that a reader sees the old file or the new one."""
+    # Two threads may write one document at the same time, when two names are of the same image.
+    temporary = root / PARTIALS / f"document.{threading.get_ident()}"
+    try:
+        disk.write_new(temporary, data, sync=sync)
+        disk.rename(temporary, root / name)
+    except BaseException:
+        disk.remove(temporary)
+        raise

@@ -190,7 +190,7 @@ class NewTree:
             for name, data in documents.items():
                 names.add(name)
                 self.disk.make_directory((temporary / name).parent)
-                self.disk.write_file(temporary / name, data)
+                self.disk.write_new(temporary / name, data)
                 size += len(data)
             for directory in directories:
                 self.disk.make_directory(temporary / directory)

@@ -10,6 +10,7 @@ from hangar_async.archive.names import (
     checksums_path,
     decode_checksums,
     encode_checksums,
+    incomplete_path,
     is_directory_name,
     is_file_name,
     part_number,
@@ -141,3 +142,18 @@ def test_any_bytes_are_checksums_or_a_value_error(data: bytes) -> None:
 def test_wrong_checksums_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         decode_checksums(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "incomplete"),
+    [
+        ("saved-images.tar.gz", "saved-images.incomplete.tar.gz"),
+        ("v1.2.tar.zstd", "v1.2.incomplete.tar.zstd"),
+        ("out.tgz", "out.incomplete.tgz"),
+        ("out.tar", "out.incomplete.tar"),
+        ("backup", "backup.incomplete"),
+        ("a\n.tar.gz", "a\n.incomplete.tar.gz"),
+    ],
+)
+def test_the_name_of_an_incomplete_archive(name: str, incomplete: str) -> None:
+    assert incomplete_path(Path("x") / name).name == incomplete

@@ -53,6 +53,7 @@ ARCHIVE_FLAGS = {
     "--compress-level": f"{GzipCodec.default_level} for gzip, {ZstdCodec.default_level} for zstd",
     "--part": "false",
     "--part-size": DEFAULT_PART_SIZE,
+    "--replace": "false",
 }
 #: The flags and arguments of each command, with their defaults; None where it is required.
 FLAGS: dict[str, dict[str, str | None]] = {

@@ -152,8 +152,10 @@ async def test_there_must_be_a_cache(tmp_path: Path) -> None:
     with pytest.raises(ContentError, match=r"no saved-images-list\.json"):
         await compress(packing(tmp_path / "cache", tmp_path / "x.tar"))
     assert os.listdir(tmp_path / "cache") == []
-    with pytest.raises(UsageError, match="is a directory"):
+    with pytest.raises(UsageError, match=r"would replace .*, which this command uses"):
         await compress(packing(tmp_path / "cache", tmp_path / "cache"))
+    with pytest.raises(UsageError, match="is a directory"):
+        await compress(packing(tmp_path / "cache", tmp_path))
     with pytest.raises(UsageError, match="unknown format"):
         packing(tmp_path / "cache", tmp_path / "x", "dir")
 

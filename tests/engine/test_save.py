@@ -50,6 +50,46 @@ async def test_failures_stop_nobody_else(fake_registry: FakeRegistry, tmp_path: 
     assert not (tmp_path / "failed.txt").exists()
 
 
+@pytest.mark.parametrize("parts", [{}, {"part_size": 2_000}], ids=["file", "parts"])
+async def test_an_archive_of_fewer_images_replaces_none_that_holds_more(
+    fake_registry: FakeRegistry, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    names = [f"{fake_registry.address}/{name}:1" for name in ("one", "two", "three")]
+    for name in ("one", "two", "three"):
+        fake_registry.add(f"{name}:1", small(name))
+    target = {"format": "gzip", "destination": tmp_path / "all.tar.gz", **parts}
+    first = await run(tmp_path, *names[:2], **target)
+    assert (first.status, first.output and first.output.kept) == (0, None)
+    earlier = {path.name: path.read_bytes() for path in tmp_path.glob("all.tar.gz*")}
+    fake_registry.fail("/(one|two)/manifests/", Status(404), times=None)
+    for _ in range(2):
+        report = await run(tmp_path, *names, **target)
+        assert report.status == 1
+        assert report.output is not None
+        assert report.output.kept == tmp_path / "all.tar.gz"
+        assert {name: (tmp_path / name).read_bytes() for name in earlier} == earlier
+        verdict = await verify(VerifyOptions(tmp_path / "all.incomplete.tar.gz"))
+        assert ([image.name for image in verdict.images], verdict.problems) == ([names[2]], ())
+        assert not list(tmp_path.glob(".all.*"))
+    replaced = await run(tmp_path, *names, **target, replace=True)
+    assert (replaced.status, replaced.output and replaced.output.kept) == (1, None)
+    assert len((await verify(VerifyOptions(tmp_path / "all.tar.gz"))).images) == 1
+    # As many images are enough.
+    again = await run(tmp_path, *names, **target)
+    assert (again.status, again.output and again.output.kept) == (1, None)
+
+
+async def test_an_earlier_file_that_is_no_archive_is_replaced_by_some_images(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fake_registry.add("one:1", small("one"))
+    (tmp_path / "all.tar.gz").write_bytes(b"\x1f\x8b of nothing")
+    names = [f"{fake_registry.address}/{name}:1" for name in ("one", "two")]
+    report = await run(tmp_path, *names, format="gzip", destination=tmp_path / "all.tar.gz")
+    assert report.output is not None
+    assert (report.status, report.output.path.name) == (1, "all.tar.gz")
+
+
 async def test_nothing_saved_makes_nothing(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     for format_ in ("dir", "gzip"):
         report = await run(tmp_path, f"{fake_registry.address}/none:1", format=format_)

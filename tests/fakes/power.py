@@ -34,7 +34,8 @@ class File:
         """Choose one content that a crash may leave."""
         if self.is_synced:
             return bytes(self.data)
-        torn = bytes(self.data[: chosen.randint(0, len(self.data))])
+        # Few lengths, so that many states are the same, and have to be looked at once.
+        torn = bytes(self.data[: len(self.data) * chosen.randint(0, 3) // 3])
         zeros = self.synced + bytes(max(0, len(self.data) - len(self.synced)))
         return chosen.choice([self.synced, torn, zeros, bytes(self.data)])
 
@@ -106,7 +107,7 @@ class Tree:
                     _apply(entries, path, node)
         state: dict[Path, bytes | str | None] = {}
         contents: dict[File, bytes] = {}
-        for path, entry in sorted(entries.items()):
+        for path, entry in sorted(entries.items(), key=lambda item: item[0].parts):
             if any(parent not in entries for parent in path.parents if self.root in parent.parents):
                 continue  # its directory is missing
             if isinstance(entry, File):
@@ -124,17 +125,30 @@ def _apply(entries: dict[Path, Node], path: Path, node: Node | None) -> None:
         del entries[other]
 
 
+@dataclass(frozen=True)
+class Held:
+    """An operation, by its name and number, that only happens after the next one named `until`, or never."""
+
+    name: str
+    number: int
+    until: str = ""
+
+
 class Recorder:
     """Records the operations of every Disk below a root, and the states that a crash after each of them may leave.
 
-    `skip` leaves one of them out, as if the program had forgotten it: a name of the operation, and its number.
+    `held` is in the wrong order or left out, as if the program had forgotten it; only states after a later change of
+    names count then.
     """
 
-    def __init__(self, root: Path, states: Callable[[Tree, str], None], skip: tuple[str, int] | None = None) -> None:
+    def __init__(self, root: Path, states: Callable[[Tree, str], None], held: Held | None = None) -> None:
         self.tree = Tree.read(root)
-        self.counts: dict[str, int] = {}
+        #: The names of all operations, in their order.
+        self.operations: list[str] = []
         self._states = states
-        self._skip = skip
+        self._held = held
+        self._later: Callable[[], None] | None = None
+        self._is_reached = False
         self._files: dict[int, File] = {}
         self._lock = threading.RLock()
 
@@ -154,13 +168,24 @@ class Recorder:
         @functools.wraps(operation)
         def recorded(disk: Disk, *arguments: Any, **keywords: Any) -> Any:
             with self._lock:
-                number = self.counts[name] = self.counts.get(name, 0) + 1
-                if self._skip == (name, number):
+                self.operations.append(name)
+                number = self.operations.count(name)
+                if self._held and (self._held.name, self._held.number) == (name, number):
+                    self._later, self._is_reached = functools.partial(late, disk, *arguments), True
                     return None
                 result = operation(disk, *arguments, **keywords)
                 note(result, *arguments)
-                self._states(self.tree, name)
+                if self._held is None or (self._is_reached and name in ("rename", "keep", "remove")):
+                    self._states(self.tree, name)
+                if self._later is not None and self._held is not None and self._held.until == name:
+                    later, self._later = self._later, None
+                    later()
                 return result
+
+        def late(disk: Disk, *arguments: Any) -> None:
+            # What is closed or has another name by now needs no real sync: it is the record that counts.
+            note(operation(disk, *arguments) if name == "rename" else None, *arguments)
+            self._states(self.tree, name)
 
         patch.setattr(Disk, name, recorded)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.faults.rig", "tests.faults.load_rig", "tests.faults.rows_registry")
+pytest.register_assert_rewrite(
+    "tests.faults.rig", "tests.faults.commands", "tests.faults.load_rig", "tests.faults.rows_registry"
+)
 
 from hangar_async.testing.images import image, index, layer  # noqa: E402
 from tests.engine.forms import pack_as_hangar  # noqa: E402
 from tests.fakes.images import AMD64  # noqa: E402
 from tests.fakes.registry import FakeRegistry, fake_registry  # noqa: E402
+from tests.faults.commands import Scene as CommandScene, add_images, make_shared  # noqa: E402
 from tests.faults.load_rig import Scene, save_both  # noqa: E402
 
 
@@ -62,3 +65,12 @@ async def streamed_scene(pushable_registry: FakeRegistry, tmp_path: Path) -> Sce
     (place / "plain").mkdir(parents=True)
     await save_both(place)
     return Scene(pushable_registry, place / "plain" / "all.tar.gz", tmp_path)
+
+
+@pytest.fixture
+async def command_scene(pushable_registry: FakeRegistry, tmp_path: Path) -> CommandScene:
+    """A directory to work in, which is not there yet, and what the commands read."""
+    add_images(pushable_registry)
+    found = CommandScene(tmp_path / "place", pushable_registry.address, tmp_path / "shared")
+    await make_shared(found)
+    return found

@@ -1,6 +1,6 @@
 """The end of a save: complete and synced files get their names, all of them or none."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,7 +71,16 @@ class Commit:
         except BaseException:
             self._put_back(replaced)
             raise
-        self._remove([*map(self._path, stale), record.path])
+        try:
+            for name in stale:
+                self._disk.remove(self._path(name))
+            if stale and sync:
+                # An older part that came back without the record would look like one of this archive.
+                self._disk.sync(self._target.parent)
+            self._disk.remove(record.path)
+        except StorageError as error:
+            # The next command finishes it.
+            self._notice(f"the archive is in place, but {error}")
 
     def _path(self, name: str) -> Path:
         return self._target.with_name(name)
@@ -105,11 +114,3 @@ class Commit:
         with suppress(StorageError):
             # The record is gone for good before the files that it names are.
             self._disk.sync(self._target.parent)
-
-    def _remove(self, paths: Iterable[Path]) -> None:
-        """Remove what the archive in place does not need; a failure is a notice."""
-        for path in paths:
-            try:
-                self._disk.remove(path)
-            except StorageError as error:
-                self._notice(f"the archive is in place, but {error}")

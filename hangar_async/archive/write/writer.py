@@ -65,6 +65,7 @@ class ArchiveWriter:
         self._mtime = mtime
         self._sync = sync
         self._progress = progress
+        self._notice = notice
         self._disk = disk or Disk()
         self._entries: list[ArchiveEntry] = []
         self._names: set[str] = set()
@@ -117,8 +118,8 @@ class ArchiveWriter:
         """
         self._commit.lock()
 
-    def commit(self) -> Written:
-        """End the archive, sync it and give it its name, in place of an earlier one."""
+    def commit(self, target: Path | None = None) -> Written:
+        """End the archive, sync it and give it its name, or that of `target` beside it, in place of an earlier one."""
         with self._working(ARCHIVE_INDEX):
             content = index.encode(self._codec.format, self._entries)
             self._add(ARCHIVE_INDEX, bytes_input(content), Digest.of(content), compressed=False)
@@ -126,7 +127,7 @@ class ArchiveWriter:
             self._pending += tar_header.end(self._size)
             self._flush_headers()
             self._codec.finish(Footer(last.offset, last.length))
-            paths = self._place()
+            paths = self._place(target or self._target)
         written = Written(paths, self._parts.position, self._codec.compressor)
         self._state = "committed"
         self._close()
@@ -138,9 +139,11 @@ class ArchiveWriter:
             self._state = "discarded"
             self._close()
 
-    def _place(self) -> tuple[Path, ...]:
+    def _place(self, target: Path) -> tuple[Path, ...]:
         parts = self._parts.finish()
-        paths = (self._target,) if self._part_size is None else part_paths(self._target, len(parts))
+        if target != self._target:
+            self._retarget(target)
+        paths = (target,) if self._part_size is None else part_paths(target, len(parts))
         digests = [part.hasher.hexdigest() for part in parts]
         renames = [
             Rename(part.path.name, path.name, part.size, digest)
@@ -148,9 +151,22 @@ class ArchiveWriter:
         ]
         checksums, text = self._temporary.new(), encode_checksums(paths, digests)
         self._disk.write_new(checksums, text, sync=self._sync)
-        renames.append(Rename(checksums.name, checksums_path(self._target).name, len(text), Digest.of(text).hex))
+        renames.append(Rename(checksums.name, checksums_path(target).name, len(text), Digest.of(text).hex))
         self._commit.run(renames, sync=self._sync)
         return paths
+
+    def _retarget(self, target: Path) -> None:
+        """Give the parts, which are written, temporary names of another target."""
+        earlier, self._temporary = self._temporary, _temporary_files(target, self._disk, self._notice)
+        self._commit.close()
+        self._commit = Commit(target, self._temporary, self._disk, self._notice, self._report)
+        try:
+            for part in self._parts.parts:
+                path = self._temporary.new()
+                self._disk.rename(part.path, path)
+                part.path = path
+        finally:
+            earlier.close()
 
     def _add(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> None:
         self._header(tar_header.FILE, name, size=source.size)

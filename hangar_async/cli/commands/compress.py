@@ -15,6 +15,7 @@ def compress_command(
     compress_level: options.Level = None,
     part: options.Part = False,
     part_size: options.PartSize = "2G",
+    replace: options.Replace = False,
 ) -> int:
     """Make an archive, or parts of one, of the images that a cache directory names."""
     from hangar_async import CompressOptions, OutputSettings, compress
@@ -31,6 +32,7 @@ def compress_command(
         part_size=size if part else None,
         level=compress_level,
         epoch=values.environment_for(flags).source_date_epoch,
+        replace=replace,
     )
     compress_options = CompressOptions(cache=values.existing_path(file, "--file"), output=output)
     rows, steps = summary.after_compress, next_steps.after_compress

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from hangar_async.archive.names import incomplete_path
 from hangar_async.cli.view.text import count_text, error_text, flag_size, images_text, one_line, size_text, time_text
 from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
@@ -97,7 +98,10 @@ def _traffic(report: Report) -> Rows:
 
 
 def _archive(output: Output, settings: OutputSettings) -> Rows:
-    target = settings.target
+    target = settings.target if output.kept is None else incomplete_path(output.kept)
+    if output.kept is not None:
+        kept = one_line(str(output.kept))
+        yield "kept", f"{kept} holds more of these images than this run saved, and stays (--replace replaces it)"
     by = f" by {output.compressor}" if output.compressor else ""
     yield "archive", f"{_place(target, output.size)}, {settings.format}{by}"
     untar = _UNTAR[settings.format]

@@ -71,12 +71,15 @@ def test_a_full_disk_at_any_operation_leaves_the_old_archive(
         except StorageError:
             failed.add(disk.failed)
         else:
-            assert not disk.failed
+            # At the end of a commit that removed old parts a failure leaves the record to the next one.
+            assert disk.failed in ("", "sync")
             break
         assert state(old_directory) == old
         assert temporary(old_directory) == []
-    assert failed == {"create", "write", "sync_file", "close", "rename", "keep", "sync", "names", "hold"}
+    assert failed >= {"create", "write", "sync_file", "close", "rename", "keep", "sync", "names", "hold"}
     assert state(old_directory) == state(whole)
+    write(old_directory / "a.tar", kind, new, part_size=after)
+    assert (state(old_directory), temporary(old_directory)) == (state(whole), [])
 
 
 def test_without_hard_links_a_failure_still_puts_the_old_archive_back(
@@ -151,7 +154,7 @@ def test_files_of_a_dead_run_are_removed_and_those_of_a_living_one_stay(tmp_path
         fill(living, [noise(3 * MIB)], tmp_path)
         files = temporary(tmp_path)
         assert len(files) > len(others) + 2
-        assert not [name for name in files if name.startswith((".a.12-ab.0", ".a.12-ab.3", ".a.99"))]
+        assert not [name for name in files if name.startswith((".a.12-ab.0", ".a.12-ab.3", ".a.99-cd."))]
         second = write(tmp_path / "a", "gzip", [b"second"])
         assert temporary(tmp_path) == files
         assert len(joined(second)) == second.size

@@ -125,6 +125,17 @@ def test_lines_that_repeat_an_image() -> None:
     assert found["saved"] == ["1 image, 2 platforms", "3 lines of the list named an image once more"]
 
 
+def test_an_archive_that_replaces_none_has_another_name() -> None:
+    one = output("out/all.incomplete.tar.gz")
+    kept = Output(one.files, one.size, one.format, kept=Path("out/all.tar.gz"))
+    found = shown(report(saved("one:1"), GONE, output=kept), options(destination=Path("out/all.tar.gz")))
+    assert found["kept"] == [
+        "out/all.tar.gz holds more of these images than this run saved, and stays (--replace replaces it)"
+    ]
+    assert found["archive"][0].startswith(str(Path("out/all.incomplete.tar.gz").absolute()))
+    assert found["check"] == ["cd out && sha256sum -c all.incomplete.tar.gz.sha256"]
+
+
 def test_invalid_lines_and_notes() -> None:
     invalid = tuple(InvalidLine("images.txt", line, "'x y' has white\x07 space") for line in range(1, 26))
     one = report(
