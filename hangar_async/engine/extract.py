@@ -98,7 +98,7 @@ def _choose(
     contents: dict[str, oci.Descriptor] = {}
     for platform in platforms:
         manifest = _manifest(image, platform)
-        parts = (platform.descriptor, manifest.config, *manifest.layers)
+        parts = (platform.descriptor, *manifest.blobs)
         contents.update((str(part.digest), part) for part in parts if part.digest in present)
     if len(platforms) == 1:
         return platforms[0].descriptor, tuple(contents.values()), {}
@@ -156,7 +156,7 @@ def _write_docker_archive(
     manifest = _manifest(image, platform)
     if not manifest.is_image:
         raise UsageError(f"{image.name} is an artifact and no image: --format oci can hold it")
-    contents = (manifest.config, *manifest.layers)
+    contents = manifest.blobs
     sizes = layout.sizes()
     missing = [content for content in contents if blob_name(content.digest) not in sizes]
     if missing:

@@ -52,10 +52,17 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
             blobs = BlobPusher(client, flights, rate, source, run.observe)
             images = ImagePusher(client, blobs, PushOptions(options.sparse_index, options.platform_tags))
             if isinstance(source, Spool):
-                await source.feed(run.selection.images, images, blobs)
+                await source.feed(list(enumerate(run.selection.images)), images, blobs)
 
             async def push(number: int, image: Image, target: Reference) -> LoadOutcome:
-                outcome = await images.push(image, target, number)
+                try:
+                    outcome = await images.push(image, target, number)
+                except (HangarError, ExceptionGroup) as group:
+                    if not images.doubts(image, target, number, the_error(group)):
+                        raise
+                    if isinstance(source, Spool):
+                        await source.feed([(number, (image, target))], images, blobs)
+                    outcome = await images.push(image, target, number)
                 if outcome.replaced is not None:
                     name = f"{target.name}:{target.tag}"
                     run.notice(f"{name} was {outcome.replaced}, and is {outcome.digest} now")

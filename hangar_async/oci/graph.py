@@ -51,7 +51,7 @@ class EntryBudget:
 
 def children(document: Document) -> tuple[Descriptor, ...]:
     """Return the descriptors that a document names, in their order."""
-    return document.manifests if isinstance(document, Index) else (document.config, *document.layers)
+    return document.manifests if isinstance(document, Index) else document.blobs
 
 
 def walk(root: Descriptor, documents: Documents, budget: EntryBudget | None = None) -> Iterator[Node]:

@@ -151,6 +151,11 @@ class Manifest(_RawDocument):
     layers: tuple[Descriptor, ...]
 
     @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Its config and its layers."""
+        return self.config, *self.layers
+
+    @property
     def is_image(self) -> bool:
         """True when this is a container image, by the type of its config."""
         return self.config.media_type in media_types.IMAGE_CONFIGS

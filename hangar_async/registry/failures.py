@@ -43,6 +43,7 @@ _LACKS = "MANIFEST_BLOB_UNKNOWN"
 _BY_CODE = {
     "BLOB_UNKNOWN": _INCOMPLETE,
     _LACKS: _INCOMPLETE,
+    "MANIFEST_UNKNOWN": _INCOMPLETE,
     "MANIFEST_INVALID": (
         "does not take {subject}",
         "see its log: it may not know this kind of manifest, or want all manifests of an index",

@@ -70,6 +70,11 @@ def docker_registry(
         process.wait()
 
 
+def collect_garbage(directory: Path) -> None:
+    """Remove what no manifest names from the disk of a registry, which does not see it and keeps its cache."""
+    subprocess.run([BINARY, "garbage-collect", directory / "config.yml"], check=True, capture_output=True)
+
+
 def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     context = ssl._create_unverified_context()  # noqa: S323 - only whether it answers
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))

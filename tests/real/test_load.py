@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from hangar_async.config.environment import Environment
@@ -203,3 +204,34 @@ async def test_a_registry_that_is_restarted_meanwhile(docker_registry: str, skop
         assert any(isinstance(event, Retrying | HostClosed) for event in events)
         target = f"dir:{tmp_path / 'copy'}"
         await skopeo("copy", "--src-tls-verify=false", f"docker://{address}/restarted/app:1", target)
+
+
+@pytest.mark.parametrize("form", ["gzip", "hangar"])
+@pytest.mark.parametrize("kind", ["oci", "multi"])
+async def test_images_that_garbage_collection_removed(
+    form: str, kind: str, docker_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    """The registry says by its cache that it has all of it, takes the manifest, and keeps nothing."""
+    (name,) = names = await push_all(docker_registry, {kind: images[kind]}, f"collected-{form}")
+    held = await saved(tmp_path, names)
+    if form == "hangar":
+        held = tmp_path / "saved-images.tar.gz"
+        cache = await saved(tmp_path, names, format="dir", destination=tmp_path / "saved-image-cache-2")
+        pack_as_hangar(cache, held)
+    with real.docker_registry(tmp_path / "registry") as address:
+        target = copied(address, name)
+        loaded = good(await run_load(tmp_path, held, address))
+        await delete_manifests(target, [outcome.digest for outcome in loaded.outcomes], images[kind])
+        await asyncio.to_thread(real.collect_garbage, tmp_path / "registry")
+        again = good(await run_load(tmp_path, held, address))
+        assert again.sent.uploaded_blobs >= len(images[kind].blobs)
+        await skopeo("copy", "--all", "--src-tls-verify=false", f"docker://{target}", f"dir:{tmp_path / 'copy'}")
+        assert (await run_validate(tmp_path, held, address)).status == 0
+
+
+async def delete_manifests(name: str, roots: Iterable[Digest | None], built: Built) -> None:
+    registry, _, path = name.rpartition(":")[0].partition("/")
+    async with aiohttp.ClientSession(f"http://{registry}") as session:
+        for digest in {*roots, *built.documents}:
+            async with session.delete(f"/v2/{path}/manifests/{digest}") as answer:
+                assert answer.status in (202, 404)

@@ -154,7 +154,7 @@ class Planner:
         for index in indexes.values():
             # The indexes that the registry served stand after a partial one, so that it is read first.
             contents.setdefault(index.digest, index.descriptor)
-        parts = [part for manifest in manifests.values() for part in (manifest.config, *manifest.layers)]
+        parts = [part for manifest in manifests.values() for part in manifest.blobs]
         foreign = {part.digest for part in parts if part.is_foreign and not self._include_foreign}
         notes = [f"left out the foreign layer {digest} (--include-foreign fetches it)" for digest in sorted(foreign)]
         if selection.unknown:

@@ -1,6 +1,6 @@
 """Blobs from a layout into a registry: each sent once, whatever the number of repositories that need it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from typing import Protocol
@@ -12,7 +12,7 @@ from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.reports import Sent
 from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
-from hangar_async.oci import AsyncPieces, Descriptor, Digest, Reference, read_pieces, verified
+from hangar_async.oci import AsyncPieces, Descriptor, Digest, OpenPieces, Reference, read_pieces, verified
 from hangar_async.registry.uploads import Upload
 from hangar_async.singleflight import SingleFlight
 from hangar_async.threads import Interrupt, in_thread
@@ -92,14 +92,38 @@ class BlobPusher:
         self._observe = observe
         #: The repositories, by name, that are known to have a blob.
         self._repositories: dict[Digest, dict[str, None]] = {}
+        #: The blobs that were sent, to any repository.
+        self._sent: set[Digest] = set()
+        #: The repositories whose word about blobs was wrong.
+        self._doubted: set[str] = set()
+
+    def doubt(self, repository: str) -> None:
+        """Forget which blobs a repository has: it said so, or mounted them, but refused a manifest that names them.
+
+        From now on each blob that it needs is sent, once, without a question.
+        """
+        if repository not in self._doubted:
+            self._doubted.add(repository)
+            for repositories in self._repositories.values():
+                repositories.pop(repository, None)
+
+    def doubted(self, repository: str) -> bool:
+        """Tell whether the word of a repository was wrong in this run."""
+        return repository in self._doubted
+
+    def is_doubtful(self, repository: str, blobs: Iterable[Descriptor]) -> bool:
+        """Tell whether all that is known of these blobs is the word of the registry: none of them was sent."""
+        return repository in self._doubted or self._sent.isdisjoint(blob.digest for blob in blobs)
 
     async def has(self, image: Reference, blob: Descriptor, rank: Rank) -> bool:
         """Ask whether a blob is in the repository of an image; raises HangarError."""
         repositories = self._repositories.setdefault(blob.digest, {})
         if image.repository in repositories:
             return True
-        if not await self._client.has_blob(image, blob, Ticket(rank)):
+        if image.repository in self._doubted or not await self._client.has_blob(image, blob, Ticket(rank)):
             return False
+        if image.repository in self._doubted:
+            return False  # since the question was asked
         repositories[image.repository] = None
         self.sent.present_blobs += 1
         self.sent.present_bytes += blob.size
@@ -115,14 +139,15 @@ class BlobPusher:
         if await self.has(image, blob, rank):
             return
         repositories = self._repositories[blob.digest]
+        if image.repository in self._doubted:
+            await self.send(image, blob, rank)
         while not repositories:
             is_leader = False
 
             async def upload() -> None:
                 nonlocal is_leader
                 is_leader = True
-                await self._send(self._client.upload(image, blob), rank)
-                repositories[image.repository] = None
+                await self.send(image, blob, rank)
 
             try:
                 await self._flights.join(blob.digest, upload)
@@ -133,6 +158,14 @@ class BlobPusher:
             await self._mount(image, blob, next(iter(repositories)), rank)
             repositories[image.repository] = None
 
+    async def send(self, image: Reference, blob: Descriptor, rank: Rank, source: OpenPieces | None = None) -> None:
+        """Send a blob to the repository of an image, whatever it has; raises HangarError.
+
+        Its bytes come from `source` where it is no blob of the layout.
+        """
+        await self._send(self._client.upload(image, blob), rank, source)
+        self._repositories.setdefault(blob.digest, {})[image.repository] = None
+
     async def _mount(self, image: Reference, blob: Descriptor, source_repository: str, rank: Rank) -> None:
         upload = await self._client.mount(image, blob, source_repository, Ticket(rank))
         if upload is not None:
@@ -142,29 +175,31 @@ class BlobPusher:
         self.sent.mounted_bytes += blob.size
         self._observe(BlobReused(blob.digest, blob.size))
 
-    async def _send(self, upload: Upload, rank: Rank) -> None:
+    async def _send(self, upload: Upload, rank: Rank, source: OpenPieces | None = None) -> None:
         blob = upload.blob
+        open_pieces = source or partial(self._source.read, blob)
         async with upload:
             try:
-                await self._client.send(upload, Ticket(rank), partial(self._send_once, upload))
+                await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces))
             except DigestMismatch as error:
                 if damage := await self._source.damage(blob):
                     advice = "get it again; verify names everything that is damaged"
                     raise DigestMismatch(damage, digest=str(blob.digest), advice=advice) from error
                 raise
         self.sent.uploaded_blobs += 1
+        self._sent.add(blob.digest)
 
-    async def _send_once(self, upload: Upload) -> None:
+    async def _send_once(self, upload: Upload, source: OpenPieces) -> None:
         blob = upload.blob
         self._observe(BlobStarted(blob.digest, blob.size, str(upload.image), upload.offset))
         try:
-            await upload.send(partial(self._pieces, blob))
+            await upload.send(partial(self._pieces, blob, source))
         finally:
             self._observe(BlobEnded(blob.digest, blob.size, upload.complete))
 
-    async def _pieces(self, blob: Descriptor, start: int) -> AsyncPieces:
+    async def _pieces(self, blob: Descriptor, source: OpenPieces, start: int) -> AsyncPieces:
         done = start
-        async for piece in self._source.read(blob, start):
+        async for piece in source(start):
             # Before it is sent: after the last piece nothing more is asked for.
             await self._rate.take(len(piece))
             done += len(piece)

@@ -1,14 +1,16 @@
 """One image into a registry: children before parents, its tag last."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from hangar_async import oci
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.reports import LoadOutcome
-from hangar_async.errors import ContentError
+from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,21 @@ class ImagePusher:
             outcome = LoadOutcome(image, target, "present", existing.digest)
         for platform in image.platforms if self._options.platform_tags else ():
             tag = f"{target.tag}-{platform.platform.suffix}"[:128]
-            await self._put_missing(
-                image.document(platform.descriptor), oci.Reference(target.registry, target.repository, tag), None, rank
-            )
+            document, name = image.document(platform.descriptor), oci.Reference(target.registry, target.repository, tag)
+            await self._put_missing(document, name, None, image.blobs, rank)
         return outcome
+
+    def doubts(self, image: oci.Image, target: oci.Reference, number: int, error: HangarError) -> bool:
+        """After a failed push, tell whether it should be done once more, with all blobs sent again.
+
+        That is where the registry lacks content that it said it had, as after its garbage collection. What it said of
+        the repository is forgotten.
+        """
+        if not isinstance(error, Incomplete) or (self._options.sparse_index and image.original is not None):
+            return False
+        self._blobs.doubt(target.repository)
+        self._targets.pop(number, None)
+        return True
 
     async def is_present(self, image: oci.Image, target: oci.Reference, number: int) -> bool:
         """Ask whether the tag names the image already, which `push` need not ask again; raises HangarError."""
@@ -71,27 +84,68 @@ class ImagePusher:
         self, manifest: oci.Manifest, root: oci.Document, present: set[oci.Digest], target: oci.Reference, number: int
     ) -> None:
         rank = planning_rank(number)
-        if manifest is not root and await self._head(target, manifest.digest, rank):
+        if manifest is not root and await self._existing(target, manifest.digest, rank):
             return
         async with asyncio.TaskGroup() as group:
-            for blob in {part.digest: part for part in (manifest.config, *manifest.layers)}.values():
+            for blob in {part.digest: part for part in manifest.blobs}.values():
                 if blob.digest in present:
                     group.create_task(self._blobs.push(target, blob, blob_rank(number, blob.size)))
         if manifest is not root:
-            await self._client.put_manifest(target, manifest, manifest.digest, Ticket(rank))
+            await self._put(manifest, target, manifest.digest, manifest.blobs, rank)
 
     async def _put_indexes(self, root: oci.Document, image: oci.Image, target: oci.Reference, rank: Rank) -> None:
         """Push the indexes within the root, whose manifests are there already, under their digests."""
         for document in oci.documents_below(root, image.documents):
             if isinstance(document, oci.Index) and document is not root:
-                await self._put_missing(document, target, document.digest, rank)
+                await self._put_missing(document, target, document.digest, image.blobs, rank)
 
     async def _put_missing(
-        self, document: oci.Document, target: oci.Reference, digest: oci.Digest | None, rank: Rank
+        self,
+        document: oci.Document,
+        target: oci.Reference,
+        digest: oci.Digest | None,
+        blobs: Collection[oci.Descriptor],
+        rank: Rank,
     ) -> None:
-        existing = await self._head(target, digest, rank)
+        existing = await self._existing(target, digest, rank)
         if existing is None or existing.digest != document.digest:
+            await self._put(document, target, digest, blobs, rank)
+
+    async def _put(
+        self,
+        document: oci.Document,
+        target: oci.Reference,
+        digest: oci.Digest | None,
+        blobs: Collection[oci.Descriptor],
+        rank: Rank,
+    ) -> None:
+        """Push a document under its digest, or the target's tag; `blobs` are those below it.
+
+        Where the registry needed none of them it is asked afterwards: by its cache it may have what was removed from
+        its disk, the document too, which it takes then and does not write. Raises Incomplete where it is not there.
+        """
+        await self._client.put_manifest(target, document, digest, Ticket(rank))
+        if not self._blobs.is_doubtful(target.repository, blobs) or await self._is_readable(target, digest, rank):
+            return
+        if self._blobs.doubted(target.repository):
+            # Bytes that come as a blob are written.
+            await self._blobs.send(target, document.descriptor, rank, partial(_pieces, document.raw))
             await self._client.put_manifest(target, document, digest, Ticket(rank))
+            if await self._is_readable(target, digest, rank):
+                return
+        message = f"{target.registry} took {digest or target.tag} of {target.name}, and does not have it"
+        advice = "restart the registry, so that it forgets what its garbage collection removed; then load again"
+        raise Incomplete(message, host=target.registry, status=404, advice=advice)
+
+    async def _existing(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
+        """Ask for a document that need not be pushed where it is there; a registry that was wrong is not asked."""
+        return None if self._blobs.doubted(target.repository) else await self._head(target, digest, rank)
+
+    async def _is_readable(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> bool:
+        try:
+            return await self._head(target, digest, rank) is not None
+        except RegistryError:
+            return True  # who may push need not be allowed to read
 
     async def _push_tag(
         self, image: oci.Image, root: oci.Document, target: oci.Reference, existing: oci.Descriptor | None, rank: Rank
@@ -107,7 +161,7 @@ class ImagePusher:
             return LoadOutcome(image, target, "present", document.digest, note=note)
         if document.digest != root.digest:
             await self._put_indexes(document, image, target, rank)
-        await self._client.put_manifest(target, document, None, Ticket(rank))
+        await self._put(document, target, None, image.blobs, rank)
         replaced_digest = None if replaced is None else replaced.digest
         return LoadOutcome(image, target, "pushed", document.digest, note=note, replaced=replaced_digest)
 
@@ -149,3 +203,7 @@ class ImagePusher:
 
     async def _head(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
         return await self._client.head_manifest(target, digest, Ticket(rank), push=True)
+
+
+async def _pieces(data: bytes, start: int) -> oci.AsyncPieces:
+    yield data[start:]

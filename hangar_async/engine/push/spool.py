@@ -34,6 +34,7 @@ class Spool:
         self._jobs = jobs
         self._used = 0
         self._space = asyncio.Condition()
+        self._pass = asyncio.Lock()
         self._errors: dict[Digest, HangarError] = {}
 
     @classmethod
@@ -54,22 +55,25 @@ class Spool:
         """Return "": it was hashed on its way into the spool."""
         return ""
 
-    async def feed(self, named: Sequence[Named], images: ImagePusher, blobs: BlobPusher) -> None:
+    async def feed(self, numbered: Sequence[tuple[int, Named]], images: ImagePusher, blobs: BlobPusher) -> None:
         """Push all blobs that the images need and their repositories lack, in one pass over the archive.
 
         A failure is not raised: its image meets it again. Raises StorageError.
         """
-        missing = await self._find_missing(named, images, blobs)
-        if not missing:
-            return
-        interrupt = Interrupt()
-        files = self._layout.files([blob_name(digest) for digest in missing])
-        async with asyncio.TaskGroup() as group:
-            waiting = dict(missing)
-            while (digest := await self._read_next(files, waiting, interrupt)) is not None:
-                group.create_task(self._push(*waiting.pop(digest), blobs))
+        async with self._pass:
+            missing = await self._find_missing(numbered, images, blobs)
+            if not missing:
+                return
+            interrupt = Interrupt()
+            files = self._layout.files([blob_name(digest) for digest in missing])
+            async with asyncio.TaskGroup() as group:
+                waiting = dict(missing)
+                while (digest := await self._read_next(files, waiting, interrupt)) is not None:
+                    group.create_task(self._push(*waiting.pop(digest), blobs))
 
-    async def _find_missing(self, named: Sequence[Named], images: ImagePusher, blobs: BlobPusher) -> _Missing:
+    async def _find_missing(
+        self, numbered: Sequence[tuple[int, Named]], images: ImagePusher, blobs: BlobPusher
+    ) -> _Missing:
         """Find the blobs that are missing at the registry, with the repositories that lack them."""
         missing: _Missing = {}
         images_at_once = asyncio.Semaphore(2 * self._jobs)
@@ -86,7 +90,7 @@ class Spool:
                     return  # the image will meet it again
 
         async with asyncio.TaskGroup() as group:
-            for number, (image, target) in enumerate(named):
+            for number, (image, target) in numbered:
                 group.create_task(look(number, image, target))
         return missing
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from hangar_async.engine.events import Event, Notice
 from hangar_async.engine.reports import LoadReport
 from hangar_async.oci.manifest import Index, parse_manifest
-from hangar_async.testing.images import index
+from hangar_async.testing.images import Built, index
 from tests.engine.forms import Saved
-from tests.engine.loading import document, run_load, tagged, where
+from tests.engine.loading import document, manifests_below, named_blobs, run_load, tagged, where
 from tests.engine.push.rig import Source
+from tests.fakes.faults import Function, Status
 from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry
 
@@ -152,3 +155,99 @@ async def test_tags_of_platforms(several_images: Source, pushable_registry: Fake
 async def test_every_kind_in_part(form: str, partial: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     report = await loaded(tmp_path, partial.at(form), pushable_registry)
     assert {outcome.state for outcome in report.outcomes} == {"pushed"}
+
+
+def named(saved: Saved, name: str) -> Built:
+    return next(built for key, built in saved.built.items() if key.endswith(f"/{name}:1"))
+
+
+UNKNOWN = b'{"errors": [{"code": "%s", "message": "unknown"}]}'
+LIES = [(400, b"MANIFEST_BLOB_UNKNOWN"), (404, b"BLOB_UNKNOWN"), (404, b"MANIFEST_UNKNOWN")]
+
+
+@pytest.mark.parametrize(("status", "code"), LIES)
+@pytest.mark.parametrize("form", ["gzip", "hangar-gzip", "dir"])
+async def test_blobs_that_the_registry_only_said_it_had_are_sent(
+    form: str, status: int, code: bytes, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """A HEAD is answered 200 for what is not there, and the manifest is refused; see distribution issue 4569."""
+    for digest in named(everything, "oci").blobs:
+        length = {"Content-Length": str(len(named(everything, "oci").blobs[digest]))}
+        pushable_registry.fail(f"library/oci/blobs/{digest}", Status(200, length), method="HEAD", times=None)
+    refused = Status(status, {"Content-Type": "application/json"}, UNKNOWN % code)
+    pushable_registry.fail("library/oci/manifests/", refused, method="PUT", times=3)
+    report = await loaded(tmp_path, everything.at(form), pushable_registry, images=["oci:1"])
+    assert [outcome.state for outcome in report.outcomes] == ["pushed"]
+    assert uploaded(pushable_registry) == sorted(map(str, named(everything, "oci").blobs))
+    assert await tagged(pushable_registry.content, "library/oci:1") == named(everything, "oci").digest
+
+
+def uploaded(registry: FakeRegistry) -> list[str]:
+    return sorted(one.query["digest"] for one in registry.asked("/uploads/.*digest=", "PUT"))
+
+
+async def test_a_refused_manifest_is_pushed_a_second_time_and_no_more(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    refused = Status(400, {"Content-Type": "application/json"}, UNKNOWN % b"MANIFEST_BLOB_UNKNOWN")
+    pushable_registry.fail("library/(oci|plain)/manifests/", refused, method="PUT", times=None)
+    report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, images=["oci:1", "plain", "zstd"])
+    assert [outcome.state for outcome in report.outcomes].count("failed") == 2
+    assert len(pushable_registry.asked("library/oci/manifests/", "PUT")) == 6
+    counts = Counter(uploaded(pushable_registry))
+    assert all(counts[str(digest)] <= 3 for digest in named(everything, "oci").blobs)
+
+
+@pytest.mark.parametrize("form", ["gzip", "hangar-gzip"])
+async def test_a_mount_that_did_not_happen(
+    form: str, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """A POST with `mount` is answered 201, and nothing is mounted."""
+
+    async def mounted(request: web.Request) -> web.Response:
+        headers = {"Location": "/", "Docker-Content-Digest": request.query["mount"]}
+        return web.Response(status=201, headers=headers)
+
+    pushable_registry.fail("mount=", Function(mounted), method="POST", times=None)
+    report = await loaded(tmp_path, everything.at(form), pushable_registry)
+    assert report.sent.mounted_blobs
+    for name in everything.built:
+        repository, found = where(name).rpartition(":")[0], await tagged(pushable_registry.content, where(name))
+        assert found is not None, name
+        for digest in await manifests_below(pushable_registry.content, repository, found):
+            for blob in named_blobs(await document(pushable_registry.content, repository, digest)):
+                is_there = await pushable_registry.content.size(repository, blob) is not None
+                assert is_there or name.endswith("/foreign:1"), name
+
+
+@pytest.mark.parametrize("name", ["oci", "nested"])
+async def test_a_tag_that_was_taken_and_is_absent(
+    name: str, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """All blobs are there, and the manifest is answered 201 and not kept: it is pushed again, all of its blobs too."""
+    held = everything.at("gzip")
+    content = pushable_registry.content
+    for digest, data in named(everything, name).blobs.items():
+        assert content.add_blob(f"library/{name}", data) == digest
+    rule = pushable_registry.fail(f"library/{name}/manifests/", Status(201), method="PUT", times=2)
+    report = await loaded(tmp_path, held, pushable_registry, images=[name])
+    assert rule.used == 2
+    assert report.sent.uploaded_blobs >= len(named(everything, name).blobs)
+    assert await tagged(content, f"library/{name}:1") == named(everything, name).digest
+    # Where something was sent the word of the registry is taken.
+    asked = len(pushable_registry.requests)
+    await loaded(tmp_path, held, pushable_registry, images=["plain"])
+    requests = [one for one in pushable_registry.requests[asked:] if "plain/manifests/" in one.path]
+    assert [one.method for one in requests] == ["HEAD", "PUT"]
+
+
+async def test_a_registry_that_keeps_nothing(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for digest, data in named(everything, "oci").blobs.items():
+        assert pushable_registry.content.add_blob("library/oci", data) == digest
+    pushable_registry.fail("library/oci/manifests/", Status(201), method="PUT", times=None)
+    [failed] = (await run_load(tmp_path, everything.at("gzip"), pushable_registry, images=["oci:1"])).failed
+    assert "took 1 of" in str(failed.error)
+    assert "does not have it" in str(failed.error)
+    assert len(pushable_registry.asked("library/oci/manifests/", "PUT")) == 3
