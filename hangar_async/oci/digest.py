@@ -62,5 +62,13 @@ class Digest:
         """The first 12 hexadecimal characters, for people."""
         return self.hex[:12]
 
+    @property
+    def tag(self) -> str:
+        """The tag that stands for it where only tags are possible: its first 64 hexadecimal characters.
+
+        Source: OCI distribution-spec, "Referrers Tag Schema".
+        """
+        return f"{self.algorithm}-{self.hex[:64]}"
+
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"

@@ -16,7 +16,7 @@ import msgspec
 from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import Descriptor, Index, Manifest
+from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.platform import Platform
 
 Document: TypeAlias = Manifest | Index
@@ -187,6 +187,23 @@ def referrers_index(referrers: Iterable[Referrer]) -> bytes:
     """Make the image index that lists referrers."""
     entries = [_entry(referrer) for referrer in referrers]
     return json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries}).encode()
+
+
+def with_referrer(index: Index | None, referrer: Referrer) -> Index | None:
+    """Add a referrer at the end of an index of referrers, None for an empty one; None where it is in it already.
+
+    The entries that are there stay as they are. Raises ContentError where it would be larger than an index may be.
+    """
+    entries = () if index is None else index.manifests
+    if any(entry.digest == referrer.descriptor.digest for entry in entries):
+        return None
+    new = parse_manifest(referrers_index([referrer]))
+    assert isinstance(new, Index)  # noqa: S101 - it was made above
+    joined = new.with_only((*entries, *new.manifests))
+    if len(joined.raw) > MAX_DOCUMENT:
+        message = f"the list of the referrers of {referrer.subject} would be larger than {MAX_DOCUMENT} bytes"
+        raise ContentError(message, digest=str(referrer.subject), advice="remove some of them there")
+    return joined
 
 
 def _entry(referrer: Referrer) -> dict[str, Any]:

@@ -113,6 +113,14 @@ class RegistryClient:
         """
         return await self._manifests.put(image, raw, media_type, digest)
 
+    async def lists_referrers(self, image: Reference, subject: Digest) -> bool:
+        """Tell whether the registry of an image lists the manifests that have a subject; with the rights to push.
+
+        Any subject will do; it need not be there.
+        Source: OCI distribution-spec, "Listing Referrers".
+        """
+        return await self._manifests.lists_referrers(image, subject)
+
     async def has_blob(self, image: Reference, blob: Descriptor) -> bool:
         """Tell whether the repository of an image has a blob; one request, without a body, with the rights to push.
 

@@ -18,6 +18,8 @@ from hangar_async.threads import in_thread
 _LONGEST_SIZE = 19
 #: A longer document is hashed in a thread, in bytes.
 _INLINE = 64 << 10
+#: The statuses of registries that do not know referrers.
+_NO_REFERRERS = (400, 404, 405, 406, 501)
 _PUT = (200, 201, 202, 204)
 _QUOTA = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
 
@@ -117,6 +119,15 @@ class Manifests:
             await response.drain()
             response.require_digest(actual, subject)
             return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
+
+    async def lists_referrers(self, image: Reference, subject: Digest) -> bool:
+        """Tell whether the registry lists referrers; see RegistryClient.lists_referrers."""
+        path, name = f"referrers/{subject}", f"the referrers of {subject} of {image.name}"
+        call = Call(subject=name, registry=image.registry, repository=image.repository, path=path, push=True)
+        async with self._exchange.ask(replace(call, accepted=(200, *_NO_REFERRERS))) as response:
+            await response.drain()
+            content_type = _media_type(response.headers.get("Content-Type", ""))
+            return response.status == 200 and content_type == media_types.OCI_INDEX
 
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:

@@ -35,3 +35,8 @@ def test_any_text_is_a_digest_or_an_invalid_value(text: str) -> None:
         assert str(digest) == text
         assert digest.hex.isalnum()
         assert len(bytes.fromhex(digest.hex)) in (32, 64)
+
+
+def test_the_tag_of_a_digest_is_as_long_as_a_tag_may_be() -> None:
+    assert Digest("sha256", "a" * 64).tag == f"sha256-{'a' * 64}"
+    assert Digest("sha512", "b" * 128).tag == f"sha512-{'b' * 64}"

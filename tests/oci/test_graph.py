@@ -19,6 +19,7 @@ from hangar_async.oci.graph import (
     referrer_of,
     referrers_index,
     walk,
+    with_referrer,
 )
 from hangar_async.oci.manifest import Descriptor, Index, Manifest, parse_manifest
 from hangar_async.oci.media_types import DOCKER_LIST, OCI_INDEX
@@ -206,3 +207,25 @@ def test_a_list_of_referrers_is_an_index(entries: list[tuple[str, dict[str, str]
     for one, (kind, more) in zip(json.loads(raw)["manifests"], entries, strict=True):
         assert one.get("artifactType") == (kind or CONFIG["mediaType"])
         assert one.get("annotations", {}) == more
+
+
+def test_a_referrer_is_added_once() -> None:
+    first, second = (referrer_of(manifest(subject=NAMED, annotations={"n": n})) for n in "12")
+    assert first is not None
+    assert second is not None
+    one = with_referrer(None, first)
+    assert one is not None
+    assert with_referrer(one, first) is None
+    both = with_referrer(one, second)
+    assert both is not None
+    assert [entry.digest for entry in both.manifests] == [first.descriptor.digest, second.descriptor.digest]
+    assert both.manifests[0].raw == one.manifests[0].raw
+    assert parse_manifest(both.raw).digest == both.digest
+
+
+def test_a_list_of_referrers_has_a_largest_size() -> None:
+    found = [referrer_of(manifest(subject=NAMED, annotations={"n": n * 3_000_000})) for n in "12"]
+    assert found[0] is not None
+    assert found[1] is not None
+    with pytest.raises(ContentError, match="larger"):
+        with_referrer(with_referrer(None, found[0]), found[1])

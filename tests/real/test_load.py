@@ -24,8 +24,10 @@ from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import Built, image, layer
 from tests.engine.forms import pack_as_hangar
 from tests.engine.loading import load_options, run_load, run_validate
+from tests.engine.made import make_layout
+from tests.engine.push.rig import referrer
 from tests.fakes import docker_registry as real
-from tests.fakes.images import AMD64
+from tests.fakes.images import AMD64, small
 from tests.fakes.push import push
 from tests.fakes.skopeo import Skopeo
 from tests.real.rig import options, push_all
@@ -235,3 +237,17 @@ async def delete_manifests(name: str, roots: Iterable[Digest | None], built: Bui
         for digest in {*roots, *built.documents}:
             async with session.delete(f"/v2/{path}/manifests/{digest}") as answer:
                 assert answer.status in (202, 404)
+
+
+async def test_referrers_are_found_by_the_tag_of_their_subject(
+    docker_registry: str, skopeo: Skopeo, tmp_path: Path
+) -> None:
+    """The registry does not list them."""
+    app = small("app")
+    signatures = [referrer(app, f"signature {number}") for number in range(3)]
+    entries = [(one, {"io.containerd.image.name": f"x.local/signed/app:v{n}"}) for n, one in enumerate(signatures)]
+    layout = await asyncio.to_thread(make_layout, tmp_path / "layout", entries)
+    for _ in range(2):
+        good(await run_load(tmp_path, layout, docker_registry))
+        found = json.loads(await raw(skopeo, f"{docker_registry}/signed/app:sha256-{app.digest.hex}"))
+        assert {one["digest"] for one in found["manifests"]} == {str(one.digest) for one in signatures}

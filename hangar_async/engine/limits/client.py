@@ -13,6 +13,7 @@ from hangar_async.errors import DigestMismatch, HangarError, RegistryError, Stor
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.manifests import PushedManifest
 from hangar_async.registry.uploads import Upload
 
 _T = TypeVar("_T")
@@ -170,10 +171,17 @@ class LimitedClient:
         subject = _manifest(image, digest)
         return await self._retrier.run(subject, image.registry, ticket, request, alternatives=alternatives)
 
-    async def put_manifest(self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket) -> None:
+    async def put_manifest(
+        self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket
+    ) -> PushedManifest:
         """Push a manifest or index, byte for byte, under its digest, or under the image's tag."""
         request = partial(self._client.put_manifest, image, document.raw, document.media_type, digest)
-        await self._retrier.run(_manifest(image, digest), image.registry, ticket, request)
+        return await self._retrier.run(_manifest(image, digest), image.registry, ticket, request)
+
+    async def lists_referrers(self, image: Reference, subject: Digest, ticket: Ticket) -> bool:
+        """Ask whether the registry of an image lists the manifests that have a subject."""
+        request = partial(self._client.lists_referrers, image, subject)
+        return await self._retrier.run(f"the referrers of {subject.short}", image.registry, ticket, request)
 
     async def has_blob(self, image: Reference, blob: Descriptor, ticket: Ticket) -> bool:
         """Ask whether the repository of an image has a blob."""

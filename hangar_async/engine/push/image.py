@@ -9,6 +9,7 @@ from hangar_async import oci
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher
+from hangar_async.engine.push.referrers import ReferrersTags
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 
@@ -28,6 +29,7 @@ class ImagePusher:
         self._client = client
         self._blobs = blobs
         self._options = options
+        self._referrers = ReferrersTags(client)
         #: The descriptors of the tags when they were asked for first.
         self._targets: dict[int, oci.Descriptor | None] = {}
 
@@ -44,6 +46,8 @@ class ImagePusher:
             outcome = await self._push_tag(image, root, target, existing, rank)
         else:
             outcome = LoadOutcome(image, target, "present", existing.digest)
+        for document in oci.documents_below(root, image.documents):
+            await self._referrers.add(target, document, rank)
         for platform in image.platforms if self._options.platform_tags else ():
             tag = f"{target.tag}-{platform.platform.suffix}"[:128]
             document, name = image.document(platform.descriptor), oci.Reference(target.registry, target.repository, tag)
@@ -124,7 +128,7 @@ class ImagePusher:
         Where the registry needed none of them it is asked afterwards: by its cache it may have what was removed from
         its disk, the document too, which it takes then and does not write. Raises Incomplete where it is not there.
         """
-        await self._client.put_manifest(target, document, digest, Ticket(rank))
+        self._referrers.pushed(target, await self._client.put_manifest(target, document, digest, Ticket(rank)))
         if not self._blobs.is_doubtful(target.repository, blobs) or await self._is_readable(target, digest, rank):
             return
         if self._blobs.doubted(target.repository):
