@@ -8,6 +8,7 @@ from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import ForeignLayout
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
 from hangar_async.layout.manifest_loader import ManifestLoader, read_files
+from hangar_async.layout.names import name_images
 from hangar_async.layout.parse import MAX_LIST, SavedList, parse_folder, parse_index, parse_layout_index, parse_list
 
 #: The index of a folder names one manifest.
@@ -210,9 +211,10 @@ def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
     raw = dict(read_files(layout, [INDEX_NAME], MAX_LIST)).get(INDEX_NAME)
     if not isinstance(raw, bytes):
         raise raw or ContentError(f"its {INDEX_NAME} is no file", advice="name an archive, or an OCI image layout")
-    entries = parse_layout_index(raw, layout.root.resolve().name)
+    roots = parse_layout_index(raw)
     loader = ManifestLoader(layout)
-    loader.load([entry.root for entry in entries if entry.root is not None])
+    loader.load(roots)
+    entries = name_images(roots, layout.root.resolve().name, loader.documents)
     images = tuple(_layout_image(entry, loader, layout) for entry in entries)
     return LayoutImages(images, "", loader.documents)
 

@@ -15,13 +15,6 @@ _FOLDER = re.compile(r"[a-f0-9]{64}")
 #: The longest time and the longest name of a list that are taken.
 _LONGEST = 200
 _LONGEST_NAME = 1000
-#: The full name, as containerd, BuildKit and `docker save` write it.
-_FULL_NAME = "io.containerd.image.name"
-#: The registry of images that have no other.
-_NO_REGISTRY = "localhost"
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_NOT_OF_A_NAME = re.compile(r"[^a-z0-9]+")
-_LONGEST_DIRECTORY = 100
 _KINDS = oci.media_types.MANIFESTS | oci.media_types.INDEXES | {""}
 
 
@@ -137,43 +130,10 @@ def _index(raw: bytes, name: str, content_type: str = "") -> oci.Index:
     return document
 
 
-def parse_layout_index(raw: bytes, directory: str) -> tuple[oci.Image, ...]:
-    """Read the `index.json` of an OCI image layout in a directory of this name: its images, without their platforms.
+def parse_layout_index(raw: bytes) -> tuple[oci.Descriptor, ...]:
+    """Read the `index.json` of an OCI image layout: its manifests and indexes; raises ContentError.
 
-    The name of an image is its annotation `io.containerd.image.name`, else `org.opencontainers.image.ref.name` where
-    that is a reference. With a tag alone in the annotation, the name of the directory is the repository, on
-    `localhost`. Of several images with one name the first has it. Entries that are neither manifest nor index are
-    passed over. Raises ContentError.
+    Entries that are neither are passed over.
     """
-    images: dict[str, oci.Image] = {}
-    repository = repository_of(directory)
-    for root in _index(raw, INDEX_NAME, oci.media_types.OCI_INDEX).manifests:
-        if root.media_type not in _KINDS:
-            continue
-        reference = _annotated_reference(root, repository)
-        named = reference is not None and reference.cache_name not in images
-        if reference is None or not named:
-            reference = oci.Reference(_NO_REGISTRY, repository, None, root.digest)
-        images.setdefault(reference.cache_name, oci.Image(reference, root, (), named=named))
-    return tuple(images.values())
-
-
-def repository_of(directory: str) -> str:
-    """Make the name of a repository from the name of a directory."""
-    name = directory.lower()[:_LONGEST_DIRECTORY]
-    try:
-        return oci.Reference(_NO_REGISTRY, name).repository
-    except InvalidValue:
-        return _NOT_OF_A_NAME.sub("-", name).strip("-") or "layout"
-
-
-def _annotated_reference(root: oci.Descriptor, repository: str) -> oci.Reference | None:
-    short = root.annotations.get(oci.REF_NAME, "")
-    if _TAG.fullmatch(short):
-        short = f"{_NO_REGISTRY}/{repository}:{short}"
-    for name in (root.annotations.get(_FULL_NAME, ""), short):
-        try:
-            return oci.Reference.parse(name)
-        except InvalidValue:
-            continue
-    return None
+    entries = _index(raw, INDEX_NAME, oci.media_types.OCI_INDEX).manifests
+    return tuple(entry for entry in entries if entry.media_type in _KINDS)

@@ -1,5 +1,6 @@
 """`load`: every kind of image out of every form into a registry, unchanged, each digest once."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,12 @@ import pytest
 
 from hangar_async.engine.events import Event, ImageEnded, LoadEnded, Notice, RunStarted
 from hangar_async.errors import RegistryError
+from hangar_async.testing.images import artifact
 from tests.engine.forms import FORMS, HANGARS, Saved
 from tests.engine.loading import document, manifests_below, named_blobs, run_load, tagged, where
+from tests.engine.made import make_layout
 from tests.fakes.faults import Status
+from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
 
 
@@ -58,3 +62,23 @@ async def test_an_image_that_fails_is_named_and_the_others_go_on(
     again = await run_load(tmp_path, everything.at("gzip"), pushable_registry, **lists)
     assert [outcome.state for outcome in again.outcomes] == ["pushed"]
     assert not (tmp_path / "load-failed-2.txt").exists()
+
+
+async def test_a_signed_image_of_a_layout_of_hauler(pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    """All entries have one name; the tag is the image, and the signature is where cosign looks for it."""
+    app = small("app")
+    entries = [
+        (
+            artifact("application/vnd.oci.image.config.v1+json", kind.encode(), "text/plain"),
+            {"io.containerd.image.name": "r.io/team/app:v1", "kind": f"dev.cosignproject.cosign/{kind}"},
+        )
+        for kind in ("sigs", "atts", "sboms")
+    ]
+    entries.append((app, {**entries[0][1], "kind": "dev.cosignproject.cosign/image"}))
+    layout = await asyncio.to_thread(make_layout, tmp_path / "layout", entries)
+    report = await run_load(tmp_path, layout, pushable_registry)
+    assert report.status == 0, report.failed
+    ends = [f"sha256-{app.digest.hex}{end}" for end in (".att", ".sbom", ".sig")]
+    assert await pushable_registry.content.tags("team/app") == [*ends, "v1"]
+    assert await tagged(pushable_registry.content, "team/app:v1") == app.digest
+    assert await tagged(pushable_registry.content, f"team/app:{ends[2]}") == entries[0][0].digest

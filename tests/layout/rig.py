@@ -71,3 +71,29 @@ class Made:
 BLOB = f"share/sha256/{Digest.of(b'blob').hex}"
 LARGE = f"share/sha512/{'a' * 128}"
 REF = "org.opencontainers.image.ref.name"
+
+
+_ANNOTATIONS = {
+    "containerd": "io.containerd.image.name",
+    "ref": "org.opencontainers.image.ref.name",
+    "kind": "kind",
+    "subject": "hauler.dev/subject-digest",
+}
+
+
+def index_entry(number: int, media_type: str | None = media_types.OCI_MANIFEST, **annotations: str) -> dict[str, Any]:
+    """Make an entry of an `index.json`."""
+    return {
+        **({} if media_type is None else {"mediaType": media_type}),
+        "digest": str(digest(number)),
+        "size": 5,
+        "annotations": {_ANNOTATIONS[name]: text for name, text in annotations.items()},
+    }
+
+
+def digest(number: int) -> Digest:
+    return Digest("sha256", f"{number:064x}")
+
+
+def index(*entries: dict[str, Any], **fields: Any) -> bytes:
+    return json.dumps({"schemaVersion": 2, "manifests": entries, **fields}).encode()

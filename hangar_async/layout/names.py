@@ -1,0 +1,131 @@
+"""The names of the images in an OCI image layout that another program made."""
+
+import re
+from collections.abc import Sequence
+
+from hangar_async import oci
+from hangar_async.errors import InvalidValue
+
+#: The full name, as containerd, BuildKit and `docker save` write it.
+_FULL_NAME = "io.containerd.image.name"
+#: The registry of images that have no other.
+_NO_REGISTRY = "localhost"
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_NOT_OF_A_NAME = re.compile(r"[^a-z0-9]+")
+_LONGEST_DIRECTORY = 100
+#: The role of an entry, as cosign and hauler write it; a digest may follow.
+_KIND = re.compile(r"dev\.(?:cosignproject\.cosign|hauler)/(\w+)(?:/(?:sha256[-:]?)?([0-9a-f]{64}))?")
+#: The ends of the tags of what belongs to an image. Source: cosign, SIGNATURE_SPEC.md, "Tag-based Discovery".
+_ENDS = {"sigs": ".sig", "atts": ".att", "sboms": ".sbom"}
+_COSIGN_TAG = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}\.(?:sig|att|sbom)")
+#: The digest of the image that an entry belongs to, as hauler writes it.
+_SUBJECT = "hauler.dev/subject-digest"
+_LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
+
+
+def name_images(roots: Sequence[oci.Descriptor], directory: str, documents: oci.Documents) -> tuple[oci.Image, ...]:
+    """Name the entries of the `index.json` of a layout in a directory of this name, in their order.
+
+    The name of an image is its annotation `io.containerd.image.name`, else `org.opencontainers.image.ref.name` where
+    that is a reference. With a tag alone in the annotation, the name of the directory is the repository, on
+    `localhost`. Of several entries with one name the first image has it, by its `kind` and its document, else the first
+    entry. Signatures, attestations and lists of parts get the tag by which cosign finds them.
+    """
+    names = _Names(repository_of(directory), documents)
+    images = {}
+    for number, root in sorted(enumerate(roots), key=lambda numbered: not names.is_image(numbered[1])):
+        image = names.name(root)
+        if image is not None:
+            images[number] = image
+    return tuple(image for _, image in sorted(images.items()))
+
+
+def repository_of(directory: str) -> str:
+    """Make the name of a repository from the name of a directory."""
+    name = directory.lower()[:_LONGEST_DIRECTORY]
+    try:
+        return oci.Reference(_NO_REGISTRY, name).repository
+    except InvalidValue:
+        return _NOT_OF_A_NAME.sub("-", name).strip("-") or "layout"
+
+
+class _Names:
+    """The names that are given so far; images come first."""
+
+    def __init__(self, repository: str, documents: oci.Documents) -> None:
+        self._repository = repository
+        self._documents = documents
+        self._images: dict[str, oci.Image] = {}
+        # The first images; of more than one none is the only one.
+        self._first: list[oci.Image] = []
+
+    def name(self, root: oci.Descriptor) -> oci.Image | None:
+        """Name an entry; None for one that is there already under its digest."""
+        reference = _annotated_reference(root, self._repository)
+        kind = _kind(root)[0]
+        if kind in _ENDS:
+            reference = self._reference_of_part(root, reference, _ENDS[kind])
+        elif kind == "referrers" and reference is not None:
+            # Its subject is in it: it needs no tag, but the repository.
+            reference = oci.Reference(reference.registry, reference.repository, None, root.digest)
+        named = reference is not None and reference.cache_name not in self._images
+        if reference is None or not named:
+            reference = oci.Reference(_NO_REGISTRY, self._repository, None, root.digest)
+        image = oci.Image(reference, root, (), named=named)
+        if self._images.setdefault(reference.cache_name, image) is not image:
+            return None
+        if len(self._first) < 2 and self.is_image(root):
+            self._first.append(image)
+        return image
+
+    def is_image(self, root: oci.Descriptor) -> bool:
+        """Tell whether an entry is an image by its `kind`, else by its document; True where neither tells."""
+        kind, document = _kind(root)[0], self._documents.get(root.digest)
+        if kind or not isinstance(document, oci.Manifest):
+            return kind in ("", "image", "imageIndex")
+        # A signature may have the config of an image.
+        is_layered = not document.layers or any(layer.media_type.startswith(_LAYERS) for layer in document.layers)
+        return document.is_image and is_layered
+
+    def _reference_of_part(
+        self, root: oci.Descriptor, reference: oci.Reference | None, end: str
+    ) -> oci.Reference | None:
+        """Name what belongs to an image: by its own tag, else by the digest that it says, else by the image's."""
+        only = self._first[0] if len(self._first) == 1 else None
+        image = self._images.get(reference.cache_name) if reference is not None else only
+        place = reference or (image.reference if image is not None else None)
+        if place is None:
+            return None
+        tag = root.annotations.get(oci.REF_NAME, "").rpartition(":")[2]
+        if not _COSIGN_TAG.fullmatch(tag):
+            subject = _subject(root) or (image.digest if image is not None else None)
+            if subject is None:
+                return None
+            tag = f"{subject.tag}{end}"
+        return oci.Reference(place.registry, place.repository, tag)
+
+
+def _kind(root: oci.Descriptor) -> tuple[str, str]:
+    """Read the role of an entry, and the digits of the digest after it; "" for none."""
+    match = _KIND.fullmatch(root.annotations.get("kind", ""))
+    return (match[1], match[2] or "") if match else ("", "")
+
+
+def _subject(root: oci.Descriptor) -> oci.Digest | None:
+    digits = _kind(root)[1]
+    try:
+        return oci.Digest.parse(root.annotations.get(_SUBJECT) or f"sha256:{digits}")
+    except InvalidValue:
+        return None
+
+
+def _annotated_reference(root: oci.Descriptor, repository: str) -> oci.Reference | None:
+    short = root.annotations.get(oci.REF_NAME, "")
+    if _TAG.fullmatch(short):
+        short = f"{_NO_REGISTRY}/{repository}:{short}"
+    for name in (root.annotations.get(_FULL_NAME, ""), short):
+        try:
+            return oci.Reference.parse(name)
+        except InvalidValue:
+            continue
+    return None
