@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
-from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile
+from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile, named_digest
 from hangar_async.oci import PIECE, verified
 from hangar_async.temporary import TemporaryFiles
 
@@ -77,8 +77,8 @@ class PublishDirectory:
         self.root.rename(self.target)
 
     def _copy(self) -> None:
-        temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
-        self.disk.remove(temporary)
+        temporary_files = TemporaryFiles(self.target, self.disk)
+        temporary = temporary_files.new()
         try:
             for name in sorted(self.names):
                 self._copy_file(self.root / name, temporary / name)
@@ -88,11 +88,10 @@ class PublishDirectory:
             if self.sync:
                 sync_files(self.disk, temporary, self.names, self.check_interrupted)
             for name in sorted(self.names):
-                self._compare(self.root / name, temporary / name)
+                self._compare(name, temporary / name)
             self.disk.rename(temporary, self.target)
-        except BaseException:
-            self.disk.remove(temporary)
-            raise
+        finally:
+            temporary_files.close()
         if self.sync:
             # The original goes when the name of the copy is on the disk.
             self.disk.sync(self.target.parent)
@@ -107,19 +106,32 @@ class PublishDirectory:
         finally:
             self.disk.close(descriptor, target)
 
-    def _compare(self, source: Path, target: Path) -> None:
-        pairs = zip_longest(self._pieces(source), self._pieces(target), fillvalue=b"")
-        if any(original != copy for original, copy in pairs):
-            raise DigestMismatch(
-                f"the copy {target} differs from {source}",
-                advice="check the disk of the destination; the cache is whole",
-            )
+    def _compare(self, name: str, target: Path) -> None:
+        """Compare the copy of a file, as the disk has it, with the digest in its name, else with the original."""
+        digest, copied = named_digest(name), self._pieces(target, from_disk=True)
+        try:
+            if digest is not None:
+                for _ in verified(copied, digest, None):
+                    pass
+                return
+            pairs = zip_longest(self._pieces(self.root / name), copied, fillvalue=b"")
+            if all(original == copy for original, copy in pairs):
+                return
+        except DigestMismatch:
+            pass
+        raise DigestMismatch(
+            f"the copy {target} differs from {self.root / name}",
+            advice="check the disk of the destination; the cache is whole",
+        )
 
-    def _pieces(self, path: Path) -> Iterator[memoryview]:
+    def _pieces(self, path: Path, *, from_disk: bool = False) -> Iterator[memoryview]:
+        """Read a file, with `from_disk` not out of the memory in which a file that was just written still is."""
         buffer = memoryview(bytearray(PIECE))
         try:
             # Buffered: each piece but the last is full, so that two files can be compared piece by piece.
             with path.open("rb") as file:
+                if from_disk and hasattr(os, "posix_fadvise"):
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 while count := file.readinto(buffer):
                     self.check_interrupted()
                     yield buffer[:count]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,66 @@ def test_a_copy_that_went_wrong_is_found_and_the_cache_stays(filled_cache: Path,
         OtherFileSystem(filled_cache, tmp_path / "out", NAMES, Flipping()).run()
     assert tree(filled_cache) >= NAMES
     assert not (tmp_path / "out").exists()
+
+
+BLOBS = {f"share/sha256/{Digest.of(data).hex}": data for data in (b"one" * 700_000, b"two")}
+
+
+@pytest.mark.parametrize("damaged", [*BLOBS, "index.json"])
+def test_a_copy_is_compared_as_the_disk_has_it(
+    damaged: str, filled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its sync the memory that holds it is dropped; other bytes come from the disk then."""
+    for name, data in BLOBS.items():
+        (filled_cache / name).write_bytes(data)
+    operations: list[str] = []
+
+    class Watching(Disk):
+        def sync(self, path: Path) -> None:
+            super().sync(path)
+            operations.append(f"sync {path.name}")
+
+    def drop(descriptor: int, offset: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        assert f"sync {name.name}" in operations
+        if str(name).endswith(damaged):
+            name.write_bytes(b"x" * name.stat().st_size)
+
+    monkeypatch.setattr(os, "posix_fadvise", drop)
+    with pytest.raises(DigestMismatch, match="differs from"):
+        OtherFileSystem(filled_cache, tmp_path / "out", NAMES | BLOBS.keys(), Watching()).run()
+    assert all((filled_cache / name).read_bytes() == data for name, data in BLOBS.items())
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_original_is_read_once_where_its_name_is_its_digest(
+    filled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, data in BLOBS.items():
+        (filled_cache / name).write_bytes(data)
+    opened: list[Path] = []
+    open_path = Path.open
+
+    def watched(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        opened.append(path)
+        return open_path(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", watched)
+    OtherFileSystem(filled_cache, tmp_path / "out", NAMES | BLOBS.keys(), Disk()).run()
+    assert [opened.count(filled_cache / name) for name in BLOBS] == [1, 1]
+    assert all((tmp_path / "out" / name).read_bytes() == data for name, data in BLOBS.items())
+
+
+def test_between_two_file_systems(filled_cache: Path, small_disk: Callable[[int], Path], tmp_path: Path) -> None:
+    target = small_disk(8 << 20) / "out"
+    for name, data in BLOBS.items():
+        (filled_cache / name).write_bytes(data)
+    PublishDirectory(filled_cache, target, NAMES | BLOBS.keys(), Disk()).run()
+    assert tree(target) == {*NAMES, *BLOBS, "blobs"}
+    assert all((target / name).read_bytes() == data for name, data in BLOBS.items())
+    assert os.listdir(target.parent) == ["out"]
+    assert NAMES.isdisjoint(tree(filled_cache))
 
 
 @pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
