@@ -196,11 +196,21 @@ class DirectoryPacker:
         """Sync the directory and give it its name; raises StorageError."""
         interrupt = Interrupt()
         names = frozenset(self._names | set(layout_files.cache_files(images, saved)))
+        notices: list[str] = []
         self._observe(Committing(str(self._settings.target)))
         work = PublishDirectory(
-            self._store.root, self._settings.target, names, self._store.disk, self._settings.sync, interrupt
+            self._store.root,
+            self._settings.target,
+            names,
+            self._store.disk,
+            self._settings.sync,
+            interrupt,
+            self._store.unlock,
+            notices.append,
         )
         size = await interrupt.in_thread(work.run)
+        for text in notices:
+            self._observe(Notice(text))
         return Output((self._settings.target,), size, self._settings.format)
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -40,9 +40,18 @@ class ContentStore:
     Blobs of an earlier run are hashed before they are trusted. Made by `open_store`.
     """
 
-    def __init__(self, root: Path, disk: Disk, earlier: Iterable[str], partials: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        disk: Disk,
+        earlier: Iterable[str],
+        partials: Mapping[str, int],
+        unlock: Callable[[], None] = lambda: None,
+    ) -> None:
         self.root = root
         self.disk = disk
+        #: Frees the lock before the end of the block: nothing may be written afterwards. May be called again.
+        self.unlock = unlock
         # The partial files of ingests: names and sizes.
         self._partials = dict(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
@@ -142,7 +151,42 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
     with ExitStack() as stack:
         # The lock is on the stack before the thread ends: a cancellation here must free it too.
         earlier, partials = await in_thread(_prepare, root, disk, stack)
-        yield ContentStore(root, disk, earlier, partials)
+        yield ContentStore(root, disk, earlier, partials, stack.close)
+
+
+def aside_of(root: Path) -> Path:
+    """Return the path beside a cache to which the files of other runs go while it becomes an output."""
+    return root.with_name(f".{root.name}.aside")
+
+
+def restore_aside(root: Path, disk: Disk) -> None:
+    """Put the files that a run moved out of a cache back, or make the cache of them; raises StorageError.
+
+    Files that are in the cache stay as they are. No cache is made where none of the files is a blob, or a part of one.
+    """
+    aside = aside_of(root)
+    if not aside.is_dir() or aside.is_symlink():
+        return
+    names = _files_below(aside)
+    if os.path.lexists(root):
+        for name in names:
+            if not os.path.lexists(root / name):
+                disk.make_directory((root / name).parent)
+                disk.rename(aside / name, root / name)
+    elif any(name.startswith((f"{SHARE}/", f"{PARTIALS}/")) for name in names):
+        disk.write_file(aside / LOCK_NAME, b"")  # a cache is known by it
+        disk.rename(aside, root)
+        return
+    disk.remove(aside)
+
+
+def _files_below(root: Path) -> list[str]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    with failing("read", root):
+        places = list(os.walk(root, onerror=fail))
+    return sorted(str(Path(place, name).relative_to(root)) for place, _, names in places for name in names)
 
 
 def _check_own(root: Path) -> None:
@@ -162,9 +206,10 @@ def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], 
     if lock is None:
         holder = path.read_text(errors="replace").strip() or "another process"
         raise UsageError(f"the cache {root} is in use by {holder}: wait for it, or work in another directory")
-    stack.callback(os.close, lock)
+    stack.callback(disk.release, lock)
     disk.truncate(lock, path)
     disk.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), path)
+    restore_aside(Path(os.path.realpath(root)), disk)
     disk.make_directory(root / PARTIALS)
     partials = {}
     for path in (root / PARTIALS).iterdir():

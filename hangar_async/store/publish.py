@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,6 +13,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile, named_digest
 from hangar_async.oci import PIECE, verified
+from hangar_async.store.content import LOCK_NAME, aside_of, restore_aside
 from hangar_async.temporary import TemporaryFiles
 
 _SYNCS_AT_ONCE = 8
@@ -30,48 +32,86 @@ class PublishDirectory:
     disk: Disk
     sync: bool = True
     check_interrupted: Callable[[], None] = lambda: None
+    #: Frees the lock of the cache.
+    unlock: Callable[[], None] = lambda: None
+    #: Told about what could not be tidied up.
+    notice: Callable[[str], None] = lambda _: None
 
     def run(self) -> int:
         """Publish it, and return the size in bytes; raises StorageError, and DigestMismatch for a damaged copy.
 
-        Files of other runs are moved into a new cache first. The target appears under its name when it is whole and
-        on the disk; across file systems it is copied, synced and compared before the original is removed.
+        Files of other runs are moved out first, and become the new cache; after a failure they are put back. The target
+        appears under its name when it is whole and on the disk; across file systems it is copied, synced and compared
+        before the original is removed. The lock of the cache holds until then.
         """
-        # The name is fixed, so that the files of a killed run become part of the new cache.
-        aside = self.root.with_name(f".{self.root.name}.aside")
+        aside = aside_of(self.root)
+        try:
+            size = self._move_out(aside)
+            copied = self._place()
+        except BaseException:
+            with suppress(StorageError):  # the next run that opens the cache does it
+                restore_aside(self.root, self.disk)
+            raise
+        try:
+            if self.sync:
+                # The original of a copy goes when the name of the copy is on the disk.
+                self.disk.sync(self.target.parent)
+        finally:
+            self._tidy(copied)
+        return size
+
+    def _move_out(self, aside: Path) -> int:
+        """Leave nothing but the files of this run, on the disk, and return their size in bytes."""
         keep = set(self.names) | {str(parent) for name in self.names for parent in Path(name).parents}
-        keep |= {f"{Path(name).parent}/{BLOBS}" for name in self.names if "/" in name} | {BLOBS}
+        keep |= {f"{Path(name).parent}/{BLOBS}" for name in self.names if "/" in name} | {BLOBS, LOCK_NAME}
         self._move_others(self.root, keep, aside)
         size = sum(_size(self.root / name) for name in self.names)
         if self.sync:
             sync_files(self.disk, self.root, self.names, self.check_interrupted)
-        self._place()
-        if self.sync:
-            self.disk.sync(self.target.parent)
-        if _holds_blobs(aside):
-            self.disk.rename(aside, self.root)
-        else:
-            self.disk.remove(aside)
         return size
+
+    def _tidy(self, copied: bool) -> None:
+        """Remove the lock, or the original of a copy, and make the new cache; a failure is a notice.
+
+        An open file is never removed: some file systems would keep it under a hidden name.
+        """
+        try:
+            if copied:
+                for name in self.disk.names(self.root, directories=True):
+                    if name != LOCK_NAME:
+                        self.disk.remove(self.root / name)
+                restore_aside(self.root, self.disk)
+                self.unlock()
+            else:
+                self.unlock()
+                self.disk.remove(self.target / LOCK_NAME)
+                if not os.path.lexists(self.root):  # else another run has made it, and has what was aside
+                    restore_aside(self.root, self.disk)
+        except StorageError as error:
+            self.notice(f"{self.target} is whole, but not all could be tidied up: {error}")
 
     def _move_others(self, directory: Path, keep: set[str], aside: Path) -> None:
         """Move the files of other runs out of the cache, to the same names below `aside`."""
         for path in sorted(directory.iterdir()):
             name = path.relative_to(self.root)
             if str(name) not in keep:
-                self.disk.make_directory((aside / name).parent, 0o700)
+                self.disk.make_directory(aside, 0o700)
+                self.disk.make_directory((aside / name).parent)
                 self.disk.remove(aside / name)
                 self.disk.rename(path, aside / name)
             elif path.is_dir() and not path.is_symlink():
                 self._move_others(path, keep, aside)
 
-    def _place(self) -> None:
+    def _place(self) -> bool:
+        """Give the cache its new name, or copy it to there; return whether it was copied."""
         try:
             self._rename()
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise StorageError.of(error, self.target, "rename to") from error
             self._copy()
+            return True
+        return False
 
     def _rename(self) -> None:
         self.root.rename(self.target)
@@ -92,10 +132,6 @@ class PublishDirectory:
             self.disk.rename(temporary, self.target)
         finally:
             temporary_files.close()
-        if self.sync:
-            # The original goes when the name of the copy is on the disk.
-            self.disk.sync(self.target.parent)
-        self.disk.remove(self.root)
 
     def _copy_file(self, source: Path, target: Path) -> None:
         self.disk.make_directory(target.parent)
@@ -161,10 +197,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise StorageError.of(error, path, "look at") from error
-
-
-def _holds_blobs(aside: Path) -> bool:
-    return any(path.is_file() for path in (aside / SHARE).rglob("*"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.engine.events import ArchiveProgress, Committing, Event
+from hangar_async.disk import Disk
+from hangar_async.engine.events import ArchiveProgress, Committing, Event, Notice
 from hangar_async.errors import StorageError
+from hangar_async.testing.images import image, layer
 from tests.engine.forms import tree
 from tests.engine.rig import BASE, run
+from tests.fakes.faults import Cut, Status
+from tests.fakes.images import AMD64
 from tests.fakes.registry import FakeRegistry
 
 
@@ -193,3 +198,34 @@ async def test_an_output_that_cannot_be_written_ends_the_run(four_apps: FakeRegi
     with pytest.raises(StorageError, match=r"out\.tar\.gz\.part0"):
         await run(tmp_path, *lines(four_apps, 0), format="gzip", part_size=100_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar.gz.part0", "saved-image-cache"]
+
+
+async def test_a_directory_in_place_is_a_success_whatever_cannot_be_tidied_up(
+    four_apps: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = Disk.remove
+
+    def fail(disk: Disk, path: Path) -> None:
+        if path.name == ".lock":
+            raise StorageError("cannot remove it: Directory not empty", path=str(path))
+        remove(disk, path)
+
+    monkeypatch.setattr(Disk, "remove", fail)
+    events: list[Event] = []
+    report = await run(tmp_path, *lines(four_apps, 0), events=events)
+    assert report.status == 0
+    assert (tmp_path / "out" / "index.json").is_file()
+    assert not (tmp_path / "failed.txt").exists()
+    assert [event.text for event in events if isinstance(event, Notice) and "Directory not empty" in event.text]
+
+
+async def test_partial_blobs_of_a_failed_image_are_in_the_new_cache(four_apps: FakeRegistry, tmp_path: Path) -> None:
+    """The next run continues with them."""
+    four_apps.add("noise:1", image([layer({"noise": os.urandom(300_000)})], AMD64))
+    four_apps.fail("/noise/blobs/", Status(404), ranged=True, times=None)
+    four_apps.fail("/noise/blobs/", Cut(100_000), times=None)
+    report = await run(tmp_path, *lines(four_apps, 0), f"{four_apps.address}/noise:1")
+    assert report.status == 1
+    assert (tmp_path / "out").is_dir()
+    assert list((tmp_path / "saved-image-cache" / ".partial").iterdir())
+    assert not (tmp_path / ".saved-image-cache.aside").exists()

@@ -286,3 +286,35 @@ async def test_an_own_or_an_empty_directory_is_taken(tmp_path: Path, names: list
             (tmp_path / "cache" / name).mkdir()
     async with open_store(tmp_path / "cache") as store:
         assert store.root == tmp_path / "cache"
+
+
+async def test_files_that_a_killed_run_moved_out_are_found(tmp_path: Path) -> None:
+    """A run that makes its cache an output moves those of other runs aside."""
+    async with open_store(tmp_path / "cache") as store:
+        await take_in(store)
+    (tmp_path / "cache").rename(tmp_path / ".cache.aside")
+    partial = f"sha256-{'a' * 64}.100"
+    (tmp_path / ".cache.aside" / PARTIALS / partial).write_bytes(b"begun")
+    (tmp_path / "cache" / PARTIALS).mkdir(parents=True)
+    async with open_store(tmp_path / "cache") as store:
+        assert await store.contains(DIGEST)
+        assert store.missing(Descriptor("x", Digest("sha256", "a" * 64), 100)) == 95
+    assert os.listdir(tmp_path) == ["cache"]
+
+
+async def test_files_of_the_cache_stay_as_they_are(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "cache") as store:
+        await take_in(store)
+        name = store.path(DIGEST).relative_to(store.root)
+    (tmp_path / ".cache.aside" / name.parent).mkdir(parents=True)
+    (tmp_path / ".cache.aside" / name).write_bytes(b"older")
+    async with open_store(tmp_path / "cache") as store:
+        assert await store.contains(DIGEST)
+    assert os.listdir(tmp_path) == ["cache"]
+
+
+async def test_a_lock_may_be_freed_before_the_end(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "cache") as store:
+        store.unlock()
+        async with open_store(tmp_path / "cache"):
+            pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import ArchiveError, DigestMismatch, StorageError
 from hangar_async.layout.files import LayoutFile
 from hangar_async.oci.digest import Digest
+from hangar_async.store.content import open_store
 from hangar_async.store.publish import NewTree, PublishDirectory
 from hangar_async.threads import Interrupted
 from tests.fakes.faulty_disk import FaultyDisk
@@ -35,6 +37,7 @@ def test_the_directory_holds_this_run_and_the_new_cache_the_rest(filled_cache: P
 
 def test_no_new_cache_is_made_for_nothing(filled_cache: Path, tmp_path: Path) -> None:
     (filled_cache / "share/sha256/stranger").unlink()
+    (filled_cache / ".partial/x").unlink()
     PublishDirectory(filled_cache, tmp_path / "out", NAMES, Disk()).run()
     assert os.listdir(tmp_path) == ["out"]
 
@@ -82,6 +85,95 @@ def test_a_copy_that_went_wrong_is_found_and_the_cache_stays(filled_cache: Path,
         OtherFileSystem(filled_cache, tmp_path / "out", NAMES, Flipping()).run()
     assert tree(filled_cache) >= NAMES
     assert not (tmp_path / "out").exists()
+
+
+OTHERS = {"share/sha256/stranger", "f0/index.json", ".partial/x"}
+
+
+@pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
+def test_what_was_moved_out_is_put_back_after_a_failure(
+    filled_cache: Path, tmp_path: Path, kind: type[PublishDirectory]
+) -> None:
+    disk = FaultyDisk()
+    for number in range(200):
+        disk.start(fail_at=number)
+        try:
+            kind(filled_cache, tmp_path / "out", NAMES, disk).run()
+        except StorageError:
+            if (tmp_path / "out").exists():
+                break  # the cache is the output
+            assert tree(filled_cache) >= NAMES | OTHERS, f"after operation {number}"
+            assert os.listdir(tmp_path) == ["saved-image-cache"], f"after operation {number}"
+            continue
+        break
+    assert number > 5
+    assert tree(filled_cache) >= OTHERS
+
+
+@pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
+async def test_a_second_run_is_refused_until_the_directory_has_its_name(
+    filled_cache: Path, tmp_path: Path, kind: type[PublishDirectory]
+) -> None:
+    """The lock is in its place as long as the files of this run are."""
+    refused: list[str] = []
+
+    class Rival(Disk):
+        def sync(self, path: Path) -> None:
+            super().sync(path)
+            if not (tmp_path / "out").exists():
+                lock = Disk().lock(filled_cache / ".lock")
+                refused.append(path.name)
+                assert lock is None
+
+    async with open_store(filled_cache, Rival()) as store:
+        work = kind(filled_cache, tmp_path / "out", NAMES, store.disk, unlock=store.unlock)
+        await asyncio.to_thread(work.run)
+        assert {"index.json", "one"} <= set(refused)
+        assert ".lock" not in tree(tmp_path / "out")
+        # The new cache is for the next run.
+        async with open_store(filled_cache):
+            assert tree(filled_cache) >= {"share/sha256/stranger", "f0/index.json"}
+
+
+def open_files() -> list[Path]:
+    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    return [Path(os.readlink(link)) for link in links if os.path.lexists(link)]
+
+
+@pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
+async def test_no_open_file_is_removed(filled_cache: Path, tmp_path: Path, kind: type[PublishDirectory]) -> None:
+    """FUSE and NFS would keep it under a hidden name, so that its directory cannot be removed."""
+
+    class Watching(Disk):
+        def remove(self, path: Path) -> None:
+            is_open = any(path in file.parents or path == file for file in open_files())
+            assert path.suffix == ".tmp" or not is_open, path
+            super().remove(path)
+
+    async with open_store(filled_cache, Watching()) as store:
+        work = kind(filled_cache, tmp_path / "out", NAMES, store.disk, unlock=store.unlock)
+        await asyncio.to_thread(work.run)
+    assert tree(tmp_path / "out") == {*NAMES, "blobs"}
+
+
+class Untidy(Disk):
+    """A disk that removes nothing."""
+
+    def remove(self, path: Path) -> None:
+        if os.path.lexists(path):
+            raise StorageError.of(OSError(errno.ENOTEMPTY, "Directory not empty"), path, "remove")
+
+
+@pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
+def test_a_directory_that_is_in_place_is_a_success_whatever_is_left(
+    filled_cache: Path, tmp_path: Path, kind: type[PublishDirectory]
+) -> None:
+    notices: list[str] = []
+    kind(filled_cache, tmp_path / "out", NAMES, Untidy(), notice=notices.append).run()
+    assert tree(tmp_path / "out") >= NAMES
+    (notice,) = notices
+    assert "is whole" in notice
+    assert "Directory not empty" in notice
 
 
 BLOBS = {f"share/sha256/{Digest.of(data).hex}": data for data in (b"one" * 700_000, b"two")}
