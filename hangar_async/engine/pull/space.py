@@ -26,11 +26,12 @@ class SpaceCheck:
         self, cache: Path, output: OutputSettings | None, fetched: Callable[[], int], archived: Callable[[], int]
     ) -> None:
         self._cache = cache
-        self._output = None if output is None or output.format == "dir" else output
+        self._output = output
         self._fetched = fetched
         self._archived = archived
         self._to_fetch = 0
-        self._to_archive = 0
+        self._to_output = 0
+        self._longest = 0
         self._seen: set[Digest] = set()
 
     async def plan(self, contents: Iterable[Descriptor], missing: Callable[[Descriptor], int]) -> None:
@@ -41,18 +42,30 @@ class SpaceCheck:
         new = [content for content in contents if content.digest not in self._seen]
         self._seen.update(content.digest for content in new)
         self._to_fetch += sum(_blocks(missing(content)) for content in new)
-        self._to_archive += sum(_archived_size(content.size) for content in new)
+        output_size = _blocks if self._is_directory else _archived_size
+        self._to_output += sum(output_size(content.size) for content in new)
+        self._longest = max([self._longest, *(content.size for content in new)])
         await in_thread(self._check)
+
+    @property
+    def _is_directory(self) -> bool:
+        return self._output is not None and self._output.format == "dir"
 
     def _check(self) -> None:
         fetch = self._to_fetch - self._fetched()
-        archive = max(0, self._to_archive - self._archived()) if self._output else 0
-        if self._output is None or device(self._output.target.parent) == device(self._cache):
-            self._compare(self._cache, fetch + archive)
-        else:
+        if self._output is None:
             self._compare(self._cache, fetch)
-            self._compare(self._output.target.parent, archive)
-        if self._output is not None and self._output.part_size is None:
+            return
+        place, rest = self._output.target.parent, max(0, self._to_output - self._archived())
+        if device(place) != device(self._cache):
+            self._compare(self._cache, fetch)
+            self._compare(place, rest)
+        else:
+            # On one file system the cache becomes the directory; from another one it is copied.
+            self._compare(self._cache, fetch if self._is_directory else fetch + rest)
+        if self._is_directory:
+            self._check_longest(place)
+        elif self._output.part_size is None:
             self._check_length(self._output)
 
     def _compare(self, directory: Path, needed: int) -> None:
@@ -65,9 +78,18 @@ class SpaceCheck:
                 advice="make room, or save fewer images or architectures at once; what was fetched is kept",
             )
 
+    def _check_longest(self, place: Path) -> None:
+        largest = largest_file(place)
+        if largest is not None and self._longest > largest:
+            raise StorageError(
+                f"a blob has {self._longest:,} bytes, and a file at {place.absolute()} may have {largest:,}",
+                path=str(place),
+                advice="save into an archive in parts (--part), or onto another file system",
+            )
+
     def _check_length(self, output: OutputSettings) -> None:
         largest = largest_file(output.target.parent)
-        if largest is not None and self._to_archive > largest:
+        if largest is not None and self._to_output > largest:
             raise StorageError(
                 f"the archive would be larger than a file at {output.target.parent.absolute()} may be, "
                 f"{largest:,} bytes",

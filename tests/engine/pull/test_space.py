@@ -64,6 +64,36 @@ async def test_cache_and_archive_on_two_disks(small_disk: Callable[[int], Path])
     await space(large, little / "a.tar.gz").plan(blobs(7 * MIB), lambda blob: blob.size)
 
 
+async def test_a_directory_on_another_disk_is_a_copy(small_disk: Callable[[int], Path]) -> None:
+    large, little = small_disk(40 * MIB), small_disk(12 * MIB)
+    with pytest.raises(StorageError, match=str(little)):
+        await space(large, little / "out", format="dir").plan(blobs(10 * MIB), lambda blob: 0)
+    with pytest.raises(StorageError, match=str(little)):
+        await space(little, large / "out", format="dir").plan(blobs(10 * MIB), lambda blob: blob.size)
+    await space(large, little / "out", format="dir").plan(blobs(7 * MIB), lambda blob: blob.size)
+
+
+async def test_a_blob_that_is_too_long_for_a_file_of_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "largest_file", lambda path: MIB)
+    one = space(tmp_path, tmp_path / "out", format="dir")
+    await one.plan(blobs(MIB, MIB), lambda blob: 0)
+    with pytest.raises(StorageError, match=r"a blob has 1,048,577 bytes") as caught:
+        await one.plan(blobs(MIB + 1), lambda blob: 0)
+    assert "--part" in caught.value.advice
+
+
+async def test_a_directory_that_does_not_fit_is_told_before_it_is_fetched(
+    fake_registry: FakeRegistry, small_disk: Callable[[int], Path], tmp_path: Path
+) -> None:
+    fake_registry.add("app:1", image([layer({"noise": NOISE[2]}, "none")], AMD64))
+    place = small_disk(6 * MIB)
+    with pytest.raises(StorageError, match=str(place)):
+        await run(tmp_path, f"{fake_registry.address}/app:1", destination=place / "out")
+    assert len(fake_registry.asked("/blobs/", "GET")) <= 1  # the config tells the platform
+
+
 async def test_written_bytes_are_not_needed_again(small_disk: Callable[[int], Path]) -> None:
     disk = small_disk(16 * MIB)
     fetched = 0
