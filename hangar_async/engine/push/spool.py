@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +12,7 @@ from hangar_async.engine.outputs import temporary_directory
 from hangar_async.engine.push.blobs import ADVICE, BlobPusher, read_in_thread
 from hangar_async.engine.push.image import ImagePusher
 from hangar_async.engine.push.run import Named
-from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError
+from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import Layout, LayoutFile, blob_name
 from hangar_async.oci import AsyncPieces, Descriptor, Digest, Image, Reference, verified
@@ -135,7 +135,8 @@ class Spool:
                 for number, target in targets:
                     group.create_task(self._push_to(target, blob, number, blobs))
         finally:
-            await in_thread(self._disk.remove, self._path(blob.digest))
+            with suppress(StorageError):  # the blob is there; the spool as a whole is removed at the end
+                await in_thread(self._disk.remove, self._path(blob.digest))
             async with self._space:
                 self._used -= blob.size
                 self._space.notify_all()

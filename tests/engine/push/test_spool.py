@@ -133,6 +133,22 @@ async def test_a_spool_that_cannot_be_made_is_a_storage_error(
         await run_load(tmp_path, everything.at(FORM), pushable_registry, spool=tmp_path / "none")
 
 
+class Untidy(Disk):
+    """A disk that removes nothing: a virus scanner has all files open."""
+
+    def remove(self, path: Path) -> None:
+        raise StorageError(f"cannot remove {path}: Device or resource busy", path=str(path))
+
+
+async def test_a_blob_that_stays_in_the_spool_is_no_failure(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Disk", Untidy)
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=20)
+    assert report.status == 0, report.failed
+    assert list(tmp_path.glob(".load.*")) == []
+
+
 @pytest.mark.parametrize("number", [3, 30, 90])
 async def test_a_cancelled_load_leaves_no_spool(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, number: int
