@@ -174,7 +174,7 @@ def restore_aside(root: Path, disk: Disk) -> None:
                 disk.make_directory((root / name).parent)
                 disk.rename(aside / name, root / name)
     elif any(name.startswith((f"{SHARE}/", f"{PARTIALS}/")) for name in names):
-        disk.write_file(aside / LOCK_NAME, b"")  # a cache is known by it
+            await in_thread(_write_document, self.disk, self.root, blob_name(digest), data)
         disk.rename(aside, root)
         return
     disk.remove(aside)
