@@ -225,12 +225,12 @@ def page(names: Sequence[str], query: Mapping[str, str], path: str) -> tuple[lis
     chosen = list(names[start:] if count is None else names[start : start + int(count)])
     if not chosen or start + len(chosen) == len(names):
         return chosen, {}
-    rest = urlencode({**query, "last": chosen[-1]})
+    rest = urlencode({**query, "last": chosen[-1]}, errors="surrogateescape")
     return chosen, {"Link": f'<{path}?{rest}>; rel="next"'}
 
 
-#: Docker takes a server for a registry only with the first of these headers.
-_MARKS = {"Docker-Distribution-Api-Version": "registry/2.0", "Server": "hangar_async"}
+#: Docker takes a server for a registry only with this header.
+_MARKS = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _READING = ("GET", "HEAD")
 _log = logging.getLogger(__name__)
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="hangar_async", charset="UTF-8"'}

@@ -12,7 +12,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from hangar_async.errors import ListenError, UsageError
-from hangar_async.server.responses import STALLED, STALLED_KEY
+from hangar_async.server.connections import NAME, Connection
+from hangar_async.server.responses import STALLED
 
 #: The seconds that running responses get to end when the server closes.
 GRACE = 2.0
@@ -50,23 +51,24 @@ async def listening(
     limits: Limits = LIMITS,
 ) -> AsyncIterator[str]:
     """Serve an application on a socket, as `serving` does; yields its address. Raises ListenError."""
-    app[STALLED_KEY] = limits.stalled
-    runner = web.AppRunner(
-        app,
-        access_log=_log,
-        access_log_class=_RequestLog,
-        logger=_log,
-        # When a client goes away its response ends, so that no content is read in vain.
-        handler_cancellation=True,
-        keepalive_timeout=limits.idle,
-        shutdown_timeout=grace,
-    )
+    app.on_response_prepare.append(_tell_name)
+    # When a client goes away its response ends, so that no content is read in vain.
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=grace)
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 - it is set up
 
     def connection() -> asyncio.BaseProtocol:
-        return server() if len(server.connections) < limits.connections else _Busy()
+        if len(server.connections) >= limits.connections:
+            return _Busy()
+        return Connection(
+            server,
+            limits.stalled,
+            access_log=_log,
+            access_log_class=_RequestLog,
+            logger=_log,
+            keepalive_timeout=limits.idle,
+        )
 
     try:
         listener = await _listen(connection, host, port, tls)
@@ -78,6 +80,10 @@ async def listening(
             listener.close()
     finally:
         await runner.cleanup()
+
+
+async def _tell_name(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(NAME)
 
 
 async def _listen(

@@ -11,7 +11,7 @@ from html import escape
 
 from aiohttp import web
 
-from hangar_async.server.responses import ResponseWriter
+from hangar_async.server.responses import ResponseWriter, shown
 
 #: The number of images that are written at a time.
 _IMAGES_A_PART = 50
@@ -70,7 +70,7 @@ class Page:
         if writer is not None and request.method != "HEAD":
             with ResponseWriter(request, writer) as response_writer:
                 for part in self.parts(request.host, secure=request.secure):
-                    await response_writer.send(part.encode())
+                    await response_writer.send(shown(part).encode())
         await response.write_eof()
         return response
 

@@ -114,9 +114,18 @@ class ContentResponse(web.StreamResponse):
         return response.body
 
 
+_NOT_UTF_8 = re.compile("[\ud800-\udfff]")
+
+
+def shown(name: str) -> str:
+    """Replace each byte of a name that is not UTF-8, which Python keeps as a surrogate, by U+FFFD."""
+    return _NOT_UTF_8.sub("\ufffd", name)
+
+
 def document(fields: object, headers: Mapping[str, str] | None = None, status: int = 200) -> SmallResponse:
     """Make a response that is a JSON document."""
-    return SmallResponse(text=json.dumps(fields), status=status, headers=headers, content_type="application/json")
+    text = shown(json.dumps(fields, ensure_ascii=False))
+    return SmallResponse(text=text, status=status, headers=headers, content_type="application/json")
 
 
 def refusal(
@@ -149,8 +158,6 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
 
 #: The seconds within which a client must take at least one byte.
 STALLED = 60.0
-#: The key of an application under which it has another number of seconds.
-STALLED_KEY = web.AppKey("stalled", float)
 #: Over TLS all that is written is encrypted, and so copied, at once: at most two slices wait.
 _SLICE = 64 << 10
 
@@ -163,7 +170,7 @@ class StallWatch:
             raise ConnectionResetError("the client is gone")
         self.transport = request.transport
         self.sent = 0
-        self._stalled = request.app.get(STALLED_KEY, STALLED) if isinstance(request, web.Request) else STALLED
+        self._stalled: float = getattr(request.protocol, "stalled", STALLED)
         self._progress = (-1, 0)
         self._timer: asyncio.TimerHandle | None = None
 

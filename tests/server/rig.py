@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import bcrypt
 
 PASSWORD = b"pass:word"
@@ -9,3 +11,13 @@ PASSWORD = b"pass:word"
 SALT = b"$2b$04$abcdefghijklmnopqrstuu"
 HASHES = [bcrypt.hashpw(PASSWORD, SALT).replace(b"$2b$", kind) for kind in (b"$2y$", b"$2a$", b"$2b$")]
 DATA = bytes(range(256)) * 16_000
+
+
+async def ask(address: str, data: bytes) -> bytes:
+    """Send bytes to HOST:PORT, and read what comes until the connection is closed."""
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    try:
+        writer.write(data)
+        return await reader.read()
+    finally:
+        writer.close()

@@ -59,6 +59,11 @@ def test_the_rest_of_the_query_stays() -> None:
     assert headers["Link"] == '</p?n=1&ns=docker.io%26x%3D1&last=1.0>; rel="next"'
 
 
+def test_a_query_that_is_not_utf_8_stays_in_the_link() -> None:
+    _, headers = page(NAMES, {"n": "1", "ns": "\udcff"}, "/p")
+    assert headers["Link"] == '</p?n=1&ns=%FF&last=1.0>; rel="next"'
+
+
 @pytest.mark.parametrize("count", ["-1", "x", "", "9" * 30, "²", "1.5", " 1"])
 def test_a_number_that_is_none(count: str) -> None:
     with pytest.raises(ValueError, match=r".*"):

@@ -18,16 +18,7 @@ from hangar_async.errors import ListenError, UsageError
 from hangar_async.server.app import serving
 from hangar_async.server.listen import Limits, server_context
 from hangar_async.testing.memory import MemoryContent
-
-
-async def ask(port: str, data: bytes) -> bytes:
-    """Send bytes, and read what comes until the connection is closed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
-    try:
-        writer.write(data)
-        return await reader.read()
-    finally:
-        writer.close()
+from tests.server.rig import ask
 
 
 async def test_a_port_in_use_is_told() -> None:
@@ -61,10 +52,10 @@ async def test_a_connection_beyond_the_limit_is_refused() -> None:
             writer.write(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             held.append(writer)
-        assert (await ask(port, b"")).startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n")
+        assert (await ask(address, b"")).startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n")
         held[0].close()
         while True:
-            answer = await ask(port, b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = await ask(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             if answer.startswith(b"HTTP/1.1 200"):
                 break
         held[1].close()
@@ -73,7 +64,7 @@ async def test_a_connection_beyond_the_limit_is_refused() -> None:
 @pytest.mark.parametrize("data", [b"", b"GET /v2/ HTTP/1.1\r\nHost:", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"])
 async def test_a_connection_without_a_request_is_closed(data: bytes) -> None:
     async with serving(MemoryContent(), limits=Limits(idle=0.01)) as address:
-        answer = await ask(address.split(":")[1], data)
+        answer = await ask(address, data)
         assert answer.startswith(b"HTTP/1.1 200") == data.endswith(b"\r\n\r\n")
 
 
@@ -91,7 +82,7 @@ async def test_a_malformed_request_is_refused_and_reaches_no_handler(
     data: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(MemoryContent()) as address:
-        assert (await ask(address.split(":")[1], data)).startswith(b"HTTP/1.0 400")
+        assert (await ask(address, data)).startswith(b"HTTP/1.0 400")
     assert capfd.readouterr().err == ""
     assert {record.name for record in caplog.records} <= {"hangar_async.server.listen"}
 
@@ -115,7 +106,7 @@ async def test_a_client_that_speaks_no_tls_ends_nothing(
 ) -> None:
     async with serving(MemoryContent(), tls=server_tls) as address, aiohttp.ClientSession() as session:
         with suppress(ConnectionError):
-            assert not (await ask(address.split(":")[1], b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP")
+            assert not (await ask(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP")
         async with session.get(f"https://{address}/v2/", ssl=client_tls) as answer:
             assert answer.status == 200
     assert capfd.readouterr().err == ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -114,3 +115,17 @@ async def test_it_is_served_at_the_root(method: str) -> None:
     assert policy == (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+
+
+async def test_names_and_hosts_that_are_not_utf_8_are_shown_with_replacements() -> None:
+    page = Page("arch\udcffive", [replace(IMAGE, name="na\ud800me", pull="na\udcfeme")])
+    async with serving(MemoryContent(), page=page) as address:
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(b"GET / HTTP/1.1\r\nHost: ser\xffver\r\nConnection: close\r\n\r\n")
+        text = (await reader.read()).decode()
+        writer.close()
+    assert text.startswith("HTTP/1.1 200")
+    assert text.endswith("\r\n0\r\n\r\n")
+    assert "<h1>arch\ufffdive</h1><p>1 image at ser\ufffdver</p>" in text
+    assert "<h2>na\ufffdme</h2>" in text
+    assert "docker pull ser\ufffdver/na\ufffdme" in text

@@ -19,7 +19,7 @@ from hangar_async.oci.digest import Digest
 from hangar_async.server.app import serving
 from hangar_async.server.listen import Limits
 from hangar_async.server.page import Page, ShownImage
-from hangar_async.server.responses import byte_range, refusal
+from hangar_async.server.responses import byte_range, document, refusal
 from hangar_async.testing.memory import MemoryContent
 
 numbers = st.integers(0, 60) | st.integers(0, 1 << 60)
@@ -62,6 +62,10 @@ def test_an_error_has_one_code() -> None:
     assert (answer.status, answer.content_type, answer.headers["X"]) == (404, "application/json", "1")
     assert answer.text is not None
     assert json.loads(answer.text) == {"errors": [{"code": "NAME_UNKNOWN", "message": "no", "detail": {"name": "x"}}]}
+
+
+def test_a_document_with_a_name_that_is_not_utf_8_has_replacements() -> None:
+    assert document({"a\udcff": ["ö\ud800"]}).body == '{"a\ufffd": ["ö\ufffd"]}'.encode()
 
 
 @pytest.mark.parametrize("text", ["", "bytes", "bytes=", "bytes=a-b", "items=0-1", "bytes=0--1", "bytes=1", "0-1"])

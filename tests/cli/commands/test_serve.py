@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -90,6 +92,18 @@ def test_it_says_where_and_how(shelf: Shelf, tmp_path: Path, name: str) -> None:
 def test_signals_end_it(shelf: Shelf, tmp_path: Path, number: signal.Signals, status: int) -> None:
     with serving(tmp_path, str(shelf.home / "plain.tar.gz")) as server:
         assert server.end(number)[0] == status
+
+
+def test_an_archive_whose_name_is_not_utf_8(shelf: Shelf, tmp_path: Path) -> None:
+    name = os.fsdecode(b"arch\xff.tar.gz")
+    shutil.copy(shelf.home / "plain.tar.gz", tmp_path / name)
+    with serving(tmp_path, name) as server:
+        status, page = server.get("/")
+        assert "arch\\udcff.tar.gz" in server.rows["serving"]
+        _, _, err = server.end()
+    assert status == 200
+    assert "<h1>arch\ufffd.tar.gz</h1>" in page.decode()
+    assert err.count("\n") == 1
 
 
 def test_quiet_says_nothing(shelf: Shelf, tmp_path: Path) -> None:
