@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,12 +20,19 @@ _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIG
 _log = logging.getLogger(__name__)
 
 
-def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], say: Callable[[str], None], remains: str) -> _T:
+def run_until_done(
+    work: Callable[[], Coroutine[Any, Any, _T]],
+    say: Callable[[str], None],
+    remains: str,
+    *,
+    regular: Collection[signal.Signals] = (),
+) -> _T:
     """Run a coroutine to its end and return its result.
 
     SIGINT, SIGTERM and SIGHUP cancel it: `say` is called with a line that ends with `remains`, and after the cleanup
-    SystemExit is raised with 128 and the signal's number. A second signal ends the process at once. In another thread
-    than the main one no signal is taken over.
+    SystemExit is raised with 128 and the signal's number, or with 0 for a signal that is the `regular` end of this
+    work, if the cleanup went well. A second signal ends the process at once. In another thread than the main one no
+    signal is taken over.
     """
     stop = _Stop(say, remains)
     # Signals can be taken over in the main thread alone.
@@ -43,8 +50,9 @@ def run_until_done(work: Callable[[], Coroutine[Any, Any, _T]], say: Callable[[s
         if stop.signal is None:
             raise
         # The reason of the end is the signal, not an error of the cleanup.
-        _log.debug("ended by signal %d", stop.signal, exc_info=error)
-        raise SystemExit(128 + stop.signal) from None
+        is_clean = isinstance(error, asyncio.CancelledError)
+        _log.debug("ended by signal %d", stop.signal, exc_info=None if is_clean else error)
+        raise SystemExit(0 if is_clean and stop.signal in regular else 128 + stop.signal) from None
     finally:
         # A closed loop of uvloop keeps its handlers of signals.
         for number, receiver in before.items():

@@ -55,7 +55,8 @@ async def finishes():
 if "ignored" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays"))
+regular = {signal.SIGTERM} if "regular" in sys.argv else ()
+print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays", regular=regular))
 """
 LOOPS = ["asyncio", "uvloop"]
 
@@ -109,6 +110,17 @@ def test_work_that_is_done_in_spite_of_a_signal_counts(loop: str) -> None:
         one.send_signal(signal.SIGTERM)
         out, _ = one.communicate()
     assert (one.returncode, out.splitlines()[-1]) == (0, "result finished")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    ("work", "number", "status"),
+    [("waits", signal.SIGTERM, 0), ("waits", signal.SIGINT, 130), ("breaks", signal.SIGTERM, 143)],
+)
+def test_a_signal_that_is_the_regular_end(loop: str, work: str, number: signal.Signals, status: int) -> None:
+    with process(loop, work, "regular") as one:
+        one.send_signal(number)
+        assert one.wait() == status
 
 
 @pytest.mark.parametrize("loop", LOOPS)

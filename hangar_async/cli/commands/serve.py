@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,9 @@ def serve_command(
             write_rows(_rows(serve_options, event.served), sys.stdout)
         view(event)
 
-    run_until_done(lambda: serve(serve_options, observe), view.say, "answers under way get two seconds to end")
+    remains = "answers under way get two seconds to end"
+    # A service manager ends what has done its work by SIGTERM.
+    run_until_done(lambda: serve(serve_options, observe), view.say, remains, regular={signal.SIGTERM})
     return 0
 
 
