@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from hangar_async.server.app import serving
 from hangar_async.server.page import Page
@@ -31,3 +35,35 @@ async def test_no_response_tells_versions(request_line: str, status: int) -> Non
     assert head.count(b"Server:") == head.count(b"Server: hangar_async\r\n") == 1 or head.endswith(b"hangar_async")
     assert b"aiohttp" not in answer
     assert b"Python" not in answer
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"\x16\x03\x01\x02\0\x01\0", "127.0.0.1 speaks TLS, and plain HTTP is served here"),
+        (b"nonsense\r\n\r\n", "127.0.0.1 speaks no HTTP that is read here"),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", "127.0.0.1 speaks no HTTP that is read here"),
+    ],
+)
+async def test_a_client_that_speaks_no_http_is_one_line(
+    caplog: pytest.LogCaptureFixture, data: bytes, line: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "hangar_async")
+    async with serving(MemoryContent()) as address:
+        assert (await ask(address, data)).startswith(b"HTTP/1.0 400")
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [(line, None)]
+
+
+async def test_a_fault_of_the_server_ends_its_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "hangar_async")
+
+    @web.middleware
+    async def fault(request: web.Request, handler: Handler) -> web.StreamResponse:
+        raise RuntimeError(f"no {handler} for {request}")
+
+    async with serving(MemoryContent(), middlewares=[fault]) as address:
+        answer = await ask(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert b"a fault of the server" in answer
+    (record,) = caplog.records
+    assert record.exc_info is not None

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -162,6 +163,18 @@ def test_each_request_is_a_line_with_debug(shelf: Shelf, tmp_path: Path) -> None
     lines = [line for line in err.splitlines() if " 127.0.0.1 " in line]
     assert " GET /v2/: 200, " in lines[0]
     assert " HEAD /v2/none/tags/list?n=1: 404, " in lines[1]
+
+
+def test_a_client_that_speaks_tls_is_a_line_with_debug(shelf: Shelf, tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    with serving(tmp_path, "--debug", str(shelf.home / "plain.tar.gz")) as server:
+        host, port = server.address.split(":")
+        with socket.create_connection((host, int(port))) as client, pytest.raises(ssl.SSLError):
+            context.wrap_socket(client, server_hostname="localhost")
+        _, _, err = server.end()
+    assert "Traceback" not in err
+    (line,) = [line for line in err.splitlines() if "127.0.0.1" in line]
+    assert line.endswith(" hangar_async.server.listen: 127.0.0.1 speaks TLS, and plain HTTP is served here")
 
 
 def test_a_layout_is_listed_and_served(shelf: Shelf, program: Program, tmp_path: Path) -> None:
