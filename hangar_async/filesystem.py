@@ -82,3 +82,17 @@ def _mounted(mounts: Path) -> Iterator[tuple[str, str]]:
         fields, kind = before.split(), after.split()
         if len(fields) > 2 and kind:
             yield fields[2], kind[0]
+
+
+def allow_open_files(count: int) -> int:
+    """Raise the process's limit of open files to `count`, as far as the system lets us, and return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft == resource.RLIM_INFINITY:
+        return allowed
+    if soft < allowed:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        except (OSError, ValueError):
+            return soft
+    return max(soft, allowed)

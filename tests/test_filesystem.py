@@ -1,4 +1,5 @@
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async import filesystem
-from hangar_async.filesystem import device, file_system, free_bytes, largest_file
+from hangar_async.filesystem import allow_open_files, device, file_system, free_bytes, largest_file
 
 GIB = 1 << 30
 
@@ -59,3 +60,15 @@ def test_any_text_of_the_system_is_read(text: str) -> None:
             return text
 
     assert isinstance(file_system(path, Mounts("x")), str)
+
+
+def test_open_files_are_allowed_as_far_as_the_system_lets_us() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        assert allow_open_files(100) == 256
+        assert allow_open_files(300) == 300
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, hard)
+        assert allow_open_files(2 * hard) == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

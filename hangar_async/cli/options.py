@@ -239,3 +239,7 @@ TlsKey = Annotated[Text, _option("--tls-key", "FILE", "Key of the certificate in
 Htpasswd = Annotated[
     Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
 ]
+MaxPerAddress = Annotated[
+    int | None,
+    _option("--max-per-address", "N", "Connections that one address may have at once.  [default: half of all, 450]"),
+]

@@ -208,8 +208,9 @@ class ServeOptions:
     """The options of `serve`: the archive or directory at `source`, and the address that it is served on.
 
     `listen` is HOST:PORT, `[ADDRESS]:PORT`, or `:PORT` for all addresses; port 0 is any free one. `tls_cert` and
-    `tls_key` are files in PEM, both or neither; `htpasswd` a file of users, None for anybody. Raises UsageError when
-    made with a wrong value.
+    `tls_key` are files in PEM, both or neither; `htpasswd` a file of users, None for anybody. `max_per_address` is the
+    number of connections that one address may have, None for half of all. Raises UsageError when made with a wrong
+    value.
     """
 
     source: Path
@@ -217,9 +218,12 @@ class ServeOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     htpasswd: Path | None = None
+    max_per_address: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.address
+        if self.max_per_address is not None and self.max_per_address < 1:
+            raise UsageError(f"--max-per-address is {self.max_per_address}: write a number from 1 on")
         if (self.tls_cert is None) != (self.tls_key is None):
             missing = "--tls-cert" if self.tls_cert is None else "--tls-key"
             raise UsageError(f"TLS needs a certificate and its key: {missing} is missing")

@@ -19,6 +19,7 @@ from hangar_async.errors import HangarError, UsageError
 from hangar_async.layout.images import read_images
 from hangar_async.oci import Image
 from hangar_async.server import app
+from hangar_async.server.connections import Limits
 from hangar_async.server.listen import server_context
 from hangar_async.server.page import Page, ShownImage
 from hangar_async.threads import in_thread
@@ -54,7 +55,16 @@ async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIt
     content = LayoutContent(source.repositories, source.blobs)
     failed = _Failures(observer)
     with closing(source.blobs):
-        async with app.serving(content, host, port, tls=tls, users=users, page=source.page, failed=failed) as address:
+        async with app.serving(
+            content,
+            host,
+            port,
+            tls=tls,
+            users=users,
+            page=source.page,
+            failed=failed,
+            limits=Limits(per_address=options.max_per_address),
+        ) as address:
             served = Served(address, _url(options, address), source.images)
             observer(Listening(served))
             yield served

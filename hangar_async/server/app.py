@@ -18,9 +18,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from hangar_async.errors import HangarError, InvalidValue
 from hangar_async.oci import Descriptor, Digest, Reference, Referrer, media_types, referrers_index
-from hangar_async.server.listen import GRACE, LIMITS, Limits, listening
+from hangar_async.server.connections import LIMITS, Limits
+from hangar_async.server.listen import GRACE, listening
 from hangar_async.server.page import Page
-from hangar_async.server.responses import ContentResponse, Failed, SmallResponse, byte_range, document, ignore, refusal
+from hangar_async.server.responses import ContentResponse, Failed, byte_range, document, ignore, refusal
 
 if TYPE_CHECKING:
     from hangar_async.server.htpasswd import Users
@@ -132,7 +133,7 @@ class Routes:
             artifact_type = request.query["artifactType"]
             referrers = [referrer for referrer in referrers if referrer.artifact_type == artifact_type]
             headers["OCI-Filters-Applied"] = "artifactType"
-        return SmallResponse(body=referrers_index(referrers), headers=headers)
+        return web.Response(body=referrers_index(referrers), headers=headers)
 
     def _of_registry(self, request: web.Request) -> Content:
         """Return all content, or, for the `ns` of a mirror, that of one registry."""
@@ -161,7 +162,7 @@ class Routes:
         tag = f'"{digest}"'
         headers = {"Docker-Content-Digest": str(digest), "ETag": tag, "Accept-Ranges": "bytes"}
         if _names(request.headers.get("If-None-Match", ""), tag):
-            return SmallResponse(status=304, headers=headers)
+            return web.Response(status=304, headers=headers)
         headers["Content-Type"] = media_type
         range_header = request.headers.get("Range", "") if request.method == "GET" else ""
         if request.headers.get("If-Range", tag) != tag:

@@ -1,43 +1,28 @@
 """The socket of an application, and the limits of its connections."""
 
 import asyncio
+import errno
 import logging
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from hangar_async.errors import ListenError, UsageError
-from hangar_async.server.connections import NAME, Connection
-from hangar_async.server.responses import STALLED
+from hangar_async.server.connections import LIMITS, NAME, Connection, Entrance, Limits
 
 #: The seconds that running responses get to end when the server closes.
 GRACE = 2.0
 _BACKLOG = 256
-#: The response to a connection beyond the limit.
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _log = logging.getLogger(__name__)
 # Text from clients must not reach the terminal of a program that shows no logs.
 logging.getLogger("hangar_async.server").addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of connections: `connections` at once; the rest in seconds.
-
-    A connection is closed after `idle` without a request, or when its client takes no byte of a response for `stalled`.
-    """
-
-    connections: int = 900
-    idle: float = 60.0
-    stalled: float = STALLED
-
-
-LIMITS = Limits()
 
 
 @asynccontextmanager
@@ -58,26 +43,19 @@ async def listening(
     server = runner.server
     assert server is not None  # noqa: S101 - it is set up
 
-    def connection() -> asyncio.BaseProtocol:
-        if len(server.connections) >= limits.connections:
-            return _Busy()
-        return Connection(
-            server,
-            limits.stalled,
-            access_log=_log,
-            access_log_class=_RequestLog,
-            logger=_log,
-            keepalive_timeout=limits.idle,
-        )
-
+    make = partial(Connection, server, limits, access_log=_log, access_log_class=_RequestLog, logger=_log)
     try:
-        listener = await _listen(connection, host, port, tls)
+        sockets = await _listen(host, port)
         try:
-            # With port 0 each address family gets another free port.
-            number = min(listener.sockets, key=lambda listening_socket: listening_socket.family).getsockname()[1]
-            yield f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+            async with Entrance(make, limits, tls) as entrance:
+                for listener in sockets:
+                    entrance.accept(listener)
+                # With port 0 each address family gets another free port.
+                number = sockets[0].getsockname()[1]
+                yield f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
         finally:
-            listener.close()
+            for listener in sockets:
+                listener.close()
     finally:
         await runner.cleanup()
 
@@ -86,24 +64,50 @@ async def _tell_name(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(NAME)
 
 
-async def _listen(
-    connection: Callable[[], asyncio.BaseProtocol], host: str, port: int, tls: ssl.SSLContext | None
-) -> asyncio.Server:
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """Listen on all addresses of a host, those of IPv4 first; raises ListenError."""
     loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        try:
+            found = await loop.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            sockets = [stack.enter_context(listener) for listener in _listeners(found, port)]
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ListenError(f"cannot listen on {host or '*'}:{port}: {reason}") from error
+        stack.pop_all()
+        return sockets
+
+
+def _listeners(found: list[tuple[Any, ...]], port: int) -> Iterator[socket.socket]:
+    """Listen on the addresses that `getaddrinfo` found, but not on those of a family that the system lacks."""
+    missing: OSError | None = None
+    count = 0
+    for family, address in sorted({(family, address) for family, *_, address in found}):
+        try:
+            yield _listener(family, address, port)
+            count += 1
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            missing = error
+    if missing is not None and not count:
+        raise missing
+
+
+def _listener(family: int, address: tuple[Any, ...], port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        return await loop.create_server(connection, host or None, port, ssl=tls, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ListenError(f"cannot listen on {host or '*'}:{port}: {reason}") from error
-
-
-class _Busy(asyncio.Protocol):
-    """Refuses a connection."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - of a socket
-        transport.write(_BUSY)
-        transport.close()
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # The addresses of IPv4 have a socket of their own.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address[0], port, *address[2:]))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class _RequestLog(AbstractAccessLogger):

@@ -1,6 +1,5 @@
 """Responses: streamed bodies, ranges of them, and errors in the form of the specification."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,25 +22,6 @@ Failed = Callable[[HangarError], None]
 
 def ignore(error: HangarError) -> None:
     """Ignore the error."""
-
-
-class SmallResponse(web.Response):
-    """A response in memory; a client that does not take it is disconnected."""
-
-    _request: web.BaseRequest | None = None
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Prepare the headers."""
-        self._request = request
-        return await super().prepare(request)
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send headers and body."""
-        if self._request is None:
-            await super().write_eof(data)
-            return
-        with StallWatch(self._request):
-            await super().write_eof(data)
 
 
 class ContentResponse(web.StreamResponse):
@@ -122,15 +102,15 @@ def shown(name: str) -> str:
     return _NOT_UTF_8.sub("\ufffd", name)
 
 
-def document(fields: object, headers: Mapping[str, str] | None = None, status: int = 200) -> SmallResponse:
+def document(fields: object, headers: Mapping[str, str] | None = None, status: int = 200) -> web.Response:
     """Make a response that is a JSON document."""
     text = shown(json.dumps(fields, ensure_ascii=False))
-    return SmallResponse(text=text, status=status, headers=headers, content_type="application/json")
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
 
 
 def refusal(
     status: int, code: str, message: str, detail: object = None, headers: Mapping[str, str] | None = None
-) -> SmallResponse:
+) -> web.Response:
     """Make an error response (distribution-spec, "Error Codes")."""
     error = {"code": code, "message": message, "detail": detail}
     return document({"errors": [error]}, headers, status)
@@ -156,42 +136,8 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-#: The seconds within which a client must take at least one byte.
-STALLED = 60.0
 #: Over TLS all that is written is encrypted, and so copied, at once: at most two slices wait.
 _SLICE = 64 << 10
-
-
-class StallWatch:
-    """Disconnects the client of a request when it takes no byte for some time; `sent` is the number of bytes so far."""
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        if request.transport is None:
-            raise ConnectionResetError("the client is gone")
-        self.transport = request.transport
-        self.sent = 0
-        self._stalled: float = getattr(request.protocol, "stalled", STALLED)
-        self._progress = (-1, 0)
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> Self:
-        self._start_timer()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _start_timer(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._stalled, self._check_progress)
-
-    def _check_progress(self) -> None:
-        progress = (self.sent, self.transport.get_write_buffer_size())
-        if progress == self._progress and progress[1]:
-            self.transport.abort()
-        else:
-            self._progress = progress
-            self._start_timer()
 
 
 class ResponseWriter:
@@ -202,23 +148,18 @@ class ResponseWriter:
     """
 
     def __init__(self, request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
-        self._watch = StallWatch(request)
-        self._transport = self._watch.transport
+        if request.transport is None:
+            raise ConnectionResetError("the client is gone")
+        self._transport = request.transport
         self._writer = writer
         self._slice = _SLICE if self._transport.get_extra_info("sslcontext") else None
 
     def __enter__(self) -> Self:
-        # `drain` waits until all is sent; asyncio's TLS counts an empty buffer as full when the limit is 0.
-        self._transport.set_write_buffer_limits(high=1 if self._slice else 0, low=0)
-        self._watch.__enter__()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._watch.__exit__(kind, error, trace)
         if error is not None and self._transport.get_write_buffer_size():
             self._transport.abort()
-        else:
-            self._transport.set_write_buffer_limits()
 
     async def send(self, piece: bytes | memoryview) -> None:
         """Send a piece; raises ConnectionError when the client is gone."""
@@ -229,4 +170,3 @@ class ResponseWriter:
         for start in range(0, len(piece), step):
             await self._writer.write(piece[start : start + step])
             await self._writer.drain()
-            self._watch.sent += step

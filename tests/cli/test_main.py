@@ -84,6 +84,7 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--tls-cert": "plain HTTP",
         "--tls-key": "plain HTTP",
         "--htpasswd": "no password",
+        "--max-per-address": "half of all, 450",
     },
     "ls": {"ARCHIVE": None, "--json": "false"},
     "verify": {"ARCHIVE": None, "--json": "false"},
@@ -228,6 +229,7 @@ USAGE = [
     ),
     (["serve", "gone", "--tls-cert", "x"], "TLS needs a certificate and its key: --tls-key is missing"),
     (["serve", "gone", "--tls-key", "x"], "TLS needs a certificate and its key: --tls-cert is missing"),
+    (["serve", "gone", "--max-per-address", "0"], "--max-per-address is 0: write a number from 1 on"),
     (["serve", "gone", "--htpasswd", ""], "'' names nothing (--htpasswd)"),
     (
         ["serve", "gone", "--tls-cert", "x", "--tls-key", "y"],

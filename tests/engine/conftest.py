@@ -86,11 +86,11 @@ def _tight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the kernel hold few bytes that no client takes: else it takes some MB for each client."""
     listening = listen._listen
 
-    async def tight(*arguments: Any) -> asyncio.Server:
-        listener = await listening(*arguments)
-        for one in listener.sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return listener
+    async def tight(*arguments: Any) -> list[socket.socket]:
+        listeners = await listening(*arguments)
+        for listener in listeners:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return listeners
 
     monkeypatch.setattr(listen, "_listen", tight)
 

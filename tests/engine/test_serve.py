@@ -242,7 +242,8 @@ async def test_files_are_read_before_anything_listens(site: Site, keys: dict[str
     async with served(site.cache) as client:
         # The port is in use, and is not asked for.
         with pytest.raises(UsageError, match="--"):
-            await serve(ServeOptions(source=site.archive, listen=client.served.address, **keys))
+            secured: dict[str, Any] = {**keys}
+            await serve(ServeOptions(source=site.archive, listen=client.served.address, **secured))
 
 
 def damage(root: Path, digest: Digest) -> None:

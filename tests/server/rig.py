@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import bcrypt
+import uvloop
 
 PASSWORD = b"pass:word"
 #: With the marks of htpasswd, of other programs, and of bcrypt itself; the same each time.
@@ -21,3 +24,11 @@ async def ask(address: str, data: bytes) -> bytes:
         return await reader.read()
     finally:
         writer.close()
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": None, "uvloop": uvloop.new_event_loop}
+
+
+def run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
+import ssl
+from contextlib import suppress
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.server.app import serving
+from hangar_async.server.connections import Limits, OpenConnections
 from hangar_async.server.page import Page
 from hangar_async.testing.memory import MemoryContent
-from tests.server.rig import ask
+from tests.server.rig import LOOPS, ask, run
 
 
 @pytest.mark.parametrize(
@@ -67,3 +73,120 @@ async def test_a_fault_of_the_server_ends_its_connection(caplog: pytest.LogCaptu
     assert b"a fault of the server" in answer
     (record,) = caplog.records
     assert record.exc_info is not None
+
+
+REQUEST = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def until_served(address: str) -> None:
+    while True:
+        if (await ask(address, LAST)).startswith(b"HTTP/1.1 200"):
+            return
+
+
+async def test_a_connection_beyond_the_limit_is_refused() -> None:
+    async with serving(MemoryContent(), limits=Limits(connections=2, per_address=2)) as address:
+        held = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(*address.split(":"))
+            writer.write(REQUEST)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            held.append(writer)
+        assert (await ask(address, b"")).startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n")
+        held[0].close()
+        await until_served(address)
+        held[1].close()
+
+
+async def test_an_address_gets_half_of_the_connections() -> None:
+    async with serving(MemoryContent(), limits=Limits(connections=5)) as address:
+        host, port = address.split(":")
+        held = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(REQUEST)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            held.append(writer)
+        assert (await ask(address, LAST)).startswith(b"HTTP/1.1 503")
+        reader, writer = await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0))
+        writer.write(LAST)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        for one in (*held, writer):
+            one.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_connections_without_a_handshake_count(
+    loop: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    async def main() -> None:
+        limits = Limits(connections=2, per_address=2)
+        async with serving(MemoryContent(), tls=server_tls, limits=limits) as address:
+            host, port = address.split(":")
+            silent = [await asyncio.open_connection(host, port) for _ in range(2)]
+            with suppress(ConnectionError):
+                assert await ask(address, b"") == b""
+            for _, writer in silent:
+                writer.close()
+            await until_answered(address, client_tls)
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("first", [b"", REQUEST, b"\x16\x03\x01\x02\0"])
+def test_a_handshake_that_does_not_end_leaves_its_place(
+    loop: str, first: bytes, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    async def main() -> None:
+        limits = Limits(connections=1, per_address=1, handshake=0.05)
+        async with serving(MemoryContent(), tls=server_tls, limits=limits) as address:
+            with suppress(ConnectionError):
+                assert not (await ask(address, first)).startswith(b"HTTP")
+            await until_answered(address, client_tls)
+
+    run(loop, main)
+
+
+async def until_answered(address: str, client_tls: ssl.SSLContext) -> None:
+    while True:
+        with suppress(aiohttp.ClientConnectionError):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"https://{address}/v2/", ssl=client_tls) as answer,
+            ):
+                assert answer.status == 200
+                return
+
+
+def flood(address: str, requests: bytes, tls: ssl.SSLContext | None) -> None:
+    """Send requests, and take no response, until the connection is cut off."""
+    host, port = address.split(":")
+    with suppress(ConnectionError, ssl.SSLError), socket.create_connection((host, int(port)), 60) as client:
+        if tls is not None:
+            client = tls.wrap_socket(client, server_hostname="localhost")
+        with client:
+            while True:
+                client.sendall(requests)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_requests_whose_responses_are_not_taken_are_cut_off(
+    loop: str, tls_contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | None]
+) -> None:
+    async def main() -> None:
+        content = MemoryContent()
+        path = f"/v2/a/blobs/{content.add_blob('a', bytes(9))}"
+        request = f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        async with serving(content, tls=tls_contexts[0], limits=Limits(stalled=0.02)) as address:
+            await asyncio.to_thread(flood, address, request * 100, tls_contexts[1])
+
+    run(loop, main)
+
+
+def test_connections_by_address() -> None:
+    counts = OpenConnections(3, 2)
+    assert [counts.enter(address) for address in ("a", "a", "a", "b", "c")] == [True, True, False, True, False]
+    counts.leave("a")
+    assert [counts.enter(address) for address in ("b", "c")] == [True, False]

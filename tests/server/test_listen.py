@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import ssl
@@ -16,7 +15,8 @@ import trustme
 
 from hangar_async.errors import ListenError, UsageError
 from hangar_async.server.app import serving
-from hangar_async.server.listen import Limits, server_context
+from hangar_async.server.connections import Limits
+from hangar_async.server.listen import server_context
 from hangar_async.testing.memory import MemoryContent
 from tests.server.rig import ask
 
@@ -41,24 +41,6 @@ async def test_all_addresses() -> None:
         assert address.startswith(":")
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1{address}/v2/") as answer:
             assert answer.status == 200
-
-
-async def test_a_connection_beyond_the_limit_is_refused() -> None:
-    async with serving(MemoryContent(), limits=Limits(connections=2)) as address:
-        port = address.split(":")[1]
-        held = []
-        for _ in range(2):
-            reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
-            writer.write(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            held.append(writer)
-        assert (await ask(address, b"")).startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n")
-        held[0].close()
-        while True:
-            answer = await ask(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            if answer.startswith(b"HTTP/1.1 200"):
-                break
-        held[1].close()
 
 
 @pytest.mark.parametrize("data", [b"", b"GET /v2/ HTTP/1.1\r\nHost:", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"])

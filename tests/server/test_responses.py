@@ -6,21 +6,20 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from hypothesis import given, strategies as st
 
 from hangar_async.oci.digest import Digest
 from hangar_async.server.app import serving
-from hangar_async.server.listen import Limits
+from hangar_async.server.connections import Limits
 from hangar_async.server.page import Page, ShownImage
 from hangar_async.server.responses import byte_range, document, refusal
 from hangar_async.testing.memory import MemoryContent
+from tests.server.rig import LOOPS, run
 
 numbers = st.integers(0, 60) | st.integers(0, 1 << 60)
 
@@ -85,7 +84,6 @@ def test_any_text_is_a_range_within_or_none(text: str) -> None:
 PIECE = 300_000
 PIECES = 12
 ASKED = f"/v2/a/blobs/sha256:{'0' * 64}"
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": None, "uvloop": uvloop.new_event_loop}
 
 
 class Reused(MemoryContent):
@@ -124,11 +122,6 @@ async def connect(
     reader, writer = await asyncio.open_connection(sock=connection, ssl=tls_contexts, server_hostname=name, limit=8192)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     return reader, writer
-
-
-def run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(main())
 
 
 Both = tuple[ssl.SSLContext | None, ssl.SSLContext | None]

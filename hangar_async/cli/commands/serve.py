@@ -23,6 +23,7 @@ def serve_command(
     tls_cert: options.TlsCertificate = None,
     tls_key: options.TlsKey = None,
     htpasswd: options.Htpasswd = None,
+    max_per_address: options.MaxPerAddress = None,
 ) -> int:
     """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
     from hangar_async import Event, Listening, ServeOptions, serve
@@ -37,6 +38,7 @@ def serve_command(
         tls_cert=_file(tls_cert, "--tls-cert"),
         tls_key=_file(tls_key, "--tls-key"),
         htpasswd=_file(htpasswd, "--htpasswd"),
+        max_per_address=max_per_address,
     )
     # It mostly waits for clients: lines are enough, on a terminal too.
     view = PlainView(sys.stderr, quiet=flags.quiet)

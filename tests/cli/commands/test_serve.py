@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,10 @@ class Server:
 
 
 @contextmanager
-def serving(home: Path, *arguments: str, listen: str = "127.0.0.1:0") -> Iterator[Server]:
+def serving(home: Path, *arguments: str, listen: str = "127.0.0.1:0", files: int | None = None) -> Iterator[Server]:
     line = command("serve", *arguments, "--listen", listen)
+    if files is not None:
+        line = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *line]
     with subprocess.Popen(
         line, cwd=home, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -105,6 +107,28 @@ def test_an_archive_whose_name_is_not_utf_8(shelf: Shelf, tmp_path: Path) -> Non
     assert status == 200
     assert "<h1>arch\ufffd.tar.gz</h1>" in page.decode()
     assert err.count("\n") == 1
+
+
+def test_one_address_has_the_connections_that_the_flag_allows(shelf: Shelf, tmp_path: Path) -> None:
+    with serving(tmp_path, str(shelf.home / "plain.tar.gz"), "--max-per-address", "1") as server:
+        host, port = server.address.split(":")
+        with socket.create_connection((host, int(port))) as held:
+            held.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert held.recv(100).startswith(b"HTTP/1.1 200")
+            assert server.get("/v2/")[0] == 503
+
+
+def test_few_open_files_are_enough(shelf: Shelf, tmp_path: Path) -> None:
+    with serving(tmp_path, str(shelf.home / "plain.tar.gz"), files=64) as server:
+        host, port = server.address.split(":")
+        with ExitStack() as stack:
+            for _ in range(70):
+                stack.enter_context(socket.create_connection((host, int(port))))
+        while server.get("/v2/")[0] == 503:
+            pass
+        team, tag = repository(shelf.images[0])
+        assert server.get(f"/v2/{team}/manifests/{tag}")[0] == 200
+        assert server.end()[2].count("\n") == 1
 
 
 def test_quiet_says_nothing(shelf: Shelf, tmp_path: Path) -> None:
