@@ -66,8 +66,10 @@ class Content(Protocol):
 class Refused(Exception):
     """Raised to end a request with an error response."""
 
-    def __init__(self, status: int, code: str, message: str, detail: object) -> None:
-        self.response = refusal(status, code, message, detail)
+    def __init__(
+        self, status: int, code: str, message: str, detail: object, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.response = refusal(status, code, message, detail, headers)
 
 
 class Routes:
@@ -276,10 +278,9 @@ def application(
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Give each response the headers of a registry, and each refusal the form of the specification."""
         try:
-            if users is None or await users.know(request.headers.get("Authorization", "")):
-                response = await handler(request)
-            else:
-                response = refusal(401, "UNAUTHORIZED", "authentication required", headers=_CHALLENGE)
+            if users is not None:
+                await _require_user(users, request)
+            response = await handler(request)
         except Refused as refused:
             response = refused.response
         except HangarError as error:
@@ -301,6 +302,18 @@ def application(
     if page is not None:
         app.router.add_get("/", page.respond)
     return app
+
+
+async def _require_user(users: Users, request: web.Request) -> None:
+    from hangar_async.server.htpasswd import TooManyChecks
+
+    try:
+        is_known = await users.know(request.headers.get("Authorization", ""), request.remote or "")
+    except TooManyChecks:
+        headers = {"Retry-After": "1"}
+        raise Refused(429, "TOOMANYREQUESTS", "too many passwords at once", None, headers) from None
+    if not is_known:
+        raise Refused(401, "UNAUTHORIZED", "authentication required", None, _CHALLENGE)
 
 
 def _nothing_here(request: web.Request) -> web.StreamResponse:

@@ -6,70 +6,161 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import bcrypt
 
 from hangar_async.errors import UsageError
 from hangar_async.threads import in_thread
 
-#: With a cost from 4 to 17, as htpasswd takes it: each more doubles the time that a check takes.
-_BCRYPT = re.compile(rb"\$2[aby]\$(?:0[4-9]|1[0-7])\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+#: Each more doubles the time of a check; with this one it takes about a second.
+_DEAREST = 14
+_CHEAPEST = 4
+_SALT = b"$2b$%02d$abcdefghijklmnopqrstuu"
 #: The most bytes of a file of passwords.
 _MAX_FILE = 4 << 20
 #: bcrypt takes so many bytes of a password; htpasswd cuts there.
 _LONGEST = 72
-#: The number of checks whose results are kept, right or wrong.
+#: The number of right and of wrong passwords that are kept, each.
 _MAX_RESULTS = 1024
+#: The checks of one address that wait, and the addresses whose checks wait.
+MOST_WAITING = 16
+_MOST_ADDRESSES = 64
+
+
+class TooManyChecks(Exception):
+    """Raised for a password that is not checked, since later ones have taken its place."""
+
+
+class CheckQueue:
+    """A queue for one check at a time: addresses take turns, and the newest check of an address goes first.
+
+    So a right password waits for few of a flood of wrong ones. Beyond the limits the oldest check gives up its place.
+    """
+
+    def __init__(self) -> None:
+        self._is_busy = False
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Wait for a turn, which is the block; raises TooManyChecks."""
+        if self._is_busy:
+            await self._wait(address)
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._hand_on()
+
+    async def _wait(self, address: str) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(address, deque()).append(future)
+        if len(self._waiting[address]) > MOST_WAITING:
+            _give_up(self._waiting[address].popleft())
+        if len(self._waiting) > _MOST_ADDRESSES:
+            for oldest in self._waiting.popitem(last=False)[1]:
+                _give_up(oldest)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._hand_on()
+            raise
+
+    def _hand_on(self) -> None:
+        while self._waiting:
+            address, futures = self._waiting.popitem(last=False)
+            future = futures.pop()
+            if futures:
+                self._waiting[address] = futures
+            if not future.done():
+                future.set_result(None)
+                return
+        self._is_busy = False
+
+
+def _give_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(TooManyChecks())
 
 
 class Users:
     """Names and the bcrypt hashes of their passwords. Made by `read_users`.
 
-    A check is slow by design, so its result is kept, under a key that only this process can compute.
+    A check is slow by design, so its result is kept, under a key that only this process can compute; wrong passwords
+    never push out right ones.
     """
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
         self._hashes = hashes
-        # The check of an unknown name takes as long as that of a known one.
-        self._any_hash = next(iter(hashes.values()))
         self._secret = secrets.token_bytes(32)
-        self._results: OrderedDict[bytes, bool] = OrderedDict()
-        # One check at a time: the same request meanwhile finds its result, and the threads stay free for content.
-        self._checking = asyncio.Lock()
+        self._results: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
+        # The same password meanwhile finds the result; the threads stay free for content.
+        self._checking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._queue = CheckQueue()
 
-    async def know(self, authorization: str) -> bool:
-        """Tell whether an Authorization header has the name and the password of a user."""
+    async def know(self, authorization: str, address: str = "") -> bool:
+        """Tell whether an Authorization header, sent from an address, has the name and the password of a user.
+
+        Raises TooManyChecks for one of too many at once that were not checked before.
+        """
         credentials = _credentials(authorization)
         if credentials is None:
             return False
         key = hmac.digest(self._secret, authorization.encode(errors="replace"), hashlib.sha256)
-        if key not in self._results:
-            async with self._checking:
-                if key not in self._results:
-                    self._remember(key, await in_thread(self._check, *credentials))
-        self._results.move_to_end(key)
-        return self._results[key]
+        result = self._result(key)
+        if result is None:
+            async with self._checking.setdefault(key, asyncio.Lock()):
+                result = self._result(key)
+                if result is None:
+                    async with self._queue.turn(address):
+                        result = await in_thread(self._check, *credentials)
+                    self._remember(key, result)
+        return result
+
+    def _result(self, key: bytes) -> bool | None:
+        for result, keys in self._results.items():
+            if key in keys:
+                keys.move_to_end(key)
+                return result
+        return None
 
     def _check(self, name: str, password: bytes) -> bool:
         known_hash = self._hashes.get(name)
+        dearest = max(map(_cost, self._hashes.values()))
         try:
-            return bcrypt.checkpw(password[:_LONGEST], known_hash or self._any_hash) and known_hash is not None
+            if known_hash is not None and bcrypt.checkpw(password[:_LONGEST], known_hash):
+                return True
+            # Every wrong password costs as much as the dearest hash, so that no name shows by the time: one of cost N,
+            # and one of each cost from N on, are as much as one of the last cost and one more.
+            costs = [dearest] if known_hash is None else range(_cost(known_hash), dearest)
+            for cost in costs:
+                bcrypt.hashpw(password[:_LONGEST], _SALT % cost)
         except ValueError:
-            return False  # bcrypt cannot use the password or the hash
+            pass  # bcrypt cannot use the password or the hash
+        return False
 
-    def _remember(self, key: bytes, right: bool) -> None:
-        self._results[key] = right
-        while len(self._results) > _MAX_RESULTS:
-            self._results.popitem(last=False)
+    def _remember(self, key: bytes, result: bool) -> None:
+        self._results[result][key] = None
+        if len(self._results[result]) > _MAX_RESULTS:
+            self._results[result].popitem(last=False)
+
+
+def _cost(hash_text: bytes) -> int:
+    return int(hash_text[4:6])
 
 
 def read_users(path: Path) -> Users:
     """Read a file of lines `NAME:HASH`; synchronous, for a thread.
 
-    Raises UsageError for a file that cannot be read or has no names, and for every other kind of hash than bcrypt.
+    Raises UsageError for a file that cannot be read or has no names, for every other kind of hash than bcrypt, and
+    for one whose check takes too long.
     """
     try:
         with path.open("rb") as file:
@@ -83,11 +174,17 @@ def read_users(path: Path) -> Users:
         if not line or line.startswith(b"#"):
             continue
         name, colon, hash_text = line.partition(b":")
+        match = _BCRYPT.fullmatch(hash_text)
         # Neither name nor hash is shown: a line may be a password that was put into the wrong file.
-        if not colon or not name or not _BCRYPT.fullmatch(hash_text):
+        if not colon or not name or not match or int(match[1]) < _CHEAPEST:
             raise UsageError(
-                f"{path}:{number} (--htpasswd): not a name with a bcrypt hash of a cost up to 17, the only kind taken",
+                f"{path}:{number} (--htpasswd): not a name with a bcrypt hash, the only kind taken",
                 advice=f"write it with: htpasswd -B {path} NAME",
+            )
+        if int(match[1]) > _DEAREST:
+            raise UsageError(
+                f"{path}:{number} (--htpasswd): a hash of cost {int(match[1])}, whose check takes too long",
+                advice=f"write it with a cost up to {_DEAREST}: htpasswd -B -C 10 {path} NAME",
             )
         hashes.setdefault(name.decode(errors="surrogateescape"), hash_text)
     if not hashes:

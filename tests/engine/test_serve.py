@@ -236,6 +236,18 @@ async def test_passwords_without_tls_are_worth_a_word(site: Site, keys: dict[str
         assert told[0].startswith("passwords cross the network as they are")
 
 
+async def test_a_flood_of_wrong_passwords_shuts_nobody_out(site: Site, keys: dict[str, Path]) -> None:
+    def login(password: str) -> dict[str, str]:
+        return {"Authorization": aiohttp.encode_basic_auth("one", password)}
+
+    async with served(site.archive, htpasswd=keys["htpasswd"]) as client, asyncio.TaskGroup() as group:
+        flood = [group.create_task(client.get("/v2/", headers=login(f"wrong {number}"))) for number in range(300)]
+        while (await client.get("/v2/", headers=login("pass")))[0].status == 429:
+            pass
+        assert (await client.get("/v2/", headers=login("pass")))[0].status == 200
+        assert {(await task)[0].status for task in flood} <= {401, 429}
+
+
 @pytest.mark.parametrize("name", ["tls_cert", "tls_key", "htpasswd"])
 async def test_files_are_read_before_anything_listens(site: Site, keys: dict[str, Path], name: str) -> None:
     keys[name].write_text("nonsense")

@@ -18,12 +18,12 @@ from hangar_async.oci import PIECE, media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
 from hangar_async.server.app import page, serving
-from hangar_async.server.htpasswd import Users
+from hangar_async.server.htpasswd import TooManyChecks, Users
 from hangar_async.server.page import Page
 from hangar_async.server.responses import byte_range
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
-from tests.server.rig import DATA
+from tests.server.rig import DATA, HASHES
 
 NAMES = ["1.0", "1.1", "2.0", "latest"]
 
@@ -274,6 +274,22 @@ async def test_users_alone_are_answered(content: MemoryContent) -> None:
                     assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
             async with session.get(path, headers={"Authorization": right}) as answer:
                 assert answer.status == (404 if "gone" in path or "nowhere" in path else 200)
+
+
+async def test_too_many_passwords_are_told(content: MemoryContent) -> None:
+    class Flooded(Users):
+        async def know(self, authorization: str, address: str = "") -> bool:
+            assert address == "127.0.0.1"
+            raise TooManyChecks
+
+    users = Flooded({"one": HASHES[0]})
+    async with (
+        serving(content, users=users) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+        session.get("/v2/") as answer,
+    ):
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        assert await code(answer) == "TOOMANYREQUESTS"
 
 
 async def test_referrers(client: aiohttp.ClientSession, content: MemoryContent, images: Mapping[str, Built]) -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from hangar_async.errors import UsageError
 from hangar_async.server import htpasswd
-from hangar_async.server.htpasswd import Users, read_users
+from hangar_async.server.htpasswd import MOST_WAITING, CheckQueue, TooManyChecks, Users, read_users
 from tests.server.rig import HASHES, PASSWORD
 
 
@@ -47,12 +50,14 @@ async def test_other_users_are_refused(users: Users, authorization: str) -> None
 
 
 class Counting(Users):
-    """Users that count how often a password is checked."""
+    """Users that note the names whose passwords are checked."""
 
-    checks = 0
+    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+        super().__init__(hashes)
+        self.checked: list[str] = []
 
     def _check(self, name: str, password: bytes) -> bool:
-        self.checks += 1
+        self.checked.append(name)
         return super()._check(name, password)
 
 
@@ -60,19 +65,104 @@ async def test_a_thousand_requests_cost_one_check() -> None:
     users = Counting({"one": HASHES[0]})
     assert all(await asyncio.gather(*(users.know(basic("one", PASSWORD)) for _ in range(1000))))
     assert not any(await asyncio.gather(*(users.know(basic("one", "wrong")) for _ in range(1000))))
-    assert users.checks == 2
-    # Somebody who is not there costs one too, so that nobody can tell by the time.
+    assert users.checked == ["one"] * 2
     assert not await users.know(basic("none", PASSWORD))
-    assert users.checks == 3
+    assert users.checked == ["one", "one", "none"]
 
 
-async def test_remembered_passwords_are_bounded(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_wrong_passwords_shuts_no_right_one_out() -> None:
+    users = Counting({"one": HASHES[0]})
+    async with asyncio.TaskGroup() as group:
+        wrong = [group.create_task(refused(users, f"{number}", "a")) for number in range(300)]
+        await asyncio.sleep(0)
+        right = [group.create_task(users.know(basic("one", PASSWORD), address)) for address in ("a", "b")]
+    assert [task.result() for task in right] == [True, True]
+    assert users.checked.index("one") <= 2
+    assert sum(task.result() for task in wrong) == len(wrong) - MOST_WAITING
+
+
+async def refused(users: Users, name: str, address: str) -> bool:
+    """Tell whether a wrong password was not even checked."""
+    try:
+        assert not await users.know(basic(name, "wrong"), address)
+    except TooManyChecks:
+        return True
+    return False
+
+
+async def test_addresses_take_turns_and_their_newest_check_is_the_first() -> None:
+    queue = CheckQueue()
+    order: list[str] = []
+
+    async def check(address: str) -> None:
+        async with queue.turn(address[0]):
+            order.append(address)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for address in ("a1", "a2", "a3", "b1", "b2", "c1"):
+            group.create_task(check(address))
+    assert order == ["a1", "a3", "b2", "c1", "a2", "b1"]
+
+
+async def test_a_check_that_is_cancelled_hands_its_turn_on() -> None:
+    queue = CheckQueue()
+    ends = asyncio.Event()
+
+    async def check() -> None:
+        async with queue.turn("a"):
+            await ends.wait()
+
+    tasks = [asyncio.create_task(check()) for _ in range(3)]
+    await asyncio.sleep(0)
+    # The last is the next; it is cancelled in the moment in which it gets the turn.
+    tasks[0].cancel()
+    await asyncio.wait([tasks[0]])
+    tasks[2].cancel()
+    ends.set()
+    await asyncio.wait(tasks)
+    assert not tasks[1].cancelled()
+    async with queue.turn("a"):
+        pass
+
+
+async def test_addresses_without_end_give_up_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(htpasswd, "_MOST_ADDRESSES", 2)
+    users = Users({"one": HASHES[0]})
+    results = await asyncio.gather(*(refused(users, "none", f"{number}") for number in range(2)))
+    assert results == [False, False]
+    results = await asyncio.gather(*(refused(users, f"{number}", f"{number}") for number in range(5)))
+    assert results == [False, True, True, False, False]
+
+
+async def test_wrong_passwords_push_no_right_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(htpasswd, "_MAX_RESULTS", 3)
+    users = Counting({"one": HASHES[0]})
+    assert await users.know(basic("one", PASSWORD))
     for number in range(5):
         assert not await users.know(basic("one", f"{number}"))
+    checks = len(users.checked)
     assert await users.know(basic("one", PASSWORD))
-    assert len(users._results) == 3
-    assert b"pass" not in b"".join(users._results)
+    assert len(users.checked) == checks
+    assert {result: len(keys) for result, keys in users._results.items()} == {True: 1, False: 3}
+    assert b"pass" not in b"".join(users._results[True])
+
+
+@pytest.mark.parametrize("name", ["cheap", "dear", "none"])
+async def test_each_wrong_password_costs_as_much_as_the_dearest_hash(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: list[int] = []
+
+    def note(work: Callable[[bytes, bytes], Any], password: bytes, salt: bytes) -> Any:
+        spent.append(2 ** int(salt[4:6]))
+        return work(password, salt)
+
+    monkeypatch.setattr(bcrypt, "checkpw", partial(note, bcrypt.checkpw))
+    monkeypatch.setattr(bcrypt, "hashpw", partial(note, bcrypt.hashpw))
+    users = Users({"cheap": HASHES[0], "dear": HASHES[0].replace(b"$04$", b"$07$")})
+    assert not await users.know(basic(name, "wrong"))
+    assert sum(spent) == 2**7
 
 
 async def test_a_password_counts_as_far_as_bcrypt_goes() -> None:
@@ -100,7 +190,7 @@ async def test_a_file(tmp_path: Path) -> None:
         "secret",
         f":{HASHES[0].decode()}",
         f"user:{HASHES[0].decode()}x",
-        f"user:{HASHES[0].decode().replace('$04$', '$31$')}",
+        f"user:{HASHES[0].decode().replace('$04$', '$03$')}",
     ],
 )
 def test_every_other_kind_is_refused(tmp_path: Path, line: str) -> None:
@@ -110,6 +200,16 @@ def test_every_other_kind_is_refused(tmp_path: Path, line: str) -> None:
         read_users(path)
     assert "secret" not in str(failed.value)
     assert "htpasswd -B" in failed.value.advice
+
+
+def test_a_hash_that_is_too_dear_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "htpasswd"
+    path.write_bytes(b"one:" + HASHES[0].replace(b"$04$", b"$14$"))
+    read_users(path)
+    path.write_bytes(b"one:" + HASHES[0].replace(b"$04$", b"$15$"))
+    with pytest.raises(UsageError, match=r"htpasswd:1 \(--htpasswd\): a hash of cost 15") as failed:
+        read_users(path)
+    assert "up to 14" in failed.value.advice
 
 
 def test_files_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

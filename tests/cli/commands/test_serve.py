@@ -155,6 +155,15 @@ def test_a_port_in_use(shelf: Shelf, program: Program) -> None:
     assert done.err.endswith("; choose another address or port with --listen, or end what listens there\n")
 
 
+def test_a_hash_that_is_too_dear(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(f"one:$2y$15${'a' * 53}\n")
+    done = program("serve", str(shelf.home / "plain.tar.gz"), "--htpasswd", str(tmp_path / "users"))
+    assert (done.status, done.out) == (2, "")
+    assert (
+        "users:1 (--htpasswd): a hash of cost 15, whose check takes too long; write it with a cost up to 14" in done.err
+    )
+
+
 def test_an_archive_without_index(shelf: Shelf, program: Program) -> None:
     done = program("serve", str(shelf.home / "foreign.tar.gz"))
     assert (done.status, done.out) == (2, "")
