@@ -50,6 +50,7 @@ from hangar_async.engine.events import (
     Notice as Notice,
     Observer as Observer,
     QuotaReported as QuotaReported,
+    Reloaded as Reloaded,
     Retrying as Retrying,
     RunEnded as RunEnded,
     RunStarted as RunStarted,

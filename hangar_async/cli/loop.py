@@ -26,13 +26,14 @@ def run_until_done(
     remains: str,
     *,
     regular: Collection[signal.Signals] = (),
+    reload: Callable[[], None] | None = None,
 ) -> _T:
     """Run a coroutine to its end and return its result.
 
     SIGINT, SIGTERM and SIGHUP cancel it: `say` is called with a line that ends with `remains`, and after the cleanup
     SystemExit is raised with 128 and the signal's number, or with 0 for a signal that is the `regular` end of this
-    work, if the cleanup went well. A second signal ends the process at once. In another thread than the main one no
-    signal is taken over.
+    work, if the cleanup went well. A second signal ends the process at once. With `reload`, SIGHUP calls it instead,
+    also where it was ignored. In another thread than the main one no signal is taken over.
     """
     stop = _Stop(say, remains)
     # Signals can be taken over in the main thread alone.
@@ -41,6 +42,8 @@ def run_until_done(
 
     async def main() -> _T:
         stop.watch(before)
+        if is_main and reload is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         return await work()
 
     try:

@@ -160,6 +160,13 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """Files of a server were read again, and are used from now on: `name` says which."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The end of the run, with its report."""
 
@@ -190,6 +197,7 @@ Event: TypeAlias = (
     | CheckStarted
     | Checked
     | Listening
+    | Reloaded
     | RunEnded
     | LoadEnded
 )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hangar_async.config.options import ServeOptions
-from hangar_async.engine.events import Listening, Notice, Observer, Served, ignore
+from hangar_async.engine.events import Listening, Notice, Observer, Reloaded, Served, ignore
 from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.content import LayoutContent, Repositories, full_names, read_repositories
 from hangar_async.engine.serving.reader import BlobReader
@@ -20,54 +18,84 @@ from hangar_async.layout.images import read_images
 from hangar_async.oci import Image
 from hangar_async.server import app
 from hangar_async.server.connections import Limits
-from hangar_async.server.listen import server_context
 from hangar_async.server.page import Page, ShownImage
+from hangar_async.server.security import Security
 from hangar_async.threads import in_thread
 
-if TYPE_CHECKING:
-    from hangar_async.server.htpasswd import Users
-
 _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - the options name them
+#: The seconds after which the files of TLS and of users are looked at again.
+_INTERVAL = 5.0
 #: Names and problems that are reported; the rest are counted.
 _SHOWN = 5
 #: Failures of one text are reported once, up to this number of texts.
 _MAX_REPORTED = 1000
 
 
-async def serve(options: ServeOptions, observer: Observer = ignore) -> None:
+async def serve(options: ServeOptions, observer: Observer = ignore, *, reload: asyncio.Event | None = None) -> None:
     """Serve images until it is cancelled; open responses then have about two seconds to end.
 
-    The observer gets `Listening` once images can be pulled, and a `Notice` of each blob that cannot be read any more.
-    Raises UsageError, ListenError, ArchiveError and ContentError for a source that cannot be served, StorageError.
+    Certificate, key and users are read again when their files have changed, and when `reload` is set, which clears it.
+    The observer gets `Listening` once images can be pulled, `Reloaded`, and a `Notice` of each blob that cannot be
+    read any more. Raises UsageError, ListenError, ArchiveError and ContentError for a source that cannot be served,
+    StorageError.
     """
-    async with serving(options, observer):
+    async with serving(options, observer, reload=reload):
         await asyncio.Event().wait()
 
 
 @asynccontextmanager
-async def serving(options: ServeOptions, observer: Observer = ignore) -> AsyncIterator[Served]:
+async def serving(
+    options: ServeOptions, observer: Observer = ignore, *, reload: asyncio.Event | None = None
+) -> AsyncIterator[Served]:
     """Serve images during the block, as `serve` does until it is cancelled."""
-    tls, users = await in_thread(_read_security, options)
+    security = await in_thread(Security, options.tls_cert, options.tls_key, options.htpasswd)
     source = await in_thread(_open, options)
     for notice in _notices(options, source):
         observer(Notice(notice))
     host, port = options.address
-    content = LayoutContent(source.repositories, source.blobs)
-    failed = _Failures(observer)
+    limits = Limits(per_address=options.max_per_address)
     with closing(source.blobs):
-        async with app.serving(
-            content,
-            host,
-            port,
-            tls=tls,
-            users=users,
-            page=source.page,
-            failed=failed,
-            limits=Limits(per_address=options.max_per_address),
-        ) as address:
+        async with (
+            app.serving(
+                LayoutContent(source.repositories, source.blobs),
+                host,
+                port,
+                tls=security.tls,
+                users=security.users,
+                page=source.page,
+                failed=_Failures(observer),
+                limits=limits,
+            ) as address,
+            _reading_again(security, reload or asyncio.Event(), observer),
+        ):
             served = Served(address, _url(options, address), source.images)
             observer(Listening(served))
             yield served
+
+
+@asynccontextmanager
+async def _reading_again(security: Security, reload: asyncio.Event, observer: Observer) -> AsyncIterator[None]:
+    """Read the files of TLS and of users again during the block."""
+    async with AsyncExitStack() as stack:
+        group = asyncio.TaskGroup()
+        await group.__aenter__()
+        # The group would wrap the exception of the block.
+        stack.push_async_callback(group.__aexit__, None, None, None)
+        task = group.create_task(_read_again(security, reload, observer))
+        stack.callback(task.cancel)
+        yield
+
+
+async def _read_again(security: Security, reload: asyncio.Event, observer: Observer) -> None:
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_INTERVAL):
+                await reload.wait()
+        changed = not reload.is_set()
+        reload.clear()
+        for name, error in await in_thread(security.read_again, changed=changed):
+            stays = f"{error}; {name} of the last reading stay in use"
+            observer(Reloaded(name) if error is None else Notice(stays))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +106,6 @@ class _OpenSource:
     repositories: Repositories
     blobs: BlobReader
     page: Page
-
-
-def _read_security(options: ServeOptions) -> tuple[ssl.SSLContext | None, Users | None]:
-    """Read the certificate and the users."""
-    tls = users = None
-    if options.tls_cert is not None and options.tls_key is not None:
-        tls = server_context(options.tls_cert, options.tls_key)
-    if options.htpasswd is not None:
-        from hangar_async.server.htpasswd import read_users
-
-        users = read_users(options.htpasswd)
-    return tls, users
 
 
 def _open(options: ServeOptions) -> _OpenSource:

@@ -90,17 +90,39 @@ def _give_up(future: asyncio.Future[None]) -> None:
         future.set_exception(TooManyChecks())
 
 
+class _Accounts:
+    """The hashes of one reading of the file, and the results of checks against them."""
+
+    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+        self.hashes = hashes
+        self.dearest = max(map(_cost, hashes.values()))
+        self.results: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
+
+    def result(self, key: bytes) -> bool | None:
+        """Return the result of an earlier check."""
+        for result, keys in self.results.items():
+            if key in keys:
+                keys.move_to_end(key)
+                return result
+        return None
+
+    def remember(self, key: bytes, result: bool) -> None:
+        """Keep the result of a check."""
+        self.results[result][key] = None
+        if len(self.results[result]) > _MAX_RESULTS:
+            self.results[result].popitem(last=False)
+
+
 class Users:
-    """Names and the bcrypt hashes of their passwords. Made by `read_users`.
+    """Names and the bcrypt hashes of their passwords. Made of those that `read_hashes` returns.
 
     A check is slow by design, so its result is kept, under a key that only this process can compute; wrong passwords
     never push out right ones.
     """
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
-        self._hashes = hashes
+        self._accounts = _Accounts(hashes)
         self._secret = secrets.token_bytes(32)
-        self._results: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
         # The same password meanwhile finds the result; the threads stay free for content.
         self._checking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._queue = CheckQueue()
@@ -114,50 +136,42 @@ class Users:
         if credentials is None:
             return False
         key = hmac.digest(self._secret, authorization.encode(errors="replace"), hashlib.sha256)
-        result = self._result(key)
+        accounts = self._accounts
+        result = accounts.result(key)
         if result is None:
             async with self._checking.setdefault(key, asyncio.Lock()):
-                result = self._result(key)
+                result = accounts.result(key)
                 if result is None:
                     async with self._queue.turn(address):
-                        result = await in_thread(self._check, *credentials)
-                    self._remember(key, result)
+                        result = await in_thread(self._check, accounts, *credentials)
+                    accounts.remember(key, result)
         return result
 
-    def _result(self, key: bytes) -> bool | None:
-        for result, keys in self._results.items():
-            if key in keys:
-                keys.move_to_end(key)
-                return result
-        return None
+    def replace(self, hashes: Mapping[str, bytes]) -> None:
+        """Know these users from now on, and no others; for any thread."""
+        self._accounts = _Accounts(hashes)
 
-    def _check(self, name: str, password: bytes) -> bool:
-        known_hash = self._hashes.get(name)
-        dearest = max(map(_cost, self._hashes.values()))
+    def _check(self, accounts: _Accounts, name: str, password: bytes) -> bool:
+        known_hash = accounts.hashes.get(name)
         try:
             if known_hash is not None and bcrypt.checkpw(password[:_LONGEST], known_hash):
                 return True
             # Every wrong password costs as much as the dearest hash, so that no name shows by the time: one of cost N,
             # and one of each cost from N on, are as much as one of the last cost and one more.
-            costs = [dearest] if known_hash is None else range(_cost(known_hash), dearest)
+            costs = [accounts.dearest] if known_hash is None else range(_cost(known_hash), accounts.dearest)
             for cost in costs:
                 bcrypt.hashpw(password[:_LONGEST], _SALT % cost)
         except ValueError:
             pass  # bcrypt cannot use the password or the hash
         return False
 
-    def _remember(self, key: bytes, result: bool) -> None:
-        self._results[result][key] = None
-        if len(self._results[result]) > _MAX_RESULTS:
-            self._results[result].popitem(last=False)
-
 
 def _cost(hash_text: bytes) -> int:
     return int(hash_text[4:6])
 
 
-def read_users(path: Path) -> Users:
-    """Read a file of lines `NAME:HASH`; synchronous, for a thread.
+def read_hashes(path: Path) -> Mapping[str, bytes]:
+    """Read the hashes of names from a file of lines `NAME:HASH`; synchronous, for a thread.
 
     Raises UsageError for a file that cannot be read or has no names, for every other kind of hash than bcrypt, and
     for one whose check takes too long.
@@ -189,7 +203,7 @@ def read_users(path: Path) -> Users:
         hashes.setdefault(name.decode(errors="surrogateescape"), hash_text)
     if not hashes:
         raise UsageError(f"{path} (--htpasswd) has no names", advice=f"write it with: htpasswd -B {path} NAME")
-    return Users(hashes)
+    return hashes
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:

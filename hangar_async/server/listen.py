@@ -8,13 +8,12 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from hangar_async.errors import ListenError, UsageError
+from hangar_async.errors import ListenError
 from hangar_async.server.connections import LIMITS, NAME, Connection, Entrance, Limits
 
 #: The seconds that running responses get to end when the server closes.
@@ -123,38 +122,3 @@ class _RequestLog(AbstractAccessLogger):
         size = response.body_length
         line = "%s %s %s: %d, %d bytes in %.3f s"
         self.logger.debug(line, request.remote, request.method, request.path_qs, response.status, size, time)
-
-
-class _Encrypted(Exception):
-    """Raised when a key needs a passphrase."""
-
-
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Read a certificate (with those above it) and its key, in PEM; synchronous, for a thread.
-
-    Raises UsageError for files that cannot be read, or do not fit.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # The system may allow older versions by default.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for path, flag in ((certificate, "--tls-cert"), (key, "--tls-key")):
-        try:
-            with path.open("rb"):
-                pass
-        except OSError as error:
-            raise UsageError(f"cannot read {path} ({flag}): {error.strerror}") from error
-    try:
-        context.load_cert_chain(certificate, key, password=_refuse)
-    except _Encrypted as error:
-        raise UsageError(
-            f"the key in {key} (--tls-key) is encrypted",
-            advice="write it without a passphrase: openssl pkey -in KEY -out NEW",
-        ) from error
-    except (ssl.SSLError, OSError) as error:
-        reason = "they do not belong together" if "MISMATCH" in str(error) else "it is not PEM, or damaged"
-        raise UsageError(f"cannot use {certificate} (--tls-cert) with {key} (--tls-key): {reason}") from error
-    return context
-
-
-def _refuse() -> str:
-    raise _Encrypted

@@ -56,7 +56,8 @@ if "ignored" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 regular = {signal.SIGTERM} if "regular" in sys.argv else ()
-print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays", regular=regular))
+reload = (lambda: print("reload", flush=True)) if "reload" in sys.argv else None
+print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays", regular=regular, reload=reload))
 """
 LOOPS = ["asyncio", "uvloop"]
 
@@ -121,6 +122,18 @@ def test_a_signal_that_is_the_regular_end(loop: str, work: str, number: signal.S
     with process(loop, work, "regular") as one:
         one.send_signal(number)
         assert one.wait() == status
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("inherited", ["", "ignored"])
+def test_sighup_is_a_reload(loop: str, inherited: str) -> None:
+    with process(loop, "waits", "reload", inherited) as one:
+        assert one.stdout is not None
+        for _ in range(2):
+            one.send_signal(signal.SIGHUP)
+            assert one.stdout.readline() == "reload\n"
+        one.send_signal(signal.SIGTERM)
+        assert one.wait() == 143
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import bcrypt
 import pytest
+import trustme
 
 from hangar_async.config.options import CompressOptions, ServeOptions
 from hangar_async.config.output import OutputSettings
+from hangar_async.engine import serve as module
 from hangar_async.engine.compress import compress
-from hangar_async.engine.events import Listening
+from hangar_async.engine.events import Listening, Reloaded
 from hangar_async.engine.serve import serve, serving
 from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
 from hangar_async.engine.serving.reader import BlobReader
@@ -256,6 +259,70 @@ async def test_files_are_read_before_anything_listens(site: Site, keys: dict[str
         with pytest.raises(UsageError, match="--"):
             secured: dict[str, Any] = {**keys}
             await serve(ServeOptions(source=site.archive, listen=client.served.address, **secured))
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_changed_files_are_read_again(
+    site: Site, keys: dict[str, Path], is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_told:
+        monkeypatch.setattr(module, "_INTERVAL", 0.001)
+    events: asyncio.Queue[Any] = asyncio.Queue()
+    reload = asyncio.Event()
+    options = ServeOptions(source=site.archive, listen="127.0.0.1:0", htpasswd=keys["htpasswd"])
+    async with (
+        serving(options, events.put_nowait, reload=reload) as found,
+        aiohttp.ClientSession(f"http://{found.address}") as session,
+    ):
+        while not isinstance(await events.get(), Listening):
+            pass
+        for user in ("two", "three"):
+            hashed = bcrypt.hashpw(b"pass", bcrypt.gensalt(4)).decode()
+            await asyncio.to_thread(keys["htpasswd"].write_text, f"{user}:{hashed}")
+            if is_told:
+                reload.set()
+            assert await events.get() == Reloaded("the users")
+            login = {"Authorization": aiohttp.encode_basic_auth(user, "pass")}
+            async with session.get("/v2/", headers=login) as answer:
+                assert answer.status == 200
+        await asyncio.to_thread(keys["htpasswd"].write_text, "nonsense")
+        if is_told:
+            reload.set()
+        notice = await events.get()
+        assert notice.text.startswith(f"{keys['htpasswd']}:1 (--htpasswd): not a name with a bcrypt hash")
+        assert notice.text.endswith("; the users of the last reading stay in use")
+        async with session.get("/v2/", headers=login) as answer:
+            assert answer.status == 200
+    assert events.empty()
+
+
+async def test_a_renewed_certificate_is_used_by_the_next_connection(
+    site: Site, keys: dict[str, Path], ca: trustme.CA, client_tls: ssl.SSLContext
+) -> None:
+    reload, events = asyncio.Event(), asyncio.Queue[Any]()
+    options = ServeOptions(
+        source=site.archive, listen="127.0.0.1:0", tls_cert=keys["tls_cert"], tls_key=keys["tls_key"]
+    )
+
+    async def certificate(address: str) -> bytes | None:
+        _, writer = await asyncio.open_connection(*address.split(":"), ssl=client_tls, server_hostname="127.0.0.1")
+        found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        writer.close()
+        await writer.wait_closed()
+        return found.getpeercert(binary_form=True)
+
+    async with serving(options, events.put_nowait, reload=reload) as served_at:
+        first = await certificate(served_at.address)
+        leaf = ca.issue_cert("127.0.0.1")
+        await asyncio.to_thread(leaf.private_key_pem.write_to_path, keys["tls_key"])
+        await asyncio.to_thread(leaf.cert_chain_pems[0].write_to_path, keys["tls_cert"])
+        reload.set()
+        while not isinstance(await events.get(), Listening):
+            pass
+        assert await events.get() == Reloaded("the certificate and its key")
+        second = await certificate(served_at.address)
+    assert None not in (first, second)
+    assert first != second
 
 
 def damage(root: Path, digest: Digest) -> None:

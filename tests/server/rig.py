@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -32,3 +33,9 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": N
 def run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())
+
+
+def basic(name: bytes | str, password: bytes | str) -> str:
+    """Write the header of a user."""
+    joined = b":".join(one.encode() if isinstance(one, str) else one for one in (name, password))
+    return f"Basic {base64.b64encode(joined).decode()}"

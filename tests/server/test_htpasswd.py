@@ -13,13 +13,8 @@ from hypothesis import given, strategies as st
 
 from hangar_async.errors import UsageError
 from hangar_async.server import htpasswd
-from hangar_async.server.htpasswd import MOST_WAITING, CheckQueue, TooManyChecks, Users, read_users
-from tests.server.rig import HASHES, PASSWORD
-
-
-def basic(name: bytes | str, password: bytes | str) -> str:
-    joined = b":".join(one.encode() if isinstance(one, str) else one for one in (name, password))
-    return f"Basic {base64.b64encode(joined).decode()}"
+from hangar_async.server.htpasswd import MOST_WAITING, CheckQueue, TooManyChecks, Users, read_hashes
+from tests.server.rig import HASHES, PASSWORD, basic
 
 
 @pytest.mark.parametrize("name", ["one", "two", "größe"])
@@ -56,9 +51,9 @@ class Counting(Users):
         super().__init__(hashes)
         self.checked: list[str] = []
 
-    def _check(self, name: str, password: bytes) -> bool:
+    def _check(self, accounts: htpasswd._Accounts, name: str, password: bytes) -> bool:
         self.checked.append(name)
-        return super()._check(name, password)
+        return super()._check(accounts, name, password)
 
 
 async def test_a_thousand_requests_cost_one_check() -> None:
@@ -144,8 +139,8 @@ async def test_wrong_passwords_push_no_right_one_out(monkeypatch: pytest.MonkeyP
     checks = len(users.checked)
     assert await users.know(basic("one", PASSWORD))
     assert len(users.checked) == checks
-    assert {result: len(keys) for result, keys in users._results.items()} == {True: 1, False: 3}
-    assert b"pass" not in b"".join(users._results[True])
+    assert {result: len(keys) for result, keys in users._accounts.results.items()} == {True: 1, False: 3}
+    assert b"pass" not in b"".join(users._accounts.results[True])
 
 
 @pytest.mark.parametrize("name", ["cheap", "dear", "none"])
@@ -175,7 +170,7 @@ async def test_a_password_counts_as_far_as_bcrypt_goes() -> None:
 async def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "htpasswd"
     path.write_bytes(b"# users\n\n one:%s \r\ntwo:%s\none:%s\n" % (HASHES[0], HASHES[1], HASHES[2]))
-    users = await asyncio.to_thread(read_users, path)
+    users = Users(await asyncio.to_thread(read_hashes, path))
     assert await users.know(basic("one", PASSWORD))
     assert await users.know(basic("two", PASSWORD))
 
@@ -197,7 +192,7 @@ def test_every_other_kind_is_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "htpasswd"
     path.write_text(f"good:{HASHES[0].decode()}\n{line}\n")
     with pytest.raises(UsageError, match=r"htpasswd:2 \(--htpasswd\): not a name with a bcrypt hash") as failed:
-        read_users(path)
+        read_hashes(path)
     assert "secret" not in str(failed.value)
     assert "htpasswd -B" in failed.value.advice
 
@@ -205,22 +200,22 @@ def test_every_other_kind_is_refused(tmp_path: Path, line: str) -> None:
 def test_a_hash_that_is_too_dear_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "htpasswd"
     path.write_bytes(b"one:" + HASHES[0].replace(b"$04$", b"$14$"))
-    read_users(path)
+    read_hashes(path)
     path.write_bytes(b"one:" + HASHES[0].replace(b"$04$", b"$15$"))
     with pytest.raises(UsageError, match=r"htpasswd:1 \(--htpasswd\): a hash of cost 15") as failed:
-        read_users(path)
+        read_hashes(path)
     assert "up to 14" in failed.value.advice
 
 
 def test_files_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
-        read_users(tmp_path / "none")
+        read_hashes(tmp_path / "none")
     (tmp_path / "empty").write_text("# nobody\n")
     with pytest.raises(UsageError, match="has no names"):
-        read_users(tmp_path / "empty")
+        read_hashes(tmp_path / "empty")
     monkeypatch.setattr(htpasswd, "_MAX_FILE", 5)
     with pytest.raises(UsageError, match="too large"):
-        read_users(tmp_path / "empty")
+        read_hashes(tmp_path / "empty")
 
 
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda data: f"Basic {base64.b64encode(data).decode()}"))

@@ -5,18 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import subprocess
 from contextlib import suppress
-from pathlib import Path
 
 import aiohttp
 import pytest
-import trustme
 
-from hangar_async.errors import ListenError, UsageError
+from hangar_async.errors import ListenError
 from hangar_async.server.app import serving
 from hangar_async.server.connections import Limits
-from hangar_async.server.listen import server_context
 from hangar_async.testing.memory import MemoryContent
 from tests.server.rig import ask
 
@@ -108,48 +104,3 @@ async def test_a_port_is_free_again_at_once() -> None:
             session.get(f"http://{address}/v2/") as answer,
         ):
             assert answer.status == 200
-
-
-def test_certificate_and_key(certificate_files: tuple[Path, Path]) -> None:
-    context = server_context(*certificate_files)
-    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
-
-
-def test_files_that_are_not_there(certificate_files: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot read .*none \(--tls-cert\): No such file"):
-        server_context(tmp_path / "none", certificate_files[1])
-    with pytest.raises(UsageError, match=r"cannot read .* \(--tls-key\): Is a directory"):
-        server_context(certificate_files[0], tmp_path)
-
-
-def test_a_key_of_another_certificate(certificate_files: tuple[Path, Path], ca: trustme.CA, tmp_path: Path) -> None:
-    other = tmp_path / "other.key"
-    ca.issue_cert("example.com").private_key_pem.write_to_path(other)
-    with pytest.raises(UsageError, match="they do not belong together"):
-        server_context(certificate_files[0], other)
-
-
-@pytest.mark.parametrize("data", [b"", b"hush", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"])
-def test_a_file_without_pem_is_refused(certificate_files: tuple[Path, Path], tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "nonsense").write_bytes(data)
-    for pair in ((tmp_path / "nonsense", certificate_files[1]), (certificate_files[0], tmp_path / "nonsense")):
-        with pytest.raises(UsageError, match="it is not PEM, or damaged"):
-            server_context(*pair)
-
-
-def test_an_encrypted_key_is_refused_without_a_question(certificate_files: tuple[Path, Path], tmp_path: Path) -> None:
-    locked = tmp_path / "locked.key"
-    words = [
-        "openssl",
-        "pkey",
-        "-in",
-        str(certificate_files[1]),
-        "-aes256",
-        "-passout",
-        "pass:word",
-        "-out",
-        str(locked),
-    ]
-    subprocess.run(words, check=True)
-    with pytest.raises(UsageError, match=r"the key in .* \(--tls-key\) is encrypted"):
-        server_context(certificate_files[0], locked)

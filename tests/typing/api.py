@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def observe(event: h.Event) -> None:
             print(gained)
         case h.Listening(served):
             show(served)
+        case h.Reloaded(name):
+            print(name.upper())
         case h.RunEnded(report):
             print(report.status)
         case h.LoadEnded(load_report):
@@ -134,7 +137,7 @@ async def serve() -> None:
     options = h.ServeOptions(source=Path("out.tar.gz"), listen="127.0.0.1:0")
     async with h.serving(options, observer) as served:
         print(show(served))
-    await h.serve(options, observer)
+    await h.serve(options, observer, reload=asyncio.Event())
 
 
 async def log_in() -> None:

@@ -26,6 +26,8 @@ def serve_command(
     max_per_address: options.MaxPerAddress = None,
 ) -> int:
     """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
+    import asyncio
+
     from hangar_async import Event, Listening, ServeOptions, serve
     from hangar_async.cli.loop import run_until_done
     from hangar_async.cli.view.plain import PlainView
@@ -49,8 +51,15 @@ def serve_command(
         view(event)
 
     remains = "answers under way get two seconds to end"
-    # A service manager ends what has done its work by SIGTERM.
-    run_until_done(lambda: serve(serve_options, observe), view.say, remains, regular={signal.SIGTERM})
+    reload = asyncio.Event()
+    run_until_done(
+        lambda: serve(serve_options, observe, reload=reload),
+        view.say,
+        remains,
+        # A service manager ends with it what has done its work.
+        regular={signal.SIGTERM},
+        reload=reload.set,
+    )
     return 0
 
 

@@ -50,6 +50,8 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
             return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))
         case events.ImageEnded(outcome):
             return _ended(outcome, advice)
+        case events.Reloaded(name):
+            return Line("reload", f"{name} were read again, and are in use")
         case events.Committing(path):
             return Line("finish", one_line(f"syncing {path} and putting it in place"))
         case _:

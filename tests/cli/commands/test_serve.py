@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
+import bcrypt
 import pytest
 
 from tests.cli.conftest import Program
@@ -35,10 +38,11 @@ class Server:
             self.rows[line[:10].strip()] = line[11:].rstrip("\n")
         self.address = self.rows.get("serving", "").partition("://")[2].partition(": ")[0]
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+    def get(self, path: str, method: str = "GET", user: str = "") -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.address, timeout=30)
+        headers = {"Authorization": f"Basic {base64.b64encode(f'{user}:pass'.encode()).decode()}"} if user else {}
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers=headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -162,6 +166,26 @@ def test_a_hash_that_is_too_dear(shelf: Shelf, program: Program, tmp_path: Path)
     assert (
         "users:1 (--htpasswd): a hash of cost 15, whose check takes too long; write it with a cost up to 14" in done.err
     )
+
+
+def test_sighup_reads_the_users_again(shelf: Shelf, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(b"one:" + bcrypt.hashpw(b"pass", bcrypt.gensalt(4)))
+    with serving(tmp_path, str(shelf.home / "plain.tar.gz"), "--htpasswd", "users") as server:
+        assert server.process.stderr is not None
+        assert server.get("/v2/", user="two") == (401, ANY)
+        for content, line in (
+            (
+                b"two:" + bcrypt.hashpw(b"pass", bcrypt.gensalt(4)),
+                "reload   the users were read again, and are in use\n",
+            ),
+            (b"nonsense", "the users of the last reading stay in use\n"),
+        ):
+            users.write_bytes(content)
+            server.process.send_signal(signal.SIGHUP)
+            assert server.process.stderr.readline().endswith(line)
+            assert server.get("/v2/", user="two")[0] == 200
+        assert server.end()[0] == 0
 
 
 def test_an_archive_without_index(shelf: Shelf, program: Program) -> None:
