@@ -1,8 +1,8 @@
-"""The limits of a file system: free space, the largest file."""
+"""The limits of a file system, free space and the largest file, and the names that it lists."""
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hangar_async.disk import failing
@@ -96,3 +96,23 @@ def allow_open_files(count: int) -> int:
         except (OSError, ValueError):
             return soft
     return max(soft, allowed)
+
+
+def listed_path(path: Path, names: Sequence[str]) -> Path:
+    """Return the path of a file as its directory, of these names, spells it.
+
+    A file system that knows no upper and lower case, or has short names, finds a file by other names than it lists.
+    Raises StorageError.
+    """
+    with failing("read", path):
+        if path.name in names or not path.exists():
+            return path
+        same = [name for name in names if path.samefile(path.with_name(name))]
+    # The others are links to the same file.
+    return path.with_name(min(same, key=lambda name: name.casefold() != path.name.casefold(), default=path.name))
+
+
+def file_names(directory: Path) -> list[str]:
+    """Return the names of the files in a directory, and of links to files; raises StorageError."""
+    with failing("read", directory), os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.is_file()]

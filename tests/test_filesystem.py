@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async import filesystem
-from hangar_async.filesystem import allow_open_files, device, file_system, free_bytes, largest_file
+from hangar_async.filesystem import allow_open_files, device, file_system, free_bytes, largest_file, listed_path
 
 GIB = 1 << 30
 
@@ -72,3 +72,15 @@ def test_open_files_are_allowed_as_far_as_the_system_lets_us() -> None:
         assert allow_open_files(2 * hard) == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_file_that_is_found_by_another_spelling_has_its_listed_name(tmp_path: Path) -> None:
+    (tmp_path / "whole.tar.gz").write_bytes(b"1")
+    for name in ("Whole.tar.gz", "a-link"):
+        (tmp_path / name).hardlink_to(tmp_path / "whole.tar.gz")
+    (tmp_path / "other").write_bytes(b"1")
+    listed = ["a-link", "other", "whole.tar.gz"]
+    assert listed_path(tmp_path / "Whole.tar.gz", listed).name == "whole.tar.gz"
+    assert listed_path(tmp_path / "Whole.tar.gz", listed[:2]).name == "a-link"
+    for name in ("whole.tar.gz", "missing", "other"):
+        assert listed_path(tmp_path / name, listed).name == name

@@ -7,6 +7,7 @@ from pathlib import Path
 from hangar_async.archive.names import archive_path
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.layout import IndexedLayout, archive_layout
+from hangar_async.archive.read.volume import listed_archive
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.directory import directory_layout
 from hangar_async.layout.files import Layout, SeekableLayout
@@ -23,6 +24,8 @@ def find_archive(path: Path) -> Archive | None:
         # A record of a commit stands for an archive that has no name yet.
         names = (f"{glob.escape(path.name)}.part*", f".{glob.escape(archive_path(path).name)}.*.commit")
         exists = path.exists() or any(any(path.parent.glob(name)) for name in names)
+        # Parts whose file system spells their name in another way.
+        exists = exists or (path.parent.is_dir() and listed_archive(path) != path)
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
     if not exists:

@@ -174,7 +174,8 @@ def restore_aside(root: Path, disk: Disk) -> None:
                 disk.make_directory((root / name).parent)
                 disk.rename(aside / name, root / name)
     elif any(name.startswith((f"{SHARE}/", f"{PARTIALS}/")) for name in names):
-            await in_thread(_write_document, self.disk, self.root, blob_name(digest), data)
+        if not os.path.lexists(aside / LOCK_NAME):
+            disk.write_new(aside / LOCK_NAME, b"")  # a cache is known by it
         disk.rename(aside, root)
         return
     disk.remove(aside)

@@ -17,6 +17,7 @@ from hangar_async.archive.commit_record import CommitRecord, unfinished_commit
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, decode_checksums, part_number
 from hangar_async.disk import Disk, failing, leading, remaining
 from hangar_async.errors import ArchiveError
+from hangar_async.filesystem import file_names, listed_path
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -220,6 +221,7 @@ def find_volume(path: Path) -> Volume:
 
     A commit that a dead run left is finished, or else read through its record.
     """
+    path = listed_archive(path)
     base = archive_path(path)
     if checksums_path(path).exists() and not checksums_path(base).exists():
         base = path  # a file with its own list of digests is no part
@@ -227,7 +229,7 @@ def find_volume(path: Path) -> Volume:
     if record is not None:
         return _recorded_volume(base, record)
     numbers = _numbers(base)
-    digests = _digests(base)
+    digests = {listed_path(base.with_name(name), list(numbers)).name: digest for name, digest in _digests(base).items()}
     if not numbers:
         with failing("read", path):
             path.stat()
@@ -259,10 +261,22 @@ def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
     return Volume(base, tuple(parts), tuple(map(base.with_name, strays)))
 
 
+def listed_archive(path: Path) -> Path:
+    """Return the path of an archive, or of a part, as its directory spells it; raises StorageError."""
+    names = file_names(path.parent)
+    path = listed_path(path, names)
+    if path.name not in names:
+        for name in names:
+            base = archive_path(path.with_name(name))
+            part = path.with_name(f"{path.name}{name.removeprefix(base.name)}")
+            if part != path and listed_path(part, names).name == name:
+                return base
+    return path
+
+
 def _numbers(base: Path) -> dict[str, int]:
     """Return the numbers of the files that look like parts of an archive; the archive itself has the number -1."""
-    with failing("read", base.parent), os.scandir(base.parent) as entries:
-        names = [entry.name for entry in entries if entry.is_file()]
+    names = file_names(base.parent)
     numbers = [(number, name) for name in names if (number := part_number(name, base.name)) is not None]
     return {name: number for number, name in sorted(numbers)}
 

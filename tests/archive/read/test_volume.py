@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from hangar_async import filesystem
+from hangar_async.archive.names import encode_checksums
+from hangar_async.archive.read import volume as module
 from hangar_async.archive.read.volume import Volume, find_volume
 from hangar_async.errors import ArchiveError, StorageError
 from tests.archive.read.rig import DATA
@@ -229,3 +233,40 @@ def test_links_to_parts_are_followed(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "disk")
     with pytest.raises(StorageError):
         find_volume(tmp_path / "a")
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, hidden: set[str]) -> None:
+    """Leave names out of the lists of directories, as a file system does with other spellings of a name."""
+    file_names = filesystem.file_names
+    monkeypatch.setattr(module, "file_names", lambda directory: [n for n in file_names(directory) if n not in hidden])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("given", ["Whole.tar", "Whole.tar.part1"])
+def test_an_archive_is_found_by_another_spelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, listed: bool
+) -> None:
+    found = parts(tmp_path, 3 if "part" in given else 1, base="whole.tar")
+    if "part" not in given:
+        found = [(tmp_path / found[0]).rename(tmp_path / "whole.tar").name]
+    if listed:
+        digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in found]
+        content = encode_checksums([tmp_path / name for name in found], digests)
+        (tmp_path / "whole.tar.sha256").write_bytes(content)
+    others = {name.replace("whole", "Whole") for name in found}
+    for name in found:
+        (tmp_path / name.replace("whole", "Whole")).hardlink_to(tmp_path / name)
+    hide(monkeypatch, others)
+    for name in {given, "Whole.tar"}:
+        volume = find_volume(tmp_path / name)
+        assert [part.path.name for part in volume.parts] == found
+        assert all((part.digest is not None) == listed for part in volume.parts)
+
+
+def test_a_list_of_digests_with_another_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "whole.tar").write_bytes(b"1")
+    (tmp_path / "Whole.tar").hardlink_to(tmp_path / "whole.tar")
+    (tmp_path / "whole.tar.sha256").write_text(f"{'0' * 64}  Whole.tar\n")
+    hide(monkeypatch, {"Whole.tar"})
+    (part,) = find_volume(tmp_path / "whole.tar").parts
+    assert (part.path.name, part.digest) == ("whole.tar", "0" * 64)
