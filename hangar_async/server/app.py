@@ -214,18 +214,21 @@ def _listed(request: web.Request, names: Sequence[str], key: str, repository: st
 
 #: A number of more digits is no number of names.
 _MOST_DIGITS = 9
+#: The names in one response: it is in memory for each client, however slowly that takes it.
+_MOST_NAMES = 10_000
 
 
 def page(names: Sequence[str], query: Mapping[str, str], path: str) -> tuple[list[str], dict[str, str]]:
     """Choose sorted names by `n` and `last` of a query; return them, and a header with the link to the rest.
 
-    The link keeps all other fields of the query. Raises ValueError for an `n` that is no number.
+    Without `n`, and at most, they are 10,000. The link keeps all other fields of the query. Raises ValueError for an
+    `n` that is no number.
     """
     count = query.get("n")
     if count is not None and not (count.isascii() and count.isdigit() and len(count) <= _MOST_DIGITS):
         raise ValueError(count)
     start = bisect_right(names, query["last"]) if "last" in query else 0
-    chosen = list(names[start:] if count is None else names[start : start + int(count)])
+    chosen = list(names[start : start + min(_MOST_NAMES, int(count or _MOST_NAMES))])
     if not chosen or start + len(chosen) == len(names):
         return chosen, {}
     rest = urlencode({**query, "last": chosen[-1]}, errors="surrogateescape")

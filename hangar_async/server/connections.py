@@ -28,8 +28,6 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 
 _OTHER_FILES = 100
 #: Connections for which there are always files: fewer would serve no one.
 _LEAST = 8
-#: The seconds for which the body of a request is read and thrown away, so that its client sees the response.
-_LINGER = 2.0
 #: The seconds after which a system without free files is asked for the next connection again.
 _PAUSE = 0.1
 _log = logging.getLogger(__name__)
@@ -40,7 +38,8 @@ class Limits:
     """The limits of connections: `connections` at once, `per_address` of one address (None: half of them).
 
     The rest is in seconds: a connection is closed when its TLS does not stand after `handshake`, after `idle` without a
-    whole request, or when its client takes no byte of a response for `stalled`.
+    whole request, or when its client takes no byte of a response for `stalled`. The body of a request is read and
+    thrown away for `linger` after the response, so that its client sees that.
     """
 
     connections: int = 900
@@ -48,6 +47,7 @@ class Limits:
     handshake: float = 10.0
     idle: float = 60.0
     stalled: float = 60.0
+    linger: float = 2.0
 
 
 LIMITS = Limits()
@@ -58,7 +58,7 @@ class Connection(web.RequestHandler):
 
     def __init__(self, server: web.Server, limits: Limits, left: Callable[[], None], **settings: Any) -> None:
         # A compressed body of a request is no reason to decode it.
-        settings |= {"keepalive_timeout": limits.idle, "lingering_time": _LINGER, "auto_decompress": False}
+        settings |= {"keepalive_timeout": limits.idle, "lingering_time": limits.linger, "auto_decompress": False}
         super().__init__(server, loop=asyncio.get_running_loop(), **settings)
         self._left = left
         self._stalled = limits.stalled

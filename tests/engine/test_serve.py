@@ -21,7 +21,7 @@ from hangar_async.config.options import CompressOptions, ServeOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine import serve as module
 from hangar_async.engine.compress import compress
-from hangar_async.engine.events import Listening, Reloaded
+from hangar_async.engine.events import Listening, Notice, Reloaded
 from hangar_async.engine.serve import serve, serving
 from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
 from hangar_async.engine.serving.reader import BlobReader
@@ -439,6 +439,15 @@ async def rest(reading: Reading) -> bytes:
         pass
     writer.close()
     return bytes(got)
+
+
+def test_failures_that_are_told_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_REPORTED", 2)
+    told: list[object] = []
+    failed = module._Failures(told.append)
+    for text in ("one", "one", "two", "three"):
+        failed(ContentError(text, advice="do this"))
+    assert told == [Notice("one; do this"), Notice("two; do this")]
 
 
 @pytest.mark.usefixtures("_tight")

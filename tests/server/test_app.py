@@ -17,13 +17,14 @@ from hangar_async.errors import ContentError, ListenError
 from hangar_async.oci import PIECE, media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
+from hangar_async.server import app as module
 from hangar_async.server.app import page, serving
 from hangar_async.server.htpasswd import TooManyChecks, Users
 from hangar_async.server.page import Page
 from hangar_async.server.responses import byte_range
 from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
-from tests.server.rig import DATA, HASHES
+from tests.server.rig import DATA, HASHES, ask
 
 NAMES = ["1.0", "1.1", "2.0", "latest"]
 
@@ -62,6 +63,12 @@ def test_the_rest_of_the_query_stays() -> None:
 def test_a_query_that_is_not_utf_8_stays_in_the_link() -> None:
     _, headers = page(NAMES, {"n": "1", "ns": "\udcff"}, "/p")
     assert headers["Link"] == '</p?n=1&ns=%FF&last=1.0>; rel="next"'
+
+
+def test_a_response_has_a_bounded_number_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_NAMES", 3)
+    for query in ({}, {"n": "4"}):
+        assert follow(NAMES, query) == [NAMES[:3], NAMES[3:]]
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "", "9" * 30, "²", "1.5", " 1"])
@@ -515,3 +522,79 @@ async def pages(client: aiohttp.ClientSession, path: str, key: str) -> list[list
             found.append((await answer.json())[key])
             path = str(URL(answer.links["next"]["url"]).relative()) if "next" in answer.links else ""
     return found
+
+
+PATHS = [
+    "/",
+    "/v2/",
+    "/v2/_catalog",
+    "/v2/team/app/tags/list",
+    "/v2/team/app/tags/list?n=2",
+    "/v2/team/app/tags/list?n=x",
+    "/v2/team/app/manifests/latest",
+    "/v2/team/app/manifests/gone",
+    f"/v2/team/app/blobs/{Digest.of(DATA)}",
+    f"/v2/team/app/blobs/{Digest.of(b'')}",
+    f"/v2/team/app/blobs/{ABSENT}",
+    "/v2/team/app/blobs/nonsense",
+    f"/v2/team/app/referrers/{ABSENT}",
+    "/v2/TEAM/tags/list",
+    "/v2/gone/tags/list",
+    "/nowhere",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_get_without_its_body(content: MemoryContent, path: str) -> None:
+    async with (
+        serving(content, page=Page("x", [])) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+        session.get(path) as whole,
+        session.head(path) as head,
+    ):
+        assert head.status == whole.status
+        ignored = {"Date", "Transfer-Encoding"}
+        assert {name: value for name, value in head.headers.items() if name not in ignored} == {
+            name: value for name, value in whole.headers.items() if name not in ignored
+        }
+        assert await head.read() == b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%",
+        "/%zz",
+        "/%00",
+        "/v2/%2e%2e/%2e%2e/etc/passwd",
+        "/v2/../../etc/passwd",
+        "/v2/%ff/tags/list",
+        "/v2/team%2fapp/tags/list",
+        "/v2/team/app/tags/list?last=%ff&n=%32",
+        "/v2/_catalog?ns=%ff%00&last=%ed%a0%80&n=1",
+        "/v2/_catalog?ns=" + "[" * 4000,
+        "/v2/" + "a/" * 4000 + "tags/list",
+        "/v2/" + "/manifests" * 800,
+        "/v2/team/app/manifests/" + "%f0%9f%90%b3" * 600,
+        "/v2/team/app/blobs/sha256:" + "%30" * 64,
+        f"/v2/team/app/referrers/{ABSENT}?artifactType=%ff%fe",
+        "/v2/%25%32%35/manifests/x",
+        "//v2//",
+        "http://elsewhere/v2/",
+        "/v2/?" + "a=1&" * 2000,
+    ],
+)
+async def test_nonsense_in_an_address_is_no_fault(content: MemoryContent, path: str) -> None:
+    failures: list[Exception] = []
+    async with serving(content, failed=failures.append) as address:
+        answer = await ask(address, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.split()[1] in (b"200", b"400", b"404")
+    assert failures == []
+    assert len(answer) < 20_000
+
+
+@pytest.mark.parametrize("ranges", [",".join(f"{number}-{number}" for number in range(700)), "0-," * 2000, "-" * 8000])
+async def test_a_long_list_of_ranges_is_the_whole_content(client: aiohttp.ClientSession, ranges: str) -> None:
+    headers = {"Range": f"bytes={ranges}"}
+    async with client.get(f"/v2/team/app/blobs/{Digest.of(DATA)}", headers=headers) as answer:
+        assert (answer.status, await answer.read()) == (200, DATA)

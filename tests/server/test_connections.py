@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import socket
 import ssl
@@ -190,3 +191,39 @@ def test_connections_by_address() -> None:
     assert [counts.enter(address) for address in ("a", "a", "a", "b", "c")] == [True, True, False, True, False]
     counts.leave("a")
     assert [counts.enter(address) for address in ("b", "c")] == [True, False]
+
+
+async def test_a_request_that_comes_byte_by_byte_has_no_more_time() -> None:
+    async with serving(MemoryContent(), limits=Limits(idle=0.05)) as address:
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        end = asyncio.ensure_future(reader.read())
+        writer.write(b"GET /v2/ HTTP/1.1\r\nX: ")
+        while not end.done():
+            writer.write(b"x")
+            await asyncio.wait([end], timeout=0.01)
+        with suppress(ConnectionError):
+            assert await end == b""
+        writer.close()
+
+
+async def test_many_requests_at_once_are_answered_one_after_the_other() -> None:
+    async with serving(MemoryContent()) as address:
+        answer = await ask(address, REQUEST * 1000 + LAST)
+    assert answer.count(b"HTTP/1.1 200") == 1001
+
+
+@pytest.mark.parametrize(
+    "headers", [b"Content-Length: 1000000000000\r\n", b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
+)
+async def test_the_body_of_a_request_is_thrown_away_for_a_short_time(headers: bytes) -> None:
+    bomb = gzip.compress(bytes(1 << 20))
+    piece = b"%x\r\n%b\r\n" % (len(bomb), bomb)
+    async with serving(MemoryContent(), limits=Limits(linger=0.05)) as address:
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(b"PUT /v2/ HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 405")
+        with pytest.raises(ConnectionError):
+            while True:
+                writer.write(piece)
+                await writer.drain()
+        writer.close()

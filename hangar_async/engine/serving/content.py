@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hangar_async.engine.serving.buffers import SMALL
 from hangar_async.engine.serving.reader import BlobReader
@@ -22,14 +23,24 @@ class LayoutContent:
         self._all = repositories
         self._blobs = blobs
         self._repositories = repositories.by_name if registry is None else repositories.by_registry[registry]
+        self._by_registry: dict[str, LayoutContent] = {}
 
     def of_registry(self, registry: str) -> LayoutContent | None:
         """Return the repositories of one registry, under the names that they have there; None for no such registry."""
         name = self._all.find_registry(registry)
-        return None if name is None else LayoutContent(self._all, self._blobs, name)
+        if name is None:
+            return None
+        if name not in self._by_registry:
+            self._by_registry[name] = LayoutContent(self._all, self._blobs, name)
+        return self._by_registry[name]
 
     async def repositories(self) -> Sequence[str]:
         """List the names of the repositories, sorted, without the names that have a port in them."""
+        return self._sorted_names
+
+    @cached_property
+    def _sorted_names(self) -> Sequence[str]:
+        # Sorting many for each request would hold up all others.
         return sorted(name for name in self._repositories if ":" not in name)
 
     async def tags(self, repository: str) -> Sequence[str] | None:

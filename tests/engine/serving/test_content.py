@@ -48,6 +48,13 @@ async def test_names_that_are_listed_are_names(layout_content: LayoutContent) ->
     assert await layout_content.referrers("none", Digest.of(b"")) == []
 
 
+async def test_names_are_sorted_once(layout_content: LayoutContent) -> None:
+    for registry in (None, "reg.io:5000"):
+        contents = [layout_content if registry is None else layout_content.of_registry(registry) for _ in range(2)]
+        first, second = [await content.repositories() for content in contents if content is not None]
+        assert first is second
+
+
 async def test_one_registry(layout_content: LayoutContent) -> None:
     found = layout_content.of_registry("reg.io:5000")
     assert found is not None
