@@ -4,7 +4,9 @@ Each of them is one line of text for the user: the failure (`str(error)`) and th
 short constant label for reports, `transient` tells whether trying again can help.
 """
 
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
+
+_E = TypeVar("_E", bound=Exception)
 
 
 class HangarError(Exception):
@@ -263,3 +265,16 @@ def the_error(error: BaseException) -> HangarError:
             storage_errors = error.subgroup(StorageError)
             return the_error((storage_errors or error).exceptions[0])
     raise error
+
+
+def copied(error: _E) -> _E:
+    """Return a copy of an error of this package, to be raised by one of several that share it; others as they are.
+
+    Each raise adds to the traceback of the exception, which would grow with the number of those that share it.
+    """
+    if not isinstance(error, HangarError):
+        return error
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy.with_traceback(error.__traceback__)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from hangar_async.errors import copied
+
 _T = TypeVar("_T")
 
 
@@ -51,7 +53,7 @@ class SingleFlight:
     async def join(self, key: Hashable, work: Callable[[], Awaitable[_T]]) -> _T:
         """Wait for the work of a key, starting it where none runs; raises the exception of the work.
 
-        All waiters get the same exception, so that none may change it.
+        Each waiter gets a copy of an error of this package, and all the same exception of another kind.
         """
         while (flight := self._flights.get(key)) is not None and flight.abandoned:
             await asyncio.wait([flight.task])
@@ -65,6 +67,8 @@ class SingleFlight:
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
                 flight.abandon()
+        if not flight.result.cancelled() and isinstance(error := flight.result.exception(), Exception):
+            raise copied(error)
         value: _T = flight.result.result()
         return value
 

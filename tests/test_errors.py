@@ -1,4 +1,5 @@
 import errno
+import traceback
 
 import pytest
 
@@ -9,6 +10,7 @@ from hangar_async.errors import (
     NotFound,
     RegistryError,
     StorageError,
+    copied,
     the_error,
 )
 
@@ -53,3 +55,26 @@ def test_a_fault_of_the_program_is_not_hidden() -> None:
         the_error(group)
     with pytest.raises(KeyError):
         the_error(KeyError("y"))
+
+
+def test_a_copy_of_an_error_has_all_of_it_and_a_traceback_of_its_own() -> None:
+    def fail(error: Exception) -> Exception:
+        with pytest.raises(type(error)) as caught:
+            raise error
+        return caught.value
+
+    def depth(error: Exception) -> int:
+        return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+    first = NetworkError("cut", host="h", advice="wait", gained=3)
+    first.__cause__ = OSError(errno.ECONNREFUSED, "refused")
+    fail(first)
+    before = depth(first)
+    copies = [fail(copied(first)) for _ in range(50)]
+    assert depth(first) == before
+    assert len({depth(copy) for copy in copies}) == 1
+    for copy in copies:
+        assert isinstance(copy, NetworkError)
+        assert (str(copy), copy.__dict__, copy.__cause__) == ("cut", first.__dict__, first.__cause__)
+    other = KeyError("k")
+    assert copied(other) is other

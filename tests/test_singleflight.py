@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 
 import pytest
 
+from hangar_async.errors import NetworkError
 from hangar_async.singleflight import SingleFlight
 
 
@@ -149,3 +151,25 @@ async def test_clean_up_of_work_that_is_abandoned_is_not_cut_short() -> None:
         task.cancel()
         await asyncio.wait([task])
     assert clean
+
+
+async def test_each_waiter_gets_an_error_of_its_own() -> None:
+    go = asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        raise NetworkError("cut", host="h", gained=7)
+
+    async def wait(flights: SingleFlight) -> NetworkError:
+        with pytest.raises(NetworkError) as caught:
+            await flights.join("key", work)
+        return caught.value
+
+    async with SingleFlight() as flights, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(wait(flights)) for _ in range(100)]
+        await asyncio.sleep(0)
+        go.set()
+    errors = [task.result() for task in tasks]
+    assert len(set(map(id, errors))) == 100
+    assert {(str(error), error.host, error.gained) for error in errors} == {("cut", "h", 7)}
+    assert max(sum(1 for _ in traceback.walk_tb(error.__traceback__)) for error in errors) < 10

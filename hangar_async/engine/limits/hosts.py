@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.limits.queue import RequestQueue, Ticket
-from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError
+from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError, copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Host:
     def check_skipped(self) -> None:
         """Raise the recent error for which this host is passed over."""
         if self._skipped is not None and self._clock.monotonic() < self._skipped[0]:
-            raise self._skipped[1]
+            raise copied(self._skipped[1])
 
     def skip(self, error: HangarError) -> None:
         """Note the failure of a request that another host is asked now."""
@@ -130,7 +130,7 @@ class Host:
         self._waited += max(more, _SHORTEST_PAUSE)
         if pause > self._policy.longest_pause or self._waited > self._policy.max_wait:
             self._rate_limited = self._give_up(pause, error)
-            raise self._rate_limited
+            raise copied(self._rate_limited)
         self._opens_at = now + pause
         return pause
 
@@ -149,7 +149,7 @@ class Host:
         while self._rate_limited is None and (pause := self._opens_at - self._clock.monotonic()) > 0:
             await self._clock.sleep(pause)
         if self._rate_limited is not None:
-            raise self._rate_limited
+            raise copied(self._rate_limited)
 
 
 def is_quota(error: HangarError) -> bool:

@@ -10,7 +10,7 @@ from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenB
 from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.reports import Traffic
-from hangar_async.errors import ContentError, HangarError, NetworkError, StorageError
+from hangar_async.errors import ContentError, HangarError, NetworkError, StorageError, copied
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
@@ -236,7 +236,7 @@ class Fetcher:
             if request.key in self._flights or request.untried:
                 await self._flights.join(request.key, partial(self._run, request))
             elif not (patient and await self._has_another(request)):
-                raise request.error(image)
+                raise copied(request.error(image))
 
     def _request(self, content: Descriptor, rank: Rank, document: bool) -> _Request:
         key = (content.digest, content.size)

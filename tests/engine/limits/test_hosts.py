@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -69,6 +70,16 @@ async def test_a_pause_that_is_too_long_fails_all_of_this_host_at_once(asked: fl
         await trial.run()
     assert trial.tries == 1
     assert await trial.run(host="other") == "done"
+
+
+async def test_all_that_a_closed_host_fails_get_an_error_of_their_own() -> None:
+    trial = Trial()
+    depths: list[int] = []
+    for error in (busy(901.0), *[None] * 50):
+        with pytest.raises(RateLimited) as caught:
+            await trial.run(*filter(None, [error]))
+        depths.append(sum(1 for _ in traceback.walk_tb(caught.value.__traceback__)))
+    assert max(depths) <= 8
 
 
 @pytest.mark.parametrize("asked", [600.0, 0.0, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -117,6 +118,20 @@ async def test_a_digest_that_nobody_gives_fails_all_who_need_it_and_no_other(
     assert [type(outcome.error) for outcome in report.outcomes] == [NotFound] * 3 + [type(None)]
     for number, outcome in enumerate(report.failed):
         assert f"app{number}" in str(outcome.error)
+
+
+async def test_a_failure_that_images_share_has_a_traceback_for_each(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    names = [f"app:{number}" for number in range(40)]
+    for name in names:
+        fake_registry.add(name, small(name, BASE))
+    fake_registry.content.remove("app", BASE.digest)
+    report = await run(tmp_path, *(f"{fake_registry.address}/{name}" for name in names), jobs=8)
+    errors = [outcome.error for outcome in report.failed]
+    assert len(set(map(id, errors))) == 40
+    depths = [sum(1 for _ in traceback.walk_tb(error.__traceback__)) for error in errors if error is not None]
+    assert max(depths) < 40
 
 
 async def test_requests_that_recover_are_repeated(fake_registry: FakeRegistry, tmp_path: Path) -> None:
