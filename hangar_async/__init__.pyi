@@ -115,6 +115,7 @@ from hangar_async.errors import (
     NotFound as NotFound,
     RateLimited as RateLimited,
     RegistryError as RegistryError,
+    SourceError as SourceError,
     StorageError as StorageError,
     Unauthorized as Unauthorized,
     UnsupportedManifest as UnsupportedManifest,

@@ -218,6 +218,31 @@ class NoPlatform(HangarError):
     default_advice = "choose other platforms with --arch and --os"
 
 
+class SourceError(HangarError):
+    """Raised when a registry does not give the content that is sent to another one at the same time.
+
+    `failure` is the failure of the source.
+    """
+
+    reason = "source"
+
+    def __init__(self, message: str, *, failure: NetworkError | RegistryError) -> None:
+        super().__init__(message, advice=failure.advice)
+        self.failure = failure
+        #: Bytes that the target has confirmed in this try.
+        self.gained = 0
+
+    @property
+    def transient(self) -> bool:
+        """True when the same operation may succeed when it is tried again."""
+        return self.failure.transient
+
+    @property
+    def uses_try(self) -> bool:
+        """True when it counts as one of the tries that are made in a row: not where bytes were gained."""
+        return not self.gained
+
+
 class StorageError(HangarError):
     """Raised when a local file cannot be read or written. `path` names it."""
 

@@ -20,6 +20,7 @@ from hangar_async.errors import (
     NetworkError,
     NotFound,
     RegistryError,
+    SourceError,
     UploadLost,
 )
 from hangar_async.oci import Descriptor, OpenPieces, Reference
@@ -198,9 +199,9 @@ class Upload:
         rest after a break. `source` is opened at an offset, once unless bytes must be sent again, and closed.
         One piece of the source is held in memory, and at most 256 KiB.
 
-        Raises NetworkError, whose `gained` is the number of bytes that the registry has confirmed in this try;
-        UploadLost; DigestMismatch where the registry received other bytes; other RegistryErrors; and errors of the
-        source. A further call continues where that is possible, else it starts from the beginning.
+        Raises NetworkError and SourceError, whose `gained` is the number of bytes that the registry has confirmed in
+        this try; UploadLost; DigestMismatch where the registry received other bytes; other RegistryErrors; and other
+        errors of the source. A further call continues where that is possible, else it starts from the beginning.
         """
         before = self._confirmed
         self._conflicts = 0
@@ -209,7 +210,7 @@ class Upload:
             async with aclosing(blob):
                 while not self.complete:
                     await self._step(blob)
-        except NetworkError as error:
+        except (NetworkError, SourceError) as error:
             error.gained = self._confirmed - before
             raise
         except RegistryError as error:

@@ -18,6 +18,7 @@ from hangar_async.errors import (
     NetworkError,
     NotFound,
     RegistryError,
+    SourceError,
     StorageError,
     Unauthorized,
     UploadLost,
@@ -568,6 +569,36 @@ async def test_an_upload_continues_after_a_failure_of_its_source(
         await upload.send(lent)
     assert lent.opened[0] >= 100_000
     assert await content_of(pushable_registry) == DATA
+
+
+@pytest.mark.parametrize("status", [404, 413, 416, 429])
+async def test_a_refusal_of_the_source_is_not_one_of_the_target(pushable_registry: FakeRegistry, status: int) -> None:
+    failure = RegistryError("no", host="source.example", status=status, code="BLOB_UPLOAD_UNKNOWN", advice="look there")
+
+    async def broken(offset: int) -> AsyncIterator[bytes]:
+        yield DATA[:150_000]
+        raise failure
+
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(SourceError, match=f"cannot read blob {BLOB.digest} at its source: no") as caught:
+            await upload.send(broken)
+        assert (caught.value.failure, caught.value.advice) == (failure, "look there")
+        assert caught.value.transient == (status == 429)
+        # Neither a smaller body nor a new session is tried.
+        assert len(pushable_registry.asked("/uploads/", "POST")) == 1
+        assert pushable_registry.asked("/uploads/", "PATCH") == []
+
+
+async def test_a_source_that_breaks_is_not_a_network_error_of_the_target(pushable_registry: FakeRegistry) -> None:
+    async def broken(offset: int) -> AsyncIterator[bytes]:
+        yield DATA[:150_000]
+        raise NetworkError("cut", host="source.example", gained=150_000)
+
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
+        with pytest.raises(SourceError) as caught:
+            await upload.send(broken)
+        assert caught.value.transient
+        assert caught.value.uses_try == (not caught.value.gained)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,8 @@ def explain(error: Exception) -> str:
             return f"{error.host} {error.status}"
         case h.RegistryError() | h.NetworkError():
             return error.host
+        case h.SourceError():
+            return error.failure.host
         case h.DigestMismatch() | h.UnsupportedManifest() | h.Differs() | h.ContentError():
             return error.digest
         case h.StorageError() | h.ArchiveError():

@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
-from hangar_async.errors import ContentError, NetworkError
+from hangar_async.errors import ContentError, NetworkError, RegistryError, SourceError
 from hangar_async.oci import AsyncPieces, OpenPieces, Piece
 
 #: The bytes that are written to the transport at once. A plain one copies the bytes that the kernel does not take at
@@ -189,7 +189,8 @@ async def close_pieces(pieces: AsyncPieces | None) -> None:
 class SourceBlob:
     """Reads a blob of a source in ranges; a range after the last one continues without opening the source again.
 
-    `open_pieces` opens it at a byte. `furthest` is the highest offset that was read. `name` names it in errors.
+    `open_pieces` opens it at a byte. `furthest` is the highest offset that was read. `name` names it in errors. A
+    failure of a registry that it is read from is raised as a SourceError.
     """
 
     def __init__(self, open_pieces: OpenPieces, name: str) -> None:
@@ -223,9 +224,15 @@ class SourceBlob:
     async def _take(self, pieces: AsyncPieces, most: int) -> memoryview:
         if not self._rest:
             self._reading = True
-            self._rest = memoryview(await anext(pieces, b""))
+            self._rest = memoryview(await self._next(pieces))
             self._reading = False
         piece, self._rest = self._rest[:most], self._rest[most:]
         self._offset += len(piece)
         self.furthest = max(self.furthest, self._offset)
         return piece
+
+    async def _next(self, pieces: AsyncPieces) -> Piece:
+        try:
+            return await anext(pieces, b"")
+        except (NetworkError, RegistryError) as error:
+            raise SourceError(f"cannot read {self._name} at its source: {error}", failure=error) from error
