@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from hangar_async.engine.limits.hosts import Clock
 
 _TURNS = 20
+
+
+async def turns_until(done: Callable[[], bool], most: int = 200_000) -> None:
+    """Let others have their turn until it is done, with a bound on the turns and no wait."""
+    for _ in range(most):
+        if done():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it is not done")
 
 
 class FakeClock:

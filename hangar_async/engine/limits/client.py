@@ -6,8 +6,8 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from hangar_async.config.registries import RetryPolicy
-from hangar_async.engine.events import HostClosed, Observer, Retrying
-from hangar_async.engine.limits.hosts import Clock, Host, backoff, is_quota
+from hangar_async.engine.events import Observer, Retrying
+from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota
 from hangar_async.engine.limits.queue import Rank, RequestQueue, Ticket
 from hangar_async.errors import DigestMismatch, HangarError, RegistryError, StorageError
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 FindDocument: TypeAlias = Callable[[Descriptor], Awaitable[Document | None]]
 #: Opens a blob at a byte.
 OpenBlob: TypeAlias = Callable[[int], AbstractAsyncContextManager[BlobBody]]
+#: The kinds of requests.
+_DOCUMENTS, _BLOBS, _UPLOADS = "documents", "blobs", "uploads"
 
 
 class Retrier:
@@ -28,24 +30,21 @@ class Retrier:
 
     A request that failed and may succeed is repeated, `policy.retries` times in a row at most, without a permit during
     the wait. Neither a wait for a quota nor a try that gained bytes counts as one of these.
+
+    A failure counts for the host that it is of, which may be another one than was asked: a storage or a token server.
+    Further requests of that kind need a place at both hosts.
     """
 
     def __init__(self, jobs: int, policy: RetryPolicy, observe: Observer, clock: Clock | None = None) -> None:
-        self._queue = RequestQueue(jobs)
         self._policy = policy
         self._observe = observe
         self._clock = clock or Clock()
-        self._hosts: dict[str, Host] = {}
-
-    def host(self, name: str) -> Host:
-        """Return the state of a host."""
-        if name not in self._hosts:
-            self._hosts[name] = Host(name, self._queue, self._policy, self._clock)
-        return self._hosts[name]
+        #: The hosts that are asked, and the queue for them.
+        self.hosts = Hosts(RequestQueue(jobs), policy, self._clock)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""
-        self._queue.raise_rank(ticket, rank)
+        self.hosts.queue.raise_rank(ticket, rank)
 
     async def run(
         self,
@@ -54,40 +53,36 @@ class Retrier:
         ticket: Ticket,
         request: Callable[[], Awaitable[_T]],
         *,
+        kind: str = "",
         alternatives: bool = False,
     ) -> _T:
         """Make a request of a host, and repeat it while that can help; return its result.
 
-        `subject` names the request in events. With `alternatives`, as for a mirror, nothing is waited for, and a host
-        that could not be reached is passed over for a while. Raises the last HangarError: RateLimited where the host
-        asks for a longer wait than is allowed.
+        `subject` names the request in events; requests of one `kind` lead to the same other hosts. With `alternatives`,
+        as for a mirror, nothing is waited for, and a host that could not be reached is passed over for a while. Raises
+        the last HangarError: RateLimited where a host asks for a longer wait than is allowed.
         """
-        host = self.host(host_name)
-        failures = 0
-        if alternatives:
-            host.check_skipped()
+        failures, asked = 0, Asked(host_name, kind)
         while True:
-            async with host.hold(ticket) as cuts:
+            async with self.hosts.hold(asked, ticket, wait=not alternatives) as number:
                 try:
                     result = await request()
                 except HangarError as error:
                     failure = error
                 else:
-                    host.answered(cuts)
+                    self.hosts.answered(asked, number)
                     return result
             if alternatives and failure.uses_try:
-                host.skip(failure)
+                self.hosts.charged(asked, failure).skip(failure)
                 raise failure
-            failures = await self._after(failure, subject, host, cuts, failures)
+            failures = await self._after(failure, subject, asked, number, failures)
 
-    async def _after(self, failure: HangarError, subject: str, host: Host, cuts: int, failures: int) -> int:
+    async def _after(self, failure: HangarError, subject: str, asked: Asked, number: int, failures: int) -> int:
         """Wait after a failure and return how many tries are used up, or raise the failure."""
+        if pause := self.hosts.failed(asked, failure, number):
+            self._observe(pause)
         if not failure.transient:
-            host.answered(cuts)
             raise failure
-        pause = host.failed(failure, cuts)
-        if pause:
-            self._observe(HostClosed(host.name, str(failure), pause))
         if is_quota(failure):
             return failures
         failures = failures + 1 if failure.uses_try else 0
@@ -151,7 +146,9 @@ class LimitedClient:
             return parse_manifest(served.raw, served.content_type, served.digest.algorithm), True
 
         subject = f"manifest {entry.digest.short} of {image}" if entry else f"the manifest of {image}"
-        return await self._retrier.run(subject, image.registry, ticket, request, alternatives=alternatives)
+        return await self._retrier.run(
+            subject, image.registry, ticket, request, kind=_DOCUMENTS, alternatives=alternatives
+        )
 
     async def _find(self, image: Reference, find: FindDocument) -> Document | None:
         try:
@@ -168,31 +165,34 @@ class LimitedClient:
     ) -> Descriptor | None:
         """Ask for the descriptor of a digest, or of the image's tag; None when the registry has none."""
         request = partial(self._client.head_manifest, image, digest, push=push)
-        subject = _manifest(image, digest)
-        return await self._retrier.run(subject, image.registry, ticket, request, alternatives=alternatives)
+        return await self._retrier.run(
+            _manifest(image, digest), image.registry, ticket, request, kind=_DOCUMENTS, alternatives=alternatives
+        )
 
     async def put_manifest(
         self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket
     ) -> PushedManifest:
         """Push a manifest or index, byte for byte, under its digest, or under the image's tag."""
         request = partial(self._client.put_manifest, image, document.raw, document.media_type, digest)
-        return await self._retrier.run(_manifest(image, digest), image.registry, ticket, request)
+        return await self._retrier.run(_manifest(image, digest), image.registry, ticket, request, kind=_DOCUMENTS)
 
     async def lists_referrers(self, image: Reference, subject: Digest, ticket: Ticket) -> bool:
         """Ask whether the registry of an image lists the manifests that have a subject."""
         request = partial(self._client.lists_referrers, image, subject)
-        return await self._retrier.run(f"the referrers of {subject.short}", image.registry, ticket, request)
+        name = f"the referrers of {subject.short}"
+        return await self._retrier.run(name, image.registry, ticket, request, kind=_DOCUMENTS)
 
     async def has_blob(self, image: Reference, blob: Descriptor, ticket: Ticket) -> bool:
         """Ask whether the repository of an image has a blob."""
         request = partial(self._client.has_blob, image, blob)
-        return await self._retrier.run(f"blob {blob.digest.short} of {image.name}", image.registry, ticket, request)
+        subject = f"blob {blob.digest.short} of {image.name}"
+        return await self._retrier.run(subject, image.registry, ticket, request, kind=_BLOBS)
 
     async def mount(self, image: Reference, blob: Descriptor, source_repository: str, ticket: Ticket) -> Upload | None:
         """Mount a blob of another repository into the repository of an image; return an upload where it is refused."""
         request = partial(self._client.mount_blob, image, blob, source_repository)
         subject = f"blob {blob.digest.short} from {source_repository} to {image.name}"
-        return await self._retrier.run(subject, image.registry, ticket, request)
+        return await self._retrier.run(subject, image.registry, ticket, request, kind=_UPLOADS)
 
     def upload(self, image: Reference, blob: Descriptor) -> Upload:
         """Return an upload of a blob to the repository of an image; it begins when something is sent."""
@@ -201,7 +201,7 @@ class LimitedClient:
     async def send(self, upload: Upload, ticket: Ticket, send: Callable[[], Awaitable[None]]) -> None:
         """Call `send`, which sends the upload once, until it is complete."""
         subject = f"blob {upload.blob.digest.short} to {upload.image.name}"
-        await self._retrier.run(subject, upload.image.registry, ticket, send)
+        await self._retrier.run(subject, upload.image.registry, ticket, send, kind=_UPLOADS)
 
     async def receive(
         self,
@@ -223,7 +223,7 @@ class LimitedClient:
         for number, (host, open_blob) in enumerate(sources, 1):
             try:
                 request = partial(receive, open_blob)
-                await self._retrier.run(subject, host, ticket, request, alternatives=alternatives)
+                await self._retrier.run(subject, host, ticket, request, kind=_BLOBS, alternatives=alternatives)
             except StorageError:
                 raise
             except HangarError:

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from hangar_async.config.registries import RetryPolicy
-from hangar_async.engine.limits.queue import RequestQueue, Ticket
-from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError, copied
+from hangar_async.engine.events import HostClosed
+from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
+from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError, SourceError, copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ _SKIP_SECONDS = 60.0
 
 
 class Host:
-    """One registry: at most `limit` requests at once, and none while it is closed.
+    """One host: at most `limit` requests at once, and none while it is closed.
 
     The limit is halved when the host is overloaded, once for all requests that were under way then. It grows by about
-    one with each round of requests that are answered, up to the number of permits.
+    one with each round of requests that are answered, up to the number of permits. Requests have numbers, which grow
+    with the time of their begin.
     """
 
     def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, clock: Clock) -> None:
@@ -58,67 +60,62 @@ class Host:
         self._queue = queue
         self._policy = policy
         self._clock = clock
-        self._host_queue = queue.host_queue()
+        self.queue = queue.host_queue()
         self._opens_at = 0.0
-        #: How often the limit was cut. A request from before a cut says nothing about the time after it.
-        self._cuts = 0
+        #: The last request that had begun when the limit was cut. Requests up to it say nothing about the time after.
+        self._last_before_cut = 0
         self._refusals = 0
         self._waited = 0.0
         self._rate_limited: RateLimited | None = None
+        self._closed_by: HangarError | None = None
         self._skipped: tuple[float, HangarError] | None = None
 
     @property
     def limit(self) -> int:
         """The largest number of requests at the same time."""
-        return max(1, int(self._host_queue.limit))
+        return max(1, int(self.queue.limit))
 
-    @asynccontextmanager
-    async def hold(self, ticket: Ticket) -> AsyncIterator[int]:
-        """Wait until the host is open and a permit is free, and hold it for the block.
+    @property
+    def is_open(self) -> bool:
+        """True when it takes requests."""
+        return self._rate_limited is None and self._clock.monotonic() >= self._opens_at
 
-        Yields the number that `answered` and `failed` take as `cuts`. Raises RateLimited once the host was given up.
-        """
-        while True:
-            await self._wait_until_open()
-            async with self._queue.hold(ticket, self._host_queue):
-                # It may have been closed during the wait in the queue.
-                if self._rate_limited is None and self._clock.monotonic() >= self._opens_at:
-                    yield self._cuts
-                    return
-
-    def check_skipped(self) -> None:
-        """Raise the recent error for which this host is passed over."""
+    async def check_open(self) -> None:
+        """Raise the error for which this host is closed or passed over."""
         if self._skipped is not None and self._clock.monotonic() < self._skipped[0]:
             raise copied(self._skipped[1])
+        if not self.is_open and (error := self._rate_limited or self._closed_by) is not None:
+            raise copied(error)
 
     def skip(self, error: HangarError) -> None:
         """Note the failure of a request that another host is asked now."""
         if _is_overload(error):
             self._skipped = self._clock.monotonic() + _SKIP_SECONDS, error
 
-    def answered(self, cuts: int) -> None:
+    def answered(self, number: int) -> None:
         """Note that a request was answered."""
-        if cuts != self._cuts:
+        if number <= self._last_before_cut:
             return
         self._refusals = 0
-        if self._host_queue.limit < self._queue.count:
-            self._host_queue.limit = min(self._queue.count, self._host_queue.limit + 1 / self._host_queue.limit)
+        if self.queue.limit < self._queue.count:
+            self.queue.limit = min(self._queue.count, self.queue.limit + 1 / self.queue.limit)
             self._queue.grant()
 
-    def failed(self, error: HangarError, cuts: int) -> float:
-        """Note that a request has failed, and return for how many seconds the host is closed by that.
+    def failed(self, error: HangarError, number: int, active: int) -> HostClosed | None:
+        """Note that a request has failed while `active` ones were under way; return the pause that begins with it.
 
-        0 where it is not closed, or was closed already for as long. Raises RateLimited where it asks for a longer
-        pause than is allowed.
+        Raises RateLimited where the host asks for a longer pause than is allowed.
         """
-        if _is_overload(error) and cuts == self._cuts:
-            self._host_queue.limit = max(1.0, min(self._host_queue.limit, self._host_queue.active + 1) / 2)
-            self._cuts += 1
+        if _is_overload(error) and number > self._last_before_cut:
+            self.queue.limit = max(1.0, min(self.queue.limit, active) / 2)
+            self._last_before_cut = self._queue.begun
             if is_quota(error):
                 self._refusals += 1
-        return self._close(error) if isinstance(error, RegistryError) and is_quota(error) else 0.0
+        pause = self._close(error) if isinstance(error, RegistryError) and is_quota(error) else 0.0
+        return HostClosed(self.name, str(error), pause) if pause else None
 
     def _close(self, error: RegistryError) -> float:
+        """Return for how many seconds the host is closed by a refusal; 0 where it was closed already for as long."""
         now = self._clock.monotonic()
         pause = max(error.retry_after or 0.0, 0.0)
         if error.retry_after is None or self._refusals > 1:
@@ -131,7 +128,7 @@ class Host:
         if pause > self._policy.longest_pause or self._waited > self._policy.max_wait:
             self._rate_limited = self._give_up(pause, error)
             raise copied(self._rate_limited)
-        self._opens_at = now + pause
+        self._opens_at, self._closed_by = now + pause, error
         return pause
 
     def _give_up(self, pause: float, error: RegistryError) -> RateLimited:
@@ -145,15 +142,106 @@ class Host:
             advice="run the same command again then: what was fetched is kept; logging in may give a higher limit",
         )
 
-    async def _wait_until_open(self) -> None:
+    async def wait_until_open(self) -> None:
+        """Wait until it takes requests; raises RateLimited once it was given up."""
         while self._rate_limited is None and (pause := self._opens_at - self._clock.monotonic()) > 0:
             await self._clock.sleep(pause)
         if self._rate_limited is not None:
             raise copied(self._rate_limited)
 
 
-def is_quota(error: HangarError) -> bool:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The host that a request is made to, and the kind of the request: those of one kind lead to the same others."""
+
+    host: str
+    kind: str = ""
+
+
+class Hosts:
+    """The hosts of a run, and the queue for them.
+
+    A failure counts for the host that it is of, which may be another one than was asked: a storage, a token server, or
+    the source of an upload. Further requests of that kind need a place at both hosts.
+    """
+
+    def __init__(self, queue: RequestQueue, policy: RetryPolicy, clock: Clock) -> None:
+        self.queue = queue
+        self._policy = policy
+        self._clock = clock
+        self._hosts: dict[str, Host] = {}
+        #: The other host that failed last, and the queues of two hosts.
+        self._others: dict[Asked, Host] = {}
+        self._joined: dict[tuple[Host, ...], HostQueue] = {}
+
+    def host(self, name: str) -> Host:
+        """Return the state of a host."""
+        if name not in self._hosts:
+            self._hosts[name] = Host(name, self.queue, self._policy, self._clock)
+        return self._hosts[name]
+
+    @asynccontextmanager
+    async def hold(self, asked: Asked, ticket: Ticket, *, wait: bool = True) -> AsyncIterator[int]:
+        """Wait until the hosts of a request are open and a permit is free, and hold it; yields the request's number.
+
+        Raises RateLimited once a host was given up. Without `wait` it raises the error for which a host is closed or
+        passed over.
+        """
+        while True:
+            hosts = self._hosts_of(asked)
+            for host in hosts:
+                await (host.wait_until_open() if wait else host.check_open())
+            async with self.queue.hold(ticket, self._queue_of(hosts)):
+                # They may have been closed, or become others, during the wait in the queue.
+                if hosts == self._hosts_of(asked) and all(host.is_open for host in hosts):
+                    yield self.queue.begin()
+                    return
+
+    def answered(self, asked: Asked, number: int) -> None:
+        """Note that a request was answered."""
+        for host in self._hosts_of(asked):
+            host.answered(number)
+
+    def charged(self, asked: Asked, failure: HangarError) -> Host:
+        """Return the host that a failure is of, and remember it for requests of this kind where it may recover."""
+        error = _failure_at_host(failure)
+        if error is None or error.host in ("", asked.host):
+            return self.host(asked.host)
+        other = self.host(error.host)
+        if failure.transient:
+            self._others[asked] = other
+        return other
+
+    def failed(self, asked: Asked, failure: HangarError, number: int) -> HostClosed | None:
+        """Note that a request has failed; return the pause that begins with it. Raises as `Host.failed`."""
+        host = self.charged(asked, failure)
+        if not failure.transient:
+            host.answered(number)
+            return None
+        active = max(host.queue.active, self.host(asked.host).queue.active) + 1
+        return host.failed(_failure_at_host(failure) or failure, number, active)
+
+    def _hosts_of(self, asked: Asked) -> tuple[Host, ...]:
+        other = self._others.get(asked)
+        return (self.host(asked.host), *((other,) if other is not None else ()))
+
+    def _queue_of(self, hosts: tuple[Host, ...]) -> HostQueue:
+        if len(hosts) == 1:
+            return hosts[0].queue
+        if hosts not in self._joined:
+            self._joined[hosts] = self.queue.host_queue(*(host.queue for host in hosts))
+        return self._joined[hosts]
+
+
+def _failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:
+    if isinstance(error, SourceError):
+        return error.failure
+    return error if isinstance(error, NetworkError | RegistryError) else None
+
+
+def is_quota(failure: HangarError) -> bool:
     """Tell whether a registry says that it answers later: waiting for it uses up no try."""
+    error = _failure_at_host(failure)
     return isinstance(error, RegistryError) and (
         error.status == 429 or (error.status == 503 and error.retry_after is not None)
     )

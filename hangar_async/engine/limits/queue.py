@@ -50,17 +50,26 @@ class _Wait:
 
 
 class HostQueue:
-    """The part of the queue for one host: at most `limit` of the permits are given to it at once."""
+    """The part of the queue for one host: at most `limit` of the permits are given to it at once.
 
-    def __init__(self, limit: float) -> None:
+    With `parts` it is for requests that need all of these hosts: each permit is one of every part too.
+    """
+
+    def __init__(self, limit: float, parts: tuple[HostQueue, ...] = ()) -> None:
         self.limit = limit
         self.active = 0
+        self._parts = parts
         self._heaps: dict[bool, list[tuple[Rank, int, _Wait]]] = {False: [], True: []}
 
     @property
     def has_space(self) -> bool:
         """True when it may have one more permit."""
-        return self.active < max(1, int(self.limit))
+        return self.active < max(1, int(self.limit)) and all(part.has_space for part in self._parts)
+
+    def add(self, count: int) -> None:
+        """Note that it has `count` more permits."""
+        for queue in (self, *self._parts):
+            queue.active += count
 
     def first(self, ahead: bool) -> tuple[Rank, int, _Wait] | None:
         """Return the first wait of a kind that is not over; a wait is in the heap once for each rank that it had."""
@@ -86,14 +95,16 @@ class RequestQueue:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        #: The number of requests that have begun.
+        self.begun = 0
         self._free = count
         self._ahead = 0
         self._numbers = itertools.count()
         self._host_queues: list[HostQueue] = []
 
-    def host_queue(self) -> HostQueue:
-        """Make the queue of a host, with a place for each permit."""
-        host_queue = HostQueue(self.count)
+    def host_queue(self, *parts: HostQueue) -> HostQueue:
+        """Make the queue of a host, or of requests that need all of some hosts, with a place for each permit."""
+        host_queue = HostQueue(self.count, parts)
         self._host_queues.append(host_queue)
         return host_queue
 
@@ -105,6 +116,11 @@ class RequestQueue:
             yield
         finally:
             self._release(ticket, host_queue)
+
+    def begin(self) -> int:
+        """Note that a request begins, and return its number."""
+        self.begun += 1
+        return self.begun
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits; a later rank changes nothing."""
@@ -131,7 +147,7 @@ class RequestQueue:
     def _take(self, ticket: Ticket, host_queue: HostQueue) -> None:
         self._free -= 1
         self._ahead += ticket.ahead
-        host_queue.active += 1
+        host_queue.add(1)
 
     async def _acquire(self, ticket: Ticket, host_queue: HostQueue) -> None:
         # Nothing waits while there is space: a ticket would have been granted.
@@ -153,7 +169,7 @@ class RequestQueue:
     def _release(self, ticket: Ticket, host_queue: HostQueue) -> None:
         self._free += 1
         self._ahead -= ticket.ahead
-        host_queue.active -= 1
+        host_queue.add(-1)
         self.grant()
 
     def __repr__(self) -> str:

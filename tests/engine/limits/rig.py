@@ -14,8 +14,8 @@ from tests.fakes.images import ARM64, small
 POLICY = RetryPolicy(retries=3, first=1.0, longest=3.0)
 
 
-def busy(after: float | None = None, status: int = 429) -> RegistryError:
-    return RegistryError("too many requests", host="h", status=status, retry_after=after)
+def busy(after: float | None = None, status: int = 429, host: str = "h") -> RegistryError:
+    return RegistryError("too many requests", host=host, status=status, retry_after=after)
 
 
 class Trial:
@@ -27,7 +27,9 @@ class Trial:
         self.retrier = Retrier(jobs, policy, self.events.append, self.time.clock)
         self.tries = 0
 
-    async def run(self, *errors: HangarError, host: str = "h") -> str:
+    async def run(
+        self, *errors: HangarError, host: str = "h", kind: str = "", alternatives: bool = False, rank: int = 0
+    ) -> str:
         rest = list(errors)
 
         async def once() -> str:
@@ -36,7 +38,7 @@ class Trial:
                 raise rest.pop(0)
             return "done"
 
-        return await self.retrier.run("blob", host, Ticket((0,)), once)
+        return await self.retrier.run("blob", host, Ticket((rank,)), once, kind=kind, alternatives=alternatives)
 
     def closed(self) -> list[float]:
         return [event.seconds for event in self.events if isinstance(event, HostClosed)]

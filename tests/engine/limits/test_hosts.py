@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, strategies as st
 
+from hangar_async.engine.events import HostClosed
 from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Ticket
-from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError
+from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError, SourceError
 from tests.engine.limits.rig import POLICY, Trial, busy
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, turns_until
 
 
 async def test_without_a_cap_nothing_waits() -> None:
@@ -82,6 +85,88 @@ async def test_all_that_a_closed_host_fails_get_an_error_of_their_own() -> None:
     assert max(depths) <= 8
 
 
+async def test_a_refusal_of_the_storage_holds_up_what_it_serves_and_nothing_else() -> None:
+    trial = Trial()
+    held = asyncio.create_task(trial.run(busy(60.0, host="cdn"), kind="blobs"))
+    await turns_until(lambda: bool(trial.closed()))
+    assert await trial.run(kind="documents") == "done"
+    assert await trial.run(kind="blobs", host="other") == "done"
+    assert trial.time.now == 1000.0
+    assert [event for event in trial.events if isinstance(event, HostClosed)] == [
+        HostClosed("cdn", "too many requests", 60.0)
+    ]
+    # A further request for a blob waits, since it would go there too.
+    assert await trial.run(kind="blobs") == "done"
+    assert trial.time.now == 1060.0
+    assert await held == "done"
+
+
+async def test_a_storage_that_two_registries_use_is_one_host() -> None:
+    trial = Trial()
+    with pytest.raises(RateLimited):
+        await trial.run(busy(901.0, host="cdn"), kind="blobs")
+    with pytest.raises(RateLimited):
+        await trial.run(busy(1.0, host="cdn"), host="other", kind="blobs")
+    assert await trial.run(host="other", kind="documents") == "done"
+    assert await trial.run(kind="documents") == "done"
+
+
+async def test_a_storage_that_has_too_much_to_do_gets_fewer_requests() -> None:
+    trial = Trial(jobs=8)
+    active, peak = Counter[str](), Counter[str]()
+    go = asyncio.Event()
+    failures = [RegistryError("busy", host="cdn", status=503)]
+
+    async def once(kind: str) -> None:
+        active[kind] += 1
+        peak[kind] = max(peak[kind], active[kind])
+        try:
+            await go.wait()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if kind == "blobs" and failures:
+                raise failures.pop()
+        finally:
+            active[kind] -= 1
+
+    async def round_of(count: int) -> None:
+        peak.clear()
+        go.clear()
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                for kind in ("blobs", "documents"):
+                    ticket = Ticket((number,))
+                    group.create_task(trial.retrier.run("it", "h", ticket, partial(once, kind), kind=kind))
+            await turns_until(lambda: sum(active.values()) == 8)
+            go.set()
+
+    await round_of(4)
+    assert peak["blobs"] == 4
+    hosts = trial.retrier.hosts
+    assert (hosts.host("h").limit, hosts.host("cdn").limit) == (8, 4)
+    assert hosts.host("h").queue.active == hosts.host("cdn").queue.active == 0
+
+
+async def test_the_failure_of_a_source_counts_for_the_source() -> None:
+    trial = Trial()
+    failure = SourceError("cannot read it", failure=busy(60.0, host="source"))
+    assert await trial.run(failure, kind="uploads") == "done"
+    assert [(event.host, event.seconds) for event in trial.events if isinstance(event, HostClosed)] == [("source", 60)]
+    assert trial.tries == 2
+
+
+@pytest.mark.parametrize("seconds", [60.0, 901.0])
+async def test_a_closed_host_is_passed_over_where_another_can_be_asked(seconds: float) -> None:
+    trial = Trial()
+    held = asyncio.create_task(trial.run(busy(seconds)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    with pytest.raises(RegistryError, match="too many requests"):
+        await trial.run(alternatives=True)
+    assert trial.tries == 1
+    await asyncio.wait([held])
+
+
 @pytest.mark.parametrize("asked", [600.0, 0.0, None])
 async def test_the_pauses_of_a_host_end_in_sum(asked: float | None) -> None:
     trial = Trial()
@@ -137,7 +222,7 @@ async def test_requests_refused_together_are_reported_once() -> None:
 
 async def test_a_host_that_has_too_much_to_do_gets_fewer_requests_and_more_again_later() -> None:
     trial = Trial(jobs=16)
-    host = trial.retrier.host("h")
+    host = trial.retrier.hosts.host("h")
     peaks: list[int] = []
 
     async def round_of(count: int, failure: HangarError | None) -> None:

@@ -121,6 +121,21 @@ async def test_a_lane_that_is_full_lets_others_by() -> None:
     assert order[4:] == ["narrow 1", "narrow 2", "wide 3"]
 
 
+async def test_a_request_for_two_hosts_takes_a_place_of_both() -> None:
+    permits = RequestQueue(4)
+    one, two = permits.host_queue(), permits.host_queue()
+    both = permits.host_queue(one, two)
+    two.limit = 1
+    async with permits.hold(Ticket((0,)), both):
+        assert (one.active, two.active, both.active) == (1, 1, 1)
+        waiting = asyncio.create_task(permits.hold(Ticket((1,)), both).__aenter__())
+        async with permits.hold(Ticket((2,)), one):  # it is let by
+            await _settle()
+            assert not waiting.done()
+    await waiting
+    assert (one.active, two.active) == (1, 1)
+
+
 async def test_a_lane_is_never_shut() -> None:
     permits = RequestQueue(2)
     host_queue = permits.host_queue()
@@ -214,9 +229,12 @@ class Wish:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Any order of arrivals, releases, cancellations, raised ranks and changed limits, beside a plain model."""
+    """Any order of arrivals, releases, cancellations, raised ranks and changed limits, beside a plain model.
 
-    HOSTS = 2
+    The last queue is for requests that need both hosts.
+    """
+
+    NEEDS = ((0,), (1,), (0, 1))
     wishes: Bundle[Wish] = Bundle("wishes")
 
     def __init__(self) -> None:
@@ -234,10 +252,11 @@ class QueueMachine(RuleBasedStateMachine):
         return self.numbers
 
     def held(self, host: int | None = None) -> list[Wish]:
-        return [wish for wish in self.all if wish.expected == "held" and host in (None, wish.host)]
+        held = [wish for wish in self.all if wish.expected == "held"]
+        return [wish for wish in held if host is None or host in self.NEEDS[wish.host]]
 
-    def space(self, host: int) -> bool:
-        return len(self.held(host)) < max(1, int(self.limits[host]))
+    def space(self, queue: int) -> bool:
+        return all(len(self.held(host)) < max(1, int(self.limits[host])) for host in self.NEEDS[queue])
 
     def grant(self) -> None:
         """Give permits as the documentation of the queue says."""
@@ -253,15 +272,16 @@ class QueueMachine(RuleBasedStateMachine):
     def start(self, count: int) -> None:
         self.count = count
         self.queue = RequestQueue(count)
-        self.hosts = [self.queue.host_queue() for _ in range(self.HOSTS)]
-        self.limits = [float(count)] * self.HOSTS
+        self.hosts = [self.queue.host_queue() for _ in range(2)]
+        self.hosts.append(self.queue.host_queue(*self.hosts))
+        self.limits = [float(count)] * 2
 
-    @rule(target=wishes, host=st.integers(0, 1), rank=st.integers(0, 5), ahead=st.booleans())
+    @rule(target=wishes, host=st.integers(0, 2), rank=st.integers(0, 5), ahead=st.booleans())
     def arrive(self, host: int, rank: int, ahead: bool) -> Wish:
         return self.hold(Ticket((rank,), ahead=ahead), host)
 
     @precondition(lambda self: any(wish.expected == "over" for wish in self.all))
-    @rule(target=wishes, host=st.integers(0, 1), data=st.data())
+    @rule(target=wishes, host=st.integers(0, 2), data=st.data())
     def arrive_again(self, host: int, data: st.DataObject) -> Wish:
         """Use the ticket of a request that has ended, as a run does that asks a mirror first."""
         free = {wish.ticket for wish in self.all} - {wish.ticket for wish in self.all if wish.expected != "over"}
@@ -342,6 +362,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert [wish.state for wish in self.all] == [wish.expected for wish in self.all]
         if self.count:
             assert repr(self.queue).startswith(f"<RequestQueue {len(self.held())} of {self.count} held")
+            assert [queue.active for queue in self.hosts[:2]] == [len(self.held(host)) for host in range(2)]
+            assert self.hosts[2].active == sum(wish.host == 2 for wish in self.held())
 
     def teardown(self) -> None:
         tasks = [wish.task for wish in self.all if wish.task is not None]

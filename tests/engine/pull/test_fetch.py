@@ -6,6 +6,7 @@ import asyncio
 import random
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,17 +18,18 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import BlobReused, BlobStarted, Event, HostClosed, QuotaReported, Retrying
 from hangar_async.engine.reports import Report
-from hangar_async.engine.save import sync
+from hangar_async.engine.save import save, sync
 from hangar_async.errors import ContentError, DigestMismatch, NetworkError, NotFound, RateLimited, RegistryError
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, image, index, layer
 from tests.engine.pull.rig import BASE, app, bring
-from tests.engine.rig import run, sync_options
+from tests.engine.rig import options, run, sync_options
 from tests.fakes.auth import Basic
-from tests.fakes.faults import Bytes, Close, Cut, Fault, Headers, Hold, IgnoreRange, Status, Unended
+from tests.fakes.clock import FakeClock, turns_until
+from tests.fakes.faults import Bytes, Close, Cut, Fault, Function, Headers, Hold, IgnoreRange, Status, Unended
 from tests.fakes.images import AMD64, ARM64, small
-from tests.fakes.registry import FakeRegistry, fake_registry
+from tests.fakes.registry import FakeRegistry, answering, fake_registry
 
 
 def fill(fake_registry: FakeRegistry, count: int) -> list[str]:
@@ -416,6 +418,37 @@ async def test_a_head_beyond_the_quota_holds_up_the_get_as_long_as_it_says(
     assert report.status == 0, report.failed
     assert [one.seconds for one in events if isinstance(one, HostClosed)] == [7.0]
     assert counts(fake_registry) == (1, 1, 0)
+
+
+async def test_a_storage_that_refuses_holds_up_blobs_and_no_manifest(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    lines = fill(fake_registry, 12)
+    blobs = {str(digest): data for n in range(12) for digest, data in small(f"app{n}", BASE).blobs.items()}
+    time, events = FakeClock(), list[Event]()
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        if len(storage.requests) == 1:
+            return web.Response(status=429, headers={"Retry-After": "60"})
+        return web.Response(body=blobs[request.path.rpartition("/")[2]])
+
+    async def lead(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=307, headers={"Location": f"http://{storage.address}{request.path}"})
+
+    async def sleep(seconds: float) -> None:
+        # The pause lasts until all manifests were asked for.
+        await turns_until(lambda: len(fake_registry.asked("/manifests/")) == 12)
+        await time.sleep(seconds)
+
+    async with answering(give) as storage:
+        fake_registry.fail("/blobs/", Function(lead), method="GET", times=None)
+        clock = replace(time.clock, sleep=sleep)
+        report = await save(options(tmp_path, *lines, jobs=1), events.append, clock=clock)
+        assert report.status == 0, report.failed
+        closed = [(event.host, event.seconds) for event in events if isinstance(event, HostClosed)]
+        assert closed == [(storage.address, 60.0)]
+        # All other requests for blobs waited.
+        assert len(storage.requests) == len(blobs) + 1
 
 
 async def test_a_head_that_is_to_wait_too_long_fails_as_a_get_would(
