@@ -51,7 +51,7 @@ def after_load(report: LoadReport | ComparisonReport, options: LoadOptions) -> R
     """Make the lines after a load or a comparison; none when nothing failed."""
     if report.failed_list is not None:
         yield "next", f"the failed images are in {one_line(str(report.failed_list))}; to push these images:"
-        yield "", one_line(command_text([PROGRAM, "load", *_load_flags(options, report.failed_list)]))
+        yield "", command_text([PROGRAM, "load", *_load_flags(options, report.failed_list)])
 
 
 def _save(failed: Path, options: SaveOptions) -> list[str]:

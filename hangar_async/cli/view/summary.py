@@ -1,12 +1,20 @@
 """The summary at the end of a command."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 from hangar_async.archive.names import incomplete_path
-from hangar_async.cli.view.text import count_text, error_text, flag_size, images_text, one_line, size_text, time_text
+from hangar_async.cli.view.text import (
+    count_text,
+    error_text,
+    flag_size,
+    images_text,
+    one_line,
+    quoted_path,
+    size_text,
+    time_text,
+)
 from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
@@ -106,26 +114,22 @@ def _archive(output: Output, settings: OutputSettings) -> Rows:
     yield "archive", f"{_place(target, output.size)}, {settings.format}{by}"
     untar = _UNTAR[settings.format]
     if output.path == target:
-        unpack = f"{untar}f {_quoted(target)}"
+        unpack = f"{untar}f {quoted_path(target)}"
     else:
         names = one_line(output.path.name)
         if len(output.files) > 1:
             names += f" to {one_line(output.files[-1].name)}"
         size = f" of {flag_size(settings.part_size)}" if settings.part_size and len(output.files) > 1 else ""
         yield "parts", f"{count_text(len(output.files), 'part')}{size}: {names}"
-        unpack = f"cat {_quoted(target)}.part* | {untar}"
+        unpack = f"cat {quoted_path(target)}.part* | {untar}"
     # The names in it are of its own directory.
-    change = f"cd {_quoted(target.parent)} && " if target.parent != Path() else ""
-    yield "check", f"{change}sha256sum -c {_quoted(Path(target.name + '.sha256'))}"
+    change = f"cd {quoted_path(target.parent)} && " if target.parent != Path() else ""
+    yield "check", f"{change}sha256sum -c {quoted_path(Path(target.name + '.sha256'))}"
     yield "unpack", unpack
 
 
 def _place(path: Path, size: int) -> str:
     return f"{one_line(str(path.absolute()))}, {size_text(size)}"
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(one_line(str(path)))
 
 
 def _time(report: Report, archive: bool) -> Rows:
@@ -221,7 +225,7 @@ def after_extract(written: Output, options: ExtractOptions) -> Rows:
         yield "layout", _place(written.path, written.size)
     else:
         yield "archive", _place(written.path, written.size)
-        yield "load", f"docker load -i {_quoted(written.path)}"
+        yield "load", f"docker load -i {quoted_path(written.path)}"
 
 
 def after_decompress(output: Output, _: object) -> Rows:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from hangar_async.errors import HangarError
@@ -77,8 +78,28 @@ def error_text(error: HangarError) -> str:
 
 
 def command_text(words: Iterable[str]) -> str:
-    """Write a command that can be pasted into a shell."""
-    return shlex.join(words)
+    """Write a command that can be pasted into a shell, on one line of printable characters."""
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: str) -> str:
+    """Write a word of a command: as `$'...'` where it has bytes that are not UTF-8, or characters such as a newline."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return f"$'{''.join(map(_escaped, word))}'"
+
+
+def quoted_path(path: Path) -> str:
+    """Write a path in a command, so that no program takes it for a flag, or tar for a file of another host."""
+    text = str(path)
+    is_plain = not text.startswith("-") and ":" not in text.partition("/")[0]
+    return quoted(text if is_plain else f"./{text}")
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable():
+        return f"\\{letter}" if letter in "'\\" else letter
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(letter))
 
 
 _WIDTH = 10

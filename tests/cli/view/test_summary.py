@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hangar_async.archive.names import encode_checksums
 from hangar_async.cli.view.summary import after_compress, after_save, after_sync, index_rows
 from hangar_async.config.options import CompressOptions, SaveOptions
 from hangar_async.config.output import OutputSettings
@@ -92,6 +97,26 @@ def test_one_part() -> None:
     found = shown(report(saved("one:1"), output=output("saved-images.tar.zstd.part0", form="zstd")), asked)
     assert found["parts"] == ["1 part: saved-images.tar.zstd.part0"]
     assert found["unpack"] == ["cat saved-images.tar.zstd.part* | tar --zstd -x"]
+
+
+@pytest.mark.parametrize("name", [b"na\xffme", b"new\nline  two", b"-x", b"it's", b"host:x", b"\\n"])
+@pytest.mark.parametrize("is_split", [True, False])
+def test_check_and_unpack_can_be_pasted(tmp_path: Path, name: bytes, is_split: bool) -> None:
+    target = Path(os.fsdecode(name + b".tar.gz"))
+    with tarfile.open(tmp_path / "made", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("content"))
+    data = (tmp_path / "made").read_bytes()
+    paths = [Path(f"{target}.part0"), Path(f"{target}.part1")] if is_split else [target]
+    for path, piece in zip(paths, [data[:20], data[20:]] if is_split else [data], strict=True):
+        (tmp_path / path).write_bytes(piece)
+    digests = [hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in paths]
+    (tmp_path / f"{target}.sha256").write_bytes(encode_checksums(paths, digests))
+    asked = options(destination=target, part_size=512 * MIB if is_split else None)
+    found = shown(report(saved("one:1"), output=Output(tuple(paths), len(data), "gzip")), asked)
+    for label in ("check", "unpack"):
+        (line,) = found[label]
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "content").exists()
 
 
 def test_a_directory_needs_no_unpacking() -> None:

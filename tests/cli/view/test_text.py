@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from hangar_async.cli.values import parse_size
 from hangar_async.cli.view import text
-from hangar_async.cli.view.text import write_rows, write_table
+from hangar_async.cli.view.text import command_text, quoted_path, write_rows, write_table
 from hangar_async.errors import ContentError, StorageError
 
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
@@ -140,3 +142,21 @@ def test_a_table_that_nobody_reads_is_no_error() -> None:
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
         write_table(["ONE"], [["a" * 100_000]], stream)
+
+
+@given(st.lists(st.binary(max_size=12).map(lambda data: os.fsdecode(data.replace(b"\0", b"\n")))))
+@example(["a  b", "a\nb", "it's", "\\", os.fsdecode(b"\xff'1"), "é", "\x1b[31m", ""])
+def test_a_command_can_be_pasted(words: list[str]) -> None:
+    command = command_text(["printf", "%s\\0", *words])
+    assert command.isprintable()
+    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, check=True)
+    # Without a word, printf writes its format once.
+    assert done.stdout == b"".join(os.fsencode(word) + b"\0" for word in words or [""])
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("a b", "'a b'"), ("-x.tar", "./-x.tar"), ("host:x.tar", "./host:x.tar"), ("/a:b", "/a:b"), ("a/b:c", "a/b:c")],
+)
+def test_a_path_is_no_flag_and_of_this_host(path: str, text: str) -> None:
+    assert quoted_path(Path(path)) == text
