@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hangar_async.config.registries import NO_MIRRORS, Mirrors, Proxies, RegistrySettings, read_registries_conf
+from hangar_async.config.registries import (
+    NO_MIRRORS,
+    Mirrors,
+    Proxies,
+    RegistrySettings,
+    checked_secret,
+    read_registries_conf,
+)
 from hangar_async.errors import UsageError
 
 # The time field of a tar header has eleven octal digits.
@@ -40,8 +47,8 @@ class Environment:
             destination_registry=values.get("DEST_REGISTRY"),
             source_date_epoch=_epoch(values.get("SOURCE_DATE_EPOCH")),
             registries=RegistrySettings(
-                username=values.get("SOURCE_USERNAME"),
-                password=values.get("SOURCE_PASSWORD"),
+                username=_secret(values, "SOURCE_USERNAME"),
+                password=_secret(values, "SOURCE_PASSWORD"),
                 credential_files=(*named, *default),
                 default_credential_files=frozenset(default).difference(named),
                 proxies=_proxies(values),
@@ -49,7 +56,7 @@ class Environment:
             ),
             login_file=_docker_config(values),
         )
-        username, password = values.get("DEST_USERNAME"), values.get("DEST_PASSWORD")
+        username, password = _secret(values, "DEST_USERNAME"), _secret(values, "DEST_PASSWORD")
         destinations = replace(environment.registries, username=username, password=password)
         return replace(environment, destinations=destinations)
 
@@ -64,6 +71,10 @@ def _epoch(text: str | None) -> int | None:
     if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) > _LAST_SECOND:
         raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is not a time: write whole seconds since 1970")
     return int(text)
+
+
+def _secret(values: Mapping[str, str], name: str) -> str | None:
+    return checked_secret(values[name], f"value of {name}") if name in values else None
 
 
 def _docker_config(values: Mapping[str, str]) -> Path:

@@ -1,5 +1,6 @@
 """The settings of registries: how they are asked, and the mirrors in front of them."""
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.errors import CredentialError, InvalidValue, UsageError
 from hangar_async.oci import Reference, parse_registry
 
 _LARGEST = 4 << 20
@@ -165,6 +166,17 @@ def _at(location: str, rest: str, image: Reference) -> Reference:
     registry, _, path = location.partition("/")
     repository = "/".join(part for part in (path, rest) if part)
     return Reference(registry, repository, image.tag, image.digest)
+
+
+#: Control characters, and bytes that are no text.
+_NOT_SENT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def checked_secret(text: str, name: str) -> str:
+    """Return a user name, password or token; raises CredentialError, without its text, where HTTP cannot carry it."""
+    if _NOT_SENT.search(text):
+        raise CredentialError(f"the {name} has a line end, or another character that cannot be sent")
+    return text
 
 
 #: The largest number of requests at the same time.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import LoginOptions, LogoutOptions
+from hangar_async.config.registries import checked_secret
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
 from hangar_async.oci import parse_registry
@@ -36,6 +37,8 @@ async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
     if not username or not password or ":" in username:
         missing = "password" if username and not password else "user name"
         raise UsageError(f"{missing} missing, or not possible: a user name is not empty and has no colon")
+    checked_secret(username, "given user name")
+    checked_secret(password, "given password")
     settings = replace(destinations, username=username, password=password, credential_files=())
     async with RegistryClient(settings, username_for=host, notice=lambda text: observer(Notice(text))) as client:
         try:

@@ -199,6 +199,34 @@ async def test_a_byte_that_is_no_text_is_told_by_its_line(site: Site) -> None:
     ]
 
 
+async def test_a_list_of_yaml_is_told_line_by_line_as_it_should_be(site: Site) -> None:
+    name = f"{site.address}/two:2"
+    done = await site.save("-f", "-", given=f"{name}  # the newest\n- image: {name}\n".encode())
+    assert (done.status, done.rows()["saved"]) == (1, ["1 image, 1 platform"])
+    assert done.rows()["invalid"] == [
+        f"standard input:2: '- image: {name}' is more than the name of an image: write {name}"
+    ]
+
+
+async def test_a_secret_that_cannot_be_sent_is_told_and_never_shown(site: Site) -> None:
+    refused = await site.save("-f", "list.txt", "--debug", env={"SOURCE_PASSWORD": "hidden\n"})
+    assert (refused.status, refused.out) == (2, "")
+    assert "the value of SOURCE_PASSWORD has a line end" in refused.err
+    (site.home / ".docker").mkdir()
+    entries = {"127.0.0.1:9": {"registrytoken": "hid\nden"}}
+    (site.home / ".docker" / "config.json").write_text(json.dumps({"auths": entries}))
+    assert (await site.save("-f", "list.txt")).status == 0
+    async with fake_registry(auth=TokenServer()) as registry:
+        entries[registry.address] = entries.pop("127.0.0.1:9")
+        (site.home / ".docker" / "config.json").write_text(json.dumps({"auths": entries}))
+        names = f"{registry.address}/app:1\n{site.address}/two:2\n"
+        failed = await site.save("-f", "-", "--debug", given=names.encode())
+        assert len(registry.asked("/manifests/")) == 0
+    assert failed.status == 1
+    assert f"cannot use the entry '{registry.address}': the registry token from " in failed.err
+    assert "hid" not in refused.err + failed.err
+
+
 @pytest.mark.parametrize(("jobs", "used"), [("0", "1"), ("100", "20")])
 async def test_jobs_out_of_bounds_are_warned_of(site: Site, jobs: str, used: str) -> None:
     done = await site.save("-f", "list.txt", "-j", jobs, "--quiet")

@@ -1,5 +1,6 @@
 import pwd
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_the_password_is_not_shown() -> None:
     assert "geheim" not in repr(SaveOptions(images=["a"], destination=Path("x"), environment=environment))
 
 
+@pytest.mark.parametrize("name", ["SOURCE_USERNAME", "SOURCE_PASSWORD", "DEST_USERNAME", "DEST_PASSWORD"])
+@pytest.mark.parametrize("text", ["hidden\n", "hid\tden", "hidden\udcff"])
+def test_a_user_or_password_that_cannot_be_sent_is_refused(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"the value of {name} has a line end") as caught:
+        Environment.read({name: text})
+    assert "hid" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", str(8**11), "9" * 5000])
 def test_an_invalid_source_date_epoch_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
@@ -130,7 +139,9 @@ _values = st.text(st.characters(exclude_characters="\0"), max_size=20)
 def test_any_environment_is_read_or_a_usage_error(environ: dict[str, str]) -> None:
     environment = attempt(lambda: Environment.read(environ), UsageError)
     if environment is None:
-        assert not re.fullmatch(r"[0-9]{1,9}", environ["SOURCE_DATE_EPOCH"])
+        login = environ.get("SOURCE_USERNAME", "") + environ.get("SOURCE_PASSWORD", "")
+        wrong_login = any(unicodedata.category(character) in ("Cc", "Cs") for character in login)
+        assert wrong_login or not re.fullmatch(r"[0-9]{1,9}", environ["SOURCE_DATE_EPOCH"])
     else:
         assert all(entry == entry.strip() != "" for entry in environment.registries.proxies.bypass)
         assert environment.registries.credential_files

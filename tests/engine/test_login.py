@@ -83,6 +83,14 @@ async def test_an_impossible_user_or_password_is_refused(
         await login(LoginOptions("reg.io", username, password, environment=login_environment))
 
 
+@pytest.mark.parametrize(("username", "password"), [("me\n", "x"), ("me", "x\r")])
+async def test_a_user_or_password_that_cannot_be_sent_is_refused(
+    login_environment: Environment, username: str, password: str
+) -> None:
+    with pytest.raises(UsageError, match="has a line end"):
+        await login(LoginOptions("reg.io", username, password, environment=login_environment))
+
+
 @pytest.mark.parametrize(
     ("text", "registry"),
     [("reg.io:5000", "reg.io:5000"), ("https://reg.io/", "reg.io"), ("https://index.docker.io/v1/", "docker.io"),

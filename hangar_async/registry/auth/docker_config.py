@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import aiofiles
 import msgspec
 
+from hangar_async.config.registries import checked_secret
 from hangar_async.errors import CredentialError, InvalidValue, UsageError
 from hangar_async.oci import DOCKER_HUB, parse_registry
 
@@ -30,13 +31,24 @@ def key_of(registry: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A way to log in, and its `source`, a file or a program; nothing else of it is ever shown."""
+    """A way to log in, and its `source`, a file or a program; nothing else of it is ever shown.
+
+    Raises CredentialError where HTTP cannot carry it.
+    """
 
     source: str
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        checked_secret(self.username, f"user name from {self.source}")
+        checked_secret(self.password, f"password from {self.source}")
+        checked_secret(self.identity_token, f"identity token from {self.source}")
+        token = checked_secret(self.registry_token, f"registry token from {self.source}")
+        if " " in token or not token.isascii():
+            raise CredentialError(f"the registry token from {self.source} has a character that no header can have")
 
 
 class _AuthJson(msgspec.Struct):
@@ -133,7 +145,10 @@ def _credential(value: object, key: str, path: Path) -> Credential | None:
         username, password = login
     if not (username or password or entry.identitytoken or entry.registrytoken):
         return None
-    return Credential(str(path), username, password, entry.identitytoken or "", entry.registrytoken or "")
+    try:
+        return Credential(str(path), username, password, entry.identitytoken or "", entry.registrytoken or "")
+    except CredentialError as error:
+        raise CredentialError(f"cannot use the entry {key[:100]!r}: {error}") from None
 
 
 def _login(auth: str) -> tuple[str, str] | None:

@@ -146,6 +146,7 @@ async def test_that_nothing_protects_the_password_is_told(password_registry: Fak
         (("reg.io", "--password-stdin"), b"x", "--password-stdin needs --username"),
         (("reg.io", "-u", "me", "--password-stdin"), b"", "password missing"),
         (("reg.io", "-u", "me", "--password-stdin"), b"\xff\xfe", "cannot be read as text"),
+        (("reg.io", "-u", "me", "--password-stdin"), b"x\ny", "the given password has a line end"),
         (("reg.io/team", "-u", "me", "--password-stdin"), b"x", "is not a registry"),
         (("reg.io", "-u", "a:b", "--password-stdin"), b"x", "not possible"),
         ((), b"", "missing argument"),

@@ -13,7 +13,7 @@ from hangar_async.errors import CredentialError, UsageError
 from hangar_async.registry.auth.docker_config import Credential, parse_credential_file
 from hangar_async.registry.client import RegistryClient
 from tests.refusal import attempt
-from tests.registry.auth.rig import HUB, auth, find, write
+from tests.registry.auth.rig import HUB, auth, find, texts, write
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,27 @@ async def test_a_broken_helper_is_named_when_it_is_used(tmp_path: Path) -> None:
         await find(settings, "a.io")
 
 
+@pytest.mark.parametrize(
+    "text", ["hid\nden", "hidden\n", "hid\rden", "hid\x00den", "hid\x1bden", "hid\x7fden", "hid\x85den"]
+)
+@pytest.mark.parametrize("name", ["username", "password", "identitytoken", "registrytoken"])
+async def test_a_secret_that_cannot_be_sent_is_refused_when_it_is_read(tmp_path: Path, name: str, text: str) -> None:
+    path = write(tmp_path / "config.json", auths={"a.io": {name: text}, "b.io": auth("me", "x")})
+    settings = RegistrySettings(credential_files=(path,))
+    assert await find(settings, "b.io") == Credential(str(path), "me", "x")
+    with pytest.raises(CredentialError, match=f"the entry 'a.io': the .* from {path} has a line end") as caught:
+        await find(settings, "a.io")
+    assert "hid" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("token", ["hidden hidden", "hidd\u00e9n"])
+async def test_a_registry_token_that_no_header_can_have_is_refused(tmp_path: Path, token: str) -> None:
+    path = write(tmp_path / "config.json", auths={"a.io": {"registrytoken": token}})
+    with pytest.raises(CredentialError, match="no header can have") as caught:
+        await find(RegistrySettings(credential_files=(path,)), "a.io")
+    assert "hid" not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 async def test_line_ends_in_base64_are_ignored(tmp_path: Path, end: str) -> None:
     encoded = auth("me", "a long password")["auth"]
@@ -158,9 +179,7 @@ async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         await find(RegistrySettings(credential_files=(tmp_path,)), "a.io")
 
 
-@given(
-    st.text().filter(lambda text: ":" not in text and "\0" not in text), st.text().filter(lambda text: "\0" not in text)
-)
+@given(texts().filter(lambda text: ":" not in text), texts())
 def test_any_user_and_password_are_read(user: str, password: str) -> None:
     content = json.dumps({"auths": {"a.io": auth(user, password)}}).encode()
     found = parse_credential_file(content, Path("c")).entry_for("a.io", "x")
