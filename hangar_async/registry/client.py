@@ -11,9 +11,10 @@ from typing import Self
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.registry import blobs
+from hangar_async.registry.auth.authorizer import Authorizer
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import TokenServer
-from hangar_async.registry.exchange import Authorizer, Endpoints, Exchange
+from hangar_async.registry.exchange import Endpoints, Exchange
 from hangar_async.registry.http.transport import Transport
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
 from hangar_async.registry.uploads import Upload
