@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from yarl import URL
 
@@ -162,19 +163,19 @@ class Exchange:
             return
         url = call.url or endpoint.at(f"{call.repository}/{call.path}" if call.repository else call.path)
         authorization = await self._authorizer.authorize(endpoint, call.scope)
-        for is_last in (False, True):
+        for tries in count(1):
             async with self._send(url, call.registry, call, authorization) as response:
                 if response.status in call.accepted:
                     yield response
                     return
                 error = await response.refusal(call.subject, authorization.source, push=call.push)
-                if is_last or response.status != 401 or response.redirected:
+                if response.status != 401 or response.redirected:
                     raise error
                 endpoint.challenges = challenges_of(response) or endpoint.challenges
-            renewed = await self._authorizer.authorize(endpoint, call.scope, refused=authorization)
-            if renewed == authorization:
+            other = await self._authorizer.authorize_again(endpoint, call.scope, authorization, tries)
+            if other is None:
                 raise error
-            authorization = renewed
+            authorization = other
 
     @asynccontextmanager
     async def _ask_elsewhere(self, call: Call, *, redirected: bool) -> AsyncIterator[Response]:

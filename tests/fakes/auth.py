@@ -71,6 +71,8 @@ class TokenServer:
     refresh: bool = False
     key: str = "token"
     service: str = "fake"
+    #: The repositories that it knows by another name than that in the path, as behind a proxy that rewrites paths.
+    names: Mapping[str, str] = field(default_factory=dict)
     #: Its URL; "" makes the registry its place.
     realm: str = ""
     requests: list[TokenRequest] = field(default_factory=list)
@@ -79,7 +81,7 @@ class TokenServer:
 
     def challenge(self, request: web.Request) -> str | None:
         """Ask for a token with the scope that the request needs."""
-        scopes = _scopes(request)
+        scopes = _scopes(request, self.names)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         known = self._tokens.get(token) if scheme == "Bearer" else None
         if known is not None and all(_covered(scope, known[0]) for scope in scopes) and known[1] != 0:
@@ -144,12 +146,13 @@ async def token_serving(
         yield server
 
 
-def _scopes(request: web.Request) -> list[str]:
+def _scopes(request: web.Request, names: Mapping[str, str]) -> list[str]:
     """The scopes that a request needs: to read or to push, and to read the source of a mount."""
     repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
     repository = repository.removesuffix("/tags/list")
     reads = request.method in ("GET", "HEAD") and "/blobs/uploads/" not in request.path
-    needed = [f"repository:{repository}:{'pull' if reads else 'pull,push'}"] if repository else []
+    name = names.get(repository, repository)
+    needed = [f"repository:{name}:{'pull' if reads else 'pull,push'}"] if repository else []
     if origin := request.query.get("from"):
         needed.append(f"repository:{origin}:pull")
     return needed

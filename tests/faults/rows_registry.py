@@ -131,6 +131,16 @@ def _refused_token(scene: Scene) -> None:
     scene.registry.auth = TokenServer(private=frozenset({"bad"}))
 
 
+def _renamed(scene: Scene) -> None:
+    scene.registry.auth = TokenServer(names={"bad": "hub/bad"})
+
+
+def _the_scope_of_the_challenge(scene: Scene) -> None:
+    assert isinstance(scene.registry.auth, TokenServer)
+    scopes = [one.scopes for one in scene.registry.auth.requests if one.scopes != ("repository:good:pull",)]
+    assert scopes == [("repository:bad:pull",), ("repository:hub/bad:pull",)]
+
+
 def _one_token_more(scene: Scene) -> None:
     assert isinstance(scene.registry.auth, TokenServer)
     assert len([one for one in scene.registry.auth.requests if one.scopes == ("repository:bad:pull",)]) >= 2
@@ -345,6 +355,14 @@ REGISTRY_ROWS = [
         _refused_token,
         Unauthorized,
         [],
+    ),
+    Row(
+        "token-of-another-scope",
+        "wants a token for another scope than that of the path",
+        "the scope of its challenge is asked for",
+        _renamed,
+        None,
+        [_the_scope_of_the_challenge],
     ),
     Row(
         "signed-address-expired",

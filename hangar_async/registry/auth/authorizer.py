@@ -63,6 +63,22 @@ class Scope:
             return (scope,)
         return (scope, f"repository:{self.source_repository}:pull")
 
+    def named_by(self, challenge: Challenge) -> tuple[str, ...]:
+        """Return the scopes that a challenge names, as far as they allow no other actions than this one."""
+        rights = [word.rpartition(":") for word in challenge.scope.split()]
+        kept = [(name, _common(actions, self.actions)) for name, _, actions in rights]
+        return tuple(f"{name}:{actions}" for name, actions in kept if name and actions)
+
+
+def _common(first: str, second: str) -> str:
+    return ",".join(action for action in first.split(",") if action in second.split(","))
+
+
+def _rights(words: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Split scopes into pairs of a resource and an action on it."""
+    pairs = (word.rpartition(":") for word in words)
+    return {(name, action) for name, _, actions in pairs for action in actions.split(",")}
+
 
 class Authorizer:
     """The source of the Authorization of requests: Basic, Bearer, or none.
@@ -79,6 +95,8 @@ class Authorizer:
         self._flights = flights
         self._clock = clock
         self._tokens: dict[TokenRequest, Token] = {}
+        # The scopes that a registry has named for requests for which the scope of their path was not enough.
+        self._adopted: dict[tuple[str, Scope], tuple[str, ...]] = {}
 
     async def authorize(self, endpoint: Endpoint, scope: Scope, refused: Authorization | None = None) -> Authorization:
         """Return the Authorization of a request that needs a scope.
@@ -99,12 +117,46 @@ class Authorizer:
         if credential and credential.registry_token:
             return Authorization(f"Bearer {credential.registry_token}", source)
         request = TokenRequest(
-            endpoint.registry, endpoint.url, challenge.realm, challenge.service, scope.words, credential
+            endpoint.registry,
+            endpoint.url,
+            challenge.realm,
+            challenge.service,
+            self._words(endpoint, scope),
+            credential,
         )
         token = self._tokens.get(request)
         if token is None or token.expires <= self._clock() or (refused and refused.value == token.header):
             token = await self._flights.join(request, lambda: self._renew(request))
         return Authorization(token.header, source)
+
+    async def authorize_again(
+        self, endpoint: Endpoint, scope: Scope, refused: Authorization, tries: int
+    ) -> Authorization | None:
+        """Return another Authorization after a 401 to the request's try of this number; None where there is no other.
+
+        A token is renewed once. A fresh one is followed by a token for the scope that the registry names, if it is
+        another one. Raises as `authorize`.
+        """
+        adopted = refused.value is not None and self._adopt(endpoint, scope)
+        if tries > (2 if adopted else 1):
+            return None
+        renewed = await self.authorize(endpoint, scope, refused)
+        return None if renewed == refused else renewed
+
+    def _adopt(self, endpoint: Endpoint, scope: Scope) -> bool:
+        """Ask from now on for the scopes that the last challenge names; False where those asked for include them.
+
+        Behind a proxy that rewrites paths, a repository has another name for the token server.
+        """
+        challenge = _choose(endpoint.challenges)
+        named = scope.named_by(challenge) if challenge else ()
+        if _rights(named) <= _rights(self._words(endpoint, scope)):
+            return False
+        self._adopted[endpoint.registry, scope] = named
+        return True
+
+    def _words(self, endpoint: Endpoint, scope: Scope) -> tuple[str, ...]:
+        return self._adopted.get((endpoint.registry, scope), scope.words)
 
     async def _renew(self, request: TokenRequest) -> Token:
         token = self._tokens[request] = await self._server.get(request)

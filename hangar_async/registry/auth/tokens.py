@@ -45,6 +45,11 @@ class Challenge:
         """The name under which the token server knows the registry; "" where not given."""
         return self.parameters.get("service", "")
 
+    @property
+    def scope(self) -> str:
+        """The scopes that the request needs, with spaces between them; "" where not given."""
+        return self.parameters.get("scope", "")
+
 
 def challenges_of(response: Response) -> tuple[Challenge, ...]:
     """Return the challenges that come with a response of 401; none for any other."""

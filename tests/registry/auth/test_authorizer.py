@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
@@ -17,7 +19,7 @@ from hangar_async.oci.reference import Reference
 from hangar_async.registry.auth.authorizer import Scope
 from hangar_async.registry.client import RegistryClient
 from tests.fakes.auth import TokenServer
-from tests.fakes.registry import answering, fake_registry
+from tests.fakes.registry import FakeRegistry, answering, fake_registry
 from tests.registry.auth.rig import LAYER, LAYER_BLOB, BearerRegistry, b64, config, get_raw
 from tests.registry.rig import BLOB, DATA, LOGIN, MANIFEST, OCI, Lent, Proxy, client_of, describe, image_at
 
@@ -115,6 +117,76 @@ async def test_a_refused_fresh_token_is_not_renewed_again() -> None:
             await get_raw(client, f"{registry.address}/app")
     assert len(registry.asked("/manifests/")) == 2
     assert len(bearer.issued) == 2
+
+
+@dataclass
+class Rewriting:
+    """A registry whose paths begin with `hub/`, which its token server does not know of."""
+
+    bearer: BearerRegistry = field(default_factory=BearerRegistry)
+    named: str = ""
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        response = await self.bearer(request.clone(rel_url=request.path_qs.replace("/v2/hub/", "/v2/")))
+        if self.named and "WWW-Authenticate" in response.headers:
+            challenge = response.headers["WWW-Authenticate"]
+            response.headers["WWW-Authenticate"] = re.sub('scope="[^"]*"', f'scope="{self.named}"', challenge)
+        return response
+
+
+def scopes(registry: FakeRegistry) -> list[str]:
+    return [" ".join(URL(request.raw_path).query.getall("scope")) for request in registry.asked("/token")]
+
+
+async def test_the_scope_of_the_challenge_is_asked_for_when_that_of_the_path_is_refused() -> None:
+    async with answering(Rewriting()) as registry, RegistryClient(RegistrySettings()) as client:
+        for _ in range(2):
+            assert await get_raw(client, f"{registry.address}/hub/app") == MANIFEST
+        assert scopes(registry) == ["repository:hub/app:pull", "repository:app:pull"]
+        # With the scope of its path and the right one; later requests know the right one.
+        assert len(registry.asked("/manifests/")) == 3
+
+
+async def test_an_expired_token_of_the_scope_of_a_challenge_is_renewed_once() -> None:
+    rewriting = Rewriting()
+    async with answering(rewriting) as registry, RegistryClient(RegistrySettings()) as client:
+        assert await get_raw(client, f"{registry.address}/hub/app") == MANIFEST
+        rewriting.bearer.revoked.update(rewriting.bearer.issued)
+        assert await get_raw(client, f"{registry.address}/hub/app") == MANIFEST
+    assert scopes(registry)[2:] == ["repository:app:pull"]
+
+
+@pytest.mark.parametrize(
+    ("named", "asked"),
+    [
+        ("repository:other:pull", "repository:other:pull"),
+        ("repository:a:pull repository:b:pull,push,delete", "repository:a:pull repository:b:pull"),
+        ("repository:app:pull,push repository:app:*", "repository:app:pull"),
+        ("registry:catalog:*", "repository:app:pull"),
+        ("nonsense : :pull", "repository:app:pull"),
+        (" ", "repository:app:pull"),
+    ],
+)
+async def test_a_challenge_names_no_more_rights_than_the_request_needs(named: str, asked: str) -> None:
+    rewriting = Rewriting(named=named)
+    rewriting.bearer.revoked.update(f"repository:app:pull#{number}" for number in range(9))
+    async with answering(rewriting) as registry, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(Unauthorized):
+            await get_raw(client, f"{registry.address}/app")
+    assert scopes(registry) == ["repository:app:pull", asked]
+
+
+async def test_a_registry_that_names_another_scope_each_time_is_asked_three_times() -> None:
+    rewriting = Rewriting()
+
+    async def handle(request: web.Request) -> web.Response:
+        rewriting.named = f"repository:app{len(registry.requests)}:pull"
+        return await rewriting(request)
+
+    async with answering(handle) as registry, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(Unauthorized):
+            await get_raw(client, f"{registry.address}/hub/app")
+    assert len(registry.asked("/manifests/")) == 3
 
 
 async def test_a_password_with_a_colon_reaches_the_token_server_alone(tmp_path: Path) -> None:
