@@ -187,8 +187,8 @@ MAX_JOBS = 20
 class Proxies:
     """Proxy URLs by the scheme of the request, and the hosts that are asked directly (`NO_PROXY`, split)."""
 
-    http: str | None = None
-    https: str | None = None
+    http: str | None = field(default=None, repr=False)
+    https: str | None = field(default=None, repr=False)
     bypass: tuple[str, ...] = ()
 
 

@@ -10,8 +10,8 @@ import msgspec
 from yarl import URL
 
 from hangar_async.errors import NotFound, Unauthorized
-from hangar_async.registry.auth.tokens import basic
 from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.http.proxies import basic
 from hangar_async.registry.http.response import Response
 
 _PROJECTS = "/api/v2.0/projects"

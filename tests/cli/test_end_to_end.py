@@ -227,6 +227,14 @@ async def test_a_secret_that_cannot_be_sent_is_told_and_never_shown(site: Site) 
     assert "hid" not in refused.err + failed.err
 
 
+async def test_a_proxy_that_cannot_be_read_is_told_with_the_character_to_escape(site: Site) -> None:
+    proxy = {"HTTPS_PROXY": "http://me:hidd#en@127.0.0.1:9"}
+    done = await site.save("-f", "-", "--debug", env=proxy, given=f"reg.test/app:1\n{site.address}/two:2\n".encode())
+    assert done.status == 1
+    assert "cannot read the proxy address for reg.test: write %23 in place of '#' in its user name or" in done.err
+    assert "hidd" not in done.out + done.err
+
+
 @pytest.mark.parametrize(("jobs", "used"), [("0", "1"), ("100", "20")])
 async def test_jobs_out_of_bounds_are_warned_of(site: Site, jobs: str, used: str) -> None:
     done = await site.save("-f", "list.txt", "-j", jobs, "--quiet")

@@ -163,7 +163,8 @@ class Proxy:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
             path = "/" + target.split("/", 3)[3]
-            head = "".join(f"{key}: {value}\r\n" for key, value in headers.items() if key != "connection")
+            own = ("connection", "proxy-authorization")
+            head = "".join(f"{key}: {value}\r\n" for key, value in headers.items() if key not in own)
             there_writer.write(f"{method} {path} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
         try:
             async with asyncio.TaskGroup() as group:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from yarl import URL
 
 from hangar_async.registry.auth.credentials import Credentials
-from hangar_async.registry.auth.tokens import Challenge, Token, TokenRequest, TokenServer, basic
+from hangar_async.registry.auth.tokens import Challenge, Token, TokenRequest, TokenServer
 from hangar_async.registry.failures import denied
 from hangar_async.registry.http.addresses import is_internal
+from hangar_async.registry.http.proxies import basic
 from hangar_async.singleflight import SingleFlight
 
 

@@ -4,7 +4,6 @@ Source: RFC 9110, section 11.6.1; Docker Registry v2 authentication, "Token Auth
 Authentication".
 """
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from yarl import URL
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential
 from hangar_async.registry.http.addresses import is_internal, unsafe, web_address
+from hangar_async.registry.http.proxies import basic
 from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
 
@@ -192,11 +192,6 @@ class TokenServer:
         raise ContentError(
             f"the token server {host} of {request.registry} answered with {problem}", advice=_TELL_OPERATOR
         )
-
-
-def basic(username: str, password: str) -> str:
-    """Return the value of a Basic Authorization header."""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 def checked_realm(request: TokenRequest) -> URL:

@@ -15,7 +15,8 @@ import hangar_async
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import reaching
-from hangar_async.registry.http.addresses import MOVED, Redirects, proxy_for, same_origin
+from hangar_async.registry.http.addresses import MOVED, Redirects, same_origin
+from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.response import Buffers, Response, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
@@ -181,6 +182,8 @@ class Transport:
         content: Body | None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         proxy = proxy_for(url, self._settings.proxies)
+        # A proxy reads it in its own CONNECT, or in the request itself.
+        login = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
         context = await self._tls.context(url) if url.scheme == "https" else True
         patience = self._settings.stall_timeout
         body = RequestBody(content, host, patience, plain=self._plain) if content else None
@@ -189,9 +192,10 @@ class Transport:
                 response = await self._session.request(
                     method,
                     url,
-                    headers=headers,
+                    headers=headers if url.scheme == "https" else {**headers, **login},
                     data=form if body is None else body,
-                    proxy=proxy,
+                    proxy=proxy.url if proxy else None,
+                    proxy_headers=login,
                     ssl=context,
                     timeout=self._limits(method),
                     allow_redirects=False,

@@ -12,7 +12,8 @@ from hangar_async.errors import NetworkError, RegistryError, Unauthorized
 from hangar_async.registry.auth.tokens import TokenRequest, checked_realm, parse_challenges
 from hangar_async.registry.blobs import foreign_url, is_rest
 from hangar_async.registry.failures import retry_after as read_retry_after
-from hangar_async.registry.http.addresses import Redirects, bypasses, is_internal, proxy_for
+from hangar_async.registry.http.addresses import Redirects, is_internal
+from hangar_async.registry.http.proxies import bypasses, proxy_for
 from hangar_async.server.responses import byte_range
 from tests.refusal import attempt
 
@@ -67,7 +68,7 @@ def address(data: bytes) -> None:
         assert realm.scheme == "https"
         assert realm.update_query({"scope": "repository:a/b:pull"}).query["scope"] == "repository:a/b:pull"
     proxy = attempt(lambda: proxy_for(_REGISTRY, Proxies(https=text, bypass=tuple(text.split(",")))), NetworkError)
-    assert proxy is None or (proxy.scheme in ("http", "https") and proxy.host)
+    assert proxy is None or (proxy.url.scheme in ("http", "https") and proxy.url.host)
     assert isinstance(bypasses(text, 443, ["10.0.0.0/8", "example.com"]), bool)
 
 
