@@ -26,9 +26,9 @@ house: $(VENV)/.dev
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# Many states of the disk after a loss of power at each operation; `make test` tries one each.
+# Many states of the disk after a loss of power, and a death, at each operation; `make test` tries fewer.
 crash: $(VENV)/.dev
-	CRASHES=40 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_power.py
+	CRASHES=40 $(BIN)/python -m pytest -q --timeout 36000 tests/faults/test_power.py tests/faults/test_crash.py
 
 # FUZZ="manifest --seconds 600" fuzzes one parser for ten minutes; without it, each for one.
 fuzz: $(VENV)/.fuzz

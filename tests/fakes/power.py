@@ -2,7 +2,8 @@
 
 The model: the content of a file that was not synced may be lost, torn, or zeros of the right length. An entry of a
 directory (a new file, a rename, a link, a removal) that was not followed by a sync of this directory may be missing;
-any subset of such operations may have happened. Everything before a sync stays.
+any subset of such operations may have happened. A directory that is renamed takes along what is in it by then.
+Everything before a sync stays.
 """
 
 from __future__ import annotations
@@ -52,8 +53,66 @@ class Directory:
 
 
 Node: TypeAlias = File | Link | Directory
-#: An entry that appears (a node) or goes (None).
-Change: TypeAlias = tuple[Path, Node | None]
+#: The entries of a tree by their paths.
+Entries: TypeAlias = dict[Path, Node]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change of a directory: an entry that appears, or goes where `node` is None."""
+
+    path: Path
+    node: Node | None
+
+    def apply(self, entries: Entries) -> None:
+        """Make the change."""
+        if self.node is not None:
+            entries[self.path] = self.node
+            return
+        for other in [other for other in entries if other == self.path or self.path in other.parents]:
+            del entries[other]
+
+    def is_in(self, directory: Path) -> bool:
+        """Tell whether the change is one of a directory."""
+        return self.path.parent == directory
+
+    def moved(self, move: Move) -> Entry:
+        """Return the same change after an earlier directory has moved."""
+        return Entry(move.of(self.path), self.node)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A rename: of the node, and of what is below it at that time and on the disk by then."""
+
+    source: Path
+    target: Path
+    node: Node
+
+    def of(self, path: Path) -> Path:
+        """Return the path of a file after the move."""
+        return self.target / path.relative_to(self.source) if self.source in (path, *path.parents) else path
+
+    def apply(self, entries: Entries) -> None:
+        """Make the change."""
+        below = {path: node for path, node in entries.items() if self.source in path.parents}
+        for path in (self.source, self.target):
+            Entry(path, None).apply(entries)
+        entries[self.target] = self.node
+        entries.update((self.of(path), node) for path, node in below.items())
+
+    def is_in(self, directory: Path) -> bool:
+        """Tell whether the change is one of a directory."""
+        return directory in (self.source.parent, self.target.parent)
+
+    def moved(self, move: Move) -> Move:
+        """Return the same change after an earlier directory has moved."""
+        return Move(move.of(self.source), move.of(self.target), self.node)
+
+
+Change: TypeAlias = Entry | Move
+#: The files of a tree with their bytes, links with their target, and directories.
+State: TypeAlias = dict[Path, bytes | str | None]
 
 
 @dataclass
@@ -61,9 +120,9 @@ class Tree:
     """The entries below a root as they are now, as they are on the disk, and the changes in between, in their order."""
 
     root: Path
-    now: dict[Path, Node] = field(default_factory=dict)
-    disk: dict[Path, Node] = field(default_factory=dict)
-    pending: list[tuple[Change, ...]] = field(default_factory=list)
+    now: Entries = field(default_factory=dict)
+    disk: Entries = field(default_factory=dict)
+    pending: list[Change] = field(default_factory=list)
 
     @classmethod
     def read(cls, root: Path) -> Tree:
@@ -80,32 +139,38 @@ class Tree:
         tree.disk = dict(tree.now)
         return tree
 
-    def change(self, *changes: Change) -> None:
-        """Make changes that happen all together or not at all."""
-        for path, node in changes:
-            _apply(self.now, path, node)
-        self.pending.append(changes)
+    def change(self, change: Change) -> None:
+        """Make a change."""
+        change.apply(self.now)
+        self.pending.append(change)
 
     def sync(self, directory: Path) -> None:
-        """Bring the changes of a directory to the disk; a rename to it as a whole."""
-        rest = []
-        for changes in self.pending:
-            if any(path.parent == directory for path, _ in changes):
-                for path, node in changes:
-                    _apply(self.disk, path, node)
+        """Bring the changes of a directory to the disk."""
+        rest: list[Change] = []
+        for number, change in enumerate(self.pending):
+            if change.is_in(directory) or self._now(change, number).is_in(directory):
+                change.apply(self.disk)
+                if isinstance(change, Move):
+                    rest = [earlier.moved(change) for earlier in rest]
             else:
-                rest.append(changes)
+                rest.append(change)
         self.pending = rest
 
-    def crash(self, chosen: random.Random) -> dict[Path, bytes | str | None]:
-        """Choose one state that a crash may leave: files with their bytes, links with their target, directories."""
+    def _now(self, change: Change, number: int) -> Change:
+        """Return a pending change by the names that its files have now."""
+        for later in self.pending[number + 1 :]:
+            if isinstance(later, Move):
+                change = change.moved(later)
+        return change
+
+    def crash(self, chosen: random.Random) -> State:
+        """Choose one state that a crash may leave."""
         entries = dict(self.disk)
         share = chosen.choice([0.0, 0.5, 1.0])
-        for changes in self.pending:
+        for change in self.pending:
             if chosen.random() < share:
-                for path, node in changes:
-                    _apply(entries, path, node)
-        state: dict[Path, bytes | str | None] = {}
+                change.apply(entries)
+        state: State = {}
         contents: dict[File, bytes] = {}
         for path, entry in sorted(entries.items(), key=lambda item: item[0].parts):
             if any(parent not in entries for parent in path.parents if self.root in parent.parents):
@@ -115,14 +180,6 @@ class Tree:
             else:
                 state[path] = entry.target if isinstance(entry, Link) else None
         return state
-
-
-def _apply(entries: dict[Path, Node], path: Path, node: Node | None) -> None:
-    if node is not None:
-        entries[path] = node
-        return
-    for other in [other for other in entries if other == path or path in other.parents]:
-        del entries[other]
 
 
 @dataclass(frozen=True)
@@ -191,7 +248,7 @@ class Recorder:
 
     def _create(self, descriptor: int, path: Path, *_: object) -> None:
         self._files[descriptor] = file = File()
-        self.tree.change((path, file))
+        self.tree.change(Entry(path, file))
 
     def _reopen(self, descriptor: int | None, path: Path) -> None:
         node = self.tree.now.get(path)
@@ -224,30 +281,30 @@ class Recorder:
             file.synced, file.is_synced = bytes(file.data), True
 
     def _rename(self, _: None, source: Path, target: Path) -> None:
-        moved = [(path, node) for path, node in self.tree.now.items() if path == source or source in path.parents]
-        if moved:
-            self.tree.change((source, None), *((target / path.relative_to(source), node) for path, node in moved))
+        node = self.tree.now.get(source)
+        if node is not None:
+            self.tree.change(Move(source, target, node))
 
     def _keep(self, kept: bool, path: Path, name: Path) -> None:
         node = self.tree.now.get(path)
         if kept and node is not None and os.path.lexists(path):
-            self.tree.change((name, node))
+            self.tree.change(Entry(name, node))
 
     def _link(self, made: bool, path: Path, target: str) -> None:
         if made:
-            self.tree.change((path, Link(target)))
+            self.tree.change(Entry(path, Link(target)))
 
     def _remove(self, _: None, path: Path) -> None:
         if path in self.tree.now:
-            self.tree.change((path, None))
+            self.tree.change(Entry(path, None))
 
     def _make_directory(self, _: None, path: Path, *arguments: object) -> None:
         for directory in (*reversed(path.parents), path):
             if self.tree.root in directory.parents and directory not in self.tree.now:
-                self.tree.change((directory, Directory()))
+                self.tree.change(Entry(directory, Directory()))
 
 
-def build(state: dict[Path, bytes | str | None], root: Path, target: Path) -> None:
+def build(state: State, root: Path, target: Path) -> None:
     """Write a state, below another root."""
     target.mkdir()
     for path, content in state.items():

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hangar_async.archive.read.check import check_part
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import (
     CompressOptions,
     DecompressOptions,
     ExtractOptions,
     LoginOptions,
-    VerifyOptions,
 )
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress, decompress
@@ -25,7 +25,6 @@ from hangar_async.engine.extract import extract
 from hangar_async.engine.login import login
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.save import save, sync
-from hangar_async.engine.verify import verify
 from hangar_async.errors import UsageError
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import blob_name
@@ -122,19 +121,22 @@ def _saving(name: str, **keywords: Any) -> Command:
 
 def _archive(name: str) -> Callable[[Scene], Awaitable[Content]]:
     async def found(scene: Scene) -> Content:
-        path = scene.place / name
-        try:
-            verdict = await verify(VerifyOptions(path))
-        except UsageError:
-            return {}
-        assert verdict.problems == ()
-        return await in_thread(read, path)
-
-    def read(path: Path) -> Content:
-        layout = layout_at(path, find_archive(path), lambda: None)
-        return {file.name: b"".join(bytes(piece) for piece in file.pieces) for file in layout.files()}
+        return await in_thread(_read_archive, scene.place / name)
 
     return found
+
+
+def _read_archive(path: Path) -> Content:
+    """Read the files of an archive, and compare its parts with their digests."""
+    try:
+        archive = find_archive(path)
+    except UsageError:
+        return {}
+    assert archive is not None
+    for part in archive.volume.parts:
+        check_part(archive.volume, part, lambda _: None)
+    files = layout_at(path, archive, lambda: None).files()
+    return {file.name: Digest.of(b"".join(bytes(piece) for piece in file.pieces)) for file in files}
 
 
 async def _run_sync(scene: Scene, version: str) -> None:

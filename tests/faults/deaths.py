@@ -1,44 +1,42 @@
-"""Let a save die at each operation of the disk in turn, and run the same save again.
+"""Let a command die at operations of the disk in turn, over an earlier output, and run the same command again.
 
-    python -m tests.faults.deaths DIRECTORY OLD_IMAGE NEW_IMAGE
+    python -m tests.faults.deaths DIRECTORY REGISTRY COMMAND LAST
 
-Prints the number of deaths. Each save is a process of its own, forked before any thread exists. Raises AssertionError
-where an archive is lost, or the next save does not make all as it should be.
+The last LAST operations are tried, all of them with 0. Prints the number of deaths. DIRECTORY has `shared`, what the
+commands read. Each command is a process of its own, forked before any thread exists. Raises AssertionError where an
+output is lost, or where the next command does not make all as it should be.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
 import itertools
 import os
+import pickle
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from hangar_async.disk import Disk
-from hangar_async.engine.save import save
-from tests.engine.rig import options
 from tests.fakes.faulty_disk import OPERATIONS
-from tests.faults.rig import archive_content
+from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers, refuse_links
 
 DEAD = 77
-NAME = "out.tar.gz"
 
 
-def die_at(number: int) -> None:
-    """End this process at an operation of the disk, without any cleanup."""
+def count_operations(death: int = 0) -> itertools.count[int]:
+    """Count the operations of all disks, and end this process at one of them, without any cleanup."""
     counter, lock = itertools.count(1), threading.Lock()
 
     def watched(operation: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(operation)
         def run(*arguments: Any, **keywords: Any) -> Any:
             with lock:
-                if next(counter) == number:
+                if next(counter) == death:
                     os._exit(DEAD)
             return operation(*arguments, **keywords)
 
@@ -46,51 +44,65 @@ def die_at(number: int) -> None:
 
     for name in (*OPERATIONS, "remove", "reopen"):
         setattr(Disk, name, watched(getattr(Disk, name)))
+    return counter
 
 
-def run_save(place: Path, image: str, death: int = 0) -> int:
-    """Save in a process of its own, and return its exit status."""
+def in_a_process(work: Callable[[], Awaitable[object]], answer: Path) -> Any:
+    """Do work in a process of its own, and return its result; DEAD where the process died as it should."""
     process = os.fork()
     if not process:
         status = 1
         try:
-            if death:
-                die_at(death)
-            wanted = options(place, image, format="gzip", destination=place / NAME, cache=place / "cache")
-            status = asyncio.run(save(wanted)).status
+            answer.write_bytes(pickle.dumps(asyncio.run(work())))  # type: ignore[arg-type]
+            status = 0
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)  # noqa: T201 - a command
         finally:
             os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def is_listed(place: Path) -> bool:
-    """Tell whether the list of digests is that of the archive."""
-    digest = hashlib.sha256((place / NAME).read_bytes()).hexdigest()
-    return (place / f"{NAME}.sha256").read_text() == f"{digest}  {NAME}\n"
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert status in (0, DEAD), f"the process ended with {status}"
+    return DEAD if status else pickle.loads(answer.read_bytes())  # noqa: S301 - our own
 
 
 def main() -> None:
-    root, old_image, new_image = Path(sys.argv[1]), *sys.argv[2:]
-    start, calm = root / "start", root / "calm"
-    start.mkdir()
-    assert run_save(start, old_image) == 0
-    shutil.copytree(start, calm, symlinks=True)
-    assert run_save(calm, new_image) == 0
-    old, new = archive_content(start / NAME), archive_content(calm / NAME)
-    assert old != new
-    for death in itertools.count(1):
+    root, registry, name, last = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    command, scene = COMMANDS[name], Scene(root / "start", registry, root / "shared")
+    answer = root / "answer"
+    if not command.hard_links:
+        os.link = refuse_links
+
+    async def run(place: Path, death: int) -> tuple[Content, int]:
+        counter = count_operations(death)
+        await command.run(scene.at(place), "new")
+        done = next(counter) - 1
+        return await command.found(scene.at(place)), done
+
+    old = in_a_process(lambda: command.prepare(scene), answer)
+    calm = root / "calm"
+    shutil.copytree(scene.place, calm, symlinks=True)
+    new, operations = in_a_process(lambda: run(calm, 0), answer)
+    names = sorted(os.listdir(calm))
+    deaths = range(max(1, operations - last + 1) if last else 1, operations + 1)
+    died = 0
+    for death in deaths:
         place = root / f"death{death}"
-        shutil.copytree(start, place, symlinks=True)
-        status = run_save(place, new_image, death)
-        assert status in (0, DEAD), f"death {death}: {status}"
-        assert archive_content(place / NAME) in (old, new), f"death {death}"
-        assert run_save(place, new_image) == 0, f"after death {death}"
-        assert (archive_content(place / NAME), is_listed(place)) == (new, True), f"after death {death}"
-        assert not [path.name for path in place.iterdir() if path.name.startswith(".")], f"after death {death}"
+        shutil.copytree(scene.place, place, symlinks=True)
+        died += in_a_process(functools.partial(run, place, death), answer) == DEAD
+        look(command, scene.at(place), (old, new), names, answer, f"death {death} of {operations}")
         shutil.rmtree(place)
-        if not status:
-            print(death - 1)  # noqa: T201 - a command
-            return
+    print(died)  # noqa: T201 - a command
+
+
+def look(
+    command: Command, scene: Scene, outputs: tuple[Content, Content], names: list[str], answer: Path, moment: str
+) -> None:
+    """Look at what a dead process left, and run the command again."""
+    found = in_a_process(lambda: command.found(scene), answer)
+    assert found in outputs, f"{moment}: the output is neither the old nor the new one"
+    in_a_process(lambda: command.run_again(scene), answer)
+    assert in_a_process(lambda: command.found(scene), answer) == outputs[1], f"after {moment}"
+    assert sorted(os.listdir(scene.place)) == names, f"after {moment}: {os.listdir(scene.place)}"
+    assert leftovers(scene.place) == [], f"after {moment}"
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from hangar_async.testing.images import image, index, layer
-from tests.fakes.images import AMD64, ARM64, small
+from tests.fakes.images import AMD64, ARM64
 from tests.fakes.programs import run
 from tests.fakes.push import push
-from tests.fakes.registry import FakeRegistry
 from tests.fakes.relay import Relay, relay
+from tests.faults.commands import COMMANDS, Scene
 from tests.faults.rig import check_cache
 
 KILLS = 50
@@ -108,12 +108,12 @@ async def test_a_save_that_is_killed_at_fifty_moments(docker_registry: str, tmp_
     assert os.listdir(storm / "saved-image-cache" / ".partial") == []
 
 
-@pytest.mark.timeout(300)
-async def test_a_save_that_dies_at_any_operation_loses_nothing(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    """Over an archive of other content, with real files; the same save again makes all as it should be."""
-    fake_registry.add("old:1", small("old"))
-    fake_registry.add("new:1", image([layer({"new": random.Random(3).randbytes(90_000)}, "none")], AMD64))
-    names = [f"{fake_registry.address}/{name}:1" for name in ("old", "new")]
-    environment = {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    deaths = await run(sys.executable, "-m", "tests.faults.deaths", str(tmp_path), *names, env=environment)
-    assert int(deaths) > 30
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_a_command_that_dies_at_any_operation_loses_nothing(name: str, command_scene: Scene) -> None:
+    """Over an output of other content, with real files; the same command again makes all as it should be."""
+    root = command_scene.shared.parent
+    environment = {"HOME": str(root), "PYTHONPATH": os.pathsep.join(sys.path)}
+    last = "0" if "CRASHES" in os.environ else "12"
+    program = (sys.executable, "-m", "tests.faults.deaths", str(root), command_scene.registry, name, last)
+    assert int(await run(*program, env=environment)) >= 3
