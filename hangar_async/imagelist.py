@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,19 @@ from hangar_async.oci import Reference
 _COMMENTS = ("#", "//")
 #: The longest line; a longer one shows that the file is no image list.
 _LONGEST_LINE = 4096
+#: A comment at the end of a line; no name has white space in it.
+_TRAILING_COMMENT = re.compile(r"\s(?:#|//)")
+#: An image as YAML, JSON, a Dockerfile or a command names it.
+_DRESSED = re.compile(
+    r"""(?:[-*]\s+)?(?:["']?\w*image["']?\s*:\s*|FROM\s+|\w+\s+pull\s+)?["'`]?([^\s"'`,;]+)["'`]?[,;]?""", re.IGNORECASE
+)
 #: A byte that is not UTF-8, as `decode` keeps it.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a list: its reference, and the first line that names it (`text` as written, trimmed).
+    """One image of a list: its reference, and the first line that names it (`text` as written, without comment).
 
     `earlier` is the entry of an earlier line with the same name and tag, and another digest or none.
     """
@@ -61,15 +68,16 @@ class ImageList:
 def parse(lines: Iterable[str], name: str = "image list", registry: str | None = None) -> ImageList:
     """Read a list, putting every image on `registry` where one is given.
 
-    Blank lines, and lines that start with `#` or `//`, are skipped. A line that is no reference becomes an InvalidLine.
+    Blank lines are skipped, and comments: from `#` or `//` on, at the start of a line or after white space. A line that
+    is no reference becomes an InvalidLine.
     """
     entries: dict[Reference, Entry] = {}
     names: dict[str, Entry] = {}
     invalid: list[InvalidLine] = []
     duplicates = 0
     for number, line in enumerate(lines, 1):
-        text = line.strip().removeprefix("\ufeff").strip()
-        if not text or text.startswith(_COMMENTS):
+        text = _without_comment(line)
+        if not text:
             continue
         try:
             reference = _reference(text, registry)
@@ -85,6 +93,11 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
         if first is None or (first.reference.digest is None and reference.digest is not None):
             names[reference.cache_name] = entry
     return ImageList(name, tuple(entries.values()), tuple(invalid), duplicates)
+
+
+def _without_comment(line: str) -> str:
+    text = line.strip().removeprefix("\ufeff").strip()
+    return "" if text.startswith(_COMMENTS) else _TRAILING_COMMENT.split(text, 1)[0].rstrip()
 
 
 def decode(content: bytes) -> list[str]:
@@ -121,7 +134,25 @@ def _reference(text: str, registry: str | None) -> Reference:
     if byte := _UNDECODED.search(text):
         place = f"the byte 0x{ord(byte[0]) & 0xFF:02x} after {text[: byte.start()][-40:]!r}"
         raise InvalidValue(f"{place} is not UTF-8: save the list as text in UTF-8")
+    try:
+        reference = _single(text)
+    except InvalidValue:
+        if plain := _plain_name(text):
+            raise InvalidValue(f"{text[:140]!r} is more than the name of an image: write {plain}") from None
+        raise
+    return reference.on(registry) if registry else reference
+
+
+def _single(text: str) -> Reference:
     if len(text.split()) > 1:
         raise InvalidValue(f"{text[:140]!r} has white space: write one image a line")
-    reference = Reference.parse(text)
-    return reference.on(registry) if registry else reference
+    return Reference.parse(text)
+
+
+def _plain_name(text: str) -> str:
+    """Take the name of an image out of a line of YAML, JSON or alike; "" where there is none."""
+    if match := _DRESSED.fullmatch(text):
+        with suppress(InvalidValue):
+            Reference.parse(match[1])
+            return match[1]
+    return ""

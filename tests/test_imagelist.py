@@ -18,6 +18,52 @@ def test_empty_lines_and_comments_are_skipped() -> None:
     assert found.invalid == ()
 
 
+@pytest.mark.parametrize(
+    "comment", [" # newest", "\t#newest", " // newest", " # one # two", " # gr\udcf6\udcdfe", "  #"]
+)
+def test_a_comment_at_the_end_of_a_line_is_skipped(comment: str) -> None:
+    found = parse([f" nginx:1.22{comment}"])
+    assert [(str(entry.reference), entry.text) for entry in found.entries] == [
+        ("docker.io/library/nginx:1.22", "nginx:1.22")
+    ]
+    assert found.invalid == ()
+
+
+@pytest.mark.parametrize("line", ["nginx#1", "nginx//1", "nginx:1#newest"])
+def test_a_comment_begins_after_white_space(line: str) -> None:
+    assert len(parse([line]).invalid) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['"NAME"', '"NAME",', "'NAME'", "`NAME`", "NAME,", "NAME;", "- NAME", "* NAME", '- "NAME"', "- image: NAME",
+     "image: NAME", 'image: "NAME" # newest', '"image": "NAME",', '"image":"NAME"', "baseImage: NAME", "FROM NAME",
+     "docker pull NAME"],
+)  # fmt: skip
+def test_a_line_of_another_format_is_told_as_it_should_be(line: str) -> None:
+    name = f"reg.test:5000/team/app:1@{A}"
+    [invalid] = parse([line.replace("NAME", name)]).invalid
+    assert invalid.why.endswith(f"is more than the name of an image: write {name}")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("a b", "one image a line"),
+        ("image: Nginx", "one image a line"),
+        ('["a", "b"]', "one image a line"),
+        ("image:", "is not an image"),
+        ('"', "is not a repository name"),
+        ("https://nginx", "has a scheme"),
+        ("- " * 2000, "one image a line"),
+    ],
+)
+def test_a_line_without_a_name_in_it_is_told_as_it_is(line: str, why: str) -> None:
+    [invalid] = parse([line]).invalid
+    assert why in invalid.why
+    assert "write a" not in invalid.why
+
+
 def test_invalid_lines_are_told_with_file_and_line() -> None:
     found = parse(["nginx", "Nginx:1", "a b", "x" * 5000], "list.txt")
     assert len(found.entries) == 1

@@ -161,6 +161,8 @@ def _image_lists() -> list[bytes]:
         "[::1]:5000/a",
         "A b",
         "a@b",
+        "nginx:1 # newest",
+        '- image: "nginx:2",',
     ]
     lines += [
         f"quay.io/a__b/c-d@{_DIGEST}",
