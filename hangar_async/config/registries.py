@@ -61,6 +61,13 @@ class Mirrors:
     routes: tuple[Route, ...] = ()
 
     @property
+    def registries(self) -> frozenset[str]:
+        """All registries that the settings name, but for wildcards."""
+        places = [place.registry for route in self.routes for place in (*route.mirrors, route.location) if place]
+        prefixes = [route.prefix.partition("/")[0] for route in self.routes if not route.prefix.startswith("*.")]
+        return frozenset((*places, *prefixes))
+
+    @property
     def insecure(self) -> frozenset[str]:
         """The registries whose TLS is not verified, and which may be asked by plain HTTP."""
         places = [place for route in self.routes for place in (*route.mirrors, route.location) if place is not None]

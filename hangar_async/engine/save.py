@@ -132,6 +132,7 @@ class _Run(ABC):
             RegistryClient(
                 settings,
                 username_for=registry,
+                named={entry.reference.registry for entry in images.entries},
                 connections=options.permits,
                 notice=self.notice,
                 quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),

@@ -4,7 +4,7 @@ Source: OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from typing import Self
@@ -94,17 +94,15 @@ def open_foreign(
     exchange: Exchange, address: str, blob: Descriptor, start: int
 ) -> AbstractAsyncContextManager[BlobBody]:
     """Open a blob at an address that its descriptor names; see RegistryClient.open_foreign."""
-    url = foreign_url(address, internal=exchange.endpoints.any_internal)
-    return _open(exchange, Call(subject=f"foreign blob {blob.digest}", url=url), blob, start)
+    internal = exchange.endpoints.any_internal
+    url = foreign_url(address, internal=internal, named=exchange.transport.named)
+    return _open(exchange, Call(subject=f"foreign blob {blob.digest}", url=url, internal=internal), blob, start)
 
 
-def foreign_url(address: str, *, internal: bool) -> URL:
-    """Read an address that a descriptor names; raises NetworkError for one that is not safe.
-
-    `internal` allows addresses on this machine or its link.
-    """
+def foreign_url(address: str, *, internal: bool, named: Container[str] = ()) -> URL:
+    """Read an address that a descriptor names; raises NetworkError for one that is not safe, see `unsafe`."""
     url = web_address(address)
-    if problem := unsafe(url, tls=False, internal=internal):
+    if problem := unsafe(url, tls=False, internal=internal, named=named):
         raise NetworkError(
             f"the address of a foreign layer is {problem}, which is not asked",
             host=url.host or "",

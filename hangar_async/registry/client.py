@@ -4,8 +4,9 @@ Source: OCI distribution-spec.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from itertools import chain
 from typing import Self
 
 from hangar_async.config.registries import RegistrySettings
@@ -15,6 +16,7 @@ from hangar_async.registry.auth.authorizer import Authorizer
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import TokenServer
 from hangar_async.registry.exchange import Endpoints, Exchange
+from hangar_async.registry.http.addresses import places_of
 from hangar_async.registry.http.transport import Transport
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
 from hangar_async.registry.uploads import Upload
@@ -32,9 +34,10 @@ class RegistryClient:
             manifest = await client.get_manifest(Reference.parse("docker.io/library/alpine:3"))
 
     The session is closed when the block ends. `username_for` is the registry, normalised, that the settings' user name
-    and password are for; no other host ever gets them. `connections` must be at least the number of requests that run
-    at once. `notice` is called with texts for the user, `quota` with the number of requests that a registry still
-    allows. `clock` counts seconds.
+    and password are for; no other host ever gets them. `named` are registries that may have any address when another
+    server sends us there, as those of the calls and of the mirrors may. `connections` must be at least the number of
+    requests that run at once. `notice` is called with texts for the user, `quota` with the number of requests that a
+    registry still allows. `clock` counts seconds.
 
     Every call is a single try: only a request whose token has expired is repeated. Every call raises NetworkError
     where a host cannot be reached, or stalls, and RegistryError where it refuses: Unauthorized, NotFound and others.
@@ -45,6 +48,7 @@ class RegistryClient:
         settings: RegistrySettings,
         *,
         username_for: str | None = None,
+        named: Iterable[str] = (),
         connections: int = 20,
         notice: Callable[[str], None] = _ignore,
         quota: OnQuota = _ignore,
@@ -52,6 +56,7 @@ class RegistryClient:
     ) -> None:
         self._flights = SingleFlight()
         self._transport = Transport(settings, connections, notice)
+        self._transport.named.update(chain(*map(places_of, (*named, *settings.mirrors.registries))))
         #: The credentials that are known, by registry.
         self.credentials = Credentials(settings, username_for, notice)
         authorizer = Authorizer(self.credentials, TokenServer(self._transport, clock), self._flights, clock)

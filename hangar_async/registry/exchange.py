@@ -14,7 +14,7 @@ from hangar_async.oci import DOCKER_HUB
 from hangar_async.registry.auth.authorizer import Authorization, Authorizer, Endpoint, Scope
 from hangar_async.registry.auth.tokens import Challenge, challenges_of
 from hangar_async.registry.failures import is_untrusted
-from hangar_async.registry.http.addresses import is_loopback, same_origin
+from hangar_async.registry.http.addresses import is_internal, is_loopback, places_of, same_origin
 from hangar_async.registry.http.request_body import Body
 from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
@@ -43,16 +43,17 @@ class Endpoints:
     @property
     def any_internal(self) -> bool:
         """True when a registry on this machine or its link was used."""
-        return any(endpoint.is_internal for endpoint in self._known.values())
+        return any(endpoint.internal for endpoint in self._known.values())
 
     async def find(self, registry: str) -> Endpoint:
         """Return the endpoint of a registry; raises NetworkError where it cannot be reached."""
         if registry not in self._known:
+            self._transport.named.update(places_of(_host_of(registry)))
             self._known[registry] = await self._flights.join(("endpoint", registry), lambda: self._discover(registry))
         return self._known[registry]
 
     async def _discover(self, registry: str) -> Endpoint:
-        host = _HUB_HOST if registry == DOCKER_HUB else registry
+        host = _host_of(registry)
         secure = URL(f"https://{host}")
         if self._settings.verifies(registry) and not is_loopback(secure.host or ""):
             return await self._ping(registry, secure)
@@ -73,7 +74,7 @@ class Endpoints:
             secure, plain = (str(error).removeprefix(f"{registry}: ") for error in (by_https, by_http))
             reason = f"{secure} (by HTTPS), {plain} (by HTTP)" if secure != plain else f"{plain}, by HTTPS or HTTP"
             raise NetworkError(f"{registry}: {reason}", host=registry, advice=by_http.advice) from by_http
-        if not by_http.is_internal:
+        if not by_http.internal:
             self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
         return by_http
 
@@ -86,11 +87,16 @@ class Endpoints:
     async def _ping(self, registry: str, url: URL) -> Endpoint:
         # Any response counts, also a redirect that is not followed: a fault shows at the first real request.
         challenges: tuple[Challenge, ...] = ()
+        internal = is_internal(url.host or "")
         with suppress(RegistryError):
             async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
                 await response.drain()
-                challenges = challenges_of(response)
-        return Endpoint(registry, url, challenges)
+                challenges, internal = challenges_of(response), response.internal and not response.redirected
+        return Endpoint(registry, url, challenges, internal)
+
+
+def _host_of(registry: str) -> str:
+    return _HUB_HOST if registry == DOCKER_HUB else registry
 
 
 #: The statuses of a server that does not know the method HEAD.
@@ -101,7 +107,8 @@ NO_HEAD = (405, 501)
 class Call:
     """A request about `subject`, as errors name it: to `path` below `/v2/REPOSITORY/` at a registry.
 
-    `url` is an address that the registry has named instead; without a registry it is a request to `url` alone. `push`
+    `url` is an address that the registry has named instead, from this machine or its link where `internal`; without a
+    registry it is a request to `url` alone. `push`
     needs the access to push, and `source_repository` the access to pull from there. A status that is not `accepted`
     becomes an error.
     """
@@ -111,6 +118,7 @@ class Call:
     repository: str = ""
     path: str = ""
     url: URL = URL()  # noqa: RUF009 - it is immutable
+    internal: bool = False
     push: bool = False
     source_repository: str = ""
     method: str = "GET"
@@ -189,5 +197,11 @@ class Exchange:
         self, url: URL, host: str, call: Call, authorization: Authorization
     ) -> AbstractAsyncContextManager[Response]:
         return self.transport.send(
-            url, host, headers=call.headers, authorization=authorization.value, method=call.method, body=call.body
+            url,
+            host,
+            headers=call.headers,
+            authorization=authorization.value,
+            method=call.method,
+            body=call.body,
+            internal=call.internal,
         )

@@ -11,6 +11,7 @@ from yarl import URL
 
 from hangar_async.errors import NotFound, Unauthorized
 from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.http.addresses import places_of
 from hangar_async.registry.http.proxies import basic
 from hangar_async.registry.http.response import Response
 
@@ -29,6 +30,7 @@ class HarborProjects:
     def __init__(self, client: RegistryClient, registry: str, *, https: bool = True) -> None:
         self._registry = registry
         self._transport = client.exchange.transport
+        self._transport.named.update(places_of(registry))
         self._credentials = client.credentials
         self._url = URL(f"{'https' if https else 'http'}://{registry}").join(URL(_PROJECTS))
 

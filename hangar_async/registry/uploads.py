@@ -130,7 +130,16 @@ class UploadSession:
         location = response.headers.get("Location", "")
         if location or not self.address:
             endpoint = await self._exchange.endpoints.find(self._image.registry)
-            self.address = upload_address(endpoint.url, response.url, location, response.host, response.status)
+            self.address = upload_address(
+                endpoint.url,
+                response.url,
+                location,
+                response.host,
+                response.status,
+                internal=response.internal,
+                named=self._exchange.transport.named,
+            )
+            self._call = replace(self._call, internal=response.internal)
 
     @asynccontextmanager
     async def _ask(self, call: Call) -> AsyncIterator[Response]:

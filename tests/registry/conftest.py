@@ -11,7 +11,16 @@ import trustme
 
 from hangar_async.config.registries import RegistrySettings
 
-NAMES = ("127.0.0.1", "localhost", "registry.test", "auth.test", "cdn.test", "registry-1.docker.io")
+NAMES = (
+    "127.0.0.1",
+    "localhost",
+    "registry.test",
+    "auth.test",
+    "cdn.test",
+    "inside.test",
+    "near.test",
+    "registry-1.docker.io",
+)
 
 
 @pytest.fixture(scope="session")

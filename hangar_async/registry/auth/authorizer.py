@@ -11,7 +11,6 @@ from yarl import URL
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import Challenge, Token, TokenRequest, TokenServer
 from hangar_async.registry.failures import denied
-from hangar_async.registry.http.addresses import is_internal
 from hangar_async.registry.http.proxies import basic
 from hangar_async.singleflight import SingleFlight
 
@@ -23,11 +22,8 @@ class Endpoint:
     registry: str
     url: URL
     challenges: tuple[Challenge, ...] = ()
-
-    @property
-    def is_internal(self) -> bool:
-        """True for a registry on this machine or its link."""
-        return is_internal(self.url.host or "")
+    #: True for a registry on this machine or its link.
+    internal: bool = False
 
     def at(self, path: str) -> URL:
         """Return the URL of a path below `/v2/`; the path has only checked names and stays unchanged."""
@@ -124,6 +120,7 @@ class Authorizer:
             challenge.service,
             self._words(endpoint, scope),
             credential,
+            challenge.internal,
         )
         token = self._tokens.get(request)
         if token is None or token.expires <= self._clock() or (refused and refused.value == token.header):

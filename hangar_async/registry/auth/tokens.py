@@ -5,15 +5,15 @@ Authentication".
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from yarl import URL
 
 from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential
-from hangar_async.registry.http.addresses import is_internal, unsafe, web_address
+from hangar_async.registry.http.addresses import unsafe, web_address
 from hangar_async.registry.http.proxies import basic
 from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
@@ -30,10 +30,14 @@ _LONGEST = 4 << 10
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way to authenticate; `scheme` and the names of `parameters` are in lower case."""
+    """One way to authenticate; `scheme` and the names of `parameters` are in lower case.
+
+    `internal` says that a server on this machine or its link has named it.
+    """
 
     scheme: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
 
     @property
     def realm(self) -> str:
@@ -55,7 +59,8 @@ def challenges_of(response: Response) -> tuple[Challenge, ...]:
     """Return the challenges that come with a response of 401; none for any other."""
     if response.status != 401 or response.redirected:
         return ()
-    return parse_challenges(response.headers.getall("WWW-Authenticate", []))
+    challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
+    return tuple(replace(challenge, internal=response.internal) for challenge in challenges)
 
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
@@ -95,7 +100,10 @@ _TELL_OPERATOR = "tell the operator of the registry"
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A request for a token; `registry_url` is the address of the registry that wants the token."""
+    """A request for a token; `registry_url` is the address of the registry that wants the token.
+
+    `internal` allows a realm on this machine or its link.
+    """
 
     registry: str
     registry_url: URL
@@ -103,6 +111,7 @@ class TokenRequest:
     service: str
     scopes: tuple[str, ...]
     credential: Credential | None
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ class TokenServer:
 
     async def get(self, request: TokenRequest) -> Token:
         """Get a token; raises Unauthorized, RegistryError or NetworkError about the token server."""
-        realm = checked_realm(request)
+        realm = checked_realm(request, self._transport.named)
         start = self._clock()
         response = None
         if request.credential and request.credential.identity_token:
@@ -178,7 +187,9 @@ class TokenServer:
         host = f"{url.host_port_subcomponent}"
         subject = f"a token for {' and '.join(request.scopes) or request.registry}"
         source = request.credential.source if request.credential else ""
-        async with self._transport.send(url, host, headers={}, authorization=authorization, form=form) as response:
+        async with self._transport.send(
+            url, host, headers={}, authorization=authorization, form=form, internal=request.internal
+        ) as response:
             if response.status != 200:
                 raise await response.refusal(subject, source)
             body = await response.read(subject, MAX_TOKEN)
@@ -194,10 +205,10 @@ class TokenServer:
         )
 
 
-def checked_realm(request: TokenRequest) -> URL:
-    """Read a realm as a URL; raises Unauthorized for one that is not safe."""
-    realm, registry = web_address(request.realm), request.registry_url
-    if problem := unsafe(realm, tls=registry.scheme == "https", internal=is_internal(registry.host or "")):
+def checked_realm(request: TokenRequest, named: Container[str] = ()) -> URL:
+    """Read a realm as a URL; raises Unauthorized for one that is not safe, see `unsafe`."""
+    realm = web_address(request.realm)
+    if problem := unsafe(realm, tls=request.registry_url.scheme == "https", internal=request.internal, named=named):
         raise Unauthorized(
             f"{request.registry} sends us for a token to {problem}, which is not followed",
             host=request.registry,

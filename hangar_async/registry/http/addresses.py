@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Container, Iterator
 from typing import TypeAlias
 
 from yarl import URL
@@ -30,10 +31,11 @@ def web_address(text: str, base: URL | None = None) -> URL:
     return url if named and url.scheme in ("http", "https") else URL()
 
 
-def unsafe(url: URL, *, tls: bool, internal: bool) -> str:
+def unsafe(url: URL, *, tls: bool, internal: bool, named: Container[str] = ()) -> str:
     """Describe the problem of an address from another server; "" where it is safe.
 
-    `tls` is for an address given over TLS, which must keep it; `internal` allows addresses on this machine or its link.
+    `tls` is for an address given over TLS, which must keep it. Internal addresses, see `is_internal`, are for a server
+    that is `internal` itself, and for places that are `named`.
     """
     if not url:
         return "no web address"
@@ -41,9 +43,19 @@ def unsafe(url: URL, *, tls: bool, internal: bool) -> str:
         return f"an address with a user name in it ({url.host})"
     if tls and url.scheme == "http":
         return f"an address that leads from https to http ({url.host})"
-    if not internal and is_internal(url.host or ""):
+    if not internal and is_internal(url.host or "") and place_of(url) not in named:
         return f"an address on this machine or its link ({url.host})"
     return ""
+
+
+def place_of(url: URL) -> str:
+    """Return HOST:PORT of a URL."""
+    return f"{url.host}:{url.port}"
+
+
+def places_of(registry: str) -> tuple[str, str]:
+    """Return HOST:PORT of a registry, HOST[:PORT], by HTTPS and by HTTP."""
+    return place_of(URL(f"https://{registry}")), place_of(URL(f"http://{registry}"))
 
 
 def same_origin(first: URL, second: URL) -> bool:
@@ -71,10 +83,46 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+#: Addresses that no other server may send us to, beside those that `ipaddress` knows: this network and broadcast (RFC
+#: 1122, 3.2.1.3), and the services of clouds for their machines, which may give away the rights of a machine.
+_INTERNAL = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "255.255.255.255/32"),
+        *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),  # Alibaba, Azure, Oracle
+        *("fd00:ec2::/32", "fd20:ce::254/128", "fd00:42::42/128"),  # AWS, Google, Scaleway
+    )
+]
+#: Networks of IPv6 whose last four bytes are an address of IPv4: compatible and translated ones (RFC 4291, 2765), NAT64
+#: (RFC 6052, 8215).
+_CARRYING = [ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")]
+#: The third quarter of an ISATAP address (RFC 5214, 6.1), with and without the bit of a global one.
+_ISATAP = (0x00005EFE, 0x02005EFE)
+
+
 def is_internal(host: str) -> bool:
-    """Tell whether other servers must not redirect to a host: loopback, link-local or unspecified."""
+    """Tell whether a host is an address that no other server may send us to, or a name of this machine.
+
+    Loopback, link-local, unspecified, multicast, broadcast and cloud metadata, also inside an address of IPv6. Private
+    addresses are none of these: the storage of companies has them.
+    """
     address = address_of(host.rstrip("."))
-    return is_loopback(host) or (address is not None and (address.is_link_local or address.is_unspecified))
+    return is_loopback(host) or (address is not None and any(map(_is_internal, (address, *_carried(address)))))
+
+
+def _is_internal(address: _Address) -> bool:
+    if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
+        return True
+    return any(address.version == network.version and address in network for network in _INTERNAL)
+
+
+def _carried(address: _Address) -> Iterator[ipaddress.IPv4Address]:
+    """Find the addresses of IPv4 that an address of IPv6 leads to."""
+    if isinstance(address, ipaddress.IPv6Address):
+        last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        if (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP or any(address in network for network in _CARRYING):
+            yield last
+        yield from filter(None, (address.sixtofour, *(address.teredo or ())))
 
 
 def _short_address(host: str) -> _Address | None:
@@ -95,13 +143,14 @@ MAX_REDIRECTS = 10
 class Redirects:
     """The redirects of a request; raises RegistryErrors that are not transient.
 
-    `host` is the registry of the request, for the message. A message never has a URL, which may be signed. A request
-    that writes is never changed into another one (RFC 9110, 15.4).
+    `host` is the registry of the request, for the message; places that are `named` may be internal. A message never has
+    a URL, which may be signed. A request that writes is never changed into another one (RFC 9110, 15.4).
     """
 
-    def __init__(self, first: URL, host: str, method: str = "GET") -> None:
+    def __init__(self, first: URL, host: str, method: str = "GET", named: Container[str] = ()) -> None:
         self.method = method
         self._host = host
+        self._named = named
         self._seen = [first]
 
     @property
@@ -109,19 +158,19 @@ class Redirects:
         """The number of redirects that were followed."""
         return len(self._seen) - 1
 
-    def follow(self, status: int, location: str) -> URL:
-        """Return the URL of the redirect with this status and Location; raises RegistryError."""
+    def follow(self, status: int, location: str, *, internal: bool = False) -> URL:
+        """Return the URL of the redirect with this status and Location, from an `internal` server; see `unsafe`."""
         target = web_address(location, self._seen[-1])
-        if problem := self._refusal(status, target):
+        if problem := self._refusal(status, target, internal):
             raise RegistryError(f"{self._host} {problem}", host=self._host, status=status)
         self._seen.append(target)
         return target
 
-    def _refusal(self, status: int, target: URL) -> str:
-        first, last = self._seen[0], self._seen[-1]
+    def _refusal(self, status: int, target: URL, internal: bool) -> str:
         if status not in _KEEPING and self.method not in _READING:
             return f"answered a {self.method} with a redirect that may change it"
-        if problem := unsafe(target, tls=last.scheme == "https", internal=is_internal(first.host or "")):
+        tls = self._seen[-1].scheme == "https"
+        if problem := unsafe(target, tls=tls, internal=internal, named=self._named):
             return f"redirects to {problem}, which is not followed"
         if target in self._seen:
             return "redirects in a circle"
@@ -130,16 +179,19 @@ class Redirects:
         return ""
 
 
-def upload_address(registry: URL, current: URL, location: str, host: str, status: int) -> URL:
+def upload_address(
+    registry: URL, current: URL, location: str, host: str, status: int, *, internal: bool, named: Container[str] = ()
+) -> URL:
     """Return the next address of an upload, as the response of `current` names it; raises RegistryError.
 
-    `registry` is the first address of `host`. Unlike in redirects, the next address may be the current one.
+    `registry` is the first address of `host`; see `unsafe` for the rest. Unlike in redirects, the next address may be
+    the current one.
     """
     target = web_address(location, current)
     if target.scheme == "http" and registry.scheme == "https" and target.host == registry.host:
         # A registry may not know of the TLS of a proxy before it. All requests to it use TLS.
         target = target.with_scheme("https").with_port(registry.port) if target.port in (80, registry.port) else target
-    if problem := unsafe(target, tls=current.scheme == "https", internal=is_internal(registry.host or "")):
+    if problem := unsafe(target, tls=current.scheme == "https", internal=internal, named=named):
         raise RegistryError(
             f"{host} wants the upload to go on at {problem}, which is not followed", host=host, status=status
         )

@@ -229,7 +229,8 @@ _ERROR_BODY_TIMEOUT = 10.0
 class Response:
     """A response whose body is not read yet; errors name `host` as its source.
 
-    `redirected` is True for another origin than that of the request. `open_body` opens a long body, which must be
+    `redirected` is True for another origin than that of the request, and `internal` where it came from this machine or
+    its link, through no proxy. `open_body` opens a long body, which must be
     read and closed before the response ends.
     """
 
@@ -237,6 +238,7 @@ class Response:
     host: str
     redirected: bool
     open_body: Callable[[], ResponseBody] = field(repr=False)
+    internal: bool = False
 
     @property
     def status(self) -> int:

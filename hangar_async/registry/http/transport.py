@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 import hangar_async
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import reaching
-from hangar_async.registry.http.addresses import MOVED, Redirects, same_origin
+from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
 from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
+from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
 from hangar_async.registry.http.response import Buffers, Response, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.threads import in_thread
@@ -100,7 +102,10 @@ _COMMITTING = frozenset({"PUT", "PATCH"})
 
 
 class Transport:
-    """Sends requests over one session; `connections` is the number of connections, at least that of all requests.
+    """Sends requests over two sessions; `connections` is the number of connections, at least that of all requests.
+
+    The places in `named`, HOST:PORT, may have any address. All others are asked over a session of their own, which
+    connects to no address on this machine or its link, unless a server there has named them.
 
     Nothing is decompressed, no cookie is kept, and the environment is not read. Time limits are on making the
     connection and on the time without a byte, not on a response as a whole. `notice` is called where aiohttp does not
@@ -116,12 +121,20 @@ class Transport:
         self._tls = TlsContexts(settings)
         self._buffers: Buffers | None = [] if settings.buffered else None
         self._plain = False
+        #: The places that the list, a flag or a setting names.
+        self.named: set[str] = set()
 
     async def __aenter__(self) -> Self:
         if not await aiohttp_is_known(self._notice):
             self._buffers, self._plain = None, True
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=0),
+        self._session = self._open_session(aiohttp.ThreadedResolver())
+        self._outside = self._open_session(OutsideResolver())
+        return self
+
+    def _open_session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=0, resolver=resolver),
+            response_class=PeerResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"hangar_async/{hangar_async.__version__}", "Accept-Encoding": "identity"},
             timeout=self._limits(),
@@ -130,10 +143,10 @@ class Transport:
             read_bufsize=READ_LIMIT,
             max_field_size=_LONGEST_HEADER,
         )
-        return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._session.close()
+        await self._outside.close()
 
     @asynccontextmanager
     async def send(
@@ -146,34 +159,52 @@ class Transport:
         form: Mapping[str, str] | None = None,
         method: str = "GET",
         body: Body | None = None,
+        internal: bool = False,
     ) -> AsyncIterator[Response]:
         """Send a request, with `body`, or a POST of `form`, and yield the first response that is no redirect.
 
         Errors name `host`. `authorization` is sent to the origin of `url` alone, and never after a redirect to another
         origin. A form is never redirected, and a body only by a status that keeps the method. The connection is kept
         for the next request when the response was read to its end, else closed: an early response ends the sending.
-        Raises NetworkError when the server takes no more bytes, and errors of reading the body.
+        `internal` says that a server on this machine or its link has named `url`. Raises NetworkError when the server
+        takes no more bytes, and for internal addresses that are not allowed, and errors of reading the body.
         """
-        redirects = Redirects(url, host, "POST" if form is not None else method)
+        redirects = Redirects(url, host, "POST" if form is not None else method, self.named)
         address, at_origin = url, True
         while True:
             fields = {**headers, "Authorization": authorization} if authorization and at_origin else headers
             name = host if at_origin else address.host_port_subcomponent or host
-            async with self._send_once(address, name, redirects.method, fields, form, body) as raw:
+            session = self._session_for(address, internal)
+            async with self._send_once(session, address, name, redirects.method, fields, form, body) as raw:
                 opener = partial(open_body, raw, self._settings.stall_timeout, self._buffers)
-                response = Response(raw, name, redirected=not at_origin, open_body=opener)
+                internal = self._is_internal(address, raw)
+                response = Response(raw, name, redirected=not at_origin, open_body=opener, internal=internal)
                 if response.status not in MOVED:
                     yield response
                     return
                 await response.drain()
                 # A form has a secret, which is for the first address alone.
                 location = response.headers.get("Location", "") if form is None else ""
-                address = redirects.follow(response.status, location)
+                address = redirects.follow(response.status, location, internal=internal)
                 at_origin = at_origin and same_origin(url, address)
+
+    def _session_for(self, url: URL, internal: bool) -> aiohttp.ClientSession:
+        """Choose the session for a place; a proxy finds the addresses of others itself."""
+        if internal or place_of(url) in self.named:
+            return self._session
+        if is_internal(url.host or ""):
+            raise refused_address(url.host or "")
+        return self._outside if proxy_for(url, self._settings.proxies) is None else self._session
+
+    def _is_internal(self, url: URL, raw: aiohttp.ClientResponse) -> bool:
+        if proxy_for(url, self._settings.proxies) is not None:
+            return is_internal(url.host or "")
+        return isinstance(raw, PeerResponse) and is_internal(raw.peer)
 
     @asynccontextmanager
     async def _send_once(
         self,
+        session: aiohttp.ClientSession,
         url: URL,
         host: str,
         method: str,
@@ -189,7 +220,7 @@ class Transport:
         body = RequestBody(content, host, patience, plain=self._plain) if content else None
         try:
             with reaching(host), _failure_first(body):
-                response = await self._session.request(
+                response = await session.request(
                     method,
                     url,
                     headers=headers if url.scheme == "https" else {**headers, **login},

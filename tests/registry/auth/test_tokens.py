@@ -12,8 +12,8 @@ from hangar_async.registry.http.addresses import is_internal
 from tests.refusal import attempt
 
 
-def wish(realm: str, registry: str = "https://registry.test") -> TokenRequest:
-    return TokenRequest("registry.test", URL(registry), realm, "service", ("repository:a/b:pull",), None)
+def wish(realm: str, registry: str = "https://registry.test", internal: bool = False) -> TokenRequest:
+    return TokenRequest("registry.test", URL(registry), realm, "service", ("repository:a/b:pull",), None, internal)
 
 
 @pytest.mark.parametrize("realm", ["https://auth.test/token", "https://auth.test:8443/token?account=x%20y"])
@@ -36,7 +36,13 @@ def test_a_realm_that_is_no_address_is_refused_in_one_line(realm: str) -> None:
 
 
 def test_a_registry_of_this_machine_may_send_us_to_this_machine_without_tls() -> None:
-    assert checked_realm(wish("http://localhost:1/token", "http://127.0.0.1:5000")).port == 1
+    assert checked_realm(wish("http://localhost:1/token", "http://127.0.0.1:5000", internal=True)).port == 1
+
+
+def test_a_realm_of_this_machine_may_be_named() -> None:
+    assert checked_realm(wish("https://localhost:1/token"), {"localhost:1"}).port == 1
+    with pytest.raises(Unauthorized, match="this machine"):
+        checked_realm(wish("https://localhost:1/token"), {"localhost:2"})
 
 
 _starts = st.sampled_from(["https://", "http://", "//", "", "https://a@", "https://127.0.0."])

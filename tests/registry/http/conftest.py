@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 import uvloop
 
-from hangar_async.config.registries import RegistrySettings
+from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http import self_test
+from tests.fakes.names import Names
 from tests.fakes.registry import answering
-from tests.registry.http.rig import Play, Scene
+from tests.registry.http.rig import Guide, Play, Scene, Site, inside
 from tests.registry.rig import (
     Answer,
+    Proxy,
     blob_server,
 )
 
@@ -43,6 +46,26 @@ def play(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, trusting: C
                 runner.run(run(answer, scene))
 
     return both
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    return Names(monkeypatch)
+
+
+@pytest.fixture
+async def site(server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]) -> AsyncIterator[Site]:
+    guide = Guide()
+    async with (
+        answering(guide, tls=server_tls) as registry,
+        answering(inside, tls=server_tls) as server,
+        Proxy({"registry.test:443": registry.address}).running() as proxy,
+    ):
+        ports = [one.address.rpartition(":")[2] for one in (registry, server)]
+        places = [f"{name}:{port}" for name in ("near.test", "inside.test") for port in ports]
+        settings = trusting("registry.test", "inside.test", *places)
+        proxies = Proxies(https=proxy.url, bypass=("inside.test",))
+        yield Site(guide, registry, server, proxy, replace(settings, proxies=proxies))
 
 
 @pytest.fixture

@@ -43,14 +43,37 @@ def test_loopback_in_all_its_spellings(host: str) -> None:
     assert is_internal(host)
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "fe80::1", "fe80::1%eth0", "[fe80::1]", "0.0.0.0", "::", "0"])
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "fe80::1", "fe80::1%eth0", "[fe80::1]", "0.0.0.0", "0.1.2.3", "::", "0", "224.0.0.1", "ff02::1",
+     "239.255.255.250", "255.255.255.255", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "[fd00:ec2::23]",
+     "::ffff:169.254.169.254", "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::127.0.0.1", "2002:7f00:1::",
+     "2002:a9fe:a9fe::1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fd00::5efe:127.0.0.1", "fd00::200:5efe:7f00:1",
+     "2001:0:7f00:1::1", "2001:0:808:808:0:0:80ff:fffe"],
+)  # fmt: skip
 def test_internal_but_not_loopback(host: str) -> None:
     assert is_internal(host)
     assert not is_loopback(host)
 
 
 @pytest.mark.parametrize(
-    "host", ["example.com", "10.0.0.1", "192.168.1.1", "localhost.example.com", "8.8.8.8", "", "1.2.3.4.5"]
+    "host",
+    [
+        "example.com",
+        "10.0.0.1",
+        "192.168.1.1",
+        "172.16.0.1",
+        "100.64.0.1",
+        "fd00::1",
+        "2001:db8::1",
+        "64:ff9b::10.0.0.1",
+        "2002:808:808::1",
+        "::ffff:10.0.0.1",
+        "localhost.example.com",
+        "8.8.8.8",
+        "",
+        "1.2.3.4.5",
+    ],
 )
 def test_other_hosts_are_not_internal(host: str) -> None:
     assert not is_internal(host)
