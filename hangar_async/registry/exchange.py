@@ -9,18 +9,16 @@ from itertools import count
 from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import NetworkError, NotFound, RegistryError
-from hangar_async.oci import DOCKER_HUB
+from hangar_async.errors import InvalidValue, NetworkError, NotFound, RegistryError
+from hangar_async.oci import parse_registry
 from hangar_async.registry.auth.authorizer import Authorization, Authorizer, Endpoint, Scope
 from hangar_async.registry.auth.tokens import Challenge, challenges_of
 from hangar_async.registry.failures import is_untrusted
-from hangar_async.registry.http.addresses import is_internal, is_loopback, places_of, same_origin
+from hangar_async.registry.http.addresses import host_of, is_internal, is_loopback, place_of, places_of, same_origin
 from hangar_async.registry.http.request_body import Body
 from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
 from hangar_async.singleflight import SingleFlight
-
-_HUB_HOST = "registry-1.docker.io"
 
 
 class Endpoints:
@@ -48,12 +46,12 @@ class Endpoints:
     async def find(self, registry: str) -> Endpoint:
         """Return the endpoint of a registry; raises NetworkError where it cannot be reached."""
         if registry not in self._known:
-            self._transport.named.update(places_of(_host_of(registry)))
+            self._transport.named.update(places_of(registry))
             self._known[registry] = await self._flights.join(("endpoint", registry), lambda: self._discover(registry))
         return self._known[registry]
 
     async def _discover(self, registry: str) -> Endpoint:
-        host = _host_of(registry)
+        host = host_of(registry)
         secure = URL(f"https://{host}")
         if self._settings.verifies(registry) and not is_loopback(secure.host or ""):
             return await self._ping(registry, secure)
@@ -91,12 +89,9 @@ class Endpoints:
         with suppress(RegistryError):
             async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
                 await response.drain()
-                challenges, internal = challenges_of(response), response.internal and not response.redirected
+                if not response.redirected:
+                    challenges, internal = challenges_of(response), response.internal
         return Endpoint(registry, url, challenges, internal)
-
-
-def _host_of(registry: str) -> str:
-    return _HUB_HOST if registry == DOCKER_HUB else registry
 
 
 #: The statuses of a server that does not know the method HEAD.
@@ -161,8 +156,9 @@ class Exchange:
     async def ask(self, call: Call) -> AsyncIterator[Response]:
         """Make a call to a registry, and repeat it after a 401; the response must be read inside of the block.
 
-        An address that is not at the registry gets no credentials. Raises RegistryErrors for responses that are not
-        accepted, NetworkError, and errors of reading a request body.
+        An address that is not at the registry gets no credentials; a registry to which this one redirects gets a token
+        without any, unless it is named too. Raises RegistryErrors for responses that are not accepted, NetworkError,
+        and errors of reading a request body.
         """
         endpoint = await self.endpoints.find(call.registry) if call.registry else None
         if endpoint is None or (call.url and not same_origin(endpoint.url, call.url)):
@@ -170,10 +166,27 @@ class Exchange:
                 yield response
             return
         url = call.url or endpoint.at(f"{call.repository}/{call.path}" if call.repository else call.path)
+        async with self._ask_at(endpoint, url, call) as response:
+            if response.status in call.accepted:
+                yield response
+                return
+            # The only other response is that of another registry, which wants a token.
+            other, address = self._other_endpoint(response), response.url
+            await response.drain()
+            call = replace(call, internal=response.internal, push=False)
+        self._authorizer.adopt(other, call.scope)
+        async with self._ask_at(other, address, call) as response:
+            if response.status not in call.accepted:
+                raise await response.refusal(call.subject)
+            yield response
+
+    @asynccontextmanager
+    async def _ask_at(self, endpoint: Endpoint, url: URL, call: Call) -> AsyncIterator[Response]:
+        """Make a call to a URL of an endpoint; yields what is accepted, and the challenge of another registry."""
         authorization = await self._authorizer.authorize(endpoint, call.scope)
         for tries in count(1):
-            async with self._send(url, call.registry, call, authorization) as response:
-                if response.status in call.accepted:
+            async with self._send(url, endpoint.registry, call, authorization) as response:
+                if response.status in call.accepted or self._wants_login_elsewhere(response, call):
                     yield response
                     return
                 error = await response.refusal(call.subject, authorization.source, push=call.push)
@@ -184,6 +197,27 @@ class Exchange:
             if other is None:
                 raise error
             authorization = other
+
+    def _wants_login_elsewhere(self, response: Response, call: Call) -> bool:
+        """Tell whether a request to read was redirected to another registry, which wants a token or a known login."""
+        if not response.redirected or call.method not in ("GET", "HEAD"):
+            return False
+        named = place_of(response.url) in self.transport.named
+        challenges = challenges_of(response)
+        return any(named or (challenge.scheme == "bearer" and challenge.realm) for challenge in challenges)
+
+    def _other_endpoint(self, response: Response) -> Endpoint:
+        """Return the endpoint of a registry that another one has redirected to."""
+        registry = response.host
+        with suppress(InvalidValue):
+            registry = parse_registry(registry)
+        return Endpoint(
+            registry,
+            response.url.origin(),
+            challenges_of(response),
+            response.internal,
+            anonymous=place_of(response.url) not in self.transport.named,
+        )
 
     @asynccontextmanager
     async def _ask_elsewhere(self, call: Call, *, redirected: bool) -> AsyncIterator[Response]:

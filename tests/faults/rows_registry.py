@@ -141,6 +141,31 @@ def _the_scope_of_the_challenge(scene: Scene) -> None:
     assert scopes == [("repository:bad:pull",), ("repository:hub/bad:pull",)]
 
 
+class _OtherRegistry:
+    """The server by its other name, as another registry: it gives blobs for a token of its own."""
+
+    def __init__(self) -> None:
+        self.tokens = TokenServer()
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path == "/other/token":
+            return await self.tokens.answer(request)
+        if request.host.startswith("127.0.0.1"):
+            address = request.host.replace("127.0.0.1", "localhost")
+            self.tokens.realm = f"http://{address}/other/token"
+            return web.Response(status=307, headers={"Location": f"http://{address}{request.path}"})
+        challenge = self.tokens.challenge(request)
+        return (
+            web.Response(status=401, headers={"WWW-Authenticate": challenge}) if challenge else await handler(request)
+        )
+
+
+def _at_another_registry(scene: Scene) -> None:
+    other = _OtherRegistry()
+    scene.registry.fail("/other/token", other, times=None)
+    scene.registry.fail(scene.blob(), other, times=None)
+
+
 def _one_token_more(scene: Scene) -> None:
     assert isinstance(scene.registry.auth, TokenServer)
     assert len([one for one in scene.registry.auth.requests if one.scopes == ("repository:bad:pull",)]) >= 2
@@ -363,6 +388,14 @@ REGISTRY_ROWS = [
         _renamed,
         None,
         [_the_scope_of_the_challenge],
+    ),
+    Row(
+        "another-registry-with-tokens",
+        "redirects to another registry, which wants a token",
+        "a token is got from its token server, without credentials",
+        _at_another_registry,
+        None,
+        [_asked_blob(3)],
     ),
     Row(
         "signed-address-expired",

@@ -24,6 +24,8 @@ class Endpoint:
     challenges: tuple[Challenge, ...] = ()
     #: True for a registry on this machine or its link.
     internal: bool = False
+    #: True for one that only another registry has named: it gets no credentials.
+    anonymous: bool = False
 
     def at(self, path: str) -> URL:
         """Return the URL of a path below `/v2/`; the path has only checked names and stays unchanged."""
@@ -104,7 +106,7 @@ class Authorizer:
         challenge = _choose(endpoint.challenges)
         if challenge is None:
             return Authorization()
-        credential = await self._credentials.find(endpoint.registry, scope.repository)
+        credential = None if endpoint.anonymous else await self._credentials.find(endpoint.registry, scope.repository)
         source = credential.source if credential else ""
         if challenge.scheme == "basic":
             if credential is None or not credential.username:
@@ -135,13 +137,13 @@ class Authorizer:
         A token is renewed once. A fresh one is followed by a token for the scope that the registry names, if it is
         another one. Raises as `authorize`.
         """
-        adopted = refused.value is not None and self._adopt(endpoint, scope)
+        adopted = refused.value is not None and self.adopt(endpoint, scope)
         if tries > (2 if adopted else 1):
             return None
         renewed = await self.authorize(endpoint, scope, refused)
         return None if renewed == refused else renewed
 
-    def _adopt(self, endpoint: Endpoint, scope: Scope) -> bool:
+    def adopt(self, endpoint: Endpoint, scope: Scope) -> bool:
         """Ask from now on for the scopes that the last challenge names; False where those asked for include them.
 
         Behind a proxy that rewrites paths, a repository has another name for the token server.

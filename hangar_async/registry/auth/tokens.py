@@ -57,7 +57,7 @@ class Challenge:
 
 def challenges_of(response: Response) -> tuple[Challenge, ...]:
     """Return the challenges that come with a response of 401; none for any other."""
-    if response.status != 401 or response.redirected:
+    if response.status != 401:
         return ()
     challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
     return tuple(replace(challenge, internal=response.internal) for challenge in challenges)

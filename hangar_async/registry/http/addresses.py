@@ -8,6 +8,7 @@ from typing import TypeAlias
 from yarl import URL
 
 from hangar_async.errors import RegistryError
+from hangar_async.oci import DOCKER_HUB
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: The longest name of a host (RFC 1123, 2.1).
@@ -53,9 +54,15 @@ def place_of(url: URL) -> str:
     return f"{url.host}:{url.port}"
 
 
+def host_of(registry: str) -> str:
+    """Return the HOST[:PORT] at which a registry is asked."""
+    return "registry-1.docker.io" if registry == DOCKER_HUB else registry
+
+
 def places_of(registry: str) -> tuple[str, str]:
     """Return HOST:PORT of a registry, HOST[:PORT], by HTTPS and by HTTP."""
-    return place_of(URL(f"https://{registry}")), place_of(URL(f"http://{registry}"))
+    host = host_of(registry)
+    return place_of(URL(f"https://{host}")), place_of(URL(f"http://{host}"))
 
 
 def same_origin(first: URL, second: URL) -> bool:

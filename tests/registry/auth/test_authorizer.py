@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -187,6 +187,94 @@ async def test_a_registry_that_names_another_scope_each_time_is_asked_three_time
         with pytest.raises(Unauthorized):
             await get_raw(client, f"{registry.address}/hub/app")
     assert len(registry.asked("/manifests/")) == 3
+
+
+async def logins(request: web.Request) -> web.Response:
+    """Another registry, which knows a user."""
+    if request.headers.get("Authorization") != f"Basic {b64('other:0ther')}":
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+    return web.Response(body=MANIFEST)
+
+
+def leading_to(other: FakeRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A registry with a login of its own, whose content is at another registry, in another repository."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Basic {b64('me:s3cret')}":
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        path = request.path.replace("/v2/app/", "/v2/there/app/")
+        return web.Response(status=307, headers={"Location": f"http://{other.address}{path}"})
+
+    return handle
+
+
+def two_logins(path: Path, registry: FakeRegistry, other: FakeRegistry) -> RegistrySettings:
+    entries = {registry.address: b64("me:s3cret"), other.address: b64("other:0ther")}
+    path = path / "config.json"
+    path.write_text(json.dumps({"auths": {host: {"auth": auth} for host, auth in entries.items()}}))
+    return RegistrySettings(credential_files=(path,))
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["unnamed", "named"])
+async def test_another_registry_that_a_redirect_leads_to_is_asked_with_a_token(tmp_path: Path, named: bool) -> None:
+    bearer = BearerRegistry(login=b64("other:0ther") if named else None)
+    async with answering(bearer) as other, answering(leading_to(other)) as registry:
+        settings, names = two_logins(tmp_path, registry, other), [other.address] if named else []
+        async with RegistryClient(settings, named=names) as client:
+            image = Reference.parse(f"{registry.address}/app:1")
+            assert await get_raw(client, str(image)) == MANIFEST
+            async with client.open_blob(image, LAYER_BLOB) as body:
+                assert b"".join([bytes(piece) async for piece in body.pieces()]) == LAYER
+    assert set(scopes(other)) == {"repository:there/app:pull"}
+    tokens = {request.headers.get("Authorization") for request in other.asked("/token")}
+    assert tokens == ({f"Basic {b64('other:0ther')}"} if named else {None})
+    assert len(other.asked("/token")) == 1
+    assert {secret.split()[0] for secret in other.secrets()} == ({"Basic", "Bearer"} if named else {"Bearer"})
+    assert set(registry.secrets()) == {f"Basic {b64('me:s3cret')}"}
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["unnamed", "named"])
+async def test_a_login_is_sent_to_another_registry_only_where_it_is_named(tmp_path: Path, named: bool) -> None:
+    async with answering(logins) as other, answering(leading_to(other)) as registry:
+        settings = two_logins(tmp_path, registry, other)
+        async with RegistryClient(settings, named=[other.address] if named else []) as client:
+            if named:
+                assert await get_raw(client, f"{registry.address}/app:1") == MANIFEST
+            else:
+                with pytest.raises(RegistryError, match=f"{other.address} answered 401") as caught:
+                    await get_raw(client, f"{registry.address}/app:1")
+                assert "s3cret" not in str(caught.value)
+    assert other.secrets() == ([f"Basic {b64('other:0ther')}"] if named else [])
+
+
+async def test_another_registry_that_refuses_its_token_is_named(tmp_path: Path) -> None:
+    bearer = BearerRegistry()
+    bearer.revoked.update(f"repository:there/app:pull#{number}" for number in range(9))
+    async with (
+        answering(bearer) as other,
+        answering(leading_to(other)) as registry,
+        RegistryClient(two_logins(tmp_path, registry, other)) as client,
+    ):
+        with pytest.raises(Unauthorized, match=f"{other.address} denies access") as caught:
+            await get_raw(client, f"{registry.address}/app:1")
+    assert not caught.value.transient
+    assert caught.value.host == other.address
+    assert not any("Basic" in secret for secret in other.secrets())
+
+
+async def test_a_storage_with_a_challenge_that_names_no_token_server_has_expired(tmp_path: Path) -> None:
+    async def storage(request: web.Request) -> web.Response:
+        return web.Response(status=401, headers={"WWW-Authenticate": "Bearer authorization_uri=https://login.test"})
+
+    async with (
+        answering(storage) as other,
+        answering(leading_to(other)) as registry,
+        RegistryClient(two_logins(tmp_path, registry, other)) as client,
+    ):
+        with pytest.raises(RegistryError) as caught:
+            await get_raw(client, f"{registry.address}/app:1")
+    assert caught.value.transient
+    assert not other.secrets()
 
 
 async def test_a_password_with_a_colon_reaches_the_token_server_alone(tmp_path: Path) -> None:
