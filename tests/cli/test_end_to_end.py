@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import pty
@@ -225,6 +226,19 @@ async def test_a_secret_that_cannot_be_sent_is_told_and_never_shown(site: Site) 
     assert failed.status == 1
     assert f"cannot use the entry '{registry.address}': the registry token from " in failed.err
     assert "hid" not in refused.err + failed.err
+
+
+async def test_a_wrong_password_is_never_shown(site: Site) -> None:
+    (site.home / ".docker").mkdir()
+    async with fake_registry(auth=TokenServer({"me": "right"})) as registry:
+        login = base64.b64encode(b"me:hush-wrong").decode()
+        config = {"auths": {registry.address: {"auth": login}}}
+        (site.home / ".docker" / "config.json").write_text(json.dumps(config))
+        names = f"{registry.address}/app:1\n{site.address}/two:2\n"
+        done = await site.save("-f", "-", "--debug", given=names.encode())
+    assert done.status == 1
+    assert "denies access" in done.err
+    assert not [secret for secret in ("hush-wrong", login) if secret in done.out + done.err]
 
 
 async def test_a_proxy_that_cannot_be_read_is_told_with_the_character_to_escape(site: Site) -> None:

@@ -79,6 +79,11 @@ class TokenServer:
     faults: Script = field(default_factory=Script)
     _tokens: dict[str, list[Any]] = field(default_factory=dict)
 
+    @property
+    def issued(self) -> set[str]:
+        """The tokens that are known."""
+        return set(self._tokens)
+
     def challenge(self, request: web.Request) -> str | None:
         """Ask for a token with the scope that the request needs."""
         scopes = _scopes(request, self.names)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 pytest.register_assert_rewrite(
     "tests.faults.rig", "tests.faults.commands", "tests.faults.load_rig", "tests.faults.rows_registry"
@@ -19,6 +20,11 @@ from tests.fakes.images import AMD64  # noqa: E402
 from tests.fakes.registry import FakeRegistry, fake_registry  # noqa: E402
 from tests.faults.commands import Scene as CommandScene, add_images, make_shared  # noqa: E402
 from tests.faults.load_rig import Scene, save_both  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
 
 
 @pytest.fixture
