@@ -17,9 +17,15 @@ pytest.register_assert_rewrite(
 from hangar_async.testing.images import image, index, layer  # noqa: E402
 from tests.engine.forms import pack_as_hangar  # noqa: E402
 from tests.fakes.images import AMD64  # noqa: E402
+from tests.fakes.names import Names  # noqa: E402
 from tests.fakes.registry import FakeRegistry, fake_registry  # noqa: E402
 from tests.faults.commands import Scene as CommandScene, add_images, make_shared  # noqa: E402
 from tests.faults.load_rig import Scene, save_both  # noqa: E402
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    return Names(monkeypatch)
 
 
 @pytest.fixture(scope="session")
