@@ -43,6 +43,8 @@ from hangar_async.engine.events import (
     Committing as Committing,
     Event as Event,
     HostClosed as HostClosed,
+    HostReached as HostReached,
+    HostUnreachable as HostUnreachable,
     ImageEnded as ImageEnded,
     ImagePlanned as ImagePlanned,
     Listening as Listening,

@@ -4,7 +4,7 @@ Each of them is one line of text for the user: the failure (`str(error)`) and th
 short constant label for reports, `transient` tells whether trying again can help.
 """
 
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 _E = TypeVar("_E", bound=Exception)
 
@@ -67,10 +67,19 @@ class NetworkError(HangarError):
     default_advice = "check the address, the proxy settings and the connection, then run the same command again"
 
     def __init__(
-        self, message: str, *, host: str, transient: bool = True, advice: str | None = None, gained: int = 0
+        self,
+        message: str,
+        *,
+        host: str,
+        transient: bool = True,
+        advice: str | None = None,
+        gained: int = 0,
+        missing: Literal["", "connection", "answer"] = "",
     ) -> None:
         super().__init__(message, advice=advice)
         self.host = host
+        #: The first step of the request that failed as a whole: no connection was made, or no answer came over it.
+        self.missing = missing
         #: Bytes of a body that arrived before it broke.
         self.gained = gained
         self._transient = transient

@@ -141,7 +141,10 @@ StallTimeout = Annotated[
 MaxWait = Annotated[
     str,
     _option(
-        "--max-wait", "TIME", "Longest sum of all waits for a registry that limits the rate of requests.", shown=True
+        "--max-wait",
+        "TIME",
+        "Longest sum of all waits for a registry: for its limit of requests, or its answer.",
+        shown=True,
     ),
 ]
 LimitRate = Annotated[

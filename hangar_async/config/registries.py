@@ -203,7 +203,9 @@ class Proxies:
 class RetryPolicy:
     """The repetitions of a failed request in a row, and the waits before them, which double from `first` to `longest`.
 
-    A pause that a host asks for is at most `longest_pause`, and all pauses together `max_wait`. Times are in seconds.
+    A pause that a host asks for is at most `longest_pause`, and all pauses together `max_wait`. A host that gives no
+    answer is left alone for the `outage_pauses`, one after the other, and then for the last of them again and again,
+    all together for at most `max_wait`. Times are in seconds.
     """
 
     retries: int = 4
@@ -211,6 +213,7 @@ class RetryPolicy:
     longest: float = 30.0
     longest_pause: float = 900.0
     max_wait: float = 3600.0
+    outage_pauses: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,22 @@ class HostClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class HostUnreachable:
+    """A host gives no answer: its requests wait until it does, for at most `longest` seconds."""
+
+    host: str
+    reason: str
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostReached:
+    """The requests of a host that gave no answer wait no more: it answers again, or was given up."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaReported:
     """A registry reported how many requests it still allows in `window` seconds (0: the window is not known)."""
 
@@ -190,6 +206,8 @@ Event: TypeAlias = (
     | BlobReused
     | Retrying
     | HostClosed
+    | HostUnreachable
+    | HostReached
     | QuotaReported
     | ImageEnded
     | ArchiveProgress

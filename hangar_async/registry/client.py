@@ -77,6 +77,10 @@ class RegistryClient:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
+    def watch(self, answered: Callable[[str], None]) -> None:
+        """Have `answered` called with the host, HOST[:PORT], of each response when it begins."""
+        self._transport.answered = answered
+
     async def ping(self, registry: str) -> bool:
         """Check that a host is a registry, and takes the credentials that are known for it, or none.
 

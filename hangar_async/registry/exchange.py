@@ -71,7 +71,10 @@ class Endpoints:
         if isinstance(by_http, NetworkError):
             secure, plain = (str(error).removeprefix(f"{registry}: ") for error in (by_https, by_http))
             reason = f"{secure} (by HTTPS), {plain} (by HTTP)" if secure != plain else f"{plain}, by HTTPS or HTTP"
-            raise NetworkError(f"{registry}: {reason}", host=registry, advice=by_http.advice) from by_http
+            missing = by_http.missing
+            raise NetworkError(
+                f"{registry}: {reason}", host=registry, advice=by_http.advice, missing=missing
+            ) from by_http
         if not by_http.internal:
             self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
         return by_http

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Literal
 
 import aiohttp
 import msgspec
@@ -88,10 +89,10 @@ class _ErrorsJson(msgspec.Struct):
 
 
 @contextmanager
-def reaching(host: str, subject: str = "") -> Iterator[None]:
+def reaching(host: str, subject: str = "", *, answered: bool = True) -> Iterator[None]:
     """Turn errors of aiohttp, ssl and the system inside of the block into NetworkErrors about `host`.
 
-    `subject` names the content of the request in the message.
+    `subject` names the content of the request in the message. `answered` is False until there is a response.
     """
     try:
         yield
@@ -103,7 +104,14 @@ def reaching(host: str, subject: str = "") -> Iterator[None]:
         source = f"{subject} from {host}" if subject else host
         # Errors with the URL, which may be signed, are not shown.
         cause = None if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL) else error
-        raise NetworkError(f"{source}: {reason}", host=host, transient=transient, advice=advice) from cause
+        missing: Literal["", "connection", "answer"] = "" if answered else "answer"
+        raise NetworkError(
+            f"{source}: {reason}",
+            host=host,
+            transient=transient,
+            advice=advice,
+            missing="connection" if _is_unconnected(error) else missing,
+        ) from cause
 
 
 def is_untrusted(error: BaseException | None) -> bool:
@@ -113,6 +121,13 @@ def is_untrusted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Tell whether no connection to the host was made, through a proxy either."""
+    if isinstance(error, TimeoutError):
+        return not isinstance(error, aiohttp.SocketTimeoutError)
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError)
 
 
 def _explain(error: Exception) -> tuple[str, bool, str | None]:

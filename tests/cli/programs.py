@@ -22,6 +22,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "hangar_async", *arguments]
 
 
+#: The program with pauses of no length before it asks again.
+WITHOUT_PAUSES = """
+import sys
+from functools import partial
+from hangar_async.cli import main
+from hangar_async.config import environment, registries
+retry = registries.RetryPolicy(first=0.0, longest=0.0, outage_pauses=(0.0,))
+environment.RegistrySettings = partial(registries.RegistrySettings, retry=retry)
+main.run(sys.argv[1:])
+"""
+
+
 def run(
     home: Path, *arguments: str, env: Mapping[str, str] | None = None, given: bytes = b""
 ) -> subprocess.CompletedProcess[str]:

@@ -101,8 +101,13 @@ async def open_site(home: Path) -> AsyncIterator[Site]:
 
 
 async def call(home: Path, *words: str, **env: str) -> Done:
+    return await run_words(home, *command(*words), **env)
+
+
+async def run_words(home: Path, *words: str, **env: str) -> Done:
+    """Run a program to its end."""
     process = await asyncio.create_subprocess_exec(
-        *command(*words), cwd=home, env=environment(home, **env), stdin=-1, stdout=-1, stderr=-1
+        *words, cwd=home, env=environment(home, **env), stdin=-1, stdout=-1, stderr=-1
     )
     out, err = await process.communicate()
     assert process.returncode is not None

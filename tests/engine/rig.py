@@ -18,7 +18,8 @@ from hangar_async.testing.images import Built, layer
 
 
 def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
-    settings = RegistrySettings(retry=RetryPolicy(retries=2, first=0.0, longest=0.0), stall_timeout=20.0)
+    retry = RetryPolicy(retries=2, first=0.0, longest=0.0, outage_pauses=(0.0,))
+    settings = RegistrySettings(retry=retry, stall_timeout=20.0)
     values: dict[str, Any] = {
         "images": lines,
         "format": "dir",

@@ -29,6 +29,10 @@ def observe(event: h.Event) -> None:
             print(request.upper(), reason.upper(), wait / 2, attempt)
         case h.HostClosed(host, reason, seconds):
             print(host.upper(), reason.upper(), seconds / 2)
+        case h.HostUnreachable(host, reason, longest):
+            print(host.upper(), reason.upper(), longest / 2)
+        case h.HostReached(host):
+            print(host.upper())
         case h.QuotaReported(host, remaining, limit, window):
             print(host.upper(), remaining + limit + window)
         case h.ImageEnded(outcome):

@@ -85,6 +85,8 @@ class LiveView:
         for host, opens in tuple(self._tally.closed.items()):
             if opens > now:
                 yield "waiting", one_line(f"{host} takes no requests for {clock_text(opens - now)}")
+        for host in sorted(self._tally.unreachable):
+            yield "waiting", one_line(f"{host} gives no answer")
         for host, (remaining, limit) in tuple(self._tally.quotas.items()):
             yield "quota", one_line(f"{remaining:,} of {limit:,} requests are left at {host}")
 

@@ -45,6 +45,11 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
             return Line("retry", one_line(f"{request} in {wait:.1f} s, try {attempt} failed: {reason}"))
         case events.HostClosed(host, reason, seconds):
             return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {reason}"))
+        case events.HostUnreachable(host, reason, longest):
+            return Line(
+                "wait",
+                one_line(f"{host} gives no answer, and is asked again for up to {clock_text(longest)}: {reason}"),
+            )
         case events.QuotaReported(host, remaining, limit, window):
             within = f" within {time_text(window)}" if window else ""
             return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))

@@ -27,7 +27,8 @@ class Flight:
 class Tally:
     """The sums so far. Bytes of a blob whose try failed do not count until the next try continues from them.
 
-    `closed` has the time of the clock until which a host takes no requests; `quotas` its remaining requests and limit.
+    `closed` has the time of the clock until which a host takes no requests; `quotas` its remaining requests and limit;
+    `unreachable` are the hosts that give no answer.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -47,6 +48,7 @@ class Tally:
     checked: int = 0
     flights: dict[Digest, Flight] = field(default_factory=dict)
     closed: dict[str, float] = field(default_factory=dict)
+    unreachable: set[str] = field(default_factory=set)
     quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
     _unplanned: int = 0
     _planned: set[str] = field(default_factory=set)
@@ -76,6 +78,10 @@ class Tally:
                 self.reused_bytes += size
             case events.HostClosed(host, _, seconds):
                 self.closed[host] = self.clock() + seconds
+            case events.HostUnreachable(host):
+                self.unreachable.add(host)
+            case events.HostReached(host):
+                self.unreachable.discard(host)
             case events.QuotaReported(host, remaining, limit, _):
                 self.quotas[host] = (remaining, limit)
             case _:

@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeVar
 
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Observer, Retrying
-from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota
+from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota, is_unconnected
 from hangar_async.engine.limits.queue import Rank, RequestQueue, Ticket
 from hangar_async.errors import DigestMismatch, HangarError, RegistryError, StorageError
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
@@ -29,7 +29,8 @@ class Retrier:
     """Runs the requests of all jobs: at most `jobs` at once, fewer at a host that is overloaded.
 
     A request that failed and may succeed is repeated, `policy.retries` times in a row at most, without a permit during
-    the wait. Neither a wait for a quota nor a try that gained bytes counts as one of these.
+    the wait. Neither a wait for a quota, nor for a host that cannot be reached, nor a try that gained bytes counts as
+    one of these.
 
     A failure counts for the host that it is of, which may be another one than was asked: a storage or a token server.
     Further requests of that kind need a place at both hosts.
@@ -40,7 +41,7 @@ class Retrier:
         self._observe = observe
         self._clock = clock or Clock()
         #: The hosts that are asked, and the queue for them.
-        self.hosts = Hosts(RequestQueue(jobs), policy, self._clock)
+        self.hosts = Hosts(RequestQueue(jobs), policy, observe, self._clock)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""
@@ -72,22 +73,24 @@ class Retrier:
                 else:
                     self.hosts.answered(asked, number)
                     return result
-            if alternatives and failure.uses_try:
-                self.hosts.charged(asked, failure).skip(failure)
-                raise failure
-            failures = await self._after(failure, subject, asked, number, failures)
+                if alternatives and failure.uses_try:
+                    self.hosts.charged(asked, failure).skip(failure)
+                    raise failure
+                self.hosts.failed(asked, failure, number)
+            failures = await self._after(failure, subject, asked, failures)
 
-    async def _after(self, failure: HangarError, subject: str, asked: Asked, number: int, failures: int) -> int:
+    async def _after(self, failure: HangarError, subject: str, asked: Asked, failures: int) -> int:
         """Wait after a failure and return how many tries are used up, or raise the failure."""
-        if pause := self.hosts.failed(asked, failure, number):
-            self._observe(pause)
         if not failure.transient:
             raise failure
-        if is_quota(failure):
+        is_away = self.hosts.charged(asked, failure).is_away
+        if is_quota(failure) or (is_away and self._policy.retries and is_unconnected(failure)):
             return failures
         failures = failures + 1 if failure.uses_try else 0
         if failures > min(self._policy.retries, failure.tries - 1):
             raise failure
+        if is_away:
+            return failures
         wait = backoff(self._policy, max(failures, 1))
         self._observe(Retrying(subject, str(failure), wait, failures))
         await self._clock.sleep(wait)
@@ -104,6 +107,7 @@ class LimitedClient:
     def __init__(self, client: RegistryClient, retrier: Retrier) -> None:
         self._client = client
         self._retrier = retrier
+        client.watch(retrier.hosts.reached)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""

@@ -3,14 +3,16 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from hangar_async.config.registries import RetryPolicy
-from hangar_async.engine.events import HostClosed
+from hangar_async.engine.events import HostClosed, HostReached, HostUnreachable, Observer
+from hangar_async.engine.limits.circuit import Circuit
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
-from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError, SourceError, copied
+from hangar_async.errors import ContentError, HangarError, NetworkError, RateLimited, RegistryError, SourceError, copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,10 @@ class Host:
     with the time of their begin.
     """
 
-    def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, clock: Clock) -> None:
+    def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
         self.name = name
+        self._observe = observe
+        self._circuit = Circuit(policy, clock.monotonic, lambda: queue.begun)
         self._queue = queue
         self._policy = policy
         self._clock = clock
@@ -66,7 +70,7 @@ class Host:
         self._last_before_cut = 0
         self._refusals = 0
         self._waited = 0.0
-        self._rate_limited: RateLimited | None = None
+        self._given_up: HangarError | None = None
         self._closed_by: HangarError | None = None
         self._skipped: tuple[float, HangarError] | None = None
 
@@ -77,14 +81,27 @@ class Host:
 
     @property
     def is_open(self) -> bool:
-        """True when it takes requests."""
-        return self._rate_limited is None and self._clock.monotonic() >= self._opens_at
+        """True when it takes requests, or a probe."""
+        return self._given_up is None and self._clock.monotonic() >= self._opens_at and self._circuit.allows
+
+    @property
+    def is_away(self) -> bool:
+        """True while it gives no answer."""
+        return not self._circuit.is_closed
+
+    def begin(self, number: int) -> None:
+        """Note that a request begins; it must be open."""
+        self._circuit.begin(number)
+
+    def end(self, number: int) -> None:
+        """Note the end of a request, whatever it was."""
+        self._circuit.end(number)
 
     async def check_open(self) -> None:
         """Raise the error for which this host is closed or passed over."""
         if self._skipped is not None and self._clock.monotonic() < self._skipped[0]:
             raise copied(self._skipped[1])
-        if not self.is_open and (error := self._rate_limited or self._closed_by) is not None:
+        if (self.is_away or not self.is_open) and (error := self._given_up or self._closed_by) is not None:
             raise copied(error)
 
     def skip(self, error: HangarError) -> None:
@@ -92,8 +109,15 @@ class Host:
         if _is_overload(error):
             self._skipped = self._clock.monotonic() + _SKIP_SECONDS, error
 
+    def reached(self) -> None:
+        """Note that an answer begins."""
+        if self._circuit.reached():
+            self._observe(HostReached(self.name))
+
     def answered(self, number: int) -> None:
         """Note that a request was answered."""
+        if self._circuit.answered(number):
+            self._observe(HostReached(self.name))
         if number <= self._last_before_cut:
             return
         self._refusals = 0
@@ -101,18 +125,39 @@ class Host:
             self.queue.limit = min(self._queue.count, self.queue.limit + 1 / self.queue.limit)
             self._queue.grant()
 
-    def failed(self, error: HangarError, number: int, active: int) -> HostClosed | None:
-        """Note that a request has failed while `active` ones were under way; return the pause that begins with it.
+    def failed(self, error: NetworkError | RegistryError, number: int, active: int) -> None:
+        """Note that a request has failed while `active` ones were under way.
 
-        Raises RateLimited where the host asks for a longer pause than is allowed.
+        Raises RateLimited where the host asks for a longer pause than is allowed, and the NetworkError for which it is
+        given up.
         """
+        if isinstance(error, NetworkError) and error.missing:
+            self._unanswered(error, number)
+        elif self._circuit.answered(number):
+            self._observe(HostReached(self.name))
         if _is_overload(error) and number > self._last_before_cut:
             self.queue.limit = max(1.0, min(self.queue.limit, active) / 2)
             self._last_before_cut = self._queue.begun
             if is_quota(error):
                 self._refusals += 1
-        pause = self._close(error) if isinstance(error, RegistryError) and is_quota(error) else 0.0
-        return HostClosed(self.name, str(error), pause) if pause else None
+        if isinstance(error, RegistryError) and is_quota(error) and (pause := self._close(error)):
+            self._observe(HostClosed(self.name, str(error), pause))
+
+    def _unanswered(self, error: NetworkError, number: int) -> None:
+        was_closed = self._circuit.is_closed
+        if not self._circuit.failed(number):
+            return
+        self._closed_by = error
+        if self._circuit.exhausted:
+            since = f"for {self._circuit.waited:.0f} s" if self._circuit.is_known else "in this run"
+            self._given_up = NetworkError(
+                f"{error}; it gave no answer {since}", host=self.name, transient=False, advice=error.advice
+            )
+            if not was_closed:
+                self._observe(HostReached(self.name))
+            raise copied(self._given_up)
+        if was_closed:
+            self._observe(HostUnreachable(self.name, str(error).removeprefix(f"{self.name}: "), self._circuit.longest))
 
     def _close(self, error: RegistryError) -> float:
         """Return for how many seconds the host is closed by a refusal; 0 where it was closed already for as long."""
@@ -126,12 +171,12 @@ class Host:
             return 0.0
         self._waited += max(more, _SHORTEST_PAUSE)
         if pause > self._policy.longest_pause or self._waited > self._policy.max_wait:
-            self._rate_limited = self._give_up(pause, error)
-            raise copied(self._rate_limited)
+            self._given_up = self._rate_limited(pause, error)
+            raise copied(self._given_up)
         self._opens_at, self._closed_by = now + pause, error
         return pause
 
-    def _give_up(self, pause: float, error: RegistryError) -> RateLimited:
+    def _rate_limited(self, pause: float, error: RegistryError) -> RateLimited:
         opens = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(self._clock.wall() + pause))
         return RateLimited(
             f"{error}; it takes no more requests before {opens}",
@@ -143,11 +188,14 @@ class Host:
         )
 
     async def wait_until_open(self) -> None:
-        """Wait until it takes requests; raises RateLimited once it was given up."""
-        while self._rate_limited is None and (pause := self._opens_at - self._clock.monotonic()) > 0:
-            await self._clock.sleep(pause)
-        if self._rate_limited is not None:
-            raise copied(self._rate_limited)
+        """Wait until it takes requests; raises the error for which it was given up."""
+        while not self.is_open:
+            if self._given_up is not None:
+                raise copied(self._given_up)
+            if (pause := max(self._opens_at - self._clock.monotonic(), self._circuit.pause)) > 0:
+                await self._clock.sleep(pause)
+            else:
+                await self._circuit.probe_ended()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +213,9 @@ class Hosts:
     the source of an upload. Further requests of that kind need a place at both hosts.
     """
 
-    def __init__(self, queue: RequestQueue, policy: RetryPolicy, clock: Clock) -> None:
+    def __init__(self, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
         self.queue = queue
-        self._policy = policy
-        self._clock = clock
+        self._make = partial(Host, queue=queue, policy=policy, observe=observe, clock=clock)
         self._hosts: dict[str, Host] = {}
         #: The other host that failed last, and the queues of two hosts.
         self._others: dict[Asked, Host] = {}
@@ -177,14 +224,14 @@ class Hosts:
     def host(self, name: str) -> Host:
         """Return the state of a host."""
         if name not in self._hosts:
-            self._hosts[name] = Host(name, self.queue, self._policy, self._clock)
+            self._hosts[name] = self._make(name)
         return self._hosts[name]
 
     @asynccontextmanager
     async def hold(self, asked: Asked, ticket: Ticket, *, wait: bool = True) -> AsyncIterator[int]:
         """Wait until the hosts of a request are open and a permit is free, and hold it; yields the request's number.
 
-        Raises RateLimited once a host was given up. Without `wait` it raises the error for which a host is closed or
+        Raises the error for which a host was given up. Without `wait` it raises the one for which a host is closed or
         passed over.
         """
         while True:
@@ -194,8 +241,13 @@ class Hosts:
             async with self.queue.hold(ticket, self._queue_of(hosts)):
                 # They may have been closed, or become others, during the wait in the queue.
                 if hosts == self._hosts_of(asked) and all(host.is_open for host in hosts):
-                    yield self.queue.begin()
+                    with _begun(hosts, self.queue.begin()) as number:
+                        yield number
                     return
+
+    def reached(self, name: str) -> None:
+        """Note that an answer of a host begins, which ends the pauses of one that gave none."""
+        self.host(name).reached()
 
     def answered(self, asked: Asked, number: int) -> None:
         """Note that a request was answered."""
@@ -204,7 +256,7 @@ class Hosts:
 
     def charged(self, asked: Asked, failure: HangarError) -> Host:
         """Return the host that a failure is of, and remember it for requests of this kind where it may recover."""
-        error = _failure_at_host(failure)
+        error = failure_at_host(failure)
         if error is None or error.host in ("", asked.host):
             return self.host(asked.host)
         other = self.host(error.host)
@@ -212,14 +264,13 @@ class Hosts:
             self._others[asked] = other
         return other
 
-    def failed(self, asked: Asked, failure: HangarError, number: int) -> HostClosed | None:
-        """Note that a request has failed; return the pause that begins with it. Raises as `Host.failed`."""
-        host = self.charged(asked, failure)
-        if not failure.transient:
+    def failed(self, asked: Asked, failure: HangarError, number: int) -> None:
+        """Note that a request, which is not ended yet, has failed. Raises as `Host.failed`."""
+        host, error = self.charged(asked, failure), failure_at_host(failure)
+        if isinstance(failure, ContentError) or (error is not None and not error.transient):
             host.answered(number)
-            return None
-        active = max(host.queue.active, self.host(asked.host).queue.active) + 1
-        return host.failed(_failure_at_host(failure) or failure, number, active)
+        elif error is not None:
+            host.failed(error, number, max(host.queue.active, self.host(asked.host).queue.active))
 
     def _hosts_of(self, asked: Asked) -> tuple[Host, ...]:
         other = self._others.get(asked)
@@ -233,7 +284,19 @@ class Hosts:
         return self._joined[hosts]
 
 
-def _failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:
+@contextmanager
+def _begun(hosts: tuple[Host, ...], number: int) -> Iterator[int]:
+    for host in hosts:
+        host.begin(number)
+    try:
+        yield number
+    finally:
+        for host in hosts:
+            host.end(number)
+
+
+def failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:
+    """Return the failure of a host in an error, at the source of an upload too; None where there is none."""
     if isinstance(error, SourceError):
         return error.failure
     return error if isinstance(error, NetworkError | RegistryError) else None
@@ -241,10 +304,16 @@ def _failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:
 
 def is_quota(failure: HangarError) -> bool:
     """Tell whether a registry says that it answers later: waiting for it uses up no try."""
-    error = _failure_at_host(failure)
+    error = failure_at_host(failure)
     return isinstance(error, RegistryError) and (
         error.status == 429 or (error.status == 503 and error.retry_after is not None)
     )
+
+
+def is_unconnected(failure: HangarError) -> bool:
+    """Tell whether no connection to a host was made."""
+    error = failure_at_host(failure)
+    return isinstance(error, NetworkError) and error.missing == "connection"
 
 
 def backoff(policy: RetryPolicy, failures: int) -> float:

@@ -119,6 +119,8 @@ class Transport:
         self._connections = connections
         self._notice = notice
         self._tls = TlsContexts(settings)
+        #: Called with the host of each response when it begins.
+        self.answered: Callable[[str], None] = lambda host: None
         self._buffers: Buffers | None = [] if settings.buffered else None
         self._plain = False
         #: The places that the list, a flag or a setting names.
@@ -176,6 +178,7 @@ class Transport:
             name = host if at_origin else address.host_port_subcomponent or host
             session = self._session_for(address, internal)
             async with self._send_once(session, address, name, redirects.method, fields, form, body) as raw:
+                self.answered(name)
                 opener = partial(open_body, raw, self._settings.stall_timeout, self._buffers)
                 internal = self._is_internal(address, raw)
                 response = Response(raw, name, redirected=not at_origin, open_body=opener, internal=internal)
@@ -219,7 +222,7 @@ class Transport:
         patience = self._settings.stall_timeout
         body = RequestBody(content, host, patience, plain=self._plain) if content else None
         try:
-            with reaching(host), _failure_first(body):
+            with reaching(host, answered=False), _failure_first(body):
                 response = await session.request(
                     method,
                     url,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import signal
 import socket
@@ -13,8 +14,11 @@ from hangar_async.cli import main
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from tests.cli.conftest import Program
-from tests.cli.programs import command, environment
+from tests.cli.programs import WITHOUT_PAUSES, command, environment
+from tests.cli.site import run_words
 from tests.fakes.faulty_disk import forbid_reading
+from tests.fakes.images import small
+from tests.fakes.registry import FakeRegistry
 
 
 def options_of(asked_saves: list[tuple[SaveOptions, bool]], line: str) -> SaveOptions:
@@ -177,3 +181,34 @@ def test_a_credential_file_of_another_user_is_a_warning_unless_it_was_named(
     assert done.status == status
     assert (f"{text}; going on without it" in done.err) is not named
     assert (f"hangar-async: {text}\n" in done.err) is named
+
+
+@pytest.mark.parametrize("how", ["refuses", "drops"])
+async def test_a_registry_that_is_away_is_told_in_one_line_and_holds_up_no_other(
+    fake_registry: FakeRegistry, tmp_path: Path, how: str
+) -> None:
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(drop, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    if how == "refuses":
+        server.close()
+    lines: list[str] = []
+    for number in range(20):
+        fake_registry.add(f"good{number}:1", small(f"good{number}"))
+        lines += [f"{address}/gone{number}:1", f"{fake_registry.address}/good{number}:1"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    async with server:
+        done = await run_words(
+            tmp_path, sys.executable, "-c", WITHOUT_PAUSES, "save", "-f", "list.txt", "-j", "4", "-a", "all"
+        )
+    assert done.status == 1, done
+    assert done.rows()["saved"][0].startswith("20 of 40 images")
+    waits = [line for line in done.err.splitlines() if line[9:13] == "wait"]
+    assert len(waits) == 1, done.err
+    assert f"{address} gives no answer, and is asked again for up to 0:00:00: the connection " in waits[0]
+    failed = [line for line in done.err.splitlines() if line[9:15] == "failed"]
+    assert len(failed) == 20
+    assert all("it gave no answer in this run" in line for line in failed)
+    assert sum(line.startswith(address) for line in (tmp_path / "save-failed.txt").read_text().splitlines()) == 20

@@ -14,6 +14,8 @@ from hangar_async.engine.events import (
     CheckStarted,
     Committing,
     HostClosed,
+    HostReached,
+    HostUnreachable,
     ImageEnded,
     ImagePlanned,
     Notice,
@@ -131,6 +133,17 @@ def test_a_registry_that_makes_the_run_wait(terminal: Terminal) -> None:
     shown = terminal.stream.getvalue()
     assert r"wait     [fe80::1]:5000: asked again in 0:01:02: too many\x1b[2J requests" in shown
     assert "wait     two.example: asked again in 0:00:05: overloaded" in shown
+
+
+def test_a_registry_that_gives_no_answer(terminal: Terminal) -> None:
+    terminal.feed(RunStarted(2, 1), HostUnreachable("r.example", "refused", 3600.0))
+    assert terminal.drawn()[2:] == ["waiting  r.example gives no answer"]
+    terminal.feed(HostReached("r.example"))
+    assert terminal.drawn()[2:] == []
+    assert (
+        "wait     r.example gives no answer, and is asked again for up to 1:00:00: refused"
+        in terminal.stream.getvalue()
+    )
 
 
 def test_remaining_quotas_are_shown_below(terminal: Terminal) -> None:

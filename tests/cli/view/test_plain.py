@@ -13,6 +13,8 @@ from hangar_async.engine.events import (
     CheckStarted,
     Committing,
     HostClosed,
+    HostReached,
+    HostUnreachable,
     ImageEnded,
     ImagePlanned,
     Notice,
@@ -131,6 +133,14 @@ def test_a_registry_that_makes_the_run_wait() -> None:
         "12:03:04 wait     r.example:5000: asked again in 0:01:02: too many requests (429)",
         r"12:03:04 wait     docker.io: asked again in 1:06:40: toomanyrequests: \x1b[1mslow down",
     ]
+
+
+def test_a_registry_that_gives_no_answer_is_told_once() -> None:
+    show, stream = view()
+    show(HostUnreachable("r.example:5000", "the connection failed\n(refused)", 3600.0))
+    show(HostReached("r.example:5000"))
+    text = "r.example:5000 gives no answer, and is asked again for up to 1:00:00: the connection failed (refused)"
+    assert stream.getvalue() == f"12:03:04 wait     {text}\n"
 
 
 def test_a_quota_is_told_when_it_is_news() -> None:

@@ -10,6 +10,8 @@ from hangar_async.engine.events import (
     Committing,
     Event,
     HostClosed,
+    HostReached,
+    HostUnreachable,
     ImageEnded,
     ImagePlanned,
     QuotaReported,
@@ -91,6 +93,13 @@ def test_until_when_hosts_are_left_alone() -> None:
     # What it says last counts.
     sums(HostClosed("one.example", "busy", 60.0))
     assert sums.closed == {"one.example": 1070.0, "two.example": 1015.0}
+
+
+def test_hosts_that_give_no_answer() -> None:
+    sums = tally(HostUnreachable("one.example", "refused", 60.0), HostUnreachable("two.example", "refused", 60.0))
+    assert sums.unreachable == {"one.example", "two.example"}
+    sums(HostReached("one.example"))
+    assert sums.unreachable == {"two.example"}
 
 
 def test_the_quotas_of_registries_are_kept() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Event, HostClosed
 from hangar_async.engine.limits.client import Retrier
 from hangar_async.engine.limits.queue import Ticket
-from hangar_async.errors import HangarError, RegistryError
+from hangar_async.errors import HangarError, NetworkError, RegistryError
 from hangar_async.testing.images import index, layer
 from tests.fakes.clock import FakeClock
 from tests.fakes.images import ARM64, small
@@ -16,6 +19,10 @@ POLICY = RetryPolicy(retries=3, first=1.0, longest=3.0)
 
 def busy(after: float | None = None, status: int = 429, host: str = "h") -> RegistryError:
     return RegistryError("too many requests", host=host, status=status, retry_after=after)
+
+
+def unreachable(host: str = "h", missing: Any = "connection") -> NetworkError:
+    return NetworkError("refused", host=host, missing=missing)
 
 
 class Trial:
@@ -39,6 +46,9 @@ class Trial:
             return "done"
 
         return await self.retrier.run("blob", host, Ticket((rank,)), once, kind=kind, alternatives=alternatives)
+
+    async def ask(self, request: Callable[[], Awaitable[None]], *, rank: int = 0) -> None:
+        await self.retrier.run("blob", "h", Ticket((rank,)), request)
 
     def closed(self) -> list[float]:
         return [event.seconds for event in self.events if isinstance(event, HostClosed)]

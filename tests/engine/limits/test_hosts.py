@@ -6,16 +6,21 @@ import asyncio
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import HostClosed
-from hangar_async.engine.limits.hosts import RateLimit
+from hangar_async.engine.limits.client import Retrier
+from hangar_async.engine.limits.hosts import Asked, Clock, RateLimit
 from hangar_async.engine.limits.queue import Ticket
-from hangar_async.errors import HangarError, NetworkError, RateLimited, RegistryError, SourceError
-from tests.engine.limits.rig import POLICY, Trial, busy
+from hangar_async.errors import DigestMismatch, HangarError, NetworkError, RateLimited, RegistryError, SourceError
+from tests.engine.limits.rig import POLICY, Trial, busy, unreachable
 from tests.fakes.clock import FakeClock, turns_until
 
 
@@ -261,3 +266,201 @@ async def test_a_host_that_has_too_much_to_do_gets_fewer_requests_and_more_again
     await round_of(200, None)
     await round_of(40, None)
     assert peaks[-1] == 16
+
+
+class ManualClock:
+    """A clock that a test sets; it wakes those whose time has come."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now + seconds, future))
+        await future
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        for _, future in [sleeper for sleeper in self._sleepers if sleeper[0] <= self.now]:
+            if not future.done():
+                future.set_result(None)
+        self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[1].done()]
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: self.now, self.sleep)
+
+
+@dataclass(eq=False)
+class Job:
+    """A request of a job: what it asks, and its present try, if one runs."""
+
+    asked: Asked
+    ticket: Ticket
+    task: asyncio.Task[None] | None = None
+    outcome: asyncio.Future[HangarError | None] | None = None
+    #: The hosts of which the present try is the probe.
+    probes: frozenset[str] = frozenset()
+
+
+class HostsMachine(RuleBasedStateMachine):
+    """Jobs at hosts that come and go, lead to others, refuse and answer, in any order, with cancellations."""
+
+    NAMES = ("one", "two")
+    jobs: Bundle[Job] = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.time = ManualClock()
+        self.all: list[Job] = []
+        self.count = 0
+
+    def settle(self) -> None:
+        """Let all go on until each waits for the clock, a permit or the end of its request."""
+        for _ in range(1000):
+            self.loop.run_until_complete(asyncio.sleep(0))
+            if not self.loop._ready:  # type: ignore[attr-defined]
+                return
+        raise AssertionError("they go round and round")
+
+    @initialize(count=st.integers(1, 4), retries=st.integers(0, 4), known=st.booleans())
+    def start(self, count: int, retries: int, known: bool) -> None:
+        self.count = count
+        policy = RetryPolicy(retries=retries, first=1.0, longest=3.0, max_wait=200.0)
+        self.retrier = Retrier(count, policy, lambda event: None, self.time.clock)
+        self.hosts = self.retrier.hosts
+        for name in (*self.NAMES, "storage"):
+            if known:
+                self.hosts.reached(name)
+
+    @rule(
+        target=jobs, name=st.sampled_from(NAMES), kind=st.sampled_from(["blobs", "documents"]), rank=st.integers(0, 5)
+    )
+    def arrive(self, name: str, kind: str, rank: int) -> Job:
+        job = Job(Asked(name, kind), Ticket((rank,)))
+
+        async def once() -> None:
+            names = {host.name for host in self.hosts._hosts_of(job.asked)}
+            job.probes = frozenset(name for name in names if self.hosts.host(name).is_away)
+            job.outcome = self.loop.create_future()
+            try:
+                failure = await job.outcome
+            finally:
+                job.outcome, job.probes = None, frozenset()
+            if failure is not None:
+                raise failure
+
+        async def work() -> None:
+            with suppress(HangarError):
+                await self.retrier.run("it", name, job.ticket, once, kind=kind)
+
+        self.all.append(job)
+        job.task = self.loop.create_task(work())
+        self.settle()
+        return job
+
+    def running(self) -> list[Job]:
+        return [job for job in self.all if job.outcome is not None]
+
+    @rule(name=st.sampled_from(NAMES), count=st.integers(3, 6))
+    def arrive_together(self, name: str, count: int) -> None:
+        for number in range(count):
+            self.arrive(name, "documents", number)
+
+    @precondition(lambda self: self.running())
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["answer", "refused", "dropped", "cut", "busy", "overload", "gone", "wrong"]),
+        elsewhere=st.booleans(),
+    )
+    def end(self, data: st.DataObject, how: str, elsewhere: bool) -> None:
+        job = data.draw(st.sampled_from(self.running()))
+        name = "storage" if elsewhere else job.asked.host
+        failures: dict[str, HangarError | None] = {
+            "answer": None,
+            "refused": unreachable(name),
+            "dropped": unreachable(name, "answer"),
+            "cut": NetworkError("cut", host=name),
+            "busy": busy(7.0, host=name),
+            "overload": busy(None, 503, host=name),
+            "gone": RegistryError("gone", host=name, status=404),
+            "wrong": DigestMismatch("wrong"),
+        }
+        assert job.outcome is not None
+        job.outcome.set_result(failures[how])
+        self.settle()
+
+    @rule(name=st.sampled_from(NAMES), count=st.integers(1, 4))
+    def go_away(self, name: str, count: int) -> None:
+        """Let a host refuse some connections, one after the other."""
+        for _ in range(count):
+            if (job := next((job for job in self.running() if job.asked.host == name), None)) is not None:
+                assert job.outcome is not None
+                job.outcome.set_result(unreachable(name))
+                self.settle()
+                self.time.advance(1.0)
+                self.settle()
+
+    @rule(job=jobs)
+    def cancel(self, job: Job) -> None:
+        assert job.task is not None
+        job.task.cancel()
+        self.settle()
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    def end_and_cancel_those_that_wait(self, data: st.DataObject) -> None:
+        """Cancel all others at the moment at which a permit or a probe is free."""
+        job = data.draw(st.sampled_from(self.running()))
+        failure = data.draw(st.sampled_from([None, unreachable(job.asked.host)]))
+        waiting = [other.task for other in self.all if other.task is not None and other.outcome is None]
+        cancelled = [task for task in waiting if data.draw(st.booleans())]
+        assert job.outcome is not None
+        job.outcome.set_result(failure)
+        for task in cancelled:
+            task.cancel()
+        self.settle()
+
+    @rule(job=jobs, rank=st.integers(0, 5))
+    def raise_rank(self, job: Job, rank: int) -> None:
+        self.retrier.raise_rank(job.ticket, (rank,))
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 5.0, 10.0, 30.0]))
+    def advance(self, seconds: float) -> None:
+        self.time.advance(seconds)
+        self.settle()
+
+    @invariant()
+    def each_permit_is_of_a_request(self) -> None:
+        if not self.count:
+            return
+        running = self.running()
+        assert repr(self.hosts.queue).startswith(f"<RequestQueue {len(running)} of {self.count} held")
+        for name in self.NAMES:
+            assert self.hosts.host(name).queue.active == sum(job.asked.host == name for job in running)
+        assert 0 <= self.hosts.host("storage").queue.active <= len(running)
+
+    @invariant()
+    def a_host_has_one_probe_at_most(self) -> None:
+        probes = Counter(name for job in self.running() for name in job.probes)
+        assert all(count == 1 for count in probes.values())
+
+    def teardown(self) -> None:
+        """All that wait are granted or failed in the end, when hosts answer."""
+        for _ in range(1000):
+            for job in self.running():
+                assert job.outcome is not None
+                job.outcome.set_result(None)
+            self.time.advance(30.0)
+            self.settle()
+            if all(job.task is None or job.task.done() for job in self.all):
+                break
+        self.loop.close()
+        assert all(job.task is None or job.task.done() for job in self.all)
+        assert not self.count or f"0 of {self.count} held, 0 queued" in repr(self.hosts.queue)
+
+
+TestHosts = HostsMachine.TestCase
+TestHosts.settings = settings(deadline=None, max_examples=300, stateful_step_count=50)

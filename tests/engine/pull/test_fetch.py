@@ -16,7 +16,16 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
-from hangar_async.engine.events import BlobReused, BlobStarted, Event, HostClosed, QuotaReported, Retrying
+from hangar_async.engine.events import (
+    BlobReused,
+    BlobStarted,
+    Event,
+    HostClosed,
+    HostReached,
+    HostUnreachable,
+    QuotaReported,
+    Retrying,
+)
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
 from hangar_async.errors import ContentError, DigestMismatch, NetworkError, NotFound, RateLimited, RegistryError
@@ -232,6 +241,66 @@ async def test_a_closed_port_fails_every_image(tmp_path: Path) -> None:
     report = await run(tmp_path, "127.0.0.1:1/a:1", "127.0.0.1:1/b:1")
     assert report.status == 3
     assert all(isinstance(outcome.error, NetworkError) for outcome in report.failed)
+
+
+async def test_a_registry_that_goes_away_is_waited_for_and_no_image_fails(tmp_path: Path) -> None:
+    names = [f"app{number}:1" for number in range(20)]
+    time, events = FakeClock(), list[Event]()
+    is_back, waited = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds >= 10.0:
+            waited.set()
+            await is_back.wait()
+        await time.sleep(seconds)
+
+    async with fake_registry() as registry:
+        for number, name in enumerate(names):
+            registry.add(name, small(f"app{number}", BASE))
+        lines = [f"{registry.address}/{name}" for name in names]
+        settings = RegistrySettings(retry=RetryPolicy())
+        wanted = options(tmp_path, *lines, jobs=2, environment=Environment(registries=settings))
+        saving = asyncio.create_task(save(wanted, events.append, clock=replace(time.clock, sleep=sleep)))
+        await turns_until(lambda: len(registry.asked("/manifests/")) >= 5)
+    await waited.wait()
+    async with fake_registry(registry.content, port=int(registry.address.rpartition(":")[2])):
+        is_back.set()
+        report = await saving
+    assert report.status == 0, report.failed
+    told = [event for event in events if isinstance(event, HostUnreachable | HostReached)]
+    assert [(type(event), event.host) for event in told] == [
+        (HostUnreachable, registry.address), (HostReached, registry.address)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["refuses", "drops"])
+async def test_a_registry_that_never_answers_costs_few_connections_and_holds_up_no_other(
+    fake_registry: FakeRegistry, tmp_path: Path, how: str
+) -> None:
+    good = fill(fake_registry, 20)
+    time, events = FakeClock(), list[Event]()
+    connections = 0
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    server = await asyncio.start_server(drop, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    if how == "refuses":
+        server.close()
+    async with server:
+        lines = [line for number in range(20) for line in (f"{address}/gone{number}:1", good[number])]
+        settings = RegistrySettings(retry=RetryPolicy())
+        wanted = options(tmp_path, *lines, environment=Environment(registries=settings))
+        report = await save(wanted, events.append, clock=time.clock)
+    assert [outcome.ok for outcome in report.outcomes] == [False, True] * 20
+    assert all("gave no answer in this run" in str(outcome.error) for outcome in report.failed), report.failed
+    assert len([event for event in events if isinstance(event, HostUnreachable)]) == 1
+    assert len([event for event in events if isinstance(event, Retrying)]) <= 4
+    # Plain HTTP and HTTPS, for each of the tries before the pauses and of the two probes; some share a discovery.
+    assert connections <= 2 * 12
 
 
 async def test_an_image_that_fails_lets_go_of_what_nobody_else_needs(
