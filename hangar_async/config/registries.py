@@ -237,6 +237,8 @@ class RegistrySettings:
     retry: RetryPolicy = RetryPolicy()
     connect_timeout: float = 30.0
     stall_timeout: float = 60.0
+    #: The longest time for the head of a response after its first byte, and for the body of one that is no blob.
+    answer_timeout: float = 120.0
     #: The time that a registry may take to confirm an upload after its last byte.
     commit_timeout: float = 600.0
     credential_helper_timeout: float = 30.0

@@ -38,12 +38,22 @@ class RequestBody(aiohttp.Payload):
 
     When the host takes no byte for `patience` seconds, or the body cannot be read, `failure` is the reason; aiohttp
     raises an error of its own then. `plain` uses only the public interface of aiohttp, with a copy of each slice.
+    `sent` is called after the last byte.
     """
 
     _autoclose = True
 
-    def __init__(self, body: Body, host: str, patience: float, *, plain: bool = False) -> None:
+    def __init__(
+        self,
+        body: Body,
+        host: str,
+        patience: float,
+        *,
+        plain: bool = False,
+        sent: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(None, content_type="application/octet-stream")
+        self._sent = sent
         self._body = body
         self._host = host
         self._patience = patience
@@ -72,6 +82,7 @@ class RequestBody(aiohttp.Payload):
         self._ended.clear()
         try:
             await self._send(cast("StreamWriter", writer))
+            self._sent()
         finally:
             self._ended.set()
 

@@ -5,8 +5,8 @@ A cancelled read loses nothing.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias, cast
 from urllib.parse import unquote
@@ -220,6 +220,25 @@ def open_body(response: aiohttp.ClientResponse, patience: float, buffers: Buffer
     return BufferedBody(response, head, length - len(head), patience, buffers)
 
 
+@asynccontextmanager
+async def complete_in(
+    seconds: float, answer: str, host: str, began: float | None = None
+) -> AsyncIterator[asyncio.Timeout]:
+    """Raise NetworkError where the block takes more than `seconds` since `began`.
+
+    Without `began`, for the head of an answer, the limit is set by the block.
+    """
+    limit = asyncio.timeout_at(None if began is None else began + seconds)
+    try:
+        async with limit:
+            yield limit
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"{answer} began, and was not complete after {seconds:.0f} s"
+        raise NetworkError(message, host=host, missing="answer" if began is None else "") from None
+
+
 #: The most bytes that are read of the body of an error, and the most seconds.
 MAX_ERROR_BODY = 64 << 10
 _ERROR_BODY_TIMEOUT = 10.0
@@ -230,15 +249,17 @@ class Response:
     """A response whose body is not read yet; errors name `host` as its source.
 
     `redirected` is True for another origin than that of the request, and `internal` where it came from this machine or
-    its link, through no proxy. `open_body` opens a long body, which must be
-    read and closed before the response ends.
+    its link, through no proxy. `open_body` opens a long body, which must be read and closed before the response ends.
+    Any other one must be complete `seconds` after the response began.
     """
 
     raw: aiohttp.ClientResponse = field(repr=False)
     host: str
     redirected: bool
     open_body: Callable[[], ResponseBody] = field(repr=False)
+    seconds: float
     internal: bool = False
+    _began: float = field(default_factory=lambda: asyncio.get_running_loop().time(), repr=False)
 
     @property
     def status(self) -> int:
@@ -269,11 +290,12 @@ class Response:
     async def read(self, subject: str, limit: int, digest: str = "") -> bytes:
         """Read the whole body; raises NetworkError, or ContentError for one of more than `limit` bytes."""
         body = bytearray()
-        with reaching(self.host, subject):
-            while data := await self.raw.content.readany():
-                body += data
-                if len(body) > limit:
-                    raise ContentError(f"{subject} from {self.host} is larger than {limit} bytes", digest=digest)
+        async with complete_in(self.seconds, f"{subject} from {self.host}", self.host, self._began):
+            with reaching(self.host, subject):
+                while data := await self.raw.content.readany():
+                    body += data
+                    if len(body) > limit:
+                        raise ContentError(f"{subject} from {self.host} is larger than {limit} bytes", digest=digest)
         return bytes(body)
 
     async def drain(self) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -20,7 +20,7 @@ from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, 
 from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
-from hangar_async.registry.http.response import Buffers, Response, open_body
+from hangar_async.registry.http.response import Buffers, Response, complete_in, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.threads import in_thread
 
@@ -108,8 +108,8 @@ class Transport:
     connects to no address on this machine or its link, unless a server there has named them.
 
     Nothing is decompressed, no cookie is kept, and the environment is not read. Time limits are on making the
-    connection and on the time without a byte, not on a response as a whole. `notice` is called where aiohttp does not
-    allow bodies to be taken over.
+    connection, on the time without a byte, and on a response as a whole but for a body that is opened as a long one.
+    `notice` is called where aiohttp does not allow bodies to be taken over.
     """
 
     def __init__(
@@ -180,8 +180,10 @@ class Transport:
             async with self._send_once(session, address, name, redirects.method, fields, form, body) as raw:
                 self.answered(name)
                 opener = partial(open_body, raw, self._settings.stall_timeout, self._buffers)
-                internal = self._is_internal(address, raw)
-                response = Response(raw, name, redirected=not at_origin, open_body=opener, internal=internal)
+                internal, seconds = self._is_internal(address, raw), self._settings.answer_timeout
+                response = Response(
+                    raw, name, redirected=not at_origin, open_body=opener, seconds=seconds, internal=internal
+                )
                 if response.status not in MOVED:
                     yield response
                     return
@@ -219,21 +221,27 @@ class Transport:
         # A proxy reads it in its own CONNECT, or in the request itself.
         login = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
         context = await self._tls.context(url) if url.scheme == "https" else True
-        patience = self._settings.stall_timeout
-        body = RequestBody(content, host, patience, plain=self._plain) if content else None
+        limits, body = self._limits(method), None
         try:
-            with reaching(host, answered=False), _failure_first(body):
-                response = await session.request(
-                    method,
-                    url,
-                    headers=headers if url.scheme == "https" else {**headers, **login},
-                    data=form if body is None else body,
-                    proxy=proxy.url if proxy else None,
-                    proxy_headers=login,
-                    ssl=context,
-                    timeout=self._limits(method),
-                    allow_redirects=False,
-                )
+            async with complete_in(self._settings.answer_timeout, f"{host}: its answer", host) as limit:
+                # No hook tells of the first byte: it comes this long after the last one of the request, or never.
+                first = (limits.connect or 0.0) + (limits.sock_read or 0.0) + self._settings.answer_timeout
+                if content:
+                    body = self._body(content, host, lambda: _limit(limit, first))
+                else:
+                    _limit(limit, first)
+                with reaching(host, answered=False), _failure_first(body):
+                    response = await session.request(
+                        method,
+                        url,
+                        headers=headers if url.scheme == "https" else {**headers, **login},
+                        data=form if body is None else body,
+                        proxy=proxy.url if proxy else None,
+                        proxy_headers=login,
+                        ssl=context,
+                        timeout=limits,
+                        allow_redirects=False,
+                    )
             try:
                 yield response
             finally:
@@ -242,11 +250,20 @@ class Transport:
             if body is not None:
                 await body.settled()
 
+    def _body(self, content: Body, host: str, sent: Callable[[], None]) -> RequestBody:
+        return RequestBody(content, host, self._settings.stall_timeout, plain=self._plain, sent=sent)
+
     def _limits(self, method: str = "GET") -> aiohttp.ClientTimeout:
         limit, stall = self._settings.connect_timeout, self._settings.stall_timeout
         if method in _COMMITTING:
             stall = max(stall, self._settings.commit_timeout)
         return aiohttp.ClientTimeout(total=None, connect=limit, sock_connect=limit, sock_read=stall)
+
+
+def _limit(limit: asyncio.Timeout, seconds: float) -> None:
+    # The response may be there before the last byte of the request is sent.
+    with suppress(RuntimeError):
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 @contextmanager

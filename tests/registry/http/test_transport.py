@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from yarl import URL
 
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError
-from hangar_async.registry.http.transport import TlsContexts
+from hangar_async.registry.http.request_body import StreamedBody
+from hangar_async.registry.http.transport import TlsContexts, Transport
 from tests.fakes.registry import answering
 from tests.registry.rig import MANIFEST, Proxy, pull, raw_server, request_head, serve_manifest
 
@@ -212,3 +213,65 @@ async def test_hosts_without_files_share_one_context(authority: trustme.CA, tmp_
     assert await contexts.context(URL("https://own.test/")) is not plain
     assert await contexts.context(URL("https://port.test/")) is not plain
     assert await contexts.context(URL("https://own.test:5000/")) is plain
+
+
+SHORT_LIMITS = RegistrySettings(connect_timeout=0.1, stall_timeout=0.1, commit_timeout=0.1, answer_timeout=0.1)
+
+
+async def _give_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes, path: str) -> None:
+    """Answer the request for /v2/, and any other one by a few bytes at a time, without an end."""
+    line, headers = await request_head(reader)
+    await reader.readexactly(int(headers.get("content-length", 0)))
+    if line.split()[1] != path:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        return
+    head, _, rest = answer.partition(b"|")
+    writer.write(head)
+    while True:
+        writer.write(rest)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("answer", [
+    b"|HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX: |y",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{| ",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n|1\r\n \r\n",
+])  # fmt: skip
+async def test_an_answer_that_comes_a_little_at_a_time_is_given_up(answer: bytes) -> None:
+    path = "/v2/app/manifests/latest"
+    async with raw_server(lambda reader, writer: _give_slowly(reader, writer, answer, path)) as host:
+        with pytest.raises(NetworkError, match=r"began, and was not complete after 0 s") as caught:
+            await pull(f"{host}/app", SHORT_LIMITS)
+    assert caught.value.transient
+    assert caught.value.host == host
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_the_answer_to_a_body_has_its_time_from_the_end_of_the_body(method: str) -> None:
+    answer = b"|HTTP/1.1 102 Processing\r\n\r\n"
+    async with (
+        raw_server(lambda reader, writer: _give_slowly(reader, writer, answer, "/x")) as host,
+        Transport(SHORT_LIMITS, 1) as transport,
+    ):
+        with pytest.raises(NetworkError, match="its answer began"):
+            async with transport.send(URL(f"http://{host}/x"), host, headers={}, method=method, body=b"x" * 100_000):
+                pytest.fail("it has no head")
+
+
+async def test_a_body_may_take_longer_than_an_answer() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            yield b"x"
+
+    async def take(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async with answering(take) as server, Transport(SHORT_LIMITS, 1) as transport:
+        body = StreamedBody(10, "it", pieces)
+        url = URL(f"http://{server.address}/x")
+        settings = {"headers": {}, "method": "PUT", "body": body}
+        async with transport.send(url, server.address, **settings) as response:  # type: ignore[arg-type]
+            assert await response.read("it", 100) == b"x" * 10
