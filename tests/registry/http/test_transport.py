@@ -255,6 +255,7 @@ async def test_the_answer_to_a_body_has_its_time_from_the_end_of_the_body(method
         raw_server(lambda reader, writer: _give_slowly(reader, writer, answer, "/x")) as host,
         Transport(SHORT_LIMITS, 1) as transport,
     ):
+        transport.named.add(host)
         with pytest.raises(NetworkError, match="its answer began"):
             async with transport.send(URL(f"http://{host}/x"), host, headers={}, method=method, body=b"x" * 100_000):
                 pytest.fail("it has no head")
@@ -270,6 +271,7 @@ async def test_a_body_may_take_longer_than_an_answer() -> None:
         return web.Response(body=await request.read())
 
     async with answering(take) as server, Transport(SHORT_LIMITS, 1) as transport:
+        transport.named.add(server.address)
         body = StreamedBody(10, "it", pieces)
         url = URL(f"http://{server.address}/x")
         settings = {"headers": {}, "method": "PUT", "body": body}
