@@ -75,9 +75,12 @@ class NetworkError(HangarError):
         advice: str | None = None,
         gained: int = 0,
         missing: Literal["", "connection", "answer"] = "",
+        too_slow: bool = False,
     ) -> None:
         super().__init__(message, advice=advice)
         self.host = host
+        #: True when bytes came, but too slowly.
+        self.too_slow = too_slow
         #: The first step of the request that failed as a whole: no connection was made, or no answer came over it.
         self.missing = missing
         #: Bytes of a body that arrived before it broke.
@@ -86,8 +89,8 @@ class NetworkError(HangarError):
 
     @property
     def uses_try(self) -> bool:
-        """True when it counts as one of the tries that are made in a row: not where bytes were gained."""
-        return not self.gained
+        """True when it counts as one of the tries that are made in a row: not where bytes were gained in time."""
+        return self.too_slow or not self.gained
 
 
 class RegistryError(HangarError):

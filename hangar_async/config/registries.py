@@ -239,6 +239,9 @@ class RegistrySettings:
     stall_timeout: float = 60.0
     #: The longest time for the head of a response after its first byte, and for the body of one that is no blob.
     answer_timeout: float = 120.0
+    #: Bytes a second that all blobs of a host must come or go with, over `least_speed_span` of waiting for it.
+    least_speed: int = 1024
+    least_speed_span: float = 300.0
     #: The time that a registry may take to confirm an upload after its last byte.
     commit_timeout: float = 600.0
     credential_helper_timeout: float = 30.0

@@ -275,6 +275,26 @@ def _trickle(scene: Scene) -> None:
     scene.registry.fail(scene.blob(), answer)
 
 
+def _drip(scene: Scene) -> None:
+    scene.settings |= {"least_speed": 1 << 30, "least_speed_span": 0.05}
+
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        found = await handler(request)
+        assert isinstance(found, ContentResponse)
+        whole = found.pieces
+
+        async def pieces() -> object:
+            async for piece in whole:
+                for number in range(len(piece)):
+                    yield piece[number : number + 1]
+                    await asyncio.sleep(0.01)
+
+        found.pieces = pieces()  # type: ignore[assignment]
+        return found
+
+    scene.registry.fail(scene.blob(), answer, times=None)
+
+
 REGISTRY_ROWS = [
     Row(
         "closed-before-headers",
@@ -599,6 +619,14 @@ REGISTRY_ROWS = [
         _trickle,
         None,
         [_asked_blob(1)],
+    ),
+    Row(
+        "too-slow",
+        "a body that comes at less than 1 KiB a second for 5 minutes",
+        "given up and tried again; all blobs of the host share the 1 KiB",
+        _drip,
+        NetworkError,
+        [_asked_blob(3)],
     ),
     Row(
         "manifest-100-mb", "a manifest of 100 MB", "given up after 4 MiB", _endless, ContentError, [_asked_manifest(1)]

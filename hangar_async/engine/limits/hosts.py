@@ -325,4 +325,4 @@ def backoff(policy: RetryPolicy, failures: int) -> float:
 def _is_overload(error: HangarError) -> bool:
     if isinstance(error, RegistryError):
         return error.status in _OVERLOADED
-    return isinstance(error, NetworkError) and error.transient and not error.gained
+    return isinstance(error, NetworkError) and error.transient and error.uses_try

@@ -11,6 +11,7 @@ from aiohttp.http import StreamWriter
 
 from hangar_async.errors import ContentError, NetworkError, RegistryError, SourceError
 from hangar_async.oci import AsyncPieces, OpenPieces, Piece
+from hangar_async.registry.http.limits import Speeds, Transfer
 
 #: The bytes that are written to the transport at once. A plain one copies the bytes that the kernel does not take at
 #: once, and one with TLS shows its progress only after so many.
@@ -38,7 +39,7 @@ class RequestBody(aiohttp.Payload):
 
     When the host takes no byte for `patience` seconds, or the body cannot be read, `failure` is the reason; aiohttp
     raises an error of its own then. `plain` uses only the public interface of aiohttp, with a copy of each slice.
-    `sent` is called after the last byte.
+    `sent` is called after the last byte. `speeds` has the least speed.
     """
 
     _autoclose = True
@@ -49,11 +50,13 @@ class RequestBody(aiohttp.Payload):
         host: str,
         patience: float,
         *,
+        speeds: Speeds,
         plain: bool = False,
         sent: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(None, content_type="application/octet-stream")
         self._sent = sent
+        self._speeds = speeds
         self._body = body
         self._host = host
         self._patience = patience
@@ -80,10 +83,12 @@ class RequestBody(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the body."""
         self._ended.clear()
+        self._transfer = self._speeds.begin(self._host)
         try:
             await self._send(cast("StreamWriter", writer))
             self._sent()
         finally:
+            self._transfer.end()
             self._ended.set()
 
     async def settled(self) -> None:
@@ -142,42 +147,59 @@ class RequestBody(aiohttp.Payload):
                     await writer.write(part, drain=False)
                     await self._flush(writer)
             except TimeoutError:
-                self.failure = NetworkError(f"{self._host}: nothing was taken for too long", host=self._host)
+                stalled = NetworkError(f"{self._host}: nothing was taken for too long", host=self._host)
+                self.failure = self._transfer.failure or stalled
                 raise
 
     async def _flush(self, writer: StreamWriter) -> None:
         """Wait until the buffer of the transport is empty."""
         transport = writer.transport
         if transport is not None and transport.get_write_buffer_size():
-            async with asyncio.timeout(self._patience) as limit, _Extension(transport, limit, self._patience):
-                await writer.drain()
+            async with asyncio.timeout(self._patience) as limit:
+                async with _Extension(transport, limit, self._patience, self._transfer):
+                    await writer.drain()
+            if self._transfer.failure is not None:
+                raise TimeoutError
 
 
 class _Extension:
     """Extends a time limit as long as a transport sends bytes, without an interruption of the waiting.
 
-    The `drain` of aiohttp cannot be cancelled and awaited again.
+    The `drain` of aiohttp cannot be cancelled and awaited again. A transfer that is too slow ends the limit at once.
     """
 
-    def __init__(self, transport: asyncio.Transport, limit: asyncio.Timeout, patience: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, limit: asyncio.Timeout, patience: float, transfer: Transfer
+    ) -> None:
         self._transport = transport
         self._limit = limit
         self._patience = patience
+        self._transfer = transfer
         self._loop = asyncio.get_running_loop()
         self._left = transport.get_write_buffer_size()
+        self._noted_at = self._loop.time()
 
     async def __aenter__(self) -> None:
         self._handle = self._loop.call_later(self._patience / 4, self._check)
 
     async def __aexit__(self, *error: object) -> None:
         self._handle.cancel()
+        self._note()
 
     def _check(self) -> None:
-        left = self._transport.get_write_buffer_size()
-        if left < self._left:
-            self._left = left
+        if self._note():
             self._limit.reschedule(self._loop.time() + self._patience)
+        if self._transfer.failure is not None:
+            self._limit.reschedule(self._loop.time())
         self._handle = self._loop.call_later(self._patience / 4, self._check)
+
+    def _note(self) -> int:
+        """Note the time and the bytes that were taken since the last time; return the number of bytes."""
+        now, left = self._loop.time(), self._transport.get_write_buffer_size()
+        count = max(0, self._left - left)
+        self._transfer.note(now - self._noted_at, count)
+        self._noted_at, self._left = now, min(left, self._left)
+        return count
 
 
 def _disable_buffering(writer: StreamWriter) -> None:

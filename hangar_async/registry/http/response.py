@@ -5,8 +5,9 @@ A cancelled read loses nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias, cast
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from yarl import URL
 from hangar_async.errors import ContentError, DigestMismatch, InvalidValue, NetworkError, RegistryError
 from hangar_async.oci import Digest, Piece
 from hangar_async.registry.failures import reaching, refused
+from hangar_async.registry.http.limits import Transfer, complete_in
 
 #: The least bytes of a piece where more follow, and the most.
 SMALLEST_PIECE = 256 << 10
@@ -32,8 +34,9 @@ _LEAST = LARGEST_PIECE
 class StreamBody:
     """A body from the stream of aiohttp, which keeps at most 512 KiB beside the current piece."""
 
-    def __init__(self, content: aiohttp.StreamReader, head: bytes = b"") -> None:
+    def __init__(self, content: aiohttp.StreamReader, transfer: Transfer, head: bytes = b"") -> None:
         self._content = content
+        self._transfer = transfer
         self._reads = [head] if head else []
         self._size = len(head)
         self._ended = False
@@ -51,10 +54,12 @@ class StreamBody:
         raise self._failure or StopAsyncIteration
 
     def close(self) -> None:
-        """Do nothing: the stream ends with the response."""
+        """End the transfer; the stream ends with the response."""
+        self._transfer.end()
 
     async def _read(self) -> None:
         """Read the next bytes of the stream; note the end of the body, or its error."""
+        began = time.monotonic()
         try:
             data = await self._content.readany()
             self._ended = not data
@@ -64,6 +69,9 @@ class StreamBody:
         if data:
             self._reads.append(data)
             self._size += len(data)
+        self._transfer.note(time.monotonic() - began, len(data))
+        if self._transfer.failure is not None and not self._ended:
+            self._ended, self._failure = True, self._transfer.failure
 
     def _take(self) -> bytes:
         """Return all reads as one piece, but for the last one where that would be too large."""
@@ -90,12 +98,18 @@ class BufferedBody(asyncio.BufferedProtocol):
     """A body of `rest` more bytes, received into one buffer while the reader has the other one.
 
     A full buffer makes the sender wait. `head`, less than a buffer, arrived before. Raises the error of the
-    connection, and aiohttp.SocketTimeoutError when no byte came for `patience` seconds. It takes the transport from
-    aiohttp, and `close` gives it back.
+    connection, aiohttp.SocketTimeoutError when no byte came for `patience` seconds, and NetworkError when the
+    `transfer` is too slow. It takes the transport from aiohttp, and `close` gives it back.
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, head: bytes, rest: int, patience: float, buffers: Buffers
+        self,
+        response: aiohttp.ClientResponse,
+        head: bytes,
+        rest: int,
+        patience: float,
+        buffers: Buffers,
+        transfer: Transfer,
     ) -> None:
         connection = response.connection
         assert connection is not None  # noqa: S101 - open_body checks it
@@ -103,7 +117,8 @@ class BufferedBody(asyncio.BufferedProtocol):
         self._http = cast("ResponseHandler", connection.protocol)
         self._transport = cast("asyncio.Transport", connection.transport)
         self._loop = asyncio.get_running_loop()
-        self._rest = rest
+        self._rest = self._noted = rest
+        self._transfer = transfer
         self._patience = patience
         self._buffers = buffers
         pair = buffers.pop() if buffers else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
@@ -171,6 +186,7 @@ class BufferedBody(asyncio.BufferedProtocol):
         """Give the transport back, for the next request if the body is complete, and the buffers, for other bodies."""
         if self._pair is None:
             return
+        self._transfer.end()
         if not self._lost:
             # After an incomplete body the connection cannot be used again: the end of the response closes it.
             if not self._transport.is_closing():
@@ -188,14 +204,19 @@ class BufferedBody(asyncio.BufferedProtocol):
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
+        began = self._loop.time()
         try:
-            async with asyncio.timeout_at(self._last + self._patience):
+            async with asyncio.timeout_at(min(self._last + self._patience, began + self._transfer.left)):
                 await self._waiter
         except TimeoutError:
             if self._loop.time() - self._last >= self._patience:
                 self._failure = aiohttp.SocketTimeoutError("nothing arrived")
         finally:
             self._waiter = None
+        self._transfer.note(self._loop.time() - began, self._noted - self._rest)
+        self._noted = self._rest
+        if self._rest:
+            self._failure = self._failure or self._transfer.failure
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -205,38 +226,24 @@ class BufferedBody(asyncio.BufferedProtocol):
 ResponseBody: TypeAlias = StreamBody | BufferedBody
 
 
-def open_body(response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None) -> ResponseBody:
-    """Open a body: a BufferedBody where there are `buffers` and the connection can be taken over, else a StreamBody."""
+def open_body(
+    response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None, transfer: Transfer
+) -> ResponseBody:
+    """Open a body: a BufferedBody where there are `buffers` and the connection can be taken over, else a StreamBody.
+
+    Its `close` ends the transfer.
+    """
     content, length = response.content, response.content_length
     if buffers is None or length is None or length < _LEAST or content.exception() is not None:
-        return StreamBody(content)
+        return StreamBody(content, transfer)
     # Reading from a paused stream makes it continue, so the bytes in its parser come too.
     head = b"".join(iter(content.read_nowait, b""))
     connection = response.connection
     if connection is None or connection.transport is None or content.is_eof() or length - len(head) < _LEAST:
-        return StreamBody(content, head)
+        return StreamBody(content, transfer, head)
     if "Transfer-Encoding" in response.headers or len(head) >= LARGEST_PIECE:
-        return StreamBody(content, head)
-    return BufferedBody(response, head, length - len(head), patience, buffers)
-
-
-@asynccontextmanager
-async def complete_in(
-    seconds: float, answer: str, host: str, began: float | None = None
-) -> AsyncIterator[asyncio.Timeout]:
-    """Raise NetworkError where the block takes more than `seconds` since `began`.
-
-    Without `began`, for the head of an answer, the limit is set by the block.
-    """
-    limit = asyncio.timeout_at(None if began is None else began + seconds)
-    try:
-        async with limit:
-            yield limit
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        message = f"{answer} began, and was not complete after {seconds:.0f} s"
-        raise NetworkError(message, host=host, missing="answer" if began is None else "") from None
+        return StreamBody(content, transfer, head)
+    return BufferedBody(response, head, length - len(head), patience, buffers, transfer)
 
 
 #: The most bytes that are read of the body of an error, and the most seconds.

@@ -15,6 +15,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
+from hangar_async.registry.http.limits import Speeds
 from hangar_async.registry.http.request_body import RequestBody
 from hangar_async.registry.http.response import BufferedBody, Buffers
 
@@ -78,7 +79,10 @@ async def _loses(buffers: Buffers) -> bool:
 async def _sends() -> bool:
     """Send a body, which is written at once, and wait for it."""
     line = _FakeTransport()
-    body, writer = RequestBody(b"abcdef", "", 60.0), StreamWriter(line.http, asyncio.get_running_loop())
+    body, writer = (
+        RequestBody(b"abcdef", "", 60.0, speeds=Speeds(0, 60.0)),
+        StreamWriter(line.http, asyncio.get_running_loop()),
+    )
     await body.write(writer)
     line.http.pause_writing()
     drain = asyncio.ensure_future(writer.drain())
@@ -124,4 +128,4 @@ class _FakeTransport:
         content = await self.stream()
         connection = SimpleNamespace(protocol=self.http, transport=self)
         response = cast("aiohttp.ClientResponse", SimpleNamespace(connection=connection, content=content))
-        return BufferedBody(response, content.read_nowait(), 3, 60.0, buffers)
+        return BufferedBody(response, content.read_nowait(), 3, 60.0, buffers, Speeds(0, 60.0).begin(""))

@@ -17,10 +17,11 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import reaching
 from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
+from hangar_async.registry.http.limits import Speeds, complete_in
 from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
-from hangar_async.registry.http.response import Buffers, Response, complete_in, open_body
+from hangar_async.registry.http.response import Buffers, Response, ResponseBody, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.threads import in_thread
 
@@ -121,6 +122,8 @@ class Transport:
         self._tls = TlsContexts(settings)
         #: Called with the host of each response when it begins.
         self.answered: Callable[[str], None] = lambda host: None
+        #: The speeds of blobs.
+        self.speeds = Speeds(settings.least_speed, settings.least_speed_span)
         self._buffers: Buffers | None = [] if settings.buffered else None
         self._plain = False
         #: The places that the list, a flag or a setting names.
@@ -179,7 +182,7 @@ class Transport:
             session = self._session_for(address, internal)
             async with self._send_once(session, address, name, redirects.method, fields, form, body) as raw:
                 self.answered(name)
-                opener = partial(open_body, raw, self._settings.stall_timeout, self._buffers)
+                opener = partial(self._open_body, raw, name)
                 internal, seconds = self._is_internal(address, raw), self._settings.answer_timeout
                 response = Response(
                     raw, name, redirected=not at_origin, open_body=opener, seconds=seconds, internal=internal
@@ -250,8 +253,12 @@ class Transport:
             if body is not None:
                 await body.settled()
 
+    def _open_body(self, raw: aiohttp.ClientResponse, host: str) -> ResponseBody:
+        return open_body(raw, self._settings.stall_timeout, self._buffers, self.speeds.begin(host))
+
     def _body(self, content: Body, host: str, sent: Callable[[], None]) -> RequestBody:
-        return RequestBody(content, host, self._settings.stall_timeout, plain=self._plain, sent=sent)
+        patience = self._settings.stall_timeout
+        return RequestBody(content, host, patience, speeds=self.speeds, plain=self._plain, sent=sent)
 
     def _limits(self, method: str = "GET") -> aiohttp.ClientTimeout:
         limit, stall = self._settings.connect_timeout, self._settings.stall_timeout

@@ -19,6 +19,7 @@ from yarl import URL
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import ContentError, NetworkError, RegistryError, StorageError
+from hangar_async.registry.http.limits import Speeds
 from hangar_async.registry.http.request_body import Body, SourceBlob, StreamedBody, _Extension
 from hangar_async.registry.http.transport import Transport
 from tests.fakes.registry import answering
@@ -193,10 +194,11 @@ async def test_a_server_that_takes_a_little_is_not_given_up() -> None:
             return self.left
 
     transport, loop = Draining(), asyncio.get_running_loop()
-    async with asyncio.timeout(3600) as limit, _Extension(transport, limit, 7200):
+    transfer = Speeds(1, 3600).begin("h")
+    async with asyncio.timeout(3600) as limit, _Extension(transport, limit, 7200, transfer):
         before = limit.when()
         assert before
-        watch = _Extension(transport, limit, 7200)
+        watch = _Extension(transport, limit, 7200, transfer)
         async with watch:
             watch._check()
             assert limit.when() == before

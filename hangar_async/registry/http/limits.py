@@ -1,0 +1,82 @@
+"""Limits of time: a peer that gives or takes a byte now and then does not hold up a request for ever."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hangar_async.errors import NetworkError
+
+
+@asynccontextmanager
+async def complete_in(
+    seconds: float, answer: str, host: str, began: float | None = None
+) -> AsyncIterator[asyncio.Timeout]:
+    """Raise NetworkError where the block takes more than `seconds` since `began`.
+
+    Without `began`, for the head of an answer, the limit is set by the block.
+    """
+    limit = asyncio.timeout_at(None if began is None else began + seconds)
+    try:
+        async with limit:
+            yield limit
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"{answer} began, and was not complete after {seconds:.0f} s"
+        raise NetworkError(message, host=host, missing="answer" if began is None else "") from None
+
+
+class Speeds:
+    """The least speed at each host: `rate` bytes a second in `span` seconds of waiting, shared by its transfers."""
+
+    def __init__(self, rate: float, span: float) -> None:
+        self.rate = rate
+        self.span = span
+        #: The transfers that are under way, by host.
+        self.transfers: Counter[str] = Counter()
+
+    def begin(self, host: str) -> "Transfer":
+        """Begin a transfer, which the caller ends."""
+        self.transfers[host] += 1
+        return Transfer(self, host)
+
+
+class Transfer:
+    """The body of one request or response; only the time in which the peer is waited for counts.
+
+    `failure` is the reason once it was too slow.
+    """
+
+    def __init__(self, speeds: Speeds, host: str) -> None:
+        self.failure: NetworkError | None = None
+        self._speeds = speeds
+        self._host = host
+        self._waited = 0.0
+        self._count = 0
+        self._ended = False
+
+    @property
+    def left(self) -> float:
+        """Seconds of waiting until the speed is judged."""
+        return max(0.0, self._speeds.span - self._waited)
+
+    def note(self, seconds: float, count: int) -> None:
+        """Note a wait, and the bytes since the last one; after a whole span the speed is judged."""
+        self._waited += seconds
+        self._count += count
+        if self._waited < self._speeds.span:
+            return
+        if self._count < self._speeds.rate * self._waited / self._speeds.transfers[self._host]:
+            speed, minutes = self._count / self._waited, self._speeds.span / 60
+            message = f"{self._host}: too slow, {speed:.0f} bytes a second in {minutes:.0f} minutes"
+            self.failure = NetworkError(message, host=self._host, too_slow=True)
+        self._waited, self._count = 0.0, 0
+
+    def end(self) -> None:
+        """End the transfer; again it does nothing."""
+        if not self._ended:
+            self._ended = True
+            self._speeds.transfers[self._host] -= 1
+            if not self._speeds.transfers[self._host]:
+                del self._speeds.transfers[self._host]
