@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from hangar_async.cli.view.stream import drain
 from hangar_async.cli.view.text import printable, write_rows
 from hangar_async.engine.events import Event, Observer
 
@@ -32,8 +33,9 @@ def run_until_done(
 
     SIGINT, SIGTERM and SIGHUP cancel it: `say` is called with a line that ends with `remains`, and after the cleanup
     SystemExit is raised with 128 and the signal's number, or with 0 for a signal that is the `regular` end of this
-    work, if the cleanup went well. A second signal ends the process at once. With `reload`, SIGHUP calls it instead,
-    also where it was ignored. In another thread than the main one no signal is taken over.
+    work, if the cleanup went well. A second signal ends the process at once, also while the loop stands still. With
+    `reload`, SIGHUP calls it instead, also where it was ignored. In another thread than the main one no signal is taken
+    over.
     """
     stop = _Stop(say, remains)
     # Signals can be taken over in the main thread alone.
@@ -57,7 +59,6 @@ def run_until_done(
         _log.debug("ended by signal %d", stop.signal, exc_info=None if is_clean else error)
         raise SystemExit(0 if is_clean and stop.signal in regular else 128 + stop.signal) from None
     finally:
-        # A closed loop of uvloop keeps its handlers of signals.
         for number, receiver in before.items():
             signal.signal(number, receiver)
 
@@ -67,19 +68,28 @@ class _Stop:
         self.signal: int | None = None
         self._say = say
         self._remains = remains
+        self._received = False
         self._task: asyncio.Task[Any] | None = None
 
     def watch(self, receivers: Mapping[signal.Signals, object]) -> None:
         """Take over the signals."""
         self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
         for number, receiver in receivers.items():
             # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP: that stays.
             if receiver is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, self, number)
+                signal.signal(number, self._receive)
 
-    def __call__(self, number: signal.Signals) -> None:
-        if self.signal is not None:
+    def _receive(self, number: int, _: object) -> None:
+        # Not a receiver of the loop: that one would wait for a loop that stands still.
+        if self._received:
             os._exit(128 + number)
+        self._received = True
+        if self._loop.is_closed():
+            raise SystemExit(128 + number)
+        self._loop.call_soon_threadsafe(self._stop, signal.Signals(number))
+
+    def _stop(self, number: signal.Signals) -> None:
         self.signal = number
         self._say(f"{_WORDS[number]}: {self._remains} (once more ends at once)")
         if self._task is not None:
@@ -151,6 +161,8 @@ def open_view(quiet: bool = False) -> Iterator[View]:
         yield view
     finally:
         view.close()
+        # What comes next may go to standard output, on the same terminal.
+        drain(sys.stderr)
 
 
 def _choose(quiet: bool) -> View:

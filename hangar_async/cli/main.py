@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,10 +16,12 @@ from typer.exceptions import TyperException
 
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
+from hangar_async.cli.view.stream import end, in_background
 from hangar_async.cli.view.text import PROGRAM, abandon, error_text, one_line
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
-WRONG, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
+WRONG, USAGE, BROKEN = 1, 2, 3
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class _Command(TyperCommand):
@@ -81,16 +85,70 @@ def _program(context: typer.Context) -> None:
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default that of the process, and exit with its status."""
     _repair_streams()
-    try:
-        status = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        abandon(sys.stdout)
-        status = 0
-    except KeyboardInterrupt:
-        status = INTERRUPTED
+    with _own_signals(), _own_standard_error():
+        try:
+            status = _run(sys.argv[1:] if argv is None else argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            abandon(sys.stdout)
+            status = 0
+        except KeyboardInterrupt:
+            status = _interrupted(signal.SIGINT)
+        except _Ended as ended:
+            status = _interrupted(ended.number)
     _end_streams()
     sys.exit(status)
+
+
+class _Ended(BaseException):
+    """Raised in the main thread by a signal that ends the process."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end(number: int, _: object) -> NoReturn:
+    raise _Ended(number)
+
+
+def _exit(number: int, _: object) -> NoReturn:
+    os._exit(128 + number)
+
+
+def _interrupted(number: int) -> int:
+    """Let the next signal end the process, give up standard output, and return the status."""
+    for other in (signal.SIGINT, *_ENDING):
+        signal.signal(other, _exit)
+    with suppress(OSError, ValueError):
+        abandon(sys.stdout)
+    return 128 + number
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Take over the signals that end a process, but never process 1 of a container unless it takes them over."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING) if is_main}
+    for number in _ENDING:
+        if before.get(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, receiver in before.items():
+            signal.signal(number, receiver)
+
+
+@contextmanager
+def _own_standard_error() -> Iterator[None]:
+    """Write standard error in the background: a reader who takes nothing never holds up the work."""
+    before, sys.stderr = sys.stderr, in_background(sys.stderr)
+    try:
+        yield
+    finally:
+        stream, sys.stderr = sys.stderr, before
+        end(stream)
 
 
 def _end_streams() -> None:

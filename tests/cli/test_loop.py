@@ -6,6 +6,7 @@ import io
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,6 +46,12 @@ async def breaks():
         await waits()
     except asyncio.CancelledError:
         raise OSError("on the way out") from None
+
+async def stands():
+    import os
+    print("ready", type(asyncio.get_running_loop()).__module__.split(".")[0], flush=True)
+    pipe = os.pipe()
+    os.read(pipe[0], 1)
 
 async def finishes():
     try:
@@ -103,6 +110,17 @@ def test_a_second_signal_ends_at_once(loop: str, number: signal.Signals, status:
         one.send_signal(number)
         out, err = one.communicate()
     assert (one.returncode, out, err) == (status, "", "")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_second_signal_ends_a_loop_that_stands_still(loop: str) -> None:
+    with process(loop, "stands") as one:
+        while one.poll() is None:
+            # Two of one kind may arrive as one.
+            one.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+        out, err = one.communicate()
+    assert (one.returncode, out, err) == (143, "", "")
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -31,6 +31,7 @@ def serve_command(
     from hangar_async import Event, Listening, ServeOptions, serve
     from hangar_async.cli.loop import run_until_done
     from hangar_async.cli.view.plain import PlainView
+    from hangar_async.cli.view.stream import end, in_background
     from hangar_async.cli.view.text import write_rows
 
     flags = values.flags(context)
@@ -44,22 +45,26 @@ def serve_command(
     )
     # It mostly waits for clients: lines are enough, on a terminal too.
     view = PlainView(sys.stderr, quiet=flags.quiet)
+    output = in_background(sys.stdout)
 
     def observe(event: Event) -> None:
         if isinstance(event, Listening) and not flags.quiet:
-            write_rows(_rows(serve_options, event.served), sys.stdout)
+            write_rows(_rows(serve_options, event.served), output)
         view(event)
 
     remains = "answers under way get two seconds to end"
     reload = asyncio.Event()
-    run_until_done(
-        lambda: serve(serve_options, observe, reload=reload),
-        view.say,
-        remains,
-        # A service manager ends with it what has done its work.
-        regular={signal.SIGTERM},
-        reload=reload.set,
-    )
+    try:
+        run_until_done(
+            lambda: serve(serve_options, observe, reload=reload),
+            view.say,
+            remains,
+            # A service manager ends with it what has done its work.
+            regular={signal.SIGTERM},
+            reload=reload.set,
+        )
+    finally:
+        end(output)
     return 0
 
 

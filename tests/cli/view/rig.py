@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 
@@ -35,3 +39,18 @@ class Terminal:
         lines = paper.file.getvalue().splitlines()
         assert all(len(line) <= 100 for line in lines)
         return [re.sub(r"[━╸╺ ]{2,}", "  ", line).rstrip() for line in lines]
+
+
+@contextmanager
+def full_pipe() -> Iterator[tuple[int, TextIO]]:
+    """A pipe filled with the letter x: its reading end, and its writing end as a stream."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    with os.fdopen(writer, "w") as target:
+        yield reader, target
+    os.close(reader)
