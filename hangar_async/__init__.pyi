@@ -112,6 +112,7 @@ from hangar_async.errors import (
     Incomplete as Incomplete,
     InvalidValue as InvalidValue,
     ListenError as ListenError,
+    MachineError as MachineError,
     NetworkError as NetworkError,
     NoPlatform as NoPlatform,
     NotFound as NotFound,

@@ -1,11 +1,13 @@
 import errno
 import traceback
+from resource import RLIMIT_NOFILE, getrlimit
 
 import pytest
 
 from hangar_async.errors import (
     DigestMismatch,
     HangarError,
+    MachineError,
     NetworkError,
     NotFound,
     RegistryError,
@@ -78,3 +80,42 @@ def test_a_copy_of_an_error_has_all_of_it_and_a_traceback_of_its_own() -> None:
         assert (str(copy), copy.__dict__, copy.__cause__) == ("cut", first.__dict__, first.__cause__)
     other = KeyError("k")
     assert copied(other) is other
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), StorageError, "cannot use x: File name too long"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), MachineError, "temporarily unavailable"),
+        (OSError(errno.EMFILE, "Too many open files"), MachineError, f"ulimit -n is {getrlimit(RLIMIT_NOFILE)[0]}"),
+        (MemoryError(), MachineError, "not enough memory"),
+        (RuntimeError("can't start new thread"), MachineError, "no more threads"),
+        (ExceptionGroup("", [RuntimeError("can't start new thread"), MemoryError()]), MachineError, "no more threads"),
+    ],
+)
+def test_an_error_of_the_machine_is_one_of_ours(error: Exception, kind: type[HangarError], words: str) -> None:
+    known = the_error(error)
+    assert isinstance(known, kind)
+    assert words in str(known)
+    assert known.advice
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), RuntimeError("x"), KeyError("k")])
+def test_a_fault_of_the_program_stays_one(error: Exception) -> None:
+    for raised in (error, ExceptionGroup("", [error, MemoryError()])):
+        with pytest.raises(type(raised)):
+            the_error(raised)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENAMETOOLONG, "shorter name"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENFILE, "end other programs"),
+        (errno.EROFS, "a place that can be written"),
+        (errno.ENOSPC, "make room"),
+    ],
+)
+def test_the_advice_fits_the_error_of_the_system(number: int, advice: str) -> None:
+    assert advice in StorageError.of(OSError(number, "x"), "y").advice

@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
 from hangar_async.cli.view.stream import end, in_background
-from hangar_async.cli.view.text import PROGRAM, abandon, error_text, one_line
+from hangar_async.cli.view.text import PROGRAM, abandon, error_text, one_line, write_document
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
 WRONG, USAGE, BROKEN = 1, 2, 3
@@ -88,7 +88,6 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     with _own_signals(), _own_standard_error():
         try:
             status = _run(sys.argv[1:] if argv is None else argv)
-            sys.stdout.flush()
         except BrokenPipeError:
             abandon(sys.stdout)
             status = 0
@@ -180,7 +179,7 @@ def _run(argv: Sequence[str]) -> int:
     try:
         flags, words = normalise(argv, _grammars(program))
         if flags.version:
-            typer.echo(f"{PROGRAM} {__version__}")
+            write_document(f"{PROGRAM} {__version__}", sys.stdout)
             return 0
         if flags.debug:
             from hangar_async.cli.loop import show_logs
@@ -190,6 +189,8 @@ def _run(argv: Sequence[str]) -> int:
         command = program.commands.get(words[0]) if words else None
         if command is not None:
             name = f"{PROGRAM} {words.pop(0)}"
+            if "--help" not in words:
+                _check_working_directory()
         status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
         return status if isinstance(status, int) else 0
     except TyperException as error:
@@ -198,6 +199,14 @@ def _run(argv: Sequence[str]) -> int:
         raise
     except Exception as error:
         return _failed(error)
+
+
+def _check_working_directory() -> None:
+    """Raise UsageError where the working directory was removed: no path would lead anywhere."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the working directory is gone: go to another one (cd)") from error
 
 
 def _failed(error: Exception) -> int:

@@ -11,7 +11,7 @@ from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, incomplet
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
-from hangar_async.errors import StorageError, UsageError
+from hangar_async.errors import StorageError, UsageError, system_advice, system_reason
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
 from hangar_async.temporary import TemporaryFiles, write_output
 from hangar_async.threads import in_thread
@@ -27,7 +27,10 @@ def _checking() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot use {error.filename}: {error.strerror}") from error
+        advice = system_advice(error) or "correct the permissions, or choose another path"
+        raise UsageError(
+            f"cannot use {error.filename or 'the working directory'}: {system_reason(error)}", advice=advice
+        ) from error
 
 
 @_checking()

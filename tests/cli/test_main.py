@@ -398,3 +398,36 @@ def test_a_defect_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert capsys.readouterr().err == (
         "hangar-async: unexpected RuntimeError: never seen; --debug shows where: please report it\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["save", "--help"]])
+def test_standard_output_on_a_full_disk(home: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*arguments), stdout=full, stderr=-1, env=environment(home), check=False, cwd=home, text=True
+        )
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert (done.stderr.count("\n"), "report" in done.stderr) == (1, False)
+
+
+def test_a_working_directory_that_is_gone(home: Path) -> None:
+    gone = home / "gone"
+    gone.mkdir()
+    for arguments, status in ((["save", "-f", str(home / "list.txt")], 2), (["ls", "x"], 2), (["ls", "--help"], 0)):
+        line = f"rmdir {gone}; {shlex.join(command(*arguments))}; status=$?; mkdir {gone}; exit $status"
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=gone, env=environment(home), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status
+        assert done.stderr == (
+            "hangar-async: the working directory is gone: go to another one (cd)\n" if status else ""
+        )
+
+
+@pytest.mark.parametrize("flag", ["-d", "-o"])
+@pytest.mark.parametrize("place", ["x" * 300, f"{'x' * 300}/out"])
+def test_a_name_of_300_characters(home: Path, program: Program, flag: str, place: str) -> None:
+    done = program("save", "-f", "list.txt", flag, place)
+    assert done.status == 2
+    assert done.err.endswith("File name too long; choose a shorter name\n")

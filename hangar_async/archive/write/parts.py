@@ -225,8 +225,9 @@ class JobThread:
     def put(self, job: Callable[[], None]) -> None:
         """Add a job."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
         self._jobs.put(job)
 
     def check(self) -> None:

@@ -24,13 +24,13 @@ def ls_command(context: typer.Context, archive: options.Archive, as_json: option
     """Show the images in an archive, its parts, or a cache directory; nothing is unpacked."""
     from hangar_async import ListOptions, ls
     from hangar_async.cli.loop import watch
-    from hangar_async.cli.view.text import write_rows, write_table
+    from hangar_async.cli.view.text import write_document, write_rows, write_table
 
     flags = values.flags(context)
     path = values.existing_path(archive, "ARCHIVE")
     listing = watch(lambda _: ls(ListOptions(path)), quiet=flags.quiet, remains="nothing was changed")
     if as_json:
-        sys.stdout.write(f"{json_document(listing)}\n")
+        write_document(json_document(listing), sys.stdout)
         return 0
     if not flags.quiet:
         write_rows([*_facts(listing), ("", "")], sys.stdout)

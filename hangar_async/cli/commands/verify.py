@@ -21,7 +21,7 @@ def verify_command(context: typer.Context, archive: options.Archive, as_json: op
     """Read all of an archive, its parts, or a cache directory, and name every part, blob and image that is broken."""
     from hangar_async import Verdict, VerifyOptions, verify
     from hangar_async.cli.loop import watch
-    from hangar_async.cli.view.text import write_rows
+    from hangar_async.cli.view.text import write_document, write_rows
 
     flags = values.flags(context)
     path = values.existing_path(archive, "ARCHIVE")
@@ -33,7 +33,7 @@ def verify_command(context: typer.Context, archive: options.Archive, as_json: op
         # A part that is missing, or cannot be read, is a finding like others.
         verdict = Verdict((), 0, 0, (str(error),))
     if as_json:
-        sys.stdout.write(f"{json_document(path, verdict)}\n")
+        write_document(json_document(path, verdict), sys.stdout)
     else:
         write_rows(_rows(path, verdict, flags.quiet), sys.stdout)
     return verdict.status

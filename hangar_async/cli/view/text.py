@@ -4,11 +4,13 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from hangar_async.errors import HangarError
+from hangar_async.errors import HangarError, StorageError
 
 if TYPE_CHECKING:
     from hangar_async import Image
@@ -109,24 +111,43 @@ _WRONG = frozenset({"failed", "wrong", "incomplete"})
 def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
     """Write the rows, each on one line; on a terminal the labels are bold.
 
-    A reader that has closed the stream, as in `| head`, is no error.
+    The work is done: a stream that cannot be written, such as a file on a full disk, is a warning, and one that its
+    reader has closed, as in `| head`, is nothing at all.
     """
     try:
-        _write(rows, stream)
-    except BrokenPipeError:
-        abandon(stream)
+        with writing(stream):
+            _write(rows, stream)
+    except StorageError as error:
+        sys.stderr.write(f"{PROGRAM}: warning: {one_line(str(error))}\n")
 
 
 def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
-    """Write a table: fitted to a terminal, in aligned columns with nothing wrapped elsewhere."""
-    try:
+    """Write a table: fitted to a terminal, in aligned columns with nothing wrapped elsewhere; raises StorageError."""
+    with writing(stream):
         _draw(heads, rows, stream)
+
+
+def write_document(text: str, stream: TextIO) -> None:
+    """Write a text for another program, and a line end; raises StorageError."""
+    with writing(stream):
+        stream.write(f"{text}\n")
+        stream.flush()
+
+
+@contextmanager
+def writing(stream: TextIO) -> Iterator[None]:
+    """Turn a failed write of the block into a StorageError; a reader that has closed the stream is no error."""
+    try:
+        yield
     except BrokenPipeError:
         abandon(stream)
+    except OSError as error:
+        abandon(stream)
+        raise StorageError.of(error, "standard output") from error
 
 
 def abandon(stream: TextIO) -> None:
-    """Discard the rest of a stream that its reader has closed, so that its last flush does not fail."""
+    """Discard the rest of a stream that cannot be written, so that its last flush does not fail."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -14,7 +15,7 @@ from yarl import URL
 
 import hangar_async
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import NetworkError
+from hangar_async.errors import NetworkError, system_advice, system_reason
 from hangar_async.registry.failures import reaching
 from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
 from hangar_async.registry.http.limits import Speeds, complete_in
@@ -51,7 +52,8 @@ class TlsContexts:
 
     def _make(self, host: str) -> ssl.SSLContext:
         names = (host, host.removesuffix(":443")) if host.endswith(":443") else (host,)
-        folders = tuple(base / name for base in self._directories for name in names if (base / name).is_dir())
+        places = [base / name for base in self._directories for name in names]
+        folders = tuple(place for place in places if _is_folder(place, host))
         verify = all(self._settings.verifies(name) for name in names)
         if (verify, folders) not in self._by_folders:
             self._by_folders[verify, folders] = self._load(folders, host, verify)
@@ -69,15 +71,29 @@ class TlsContexts:
                 for file in sorted(folder.iterdir()):
                     _load_file(context, file)
             except OSError as error:  # ssl.SSLError is one
-                reason = str(error) if isinstance(error, FileNotFoundError) else str(error.strerror)
-                reason = "it cannot be read as PEM" if isinstance(error, ssl.SSLError) else reason
-                raise NetworkError(
-                    f"cannot use {file} for {host}: {reason}",
-                    host=host,
-                    transient=False,
-                    advice="repair the file or remove it",
-                ) from error
+                raise _unusable(file, host, error) from error
         return context
+
+
+def _is_folder(place: Path, host: str) -> bool:
+    try:
+        return stat.S_ISDIR(place.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unusable(place, host, error) from error
+
+
+def _unusable(file: Path, host: str, error: OSError) -> NetworkError:
+    reason = str(error) if isinstance(error, FileNotFoundError) else system_reason(error)
+    reason = "it cannot be read as PEM" if isinstance(error, ssl.SSLError) else reason
+    advice = "correct its permissions or remove it" if isinstance(error, PermissionError) else system_advice(error)
+    return NetworkError(
+        f"cannot use {file} for {host}: {reason}",
+        host=host,
+        transient=False,
+        advice=advice or "repair the file or remove it",
+    )
 
 
 def _load_file(context: ssl.SSLContext, file: Path) -> None:

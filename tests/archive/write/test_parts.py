@@ -127,3 +127,15 @@ def test_a_failed_operation_leaves_no_file_open(tmp_path: Path) -> None:
         else:
             break
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_and_no_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        write(tmp_path / "a", "gzip", [noise(100_000)])
+    assert os.listdir(tmp_path) == []

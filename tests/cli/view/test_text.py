@@ -160,3 +160,16 @@ def test_a_command_can_be_pasted(words: list[str]) -> None:
 )
 def test_a_path_is_no_flag_and_of_this_host(path: str, text: str) -> None:
     assert quoted_path(Path(path)) == text
+
+
+def test_rows_on_a_full_disk_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        write_rows([("a", "b")], full)
+    assert capsys.readouterr().err == ("hangar-async: warning: cannot write standard output: No space left on device\n")
+
+
+def test_tables_and_documents_on_a_full_disk_are_an_error() -> None:
+    with Path("/dev/full").open("w") as full, pytest.raises(StorageError, match="cannot write standard output: No"):
+        text.write_document("{}", full)
+    with Path("/dev/full").open("w") as full, pytest.raises(StorageError, match="cannot write standard output: No"):
+        write_table(("A",), [("b",)], full)

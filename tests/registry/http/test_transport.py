@@ -189,6 +189,12 @@ async def test_files_that_cannot_be_used_are_named(tmp_path: Path, name: str, co
     assert not caught.value.transient
 
 
+async def test_a_folder_that_cannot_be_entered_is_named(tmp_path: Path) -> None:
+    (tmp_path / "reg.test").symlink_to("reg.test")
+    with pytest.raises(NetworkError, match=r"reg\.test for reg\.test:443: Too many levels of symbolic links"):
+        await TlsContexts(RegistrySettings(certificates=(tmp_path,))).context(URL("https://reg.test/"))
+
+
 async def test_a_key_with_a_password_is_refused_without_asking_for_it(authority: trustme.CA, tmp_path: Path) -> None:
     folder = tmp_path / "reg.test"
     folder.mkdir()
