@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
 from hangar_async.cli.view.stream import end, in_background
-from hangar_async.cli.view.text import PROGRAM, abandon, error_text, one_line, write_document
+from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
 WRONG, USAGE, BROKEN = 1, 2, 3
@@ -166,7 +166,7 @@ def _repair_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             # The process was started with it closed.
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+            setattr(sys, name, os.fdopen(null_device(), mode))
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 

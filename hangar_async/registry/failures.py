@@ -2,7 +2,6 @@
 
 import os
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -86,6 +85,9 @@ class _ErrorsJson(msgspec.Struct):
     errors: list[_ErrorJson] | None = None
     details: str | None = None  # token servers use this
     message: str | None = None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def refused(
     if status in (401, 403) and not redirected:
         return denied(host, subject, status, source=source, said=said, code=code, push=push)
     because, advice = f": {said}" if said else "", None
-    wait = retry_after(headers.get("Retry-After", ""))
+    wait = retry_after(headers.get("Retry-After", ""), http_date(headers.get("Date", "")))
     meaning = None
     if push and status not in RegistryError.TRANSIENT and not (redirected and status in (400, 401, 403)):
         code = _LACKS if f"{_LACKS}:" in said else code
@@ -228,18 +230,25 @@ def read_error_list(body: bytes, content_type: str = "") -> tuple[str, str]:
     return _plain(entries[0][0])[:60], _plain(text)
 
 
-def retry_after(text: str, now: float | None = None) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from now on; None for neither."""
+def retry_after(text: str, now: float | None) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from now on; None for neither.
+
+    `now` is the time of the server in seconds since 1970, of its Date header: the clock of this machine may be wrong.
+    """
     text = text.strip()
     if text.isascii() and text.isdigit() and len(text) < 12:
         return float(text)
+    date = http_date(text)
+    return None if date is None or now is None else max(0.0, date - now)
+
+
+def http_date(text: str) -> float | None:
+    """Read a date of a header as seconds since 1970; None for anything else."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    present = datetime.fromtimestamp(time.time() if now is None else now, UTC)
-    return max(0.0, (date - present).total_seconds())
+    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
 
 
 def _plain(text: str) -> str:

@@ -381,6 +381,14 @@ def test_closed_standard_streams(home: Path, closed: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_standard_streams_without_a_null_device(home: Path, closed: str) -> None:
+    script = "import os\nos.devnull = '/nowhere'\nfrom hangar_async.cli.main import run\nrun(['save', '-f', '-'])"
+    line = f"{shlex.join([sys.executable, '-c', script])} {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=home, env=environment(home), capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
+
+
 def test_a_name_that_is_no_text(home: Path) -> None:
     done = run(home, "save", "-f", "list\udcff.txt")
     assert done.returncode == 2

@@ -46,6 +46,13 @@ def test_retry_after_is_read_as_seconds(text: str, expected: float | None) -> No
     assert retry_after(text, NOW) == expected
 
 
+def test_a_date_counts_from_the_time_of_the_server_and_not_of_this_machine() -> None:
+    headers = {"Retry-After": "Tue, 14 Nov 2023 22:14:20 GMT"}
+    assert refused("reg.io", WHAT, 429, headers, b"").retry_after is None
+    headers["Date"] = "Tue, 14 Nov 2023 22:14:00 GMT"
+    assert refused("reg.io", WHAT, 429, headers, b"").retry_after == 20.0
+
+
 _pieces = st.sampled_from(
     ["Tue,", "Tuesday,", "14", "99", "0", "Nov", "nov", "Nov-23", "14-Nov-2023", "2023", "23", "22:14:20", "22:14",
      "22.14.20", "::", ",", "-", "+", "GMT", "+0100", "-2400", "+99999999", "(comment)", "9" * 20, "\u0663"]

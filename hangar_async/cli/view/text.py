@@ -148,9 +148,17 @@ def writing(stream: TextIO) -> Iterator[None]:
 
 def abandon(stream: TextIO) -> None:
     """Discard the rest of a stream that cannot be written, so that its last flush does not fail."""
-    null = os.open(os.devnull, os.O_WRONLY)
+    null = null_device()
     os.dup2(null, stream.fileno())
     os.close(null)
+
+
+def null_device() -> int:
+    """Open the device that takes all and gives nothing, or an empty file in memory where a container has none."""
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:
+        return os.memfd_create("null")
 
 
 def _write(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:

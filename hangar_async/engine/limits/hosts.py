@@ -1,6 +1,7 @@
 """Hosts: how many requests each registry takes, as its answers have shown; and the clock of all waits."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,7 +18,10 @@ from hangar_async.errors import ContentError, HangarError, NetworkError, RateLim
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A clock that tests can replace: seconds since some moment, seconds since 1970, and a sleep."""
+    """A clock that tests can replace: seconds since some moment, seconds since 1970, and a sleep.
+
+    The moment may lie in the future, and the time of day may be wrong: it is only shown.
+    """
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -30,7 +34,7 @@ class RateLimit:
     def __init__(self, rate: int | None, clock: Clock | None = None) -> None:
         self._rate = rate
         self._clock = clock or Clock()
-        self._free_at = 0.0
+        self._free_at = -math.inf
 
     async def take(self, count: int) -> None:
         """Wait for the time that these bytes, and all before them, take at the rate."""
@@ -65,7 +69,7 @@ class Host:
         self._policy = policy
         self._clock = clock
         self.queue = queue.host_queue()
-        self._opens_at = 0.0
+        self._opens_at = -math.inf
         #: The last request that had begun when the limit was cut. Requests up to it say nothing about the time after.
         self._last_before_cut = 0
         self._refusals = 0

@@ -28,8 +28,8 @@ def unreachable(host: str = "h", missing: Any = "connection") -> NetworkError:
 class Trial:
     """Runs requests that fail as they are told to, without waiting."""
 
-    def __init__(self, policy: RetryPolicy = POLICY, jobs: int = 8) -> None:
-        self.time = FakeClock()
+    def __init__(self, policy: RetryPolicy = POLICY, jobs: int = 8, time: FakeClock | None = None) -> None:
+        self.time = time or FakeClock()
         self.events: list[Event] = []
         self.retrier = Retrier(jobs, policy, self.events.append, self.time.clock)
         self.tries = 0

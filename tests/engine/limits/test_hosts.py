@@ -30,6 +30,14 @@ async def test_without_a_cap_nothing_waits() -> None:
     assert time.waits == []
 
 
+@pytest.mark.parametrize("now", [-2_678_400.0, 0.0, 1e6])
+async def test_the_moment_from_which_a_clock_counts_does_not_matter(now: float) -> None:
+    time = FakeClock(now=now, wall=-2_678_400.0)
+    await RateLimit(1000, time.clock).take(1)
+    assert await Trial(time=time).run() == "done"
+    assert time.waits == [pytest.approx(0.001)]
+
+
 async def test_transfers_share_the_rate() -> None:
     time = FakeClock()
     limit = RateLimit(1000, time.clock)
