@@ -1,12 +1,75 @@
 """Blocking work in threads, beside the event loop."""
 
 import asyncio
+import contextvars
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+#: The threads of a pool, as many as asyncio's own has.
+_THREADS = min(32, (os.cpu_count() or 1) + 4)
+
+
+class Pool:
+    """Threads that are started one by one as they are needed; where the system starts no more, those there do all.
+
+    They end when the pool is no longer referenced.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(_THREADS, name)
+        self._has_threads = False
+
+    def start(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        """Run `work` in a thread; raises RuntimeError where not even one can be started."""
+        future: Future[_T] = Future()
+        try:
+            self._executor.submit(_run, future, partial(contextvars.copy_context().run, work))
+        except RuntimeError as error:
+            # The work is queued then; only the new thread for it is missing.
+            if not self._has_threads or "start new thread" not in str(error):
+                raise
+        self._has_threads = True
+        return asyncio.wrap_future(future)
+
+
+def _run(future: Future[_T], work: Callable[[], _T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:
+        future.set_exception(error)
+        # The traceback has this frame, which would keep the future, which keeps the traceback.
+        del future
+    else:
+        future.set_result(result)
+
+
+class _Pools:
+    """The pools of one event loop. Its default one is left for names, which a slow disk must not hold up."""
+
+    def __init__(self) -> None:
+        #: Short work, of one piece of data.
+        self.short = Pool("disk")
+        #: Work that lasts, such as a whole archive.
+        self.long = Pool("archive")
+
+
+_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary()
+
+
+def _pools() -> _Pools:
+    loop = asyncio.get_running_loop()
+    if loop not in _POOLS:
+        _POOLS[loop] = _Pools()
+    return _POOLS[loop]
 
 
 async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -15,7 +78,7 @@ async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwar
     Unlike with `asyncio.to_thread`, a cancelled caller continues only when the thread has ended: it may then close the
     files of the thread. So `work` must be short, about 1 MiB of data, or call an `Interrupt` between pieces.
     """
-    future = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    future = _pools().short.start(partial(work, *args, **kwargs))
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -40,7 +103,7 @@ class Interrupt:
 
     async def in_thread(self, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run long `work` in a thread; a cancellation interrupts it and waits for its end."""
-        future = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+        future = _pools().long.start(partial(work, *args, **kwargs))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -1,9 +1,10 @@
 import asyncio
+import contextvars
 import threading
 
 import pytest
 
-from hangar_async.threads import Interrupt, in_thread
+from hangar_async.threads import Interrupt, Pool, in_thread
 
 
 async def test_result_and_error() -> None:
@@ -47,3 +48,39 @@ async def test_an_interrupt_ends_long_work() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_slow_disks_hold_up_no_names_and_no_archive() -> None:
+    """So many pieces of work wait that each pool of one kind is full."""
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    interrupt = Interrupt()
+    slow = [asyncio.create_task(in_thread(release.wait)) for _ in range(64)]
+    await asyncio.sleep(0)
+    assert await interrupt.in_thread(divmod, 7, 2) == (3, 1)
+    long = [asyncio.create_task(interrupt.in_thread(release.wait)) for _ in range(64)]
+    await asyncio.sleep(0)
+    assert await loop.getaddrinfo("127.0.0.1", 80)
+    release.set()
+    await asyncio.gather(*slow, *long)
+
+
+async def test_the_context_of_the_caller_is_seen() -> None:
+    variable = contextvars.ContextVar("variable", default=1)
+    variable.set(2)
+    assert await in_thread(variable.get) == 2
+
+
+async def test_where_no_more_threads_start_those_there_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, release = Pool("test"), threading.Event()
+    first = pool.start(release.wait)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    rest = [pool.start(lambda: 7) for _ in range(3)]
+    release.set()
+    assert await asyncio.gather(first, *rest) == [True, 7, 7, 7]
+    with pytest.raises(RuntimeError, match="start new thread"):
+        Pool("none").start(int)

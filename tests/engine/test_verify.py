@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import tarfile
-import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import LayoutImages
 from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, OURS, Saved, flip, pack_as_hangar, parts
-from tests.engine.rig import Countdown
+from tests.engine.rig import Countdown, at_work
 from tests.layout.rig import of, read
 
 
@@ -299,9 +298,7 @@ async def test_it_can_be_cancelled_anywhere(everything: Saved, form: str) -> Non
         countdown.watched = asyncio.create_task(verify(VerifyOptions(everything.at(form)), countdown))
         with pytest.raises(asyncio.CancelledError):
             await countdown.watched
-    # What runs in a thread is waited for, so that the pool is idle.
-    await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 10)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")]
+        assert not at_work()
 
 
 def bomb(target: Path, name: str, size: int, claimed: int) -> None:
