@@ -120,6 +120,7 @@ from hangar_async.errors import (
     RegistryError as RegistryError,
     SourceError as SourceError,
     StorageError as StorageError,
+    TooManyParts as TooManyParts,
     Unauthorized as Unauthorized,
     UnsupportedManifest as UnsupportedManifest,
     UploadLost as UploadLost,

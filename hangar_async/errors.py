@@ -16,6 +16,8 @@ class HangarError(Exception):
 
     reason: ClassVar[str] = "failed"
     default_advice: ClassVar[str] = ""
+    #: True where no image of the same run could succeed.
+    ends_run: ClassVar[bool] = False
     #: The most tries of an operation that raises this, whatever the policy allows.
     tries: ClassVar[int] = 1_000
     #: None leaves the answer to the status of a RegistryError.
@@ -47,6 +49,13 @@ class CredentialError(UsageError):
 
     reason = "credentials"
     default_advice = "correct the entry, or log in again with hangar-async login"
+
+
+class TooManyParts(UsageError):
+    """Raised when the plan makes so many parts that nobody could handle them."""
+
+    reason = "parts"
+    ends_run = True
 
 
 class InvalidValue(HangarError, ValueError):
@@ -290,6 +299,7 @@ class MachineError(HangarError):
     """Raised when the system has no more threads, processes or memory for this process."""
 
     reason = "machine"
+    ends_run = True
     default_advice = "raise the limit, or run fewer jobs (-j), then run the same command again"
 
 
@@ -297,6 +307,7 @@ class StorageError(HangarError):
     """Raised when a local file cannot be read or written. `path` names it."""
 
     reason = "disk"
+    ends_run = True
     default_advice = "make room or correct the permissions, then run the same command again"
 
     def __init__(self, message: str, *, path: str, advice: str | None = None) -> None:

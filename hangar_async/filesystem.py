@@ -1,4 +1,4 @@
-"""The limits of a file system, free space and the largest file, and the names that it lists."""
+"""The limits of a file system, free space, the largest file and names, and of the files that a process has open."""
 
 import os
 import resource
@@ -16,6 +16,21 @@ def check_parent(path: Path, flag: str) -> None:
         raise UsageError(f"the directory {parent} does not exist ({flag} {path}): make it first")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UsageError(f"the directory {parent} cannot be written ({flag} {path}): choose another one")
+
+
+#: Files that a run has open besides those of its transfers.
+_OTHER_FILES = 40
+#: A transfer has a connection and a file.
+_FILES_OF_A_TRANSFER = 2
+#: The limit that a run asks for: programs that it starts may look at each number below it.
+MOST_OPEN_FILES = 65_536
+
+
+def most_transfers() -> int:
+    """Return how many transfers at once the limit of open files allows, at least 1."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = MOST_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    return max(1, (soft - _OTHER_FILES) // _FILES_OF_A_TRANSFER)
 
 
 MIB = 1 << 20

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async import filesystem
-from hangar_async.filesystem import allow_open_files, device, file_system, free_bytes, largest_file, listed_path
+from hangar_async.filesystem import (
+    allow_open_files,
+    device,
+    file_system,
+    free_bytes,
+    largest_file,
+    listed_path,
+    most_transfers,
+)
 
 GIB = 1 << 30
 
@@ -84,3 +92,11 @@ def test_a_file_that_is_found_by_another_spelling_has_its_listed_name(tmp_path: 
     assert listed_path(tmp_path / "Whole.tar.gz", listed[:2]).name == "a-link"
     for name in ("whole.tar.gz", "missing", "other"):
         assert listed_path(tmp_path / name, listed).name == name
+
+
+@pytest.mark.parametrize(("limit", "transfers"), [(24, 1), (64, 12), (1024, 492)])
+def test_the_limit_of_open_files_bounds_the_transfers(
+    monkeypatch: pytest.MonkeyPatch, limit: int, transfers: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert most_transfers() == transfers

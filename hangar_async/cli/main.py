@@ -19,6 +19,7 @@ from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
 from hangar_async.cli.view.stream import end, in_background
 from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
+from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
 
 WRONG, USAGE, BROKEN = 1, 2, 3
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -191,6 +192,7 @@ def _run(argv: Sequence[str]) -> int:
             name = f"{PROGRAM} {words.pop(0)}"
             if "--help" not in words:
                 _check_working_directory()
+                allow_open_files(MOST_OPEN_FILES)
         status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
         return status if isinstance(status, int) else 0
     except TyperException as error:

@@ -9,6 +9,7 @@ from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.filesystem import most_transfers
 from hangar_async.oci import PlatformSelector, parse_registry
 
 
@@ -103,7 +104,17 @@ class SyncOptions(FetchOptions):
 
 
 def _permits(jobs: int) -> int:
-    return min(max(jobs, 1), MAX_JOBS)
+    return min(max(jobs, 1), MAX_JOBS, most_transfers())
+
+
+def note_of_jobs(jobs: int) -> str | None:
+    """Say that another number of requests at once is used than was asked for, and why; None where it is that one."""
+    permits = _permits(jobs)
+    if permits == jobs:
+        return None
+    if not 1 <= jobs <= MAX_JOBS:
+        return f"--jobs {jobs} is outside of 1 to {MAX_JOBS}: {permits} is used"
+    return f"--jobs {jobs}: {permits} is used, since ulimit -n allows no more open files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

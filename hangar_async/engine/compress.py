@@ -14,6 +14,7 @@ from hangar_async.engine.open_layout import find_archive
 from hangar_async.engine.outputs import check_output, check_outputs, check_target
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.image import created_of
+from hangar_async.engine.pull.space import PartCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError
 from hangar_async.imagelist import Entry
@@ -38,6 +39,8 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     await in_thread(check_output, options.output, [options.cache])
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
     observer(events.RunStarted(len(cache.images), 0))
+    parts = PartCheck(options.output, lambda text: observer(events.Notice(text)))
+    parts.plan(content for image in cache.images for content in image.contents)
     outcomes: list[ImageOutcome] = []
     images: list[Image] = []
     created: list[str] = []

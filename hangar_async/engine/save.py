@@ -13,9 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from hangar_async import imagelist
-from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
+from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions, note_of_jobs
 from hangar_async.config.output import OutputSettings
-from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
@@ -121,8 +120,8 @@ class _Run(ABC):
         options = self.options
         self.observe(RunStarted(len(images.entries), options.permits))
         registry = self._registry_of_credentials(images)
-        if options.jobs != options.permits:
-            self.notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
+        if note := note_of_jobs(options.jobs):
+            self.notice(note)
         for line in images.invalid:
             self.notice(str(line))
         settings = options.environment.registries
@@ -171,7 +170,7 @@ class _Run(ABC):
         """Fetch all images at the same time, and pack each as soon as those before it in the list are packed."""
         saved = _Saved()
         options = self.options
-        space = SpaceCheck(store.root, self.output, lambda: receiver.received, lambda: packer.written)
+        space = SpaceCheck(store.root, self.output, lambda: receiver.received, lambda: packer.written, self.notice)
         async with SingleFlight() as flights, asyncio.TaskGroup() as group:
             mirrors = options.environment.registries.mirrors
             fetcher = Fetcher(flights, receiver, store, len(images.entries), mirrors)

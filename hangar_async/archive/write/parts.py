@@ -18,6 +18,9 @@ from hangar_async.temporary import TemporaryFiles
 #: The bytes that are written at once, with space for one of the largest pieces after them.
 _BUFFER_SIZE = 33 << 16
 _MAX_BUFFERS = 4
+#: The files that are open at once: the one that is written, and those that wait for their sync.
+_MAX_OPEN = 8
+_SECONDS_BETWEEN_CHECKS = 1.0
 #: The bytes of the page cache after which a sync starts beside the writing.
 _SYNC_EVERY = 32 << 20
 
@@ -75,6 +78,7 @@ class PartWriter:
         self._hashing, self._writing, self._syncing = self._threads = [
             JobThread(f"archive-{name}") for name in ("hash", "write", "sync")
         ]
+        self._may_open = threading.Semaphore(_MAX_OPEN)
         self.parts: list[WrittenPart] = []
 
     @property
@@ -128,8 +132,7 @@ class PartWriter:
 
     def _flush(self, *, last: bool = False) -> None:
         """Pass the content of the buffer to the threads, and take another buffer; the unaligned rest waits for more."""
-        for thread in self._threads:
-            thread.check()
+        self._check()
         buffer, rest = self._buffer, self._buffer.view[: self._fill]
         while rest:
             part = self._open_part()
@@ -145,8 +148,15 @@ class PartWriter:
         self._buffer.view[: len(rest)] = rest
         self._fill = len(rest)
 
+    def _check(self) -> None:
+        for thread in self._threads:
+            thread.check()
+
     def _open_part(self) -> WrittenPart:
         if not self.parts or self.parts[-1].ended:
+            while not self._may_open.acquire(timeout=_SECONDS_BETWEEN_CHECKS):
+                # A thread that has failed closes nothing any more.
+                self._check()
             path = self._names.new()
             self.parts.append(WrittenPart(path, self._disk.create(path, direct=self._direct)))
         return self.parts[-1]
@@ -208,6 +218,7 @@ class PartWriter:
             self._disk.sync_file(file, part.path)
         part.file = None
         self._disk.close(file, part.path)
+        self._may_open.release()
 
 
 class JobThread:

@@ -10,7 +10,7 @@ from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.engine.pull.plan import Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome
-from hangar_async.errors import Conflict, ContentError, HangarError, MachineError, StorageError, the_error
+from hangar_async.errors import Conflict, ContentError, HangarError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Image, ImageConfig
 from hangar_async.store.content import ContentStore, write_image
@@ -42,7 +42,7 @@ class ImageFetcher:
     async def fetch(self, entry: Entry, number: int) -> FetchedImage:
         """Bring an image into the store, whole; `number` is its place in the list. A failure is an outcome.
 
-        Raises StorageError and MachineError, which end the run.
+        Raises StorageError, MachineError and TooManyParts, which end the run.
         """
         root = self._root_of(entry)
         try:
@@ -52,8 +52,7 @@ class ImageFetcher:
             return await self._fetch_contents(entry, number, image)
         except (HangarError, ExceptionGroup) as error:
             failure = the_error(error)
-            if isinstance(failure, StorageError | MachineError):
-                # It is an error of this machine, and would meet all other images too.
+            if failure.ends_run:
                 raise failure from error
             return FetchedImage(ImageOutcome(entry, error=failure))
         finally:

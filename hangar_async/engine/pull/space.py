@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hangar_async.config.output import OutputSettings
-from hangar_async.errors import StorageError
+from hangar_async.errors import StorageError, TooManyParts
 from hangar_async.filesystem import MIB, device, fitting_part, free_bytes, largest_file
 from hangar_async.oci import Descriptor, Digest
 from hangar_async.threads import in_thread
@@ -19,16 +19,23 @@ class SpaceCheck:
     """Compares the planned bytes of a run with the free space in the cache and at the output.
 
     `output` is None where only the cache is written. `fetched` and `archived` return how many bytes of both were
-    written so far. The free space is looked up each time, so that other programs count too.
+    written so far. The free space is looked up each time, so that other programs count too. `notice` is told once when
+    the plan makes many parts.
     """
 
     def __init__(
-        self, cache: Path, output: OutputSettings | None, fetched: Callable[[], int], archived: Callable[[], int]
+        self,
+        cache: Path,
+        output: OutputSettings | None,
+        fetched: Callable[[], int],
+        archived: Callable[[], int],
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._cache = cache
         self._output = output
         self._fetched = fetched
         self._archived = archived
+        self._parts = PartCheck(self._output, notice)
         self._to_fetch = 0
         self._to_output = 0
         self._longest = 0
@@ -37,14 +44,15 @@ class SpaceCheck:
     async def plan(self, contents: Iterable[Descriptor], missing: Callable[[Descriptor], int]) -> None:
         """Add the contents of an image; `missing` returns how many bytes of a blob are still to be fetched.
 
-        Raises StorageError when the plan does not fit.
+        Raises StorageError when the plan does not fit, TooManyParts when it makes too many parts.
         """
         new = [content for content in contents if content.digest not in self._seen]
         self._seen.update(content.digest for content in new)
         self._to_fetch += sum(_blocks(missing(content)) for content in new)
-        output_size = _blocks if self._is_directory else _archived_size
+        output_size = _blocks if self._is_directory else archived_size
         self._to_output += sum(output_size(content.size) for content in new)
         self._longest = max([self._longest, *(content.size for content in new)])
+        self._parts.check(self._to_output)
         await in_thread(self._check)
 
     @property
@@ -98,11 +106,45 @@ class SpaceCheck:
             )
 
 
+#: More parts than this are a warning, and than that an error.
+_MANY_PARTS, _MOST_PARTS = 1_000, 100_000
+
+
+class PartCheck:
+    """Compares the planned bytes of an archive with the size of its parts."""
+
+    def __init__(self, output: OutputSettings | None, notice: Callable[[str], None]) -> None:
+        self._part_size = None if output is None else output.part_size
+        self._notice = notice
+        self._told = False
+
+    def plan(self, contents: Iterable[Descriptor]) -> None:
+        """Check an archive of these contents; raises TooManyParts."""
+        sizes = {content.digest: content.size for content in contents}
+        self.check(sum(map(archived_size, sizes.values())))
+
+    def check(self, size: int) -> None:
+        """Check an archive of so many bytes, or of more; raises TooManyParts."""
+        number = 0 if self._part_size is None else -(-size // self._part_size)
+        if number > _MOST_PARTS:
+            raise TooManyParts(
+                f"parts of {self._part_size:,} bytes are too small: the archive would have {number:,} of them, and "
+                f"{_MOST_PARTS:,} are the most; {_fewer(size)}"
+            )
+        if number > _MANY_PARTS and not self._told:
+            self._told = True
+            self._notice(f"the archive will have {number:,} parts or more; {_fewer(size)}")
+
+
+def _fewer(size: int) -> str:
+    return f"--part-size {max(1, -(-size // (100 * MIB)))}M makes fewer"
+
+
 def _blocks(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _archived_size(size: int) -> int:
+def archived_size(size: int) -> int:
     """Return the most bytes that a blob takes in an archive: header, padding, headers of stored blocks."""
     return size + size // 8192 + 2048
 

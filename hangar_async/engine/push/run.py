@@ -13,8 +13,7 @@ from typing import TypeAlias, TypeVar
 
 from hangar_async import imagelist
 from hangar_async.archive.read.layout import StreamedLayout
-from hangar_async.config.options import LoadOptions
-from hangar_async.config.registries import MAX_JOBS
+from hangar_async.config.options import LoadOptions, note_of_jobs
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
@@ -177,8 +176,8 @@ class LoadRun:
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))
         observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.permits))
-        if options.jobs != options.permits:
-            run.notice(f"--jobs {options.jobs} is outside of 1 to {MAX_JOBS}: {options.permits} is used")
+        if note := note_of_jobs(options.jobs):
+            run.notice(note)
         return run
 
     @asynccontextmanager

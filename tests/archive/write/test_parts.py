@@ -139,3 +139,24 @@ def test_a_thread_that_cannot_be_started_is_an_error_and_no_hang(
     with pytest.raises(RuntimeError, match="start new thread"):
         write(tmp_path / "a", "gzip", [noise(100_000)])
     assert os.listdir(tmp_path) == []
+
+
+def test_any_number_of_parts_has_few_files_open(tmp_path: Path) -> None:
+    class Counting(Disk):
+        open_files: ClassVar[set[int]] = set()
+        most: ClassVar[int] = 0
+
+        def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
+            descriptor = super().create(path, direct=direct, mode=mode)
+            if path.name.endswith(".tmp"):
+                self.open_files.add(descriptor)
+                Counting.most = max(Counting.most, len(self.open_files))
+            return descriptor
+
+        def close(self, descriptor: int, path: Path) -> None:
+            self.open_files.discard(descriptor)
+            super().close(descriptor, path)
+
+    write(tmp_path / "a", "gzip", [noise(500_000)], part_size=1_000, disk=Counting())
+    assert len(list(tmp_path.glob("a.part*"))) > 400
+    assert Counting.most <= 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.pull import space as module
-from hangar_async.engine.pull.space import SpaceCheck
-from hangar_async.errors import StorageError, UsageError
+from hangar_async.engine.pull.space import PartCheck, SpaceCheck
+from hangar_async.errors import StorageError, TooManyParts, UsageError
 from hangar_async.filesystem import fitting_part
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import Descriptor
@@ -178,3 +179,30 @@ async def test_a_disk_that_gets_full_ends_the_run_and_the_same_goes_on_after_roo
     assert report.status == 0
     assert report.traffic.reused_blobs > 0
     assert fake_registry.blobs_asked().total() - before <= 4
+
+
+def test_many_parts_are_told_once_and_too_many_refused() -> None:
+    told: list[str] = []
+    parts = PartCheck(OutputSettings(target=Path("a.tar.gz"), part_size=1000), told.append)
+    parts.check(1_000_000)
+    assert told == []
+    parts.plan(blobs(1_000_000, 1_000_000))
+    parts.check(100_000_000)
+    assert told == ["the archive will have 2,005 parts or more; --part-size 1M makes fewer"]
+    with pytest.raises(TooManyParts, match=r"100,001 of them, and 100,000 are the most; --part-size 1M makes fewer"):
+        parts.check(100_000_001)
+    with pytest.raises(TooManyParts, match=r"--part-size 96M makes fewer"):
+        parts.check(10_000_000_000)
+
+
+def test_an_archive_in_one_file_has_no_bound_of_parts() -> None:
+    PartCheck(OutputSettings(target=Path("a.tar.gz")), pytest.fail).check(1 << 60)
+    PartCheck(None, pytest.fail).check(1 << 60)
+
+
+async def test_a_run_of_too_many_parts_ends_before_its_blobs(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    one = image([layer({"a": os.urandom(200_000)})], AMD64)
+    fake_registry.add("app:1", one)
+    with pytest.raises(TooManyParts):
+        await run(tmp_path, f"{fake_registry.address}/app:1", part_size=1, format="gzip")
+    assert not [blob for blob in one.blobs if len(one.blobs[blob]) > 100_000 and fake_registry.asked(str(blob))]
