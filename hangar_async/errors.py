@@ -6,7 +6,7 @@ short constant label for reports, `transient` tells whether trying again can hel
 
 import errno
 import resource
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeGuard, TypeVar
 
 _E = TypeVar("_E", bound=Exception)
 
@@ -285,7 +285,7 @@ def system_reason(error: OSError) -> str:
     )
 
 
-def is_file_limit(error: BaseException | None) -> bool:
+def is_file_limit(error: BaseException | None) -> TypeGuard[OSError]:
     """Tell whether an error says that this process has too many open files."""
     return isinstance(error, OSError) and error.errno == errno.EMFILE
 

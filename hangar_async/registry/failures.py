@@ -12,12 +12,28 @@ import aiohttp
 import msgspec
 from aiohttp.http import HttpProcessingError
 
-from hangar_async.errors import HangarError, Incomplete, NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.errors import (
+    HangarError,
+    Incomplete,
+    NetworkError,
+    NotFound,
+    RegistryError,
+    Unauthorized,
+    is_file_limit,
+    system_advice,
+    system_reason,
+)
 
 _LONGEST_TEXT = 300
 _UNTRUSTED_ADVICE = (
     "put the registry's CA certificate into /etc/docker/certs.d/HOST[:PORT]/ca.crt (certs.d, as for Docker) or name "
     "it in SSL_CERT_FILE; --tls-verify=false turns the check off"
+)
+#: Results of the verification that a wrong clock causes too. Source: OpenSSL, X509_V_ERR_CERT_NOT_YET_VALID and others.
+_TIMES = {9: "is not valid yet", 10: "has expired"}
+_CLOCK = (
+    "set the clock of this machine if it is wrong; if it is right, the registry needs a new certificate, whose dates "
+    "are shown by: openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -dates"
 )
 _PROXY_ADVICE = "see the proxy settings"
 #: Failures that can be temporary, the first that fits: the exceptions, the reason, the advice (None: the usual).
@@ -136,6 +152,9 @@ def _explain(error: Exception) -> tuple[str, bool, str | None]:
     """Return the reason, whether trying again can help, and the advice (None: the usual)."""
     if is_untrusted(error):
         inner = getattr(error, "certificate_error", error)
+        if times := _TIMES.get(getattr(inner, "verify_code", 0)):
+            now = datetime.now(UTC)
+            return f"its TLS certificate {times}, by the clock of this machine: {now:%Y-%m-%d %H:%M} UTC", False, _CLOCK
         reason = getattr(inner, "verify_message", "") or "it is not trusted"
         return f"its TLS certificate cannot be verified: {reason}", False, _UNTRUSTED_ADVICE
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -143,8 +162,11 @@ def _explain(error: Exception) -> tuple[str, bool, str | None]:
         return f"the proxy answered {error.status} ({_plain(error.message)})", transient, _PROXY_ADVICE
     if isinstance(error, aiohttp.InvalidURL):
         return "an address makes no sense", False, None
+    of_system = getattr(error, "os_error", error)
+    if is_file_limit(of_system):
+        return f"no connection can be opened: {system_reason(of_system)}", True, system_advice(of_system)
     text, advice = next((text, advice) for kind, text, advice in _REASONS if isinstance(error, kind))
-    system, message = _system(getattr(error, "os_error", error)), _plain(str(getattr(error, "message", "")))
+    system, message = _system(of_system), _plain(str(getattr(error, "message", "")))
     return text.format(system=system, message=message, kind=type(error).__name__), True, advice
 
 

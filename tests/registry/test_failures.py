@@ -275,3 +275,14 @@ def test_any_answer_makes_an_error_of_one_line(status: int, body: bytes, code: s
         error = refused("reg.io", WHAT, status, {}, content, push=True)
         assert error.status == status
         assert len(str(error).splitlines()) == 1
+
+
+def test_the_limit_of_open_files_is_named() -> None:
+    with (
+        pytest.raises(
+            NetworkError, match=r"no connection can be opened: Too many open files \(ulimit -n is "
+        ) as caught,
+        reaching("reg.io"),
+    ):
+        raise OSError(24, "Too many open files")
+    assert "raise the limit with ulimit -n" in caught.value.advice

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,26 @@ async def test_a_ca_of_another_host_is_not_trusted(
     assert "certificate" in str(caught.value)
     assert "--tls-verify=false" in caught.value.advice
     assert "certs.d" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"), [(timedelta(days=-400), "has expired"), (timedelta(days=400), "is not valid yet")]
+)
+async def test_a_certificate_of_another_time_names_the_clock(
+    authority: trustme.CA, trusting: Callable[..., RegistrySettings], shift: timedelta, words: str
+) -> None:
+    now = datetime.now(UTC) + shift
+    leaf = authority.issue_cert("127.0.0.1", not_before=now - timedelta(days=30), not_after=now + timedelta(days=30))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    leaf.configure_cert(tls)
+    async with answering(serve_manifest, tls=tls) as registry:
+        with pytest.raises(
+            NetworkError, match=f"its TLS certificate {words}, by the clock of this machine: 20"
+        ) as caught:
+            await pull(f"{registry.address}/app", trusting(registry.address))
+    assert not caught.value.transient
+    assert "set the clock" in caught.value.advice
+    assert "certs.d" not in caught.value.advice
 
 
 async def test_the_ca_that_the_environment_names_is_trusted(
