@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 from hangar_async.errors import StorageError
@@ -39,6 +40,10 @@ _NO_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPER
 _NO_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
 #: EBADF: a network file system wants a file that is open for writing, which no directory can be.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF})
+_WITHOUT_SYNC = "the file system of {path} cannot sync directories: after a loss of power, verify what it holds"
+_WITHOUT_LOCKS = (
+    "the file system of {path} has no locks: two runs must not use one cache, or write one output, there at once"
+)
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: The flag for direct writes, past the page cache; 0 where the system has none.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -56,7 +61,21 @@ def failing(action: str, path: object) -> Iterator[None]:
 
 
 class Disk:
-    """File operations whose errors, StorageErrors, name the path; none is swallowed."""
+    """File operations whose errors, StorageErrors, name the path; none is swallowed.
+
+    A file system that cannot lock, or sync a directory, is worked on, and `remarks` tells it.
+    """
+
+    @cached_property
+    def _remarks(self) -> dict[str, Path | None]:
+        """The first path of each remark, None once it is told."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Return sentences about what file systems could not do, each once in the life of this object."""
+        new = {text: path for text, path in tuple(self._remarks.items()) if path is not None}
+        self._remarks.update(dict.fromkeys(new))
+        return [text.format(path=path) for text, path in new.items()]
 
     def make_directory(self, path: Path, mode: int = 0o755) -> None:
         """Make a directory and its parents; one that exists stays as it is."""
@@ -149,6 +168,7 @@ class Disk:
                 # Some network file systems cannot sync a directory; a file's content is never left out.
                 if error.errno not in _NO_SYNC or not path.is_dir():
                     raise
+                self._remarks.setdefault(_WITHOUT_SYNC, path.absolute())
             finally:
                 os.close(descriptor)
 
@@ -241,7 +261,7 @@ class Disk:
         descriptor = self.create(path)
         try:
             with failing("lock", path):
-                _flock(descriptor, fcntl.LOCK_EX)
+                self._flock(descriptor, fcntl.LOCK_EX, path)
                 if os.fstat(descriptor).st_nlink:
                     return descriptor
         except BaseException:
@@ -253,7 +273,7 @@ class Disk:
 
     def _locked(self, descriptor: int, path: Path, *, needed: bool = False) -> int | None:
         try:
-            if _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or not needed:
+            if self._flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path) or not needed:
                 return descriptor
         except BlockingIOError:
             pass
@@ -263,13 +283,13 @@ class Disk:
         self.release(descriptor)
         return None
 
-
-def _flock(descriptor: int, operation: int) -> bool:
-    """Lock a file; False on a file system without locks."""
-    try:
-        fcntl.flock(descriptor, operation)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return False
-    return True
+    def _flock(self, descriptor: int, operation: int, path: Path) -> bool:
+        """Lock a file; False on a file system without locks."""
+        try:
+            fcntl.flock(descriptor, operation)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            self._remarks.setdefault(_WITHOUT_LOCKS, path.absolute())
+            return False
+        return True

@@ -115,3 +115,20 @@ def test_another_error_of_a_lock_is_an_error(tmp_path: Path, monkeypatch: pytest
     for lock in (Disk().lock, Disk().hold):
         with pytest.raises(StorageError, match="lock"):
             lock(tmp_path / lock.__name__)
+
+
+def test_what_a_file_system_lacks_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk()
+    assert disk.remarks() == []
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))
+    monkeypatch.setattr(os, "fsync", refusing(errno.EINVAL))
+    for _ in range(2):
+        descriptor = disk.lock(tmp_path / "lock")
+        assert descriptor is not None
+        os.close(descriptor)
+        disk.sync(tmp_path)
+    locks, sync = disk.remarks()
+    assert locks.startswith(f"the file system of {tmp_path / 'lock'} has no locks: two runs must not use one cache")
+    assert sync.startswith(f"the file system of {tmp_path} cannot sync directories: ")
+    disk.sync(tmp_path)
+    assert disk.remarks() == []

@@ -62,6 +62,8 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
         if images:
             failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
             output = await packer.finish(images, saved_time(options.output.epoch, created), failed)
+        for text in store.disk.remarks():
+            observer(events.Notice(text))
     report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
     observer(events.RunEnded(report))
     return report
@@ -109,9 +111,12 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: events.O
     if archive.index is not None:
         # Without an index the size is known at the end.
         observer(events.CheckStarted(sum(layout.sizes().values())))
-    tree = NewTree(options.destination, Disk(), events.report_checked(interrupt, observer), options.sync)
+    disk = Disk()
+    tree = NewTree(options.destination, disk, events.report_checked(interrupt, observer), options.sync)
     files = _ArchiveFiles(layout, archive)
     size = tree.write(files, {}, files.directories(), {BLOBS: SHARE})
+    for text in disk.remarks():
+        observer(events.Notice(text))
     return Output((options.destination,), size, "dir")
 
 

@@ -72,6 +72,7 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
                 sync=settings.sync,
                 progress=progress,
                 notice=notice,
+                disk=store.disk,
                 level=settings.level,
             )
             # Before the thread ends: a cancellation now must discard it too.

@@ -139,11 +139,13 @@ class _Run(ABC):
         ):
             client = LimitedClient(registry_client, Retrier(options.permits, settings.retry, self.observe, self._clock))
             receiver = Receiver(client, RateLimit(settings.limit_rate, self._clock), self.observe)
+            self._tell(store)
             async with self.open_packer(store) as packer:
                 saved = await self._save_images(images, store, receiver, packer)
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
+            self._tell(store)
             validated = output is not None and await self.validate(saved, output, client)
         failed = [outcome.entry.text for outcome in saved.outcomes if not outcome.ok]
         # As comments, so that the list stays one to be read.
@@ -220,6 +222,10 @@ class _Run(ABC):
             "say which one it is for with --source, or log in to each"
         )
         return None
+
+    def _tell(self, store: ContentStore) -> None:
+        for text in store.disk.remarks():
+            self.notice(text)
 
     def notice(self, text: str) -> None:
         self._notices.append(text)

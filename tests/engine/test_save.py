@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import shutil
+import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -442,3 +445,25 @@ async def test_two_at_once_do_not_mix(dated_apps: FakeRegistry, tmp_path: Path) 
     assert all("is in use by" in str(found) for found in both if not isinstance(found, Report))
     assert sorted(named(cache(tmp_path))) == sorted(lines(dated_apps, 0, *done))
     assert sorted(os.listdir(tmp_path)) == ["out.tar.gz", "out.tar.gz.sha256", "saved-image-cache"]
+
+
+async def test_a_file_system_without_locks_and_sync_of_directories_is_told_once(
+    fake_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def sync_no_directory(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    def lock_nothing(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(os, "fsync", sync_no_directory)
+    monkeypatch.setattr(fcntl, "flock", lock_nothing)
+    fake_registry.add("one:1", small("one"))
+    report = await run(tmp_path, f"{fake_registry.address}/one:1", format="gzip")
+    assert report.status == 0
+    assert [sum(word in text for text in report.notices) for word in ("has no locks", "cannot sync")] == [1, 1]
+    assert len(report.notices) == 2
