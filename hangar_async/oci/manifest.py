@@ -55,8 +55,10 @@ class _PlatformJson(msgspec.Struct):
     variant: str | None = None
     os_version: str | None = msgspec.field(name="os.version", default=None)
 
-    def value(self) -> Platform:
-        return Platform(self.os, self.architecture, self.variant or "", self.os_version or "")
+    def value(self) -> Platform | None:
+        """Return the platform; None where a word that says it is empty, so that the config has to be read."""
+        platform = Platform(self.os, self.architecture, self.variant or "", self.os_version or "")
+        return platform if self.os and self.architecture else None
 
 
 class _DescriptorJson(msgspec.Struct):

@@ -68,6 +68,17 @@ def test_platforms_of_entries() -> None:
     assert index.manifests[1].platform is None
 
 
+@pytest.mark.parametrize(
+    "platform",
+    [{}, {"os": "", "architecture": ""}, {"os": "", "architecture": "arm64"}, {"os": "linux"}, {"os.version": "10.0"}],
+)
+def test_an_entry_whose_platform_lacks_a_word_has_none(platform: dict[str, str]) -> None:
+    index = parse_manifest(raw(manifests=[{**ENTRY, "platform": platform}]))
+    assert isinstance(index, Index)
+    assert index.manifests[0].platform is None
+    assert json.loads(index.manifests[0].raw)["platform"] == platform
+
+
 def test_attestation_entries_name_their_manifest() -> None:
     annotations = {
         "vnd.docker.reference.type": "attestation-manifest",

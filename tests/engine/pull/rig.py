@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hangar_async.engine.events import Event
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
+from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, index, layer
 from tests.engine.rig import options
 from tests.fakes.clock import FakeClock
@@ -25,3 +28,25 @@ async def bring(tmp_path: Path, *images: str, events: list[Event] | None = None,
     values = {"format": "gzip", "destination": tmp_path / "out.tar.gz", **keywords}
     observe = (events if events is not None else []).append
     return await save(options(tmp_path, *images, **values), observe, clock=FakeClock().clock)
+
+
+def changed(built: Built, **fields: Any) -> Built:
+    """The same index with other fields in each of its entries; None removes a field."""
+    document = json.loads(built.raw)
+    for entry in document["manifests"]:
+        entry.update(fields)
+    document["manifests"] = [
+        {name: value for name, value in entry.items() if value is not None} for entry in document["manifests"]
+    ]
+    return made(document, built.documents, built.blobs)
+
+
+def made(
+    document: Mapping[str, Any],
+    documents: Mapping[Digest, tuple[str, bytes]] | None = None,
+    blobs: Mapping[Digest, bytes] | None = None,
+) -> Built:
+    """An index of any fields, over documents and blobs."""
+    raw = json.dumps(document).encode()
+    kind = document["mediaType"]
+    return Built(raw, kind, {**(documents or {}), Digest.of(raw): (kind, raw)}, blobs or {})

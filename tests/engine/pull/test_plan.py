@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from hangar_async.errors import NoPlatform, UnsupportedManifest
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import Platform
 from hangar_async.testing.images import IndexEntry, artifact, attestation, index, layer
+from tests.engine.pull.rig import changed
 from tests.engine.rig import all_digests, entries, held, listed, run
 from tests.fakes.images import AMD64, ARM64, ARM_V7, WINDOWS, small
 from tests.fakes.registry import FakeRegistry
@@ -83,6 +86,20 @@ async def test_entries_without_platform_are_looked_at(fake_registry: FakeRegistr
     await run(tmp_path, f"{fake_registry.address}/app:1")
     (one,) = listed(tmp_path / "out")
     assert [item["Digest"] for item in one["Images"]] == [str(amd64.digest)]
+
+
+@pytest.mark.parametrize("platform", [{}, {"os": "", "architecture": ""}, {"os": "", "architecture": "amd64"}])
+async def test_a_platform_that_an_entry_leaves_empty_is_read_from_the_config(
+    fake_registry: FakeRegistry, tmp_path: Path, platform: dict[str, str]
+) -> None:
+    amd64, armv7 = small("a"), small("b", platform=ARM_V7)
+    fake_registry.add("app:1", changed(index([armv7, amd64]), platform=platform))
+    report = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert report.status == 0, report.failed
+    (one,) = listed(tmp_path / "out")
+    assert [(item["Digest"], item["OS"], item["Arch"]) for item in one["Images"]] == [
+        (str(amd64.digest), "linux", "amd64")
+    ]
 
 
 async def test_entries_of_unknown_platform_are_left_out_and_counted(
