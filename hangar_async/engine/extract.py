@@ -69,6 +69,8 @@ def _platforms(image: oci.Image, platform_name: str | None) -> list[oci.ImagePla
         pattern = oci.PlatformPattern.parse(platform_name or "all")
     except InvalidValue as error:
         raise UsageError(f"--platform: {error}") from error
+    if not image.platforms:
+        raise UsageError(f"{image.name} has no platforms: --format oci without --platform can hold it")
     platforms = [item for item in image.platforms if platform_name is None or pattern.matches(item.platform)]
     if not platforms:
         names = ", ".join(str(item.platform) for item in image.platforms)

@@ -151,7 +151,9 @@ class _ImageBuilder:
 def _unlisted_image(loader: ManifestLoader, root: oci.Image) -> oci.Image:
     builder = _ImageBuilder(loader)
     _add_root(builder, root)
-    builder.problems[f"{LIST_NAME} does not name it, which {INDEX_NAME} does"] = None
+    # Its list names the platforms of images, so none without any.
+    if any(isinstance(loader.documents.get(digest), oci.Manifest) for digest in builder.contents):
+        builder.problems[f"{LIST_NAME} does not name it, which {INDEX_NAME} does"] = None
     return builder.build(root, ())
 
 

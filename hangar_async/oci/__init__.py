@@ -2,16 +2,9 @@
 
 # isort: off
 from hangar_async.oci.digest import ALGORITHMS, Digest, Hasher
-from hangar_async.oci.graph import MAX_DEPTH, Document, Documents, EntryBudget, Referrer, children
-from hangar_async.oci.graph import (
-    documents_below,
-    joined_index,
-    partial_index,
-    referrer_of,
-    referrers_index,
-    walk,
-    with_referrer,
-)
+from hangar_async.oci.graph import MAX_DEPTH, Document, Documents, EntryBudget, Referrer, children, complete
+from hangar_async.oci.graph import documents_below, joined_index, partial_index, referrer_of, referrers_index, walk
+from hangar_async.oci.graph import with_referrer
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.integrity import (
     PIECE,

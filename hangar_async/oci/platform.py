@@ -128,6 +128,11 @@ class PlatformSelector:
             raise InvalidValue("no architecture is given: write amd64, arm64 or all")
         return cls(patterns, frozenset() if "all" in names else frozenset(names))
 
+    @property
+    def all_architectures(self) -> bool:
+        """True when every architecture is wanted."""
+        return PlatformPattern() in self.patterns
+
     def __contains__(self, platform: Platform) -> bool:
         if self.systems and platform.os not in self.systems:
             return False

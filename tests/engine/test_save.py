@@ -15,18 +15,22 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config.options import CompressOptions, VerifyOptions
+from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, RunEnded, RunStarted
+from hangar_async.engine.extract import extract
+from hangar_async.engine.ls import ls
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
 from hangar_async.engine.verify import verify
 from hangar_async.errors import NotFound, UsageError
 from hangar_async.oci.reference import Reference
-from hangar_async.testing.images import index, layer
+from hangar_async.testing.images import Built, index, layer
 from tests.engine.forms import tree
+from tests.engine.loading import run_load, run_validate, tagged
 from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
+from tests.engine.served import served
 from tests.fakes.faults import Hold, Status
 from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry
@@ -467,3 +471,46 @@ async def test_a_file_system_without_locks_and_sync_of_directories_is_told_once(
     assert report.status == 0
     assert [sum(word in text for text in report.notices) for word in ("has no locks", "cannot sync")] == [1, 1]
     assert len(report.notices) == 2
+@pytest.mark.parametrize("form", ["dir", "gzip"])
+@pytest.mark.parametrize("built", [index([])], ids=["without-entries"])
+async def test_an_index_without_images_goes_all_the_way(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, built: Built, form: str
+) -> None:
+    """Saved, verified, listed, packed again, loaded, compared, extracted and served, each time the same bytes."""
+    fake_registry.add("team/app:1", built)
+    name = f"{fake_registry.address}/team/app:1"
+    report = await run(tmp_path, name, architectures=["all"], format=form, cache=None, validate=True)
+    assert report.status == 0, [str(outcome.error) for outcome in report.failed]
+    assert report.output is not None
+    source = report.output.path
+    for path in (source, await _packed(source, tmp_path) if form == "dir" else source):
+        assert (await verify(VerifyOptions(path))).problems == ()
+        assert [image.digest for image in (await ls(ListOptions(path))).images] == [built.digest]
+    loaded = await run_load(tmp_path, source, pushable_registry)
+    assert [outcome.state for outcome in loaded.outcomes] == ["pushed"], loaded.failed
+    assert await tagged(pushable_registry.content, "team/app:1") == built.digest
+    for digest, data in built.blobs.items():
+        assert await pushable_registry.content.size("team/app", digest) == len(data)
+    assert (await run_validate(tmp_path, source, pushable_registry)).status == 0
+    await extract(ExtractOptions(source=source, image=name, destination=tmp_path / "layout", sync=False))
+    names = {digest.hex for digest in (*built.documents, *built.blobs)}
+    assert {path.name for path in (tmp_path / "layout" / "blobs" / "sha256").iterdir()} == names
+    again = await run_load(tmp_path, tmp_path / "layout", pushable_registry)
+    assert again.status == 0, again.failed
+    with pytest.raises(UsageError, match="has no platforms"):
+        await extract(
+            ExtractOptions(source=source, image=name, destination=tmp_path / "d.tar", format="docker-archive")
+        )
+    async with served(source) as client:
+        answer, raw = await client.get("/v2/team/app/manifests/1")
+        assert (answer.status, raw) == (200, built.raw)
+        for digest, data in built.blobs.items():
+            answer, raw = await client.get(f"/v2/team/app/blobs/{digest}")
+            assert (answer.status, raw) == (200, data)
+
+
+async def _packed(cache: Path, tmp_path: Path) -> Path:
+    output = OutputSettings(target=tmp_path / "packed.tar.gz", sync=False)
+    report = await compress(CompressOptions(cache=cache, output=output))
+    assert report.status == 0, report.failed
+    return output.target

@@ -52,6 +52,11 @@ def test_patterns(text: str, chosen: list[Platform]) -> None:
     assert {platform for platform in everything if pattern.matches(platform)} == set(chosen)
 
 
+def test_all_architectures_are_wanted_where_one_of_the_patterns_takes_each() -> None:
+    assert PlatformSelector.parse(["amd64", "all"], ["linux"]).all_architectures
+    assert not PlatformSelector.parse(["amd64", "linux/arm64"]).all_architectures
+
+
 def test_systems_filter_what_architectures_choose() -> None:
     selector = PlatformSelector.parse(["amd64"], ["windows"])
     assert WINDOWS in selector

@@ -57,13 +57,22 @@ class Planner:
         await self._load(root.descriptor, image, rank, selection)
         attestations = await self._choose(root.descriptor, image, rank, selection)
         if not selection.platforms:
-            names = selection.refused_names()
-            raise NoPlatform(f"no image available for {self._selector} in {image}; it has {names}")
+            self._check_empty(image, root, selection)
         chosen = {str(manifest.digest) for manifest in selection.manifests}
         needed = [entry for entry in attestations if entry.attests in chosen]
         documents = await self._documents(needed, image, rank)
         selection.attestations = [document for document in documents if isinstance(document, oci.Manifest)]
         return self._image(image, root, selection)
+
+    def _check_empty(self, image: oci.Reference, root: oci.Document, selection: _Selection) -> None:
+        """Raise NoPlatform for an image without a selected platform: only an index without entries needs none."""
+        advice = None
+        if isinstance(root, oci.Index) and root.digest in oci.complete(root, (), selection.documents):
+            if self._selector.all_architectures:
+                return
+            advice = "--arch all saves an index without entries as it is"
+        names = selection.refused_names()
+        raise NoPlatform(f"no image available for {self._selector} in {image}; it has {names}", advice=advice)
 
     async def _load(self, root: oci.Descriptor, image: oci.Reference, rank: Rank, selection: _Selection) -> None:
         """Get all documents below the root that may be chosen, one level after the other."""

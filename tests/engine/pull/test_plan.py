@@ -163,6 +163,22 @@ async def test_an_image_with_no_wanted_platform_fails_and_says_what_it_has(
     assert report.status == 1
 
 
+@pytest.mark.parametrize("nested", [False, True])
+async def test_an_index_without_entries_is_saved_as_it_is_where_all_is_wanted(
+    fake_registry: FakeRegistry, tmp_path: Path, nested: bool
+) -> None:
+    empty = index([index([])]) if nested else index([])
+    fake_registry.add("app:1", empty)
+    refused = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert isinstance(error := refused.failed[0].error, NoPlatform)
+    assert error.advice == "--arch all saves an index without entries as it is"
+    report = await run(tmp_path, f"{fake_registry.address}/app:1", architectures=["all"])
+    assert report.status == 0
+    assert held(tmp_path / "out") == all_digests(empty)
+    assert [entry["digest"] for entry in entries(tmp_path / "out")] == [str(empty.digest)]
+    assert listed(tmp_path / "out") == []
+
+
 async def test_schema_1_is_named(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     raw = json.dumps({"schemaVersion": 1, "name": "old", "fsLayers": []}).encode()
     fake_registry.content.add_manifest("old", raw, "application/vnd.docker.distribution.manifest.v1+prettyjws", ["1"])
