@@ -46,7 +46,8 @@ class ManifestLoader:
         for _ in range(oci.MAX_DEPTH + 1):
             documents = list(self._read(missing))
             entries = (entry for index in documents if isinstance(index, oci.Index) for entry in index.manifests)
-            missing = {entry.digest: entry for entry in entries if not self._is_known(entry.digest)}
+            documents_of = (entry for entry in entries if not entry.is_content)
+            missing = {entry.digest: entry for entry in documents_of if not self._is_known(entry.digest)}
             if not missing:
                 return
         self.damaged |= {digest: f"manifest {digest} is nested too deep" for digest in missing}

@@ -1,8 +1,9 @@
 """Manifest graphs: the one bounded walk over documents and their children; partial indexes; referrers.
 
 A document is a manifest or an index. The children of an index are its entries, those of a manifest are its config and
-layers. A digest is visited once, so that the work is bounded by the number of entries. Referrers are documents that
-refer to another one, their subject, such as signatures and lists of parts.
+layers. An entry of an index whose type is that of no document is a blob, as in the caches of BuildKit. A digest is
+visited once, so that the work is bounded by the number of entries. Referrers are documents that refer to another one,
+their subject, such as signatures and lists of parts.
 Source: OCI image-spec, manifest.md, "subject"; OCI distribution-spec 1.1, "Listing Referrers".
 """
 
@@ -58,16 +59,17 @@ def walk(root: Descriptor, documents: Documents, budget: EntryBudget | None = No
     """Visit a document and everything below it, parents first, in the order of the documents.
 
     A digest is visited once; a manifest that an index names for several platforms once for each, and its children once.
+    A digest that is named as a document and as a blob is visited as both.
     A document that is not among `documents` has no children. Raises ContentError for indexes that are nested too deep,
     and beyond the budget, which is MAX_ENTRIES for this walk alone where none is given.
     """
     budget = budget or EntryBudget()
-    seen: set[tuple[Digest, Platform | None]] = set()
+    seen: set[tuple[Digest, Platform | None, bool]] = set()
     expanded: set[Digest] = set()
     stack = [(root, 0, False)]
     while stack:
         descriptor, depth, is_blob = stack.pop()
-        key = descriptor.digest, descriptor.platform
+        key = descriptor.digest, descriptor.platform, is_blob
         if key in seen:
             continue
         seen.add(key)
@@ -80,7 +82,7 @@ def walk(root: Descriptor, documents: Documents, budget: EntryBudget | None = No
         budget.spend(len(below))
         _check_depth(descriptor, depth)
         blobs = isinstance(document, Manifest)
-        stack += [(child, depth + 1, blobs) for child in reversed(below)]
+        stack += [(child, depth + 1, blobs or child.is_content) for child in reversed(below)]
 
 
 def documents_below(root: Document, documents: Documents) -> list[Document]:

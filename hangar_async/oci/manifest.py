@@ -109,6 +109,11 @@ class Descriptor:
         return self.media_type in media_types.INDEXES
 
     @property
+    def is_content(self) -> bool:
+        """True when, as an entry of an index, it describes a blob."""
+        return media_types.is_content(self.media_type)
+
+    @property
     def is_foreign(self) -> bool:
         """True when its content is not in the registry."""
         return bool(self.urls) or media_types.is_foreign(self.media_type)
@@ -171,6 +176,11 @@ class Index(_RawDocument):
     """
 
     manifests: tuple[Descriptor, ...]
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The entries that are no documents, as in the caches of BuildKit."""
+        return tuple(entry for entry in self.manifests if entry.is_content)
 
     def with_only(self, kept: tuple[Descriptor, ...]) -> Self:
         """Make the index of the same type with these descriptors, each as in the original."""

@@ -20,6 +20,15 @@ IMAGE_CONFIGS = frozenset(
 )
 _COMPRESSED_ENDINGS = ("+gzip", ".gzip", "+zstd", ".zstd", "tgz", "+bzip2", "+xz", ".zip", "+zip")
 _FOREIGN = ("application/vnd.docker.image.rootfs.foreign.", "application/vnd.oci.image.layer.nondistributable.")
+#: Parts of the names of documents that are of no supported kind.
+_OTHER_DOCUMENTS = (".manifest.", ".index.")
+
+
+def is_content(media_type: str) -> bool:
+    """Tell whether an entry of an index of this type is a blob, such as a layer, and no document of any kind."""
+    kind = media_type.partition(";")[0].strip().lower()
+    known = not kind or kind in MANIFESTS | INDEXES | SCHEMA1
+    return not known and not any(part in kind for part in _OTHER_DOCUMENTS)
 
 
 def is_compressed(media_type: str) -> bool:

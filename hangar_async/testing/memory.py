@@ -220,7 +220,10 @@ class Pushes:
         for blob in blobs:
             content[blob["digest"]] = await self.content.size(name, Digest.parse(blob["digest"]))
         for entry in document.get("manifests", ()):
-            content[entry["digest"]] = await self.content.resolve(name, Digest.parse(entry["digest"]))
+            digest = Digest.parse(entry["digest"])
+            # As docker-registry: an entry may be a blob.
+            found = await self.content.resolve(name, digest)
+            content[entry["digest"]] = await self.content.size(name, digest) if found is None else found
         return [digest for digest, value in content.items() if value is None]
 
     async def _upload(self, request: web.Request, name: str, key: str) -> web.StreamResponse:

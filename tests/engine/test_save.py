@@ -29,6 +29,7 @@ from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import Built, index, layer
 from tests.engine.forms import tree
 from tests.engine.loading import run_load, run_validate, tagged
+from tests.engine.pull.rig import buildkit_cache
 from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
 from tests.engine.served import served
 from tests.fakes.faults import Hold, Status
@@ -472,7 +473,7 @@ async def test_a_file_system_without_locks_and_sync_of_directories_is_told_once(
     assert [sum(word in text for text in report.notices) for word in ("has no locks", "cannot sync")] == [1, 1]
     assert len(report.notices) == 2
 @pytest.mark.parametrize("form", ["dir", "gzip"])
-@pytest.mark.parametrize("built", [index([])], ids=["without-entries"])
+@pytest.mark.parametrize("built", [index([]), buildkit_cache()], ids=["without-entries", "cache-of-buildkit"])
 async def test_an_index_without_images_goes_all_the_way(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, built: Built, form: str
 ) -> None:

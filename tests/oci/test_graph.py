@@ -229,3 +229,25 @@ def test_a_list_of_referrers_has_a_largest_size() -> None:
     assert found[1] is not None
     with pytest.raises(ContentError, match="larger"):
         with_referrer(with_referrer(None, found[0]), found[1])
+
+
+LAYER = {**entry("layer"), "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip"}
+
+
+def test_entries_that_are_no_documents_are_visited_as_blobs() -> None:
+    cache = index([LAYER, entry("a")])
+    nodes = list(walk(cache.descriptor, {cache.digest: cache}))
+    assert [(node.descriptor.digest, node.is_blob) for node in nodes[1:]] == [
+        (Digest.of(b"layer"), True),
+        (Digest.of(b"a"), False),
+    ]
+    assert cache.blobs == cache.manifests[:1]
+
+
+def test_a_digest_that_is_named_as_a_blob_first_is_visited_as_a_document_too() -> None:
+    inner = index([entry("a")])
+    fields = inner.descriptor.to_json()
+    outer = index([{**fields, "mediaType": LAYER["mediaType"]}, fields])
+    nodes = list(walk(outer.descriptor, {outer.digest: outer, inner.digest: inner}))
+    assert [node.is_blob for node in nodes] == [False, True, False, False]
+    assert nodes[-1].descriptor.digest == Digest.of(b"a")

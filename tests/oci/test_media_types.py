@@ -3,7 +3,7 @@
 import pytest
 
 from hangar_async.oci import media_types
-from hangar_async.oci.media_types import ACCEPT, is_compressed, is_foreign
+from hangar_async.oci.media_types import ACCEPT, is_compressed, is_content, is_foreign
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,27 @@ def test_compressed_content_is_known_by_the_end_of_its_type(media_type: str, com
 )
 def test_foreign_layers_are_known_by_their_type(media_type: str, foreign: bool) -> None:
     assert is_foreign(media_type) == foreign
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar+gzip", True),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", True),
+        ("application/vnd.buildkit.cacheconfig.v0", True),
+        ("application/vnd.oci.image.config.v1+json", True),
+        ("text/plain", True),
+        ("", False),
+        ("application/vnd.oci.image.manifest.v1+json", False),
+        ("Application/vnd.OCI.image.manifest.v1+json; charset=utf-8", False),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", False),
+        ("application/vnd.docker.distribution.manifest.v1+prettyjws", False),
+        ("application/vnd.oci.artifact.manifest.v1+json", False),
+        ("application/vnd.cncf.oras.artifact.manifest.v1+json", False),
+    ],
+)
+def test_content_is_of_no_type_of_a_document(media_type: str, content: bool) -> None:
+    assert is_content(media_type) == content
 
 
 def test_every_kind_of_document_is_accepted_and_the_oldest_last() -> None:

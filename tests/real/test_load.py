@@ -25,10 +25,12 @@ from hangar_async.testing.images import Built, image, layer
 from tests.engine.forms import pack_as_hangar
 from tests.engine.loading import load_options, run_load, run_validate
 from tests.engine.made import make_layout
+from tests.engine.pull.rig import buildkit_cache
 from tests.engine.push.rig import referrer
 from tests.fakes import docker_registry as real
 from tests.fakes.images import AMD64, small
 from tests.fakes.push import push
+from tests.fakes.registry import FakeRegistry
 from tests.fakes.skopeo import Skopeo
 from tests.real.rig import options, push_all
 
@@ -251,3 +253,14 @@ async def test_referrers_are_found_by_the_tag_of_their_subject(
         good(await run_load(tmp_path, layout, docker_registry))
         found = json.loads(await raw(skopeo, f"{docker_registry}/signed/app:sha256-{app.digest.hex}"))
         assert {one["digest"] for one in found["manifests"]} == {str(one.digest) for one in signatures}
+
+
+async def test_a_cache_of_buildkit_is_taken(
+    docker_registry: str, fake_registry: FakeRegistry, skopeo: Skopeo, tmp_path: Path
+) -> None:
+    cache = buildkit_cache()
+    fake_registry.add("build/cache:1", cache)
+    archive = await saved(tmp_path, {f"{fake_registry.address}/build/cache:1": cache})
+    good(await run_load(tmp_path, archive, docker_registry))
+    assert await raw(skopeo, f"{docker_registry}/build/cache:1") == cache.raw.decode()
+    assert (await run_validate(tmp_path, archive, docker_registry)).status == 0

@@ -17,13 +17,19 @@ _MAX_DOCUMENTS_AT_ONCE = 20
 
 @dataclass(slots=True)
 class _Selection:
-    """The documents of one image, and the platforms that are chosen and refused."""
+    """The documents of one image, the platforms that are chosen and refused, and the blobs that indexes name."""
 
     documents: dict[oci.Digest, oci.Document]
     platforms: list[tuple[oci.Manifest, oci.Platform]] = field(default_factory=list)
     attestations: list[oci.Manifest] = field(default_factory=list)
+    contents: list[oci.Descriptor] = field(default_factory=list)
     refused: dict[str, None] = field(default_factory=dict)
     unknown: int = 0
+
+    @property
+    def indexes(self) -> dict[oci.Digest, oci.Index]:
+        """The root, where it is an index, and the indexes within it."""
+        return {digest: index for digest, index in self.documents.items() if isinstance(index, oci.Index)}
 
     @property
     def manifests(self) -> list[oci.Manifest]:
@@ -56,7 +62,8 @@ class Planner:
         selection = _Selection({root.digest: root})
         await self._load(root.descriptor, image, rank, selection)
         attestations = await self._choose(root.descriptor, image, rank, selection)
-        if not selection.platforms:
+        selection.contents = self._contents(selection)
+        if not selection.platforms and not selection.contents:
             self._check_empty(image, root, selection)
         chosen = {str(manifest.digest) for manifest in selection.manifests}
         needed = [entry for entry in attestations if entry.attests in chosen]
@@ -118,6 +125,12 @@ class Planner:
                     self._choose_platform(document, platform, selection)
         return attestations
 
+    def _contents(self, selection: _Selection) -> list[oci.Descriptor]:
+        """Return the blobs among the entries of indexes, but for those of other platforms."""
+        blobs = (blob for index in selection.indexes.values() for blob in index.blobs)
+        platforms = ((blob, blob.platform or oci.NO_PLATFORM) for blob in blobs)
+        return [blob for blob, platform in platforms if platform.unknown or platform in self._selector]
+
     def _choose_platform(self, manifest: oci.Manifest | None, platform: oci.Platform, selection: _Selection) -> None:
         if platform.unknown:
             selection.unknown += 1
@@ -153,17 +166,18 @@ class Planner:
 
     def _image(self, reference: oci.Reference, root: oci.Document, selection: _Selection) -> oci.Image:
         manifests = {manifest.digest: manifest for manifest in selection.manifests}
-        indexes = {index.digest: index for index in selection.documents.values() if isinstance(index, oci.Index)}
+        indexes = selection.indexes
+        blobs = {blob.digest for blob in selection.contents}
         top, original = root, None
         if isinstance(root, oci.Index):
-            top = oci.partial_index(root, manifests, indexes)
+            top = oci.partial_index(root, {*manifests, *blobs}, indexes)
             original = None if top is root else root.digest
         documents: dict[oci.Digest, oci.Document] = {**indexes, **manifests, top.digest: top}
         contents = {node.descriptor.digest: node.descriptor for node in oci.walk(top.descriptor, documents)}
         for index in indexes.values():
             # The indexes that the registry served stand after a partial one, so that it is read first.
             contents.setdefault(index.digest, index.descriptor)
-        parts = [part for manifest in manifests.values() for part in manifest.blobs]
+        parts = [part for manifest in manifests.values() for part in manifest.blobs] + selection.contents
         foreign = {part.digest for part in parts if part.is_foreign and not self._include_foreign}
         notes = [f"left out the foreign layer {digest} (--include-foreign fetches it)" for digest in sorted(foreign)]
         if selection.unknown:

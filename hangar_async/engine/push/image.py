@@ -77,25 +77,27 @@ class ImagePusher:
         documents = oci.documents_below(root, image.documents)
         for index in documents:
             for entry in index.manifests if isinstance(index, oci.Index) else ():
-                image.document(entry)  # raises ContentError where it is missing
+                if not entry.is_content:
+                    image.document(entry)  # raises ContentError where it is missing
         async with asyncio.TaskGroup() as group:
             for document in documents:
-                if isinstance(document, oci.Manifest):
-                    group.create_task(self._push_manifest(document, root, present, target, number))
+                group.create_task(self._push_document(document, root, present, target, number))
         await self._put_indexes(root, image, target, planning_rank(number))
 
-    async def _push_manifest(
-        self, manifest: oci.Manifest, root: oci.Document, present: set[oci.Digest], target: oci.Reference, number: int
+    async def _push_document(
+        self, document: oci.Document, root: oci.Document, present: set[oci.Digest], target: oci.Reference, number: int
     ) -> None:
+        """Push the blobs that a document names, and a manifest behind them; indexes need all manifests first."""
         rank = planning_rank(number)
-        if manifest is not root and await self._existing(target, manifest.digest, rank):
+        is_below = isinstance(document, oci.Manifest) and document is not root
+        if is_below and await self._existing(target, document.digest, rank):
             return
         async with asyncio.TaskGroup() as group:
-            for blob in {part.digest: part for part in manifest.blobs}.values():
+            for blob in {part.digest: part for part in document.blobs}.values():
                 if blob.digest in present:
                     group.create_task(self._blobs.push(target, blob, blob_rank(number, blob.size)))
-        if manifest is not root:
-            await self._put(manifest, target, manifest.digest, manifest.blobs, rank)
+        if is_below:
+            await self._put(document, target, document.digest, document.blobs, rank)
 
     async def _put_indexes(self, root: oci.Document, image: oci.Image, target: oci.Reference, rank: Rank) -> None:
         """Push the indexes within the root, whose manifests are there already, under their digests."""

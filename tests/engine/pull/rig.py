@@ -10,7 +10,9 @@ from typing import Any
 from hangar_async.engine.events import Event
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
+from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
 from hangar_async.testing.images import Built, index, layer
 from tests.engine.rig import options
 from tests.fakes.clock import FakeClock
@@ -39,6 +41,19 @@ def changed(built: Built, **fields: Any) -> Built:
         {name: value for name, value in entry.items() if value is not None} for entry in document["manifests"]
     ]
     return made(document, built.documents, built.blobs)
+
+
+def buildkit_cache(*images: Built) -> Built:
+    """A cache of BuildKit: an index of the layers of images, a config of its own, and whole images on request."""
+    layers = [layer({f"{name}.txt": name.encode() * 100}) for name in ("first", "second")]
+    config = b'{"layers":[],"records":[]}'
+    kind = "application/vnd.buildkit.cacheconfig.v0"
+    entries = [*(one.fields for one in layers), Descriptor(kind, Digest.of(config), len(config)).to_json()]
+    entries += [image.descriptor.to_json() for image in images]
+    blobs = {one.digest: one.data for one in layers} | {Digest.of(config): config}
+    documents = {digest: document for image in images for digest, document in image.documents.items()}
+    blobs |= {digest: data for image in images for digest, data in image.blobs.items()}
+    return made({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries}, documents, blobs)
 
 
 def made(

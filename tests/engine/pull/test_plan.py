@@ -9,7 +9,7 @@ from hangar_async.errors import NoPlatform, UnsupportedManifest
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.platform import Platform
 from hangar_async.testing.images import IndexEntry, artifact, attestation, index, layer
-from tests.engine.pull.rig import changed
+from tests.engine.pull.rig import buildkit_cache, changed
 from tests.engine.rig import all_digests, entries, held, listed, run
 from tests.fakes.images import AMD64, ARM64, ARM_V7, WINDOWS, small
 from tests.fakes.registry import FakeRegistry
@@ -177,6 +177,36 @@ async def test_an_index_without_entries_is_saved_as_it_is_where_all_is_wanted(
     assert held(tmp_path / "out") == all_digests(empty)
     assert [entry["digest"] for entry in entries(tmp_path / "out")] == [str(empty.digest)]
     assert listed(tmp_path / "out") == []
+
+
+async def test_entries_that_are_no_documents_are_saved_as_blobs(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    amd64, armv7 = small("a"), small("b", platform=ARM_V7)
+    cache, mixed = buildkit_cache(), buildkit_cache(amd64, armv7)
+    fake_registry.add("cache:1", cache)
+    fake_registry.add("mixed:1", mixed)
+    report = await run(tmp_path, f"{fake_registry.address}/cache:1", f"{fake_registry.address}/mixed:1")
+    assert report.status == 0, [str(outcome.error) for outcome in report.failed]
+    whole, part = entries(tmp_path / "out")
+    assert whole["digest"] == str(cache.digest)
+    kept = {*all_digests(cache, amd64), str(mixed.digest), part["digest"]}
+    assert held(tmp_path / "out") == kept
+    raw = json.loads((tmp_path / "out" / "share" / "sha256" / part["digest"][7:]).read_bytes())
+    assert raw["manifests"] == json.loads(mixed.raw)["manifests"][:4]
+
+
+async def test_an_entry_of_a_kind_of_document_that_is_not_known_is_refused_by_its_type(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    kind = "application/vnd.oci.artifact.manifest.v1+json"
+    odd = changed(index([small("a")]), mediaType=kind, platform=None)
+    raw = json.dumps({"mediaType": kind, "schemaVersion": 2}).encode()
+    entry = {"mediaType": kind, "digest": str(Digest.of(raw)), "size": len(raw)}
+    odd = changed(odd, **entry)
+    fake_registry.add("odd:1", odd)
+    fake_registry.content.add_manifest("odd", raw, kind)
+    report = await run(tmp_path, f"{fake_registry.address}/odd:1")
+    assert isinstance(report.failed[0].error, UnsupportedManifest)
+    assert kind in str(report.failed[0].error)
 
 
 async def test_schema_1_is_named(fake_registry: FakeRegistry, tmp_path: Path) -> None:
