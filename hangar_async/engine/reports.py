@@ -26,7 +26,8 @@ class ImageOutcome(_Outcome):
     """The outcome of one image of the list: `image` when it was saved, else `error`; both where its source differs.
 
     `same_as` is the earlier entry that turned out to be the same image, saved once under that entry. `notes` name the
-    content that was left out: foreign layers, entries of unknown platform.
+    content that was left out: foreign layers, entries of unknown platform, attestations that are gone. `left_out` is
+    the number of the last: what only accompanies an image, and is no longer at its registry.
     """
 
     entry: Entry
@@ -34,6 +35,7 @@ class ImageOutcome(_Outcome):
     error: HangarError | None = None
     same_as: Entry | None = None
     notes: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(slots=True)
@@ -98,6 +100,11 @@ class Report:
     def failed(self) -> tuple[ImageOutcome, ...]:
         """The images that are not in the output, or that are other ones at their source now."""
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+
+    @property
+    def left_out(self) -> int:
+        """The number of attestations, signatures and other companions of the images that are gone."""
+        return sum(outcome.left_out for outcome in self.outcomes)
 
     @property
     def status(self) -> int:

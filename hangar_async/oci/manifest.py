@@ -68,6 +68,7 @@ class _DescriptorJson(msgspec.Struct):
     platform: _PlatformJson | None = None
     annotations: dict[str, str] | None = None
     urls: list[str] | None = None
+    artifactType: str | None = None  # noqa: N815
 
 
 class _Document(msgspec.Struct):
@@ -102,6 +103,7 @@ class Descriptor:
     annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
     urls: tuple[str, ...] = ()
     raw: bytes = field(default=b"", repr=False, compare=False)
+    artifact_type: str = ""
 
     @property
     def is_index(self) -> bool:
@@ -124,6 +126,14 @@ class Descriptor:
         if self.annotations.get(_ATTESTATION_TYPE) == "attestation-manifest":
             return self.annotations.get(_ATTESTED, "")
         return None
+
+    @property
+    def accompanies(self) -> bool:
+        """True when this entry of an index says of itself that it is no image, but comes with one."""
+        if self.attests is not None:
+            return True
+        is_artifact = bool(self.artifact_type) and self.artifact_type not in media_types.IMAGE_CONFIGS
+        return is_artifact and (self.platform is None or self.platform.unknown)
 
     def to_json(self, annotations: Mapping[str, str] = _NOTHING) -> dict[str, Any]:
         """Return its fields for a JSON document, with these annotations instead of its own."""
@@ -294,6 +304,7 @@ def _value(fields: _DescriptorJson, document: Digest, raw: bytes = b"") -> Descr
         MappingProxyType(fields.annotations) if fields.annotations else _NOTHING,
         tuple(fields.urls or ()),
         raw,
+        fields.artifactType or "",
     )
 
 

@@ -13,7 +13,7 @@ import signal
 
 import pytest
 
-from hangar_async.testing.images import image, layer
+from hangar_async.testing.images import attestation, image, index, layer
 from tests.cli.programs import command, environment
 from tests.cli.site import ARM64, Done, Site
 from tests.fakes.auth import TokenServer
@@ -367,3 +367,19 @@ async def test_termination_in_the_middle_and_the_same_command_again(site: Site) 
     assert err.decode() == "hangar-async: terminated: what was fetched stays in the cache (once more ends at once)\n"
     assert sorted(path.name for path in site.home.iterdir()) == ["list.txt", "saved-image-cache"]
     assert await site.save("-f", "list.txt", "--quiet") == Done(0, "", "")
+
+
+async def test_an_attestation_that_is_gone_is_a_note_and_no_failure(site: Site) -> None:
+    built = image([layer({"app": b"app"})], ARM64)
+    proof = attestation(built)
+    site.push("attested", "1", index([built, proof]))
+    site.content.remove("attested", proof.built.digest)
+    site.list("attested:1")
+    done = await site.save("-f", "list.txt")
+    assert done.status == 0, done.err
+    rows = done.rows()
+    assert rows["left out"] == ["1 companion of images, such as attestations, that are gone"]
+    assert len(rows["note"]) == 1
+    assert "left out sha256:" in rows["note"][0]
+    assert "not found at" in rows["note"][0]
+    assert (await site.run("verify", "saved-images.tar.gz")).status == 0

@@ -46,6 +46,11 @@ def test_the_status_of_a_save_is_0_1_or_3(outcomes: list[ImageOutcome], written:
     assert len(report.saved) == len([one for one in outcomes if one.image])
 
 
+def test_what_was_left_out_is_summed() -> None:
+    outcomes = (ImageOutcome(ENTRY, IMAGE, left_out=2), ImageOutcome(ENTRY, error=ERROR), ImageOutcome(ENTRY, IMAGE))
+    assert Report(outcomes, (), 0, Traffic(), None, 1.0).left_out == 2
+
+
 @pytest.mark.parametrize(("error", "status"), [(None, 0), (ERROR, 1)])
 def test_the_status_of_a_load_and_of_a_comparison_is_0_or_1(error: HangarError | None, status: int) -> None:
     outcome = LoadOutcome(IMAGE, REFERENCE, "failed" if error else "pushed", error=error)

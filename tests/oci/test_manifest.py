@@ -90,6 +90,23 @@ def test_attestation_entries_name_their_manifest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "accompanies"),
+    [
+        ({}, False),
+        ({"artifactType": "text/spdx"}, True),
+        ({"artifactType": "text/spdx", "platform": {"os": "unknown", "architecture": "unknown"}}, True),
+        ({"artifactType": "application/wasm", "platform": {"os": "wasi", "architecture": "wasm"}}, False),
+        ({"artifactType": "application/vnd.oci.image.config.v1+json"}, False),
+        ({"annotations": {"vnd.docker.reference.type": "attestation-manifest"}}, True),
+    ],
+)
+def test_an_entry_says_whether_it_only_accompanies_an_image(fields: dict[str, Any], accompanies: bool) -> None:
+    index = parse_manifest(raw(manifests=[{**ENTRY, **fields}]))
+    assert isinstance(index, Index)
+    assert index.manifests[0].accompanies == accompanies
+
+
+@pytest.mark.parametrize(
     ("document", "content_type", "told"),
     [
         (raw(config=CONFIG, layers=[], manifests=[]), "", "both layers and manifests"),

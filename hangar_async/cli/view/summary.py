@@ -141,6 +141,8 @@ def _time(report: Report, archive: bool) -> Rows:
 
 def _remarks(report: Report) -> Rows:
     yield from some_rows("invalid", [str(line) for line in report.invalid])
+    if report.left_out:
+        yield "left out", f"{count_text(report.left_out, 'companion')} of images, such as attestations, that are gone"
     notes = [f"{outcome.entry.reference}: {note}" for outcome in report.outcomes for note in outcome.notes]
     yield from some_rows("note", notes)
 

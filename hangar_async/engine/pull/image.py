@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.limits.queue import blob_rank, planning_rank
 from hangar_async.engine.pull.fetch import Fetcher
-from hangar_async.engine.pull.plan import Planner
+from hangar_async.engine.pull.plan import Plan, Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome
-from hangar_async.errors import Conflict, ContentError, HangarError, the_error
+from hangar_async.errors import Conflict, ContentError, HangarError, NotFound, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Image, ImageConfig
 from hangar_async.store.content import ContentStore, write_image
@@ -46,20 +46,22 @@ class ImageFetcher:
         """
         root = self._root_of(entry)
         try:
-            image = await self._plan(entry, number, root)
-            if image is None:
+            plan = await self._plan(entry, number, root)
+            if plan is None:
                 return FetchedImage(ImageOutcome(entry, same_as=entry.earlier))
-            return await self._fetch_contents(entry, number, image)
+            return await self._fetch_contents(entry, number, plan)
         except (HangarError, ExceptionGroup) as error:
             failure = the_error(error)
             if failure.ends_run:
                 raise failure from error
+            if isinstance(failure, NotFound) and root.done() and root.result() is not None:
+                failure = _lost_part(failure)
             return FetchedImage(ImageOutcome(entry, error=failure))
         finally:
             if not root.done():
                 root.set_result(None)
 
-    async def _plan(self, entry: Entry, number: int, root_digest: asyncio.Future[Digest | None]) -> Image | None:
+    async def _plan(self, entry: Entry, number: int, root_digest: asyncio.Future[Digest | None]) -> Plan | None:
         """Plan an image and offer the sources of its content; None when an earlier entry is the same image."""
         try:
             if entry.contradicts:
@@ -71,27 +73,45 @@ class ImageFetcher:
                 if earlier != root.digest:
                     raise _conflict(entry)
                 return None
-            image = await self._planner.plan(entry.reference, root, planning_rank(number))
+            plan = await self._planner.plan(entry.reference, root, planning_rank(number))
+            image = plan.image
             await self._space.plan(image.contents, self._store.missing)
             for blob in image.blobs:
                 self._fetcher.offer(blob, entry.reference, blob_rank(number, blob.size))
         finally:
             self._fetcher.named()
         self._report_plan(entry, image)
-        return image
+        return plan
 
-    async def _fetch_contents(self, entry: Entry, number: int, image: Image) -> FetchedImage:
+    async def _fetch_contents(self, entry: Entry, number: int, plan: Plan) -> FetchedImage:
+        if gone := await self._fetch_blobs(entry, number, plan):
+            plan.leave_out(gone)
+        image = plan.image
         if image.original is not None:
             partial = image.root_document()
             await self._store.put(partial.raw, partial.digest)
-        async with asyncio.TaskGroup() as group:
-            for blob in image.blobs:
-                group.create_task(
-                    self._fetcher.fetch(blob, entry.reference, blob_rank(number, blob.size), patient=True)
-                )
         await write_image(self._store, image)
         created = [await created_of(self._store, config) for config in image.configs]
-        return FetchedImage(ImageOutcome(entry, image.without_contents(), notes=image.notes), image, created)
+        outcome = ImageOutcome(entry, image.without_contents(), notes=image.notes, left_out=plan.left_out)
+        return FetchedImage(outcome, image, created)
+
+    async def _fetch_blobs(self, entry: Entry, number: int, plan: Plan) -> dict[Digest, NotFound]:
+        """Fetch the blobs of an image; return the answers for those that are gone, and that it is whole without."""
+        needed = plan.needed()
+        gone: dict[Digest, NotFound] = {}
+
+        async def fetch(blob: Descriptor) -> None:
+            try:
+                await self._fetcher.fetch(blob, entry.reference, blob_rank(number, blob.size), patient=True)
+            except NotFound as error:
+                if blob.digest in needed:
+                    raise
+                gone[blob.digest] = error
+
+        async with asyncio.TaskGroup() as group:
+            for blob in plan.image.blobs:
+                group.create_task(fetch(blob))
+        return gone
 
     def _root_of(self, entry: Entry) -> asyncio.Future[Digest | None]:
         """Return the future of the digest that the name of an entry stands for; None when the entry failed before."""
@@ -114,6 +134,12 @@ async def created_of(store: ContentStore, config: Descriptor) -> str:
         return ImageConfig.parse(await store.read(config.digest, MAX_DOCUMENT), config.digest).created
     except ContentError:
         return ""
+
+
+def _lost_part(error: NotFound) -> NotFound:
+    """Make the error for a part of an image whose name was found."""
+    advice = "the registry has the image and lacks this part of it: push the image there again, or tell its operator"
+    return NotFound(str(error), host=error.host, status=error.status, code=error.code, advice=advice, said=error.said)
 
 
 def _conflict(entry: Entry) -> Conflict:

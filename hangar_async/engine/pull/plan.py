@@ -1,13 +1,13 @@
 """The plan of an image: the manifests of the selected platforms, and everything that they name."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hangar_async import oci
 from hangar_async.engine.limits.queue import Rank
 from hangar_async.engine.pull.fetch import Fetcher
-from hangar_async.errors import ContentError, NoPlatform
+from hangar_async.errors import ContentError, NoPlatform, NotFound
 from hangar_async.layout.files import folder_names
 from hangar_async.store.content import ContentStore
 
@@ -17,13 +17,17 @@ _MAX_DOCUMENTS_AT_ONCE = 20
 
 @dataclass(slots=True)
 class _Selection:
-    """The documents of one image, the platforms that are chosen and refused, and the blobs that indexes name."""
+    """The documents of one image, the platforms that are chosen and refused, and the blobs that indexes name.
+
+    `gone` are the answers for what only accompanies the image, and is not at the registry.
+    """
 
     documents: dict[oci.Digest, oci.Document]
     platforms: list[tuple[oci.Manifest, oci.Platform]] = field(default_factory=list)
     attestations: list[oci.Manifest] = field(default_factory=list)
     contents: list[oci.Descriptor] = field(default_factory=list)
     refused: dict[str, None] = field(default_factory=dict)
+    gone: dict[oci.Digest, NotFound] = field(default_factory=dict)
     unknown: int = 0
 
     @property
@@ -32,10 +36,23 @@ class _Selection:
         return {digest: index for digest, index in self.documents.items() if isinstance(index, oci.Index)}
 
     @property
-    def manifests(self) -> list[oci.Manifest]:
-        """The manifests to save, each once."""
+    def manifests(self) -> dict[oci.Digest, oci.Manifest]:
+        """The manifests to save, without those that are gone."""
         chosen = [manifest for manifest, _ in self.platforms]
-        return list({manifest.digest: manifest for manifest in (*chosen, *self.attestations)}.values())
+        every = {manifest.digest: manifest for manifest in (*chosen, *self.attestations)}
+        return {digest: manifest for digest, manifest in every.items() if digest not in self.gone}
+
+    @property
+    def companions(self) -> dict[oci.Digest, oci.Manifest]:
+        """The manifests that only accompany the image: its attestations; artifacts and referrers beside images."""
+        others = [manifest for manifest, platform in self.platforms if platform.unknown or self._has_subject(manifest)]
+        others = others if len(others) < len(self.platforms) else []
+        return {manifest.digest: manifest for manifest in (*others, *self.attestations)}
+
+    def _has_subject(self, manifest: oci.Manifest) -> bool:
+        """Tell whether a manifest refers to another one of the image."""
+        referrer = oci.referrer_of(manifest)
+        return referrer is not None and referrer.subject in self.documents
 
     def refused_names(self) -> str:
         """Name the platforms of the image that are not selected."""
@@ -43,8 +60,77 @@ class _Selection:
         return ", ".join((*self.refused, *unknown)) or "none at all"
 
 
+class Plan:
+    """The plan of an image: `image`, whose blobs are still to be fetched."""
+
+    def __init__(
+        self, reference: oci.Reference, root: oci.Document, selection: _Selection, include_foreign: bool
+    ) -> None:
+        self._reference = reference
+        self._root = root
+        self._selection = selection
+        self._include_foreign = include_foreign
+        self.image = self._image()
+
+    @property
+    def left_out(self) -> int:
+        """The number of manifests that accompany the image and are gone."""
+        return len(self._selection.gone)
+
+    def needed(self) -> set[oci.Digest]:
+        """Return the digests of the blobs without which the image is not whole."""
+        companions = self._selection.companions
+        manifests = (manifest for digest, manifest in self._selection.manifests.items() if digest not in companions)
+        blobs = [*self._selection.contents, *(blob for manifest in manifests for blob in manifest.blobs)]
+        return {blob.digest for blob in blobs}
+
+    def leave_out(self, gone: Mapping[oci.Digest, NotFound]) -> None:
+        """Make the image without what accompanies it and names one of these blobs."""
+        for digest, manifest in self._selection.companions.items():
+            for blob in manifest.blobs:
+                if blob.digest in gone:
+                    self._selection.gone.setdefault(digest, gone[blob.digest])
+        self.image = self._image()
+
+    def _image(self) -> oci.Image:
+        selection, root = self._selection, self._root
+        manifests, indexes = selection.manifests, selection.indexes
+        blobs = {blob.digest for blob in selection.contents}
+        top, original = root, None
+        if isinstance(root, oci.Index):
+            top = oci.partial_index(root, {*manifests, *blobs}, indexes)
+            original = None if top is root else root.digest
+        documents: dict[oci.Digest, oci.Document] = {**indexes, **manifests, top.digest: top}
+        contents = {node.descriptor.digest: node.descriptor for node in oci.walk(top.descriptor, documents)}
+        for index in indexes.values():
+            # The indexes that the registry served stand after a partial one, so that it is read first.
+            contents.setdefault(index.digest, index.descriptor)
+        parts = [part for manifest in manifests.values() for part in manifest.blobs] + selection.contents
+        foreign = {part.digest for part in parts if part.is_foreign and not self._include_foreign}
+        chosen = [(manifest, platform) for manifest, platform in selection.platforms if manifest.digest in manifests]
+        platforms = _image_platforms(self._reference, chosen)
+        return oci.Image(
+            self._reference,
+            platforms[0].descriptor if isinstance(top, oci.Manifest) else top.descriptor,
+            platforms,
+            tuple(content for content in contents.values() if content.digest not in foreign),
+            documents,
+            original,
+            notes=tuple(self._notes(foreign)),
+        )
+
+    def _notes(self, foreign: Iterable[oci.Digest]) -> Iterator[str]:
+        """Name the content that is left out."""
+        for digest in sorted(foreign):
+            yield f"left out the foreign layer {digest} (--include-foreign fetches it)"
+        for digest, error in self._selection.gone.items():
+            yield f"left out {digest}, which only accompanies the image: {error}"
+        if self._selection.unknown:
+            yield f"left out {self._selection.unknown} entries of unknown platform"
+
+
 class Planner:
-    """Makes the plans of the images of a run; a plan is an `Image` whose blobs are still to be fetched."""
+    """Makes the plans of the images of a run."""
 
     def __init__(
         self, fetcher: Fetcher, store: ContentStore, selector: oci.PlatformSelector, include_foreign: bool
@@ -54,22 +140,27 @@ class Planner:
         self._selector = selector
         self._include_foreign = include_foreign
 
-    async def plan(self, image: oci.Reference, root: oci.Document, rank: Rank) -> oci.Image:
+    async def plan(self, image: oci.Reference, root: oci.Document, rank: Rank) -> Plan:
         """Choose the selected platforms of an image and get their manifests.
 
-        Raises NoPlatform when it has none of them, HangarError when one of its documents cannot be fetched.
+        Raises NoPlatform when it has none of them, HangarError when one of its documents cannot be fetched; one that
+        is gone and only accompanies the image is left out.
         """
         selection = _Selection({root.digest: root})
         await self._load(root.descriptor, image, rank, selection)
         attestations = await self._choose(root.descriptor, image, rank, selection)
         selection.contents = self._contents(selection)
+        if all(platform.unknown for _, platform in selection.platforms):
+            # Nothing is there that the artifacts could accompany.
+            for error in selection.gone.values():
+                raise error
         if not selection.platforms and not selection.contents:
             self._check_empty(image, root, selection)
-        chosen = {str(manifest.digest) for manifest in selection.manifests}
+        chosen = {str(digest) for digest in selection.manifests}
         needed = [entry for entry in attestations if entry.attests in chosen]
-        documents = await self._documents(needed, image, rank)
+        documents = await self._documents(needed, image, rank, selection)
         selection.attestations = [document for document in documents if isinstance(document, oci.Manifest)]
-        return self._image(image, root, selection)
+        return Plan(image, root, selection, self._include_foreign)
 
     def _check_empty(self, image: oci.Reference, root: oci.Document, selection: _Selection) -> None:
         """Raise NoPlatform for an image without a selected platform: only an index without entries needs none."""
@@ -88,16 +179,16 @@ class Planner:
             missing = [
                 node.descriptor
                 for node in oci.walk(root, documents)
-                if node.document is None and not node.is_blob and self._may_choose(node.descriptor)
+                if node.document is None and not node.is_blob and self._may_choose(node.descriptor, selection)
             ]
             if not missing:
                 return
-            loaded = await self._documents(missing, image, rank)
+            loaded = await self._documents(missing, image, rank, selection)
             documents.update((document.digest, document) for document in loaded)
 
-    def _may_choose(self, entry: oci.Descriptor) -> bool:
+    def _may_choose(self, entry: oci.Descriptor, selection: _Selection) -> bool:
         """Tell by the index alone whether an entry can be chosen."""
-        if entry.attests is not None:
+        if entry.attests is not None or entry.digest in selection.gone:
             return False
         if entry.is_index or entry.platform is None:
             return True
@@ -110,15 +201,21 @@ class Planner:
         attestations = []
         for node in list(oci.walk(root, selection.documents)):
             entry, document = node.descriptor, node.document
-            if node.is_blob or isinstance(document, oci.Index):
+            if node.is_blob or isinstance(document, oci.Index) or entry.digest in selection.gone:
                 continue
             if entry.attests is not None:
                 attestations.append(entry)
             elif document is None:
                 self._choose_platform(None, entry.platform or oci.NO_PLATFORM, selection)
             else:
-                platform = entry.platform or await self._config_platform(document, image, rank)
                 is_root = entry.digest == root.digest
+                try:
+                    platform = entry.platform or await self._config_platform(document, image, rank)
+                except NotFound as error:
+                    if is_root or oci.referrer_of(document) is None:
+                        raise
+                    selection.gone[document.digest] = error
+                    continue
                 if platform.unknown and (is_root or not document.is_image):
                     selection.platforms.append((document, oci.NO_PLATFORM))
                 else:
@@ -151,47 +248,24 @@ class Planner:
         return oci.ImageConfig.parse(raw, config.digest).platform
 
     async def _documents(
-        self, entries: Iterable[oci.Descriptor], image: oci.Reference, rank: Rank
+        self, entries: Iterable[oci.Descriptor], image: oci.Reference, rank: Rank, selection: _Selection
     ) -> list[oci.Document]:
-        """Get the documents of these entries, in their order."""
+        """Get the documents of these entries, in their order, without those that are gone and only accompany others."""
         permits = asyncio.Semaphore(_MAX_DOCUMENTS_AT_ONCE)
 
-        async def get(entry: oci.Descriptor) -> oci.Document:
+        async def get(entry: oci.Descriptor) -> oci.Document | None:
             async with permits:
-                return await self._fetcher.document(entry, image, rank)
+                try:
+                    return await self._fetcher.document(entry, image, rank)
+                except NotFound as error:
+                    if not entry.accompanies:
+                        raise
+                    selection.gone[entry.digest] = error
+                    return None
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(get(entry)) for entry in entries]
-        return [task.result() for task in tasks]
-
-    def _image(self, reference: oci.Reference, root: oci.Document, selection: _Selection) -> oci.Image:
-        manifests = {manifest.digest: manifest for manifest in selection.manifests}
-        indexes = selection.indexes
-        blobs = {blob.digest for blob in selection.contents}
-        top, original = root, None
-        if isinstance(root, oci.Index):
-            top = oci.partial_index(root, {*manifests, *blobs}, indexes)
-            original = None if top is root else root.digest
-        documents: dict[oci.Digest, oci.Document] = {**indexes, **manifests, top.digest: top}
-        contents = {node.descriptor.digest: node.descriptor for node in oci.walk(top.descriptor, documents)}
-        for index in indexes.values():
-            # The indexes that the registry served stand after a partial one, so that it is read first.
-            contents.setdefault(index.digest, index.descriptor)
-        parts = [part for manifest in manifests.values() for part in manifest.blobs] + selection.contents
-        foreign = {part.digest for part in parts if part.is_foreign and not self._include_foreign}
-        notes = [f"left out the foreign layer {digest} (--include-foreign fetches it)" for digest in sorted(foreign)]
-        if selection.unknown:
-            notes.append(f"left out {selection.unknown} entries of unknown platform")
-        platforms = _image_platforms(reference, selection.platforms)
-        return oci.Image(
-            reference,
-            platforms[0].descriptor if isinstance(top, oci.Manifest) else top.descriptor,
-            platforms,
-            tuple(content for content in contents.values() if content.digest not in foreign),
-            documents,
-            original,
-            notes=tuple(notes),
-        )
+        return [document for task in tasks if (document := task.result()) is not None]
 
 
 def _image_platforms(

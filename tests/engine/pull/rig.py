@@ -43,6 +43,13 @@ def changed(built: Built, **fields: Any) -> Built:
     return made(document, built.documents, built.blobs)
 
 
+def changed_entry(built: Built, place: int, **fields: Any) -> Built:
+    """The same index with other fields in the entry at this place."""
+    document = json.loads(built.raw)
+    document["manifests"][place].update(fields)
+    return made(document, built.documents, built.blobs)
+
+
 def buildkit_cache(*images: Built) -> Built:
     """A cache of BuildKit: an index of the layers of images, a config of its own, and whole images on request."""
     layers = [layer({f"{name}.txt": name.encode() * 100}) for name in ("first", "second")]

@@ -1,12 +1,17 @@
 """An image of the list is fetched whole, or fails alone."""
 
+import json
 from pathlib import Path
 
-from hangar_async.errors import Conflict
+import pytest
+
+from hangar_async.errors import Conflict, NotFound
 from hangar_async.oci.digest import Digest
-from hangar_async.testing.images import image, layer
+from hangar_async.testing.images import Built, IndexEntry, artifact, attestation, image, index, layer
+from tests.engine.pull.rig import changed_entry
 from tests.engine.rig import all_digests, entries, held, listed, run
-from tests.fakes.images import AMD64, small
+from tests.engine.served import refer
+from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
 
 
@@ -47,6 +52,8 @@ async def test_an_image_that_fails_half_way_is_not_in_the_output(fake_registry: 
     fake_registry.content.remove("bad", Digest.of(layer({"bad.txt": b"bad" * 50}).data))
     report = await run(tmp_path, f"{fake_registry.address}/bad:1", f"{fake_registry.address}/good:1")
     assert report.status == 1
+    assert isinstance(error := report.failed[0].error, NotFound)
+    assert "lacks this part" in error.advice
     assert [image["Source"] for image in listed(tmp_path / "out")] == [f"{fake_registry.address}/good"]
     assert held(tmp_path / "out") == all_digests(good)
 
@@ -54,3 +61,75 @@ async def test_an_image_that_fails_half_way_is_not_in_the_output(fake_registry: 
 async def test_an_image_without_layers(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     fake_registry.add("empty:1", image([], AMD64))
     assert (await run(tmp_path, f"{fake_registry.address}/empty:1")).status == 0
+
+
+def _attestation(subject: Built) -> IndexEntry:
+    return attestation(subject)
+
+
+def _artifact(subject: Built) -> IndexEntry:
+    """A referrer beside its subject, which only the type in the entry of the index tells."""
+    return IndexEntry(refer(artifact("application/vnd.example.sbom", b"parts", "text/spdx"), subject, "text/spdx"))
+
+
+def _signature(subject: Built) -> IndexEntry:
+    """A signature whose config is that of an image, as cosign makes it."""
+    return IndexEntry(refer(image([layer({"signature": b"s"})], AMD64), subject, ""), with_platform=False)
+
+
+_COMPANIONS = {"attestation": _attestation, "artifact": _artifact, "signature": _signature}
+
+
+@pytest.mark.parametrize("gone", ["manifest", "config", "layer"])
+@pytest.mark.parametrize("kind", _COMPANIONS)
+async def test_what_only_accompanies_an_image_never_fails_it(
+    fake_registry: FakeRegistry, tmp_path: Path, kind: str, gone: str
+) -> None:
+    amd64, arm64 = small("a"), small("b", platform=ARM64)
+    companion = _COMPANIONS[kind](amd64)
+    whole = index([amd64, companion, arm64, attestation(arm64)])
+    if kind != "attestation":
+        whole = changed_entry(whole, 1, artifactType="text/spdx")
+    fake_registry.add("app:1", whole)
+    manifest = json.loads(companion.built.raw)
+    digest = {
+        "manifest": str(companion.built.digest),
+        "config": manifest["config"]["digest"],
+        "layer": manifest["layers"][0]["digest"],
+    }[gone]
+    fake_registry.content.remove("app", Digest.parse(digest))
+    report = await run(tmp_path, f"{fake_registry.address}/app:1", validate=True)
+    assert report.status == 0, [str(outcome.error) for outcome in report.failed]
+    (outcome,) = report.outcomes
+    kept = all_digests(amd64, arm64, attestation(arm64).built)
+    assert (outcome.left_out, report.left_out) == (1, 1)
+    (note,) = outcome.notes
+    assert note.startswith(f"left out {companion.built.digest}, which only accompanies the image: ")
+    assert f"not found at {fake_registry.address}" in note
+    (entry,) = entries(tmp_path / "out")
+    assert entry["annotations"]["io.hangar-async.original.digest"] == str(whole.digest)
+    assert held(tmp_path / "out") == {entry["digest"], str(whole.digest), *kept}
+
+
+@pytest.mark.parametrize("gone", ["manifest", "blob"])
+async def test_an_index_of_artifacts_alone_fails_where_one_of_them_is_gone(
+    fake_registry: FakeRegistry, tmp_path: Path, gone: str
+) -> None:
+    one, other = (artifact("application/vnd.example.chart", name, "text/plain") for name in (b"one", b"other"))
+    whole = changed_entry(index([one, other]), 1, artifactType="application/vnd.example.chart")
+    fake_registry.add("app:1", whole)
+    fake_registry.content.remove("app", other.digest if gone == "manifest" else Digest.of(b"other"))
+    report = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert isinstance(report.failed[0].error, NotFound)
+
+
+async def test_a_blob_of_an_attestation_that_an_image_needs_too_fails_it(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    shared = layer({"shared": b"shared"})
+    amd64 = small("a", shared)
+    other = IndexEntry(small("proof", shared), attestation(amd64).annotations)
+    fake_registry.add("app:1", index([amd64, other]))
+    fake_registry.content.remove("app", shared.digest)
+    report = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert isinstance(report.failed[0].error, NotFound)
