@@ -17,10 +17,13 @@ from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutco
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
 from hangar_async.layout.images import LayoutImages, read_images
 from hangar_async.oci import Descriptor, Digest, Document, Image, Index, Reference, walk
+from hangar_async.tasks import each
 from hangar_async.threads import Interrupt
 
 #: Images that are compared at once; their requests wait for permits.
 _MAX_IMAGES_AT_ONCE = 40
+#: Manifests of one image that are asked for at once.
+_MAX_HEADS_AT_ONCE = 20
 
 
 async def load_validate(
@@ -110,10 +113,15 @@ class Comparer:
         root, rank = image.root_document(), planning_rank(number)
         nodes = walk(root.descriptor, {**image.documents, root.digest: root}) if isinstance(root, Index) else ()
         entries = [node.descriptor for node in nodes if not node.is_blob and node.descriptor.digest != root.digest]
+
+        async def head(entry: Descriptor) -> Descriptor | None:
+            return await self._head(target, entry.digest, rank)
+
         async with asyncio.TaskGroup() as group:
             tag = group.create_task(self._compare_tag(image, root, target, rank))
-            heads = [(entry, group.create_task(self._head(target, entry.digest, rank))) for entry in entries]
-        missing = [f"{_entry_name(entry)} is not there" for entry, head in heads if head.result() is None]
+            heads = group.create_task(each(entries, head, _MAX_HEADS_AT_ONCE))
+        answers = zip(entries, heads.result(), strict=True)
+        missing = [f"{_entry_name(entry)} is not there" for entry, answer in answers if answer is None]
         if differences := [*tag.result(), *missing]:
             raise Differs("; ".join(differences), advice="bring it there again")
 

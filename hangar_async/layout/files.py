@@ -38,11 +38,13 @@ def folder_names(reference: Reference, manifests: Sequence[tuple[Digest, Platfor
     characters of its digest appended before hashing.
     """
     names: list[str] = []
+    known: set[str] = set()
     for digest, platform in manifests:
         text = f"{reference.cache_name}-{platform.suffix}"
         name = hashlib.sha256(text.encode()).hexdigest()
-        if name in names:
+        if name in known:
             name = hashlib.sha256(f"{text}-{digest.short}".encode()).hexdigest()
+        known.add(name)
         names.append(name)
     return names
 

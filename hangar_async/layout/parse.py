@@ -8,6 +8,7 @@ import msgspec
 from hangar_async import oci
 from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
+from hangar_async.oci.manifest import MOST_VALUES
 
 #: Larger index files are refused: a list of sixty thousand platforms is about 18 MB.
 MAX_LIST = 64 << 20
@@ -122,7 +123,7 @@ def _check_time(text: str) -> None:
 
 def _index(raw: bytes, name: str, content_type: str = "") -> oci.Index:
     try:
-        document = oci.parse_manifest(raw, content_type, limit=MAX_LIST)
+        document = oci.parse_manifest(raw, content_type, limit=MAX_LIST, entries=MOST_VALUES)
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from error
     if not isinstance(document, oci.Index):

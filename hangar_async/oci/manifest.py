@@ -39,6 +39,10 @@ def decode_json(raw: bytes | bytearray, kind: type[_T], most: int = MOST_VALUES)
 
 #: Larger documents are refused (distribution-spec, "Pushing Manifests": a registry should take up to 4 MiB).
 MAX_DOCUMENT = 4 << 20
+#: A manifest of more layers is refused. File systems stack some hundred; artifacts have one for each file.
+MAX_LAYERS = 4_096
+#: An index of more entries is refused.
+MAX_INDEX_ENTRIES = 10_000
 REF_NAME = "org.opencontainers.image.ref.name"
 _ATTESTED = "vnd.docker.reference.digest"
 _ATTESTATION_TYPE = "vnd.docker.reference.type"
@@ -78,6 +82,13 @@ class _Document(msgspec.Struct):
     layers: list[_DescriptorJson] | None = None
     manifests: list[msgspec.Raw] | None = None
     fsLayers: list[msgspec.Raw] | None = None  # noqa: N815
+
+
+class _Lists(msgspec.Struct):
+    """The lists of a document, whose entries are not looked at yet."""
+
+    layers: list[msgspec.Raw] | None = None
+    manifests: list[msgspec.Raw] | None = None
 
 
 class _ConfigJson(msgspec.Struct):
@@ -230,12 +241,17 @@ def join_index(entries: Sequence[Descriptor]) -> Index:
 
 
 def parse_manifest(
-    raw: bytes, content_type: str = "", algorithm: str = "sha256", limit: int = MAX_DOCUMENT
+    raw: bytes,
+    content_type: str = "",
+    algorithm: str = "sha256",
+    limit: int = MAX_DOCUMENT,
+    entries: int = MAX_INDEX_ENTRIES,
 ) -> Manifest | Index:
     """Read a manifest or index of any supported kind, sent with this Content-Type, of at most `limit` bytes.
 
     Raises UnsupportedManifest for Docker schema 1 and unknown kinds, ContentError for bytes that are no manifest,
-    contradict their Content-Type, or could be read as two kinds at once.
+    contradict their Content-Type, or could be read as two kinds at once, and for more than MAX_LAYERS layers, or more
+    than `entries` entries.
     """
     digest = Digest.of(raw, algorithm)
     if len(raw) > limit:
@@ -243,14 +259,23 @@ def parse_manifest(
     declared = content_type.partition(";")[0].strip().lower()
     if declared in media_types.SCHEMA1:
         raise _schema1(digest)
+    _check_lists(_decode(raw, _Lists, str(digest)), entries, digest)
     document = _decode(raw, _Document, str(digest))
     media_type = _media_type(document, declared, digest)
     if media_type in media_types.INDEXES:
-        entries = tuple(_descriptor(entry, digest) for entry in document.manifests or ())
-        return Index(raw, media_type, digest, entries)
+        return Index(raw, media_type, digest, tuple(_descriptor(entry, digest) for entry in document.manifests or ()))
     assert document.config is not None  # noqa: S101 - _media_type checks it
     layers = tuple(_value(layer, digest) for layer in document.layers or ())
     return Manifest(raw, media_type, digest, _value(document.config, digest), layers)
+
+
+def _check_lists(lists: _Lists, most_entries: int, digest: Digest) -> None:
+    """Raise ContentError for too many layers or entries, before any of them is read."""
+    counts = (("layers", lists.layers, MAX_LAYERS), ("entries", lists.manifests, most_entries))
+    for name, found, most in counts:
+        if found is not None and len(found) > most:
+            message = f"manifest {digest} has {len(found):,} {name}, and at most {most:,} are taken"
+            raise ContentError(message, digest=str(digest))
 
 
 def _media_type(document: _Document, declared: str, digest: Digest) -> str:

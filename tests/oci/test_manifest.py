@@ -11,6 +11,8 @@ from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import (
     MAX_DOCUMENT,
+    MAX_INDEX_ENTRIES,
+    MAX_LAYERS,
     MOST_VALUES,
     Descriptor,
     ImageConfig,
@@ -257,20 +259,22 @@ def test_a_part_of_an_index_has_its_entries_as_they_stood(
     assert [json.loads(entry.raw) for entry in chosen] == [entries[entry.size] for entry in chosen]
 
 
-def test_the_largest_document_takes_no_more_than_some_times_its_size() -> None:
-    """Of the shortest entries there are."""
-    entry = b'{"digest":"sha256:%s","size":1}' % (b"a" * 64)
-    for field in (b"manifests", b'config":{"digest":"sha256:%s","size":1},"layers' % (b"b" * 64)):
-        start = b'{"schemaVersion":2,"%s":[' % field
-        document = start + b",".join([entry] * ((MAX_DOCUMENT - len(start) - 2) // (len(entry) + 1))) + b"]}"
-        assert MAX_DOCUMENT - 200 < len(document) <= MAX_DOCUMENT
-        tracemalloc.start()
-        try:
-            parse_manifest(document)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < 10 * MAX_DOCUMENT
+@pytest.mark.parametrize(("field", "most"), [("manifests", MAX_INDEX_ENTRIES), ("layers", MAX_LAYERS)])
+def test_the_largest_document_takes_no_more_than_some_times_its_size(field: str, most: int) -> None:
+    """Of the most entries there may be, each with as many short annotations as fit."""
+    pairs = (MAX_DOCUMENT // most - 120) // 10
+    annotations = ",".join(f'"{number:03}":"b"' for number in range(pairs))
+    entry = b'{"digest":"sha256:%s","size":1,"annotations":{%s}}' % (b"a" * 64, annotations.encode())
+    config = b'"config":{"digest":"sha256:%s","size":1},' % (b"b" * 64) if field == "layers" else b""
+    document = b'{"schemaVersion":2,%s"%s":[' % (config, field.encode()) + b",".join([entry] * most) + b"]}"
+    assert MAX_DOCUMENT * 0.8 < len(document) <= MAX_DOCUMENT
+    tracemalloc.start()
+    try:
+        parse_manifest(document)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MAX_DOCUMENT
 
 
 @given(st.binary(max_size=200))
@@ -348,3 +352,33 @@ def test_a_document_may_be_allowed_fewer_or_more_values() -> None:
     assert len(decode_json(raw, Kind, 100).words or ()) == 100
     with pytest.raises(ValueError, match="more than 99 values"):
         decode_json(raw, Kind, 99)
+
+
+def test_layers_and_entries_have_a_number_that_is_checked_before_any_is_read() -> None:
+    tiny = {"digest": "sha256:" + "a" * 64, "size": 1}
+    for name, most in (("layers", MAX_LAYERS), ("manifests", MAX_INDEX_ENTRIES)):
+        fields = {"config": CONFIG} if name == "layers" else {}
+        document = parse_manifest(raw(**fields, **{name: [tiny] * most}))
+        found = document.manifests if isinstance(document, Index) else document.layers
+        assert len(found) == most
+        # The one too many is no descriptor: nothing is said about it.
+        with pytest.raises(ContentError) as caught:
+            parse_manifest(raw(**fields, **{name: [*([tiny] * most), 7]}))
+        assert f"has {most + 1:,} {'layers' if name == 'layers' else 'entries'}, and at most {most:,} are taken" in str(
+            caught.value
+        )
+    many = parse_manifest(raw(manifests=[tiny] * (MAX_INDEX_ENTRIES + 1)), entries=MOST_VALUES)
+    assert isinstance(many, Index)
+
+
+def test_a_manifest_of_40_000_layers_is_refused_in_the_memory_of_its_bytes() -> None:
+    tiny = b'{"digest":"sha256:' + b"a" * 64 + b'","size":1}'
+    document = b'{"schemaVersion":2,"config":' + tiny + b',"layers":[' + b",".join([tiny] * 40_000) + b"]}"
+    assert 3 << 20 < len(document) < MAX_DOCUMENT
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentError, match="has 40,000 layers, and at most 4,096 are taken"):
+            parse_manifest(document)
+        assert tracemalloc.get_traced_memory()[1] < len(document)
+    finally:
+        tracemalloc.stop()

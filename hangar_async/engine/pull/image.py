@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.limits.queue import blob_rank, planning_rank
 from hangar_async.engine.pull.fetch import Fetcher
@@ -14,6 +15,11 @@ from hangar_async.errors import Conflict, ContentError, HangarError, NotFound, t
 from hangar_async.imagelist import Entry
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Image, ImageConfig
 from hangar_async.store.content import ContentStore, write_image
+from hangar_async.tasks import each
+
+#: Blobs of one image that are fetched, looked for or waited for at the same time: more than there are permits, so that
+#: none of these is idle.
+MAX_TASKS = 2 * MAX_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,9 @@ class ImageFetcher:
                     raise
                 gone[blob.digest] = error
 
-        async with asyncio.TaskGroup() as group:
-            for blob in plan.image.blobs:
-                group.create_task(fetch(blob))
+        # In the order of their ranks, so that those that have no task yet come last anyway.
+        blobs = sorted(plan.image.blobs, key=lambda blob: -blob.size)
+        await each(blobs, fetch, MAX_TASKS)
         return gone
 
     def _root_of(self, entry: Entry) -> asyncio.Future[Digest | None]:

@@ -1,7 +1,6 @@
 """The plan of an image: the manifests of the selected platforms, and everything that they name."""
 
-import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hangar_async import oci
@@ -10,9 +9,13 @@ from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.errors import ContentError, NoPlatform, NotFound
 from hangar_async.layout.files import folder_names
 from hangar_async.store.content import ContentStore
+from hangar_async.tasks import each
 
 #: Requests for documents of one image at the same time; the permits bound the requests of the whole run.
 _MAX_DOCUMENTS_AT_ONCE = 20
+#: The bytes of all documents of one image, and the entries and layers in them, beyond which it is refused.
+MAX_DOCUMENTS_SIZE = 32 << 20
+MAX_IMAGE_ENTRIES = 1 << 17
 
 
 @dataclass(slots=True)
@@ -24,11 +27,14 @@ class _Selection:
 
     documents: dict[oci.Digest, oci.Document]
     platforms: list[tuple[oci.Manifest, oci.Platform]] = field(default_factory=list)
+    chosen: set[oci.Digest] = field(default_factory=set)
     attestations: list[oci.Manifest] = field(default_factory=list)
     contents: list[oci.Descriptor] = field(default_factory=list)
     refused: dict[str, None] = field(default_factory=dict)
     gone: dict[oci.Digest, NotFound] = field(default_factory=dict)
     unknown: int = 0
+    size: int = 0
+    budget: oci.EntryBudget = field(default_factory=lambda: oci.EntryBudget(MAX_IMAGE_ENTRIES))
 
     @property
     def indexes(self) -> dict[oci.Digest, oci.Index]:
@@ -53,6 +59,11 @@ class _Selection:
         """Tell whether a manifest refers to another one of the image."""
         referrer = oci.referrer_of(manifest)
         return referrer is not None and referrer.subject in self.documents
+
+    def choose(self, manifest: oci.Manifest, platform: oci.Platform) -> None:
+        """Add the manifest of a platform."""
+        self.chosen.add(manifest.digest)
+        self.platforms.append((manifest, platform))
 
     def refused_names(self) -> str:
         """Name the platforms of the image that are not selected."""
@@ -217,7 +228,7 @@ class Planner:
                     selection.gone[document.digest] = error
                     continue
                 if platform.unknown and (is_root or not document.is_image):
-                    selection.platforms.append((document, oci.NO_PLATFORM))
+                    selection.choose(document, oci.NO_PLATFORM)
                 else:
                     self._choose_platform(document, platform, selection)
         return attestations
@@ -233,8 +244,8 @@ class Planner:
             selection.unknown += 1
         elif platform not in self._selector:
             selection.refused[str(platform)] = None
-        elif manifest is not None and all(manifest.digest != chosen.digest for chosen, _ in selection.platforms):
-            selection.platforms.append((manifest, platform))
+        elif manifest is not None and manifest.digest not in selection.chosen:
+            selection.choose(manifest, platform)
 
     async def _config_platform(self, manifest: oci.Manifest, image: oci.Reference, rank: Rank) -> oci.Platform:
         """Read the platform of a manifest that no index describes from its config."""
@@ -248,24 +259,27 @@ class Planner:
         return oci.ImageConfig.parse(raw, config.digest).platform
 
     async def _documents(
-        self, entries: Iterable[oci.Descriptor], image: oci.Reference, rank: Rank, selection: _Selection
+        self, entries: Collection[oci.Descriptor], image: oci.Reference, rank: Rank, selection: _Selection
     ) -> list[oci.Document]:
         """Get the documents of these entries, in their order, without those that are gone and only accompany others."""
-        permits = asyncio.Semaphore(_MAX_DOCUMENTS_AT_ONCE)
 
         async def get(entry: oci.Descriptor) -> oci.Document | None:
-            async with permits:
-                try:
-                    return await self._fetcher.document(entry, image, rank)
-                except NotFound as error:
-                    if not entry.accompanies:
-                        raise
-                    selection.gone[entry.digest] = error
-                    return None
+            try:
+                document = await self._fetcher.document(entry, image, rank)
+            except NotFound as error:
+                if not entry.accompanies:
+                    raise
+                selection.gone[entry.digest] = error
+                return None
+            selection.budget.spend(len(oci.children(document)))
+            return document
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(get(entry)) for entry in entries]
-        return [document for task in tasks if (document := task.result()) is not None]
+        selection.size += sum(entry.size for entry in entries)
+        if selection.size > MAX_DOCUMENTS_SIZE:
+            raise ContentError(
+                f"the manifests of {image} have {selection.size:,} bytes, and at most {MAX_DOCUMENTS_SIZE:,} are taken"
+            )
+        return [document for document in await each(entries, get, _MAX_DOCUMENTS_AT_ONCE) if document is not None]
 
 
 def _image_platforms(

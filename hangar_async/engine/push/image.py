@@ -1,17 +1,21 @@
 """One image into a registry: children before parents, its tag last."""
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 from hangar_async import oci
+from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.referrers import ReferrersTags
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
+from hangar_async.tasks import each
+
+#: Documents of one image that are pushed at once, each with as many blobs as there may be permits.
+_MAX_DOCUMENTS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,11 @@ class ImagePusher:
             for entry in index.manifests if isinstance(index, oci.Index) else ():
                 if not entry.is_content:
                     image.document(entry)  # raises ContentError where it is missing
-        async with asyncio.TaskGroup() as group:
-            for document in documents:
-                group.create_task(self._push_document(document, root, present, target, number))
+
+        async def push(document: oci.Document) -> None:
+            await self._push_document(document, root, present, target, number)
+
+        await each(documents, push, _MAX_DOCUMENTS_AT_ONCE)
         await self._put_indexes(root, image, target, planning_rank(number))
 
     async def _push_document(
@@ -92,10 +98,12 @@ class ImagePusher:
         is_below = isinstance(document, oci.Manifest) and document is not root
         if is_below and await self._existing(target, document.digest, rank):
             return
-        async with asyncio.TaskGroup() as group:
-            for blob in {part.digest: part for part in document.blobs}.values():
-                if blob.digest in present:
-                    group.create_task(self._blobs.push(target, blob, blob_rank(number, blob.size)))
+
+        async def push(blob: oci.Descriptor) -> None:
+            await self._blobs.push(target, blob, blob_rank(number, blob.size))
+
+        blobs = {part.digest: part for part in document.blobs if part.digest in present}.values()
+        await each(sorted(blobs, key=lambda blob: -blob.size), push, MAX_JOBS)
         if is_below:
             await self._put(document, target, document.digest, document.blobs, rank)
 

@@ -1,15 +1,20 @@
 """An image of the list is fetched whole, or fails alone."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from hangar_async.errors import Conflict, NotFound
+from hangar_async.engine.events import Event
+from hangar_async.engine.pull.image import MAX_TASKS
+from hangar_async.engine.save import save
+from hangar_async.errors import Conflict, ContentError, NotFound
+from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, IndexEntry, artifact, attestation, image, index, layer
 from tests.engine.pull.rig import changed_entry
-from tests.engine.rig import all_digests, entries, held, listed, run
+from tests.engine.rig import all_digests, entries, held, listed, options, run
 from tests.engine.served import refer
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
@@ -133,3 +138,28 @@ async def test_a_blob_of_an_attestation_that_an_image_needs_too_fails_it(
     fake_registry.content.remove("app", shared.digest)
     report = await run(tmp_path, f"{fake_registry.address}/app:1")
     assert isinstance(report.failed[0].error, NotFound)
+
+
+async def test_manifests_of_many_layers_are_refused_and_the_tasks_of_an_image_have_a_bound(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    tiny = b'{"digest":"sha256:' + b"a" * 64 + b'","size":1}'
+    for number in range(6):
+        raw = b'{"schemaVersion":2,"config":' + tiny + b',"layers":[' + b",".join([tiny] * 40_000)
+        raw += b'],"annotations":{"number":"%d"}}' % number
+        fake_registry.content.add_manifest("hostile", raw, media_types.OCI_MANIFEST, [str(number)])
+    layers = [layer({f"{number}": b"x"}, "none") for number in range(400)]
+    fake_registry.add("many:1", index([image(layers, AMD64), image(layers, ARM64)]))
+    peaks: list[int] = []
+
+    def count(event: Event) -> None:
+        peaks.append(len(asyncio.all_tasks()))
+
+    lines = [f"{fake_registry.address}/hostile:{number}" for number in range(6)]
+    report = await save(options(tmp_path, *lines, f"{fake_registry.address}/many:1", jobs=20), count)
+    assert [outcome.ok for outcome in report.outcomes] == [False] * 6 + [True]
+    for outcome in report.failed:
+        assert isinstance(outcome.error, ContentError)
+        assert "has 40,000 layers, and at most 4,096 are taken" in str(outcome.error)
+    # A task and its flight for each blob; the run, the entries, the connections, and the registry of this test.
+    assert max(peaks) < 2 * MAX_TASKS + 150

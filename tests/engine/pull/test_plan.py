@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.errors import NoPlatform, UnsupportedManifest
+from hangar_async.errors import ContentError, NoPlatform, UnsupportedManifest
+from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import MAX_DOCUMENT
 from hangar_async.oci.platform import Platform
 from hangar_async.testing.images import IndexEntry, artifact, attestation, index, layer
-from tests.engine.pull.rig import buildkit_cache, changed
+from tests.engine.pull.rig import buildkit_cache, changed, made
 from tests.engine.rig import all_digests, entries, held, listed, run
 from tests.fakes.images import AMD64, ARM64, ARM_V7, WINDOWS, small
 from tests.fakes.registry import FakeRegistry
@@ -207,6 +209,20 @@ async def test_an_entry_of_a_kind_of_document_that_is_not_known_is_refused_by_it
     report = await run(tmp_path, f"{fake_registry.address}/odd:1")
     assert isinstance(report.failed[0].error, UnsupportedManifest)
     assert kind in str(report.failed[0].error)
+
+
+async def test_the_manifests_of_an_image_have_a_size_in_all(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    entries_of_4_mib = [
+        {"mediaType": media_types.OCI_MANIFEST, "digest": str(Digest.of(bytes([number]))), "size": MAX_DOCUMENT}
+        for number in range(9)
+    ]
+    fake_registry.add(
+        "app:1", made({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries_of_4_mib})
+    )
+    report = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert isinstance(report.failed[0].error, ContentError)
+    assert "have 37,748,736 bytes, and at most 33,554,432 are taken" in str(report.failed[0].error)
+    assert len(fake_registry.asked("/manifests/")) == 1
 
 
 async def test_schema_1_is_named(fake_registry: FakeRegistry, tmp_path: Path) -> None:
