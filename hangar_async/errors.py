@@ -4,9 +4,9 @@ Each of them is one line of text for the user: the failure (`str(error)`) and th
 short constant label for reports, `transient` tells whether trying again can help.
 """
 
-import errno
-import resource
-from typing import ClassVar, Literal, Self, TypeGuard, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
+
+from hangar_async.system import is_own_fault, machine_problem, system_advice, system_reason
 
 _E = TypeVar("_E", bound=Exception)
 
@@ -266,35 +266,6 @@ class SourceError(HangarError):
         return not self.gained
 
 
-#: What to do about errors of the system that permissions and room do not help.
-_SYSTEM_ADVICE = {
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EMFILE: "raise the limit with ulimit -n, or run fewer jobs (-j), then run the same command again",
-    errno.ENFILE: "end other programs that hold files open, then run the same command again",
-    errno.EROFS: "choose a place that can be written",
-}
-#: Errors of the system that only a fault of the program causes.
-_OWN_FAULTS = frozenset({errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK})
-
-
-def system_reason(error: OSError) -> str:
-    """Return the system's text of an error; it names the limit of open files where that is reached."""
-    reason = error.strerror or str(error)
-    return (
-        f"{reason} (ulimit -n is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if is_file_limit(error) else reason
-    )
-
-
-def is_file_limit(error: BaseException | None) -> TypeGuard[OSError]:
-    """Tell whether an error says that this process has too many open files."""
-    return isinstance(error, OSError) and error.errno == errno.EMFILE
-
-
-def system_advice(error: OSError) -> str | None:
-    """Return what to do about an error of the system; None for the usual advice."""
-    return _SYSTEM_ADVICE.get(error.errno or 0)
-
-
 class MachineError(HangarError):
     """Raised when the system has no more threads, processes or memory for this process."""
 
@@ -341,8 +312,7 @@ class ArchiveError(HangarError):
 def the_error(error: BaseException) -> HangarError:
     """Return the first error of this package in an exception or a group of them; a StorageError comes first.
 
-    An error of the system becomes one of this package. Raises the exception itself where it has any other error: a
-    fault of the program.
+    An error of the system becomes one of this package; any other is a fault of the program, and raised as it is.
     """
     if isinstance(error, BaseExceptionGroup):
         others = error.split(lambda part: _own(part) is not None)[1]
@@ -371,11 +341,9 @@ def _own(error: BaseException) -> HangarError | None:
     """Return an error of this package for one of the system, or itself; None for a fault of the program."""
     if isinstance(error, HangarError):
         return error
-    if isinstance(error, MemoryError):
-        return MachineError("there is not enough memory (ulimit -v, or the limit of the container)")
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return MachineError("the system starts no more threads (ulimit -u, the pids of the container, or ulimit -v)")
-    if not isinstance(error, OSError) or error.errno in _OWN_FAULTS:
+    if problem := machine_problem(error):
+        return MachineError(problem)
+    if not isinstance(error, OSError) or is_own_fault(error):
         return None
     if error.filename is not None:
         return StorageError.of(error, error.filename, "use")

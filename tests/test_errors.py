@@ -105,17 +105,3 @@ def test_a_fault_of_the_program_stays_one(error: Exception) -> None:
     for raised in (error, ExceptionGroup("", [error, MemoryError()])):
         with pytest.raises(type(raised)):
             the_error(raised)
-
-
-@pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.ENAMETOOLONG, "shorter name"),
-        (errno.EMFILE, "ulimit -n"),
-        (errno.ENFILE, "end other programs"),
-        (errno.EROFS, "a place that can be written"),
-        (errno.ENOSPC, "make room"),
-    ],
-)
-def test_the_advice_fits_the_error_of_the_system(number: int, advice: str) -> None:
-    assert advice in StorageError.of(OSError(number, "x"), "y").advice

@@ -11,8 +11,9 @@ from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, incomplet
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
-from hangar_async.errors import StorageError, UsageError, system_advice, system_reason
+from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
+from hangar_async.system import system_advice, system_reason
 from hangar_async.temporary import TemporaryFiles, write_output
 from hangar_async.threads import in_thread
 

@@ -19,10 +19,8 @@ from hangar_async.errors import (
     NotFound,
     RegistryError,
     Unauthorized,
-    is_file_limit,
-    system_advice,
-    system_reason,
 )
+from hangar_async.system import is_file_limit, system_advice, system_reason
 
 _LONGEST_TEXT = 300
 _UNTRUSTED_ADVICE = (

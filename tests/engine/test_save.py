@@ -472,6 +472,8 @@ async def test_a_file_system_without_locks_and_sync_of_directories_is_told_once(
     assert report.status == 0
     assert [sum(word in text for text in report.notices) for word in ("has no locks", "cannot sync")] == [1, 1]
     assert len(report.notices) == 2
+
+
 @pytest.mark.parametrize("form", ["dir", "gzip"])
 @pytest.mark.parametrize("built", [index([]), buildkit_cache()], ids=["without-entries", "cache-of-buildkit"])
 async def test_an_index_without_images_goes_all_the_way(

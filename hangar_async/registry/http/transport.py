@@ -15,7 +15,7 @@ from yarl import URL
 
 import hangar_async
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import NetworkError, system_advice, system_reason
+from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import reaching
 from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
 from hangar_async.registry.http.limits import Speeds, complete_in
@@ -24,6 +24,7 @@ from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
 from hangar_async.registry.http.response import Buffers, Response, ResponseBody, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
+from hangar_async.system import system_advice, system_reason
 from hangar_async.threads import in_thread
 
 
