@@ -44,20 +44,21 @@ class PublishDirectory:
         appears under its name when it is whole and on the disk; across file systems it is copied, synced and compared
         before the original is removed. The lock of the cache holds until then.
         """
-        aside = aside_of(self.root)
+        aside, copied = aside_of(self.root), True
         try:
             size = self._move_out(aside)
             copied = self._place()
-        except BaseException:
-            with suppress(StorageError):  # the next run that opens the cache does it
-                restore_aside(self.root, self.disk)
-            raise
-        try:
             if self.sync:
                 # The original of a copy goes when the name of the copy is on the disk.
                 self.disk.sync(self.target.parent)
-        finally:
-            self._tidy(copied)
+        except BaseException:
+            if copied:
+                with suppress(StorageError):  # the next run that opens the cache does it
+                    restore_aside(self.root, self.disk)
+            else:
+                self._tidy(copied)
+            raise
+        self._tidy(copied)
         return size
 
     def _move_out(self, aside: Path) -> int:
@@ -106,15 +107,15 @@ class PublishDirectory:
         """Give the cache its new name, or copy it to there; return whether it was copied."""
         try:
             self._rename()
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise StorageError.of(error, self.target, "rename to") from error
+        except StorageError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EXDEV:
+                raise
             self._copy()
             return True
         return False
 
     def _rename(self) -> None:
-        self.root.rename(self.target)
+        self.disk.rename(self.root, self.target)
 
     def _copy(self) -> None:
         temporary_files = TemporaryFiles(self.target, self.disk)

@@ -25,11 +25,12 @@ from hangar_async.engine.extract import extract
 from hangar_async.engine.login import login
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.save import save, sync
-from hangar_async.errors import UsageError
+from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import read_cache
 from hangar_async.oci import Digest
+from hangar_async.store.publish import PublishDirectory
 from hangar_async.testing.images import image, layer
 from hangar_async.threads import in_thread
 from tests.engine.forms import pack_as_hangar, tree
@@ -65,7 +66,7 @@ class Command:
     """`run` makes the output of a version, `old` or `new`; `found` reads it and is {} where there is none.
 
     `earlier` tells whether the output of the old version is there before, `replaces` whether the command replaces one,
-    and `hard_links` whether the file system has them.
+    `hard_links` whether the file system has them, and `one_file_system` whether cache and output are on the same.
     """
 
     run: Callable[[Scene, str], Awaitable[None]]
@@ -73,6 +74,14 @@ class Command:
     earlier: bool = True
     replaces: bool = True
     hard_links: bool = True
+    one_file_system: bool = True
+
+    def limit_machine(self, replace: Callable[[object, str, object], None]) -> None:
+        """Let the machine be one that this command is run on, with `replace` in place of `setattr`."""
+        if not self.hard_links:
+            replace(os, "link", _refuse_links)
+        if not self.one_file_system:
+            replace(PublishDirectory, "_rename", _refuse_rename)
 
     async def prepare(self, scene: Scene) -> Content:
         """Make what is there before the command under test, and return the output of it."""
@@ -137,6 +146,11 @@ def _read_archive(path: Path) -> Content:
         check_part(archive.volume, part, lambda _: None)
     files = layout_at(path, archive, lambda: None).files()
     return {file.name: Digest.of(b"".join(bytes(piece) for piece in file.pieces)) for file in files}
+
+
+async def _run_directory(scene: Scene, version: str) -> None:
+    wanted = {"format": "dir", "destination": scene.place / "out", "cache": scene.place / "cache", "sync": True}
+    assert (await save(options(scene.place, scene.image(version), **wanted, failed=None))).status == 0
 
 
 async def _run_sync(scene: Scene, version: str) -> None:
@@ -216,6 +230,10 @@ COMMANDS = {
     "save-file-over-parts": _saving("out.tar.zstd", parts=("old",)),
     "save-without-hard-links": _saving("out.tar.gz", hard_links=False),
     "save-parts-without-hard-links": _saving("out.tar.gz", parts=("old", "new"), hard_links=False),
+    "save-directory": Command(_run_directory, _new_directory, earlier=False, replaces=False),
+    "save-directory-to-another-file-system": Command(
+        _run_directory, _new_directory, earlier=False, replaces=False, one_file_system=False
+    ),
     "sync": Command(_run_sync, _cache),
     "compress": Command(_run_compress, _archive("out.tar.gz")),
     "decompress": Command(_run_decompress, _new_directory, earlier=False, replaces=False),
@@ -226,9 +244,15 @@ COMMANDS = {
 }
 
 
-def refuse_links(*_: object, **__: object) -> None:
+def _refuse_links(*_: object, **__: object) -> None:
     """Stand for `os.link` on a file system without hard links."""
     raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _refuse_rename(publish: PublishDirectory) -> None:
+    """Stand for the rename to another file system."""
+    error = OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    raise StorageError.of(error, publish.target, "rename to") from error
 
 
 def leftovers(place: Path) -> list[str]:

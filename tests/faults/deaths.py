@@ -23,7 +23,7 @@ from typing import Any
 
 from hangar_async.disk import Disk
 from tests.fakes.faulty_disk import OPERATIONS
-from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers, refuse_links
+from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers
 
 DEAD = 77
 
@@ -68,8 +68,7 @@ def main() -> None:
     root, registry, name, last = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
     command, scene = COMMANDS[name], Scene(root / "start", registry, root / "shared")
     answer = root / "answer"
-    if not command.hard_links:
-        os.link = refuse_links
+    command.limit_machine(setattr)
 
     async def run(place: Path, death: int) -> tuple[Content, int]:
         counter = count_operations(death)

@@ -14,7 +14,7 @@ import pytest
 
 from hangar_async.errors import HangarError
 from tests.fakes.power import Held, Recorder, State, Tree, build
-from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers, refuse_links
+from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers
 
 
 @dataclass
@@ -90,8 +90,7 @@ async def test_an_output_is_the_old_or_the_new_one(
     name: str, command_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = COMMANDS[name]
-    if not command.hard_links:
-        monkeypatch.setattr(os, "link", refuse_links)
+    command.limit_machine(monkeypatch.setattr)
     crashes, expected, _ = await record(command, command_scene, monkeypatch)
     assert expected.outputs[0] != expected.outputs[1] or name == "load"
     assert len(crashes.states) >= 5
@@ -122,8 +121,7 @@ async def test_each_sync_and_each_order_is_needed(
     """The simulator finds a bad state for each that is left out or late: it would find one that was forgotten."""
     monkeypatch.setattr(secrets, "token_hex", lambda size: "00" * size)
     command, harmless, seen = COMMANDS[name], [], dict[object, bool]()
-    if not command.hard_links:
-        monkeypatch.setattr(os, "link", refuse_links)
+    command.limit_machine(monkeypatch.setattr)
     _, _, operations = await record(command, command_scene, monkeypatch)
     for held in out_of_order(operations):
         shutil.rmtree(command_scene.place)

@@ -60,7 +60,8 @@ class OtherFileSystem(PublishDirectory):
     """A hand-over whose target lies on another file system."""
 
     def _rename(self) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+        error = OSError(errno.EXDEV, "Invalid cross-device link")
+        raise StorageError.of(error, self.target, "rename to") from error
 
 
 def test_across_file_systems_it_is_copied_whole(filled_cache: Path, tmp_path: Path) -> None:
