@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
+import hashlib
 import json
 import os
 import pty
@@ -88,6 +90,60 @@ async def test_no_file_of_the_user_is_lost(site: Site, flags: list[str], name: s
     assert name in done.err
     assert "write another name" in done.err
     assert (site.home / name).read_bytes() == before
+
+
+async def test_an_archive_that_holds_more_stays_unless_it_is_to_be_replaced(site: Site) -> None:
+    assert (await site.save("-f", "list.txt")).status == 0
+    before = (site.home / "saved-images.tar.gz").read_bytes()
+    [digest] = [one.digest for one in [await site.content.resolve("two", "2")] if one]
+    site.content.remove("two", digest)
+    done = await site.save("-f", "list.txt")
+    assert done.status == 1
+    rows = done.rows()
+    kept = "saved-images.tar.gz holds more of these images than this run saved, and stays (--replace replaces it)"
+    assert rows["kept"] == [kept]
+    assert normal(rows["archive"][0], site).startswith("HOME/saved-images.incomplete.tar.gz, ")
+    assert (await site.shell(rows["check"][0])).status == 0
+    assert (site.home / "saved-images.tar.gz").read_bytes() == before
+    replaced = await site.save("-f", "list.txt", "--replace")
+    assert (replaced.status, "kept" in replaced.rows()) == (1, False)
+    assert (site.home / "saved-images.tar.gz").read_bytes() != before
+
+
+async def test_an_archive_whose_run_died_in_its_commit_is_finished_by_the_next_command(site: Site) -> None:
+    assert (await site.save("-f", "list.txt", "--part", "--part-size", "200K")).status == 0
+    files = sorted(path.name for path in site.home.glob("saved-images.tar.gz*"))
+    run, renames = "12-ab", []
+    for number, name in enumerate(files, 1):
+        data = (site.home / name).read_bytes()
+        source = f".saved-images.tar.gz.{run}.{number}.tmp"
+        renames.append([source, name, len(data), hashlib.sha256(data).hexdigest()])
+        if number > 1:
+            (site.home / name).rename(site.home / source)
+    record = {"version": 1, "run": run, "renames": renames, "removals": []}
+    (site.home / f".saved-images.tar.gz.{run}.commit").write_text(json.dumps(record))
+    verified = await site.run("verify", "saved-images.tar.gz")
+    assert verified.status == 0, verified.err
+    assert sorted(path.name for path in site.home.glob("*saved-images.tar.gz*")) == files
+    assert not list(site.home.glob(".saved-images.tar.gz*"))
+
+
+async def test_a_second_run_waits_for_the_commit_of_the_first_and_says_so(site: Site) -> None:
+    lock = os.open(site.home, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    process = await asyncio.create_subprocess_exec(
+        *command("save", "-f", "list.txt"), cwd=site.home, env=environment(site.home), stdout=-1, stderr=-1
+    )
+    assert process.stderr is not None
+    said = b""
+    while b"waiting for another process, which puts an archive in place in " not in said:
+        piece = await process.stderr.read(4096)
+        assert piece, said
+        said += piece
+    os.close(lock)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"2 images" in out
 
 
 @pytest.mark.parametrize("flags", [["-d", "x" * 300], ["-o", "x" * 300], ["-d", "x" * 300 + "/y", "-c", "dir"]])
