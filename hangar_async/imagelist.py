@@ -15,6 +15,9 @@ from hangar_async.oci import Reference
 _COMMENTS = ("#", "//")
 #: The longest line; a longer one shows that the file is no image list.
 _LONGEST_LINE = 4096
+#: The most bytes of a list, and the most lines that name an image, rightly or not.
+MAX_LIST = 32 << 20
+MAX_LINES = 200_000
 #: A comment at the end of a line; no name has white space in it.
 _TRAILING_COMMENT = re.compile(r"\s(?:#|//)")
 #: An image as YAML, JSON, a Dockerfile or a command names it.
@@ -69,7 +72,7 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
     """Read a list, putting every image on `registry` where one is given.
 
     Blank lines are skipped, and comments: from `#` or `//` on, at the start of a line or after white space. A line that
-    is no reference becomes an InvalidLine.
+    is no reference becomes an InvalidLine. Raises UsageError for more lines than any list has.
     """
     entries: dict[Reference, Entry] = {}
     names: dict[str, Entry] = {}
@@ -79,6 +82,8 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
         text = _without_comment(line)
         if not text:
             continue
+        if len(entries) + len(invalid) == MAX_LINES:
+            raise UsageError(f"{name}:{number}: a list may name {MAX_LINES:,} images; split it")
         try:
             reference = _reference(text, registry)
         except InvalidValue as error:
@@ -115,9 +120,13 @@ def read(images: Path | Sequence[str], name: str = "", registry: str | None = No
     if isinstance(images, Path):
         name = name or str(images)
         try:
-            lines: Sequence[str] = decode(images.read_bytes())
+            with images.open("rb") as file:
+                content = file.read(MAX_LIST + 1)
         except OSError as error:
             raise UsageError(f"cannot read the image list {images}: {error.strerror}") from error
+        if len(content) > MAX_LIST:
+            raise UsageError(f"{images} has more than {MAX_LIST:,} bytes: this is no image list")
+        lines: Sequence[str] = decode(content)
     else:
         lines = [images] if isinstance(images, str) else images
     image_list = parse(lines, name or "image list", registry)

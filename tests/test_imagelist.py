@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.errors import UsageError
-from hangar_async.imagelist import parse, read
+from hangar_async.imagelist import MAX_LINES, MAX_LIST, parse, read
 from tests.refusal import attempt
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -179,3 +179,20 @@ def test_any_file_is_read_or_a_usage_error(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     found = attempt(lambda: read(path), UsageError)
     assert found is None or found.entries
+
+
+def test_a_list_has_a_bounded_size(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    with path.open("wb") as file:
+        file.write(b"nginx\n")
+        file.truncate(MAX_LIST + 1)
+    with pytest.raises(UsageError, match="has more than 33,554,432 bytes"):
+        read(path)
+    with pytest.raises(UsageError, match="has more than"):
+        read(Path("/dev/zero"))
+
+
+def test_a_list_names_a_bounded_number_of_images() -> None:
+    lines = (f"{'aA'[number % 2]}{number}" for number in range(MAX_LINES + 1))
+    with pytest.raises(UsageError, match="image list:200001: a list may name 200,000 images; split it"):
+        parse(lines)

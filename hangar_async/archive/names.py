@@ -103,3 +103,19 @@ def decode_checksums(data: bytes) -> dict[str, str]:
             raise ValueError(f"{name[:100]!r} is there twice, or is not a plain name")
         digests[name] = match["digest"]
     return digests
+
+
+#: The most bytes of a list of digests, enough for 100,000 parts.
+_MAX_CHECKSUMS = 16 << 20
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """Read a list of digests, empty where there is none; raises ValueError for one that is damaged or too large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_CHECKSUMS + 1)
+    except FileNotFoundError:
+        return {}
+    if len(data) > _MAX_CHECKSUMS:
+        raise ValueError(f"it has more than {_MAX_CHECKSUMS:,} bytes")
+    return decode_checksums(data)

@@ -12,7 +12,9 @@ import msgspec
 from hangar_async.errors import CredentialError, InvalidValue, UsageError
 from hangar_async.oci import Reference, parse_registry
 
+#: The most bytes of a `registries.conf`, and the most registries and mirrors in it.
 _LARGEST = 4 << 20
+_MOST_PLACES = 10_000
 Pull = Literal["all", "digest-only", "tag-only"]
 
 
@@ -136,13 +138,26 @@ def read_registries_conf(path: Path) -> Mirrors:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST).decode()
-        document = msgspec.convert(tomllib.loads(text), _File)
+            content = file.read(_LARGEST + 1)
+        document = _decoded(content)
         return join_routes(_route(entry) for entry in document.registry)
     except OSError as error:
         raise UsageError(f"cannot read the mirrors in {path}: {error.strerror}") from error
     except (ValueError, msgspec.ValidationError) as error:  # TOMLDecodeError, UnicodeDecodeError, InvalidValue
         raise UsageError(f"cannot read the mirrors in {path}: {error}") from error
+
+
+def _decoded(content: bytes) -> _File:
+    if len(content) > _LARGEST:
+        # A part of it could be a whole document of another meaning.
+        raise ValueError(f"it has more than {_LARGEST:,} bytes")
+    try:
+        document = msgspec.convert(tomllib.loads(content.decode()), _File)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if len(document.registry) + sum(len(entry.mirror) for entry in document.registry) > _MOST_PLACES:
+        raise ValueError(f"it names more than {_MOST_PLACES:,} registries and mirrors")
+    return document
 
 
 def _route(entry: _Registry) -> Route:

@@ -121,3 +121,23 @@ def test_any_text_is_a_mirror_or_an_error(text: str) -> None:
         return
     sources = join_routes([route]).sources(Reference.parse("docker.io/library/nginx:1"))
     assert sources[-1] == Reference.parse("nginx:1")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'[[registry]]\nlocation = "a.io"\n' + b"#" * (4 << 20), "more than 4,194,304 bytes"),
+        (b"a = " + b"[" * 100_000, "nested too deep"),
+        (b'[[registry]]\nlocation = "a.io"\n' * 10_001, "more than 10,000 registries and mirrors"),
+        (
+            b'[[registry]]\nlocation = "a.io"\nmirror = [' + b'{location="b.io"},' * 10_000 + b"]\n",
+            "more than 10,000 registries and mirrors",
+        ),
+    ],
+)
+def test_the_settings_of_mirrors_have_bounds(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=problem) as caught:
+        read_registries_conf(path)
+    assert str(path) in str(caught.value)

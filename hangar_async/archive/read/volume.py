@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hangar_async.archive.commit_record import CommitRecord, unfinished_commit
-from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, decode_checksums, part_number
+from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, part_number, read_checksums
 from hangar_async.disk import Disk, failing, leading, remaining
 from hangar_async.errors import ArchiveError
 from hangar_async.filesystem import file_names, listed_path
@@ -210,9 +210,6 @@ def _compare(part: Part, status: os.stat_result) -> None:
         )
 
 
-_MAX_CHECKSUMS = 16 << 20
-
-
 def find_volume(path: Path) -> Volume:
     """Find an archive by its name, with or without `.partN`: one file, or parts with or without padding.
 
@@ -283,14 +280,9 @@ def _numbers(base: Path) -> dict[str, int]:
 
 def _digests(base: Path) -> dict[str, str]:
     path = checksums_path(base)
-    with failing("read", path):
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_CHECKSUMS)
-        except FileNotFoundError:
-            return {}
     try:
-        return decode_checksums(data)
+        with failing("read", path):
+            return read_checksums(path)
     except ValueError as error:
         raise _wrong(path, f"is damaged: {error}") from error
 

@@ -13,6 +13,7 @@ import msgspec
 from hangar_async.config.registries import checked_secret
 from hangar_async.errors import CredentialError, InvalidValue, UsageError
 from hangar_async.oci import DOCKER_HUB, parse_registry
+from hangar_async.oci.manifest import MOST_VALUES
 
 #: The name of Docker Hub in Docker's own files and helpers.
 HUB_KEY = "https://index.docker.io/v1/"
@@ -103,16 +104,19 @@ async def read_credentials(path: Path) -> CredentialFile:
     content = b""
     try:
         async with aiofiles.open(path, "rb") as file:
-            content = await file.read(_LARGEST)
+            content = await file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
         raise UsageError(f"cannot read the credentials in {path}: {error.strerror}") from error
-    return parse_credential_file(content.strip() or b"{}", path)
+    return parse_credential_file(content, path)
 
 
 def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
     """Read a file's content; raises UsageError with the name of the file, and never its content."""
+    if problem := _excess(content):
+        raise UsageError(f"cannot read the credentials in {path}: {problem}")
+    content = content.strip() or b"{}"
     document, reason = None, "it is not JSON"
     # Errors of a decoder have the bytes that they could not decode, so ours is raised outside.
     try:
@@ -124,6 +128,13 @@ def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
     if document is None:
         raise UsageError(f"cannot read the credentials in {path}: {reason}")
     return CredentialFile(path, content, document.auths or {}, document.credsStore or "", document.credHelpers or {})
+
+
+def _excess(content: bytes) -> str:
+    """Return what a file has too much of, "" for nothing."""
+    if len(content) > _LARGEST:
+        return f"it has more than {_LARGEST:,} bytes"
+    return f"it has more than {MOST_VALUES:,} values" if content.count(b",") >= MOST_VALUES else ""
 
 
 def _converted(value: object, kind: type[_T], subject: str, path: Path) -> _T:

@@ -1,11 +1,13 @@
 """Requests: one session for a run, TLS settings for each host, redirects followed by hand, responses bounded."""
 
 import asyncio
+import errno
 import ssl
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +28,10 @@ from hangar_async.registry.http.response import Buffers, Response, ResponseBody,
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.system import system_advice, system_reason
 from hangar_async.threads import in_thread
+
+#: The most files of a host in certs.d, and the most bytes of one.
+_MOST_FILES = 1_000
+_LARGEST_FILE = 4 << 20
 
 
 class TlsContexts:
@@ -69,7 +75,10 @@ class TlsContexts:
         for folder in folders:
             file = folder
             try:
-                for file in sorted(folder.iterdir()):
+                files = list(islice(folder.iterdir(), _MOST_FILES + 1))
+                if len(files) > _MOST_FILES:
+                    raise OSError(errno.E2BIG, f"it has more than {_MOST_FILES:,} files")
+                for file in sorted(files):
                     _load_file(context, file)
             except OSError as error:  # ssl.SSLError is one
                 raise _unusable(file, host, error) from error
@@ -99,6 +108,8 @@ def _unusable(file: Path, host: str, error: OSError) -> NetworkError:
 
 def _load_file(context: ssl.SSLContext, file: Path) -> None:
     """Load one file of a host's folder: a CA, or a client certificate with its key; any other file is skipped."""
+    if file.suffix in (".crt", ".cert", ".key"):
+        _check_file(file)
     if file.suffix == ".crt":
         context.load_verify_locations(cafile=file)
     elif file.suffix == ".cert":
@@ -108,6 +119,15 @@ def _load_file(context: ssl.SSLContext, file: Path) -> None:
         context.load_cert_chain(file, file.with_suffix(".key"), password="")
     elif file.suffix == ".key" and not file.with_suffix(".cert").is_file():
         raise FileNotFoundError(f"{file.stem}.cert is not beside it")
+
+
+def _check_file(file: Path) -> None:
+    """Raise OSError for what OpenSSL would read without end."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if status.st_size > _LARGEST_FILE:
+        raise OSError(errno.EFBIG, f"it has more than {_LARGEST_FILE:,} bytes")
 
 
 #: A stream pauses at twice as many bytes, and takes one more read of the event loop, at most 256 KiB: 512 KiB in all.

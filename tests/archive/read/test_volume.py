@@ -270,3 +270,11 @@ def test_a_list_of_digests_with_another_spelling(tmp_path: Path, monkeypatch: py
     hide(monkeypatch, {"Whole.tar"})
     (part,) = find_volume(tmp_path / "whole.tar").parts
     assert (part.path.name, part.digest) == ("whole.tar", "0" * 64)
+
+
+def test_a_list_of_digests_has_a_bounded_size(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"x")
+    line = b"0" * 64 + b"  a.tar.gz\n"
+    (tmp_path / "a.tar.gz.sha256").write_bytes(line * ((16 << 20) // len(line) + 1))
+    with pytest.raises(ArchiveError, match="is damaged: it has more than 16,777,216 bytes"):
+        find_volume(tmp_path / "a.tar.gz")

@@ -420,7 +420,9 @@ async def test_tokens_are_not_shared_by_credentials(tmp_path: Path) -> None:
      (b"<html>", "no JSON"), (b'{"token":5}', r"other JSON: .*str.* got `int` - at `\$\.token`"),
      (b'{"token":"hidden","access_token":["hidden"]}', r"got `array` - at `\$\.access_token`"),
      (b'{"token":"hidden","expires_in":"300"}', r"got `str` - at `\$\.expires_in`"), (b"[]", r"got `array`"),
-     (b'{"token":"' + b"a" * (1 << 20) + b'"}', "larger than")],
+     (b'{"token":"' + b"a" * (1 << 20) + b'"}', "larger than"),
+     (b'{"x":' + b"[" * 500_000, "no JSON"), (b"[" * 500_000, "other JSON|no JSON"),
+     (b'{"token":"hidden","expires_in":' + b"9" * 100_000 + b"}", "JSON")],
 )  # fmt: skip
 async def test_a_malformed_token_response_is_reported(body: bytes, why: str) -> None:
     bearer = BearerRegistry()

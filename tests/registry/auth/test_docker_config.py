@@ -231,3 +231,19 @@ def test_any_file_is_read_or_a_usage_error(content: bytes) -> None:
 
 def test_no_secret_is_shown() -> None:
     assert "secret" not in repr(Credential("file", "user-secret", "secret", "secret", "secret"))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"auths":{}}' + b" " * (16 << 20), "more than 16,777,216 bytes"),
+        (b'{"auths":[' + b"0," * (1 << 19) + b"0]}", "more than 524,288 values"),
+        (b'{"auths":{"a":' + b"[" * 100_000, "not JSON"),
+    ],
+)
+async def test_a_file_has_bounds(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content + b"\n")
+    with pytest.raises(UsageError, match=problem) as caught:
+        await find(RegistrySettings(credential_files=(path,)), "a.io")
+    assert str(path) in str(caught.value)

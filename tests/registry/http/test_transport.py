@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -304,3 +305,43 @@ async def test_a_body_may_take_longer_than_an_answer() -> None:
         settings = {"headers": {}, "method": "PUT", "body": body}
         async with transport.send(url, server.address, **settings) as response:  # type: ignore[arg-type]
             assert await response.read("it", 100) == b"x" * 10
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nLocation: " + b"a" * (33 << 10),
+        b"HTTP/1.1 200 OK\r\n" + b"WWW-Authenticate: Basic\r\n" * 200,
+        b"HTTP/1.1 200 OK\r\nLink: " + b"<a>;" * (1 << 20),
+        b"HTTP/1.1 200 " + b"O" * (1 << 20),
+        b"\x00" * (1 << 20),
+    ],
+    ids=["long-header", "many-headers", "endless-header", "endless-reason", "no-http"],
+)
+async def test_the_head_of_an_answer_has_bounds(head: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        writer.write(head + b"\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(talk) as address:
+        with pytest.raises(NetworkError):
+            await pull(f"{address}/app", RegistrySettings(answer_timeout=20.0))
+
+
+async def test_files_of_certs_d_have_bounds(tmp_path: Path) -> None:
+    """A pipe would be read for ever."""
+    for number, name in enumerate(("pipe.crt", "large.crt", "file")):
+        folder = tmp_path / str(number) / "a.io"
+        folder.mkdir(parents=True)
+        if name == "pipe.crt":
+            os.mkfifo(folder / name)
+        else:
+            for copy in range(1 if name == "large.crt" else 1_001):
+                with (folder / (f"{name}{copy or ''}")).open("wb") as file:
+                    file.truncate((4 << 20) + 1 if copy == 0 else 0)
+    problems = ("no regular file", "more than 4,194,304 bytes", "more than 1,000 files")
+    for number, problem in enumerate(problems):
+        contexts = TlsContexts(RegistrySettings(certificates=(tmp_path / str(number),)))
+        with pytest.raises(NetworkError, match=problem):
+            await contexts.context(URL("https://a.io/"))
