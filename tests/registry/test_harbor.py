@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+from aiohttp import web
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
@@ -85,3 +86,22 @@ async def test_harbor_is_asked_by_https_unless_told_otherwise() -> None:
     async with answering(Harbor()) as server, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(NetworkError):
             await HarborProjects(client, server.address).exists("rancher")
+
+
+@pytest.mark.parametrize("status", [201, 503])
+async def test_an_endless_answer_is_read_to_its_bound(status: int) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(b"[" * 65536)
+        return response
+
+    async with answering(handle) as server, RegistryClient(RegistrySettings()) as client:
+        projects = HarborProjects(client, server.address, https=False)
+        if status == 201:
+            assert await projects.create("rancher")
+        else:
+            with pytest.raises(RegistryError, match="answered 503"):
+                await projects.create("rancher")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.engine.pull.plan import MAX_IMAGE_ENTRIES
 from hangar_async.errors import ContentError, NoPlatform, UnsupportedManifest
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import MAX_DOCUMENT
+from hangar_async.oci.manifest import MAX_DOCUMENT, MAX_LAYERS, Descriptor
 from hangar_async.oci.platform import Platform
 from hangar_async.testing.images import IndexEntry, artifact, attestation, index, layer
 from tests.engine.pull.rig import buildkit_cache, changed, made
@@ -223,6 +224,33 @@ async def test_the_manifests_of_an_image_have_a_size_in_all(fake_registry: FakeR
     assert isinstance(report.failed[0].error, ContentError)
     assert "have 37,748,736 bytes, and at most 33,554,432 are taken" in str(report.failed[0].error)
     assert len(fake_registry.asked("/manifests/")) == 1
+
+
+async def test_the_entries_and_layers_of_an_image_have_a_number(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    tiny = {"digest": str(Digest.of(b"layer")), "size": 1}
+    documents = {}
+    for number in range(MAX_IMAGE_ENTRIES // MAX_LAYERS + 1):
+        fields = {"schemaVersion": 2, "config": tiny, "layers": [tiny] * MAX_LAYERS, "annotations": {"n": str(number)}}
+        raw = json.dumps(fields).encode()
+        documents[Digest.of(raw)] = (media_types.OCI_MANIFEST, raw)
+    members = [Descriptor(kind, digest, len(raw)).to_json() for digest, (kind, raw) in documents.items()]
+    image = made({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": members}, documents)
+    fake_registry.add("app:1", image)
+    report = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert isinstance(report.failed[0].error, ContentError)
+    assert "name more than 131,072 blobs" in str(report.failed[0].error)
+    assert not fake_registry.asked("/blobs/")
+
+
+async def test_a_config_that_is_too_large_is_not_fetched(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    kind = "application/vnd.oci.image.config.v1+json"
+    config = {"mediaType": kind, "digest": str(Digest.of(b"config")), "size": MAX_DOCUMENT + 1}
+    raw = json.dumps({"schemaVersion": 2, "config": config, "layers": []}).encode()
+    fake_registry.content.add_manifest("app", raw, media_types.OCI_MANIFEST, ["1"])
+    report = await run(tmp_path, f"{fake_registry.address}/app:1")
+    assert isinstance(report.failed[0].error, ContentError)
+    assert "has 4194305 bytes" in str(report.failed[0].error)
+    assert not fake_registry.asked("/blobs/")
 
 
 async def test_schema_1_is_named(fake_registry: FakeRegistry, tmp_path: Path) -> None:
