@@ -131,3 +131,20 @@ def file_names(directory: Path) -> list[str]:
     """Return the names of the files in a directory, and of links to files; raises StorageError."""
     with failing("read", directory), os.scandir(directory) as entries:
         return [entry.name for entry in entries if entry.is_file()]
+
+
+_READ = 64 << 10
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Read a small file; raises OSError, and ValueError for one of more than `most` bytes.
+
+    No memory is taken ahead of what is there.
+    """
+    data = bytearray()
+    with path.open("rb") as file:
+        while piece := file.read(_READ):
+            data += piece
+            if len(data) > most:
+                raise ValueError(f"it has more than {most:,} bytes")
+    return bytes(data)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.filesystem import read_bounded
 from hangar_async.oci import Reference
 
 _COMMENTS = ("#", "//")
@@ -120,13 +121,11 @@ def read(images: Path | Sequence[str], name: str = "", registry: str | None = No
     if isinstance(images, Path):
         name = name or str(images)
         try:
-            with images.open("rb") as file:
-                content = file.read(MAX_LIST + 1)
+            lines: Sequence[str] = decode(read_bounded(images, MAX_LIST))
         except OSError as error:
             raise UsageError(f"cannot read the image list {images}: {error.strerror}") from error
-        if len(content) > MAX_LIST:
-            raise UsageError(f"{images} has more than {MAX_LIST:,} bytes: this is no image list")
-        lines: Sequence[str] = decode(content)
+        except ValueError as error:
+            raise UsageError(f"cannot read the image list {images}: {error}") from error
     else:
         lines = [images] if isinstance(images, str) else images
     image_list = parse(lines, name or "image list", registry)

@@ -1,5 +1,6 @@
 import os
 import resource
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hangar_async.filesystem import (
     largest_file,
     listed_path,
     most_transfers,
+    read_bounded,
 )
 
 GIB = 1 << 30
@@ -100,3 +102,26 @@ def test_the_limit_of_open_files_bounds_the_transfers(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert most_transfers() == transfers
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 100_000])
+def test_a_small_file_is_read_up_to_its_bound(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    assert read_bounded(path, size) == bytes(size)
+    if size:
+        with pytest.raises(ValueError, match=f"it has more than {size - 1:,} bytes"):
+            read_bounded(path, size - 1)
+
+
+def test_a_file_without_end_is_given_up_and_a_small_one_takes_no_memory_ahead(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="more than 1,000,000 bytes"):
+        read_bounded(Path("/dev/zero"), 1_000_000)
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    tracemalloc.start()
+    try:
+        assert read_bounded(path, 1 << 30) == b"x"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -186,9 +186,9 @@ def test_a_list_has_a_bounded_size(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(b"nginx\n")
         file.truncate(MAX_LIST + 1)
-    with pytest.raises(UsageError, match="has more than 33,554,432 bytes"):
+    with pytest.raises(UsageError, match="it has more than 33,554,432 bytes"):
         read(path)
-    with pytest.raises(UsageError, match="has more than"):
+    with pytest.raises(UsageError, match="it has more than"):
         read(Path("/dev/zero"))
 
 

@@ -15,6 +15,7 @@ import msgspec
 from hangar_async.archive.names import checksums_path, part_number
 from hangar_async.disk import Disk, failing
 from hangar_async.errors import DigestMismatch, StorageError
+from hangar_async.filesystem import read_bounded
 from hangar_async.oci import PIECE, Digest, read_pieces, verified
 from hangar_async.temporary import run_of, run_of_record
 
@@ -64,12 +65,13 @@ class CommitRecord:
     def read(cls, path: Path, archive: Path) -> Self | None:
         """Read a record; None where it is gone. Raises StorageError for one that no commit writes."""
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_RECORD)
+            data = read_bounded(path, MAX_RECORD)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StorageError.of(error, path, "read") from error
+        except ValueError as error:
+            raise record_error(path, archive, f"is damaged: {error}") from error
         try:
             document = msgspec.convert(json.loads(data), _RecordJson)
             record = cls(path, archive, document.run, tuple(document.renames), tuple(document.removals))

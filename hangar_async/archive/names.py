@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from hangar_async.filesystem import read_bounded
 from hangar_async.layout.files import BLOBS, CACHE_NAME, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 from hangar_async.oci import ALGORITHMS
 
@@ -112,10 +113,6 @@ _MAX_CHECKSUMS = 16 << 20
 def read_checksums(path: Path) -> dict[str, str]:
     """Read a list of digests, empty where there is none; raises ValueError for one that is damaged or too large."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_CHECKSUMS + 1)
+        return decode_checksums(read_bounded(path, _MAX_CHECKSUMS))
     except FileNotFoundError:
         return {}
-    if len(data) > _MAX_CHECKSUMS:
-        raise ValueError(f"it has more than {_MAX_CHECKSUMS:,} bytes")
-    return decode_checksums(data)

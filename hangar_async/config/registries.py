@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hangar_async.errors import CredentialError, InvalidValue, UsageError
+from hangar_async.filesystem import read_bounded
 from hangar_async.oci import Reference, parse_registry
 
 #: The most bytes of a `registries.conf`, and the most registries and mirrors in it.
@@ -137,9 +138,7 @@ def read_registries_conf(path: Path) -> Mirrors:
     Raises UsageError that names the file for one that cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        document = _decoded(content)
+        document = _decoded(read_bounded(path, _LARGEST))
         return join_routes(_route(entry) for entry in document.registry)
     except OSError as error:
         raise UsageError(f"cannot read the mirrors in {path}: {error.strerror}") from error
@@ -148,9 +147,6 @@ def read_registries_conf(path: Path) -> Mirrors:
 
 
 def _decoded(content: bytes) -> _File:
-    if len(content) > _LARGEST:
-        # A part of it could be a whole document of another meaning.
-        raise ValueError(f"it has more than {_LARGEST:,} bytes")
     try:
         document = msgspec.convert(tomllib.loads(content.decode()), _File)
     except RecursionError:

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import bcrypt
 
 from hangar_async.errors import UsageError
+from hangar_async.filesystem import read_bounded
 from hangar_async.threads import in_thread
 
 _BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
@@ -177,12 +178,11 @@ def read_hashes(path: Path) -> Mapping[str, bytes]:
     for one whose check takes too long.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
+        data = read_bounded(path, _MAX_FILE)
     except OSError as error:
         raise UsageError(f"cannot read {path} (--htpasswd): {error.strerror}") from error
-    if len(data) > _MAX_FILE:
-        raise UsageError(f"{path} (--htpasswd) is too large for a file of passwords")
+    except ValueError as error:
+        raise UsageError(f"{path} (--htpasswd) is too large for a file of passwords: {error}") from error
     hashes: dict[str, bytes] = {}
     for number, line in enumerate(map(bytes.strip, data.splitlines()), 1):
         if not line or line.startswith(b"#"):
