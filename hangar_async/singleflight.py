@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from hangar_async.errors import copied
@@ -28,19 +29,21 @@ class SingleFlight:
     """Runs work in its own tasks, one at a time for each key; a cancelled waiter does not end the work of the others.
 
     The first caller starts the work, the others follow. Work without waiters is cancelled, and all work is cancelled at
-    the end of the block. The next work of a key starts after the end of the last, also when that was cancelled. Results
-    are not kept.
+    the end of the block, with all waiters. The next work of a key starts after the end of the last, also when that was
+    cancelled. Results are not kept.
     """
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _SharedTask] = {}
         self._group = asyncio.TaskGroup()
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._is_closed = True
         for flight in self._flights.values():
             flight.abandon()
         # The group would wrap the exception of the block; the tasks are cancelled already.
@@ -55,11 +58,12 @@ class SingleFlight:
 
         Each waiter gets a copy of an error of this package, and all the same exception of another kind.
         """
-        while (flight := self._flights.get(key)) is not None and flight.abandoned:
+        while (flight := self._flights.get(key)) is not None and (flight.abandoned or flight.task.done()):
             await asyncio.wait([flight.task])
+            if self._is_closed:
+                raise asyncio.CancelledError
         if flight is None:
-            result = asyncio.get_running_loop().create_future()
-            flight = self._flights[key] = _SharedTask(result, self._group.create_task(self._run(key, result, work)))
+            flight = self._start(key, work)
         flight.waiters += 1
         try:
             await asyncio.wait([flight.task])
@@ -72,15 +76,21 @@ class SingleFlight:
         value: _T = flight.result.result()
         return value
 
-    async def _run(self, key: Hashable, result: asyncio.Future[Any], work: Callable[[], Awaitable[Any]]) -> None:
-        # An exception of the work goes to its waiters: raised here, it would end the group.
-        try:
-            result.set_result(await work())
-        except asyncio.CancelledError:
-            result.cancel()
-            raise
-        except Exception as error:
-            result.set_exception(error)
-            result.exception()  # so that one without waiters is not reported as never retrieved
-        finally:
-            del self._flights[key]
+    def _start(self, key: Hashable, work: Callable[[], Awaitable[Any]]) -> _SharedTask:
+        result = asyncio.get_running_loop().create_future()
+        flight = self._flights[key] = _SharedTask(result, self._group.create_task(_run(result, work)))
+        flight.task.add_done_callback(partial(self._ended, key))
+        return flight
+
+    def _ended(self, key: Hashable, _: asyncio.Task[None]) -> None:
+        # Not in the task: one that is cancelled before its first step runs nothing.
+        self._flights.pop(key).result.cancel()
+
+
+async def _run(result: asyncio.Future[Any], work: Callable[[], Awaitable[Any]]) -> None:
+    # An exception of the work goes to its waiters: raised here, it would end the group.
+    try:
+        result.set_result(await work())
+    except Exception as error:
+        result.set_exception(error)
+        result.exception()  # so that one without waiters is not reported as never retrieved

@@ -173,3 +173,37 @@ async def test_each_waiter_gets_an_error_of_its_own() -> None:
     assert len(set(map(id, errors))) == 100
     assert {(str(error), error.host, error.gained) for error in errors} == {("cut", "h", 7)}
     assert max(sum(1 for _ in traceback.walk_tb(error.__traceback__)) for error in errors) < 10
+
+
+async def test_who_waits_for_the_end_of_cancelled_work_is_cancelled_with_the_block() -> None:
+    started, dying = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await dying.wait()
+
+    async with SingleFlight() as flights:
+        first = asyncio.ensure_future(flights.join("key", slow_to_end))
+        await started.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        second = asyncio.ensure_future(flights.join("key", slow_to_end))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(dying.set)
+    await asyncio.wait([second])
+    assert second.cancelled()
+
+
+async def test_work_that_has_not_begun_is_cancelled_with_its_waiters() -> None:
+    work = Work()
+    async with SingleFlight() as flights:
+        task = asyncio.ensure_future(flights.join("key", work))
+        # Now the caller has joined, and the work begins in the next turn.
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert work.starts == 0
+    assert "key" not in flights
