@@ -36,11 +36,18 @@ class ImagePusher:
         self._referrers = ReferrersTags(client)
         #: The descriptors of the tags when they were asked for first.
         self._targets: dict[int, oci.Descriptor | None] = {}
+        self._failures: dict[int, HangarError] = {}
+
+    def fail(self, number: int, error: HangarError) -> None:
+        """Let the push of an image fail, whose content could not be pushed ahead of it."""
+        self._failures.setdefault(number, error)
 
     async def push(self, image: oci.Image, target: oci.Reference, number: int) -> LoadOutcome:
         """Push an image to its name at the target; `number` is its place in the order. Raises HangarError."""
         if image.problems:
             raise ContentError(image.problems[0], advice="get the archive again, or load the others with --image")
+        if (failure := self._failures.pop(number, None)) is not None:
+            raise failure
         root, rank = image.root_document(), planning_rank(number)
         if number not in self._targets:
             await self.is_present(image, target, number)

@@ -58,7 +58,7 @@ class Spool:
     async def feed(self, numbered: Sequence[tuple[int, Named]], images: ImagePusher, blobs: BlobPusher) -> None:
         """Push all blobs that the images need and their repositories lack, in one pass over the archive.
 
-        A failure is not raised: its image meets it again. Raises StorageError.
+        A failure is not raised: its image fails by it. Raises StorageError.
         """
         async with self._pass:
             missing = await self._find_missing(numbered, images, blobs)
@@ -69,7 +69,7 @@ class Spool:
             async with asyncio.TaskGroup() as group:
                 waiting = dict(missing)
                 while (digest := await self._read_next(files, waiting, interrupt)) is not None:
-                    group.create_task(self._push(*waiting.pop(digest), blobs))
+                    group.create_task(self._push(*waiting.pop(digest), images, blobs))
 
     async def _find_missing(
         self, numbered: Sequence[tuple[int, Named]], images: ImagePusher, blobs: BlobPusher
@@ -86,8 +86,8 @@ class Spool:
                     for blob in image.blobs:
                         if not await blobs.has(target, blob, blob_rank(number, blob.size)):
                             missing.setdefault(blob.digest, (blob, []))[1].append((number, target))
-                except HangarError:
-                    return  # the image will meet it again
+                except HangarError as error:
+                    images.fail(number, error)
 
         async with asyncio.TaskGroup() as group:
             for number, (image, target) in numbered:
@@ -129,24 +129,26 @@ class Spool:
         finally:
             self._disk.close(descriptor, path)
 
-    async def _push(self, blob: Descriptor, targets: Sequence[tuple[int, Reference]], blobs: BlobPusher) -> None:
+    async def _push(
+        self, blob: Descriptor, targets: Sequence[tuple[int, Reference]], images: ImagePusher, blobs: BlobPusher
+    ) -> None:
+        async def push_to(number: int, target: Reference) -> None:
+            try:
+                await blobs.push(target, blob, blob_rank(number, blob.size))
+            except HangarError as error:
+                # The blob is gone from the spool when the image would ask for it again.
+                images.fail(number, error)
+
         try:
             async with asyncio.TaskGroup() as group:
                 for number, target in targets:
-                    group.create_task(self._push_to(target, blob, number, blobs))
+                    group.create_task(push_to(number, target))
         finally:
             with suppress(StorageError):  # the blob is there; the spool as a whole is removed at the end
                 await in_thread(self._disk.remove, self._path(blob.digest))
             async with self._space:
                 self._used -= blob.size
                 self._space.notify_all()
-
-    async def _push_to(self, target: Reference, blob: Descriptor, number: int, blobs: BlobPusher) -> None:
-        try:
-            await blobs.push(target, blob, blob_rank(number, blob.size))
-        except HangarError as error:
-            # The blob is gone from the spool when the image asks for it again.
-            self._errors[blob.digest] = error
 
     def _path(self, digest: Digest) -> Path:
         return self._directory / f"{digest.algorithm}-{digest.hex}"

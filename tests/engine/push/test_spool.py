@@ -13,7 +13,7 @@ from hangar_async.disk import Disk
 from hangar_async.engine.events import BlobStarted, Event
 from hangar_async.engine.load import load
 from hangar_async.engine.push import spool as module
-from hangar_async.errors import ArchiveError, ContentError, StorageError
+from hangar_async.errors import ArchiveError, ContentError, RegistryError, StorageError, Unauthorized
 from tests.engine.forms import Saved
 from tests.engine.loading import load_options, run_load
 from tests.engine.rig import Countdown
@@ -90,9 +90,25 @@ async def test_a_refused_blob_fails_its_images_and_the_pass_goes_on(
     own = max(built.blobs.items(), key=lambda item: item[0] not in blobs_of_others(everything, name))[0]
     pushable_registry.fail(str(own).replace(":", "(:|%3A)"), Status(403), method="PUT", times=None)
     report = await run_load(tmp_path, everything.at(FORM), pushable_registry)
-    assert {outcome.image.name for outcome in report.failed} == {name}
+    [failed] = report.failed
+    assert failed.image.name == name
+    assert isinstance(failed.error, Unauthorized)
+    assert "/zstd" in str(failed.error)
     assert len(report.outcomes) > 10
     assert list(tmp_path.glob(".load.*")) == []
+
+
+async def test_an_image_that_could_not_be_looked_at_fails_by_that(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """The registry answers again when the pass is over, and the blobs are gone from the spool."""
+    name, _ = next((name, built) for name, built in everything.built.items() if "/zstd:1" in name)
+    pushable_registry.fail("/zstd/manifests/1$", Status(500), method="HEAD", times=3)
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry)
+    [failed] = report.failed
+    assert failed.image.name == name
+    assert isinstance(failed.error, RegistryError)
+    assert failed.error.status == 500
 
 
 def blobs_of_others(saved: Saved, name: str) -> set[object]:
