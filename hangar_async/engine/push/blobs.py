@@ -1,7 +1,7 @@
 """Blobs from a layout into a registry: each sent once, whatever the number of repositories that need it."""
 
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Protocol
 
@@ -66,13 +66,15 @@ class LayoutBlobs:
 
 async def read_in_thread(open_reader: Callable[[], LayoutReader]) -> AsyncPieces:
     """Read to the end, in threads; each piece is valid until the next one is asked for."""
-    reader = await in_thread(open_reader)
+    # The reader is on the stack before the thread ends: a cancellation here must close it too.
+    stack = ExitStack()
     try:
+        reader = await in_thread(lambda: stack.enter_context(closing(open_reader())))
         buffer = memoryview(bytearray(_PIECE))
         while count := await in_thread(reader.readinto, buffer):
             yield buffer[:count]
     finally:
-        await in_thread(reader.close)
+        await in_thread(stack.close)
 
 
 class BlobPusher:

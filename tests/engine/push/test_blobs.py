@@ -1,5 +1,7 @@
 """Blobs are pushed once for each repository."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,9 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import BlobProgress, BlobStarted, Event
 from hangar_async.engine.load import load
+from hangar_async.engine.push.blobs import read_in_thread
+from hangar_async.layout.directory import FileReader
+from hangar_async.layout.files import LayoutReader
 from tests.engine.forms import Saved
 from tests.engine.loading import load_options, run_load
 from tests.fakes.clock import FakeClock
@@ -48,3 +53,31 @@ async def test_every_byte_of_a_blob_is_counted_and_limited(
     assert report.sent.uploaded_bytes == sum(sizes.values())
     assert sum(event.gained for event in events if isinstance(event, BlobProgress)) == sum(sizes.values())
     assert time.now - 1000.0 == pytest.approx(sum(sizes.values()) / rate, abs=0.1)
+
+
+async def test_a_reader_that_is_opened_at_the_moment_of_a_cancellation_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "blob"
+    path.touch()
+    started, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Noted(FileReader):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    def open_reader() -> LayoutReader:
+        started.set()
+        assert go.wait(30)
+        return Noted(path)
+
+    async def read() -> None:
+        async for _ in read_in_thread(open_reader):
+            pass
+
+    task = asyncio.create_task(read())
+    await asyncio.to_thread(started.wait, 30)
+    task.cancel()
+    asyncio.get_running_loop().call_soon(go.set)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert closed.is_set()
