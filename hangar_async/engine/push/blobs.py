@@ -1,9 +1,9 @@
 """Blobs from a layout into a registry: each sent once, whatever the number of repositories that need it."""
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import ExitStack, aclosing, closing
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.limits.client import LimitedClient
@@ -12,11 +12,15 @@ from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.reports import Sent
 from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
-from hangar_async.oci import AsyncPieces, Descriptor, Digest, OpenPieces, Reference, read_pieces, verified
+from hangar_async.oci import Descriptor, Digest, Piece, Reference, read_pieces, verified
 from hangar_async.registry.uploads import Upload
 from hangar_async.singleflight import SingleFlight
 from hangar_async.threads import Interrupt, in_thread
 
+#: The bytes of a blob; a caller that does not read them to their end closes them.
+Pieces: TypeAlias = AsyncGenerator[Piece, None]
+#: Opens a blob at a byte.
+OpenPieces: TypeAlias = Callable[[int], Pieces]
 #: Blobs are read and sent in pieces of this many bytes.
 _PIECE = 512 << 10
 #: The advice for a damaged blob.
@@ -26,8 +30,8 @@ ADVICE = "get the archive again; verify names everything that is damaged"
 class BlobSource(Protocol):
     """A source of the blobs that are pushed."""
 
-    def read(self, blob: Descriptor, start: int) -> AsyncPieces:
-        """Read a blob from byte `start` on, in pieces of about 0.5 MiB."""
+    def read(self, blob: Descriptor, start: int) -> Pieces:
+        """Read a blob from byte `start` on, in pieces of about 0.5 MiB; the caller closes them."""
         ...
 
     async def damage(self, blob: Descriptor) -> str:
@@ -41,10 +45,9 @@ class LayoutBlobs:
     def __init__(self, layout: SeekableLayout) -> None:
         self._layout = layout
 
-    async def read(self, blob: Descriptor, start: int) -> AsyncPieces:
+    def read(self, blob: Descriptor, start: int) -> Pieces:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
-        async for piece in read_in_thread(lambda: self._layout.open(blob_name(blob.digest), start)):
-            yield piece
+        return read_in_thread(lambda: self._layout.open(blob_name(blob.digest), start))
 
     async def damage(self, blob: Descriptor) -> str:
         """Hash a blob, and return its damage, "" for none."""
@@ -64,7 +67,7 @@ class LayoutBlobs:
         return ""
 
 
-async def read_in_thread(open_reader: Callable[[], LayoutReader]) -> AsyncPieces:
+async def read_in_thread(open_reader: Callable[[], LayoutReader]) -> Pieces:
     """Read to the end, in threads; each piece is valid until the next one is asked for."""
     # The reader is on the stack before the thread ends: a cancellation here must close it too.
     stack = ExitStack()
@@ -199,12 +202,13 @@ class BlobPusher:
         finally:
             self._observe(BlobEnded(blob.digest, blob.size, upload.complete))
 
-    async def _pieces(self, blob: Descriptor, source: OpenPieces, start: int) -> AsyncPieces:
+    async def _pieces(self, blob: Descriptor, source: OpenPieces, start: int) -> Pieces:
         done = start
-        async for piece in source(start):
-            # Before it is sent: after the last piece nothing more is asked for.
-            await self._rate.take(len(piece))
-            done += len(piece)
-            self.sent.uploaded_bytes += len(piece)
-            self._observe(BlobProgress(blob.digest, len(piece), done))
-            yield piece
+        async with aclosing(source(start)) as pieces:
+            async for piece in pieces:
+                # Before it is sent: after the last piece nothing more is asked for.
+                await self._rate.take(len(piece))
+                done += len(piece)
+                self.sent.uploaded_bytes += len(piece)
+                self._observe(BlobProgress(blob.digest, len(piece), done))
+                yield piece

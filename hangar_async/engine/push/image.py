@@ -8,7 +8,7 @@ from hangar_async import oci
 from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
-from hangar_async.engine.push.blobs import BlobPusher
+from hangar_async.engine.push.blobs import BlobPusher, Pieces
 from hangar_async.engine.push.referrers import ReferrersTags
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
@@ -226,5 +226,5 @@ class ImagePusher:
         return await self._client.head_manifest(target, digest, Ticket(rank), push=True)
 
 
-async def _pieces(data: bytes, start: int) -> oci.AsyncPieces:
+async def _pieces(data: bytes, start: int) -> Pieces:
     yield data[start:]

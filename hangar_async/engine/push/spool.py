@@ -9,13 +9,13 @@ from typing import Self
 from hangar_async.disk import Disk
 from hangar_async.engine.limits.queue import blob_rank
 from hangar_async.engine.outputs import temporary_directory
-from hangar_async.engine.push.blobs import ADVICE, BlobPusher, read_in_thread
+from hangar_async.engine.push.blobs import ADVICE, BlobPusher, Pieces, read_in_thread
 from hangar_async.engine.push.image import ImagePusher
 from hangar_async.engine.push.run import Named
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import Layout, LayoutFile, blob_name
-from hangar_async.oci import AsyncPieces, Descriptor, Digest, Image, Reference, verified
+from hangar_async.oci import Descriptor, Digest, Image, Reference, verified
 from hangar_async.threads import Interrupt, in_thread
 
 #: The bytes in the spool at the same time, or one blob where that is larger.
@@ -44,12 +44,11 @@ class Spool:
         async with temporary_directory(directory, "load") as spool:
             yield cls(layout, spool, Disk(), jobs)
 
-    async def read(self, blob: Descriptor, start: int) -> AsyncPieces:
+    def read(self, blob: Descriptor, start: int) -> Pieces:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
         if error := self._errors.get(blob.digest):
             raise error
-        async for piece in read_in_thread(lambda: FileReader(self._path(blob.digest), start)):
-            yield piece
+        return read_in_thread(lambda: FileReader(self._path(blob.digest), start))
 
     async def damage(self, blob: Descriptor) -> str:
         """Return "": it was hashed on its way into the spool."""

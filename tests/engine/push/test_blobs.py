@@ -8,14 +8,19 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.engine.events import BlobProgress, BlobStarted, Event
+from hangar_async.engine.events import BlobProgress, BlobStarted, Event, Retrying
 from hangar_async.engine.load import load
 from hangar_async.engine.push.blobs import read_in_thread
+from hangar_async.layout import directory
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import LayoutReader
+from hangar_async.testing.images import image, layer
 from tests.engine.forms import Saved
 from tests.engine.loading import load_options, run_load
+from tests.engine.made import make_cache
 from tests.fakes.clock import FakeClock
+from tests.fakes.faults import CutBody
+from tests.fakes.images import AMD64
 from tests.fakes.registry import FakeRegistry
 
 
@@ -81,3 +86,27 @@ async def test_a_reader_that_is_opened_at_the_moment_of_a_cancellation_is_closed
     await asyncio.wait([task])
     assert task.cancelled()
     assert closed.is_set()
+
+
+async def test_the_reader_of_a_try_that_broke_is_closed_before_the_next_one(
+    pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = layer({"noise": bytes(24 << 20)}, "none")
+    source = make_cache(tmp_path / "cache", {"app:1": image([large], AMD64)})
+    pushable_registry.fail(large.digest.hex, CutBody(600_000), method="PUT")
+    readers: list[FileReader] = []
+    open_at_retry: list[int] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Retrying):
+            open_at_retry.append(sum(reader._file >= 0 for reader in readers))
+
+    class Noted(FileReader):
+        def __init__(self, path: Path, start: int = 0) -> None:
+            super().__init__(path, start)
+            readers.append(self)
+
+    monkeypatch.setattr(directory, "FileReader", Noted)
+    report = await load(load_options(tmp_path, source, pushable_registry.address, jobs=1), watch)
+    assert report.status == 0
+    assert open_at_retry == [0]
