@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The real parts of the tests: command and Debian package.
 REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar:libarchive-tools busybox:busybox
 
-.PHONY: demo test lint house real-parts bench fuzz crash clean
+.PHONY: demo test lint house real-parts bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -29,6 +29,11 @@ bench: $(VENV)/.dev real-parts
 # Many states of the disk after a loss of power, and a death, at each operation; `make test` tries fewer.
 crash: $(VENV)/.dev
 	CRASHES=40 $(BIN)/python -m pytest -q --timeout 36000 tests/faults/test_power.py tests/faults/test_crash.py
+
+# Many random runs beside a plain model, with everything that goes wrong; `make test` tries 500. MODEL=5000 for fewer.
+MODEL ?= 50000
+model: $(VENV)/.dev
+	MODEL=$(MODEL) $(BIN)/python -m pytest -q -n 2 --timeout 86400 -o faulthandler_timeout=86400 tests/model
 
 # FUZZ="manifest --seconds 600" fuzzes one parser for ten minutes; without it, each for one.
 fuzz: $(VENV)/.fuzz

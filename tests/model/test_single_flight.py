@@ -10,6 +10,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hangar_async.singleflight import SingleFlight
+from tests.model.plans import examples
 
 KEYS = ("a", "b", "c")
 #: How work ends: with a result, with an error, or by its cancellation.
@@ -249,4 +250,4 @@ class SingleFlightMachine(RuleBasedStateMachine):
 
 
 TestSingleFlight = SingleFlightMachine.TestCase
-TestSingleFlight.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
+TestSingleFlight.settings = settings(examples(40), stateful_step_count=40)
