@@ -184,7 +184,9 @@ def explain(error: Exception) -> str:
             return error.digest
         case h.StorageError() | h.ArchiveError():
             return error.path
-        case h.CredentialError() | h.UsageError() | h.InvalidValue() | h.Conflict() | h.NoPlatform() | h.ListenError():
+        case h.TooManyParts() | h.CredentialError() | h.MachineError():
+            return error.reason
+        case h.UsageError() | h.InvalidValue() | h.Conflict() | h.NoPlatform() | h.ListenError():
             return str(error)
         case h.HangarError():
             return error.advice

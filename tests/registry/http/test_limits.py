@@ -118,6 +118,7 @@ async def test_a_server_that_takes_a_little_at_a_time_is_given_up() -> None:
 
     settings = RegistrySettings(stall_timeout=0.4, least_speed=1 << 40, least_speed_span=0.1)
     async with raw_server(talk) as host, Transport(settings, 1) as transport:
+        transport.named.add(host)
         body = StreamedBody(64 << 20, "it", pieces)
         with pytest.raises(NetworkError, match="too slow"):
             async with transport.send(URL(f"http://{host}/x"), host, headers={}, method="PUT", body=body):
@@ -131,9 +132,7 @@ async def test_a_small_response_needs_no_speed() -> None:
         return web.Response(body=b"x")
 
     settings = RegistrySettings(least_speed=1 << 40, least_speed_span=0.01)
-    async with (
-        answering(slow) as server,
-        Transport(settings, 1) as transport,
-        transport.send(URL(f"http://{server.address}/x"), server.address, headers={}) as response,
-    ):
-        assert await response.read("it", 10) == b"x"
+    async with answering(slow) as server, Transport(settings, 1) as transport:
+        transport.named.add(server.address)
+        async with transport.send(URL(f"http://{server.address}/x"), server.address, headers={}) as response:
+            assert await response.read("it", 10) == b"x"
