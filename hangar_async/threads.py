@@ -19,14 +19,18 @@ _THREADS = min(32, (os.cpu_count() or 1) + 4)
 class Pool:
     """Threads that are started one by one as they are needed; where the system starts no more, those there do all.
 
-    They end when the pool is no longer referenced.
+    They end at `shutdown`, or when the pool is no longer referenced.
     """
 
-    def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(_THREADS, name)
+    def __init__(self, name: str, threads: int = _THREADS) -> None:
+        self._executor = ThreadPoolExecutor(threads, name)
         self._has_threads = False
 
     def start(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        """Run `work` in a thread, for the event loop; raises RuntimeError where not even one can be started."""
+        return asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Callable[[], _T]) -> Future[_T]:
         """Run `work` in a thread; raises RuntimeError where not even one can be started."""
         future: Future[_T] = Future()
         try:
@@ -36,7 +40,11 @@ class Pool:
             if not self._has_threads or "start new thread" not in str(error):
                 raise
         self._has_threads = True
-        return asyncio.wrap_future(future)
+        return future
+
+    def shutdown(self) -> None:
+        """Drop the work that waits for a thread, wait for the rest, and end the threads."""
+        self._executor.shutdown(cancel_futures=True)
 
 
 def _run(future: Future[_T], work: Callable[[], _T]) -> None:

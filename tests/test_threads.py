@@ -84,3 +84,11 @@ async def test_where_no_more_threads_start_those_there_do_the_work(monkeypatch: 
     assert await asyncio.gather(first, *rest) == [True, 7, 7, 7]
     with pytest.raises(RuntimeError, match="start new thread"):
         Pool("none").start(int)
+
+
+def test_a_pool_outside_of_an_event_loop_ends_with_its_work() -> None:
+    pool = Pool("test", 1)
+    assert pool.submit(lambda: 7).result() == 7
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(int)

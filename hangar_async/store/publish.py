@@ -3,9 +3,9 @@
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile, nam
 from hangar_async.oci import PIECE, verified
 from hangar_async.store.content import LOCK_NAME, aside_of, restore_aside
 from hangar_async.temporary import TemporaryFiles
+from hangar_async.threads import Pool
 
 _SYNCS_AT_ONCE = 8
 
@@ -179,18 +180,18 @@ class PublishDirectory:
 def sync_files(disk: Disk, root: Path, names: Collection[str], check_interrupted: Callable[[], None]) -> None:
     """Wait until files below a root, and the directories that they are in, are on the disk."""
 
-    def sync(name: str | Path) -> None:
+    def sync(name: str) -> None:
         check_interrupted()
         disk.sync(root / name)
 
     # Several at once: a file system writes its journal for all syncs that wait at that moment.
-    pool = ThreadPoolExecutor(_SYNCS_AT_ONCE, "sync")
+    pool = Pool("sync", _SYNCS_AT_ONCE)
     try:
-        for paths in (names, {parent for name in names for parent in Path(name).parents}):
-            for _ in pool.map(sync, sorted(paths)):
-                pass
+        for paths in (names, {str(parent) for name in names for parent in Path(name).parents}):
+            for future in [pool.submit(partial(sync, path)) for path in sorted(paths)]:
+                future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
 
 
 def _size(path: Path) -> int:

@@ -6,8 +6,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from hangar_async.archive.index import Encoding, Footer
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.disk import failing, remaining
 from hangar_async.errors import StorageError
+from hangar_async.threads import Pool
 
 # More workers gain little beside one reader and one writer, and each needs memory for a piece.
 _MAX_WORKERS = 4
@@ -110,7 +112,7 @@ class CompressionWorkers:
         self._compress = compress
         self._size = size
         self._workers = workers or min(_processors(), _MAX_WORKERS)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Pool | None = None
         self._free: list[bytearray] = []
 
     def units(self, source: Input) -> Iterator[tuple[memoryview, bytes]]:
@@ -131,7 +133,7 @@ class CompressionWorkers:
     def close(self) -> None:
         """Wait for the threads and end them."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown()
             self._pool = None
 
     def _start(self, view: memoryview, *, last: bool) -> Future[bytes]:
@@ -140,8 +142,8 @@ class CompressionWorkers:
             done.set_result(self._compress(view))
             return done
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._workers, "archive-compress")
-        return self._pool.submit(self._compress, view)
+            self._pool = Pool("archive-compress", self._workers)
+        return self._pool.submit(partial(self._compress, view))
 
 
 def _processors() -> int:

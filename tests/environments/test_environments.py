@@ -1,0 +1,254 @@
+"""All work of the program in environments as people have them, as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hangar_async.config.options import VerifyOptions
+from hangar_async.engine.verify import verify
+from tests.cli.view.rig import full_pipe
+from tests.environments.rig import Machine, as_user, need, prepare, python_for, shell
+from tests.fakes.auth import Basic
+from tests.fakes.faults import Hold
+from tests.fakes.images import small
+from tests.fakes.registry import fake_registry
+
+LONG = "x" * 300
+
+
+async def test_a_user_without_a_name_or_a_home(machine: Machine, place: Path) -> None:
+    need(*as_user(), "true")
+    home = place / "root"
+    (home / ".docker").mkdir(parents=True)
+    (home / ".docker" / "config.json").write_text("{}")
+    home.chmod(0o700)
+    other = machine.with_(before=(*as_user(), "env", f"HOME={home}"), python=python_for(as_user()))
+    done = await other.all_work()
+    assert "config.json" in done["save"].err
+    assert (other.home / other.archive).stat().st_uid != os.getuid()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("save", "-f", "list.txt", "-d", "shut/in/out.tar.gz"),
+        ("save", "-f", "list.txt", "-o", "shut/in/failed.txt"),
+        ("save", "-f", "shut/in/list.txt"),
+        ("sync", "-f", "list.txt", "-d", "shut/in/mirror"),
+        ("sync", "-f", "list.txt", "-d", f"{LONG}/mirror"),
+        ("ls", "shut/in"),
+        ("verify", "--quiet", LONG),
+        ("demo", "shut/in"),
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)
+async def test_a_directory_that_may_not_be_entered(machine: Machine, words: tuple[str, ...]) -> None:
+    need(*as_user(), "true")
+    (machine.home / "shut" / "in").mkdir(parents=True)
+    (machine.home / "shut").chmod(0o700)
+    other = machine.with_(before=as_user(), python=python_for(as_user()))
+    done = await other.run(*words)
+    assert done.status in (1, 2, 3)
+    text = done.err + done.out
+    assert ("Permission denied" in text) or ("File name too long" in text)
+    assert "report it" not in text
+
+
+async def test_a_read_only_root_with_one_volume(machine: Machine) -> None:
+    before = ("unshare", "-m", *shell(_READ_ONLY.format(home=shlex.quote(str(machine.home)))))
+    need(*before, "true")
+    done = await machine.with_(before=(*before, "sh", "-c", 'cd "$0"; exec "$@"', str(machine.home))).all_work()
+    assert "warning" not in done["save"].err
+
+
+_READ_ONLY = """set -e
+mount --bind {home} {home}
+mount -o remount,ro,bind /
+for place in /tmp /var/tmp /dev/shm; do if mountpoint -q $place; then mount -o remount,ro,bind $place; fi; done"""
+
+
+async def test_64_open_files(machine: Machine) -> None:
+    done = await machine.with_(before=shell("ulimit -n 64")).all_work("--part", "--part-size", "4K", "-j", "20")
+    assert "ulimit -n allows no more open files" in done["save"].err
+
+
+async def test_a_limit_of_processes(machine: Machine) -> None:
+    need(*as_user(), "prlimit", "--nproc=100", "true")
+    python = python_for(as_user())
+    few = machine.with_(before=(*as_user(), "prlimit", "--nproc=12"), python=python, jobs=1)
+    await few.all_work()
+    none = machine.with_(before=(*as_user(), "prlimit", "--nproc=1"), python=python)
+    done = await none.run("verify", none.archive)
+    assert done.status == 3
+    assert done.err.splitlines()[-1].startswith("hangar-async: the system starts no more threads (ulimit -u, ")
+
+
+async def test_closed_streams(machine: Machine) -> None:
+    done = await machine.with_(before=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")).all_work()
+    assert {one.out + one.err for one in done.values()} == {""}
+
+
+async def test_a_standard_error_that_nobody_reads(machine: Machine) -> None:
+    with full_pipe() as (_, stream):
+        done = await machine.with_(jobs=3).all_work(stderr=stream.fileno())
+    assert "2 images" in done["save"].out
+
+
+async def test_a_standard_output_that_nobody_reads(machine: Machine) -> None:
+    """The summary waits for its reader, as that of every program; the work is done, and a signal ends the wait."""
+    with full_pipe() as (_, stream):
+        async with machine.running("save", "-f", machine.images, "-d", machine.archive, stdout=stream.fileno()) as one:
+            while not (machine.home / f"{machine.archive}.sha256").exists() or _temporary(machine.home):
+                await asyncio.sleep(0.02)
+            while one.returncode is None:
+                one.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.02)
+    # The last one of the signals may come when the program no longer takes them.
+    assert one.returncode in (143, -signal.SIGTERM)
+    assert not (await verify(VerifyOptions(machine.home / machine.archive))).problems
+
+
+def _temporary(home: Path) -> list[Path]:
+    return [path for path in home.iterdir() if path.name.endswith((".tmp", ".commit"))]
+
+
+async def test_streams_on_a_full_disk(machine: Machine) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = await asyncio.gather(
+            machine.run("save", "-f", machine.images, "-d", machine.archive, stdout=full.fileno()),
+            machine.run("sync", "-f", machine.images, "-d", machine.mirror, stderr=full.fileno()),
+        )
+        assert [one.status for one in done] == [0, 0]
+        assert done[0].err.endswith("warning: cannot write standard output: No space left on device\n")
+        listing = await machine.run("ls", "--json", machine.archive, stdout=full.fileno())
+    assert (listing.status, "cannot write standard output" in listing.err) == (3, True)
+    assert not (await verify(VerifyOptions(machine.home / machine.archive))).problems
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_a_run_whose_standard_error_nobody_reads(machine: Machine, number: signal.Signals) -> None:
+    hold = Hold(asyncio.Event())
+    machine.registry.fail("/blobs/", hold)
+    with full_pipe() as (_, stream):
+        async with machine.running("save", "-f", machine.images, stderr=stream.fileno()) as one:
+            await hold.reached.wait()
+            one.send_signal(number)
+            await one.wait()
+    assert one.returncode == 128 + number
+
+
+async def test_names_of_any_bytes_in_the_language_c(machine: Machine) -> None:
+    names = {
+        kind: os.fsdecode(f"{kind} \xff".encode("latin-1") + "\n\u00e4".encode()) for kind in ("out", "mirror", "list")
+    }
+    (machine.home / "list.txt").rename(machine.home / names["list"])
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    other = machine.with_(env=plain, archive=f"{names['out']}.tar.gz", mirror=names["mirror"], images=names["list"])
+    done = await other.all_work()
+    assert "out \\udcff" in done["ls"].out
+
+
+async def test_links_everywhere(machine: Machine, place: Path) -> None:
+    real = place / "real"
+    for name in ("work", "cache", "mirror", "archives"):
+        (real / name).mkdir(parents=True)
+    home = place / "linked"
+    home.symlink_to(real / "work")
+    prepare(real / "work", machine.registry)
+    (home / "list.txt").rename(place / "the-list.txt")
+    (home / "list.txt").symlink_to(place / "the-list.txt")
+    (home / "saved-image-cache").symlink_to(real / "cache")
+    (home / "mirror").symlink_to(real / "mirror")
+    (home / "archives").symlink_to(real / "archives")
+    other = machine.with_(home=home, archive="archives/out.tar.gz")
+    await other.all_work()
+    for name in ("mirror", "archives", "list.txt", "saved-image-cache"):
+        assert (home / name).is_symlink()
+    assert (real / "archives" / "out.tar.gz").is_file()
+    assert (real / "cache" / "index.json").is_file()
+    done = await other.run("save", "-f", "list.txt", "-c", "dir", "-d", "archives/tree")
+    assert (done.status, (real / "archives" / "tree" / "index.json").is_file()) == (0, True)
+
+
+@contextmanager
+def bindfs(source: Path, target: Path) -> Iterator[None]:
+    need("bindfs", "--version")
+    if subprocess.run(["bindfs", str(source), str(target)], capture_output=True, check=False).returncode:
+        pytest.skip("bindfs cannot mount here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(target)], check=True)
+
+
+async def test_a_file_system_of_fuse(machine: Machine, place: Path) -> None:
+    target = place / "fuse"
+    target.mkdir()
+    with bindfs(machine.home, target):
+        other = machine.with_(home=target)
+        await other.all_work()
+        done = await other.run("save", "-f", other.images, "-c", "dir", "-d", "tree")
+        assert (done.status, (target / "tree" / "index.json").is_file()) == (0, True)
+
+
+async def test_the_first_process_of_a_container(place: Path) -> None:
+    """A credential helper leaves a process that outlives it, which becomes a child of ours, and then a zombie."""
+    before = ("unshare", "-p", "-f", "--mount-proc")
+    need(*before, "true")
+    home = place / "work"
+    (home / ".docker").mkdir(parents=True)
+    helper = home / "docker-credential-leaves"
+    said = json.dumps({"ServerURL": "x", "Username": "user", "Secret": "secret"})
+    helper.write_text(
+        f"#!/bin/sh\nread -r server\n(sleep 0.05 >&- 2>&- &)\necho '{said}'\necho $PPID >> {home}/parents\n"
+    )
+    helper.chmod(0o755)
+    async with fake_registry(auth=Basic({"user": "secret"}), pushable=True) as registry:
+        for name in ("one", "two"):
+            registry.add(f"{name}:1", small(name))
+        settings = {"credHelpers": {registry.address: "leaves"}}
+        (home / ".docker" / "config.json").write_text(json.dumps(settings))
+        machine = prepare(home, registry).with_(before=before)
+        await machine.with_(env={"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}).all_work()
+    assert set((home / "parents").read_text().split()) == {"1"}
+
+
+_LACKING = """
+import errno, fcntl, os, stat
+sync = os.fsync
+
+def sync_no_directory(descriptor):
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    sync(descriptor)
+
+def lock_nothing(descriptor, operation):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+os.fsync, fcntl.flock = sync_no_directory, lock_nothing
+from hangar_async.cli.main import run
+run()
+"""
+
+
+async def test_no_locks_and_no_sync_of_directories(machine: Machine) -> None:
+    done = await machine.with_(start=("-c", _LACKING)).all_work()
+    for name in ("save", "sync"):
+        assert done[name].err.count("has no locks: two runs must not use one cache") == 1
+        assert done[name].err.count("cannot sync directories") == 1
+
+
+async def test_a_clock_before_1970(machine: Machine) -> None:
+    clock = ("faketime", "1969-12-01 00:00:00")
+    need(*clock, "true")
+    await machine.with_(before=clock).all_work()
