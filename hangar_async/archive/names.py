@@ -1,5 +1,6 @@
 """The names in an archive, the names of its files on the disk, and the digests of these in `NAME.sha256`."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,13 +88,13 @@ def encode_checksums(paths: Sequence[Path], digests: Sequence[str]) -> bytes:
     for path, digest in zip(paths, digests, strict=True):
         name = _CHARACTER.sub(lambda match: _ESCAPES[match[0]], path.name)
         lines.append(f"{'' if name == path.name else chr(92)}{digest}  {name}\n")
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    return os.fsencode("".join(lines))
 
 
 def decode_checksums(data: bytes) -> dict[str, str]:
     """Return the digest of each name, in the order of the lines; raises ValueError."""
     digests: dict[str, str] = {}
-    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+    for line in os.fsdecode(data).split("\n"):
         if not line.strip():
             continue
         match = _LINE.fullmatch(line.removesuffix("\r"))
