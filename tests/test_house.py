@@ -37,7 +37,7 @@ def test_a_function_has_at_most_7_2_lines_on_average() -> None:
 
 TESTS = PACKAGE.parent / "tests"
 #: Rooms of tests that run through several modules, and tests of the project as a whole.
-ACROSS = {"fakes", "faults", "fuzz", "golden", "model", "real", "typing"}
+ACROSS = {"environments", "fakes", "faults", "fuzz", "golden", "model", "real", "typing"}
 WHOLE = {"test_docs", "test_house", "test_library", "test_package", "cli/test_end_to_end", "cli/test_pages"}
 
 
