@@ -187,8 +187,10 @@ class Transport:
         )
 
     async def __aexit__(self, *error: object) -> None:
-        await self._session.close()
-        await self._outside.close()
+        try:
+            await self._session.close()
+        finally:
+            await self._outside.close()
 
     @asynccontextmanager
     async def send(
