@@ -136,6 +136,50 @@ def _layout_indexes() -> list[bytes]:
     return folders[:2] + _file(INDEX_NAME)()
 
 
+def _layout_names() -> list[bytes]:
+    one = samples.one().descriptor.to_json()
+    names: list[dict[str, str]] = [
+        {"org.opencontainers.image.ref.name": "v1"},
+        {"org.opencontainers.image.ref.name": "registry.example/team/app:1"},
+        {"io.containerd.image.name": "docker.io/library/nginx:latest", "org.opencontainers.image.ref.name": "latest"},
+        {"kind": "dev.cosignproject.cosign/sigs", "org.opencontainers.image.ref.name": "team/app:1"},
+        {"kind": f"dev.hauler/sigs/{_DIGEST[7:]}", "hauler.dev/subject-digest": _DIGEST},
+    ]
+    entries = [{**one, "annotations": annotations} for annotations in names]
+    return [_dump({"schemaVersion": 2, "manifests": some}) for some in (entries, entries[:1], entries[3:])]
+
+
+def _commit_records() -> list[bytes]:
+    renames = [[f".a.tar.gz.1-ab.{number}.tmp", name, 5, "0" * 64] for number, name in enumerate(["a.tar.gz.part0"])]
+    renames.append([".a.tar.gz.1-ab.9.tmp", "a.tar.gz.sha256", 5, None])
+    fields = {"version": 1, "run": "1-ab", "renames": renames, "removals": ["a.tar.gz", "a.tar.gz.part1"]}
+    return [_dump(fields), _dump({**fields, "removals": ["../x"]})]
+
+
+def _tokens() -> list[bytes]:
+    return [_dump({"token": "a long token", "expires_in": 300}), _dump({"access_token": "b", "expires_in": 1e300})]
+
+
+def _mirrors() -> list[bytes]:
+    text = """[[registry]]
+prefix = "*.example.com"
+location = "mirror.local:5000/all"
+insecure = true
+[[registry.mirror]]
+location = "other.local"
+pull-from-mirror = "digest-only"
+[[registry]]
+location = "docker.io"
+blocked = true
+"""
+    return [text.encode(), b'unqualified-search-registries = ["docker.io"]', b"a = [[[[1]]]]"]
+
+
+def _passwords() -> list[bytes]:
+    hash_text = b"$2y$05$" + b"a" * 53
+    return [b"me:" + hash_text + b"\n# comment\n\nyou:" + hash_text, b"me:$2y$99$" + b"a" * 53, b"me:plain"]
+
+
 def _error_bodies() -> list[bytes]:
     errors = [{"code": "DENIED", "message": "not yours", "detail": {}}, {"code": 7}, {"message": None}]
     return [_dump({"errors": errors}), _dump({"details": "no"}), _dump({"message": "a\u001b[31m"}), b"<html>", b""]
@@ -185,6 +229,9 @@ _LINES = {
         "120", "0", "Tue, 14 Nov 2023 22:14:20 GMT", "Tuesday, 14-Nov-23 22:14:20 GMT", "Tue Nov 14 22:14:20 2023",
         "14 Nov 2023 22:14 +0100", "-1",
     ],
+    "numbers": [
+        "100;w=21600", "99 ; w = 10;x", "0-99", "bytes=0-5", "0-0", "9" * 19, _DIGEST, _OTHER,
+    ],
     "address": [
         "https://cdn.example/a%2Fb?c=%2b#d", "//cdn.example:8443/x", "../x?y", "http://127.0.0.1/", "https://[::1]:5000/",
         "https://2130706433/", "https://user:pass@a.example/", "https://\uff11\uff12\uff17.0.0.1/", "socks5://a:1080",
@@ -216,6 +263,11 @@ _SEEDS: Mapping[str, Callable[[], list[bytes]]] = {
     "config": _configs,
     "images-list": _file(LIST_NAME),
     "layout-index": _layout_indexes,
+    "layout-names": _layout_names,
+    "commit-record": _commit_records,
+    "token": _tokens,
+    "mirrors": _mirrors,
+    "passwords": _passwords,
     "error-body": _error_bodies,
     "credentials": _credentials,
     "image-list": _image_lists,

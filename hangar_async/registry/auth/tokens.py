@@ -127,7 +127,9 @@ class Token:
         return f"Bearer {self.text}"
 
 
-class _TokenJson(msgspec.Struct):
+class TokenAnswer(msgspec.Struct):
+    """The answer of a token server; `expires_in` is in seconds."""
+
     token: str | None = None
     access_token: str | None = None
     expires_in: float | None = None
@@ -157,7 +159,7 @@ class TokenServer:
         life = response.expires_in if response.expires_in and response.expires_in > 0 else _DEFAULT_LIFE
         return Token(text, start + life - min(_MARGIN, life / 4))
 
-    async def _post(self, realm: URL, request: TokenRequest, identity_token: str) -> _TokenJson | None:
+    async def _post(self, realm: URL, request: TokenRequest, identity_token: str) -> TokenAnswer | None:
         form = {
             "grant_type": "refresh_token",
             "service": request.service,
@@ -172,7 +174,7 @@ class TokenServer:
                 return None
             raise
 
-    async def _get(self, realm: URL, request: TokenRequest) -> _TokenJson:
+    async def _get(self, realm: URL, request: TokenRequest) -> TokenAnswer:
         fields = {"service": request.service} if request.service else {}
         authorization = None
         if credential := request.credential:
@@ -183,7 +185,7 @@ class TokenServer:
 
     async def _ask(
         self, url: URL, request: TokenRequest, *, authorization: str | None = None, form: dict[str, str] | None = None
-    ) -> _TokenJson:
+    ) -> TokenAnswer:
         host = f"{url.host_port_subcomponent}"
         subject = f"a token for {' and '.join(request.scopes) or request.registry}"
         source = request.credential.source if request.credential else ""
@@ -193,16 +195,7 @@ class TokenServer:
             if response.status != 200:
                 raise await response.refusal(subject, source)
             body = await response.read(subject, MAX_TOKEN)
-        try:
-            return msgspec.json.decode(body, type=_TokenJson)
-        except msgspec.ValidationError as error:
-            problem = f"other JSON: {error}"
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            problem = "no JSON"
-        # Raised outside, since an error of the decoder may hold what it read.
-        raise ContentError(
-            f"the token server {host} of {request.registry} answered with {problem}", advice=_TELL_OPERATOR
-        )
+        return parse_token_answer(body, f"the token server {host} of {request.registry}")
 
 
 def checked_realm(request: TokenRequest, named: Container[str] = ()) -> URL:
@@ -216,3 +209,15 @@ def checked_realm(request: TokenRequest, named: Container[str] = ()) -> URL:
             advice=_TELL_OPERATOR,
         )
     return realm
+
+
+def parse_token_answer(body: bytes, server: str) -> TokenAnswer:
+    """Read the body of an answer of a token server; raises ContentError, which tells nothing of it."""
+    try:
+        return msgspec.json.decode(body, type=TokenAnswer)
+    except msgspec.ValidationError as error:
+        problem = f"other JSON: {error}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        problem = "no JSON"
+    # Raised outside, since an error of the decoder may hold what it read.
+    raise ContentError(f"{server} answered with {problem}", advice=_TELL_OPERATOR)

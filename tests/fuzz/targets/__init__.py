@@ -16,16 +16,21 @@ TARGETS: Mapping[str, Target] = {
     "config": documents.config,
     "images-list": documents.images_list,
     "layout-index": documents.layout_index,
+    "layout-names": documents.layout_names,
+    "commit-record": documents.commit_record,
+    "token": documents.token,
     "error-body": documents.error_body,
     "credentials": documents.credentials,
     "challenge": headers.challenge,
     "range": headers.byte_ranges,
     "retry-after": headers.retry_after,
+    "numbers": headers.numbers,
     "address": headers.address,
+    "mirrors": words.mirrors,
+    "passwords": words.passwords,
     "image-list": words.image_list,
     "words": words.words,
 }
+_ARCHIVES = {"archive-index", "images-list", "layout-index", "layout-names", "commit-record"}
 #: Those whose inputs are JSON documents.
-DOCUMENTS = frozenset(
-    {"archive-index", "manifest", "config", "images-list", "layout-index", "error-body", "credentials"}
-)
+DOCUMENTS = frozenset({"manifest", "config", "token", "error-body", "credentials"} | _ARCHIVES)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from hangar_async.errors import ContentError, UsageError
+from hangar_async.archive.commit_record import CommitRecord
+from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, cache_files, folder_files, folder_names, newest
-from hangar_async.layout.parse import parse_folder, parse_index, parse_list
+from hangar_async.layout.names import name_images
+from hangar_async.layout.parse import parse_folder, parse_index, parse_layout_index, parse_list
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
@@ -16,6 +20,7 @@ from hangar_async.oci.manifest import Descriptor, ImageConfig, Index, Manifest, 
 from hangar_async.oci.platform import NO_PLATFORM, PlatformSelector
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.auth.docker_config import parse_credential_file
+from hangar_async.registry.auth.tokens import parse_token_answer
 from hangar_async.registry.failures import read_error_list, refused
 from tests.refusal import attempt, check_told
 
@@ -84,6 +89,45 @@ def error_body(data: bytes) -> None:
         assert len(code + said) < 500
     for status in (401, 404, 429, 500):
         check_told(refused("registry.example", "blob x", status, {}, data))
+
+
+def token(data: bytes) -> None:
+    """Read the answer of a token server; what is wrong with it is told without what stands in it."""
+    answer = attempt(lambda: parse_token_answer(data, "the token server a.example"), ContentError)
+    assert answer is None or answer.expires_in is None or math.isfinite(answer.expires_in)
+
+
+def layout_names(data: bytes) -> None:
+    """Name the images of a layout of another program by its `index.json`: each name once, and it reads back."""
+    roots = attempt(lambda: parse_layout_index(data), ContentError) or ()
+    images = attempt(lambda: name_images(roots, "my layout", {}), ContentError) or ()
+    names = [image.name for image in images if image.named]
+    assert len(set(names)) == len(names)
+    for image in images:
+        assert Reference.parse(str(image.reference)) == image.reference
+
+
+def commit_record(data: bytes) -> None:
+    """Read the record of a commit: plain names of its archive alone, and it is written back as the same."""
+    with tempfile.TemporaryDirectory() as directory:
+        path, archive = Path(directory, ".a.tar.gz.1-ab.commit"), Path(directory, "a.tar.gz")
+        path.write_bytes(data)
+        record = _record(path, archive)
+        if record is None:
+            return
+        for name in (*record.removals, *(one for rename in record.renames for one in (rename.source, rename.target))):
+            assert Path(directory, name).parent == Path(directory)
+        path.write_bytes(record.encode())
+        assert _record(path, archive) == record
+
+
+def _record(path: Path, archive: Path) -> CommitRecord | None:
+    try:
+        return CommitRecord.read(path, archive)
+    except StorageError as error:
+        # A path is shown as it is.
+        check_told(ContentError(str(error).replace(str(path.parent), "")))
+        return None
 
 
 def credentials(data: bytes) -> None:

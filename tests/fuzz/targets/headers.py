@@ -14,6 +14,9 @@ from hangar_async.registry.blobs import foreign_url, is_rest
 from hangar_async.registry.failures import retry_after as read_retry_after
 from hangar_async.registry.http.addresses import Redirects, is_internal
 from hangar_async.registry.http.proxies import bypasses, proxy_for
+from hangar_async.registry.http.response import read_digest
+from hangar_async.registry.manifests import Quota
+from hangar_async.registry.uploads import received_bytes
 from hangar_async.server.responses import byte_range
 from tests.refusal import attempt
 
@@ -51,6 +54,17 @@ def retry_after(data: bytes) -> None:
     """Read a Retry-After: a wait that can be waited for."""
     wait = read_retry_after(_text(data), _NOW)
     assert wait is None or (wait >= 0 and math.isfinite(wait))
+
+
+def numbers(data: bytes) -> None:
+    """Read the numbers of other headers: a quota, the bytes of an upload, a digest."""
+    text = _text(data)
+    quota = Quota.parse({"ratelimit-limit": text, "ratelimit-remaining": text})
+    assert quota is None or 0 <= min(quota.limit, quota.remaining, quota.window) <= 10**12
+    received = received_bytes(text)
+    assert received is None or 1 < received <= 10**19
+    digest = read_digest(text)
+    assert digest is None or str(digest) in text
 
 
 def address(data: bytes) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from yarl import URL
 
@@ -12,13 +14,16 @@ from hangar_async import imagelist
 from hangar_async.cli.argv import GlobalFlags, Grammar, normalise
 from hangar_async.cli.values import parse_size
 from hangar_async.cli.view.text import flag_size
+from hangar_async.config.registries import read_registries_conf
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import ALGORITHMS, Digest
 from hangar_async.oci.platform import PlatformPattern
 from hangar_async.oci.reference import Reference
+from hangar_async.server.htpasswd import read_hashes
 from tests.refusal import attempt, check_told
 
+_T = TypeVar("_T")
 _OPPOSITES = {"--part": "--no-part", "--no-part": "--part"}
 _FLAGS = {"--part": "--part", "--no-part": "--no-part", "-x": "--extra", "--extra": "--extra"}
 _COMMANDS = {"save": Grammar(_FLAGS, _OPPOSITES, frozenset({"-f", "--file", "-j"}))}
@@ -39,6 +44,35 @@ def image_list(data: bytes) -> None:
         # What failed is written as it stood, for the next run.
         assert imagelist.parse([entry.text]).entries[0].reference == entry.reference
     assert len({entry.reference for entry in found.entries}) == len(found.entries)
+
+
+def mirrors(data: bytes) -> None:
+    """Read a `registries.conf`; each image has sources that are images too."""
+    found = _read(data, read_registries_conf)
+    if found is None:
+        return
+    for name in ("nginx:1", "registry.example:5000/team/app:1", "a.b.example/c"):
+        reference = Reference.parse(name)
+        for source in attempt(partial(found.sources, reference), UsageError, InvalidValue) or ():
+            check_reference(source)
+
+
+def passwords(data: bytes) -> None:
+    """Read a file of passwords: each name with a hash that is no dearer than may be."""
+    for name, hash_text in (_read(data, read_hashes) or {}).items():
+        assert name
+        assert int(hash_text.split(b"$")[2]) <= 14
+
+
+def _read(data: bytes, read: Callable[[Path], _T]) -> _T | None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "file")
+        path.write_bytes(data)
+        try:
+            return read(path)
+        except UsageError as error:
+            check_told(UsageError(" ".join(str(error).split())))
+            return None
 
 
 def words(data: bytes) -> None:
