@@ -16,10 +16,13 @@ from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, Hang
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import Layout, LayoutFile, blob_name
 from hangar_async.oci import Descriptor, Digest, Image, Reference, verified
+from hangar_async.tasks import each
 from hangar_async.threads import Interrupt, in_thread
 
 #: The bytes in the spool at the same time, or one blob where that is larger.
 BOUND = 1 << 30
+#: The blobs in the spool at the same time; each has a task.
+MOST_BLOBS = 400
 #: The blobs that are missing at the registry, with the names and places of the images that need them.
 _Missing = dict[Digest, tuple[Descriptor, list[tuple[int, Reference]]]]
 
@@ -32,7 +35,7 @@ class Spool:
         self._directory = directory
         self._disk = disk
         self._jobs = jobs
-        self._used = 0
+        self._used = self._count = 0
         self._space = asyncio.Condition()
         self._pass = asyncio.Lock()
         self._errors: dict[Digest, HangarError] = {}
@@ -103,14 +106,17 @@ class Spool:
                 return None
             async with self._space:
                 size = file.size
-                await self._space.wait_for(lambda: self._used == 0 or self._used + size <= BOUND)
-                self._used += size
+                await self._space.wait_for(lambda: self._has_space(size))
+                self._used, self._count = self._used + size, self._count + 1
             await interrupt.in_thread(self._take_in, file, file.digest, interrupt)
             return file.digest
         except ArchiveError as error:
             # The rest of the archive cannot be read.
             self._errors |= dict.fromkeys(waiting, error)
             return None
+
+    def _has_space(self, size: int) -> bool:
+        return self._count == 0 or (self._count < MOST_BLOBS and self._used + size <= BOUND)
 
     def _take_in(self, file: LayoutFile, digest: Digest, check_interrupted: Callable[[], None]) -> None:
         """Write a file of the archive into the spool; its damage becomes the error of those that read it.
@@ -131,7 +137,8 @@ class Spool:
     async def _push(
         self, blob: Descriptor, targets: Sequence[tuple[int, Reference]], images: ImagePusher, blobs: BlobPusher
     ) -> None:
-        async def push_to(number: int, target: Reference) -> None:
+        async def push(numbered: tuple[int, Reference]) -> None:
+            number, target = numbered
             try:
                 await blobs.push(target, blob, blob_rank(number, blob.size))
             except HangarError as error:
@@ -139,14 +146,12 @@ class Spool:
                 images.fail(number, error)
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for number, target in targets:
-                    group.create_task(push_to(number, target))
+            await each(targets, push, self._jobs)
         finally:
             with suppress(StorageError):  # the blob is there; the spool as a whole is removed at the end
                 await in_thread(self._disk.remove, self._path(blob.digest))
             async with self._space:
-                self._used -= blob.size
+                self._used, self._count = self._used - blob.size, self._count - 1
                 self._space.notify_all()
 
     def _path(self, digest: Digest) -> Path:

@@ -70,6 +70,17 @@ async def test_the_spool_holds_its_bound_or_one_blob_and_is_empty_at_the_end(
     assert list(tmp_path.glob(".load.*")) == []
 
 
+async def test_many_small_blobs_have_a_bounded_number_in_the_spool(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Counting.sizes, Counting.peaks = {}, []
+    monkeypatch.setattr(module, "MOST_BLOBS", 2)
+    monkeypatch.setattr(module, "Disk", Counting)
+    report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=20)
+    assert report.status == 0, report.failed
+    assert max(count for count, _ in Counting.peaks) == 2
+
+
 async def test_each_blob_is_uploaded_once_and_nothing_a_second_time(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
