@@ -14,10 +14,13 @@ from hangar_async.layout.files import named_digest
 from hangar_async.oci import Digest, decode_json
 
 VERSION = 1
-#: The most bytes of an index, enough for 300,000 files.
-MAX_INDEX = 64 << 20
-# Six for each file: more than a right index of that size can have.
-_MAX_VALUES = 1 << 21
+#: The most bytes of an index, enough for two million files: 100,000 images of ten layers each.
+MAX_INDEX = 512 << 20
+#: The bytes that the index of an archive of any size may have; beyond, it may have twice those of the archive's data.
+_SMALL_INDEX = 64 << 20
+_INDEX_RATIO = 2
+#: Each file has six values in an index, and more than 200 bytes.
+_BYTES_A_VALUE = 32
 Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {GZIP: ("stored", "deflate"), ZSTD: ("zstd",)}
 _FOOTER = struct.Struct("<8sQQ")
@@ -78,15 +81,50 @@ class _IndexEntryJson(msgspec.Struct):
 class _IndexJson(msgspec.Struct):
     version: int
     compression: str
-    entries: list[_IndexEntryJson]
+    #: Decoded one after the other: a million at once would take twice the memory.
+    entries: list[msgspec.Raw]
+
+
+_KEYS = _IndexEntryJson.__struct_fields__
+_to_json = json.JSONEncoder(default=str).encode
+_SEPARATOR = b",\n"
+_END = b"\n]}\n"
+
+
+class IndexEncoder:
+    """Makes the content of `archive-index.json` while entries are added, a line for each."""
+
+    def __init__(self, compression: str) -> None:
+        self._start = f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n'.encode()
+        self._lines: list[bytes] = []
+        #: The number of bytes of the content so far.
+        self.size = len(self._start) + len(_END)
+
+    def add(self, entry: ArchiveEntry) -> None:
+        """Append the line of an entry."""
+        line = _to_json({key: getattr(entry, key) for key in _KEYS}).encode()
+        self.size += len(line) + (len(_SEPARATOR) if self._lines else 0)
+        self._lines.append(line)
+
+    def content(self) -> bytes:
+        """Return the whole content."""
+        return b"".join((self._start, _SEPARATOR.join(self._lines), _END))
 
 
 def encode(compression: str, entries: Iterable[ArchiveEntry]) -> bytes:
     """Return the content of `archive-index.json`, a line for each entry."""
-    keys = _IndexEntryJson.__struct_fields__
-    to_json = json.JSONEncoder(default=str).encode
-    lines = ",\n".join(to_json({key: getattr(entry, key) for key in keys}) for entry in entries)
-    return f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n{lines}\n]}}\n'.encode()
+    encoder = IndexEncoder(compression)
+    for entry in entries:
+        encoder.add(entry)
+    return encoder.content()
+
+
+def most_bytes(end: int) -> int:
+    """Return the most bytes that an index may have whose data begin at offset `end` of the stream.
+
+    A reader refuses more, so that a small archive cannot make it take much memory, and a writer makes no more.
+    """
+    return min(MAX_INDEX, max(_SMALL_INDEX, _INDEX_RATIO * end))
 
 
 def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
@@ -95,13 +133,14 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     Raises ValueError for an index that no writer of the format writes: other names, one name twice, a blob under the
     name of another digest, data that overlap or exceed `end`.
     """
-    document = decode_json(data, _IndexJson, _MAX_VALUES)
+    document = decode_json(data, _IndexJson, most_bytes(end) // _BYTES_A_VALUE)
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
     entries: dict[str, ArchiveEntry] = {}
     position = 0
-    for item in document.entries:
+    for raw in document.entries:
+        item = _decode_entry(raw)
         if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
             raise ValueError(f"{item.name[:200]!r} is there twice, or is no name of this format")
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:
@@ -112,3 +151,7 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
         position = item.offset + item.length
         entries[item.name] = ArchiveEntry(item.name, digest, item.size, item.offset, item.length, item.encoding)
     return ArchiveIndex(document.compression, tuple(entries.values()))
+
+
+def _decode_entry(raw: msgspec.Raw) -> _IndexEntryJson:
+    return decode_json(bytes(raw), _IndexEntryJson)

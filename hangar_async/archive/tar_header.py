@@ -9,9 +9,11 @@ import struct
 from typing import NamedTuple
 
 BLOCK = 512
-#: The most headers and pax records of one tar: twice the number for 100,000 files that have times with fractions each.
-#: Repeated ones compress so well that a file of a few KiB could otherwise take hours.
+#: The most headers and pax records of a tar in an archive of any size: twice the number for 100,000 files that have
+#: times with fractions each. Repeated ones compress so well that a file of a few KiB could otherwise take hours.
 MAX_HEADERS = 1 << 19
+#: A header of ours has a digest in its name, and its file has some content.
+_BYTES_A_HEADER = 64
 _FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12x")
 _NAME_SIZE = 100
 _PREFIX_SIZE = 155
@@ -35,6 +37,11 @@ class Member(NamedTuple):
     name: str
     size: int
     target: str
+
+
+def most_headers(size: int) -> int:
+    """Return the most headers and pax records of a tar in an archive of `size` bytes."""
+    return max(MAX_HEADERS, size // _BYTES_A_HEADER)
 
 
 def header(kind: bytes, name: str, *, size: int = 0, target: str = "", mtime: int = 0) -> bytes:

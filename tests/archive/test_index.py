@@ -94,3 +94,18 @@ def test_other_bytes_are_no_footer(payload: bytes) -> None:
     assert Footer.of(payload) is None
     assert Footer.of(Footer(1, 2).payload()) == Footer(1, 2)
     assert Footer.of(Footer(1, 2).payload() + b"x") is None
+
+
+def test_the_size_of_an_index_is_known_while_entries_are_added() -> None:
+    encoder = index.IndexEncoder("gzip")
+    for number in range(3):
+        assert encoder.size == len(encoder.content())
+        digest = Digest.of(bytes([number]))
+        encoder.add(ArchiveEntry(f"{ROOT}/share/sha256/{digest.hex}", digest, number, number, 1, "stored"))
+    assert encoder.size == len(encoder.content())
+
+
+def test_the_index_of_a_large_archive_may_be_larger() -> None:
+    assert index.most_bytes(0) == index.most_bytes(1 << 20) == 64 * MIB
+    assert index.most_bytes(100 * MIB) == 200 * MIB
+    assert index.most_bytes(1 << 50) == index.MAX_INDEX

@@ -178,9 +178,10 @@ def open_archive(path: Path) -> Archive:
 
 def _read_index(volume: Volume, compression: str, footer: Footer) -> ArchiveIndex:
     end = footer.offset + footer.length
-    if not 0 < footer.length <= index.MAX_INDEX or end > volume.size:
+    limit = index.most_bytes(footer.offset)
+    if not 0 < footer.length <= limit or end > volume.size:
         volume.broken(volume.size, "the end of the archive has an impossible position of its index")
-    data = decode_units(volume, footer.offset, end, compression, index.MAX_INDEX, "the archive's index is too large")
+    data = decode_units(volume, footer.offset, end, compression, limit, "the archive's index is too large")
     try:
         archive_index = index.decode(data, footer.offset)
     except ValueError as error:

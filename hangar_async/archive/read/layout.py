@@ -159,7 +159,7 @@ def stream_files(
     """
     with archive.volume.open() as window:
         stream = _Stream(archive, window, check_interrupted)
-        reader = TarReader(stream)
+        reader = TarReader(stream, archive.volume.size)
         names: set[str] = set()
         try:
             for member in reader:

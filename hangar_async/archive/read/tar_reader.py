@@ -29,11 +29,12 @@ class TarError(Exception):
 class TarReader:
     """Iterates over the members; `readinto` reads the data of the last one, and the next step skips the rest.
 
-    `stream` fills each buffer, except at its end.
+    `stream` fills each buffer, except at its end; `archive_size` is the number of bytes that it was decoded from.
     """
 
-    def __init__(self, stream: Reader) -> None:
+    def __init__(self, stream: Reader, archive_size: int = 0) -> None:
         self._stream = stream
+        self._most_headers = tar_header.most_headers(archive_size)
         self._left = 0
         self._padding = 0
         self._headers = 0
@@ -119,8 +120,8 @@ class TarReader:
 
     def _count(self) -> None:
         self._headers += 1
-        if self._headers > tar_header.MAX_HEADERS:
-            raise TarError(f"more than {tar_header.MAX_HEADERS:,} headers are in it")
+        if self._headers > self._most_headers:
+            raise TarError(f"more than {self._most_headers:,} headers are in it")
 
     def _skip_rest(self) -> None:
         while self._left:

@@ -8,7 +8,7 @@ from typing import Self
 
 from hangar_async.archive import index, tar_header
 from hangar_async.archive.commit_record import Rename, unfinished_commit
-from hangar_async.archive.index import ArchiveEntry, Footer
+from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
 from hangar_async.archive.write.codec import GzipCodec, Input, ZstdCodec, bytes_input, open_input
 from hangar_async.archive.write.commit import Commit
@@ -67,10 +67,10 @@ class ArchiveWriter:
         self._progress = progress
         self._notice = notice
         self._disk = disk or Disk()
-        self._entries: list[ArchiveEntry] = []
         self._names: set[str] = set()
         self._pending = bytearray()
         self._size = 0
+        self._headers = 0
         self._reads = 0
         _check_level(format, level)
         self._state = "open"
@@ -78,6 +78,7 @@ class ArchiveWriter:
         self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
         self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
         self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
+        self._index = IndexEncoder(format)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +100,7 @@ class ArchiveWriter:
     def add_bytes(self, name: str, data: bytes) -> None:
         """Append a small file."""
         with self._working(name):
-            self._add(name, bytes_input(data), Digest.of(data), compressed=False)
+            self._add_entry(name, bytes_input(data), Digest.of(data), compressed=False)
         self._report()
 
     def add_file(self, name: str, source: Path, size: int, *, digest: Digest, compressed: bool) -> None:
@@ -108,7 +109,7 @@ class ArchiveWriter:
         The digest is not checked; a file of another size is a StorageError.
         """
         with self._working(name), open_input(source, size, self._after_read) as opened:
-            self._add(name, opened, digest, compressed=compressed)
+            self._add_entry(name, opened, digest, compressed=compressed)
         self._report()
 
     def lock(self) -> None:
@@ -121,9 +122,8 @@ class ArchiveWriter:
     def commit(self, target: Path | None = None) -> Written:
         """End the archive, sync it and give it its name, or that of `target` beside it, in place of an earlier one."""
         with self._working(ARCHIVE_INDEX):
-            content = index.encode(self._codec.format, self._entries)
-            self._add(ARCHIVE_INDEX, bytes_input(content), Digest.of(content), compressed=False)
-            last = self._entries[-1]
+            content = self._index.content()
+            last = self._add(ARCHIVE_INDEX, bytes_input(content), Digest.of(content), compressed=False)
             self._pending += tar_header.end(self._size)
             self._flush_headers()
             self._codec.finish(Footer(last.offset, last.length))
@@ -168,20 +168,33 @@ class ArchiveWriter:
         finally:
             earlier.close()
 
-    def _add(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> None:
+    def _add_entry(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> None:
+        self._index.add(self._add(name, source, digest, compressed=compressed))
+        size = self._parts.position
+        if self._index.size > index.most_bytes(size) or self._headers >= tar_header.most_headers(size):
+            raise StorageError(
+                f"the archive {self._target} would hold more files than can be read: {name} is one too many",
+                path=str(self._target),
+                advice="split the list of images",
+            )
+
+    def _add(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> ArchiveEntry:
         self._header(tar_header.FILE, name, size=source.size)
         self._flush_headers()
         start = self._parts.position
         encoding = self._codec.add(source, compressed=compressed)
-        self._entries.append(ArchiveEntry(name, digest, source.size, start, self._parts.position - start, encoding))
+        length = self._parts.position - start
         padding = tar_header.padding(source.size)
         self._pending += padding
         self._size += source.size + len(padding)
+        return ArchiveEntry(name, digest, source.size, start, length, encoding)
 
     def _header(self, kind: bytes, name: str, *, size: int = 0, target: str = "") -> None:
         block = tar_header.header(kind, name, size=size, target=target, mtime=self._mtime)
         self._pending += block
         self._size += len(block)
+        # A long name has a header of its own.
+        self._headers += 1 + (len(block) > tar_header.BLOCK)
         self._names.add(name)
         if len(self._pending) >= _MAX_PENDING:
             self._flush_headers()

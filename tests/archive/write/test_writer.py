@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from hangar_async.archive import index, tar_header
+from hangar_async.archive.read.archive import open_archive
+from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.write.writer import ArchiveWriter, PlainTar
 from hangar_async.disk import Disk
-from hangar_async.errors import DigestMismatch, InvalidValue, StorageError
+from hangar_async.errors import ArchiveError, DigestMismatch, InvalidValue, StorageError
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import Interrupted
 from tests.archive.samples import (
@@ -419,3 +422,51 @@ def test_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     with PlainTar(tmp_path / "x.tar") as tar:
         tar.commit()
     assert os.listdir(tmp_path) == ["x.tar"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_largest_index_that_is_written_is_the_largest_that_is_read(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a", kind)
+    size = len(contents(unpacked((tmp_path / "a").read_bytes()))[INDEX])
+    monkeypatch.setattr(index, "MAX_INDEX", size)
+    write(tmp_path / "b", kind)
+    assert open_archive(tmp_path / "b").entries
+    monkeypatch.setattr(index, "MAX_INDEX", size - 1)
+    with pytest.raises(ArchiveError, match="index is too large"):
+        open_archive(tmp_path / "b")
+    # Refused with the file that is one too many, and not at the commit.
+    with pytest.raises(StorageError, match="more files than can be read") as raised:
+        fill(ArchiveWriter(tmp_path / "c", kind), (b"one", b"", noise(70_000)), tmp_path)
+    assert raised.value.advice == "split the list of images"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_may_have_twice_the_bytes_of_what_is_before_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_SMALL_INDEX", 0)
+    write(tmp_path / "a", kind, [noise(number + 40) for number in range(300)])
+    assert len(open_archive(tmp_path / "a").entries) == 301
+    monkeypatch.setattr(index, "_INDEX_RATIO", 0.5)
+    with pytest.raises(StorageError, match="more files than can be read"):
+        write(tmp_path / "b", kind, [noise(number + 40) for number in range(300)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_most_headers_that_are_written_are_the_most_that_are_read(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar_header, "_BYTES_A_HEADER", 1 << 30)
+    with tarfile.open(fileobj=io.BytesIO(unpacked(joined(write(tmp_path / "a", kind)))), mode="r:") as tar:
+        headers = len(tar.getnames())
+    # The index of the archive is a file too.
+    monkeypatch.setattr(tar_header, "MAX_HEADERS", headers)
+    write(tmp_path / "b", kind)
+    assert len(list(stream_files(open_archive(tmp_path / "b")))) == 4
+    monkeypatch.setattr(tar_header, "MAX_HEADERS", headers - 1)
+    with pytest.raises(ArchiveError, match=f"more than {headers - 1} headers"):
+        list(stream_files(open_archive(tmp_path / "b")))
+    with pytest.raises(StorageError, match="more files than can be read"):
+        write(tmp_path / "c", kind)
