@@ -15,10 +15,11 @@ from hangar_async.config.output import OutputSettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Notice, Observer
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.reports import Output
-from hangar_async.errors import ContentError, HangarError, UsageError
+from hangar_async.errors import ContentError, HangarError, StorageError, UsageError
 from hangar_async.layout import files as layout_files
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.images import read_cache, read_images
+from hangar_async.layout.limits import LayoutTotals
 from hangar_async.layout.manifest_loader import read_files
 from hangar_async.oci import MAX_DOCUMENT, Image, ImageConfig, media_types
 from hangar_async.store.content import ContentStore
@@ -100,6 +101,7 @@ class ArchivePacker:
         self._observe = observe
         self._settings = settings
         self._names: set[str] = set()
+        self._totals = LayoutTotals()
         self.written = 0
 
     async def add(self, image: Image) -> None:
@@ -142,6 +144,7 @@ class ArchivePacker:
                 if self._is_new(name):
                     self._writer.add_bytes(f"{layout_files.CACHE_NAME}/{name}", data)
             self._directory(f"{platform.folder}/{layout_files.BLOBS}")
+        count(self._totals, image, self._writer.size, self._settings.target)
 
     def _close(self, files: dict[str, bytes]) -> None:
         self._writer.add_link(f"{layout_files.CACHE_NAME}/{layout_files.BLOBS}", layout_files.SHARE)
@@ -168,6 +171,15 @@ class ArchivePacker:
         self._names.add(name)
 
 
+def count(totals: LayoutTotals, image: Image, stored: int, target: Path) -> None:
+    """Count an image of an output that has so many bytes with it; raises StorageError where no reader would take it."""
+    try:
+        totals.add(image, stored)
+    except ContentError as error:
+        message = f"{target} would hold more than can be read, and {image.name} is one too many: {error}"
+        raise StorageError(message, path=str(target), advice=error.advice) from error
+
+
 def held_names(path: Path, check_interrupted: Callable[[], None]) -> set[str]:
     """Return the names of the whole images in an archive; none where it cannot be read. Synchronous, for a thread."""
     try:
@@ -185,11 +197,16 @@ class DirectoryPacker:
         self._store = store
         self._observe = observe
         self._names: set[str] = set()
+        self._totals = LayoutTotals()
+        self._size = 0
         self.written = 0
 
     async def add(self, image: Image) -> None:
-        """Note the files of the output."""
-        self._names.update(layout_files.blob_name(content.digest) for content in image.contents)
+        """Note the files of the output; raises StorageError where no reader would take it."""
+        names = {layout_files.blob_name(content.digest): content.size for content in image.contents}
+        self._size += sum(size for name, size in names.items() if name not in self._names)
+        self._names.update(names)
+        count(self._totals, image, self._size, self._settings.target)
         for platform in image.platforms:
             self._names.update(layout_files.folder_files(platform))
 

@@ -29,6 +29,10 @@ class DirectoryLayout:
             self._sizes = {self._name(path): size for path, size in _walk(self.root, "", _DEPTH)}
         return self._sizes
 
+    def stored_size(self) -> int:
+        """Return the bytes of the files below the root that lie in directories of their own; raises StorageError."""
+        return sum(size for name, size in self.sizes().items() if "/" in name)
+
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
         """Read the files of these names that exist, or all, in the order of their names."""
         chosen = None if names is None else set(names)

@@ -142,6 +142,10 @@ class Layout(Protocol):
         """Return the size in bytes of every regular file, by its name, in stored order."""
         ...
 
+    def stored_size(self) -> int:
+        """Return the bytes that its files really take, whatever it claims; the bounds of its images grow with them."""
+        ...
+
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
         """Read the files of these names that exist, or all, in stored order."""
         ...

@@ -7,9 +7,10 @@ from hangar_async import oci
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import ForeignLayout
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
+from hangar_async.layout.limits import most_list_bytes, most_list_values
 from hangar_async.layout.manifest_loader import ManifestLoader, read_files
 from hangar_async.layout.names import name_images
-from hangar_async.layout.parse import MAX_LIST, SavedList, parse_folder, parse_index, parse_layout_index, parse_list
+from hangar_async.layout.parse import SavedList, parse_folder, parse_index, parse_layout_index, parse_list
 
 #: The index of a folder names one manifest.
 _MAX_FOLDER_INDEX = 1 << 20
@@ -38,14 +39,15 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
 
     Images that only `index.json` names are among them, in their place. With `unlisted`, the list may be absent.
     """
-    files = dict(read_files(layout, [LIST_NAME, INDEX_NAME], MAX_LIST))
+    most = most_list_values(layout.stored_size())
+    files = dict(read_files(layout, [LIST_NAME, INDEX_NAME], most_list_bytes(most)))
     if LIST_NAME not in files and not unlisted:
         raise ContentError(
             f"there is no {LIST_NAME} in it",
             advice="name an archive, its first part, or a cache directory made by save",
         )
-    listed = parse_list(_checked(files[LIST_NAME])) if LIST_NAME in files else SavedList((), "")
-    indexed = parse_index(_checked(files[INDEX_NAME])) if INDEX_NAME in files else None
+    listed = parse_list(_checked(files[LIST_NAME]), most) if LIST_NAME in files else SavedList((), "")
+    indexed = parse_index(_checked(files[INDEX_NAME]), most) if INDEX_NAME in files else None
     roots = {image.name: image for image in indexed or ()}
     loader = ManifestLoader(layout)
     folders = _read_folders(layout, listed.images)
@@ -99,13 +101,21 @@ class _ImageBuilder:
         self.contents: dict[oci.Digest, oci.Descriptor] = {}
         self.problems: dict[str, None] = {}
         self._loader = loader
+        self._walked: set[oci.Digest] = set()
 
     def add(self, root: oci.Descriptor) -> int:
-        """Add a document and everything below it, and return the number of bytes."""
+        """Add a document and everything below it, and return the number of bytes.
+
+        A manifest that was added with an index costs no second walk.
+        """
+        if root.digest in self._walked and (size := self._loader.blobs_size(root.digest)) is not None:
+            return root.size + size
         sizes: dict[oci.Digest, int] = {}
         try:
             for descriptor, document, is_blob in oci.walk(root, self._loader.documents, self._loader.budget):
                 sizes[descriptor.digest] = descriptor.size
+                if document is not None:
+                    self._walked.add(descriptor.digest)
                 self.contents.setdefault(descriptor.digest, descriptor)
                 if document is None and not is_blob:
                     self.problems[self._loader.damaged[descriptor.digest]] = None
@@ -117,7 +127,7 @@ class _ImageBuilder:
 
     def add_original(self, digest: oci.Digest) -> None:
         """Add the index that the registry served, and the indexes within it, of a partial image."""
-        nodes = oci.walk(self._loader.describe(digest), self._loader.documents, self._loader.budget)
+        nodes = oci.walk(self._loader.describe(digest), self._loader.indexes, self._loader.budget)
         indexes = [node.document for node in nodes if isinstance(node.document, oci.Index)]
         if not indexes:
             self.problems[self._loader.damaged.get(digest, f"the original {digest} is no index")] = None
@@ -210,10 +220,11 @@ def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
 
     The platforms of an image are those that its index names and that are there, else the platform of its config.
     """
-    raw = dict(read_files(layout, [INDEX_NAME], MAX_LIST)).get(INDEX_NAME)
+    most = most_list_values(layout.stored_size())
+    raw = dict(read_files(layout, [INDEX_NAME], most_list_bytes(most))).get(INDEX_NAME)
     if not isinstance(raw, bytes):
         raise raw or ContentError(f"its {INDEX_NAME} is no file", advice="name an archive, or an OCI image layout")
-    roots = parse_layout_index(raw)
+    roots = parse_layout_index(raw, most)
     loader = ManifestLoader(layout)
     loader.load(roots)
     entries = name_images(roots, layout.root.resolve().name, loader.documents)

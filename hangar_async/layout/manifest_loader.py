@@ -1,10 +1,12 @@
 """The manifests and indexes of a layout, read and checked; hostile until then."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 
 from hangar_async import oci
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch
 from hangar_async.layout.files import Layout, LayoutFile, blob_name
+from hangar_async.layout.limits import most_entries
 
 
 def read_files(layout: Layout, names: Collection[str], limit: int) -> Iterator[tuple[str, bytes | ContentError]]:
@@ -36,9 +38,10 @@ class ManifestLoader:
         self.documents: dict[oci.Digest, oci.Document] = {}
         self.damaged: dict[oci.Digest, str] = {}
         #: For the images that are made of the documents, all together.
-        self.budget = oci.EntryBudget()
+        self.budget = oci.EntryBudget(most_entries(layout.stored_size()))
         self._layout = layout
-        self._memory = oci.EntryBudget()
+        self._memory = oci.EntryBudget(self.budget.limit)
+        self._blobs_sizes: dict[oci.Digest, int] = {}
 
     def load(self, roots: Iterable[oci.Descriptor]) -> None:
         """Read these documents and everything below them; raises ContentError where they name too much."""
@@ -51,6 +54,18 @@ class ManifestLoader:
             if not missing:
                 return
         self.damaged |= {digest: f"manifest {digest} is nested too deep" for digest in missing}
+
+    @cached_property
+    def indexes(self) -> oci.Documents:
+        """The indexes among the documents, once all are loaded."""
+        return {digest: document for digest, document in self.documents.items() if isinstance(document, oci.Index)}
+
+    def blobs_size(self, digest: oci.Digest) -> int | None:
+        """Return the bytes of the blobs of a manifest, each once; None for another document. Added up once."""
+        document = self.documents.get(digest)
+        if isinstance(document, oci.Manifest) and digest not in self._blobs_sizes:
+            self._blobs_sizes[digest] = sum({blob.digest: blob.size for blob in document.blobs}.values())
+        return self._blobs_sizes.get(digest)
 
     def describe(self, digest: oci.Digest) -> oci.Descriptor:
         """Describe a document by its digest alone; its type is in the document."""

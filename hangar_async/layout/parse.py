@@ -8,10 +8,9 @@ import msgspec
 from hangar_async import oci
 from hangar_async.errors import ContentError, InvalidValue
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
+from hangar_async.layout.limits import most_list_bytes
 from hangar_async.oci.manifest import MOST_VALUES
 
-#: Larger index files are refused: a list of sixty thousand platforms is about 18 MB.
-MAX_LIST = 64 << 20
 _FOLDER = re.compile(r"[a-f0-9]{64}")
 #: The longest time and the longest name of a list that are taken.
 _LONGEST = 200
@@ -48,13 +47,13 @@ class SavedList:
     saved: str
 
 
-def parse_list(raw: bytes) -> SavedList:
-    """Read `saved-images-list.json`; raises ContentError.
+def parse_list(raw: bytes, most: int = MOST_VALUES) -> SavedList:
+    """Read `saved-images-list.json`, of at most `most` values; raises ContentError.
 
     An image, or a platform of it, that is listed twice counts once.
     """
     try:
-        document = oci.decode_json(raw, _ListJson)
+        document = oci.decode_json(raw, _ListJson, most)
     except ValueError as error:
         raise ContentError(f"{LIST_NAME} cannot be read: {error}") from error
     if document.Version != LIST_VERSION:
@@ -76,13 +75,13 @@ def parse_list(raw: bytes) -> SavedList:
     return SavedList(listed, document.SavedTime)
 
 
-def parse_index(raw: bytes) -> tuple[oci.Image, ...]:
+def parse_index(raw: bytes, most: int = MOST_VALUES) -> tuple[oci.Image, ...]:
     """Read the `index.json` of a cache: the images whose name is a reference, without their platforms.
 
-    Raises ContentError, also where two images have one name.
+    Raises ContentError, also where two images have one name, or it has more than `most` values.
     """
     images: dict[str, oci.Image] = {}
-    for entry in _index(raw, INDEX_NAME).manifests:
+    for entry in _index(raw, INDEX_NAME, most=most).manifests:
         try:
             reference = oci.Reference.parse(entry.annotations.get(oci.REF_NAME, ""))
             original = entry.annotations.get(ORIGINAL_DIGEST)
@@ -121,9 +120,9 @@ def _check_time(text: str) -> None:
         raise InvalidValue(f"{text[:80]!r} is no time")
 
 
-def _index(raw: bytes, name: str, content_type: str = "") -> oci.Index:
+def _index(raw: bytes, name: str, content_type: str = "", most: int = MOST_VALUES) -> oci.Index:
     try:
-        document = oci.parse_manifest(raw, content_type, limit=MAX_LIST, entries=MOST_VALUES)
+        document = oci.parse_manifest(raw, content_type, limit=most_list_bytes(most), entries=most)
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from error
     if not isinstance(document, oci.Index):
@@ -131,10 +130,10 @@ def _index(raw: bytes, name: str, content_type: str = "") -> oci.Index:
     return document
 
 
-def parse_layout_index(raw: bytes) -> tuple[oci.Descriptor, ...]:
+def parse_layout_index(raw: bytes, most: int = MOST_VALUES) -> tuple[oci.Descriptor, ...]:
     """Read the `index.json` of an OCI image layout: its manifests and indexes; raises ContentError.
 
     Entries that are neither are passed over.
     """
-    entries = _index(raw, INDEX_NAME, oci.media_types.OCI_INDEX).manifests
+    entries = _index(raw, INDEX_NAME, oci.media_types.OCI_INDEX, most).manifests
     return tuple(entry for entry in entries if entry.media_type in _KINDS)

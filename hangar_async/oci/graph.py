@@ -37,16 +37,17 @@ class Node(NamedTuple):
 
 
 class EntryBudget:
-    """The number of entries that walks which share it may still visit; raises ContentError beyond that."""
+    """The number of entries that walks which share it may visit: `limit`, which may be changed."""
 
     def __init__(self, entries: int | None = None) -> None:
-        self._entries = self._left = MAX_ENTRIES if entries is None else entries
+        self.limit = MAX_ENTRIES if entries is None else entries
+        self._spent = 0
 
     def spend(self, entries: int) -> None:
-        """Spend some entries."""
-        self._left -= entries
-        if self._left < 0:
-            message = f"its manifests name more than {self._entries:,} blobs"
+        """Spend some entries; raises ContentError beyond the limit."""
+        self._spent += entries
+        if self._spent > self.limit:
+            message = f"its manifests name more than {self.limit:,} blobs"
             raise ContentError(message, advice="split the list of images")
 
 

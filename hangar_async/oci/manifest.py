@@ -259,8 +259,9 @@ def parse_manifest(
     declared = content_type.partition(";")[0].strip().lower()
     if declared in media_types.SCHEMA1:
         raise _schema1(digest)
-    _check_lists(_decode(raw, _Lists, str(digest)), entries, digest)
-    document = _decode(raw, _Document, str(digest))
+    most = max(MOST_VALUES, entries)
+    _check_lists(_decode(raw, _Lists, str(digest), most), entries, digest)
+    document = _decode(raw, _Document, str(digest), most)
     media_type = _media_type(document, declared, digest)
     if media_type in media_types.INDEXES:
         return Index(raw, media_type, digest, tuple(_descriptor(entry, digest) for entry in document.manifests or ()))
@@ -333,8 +334,8 @@ def _value(fields: _DescriptorJson, document: Digest, raw: bytes = b"") -> Descr
     )
 
 
-def _decode(raw: bytes, kind: type[_T], digest: str) -> _T:
+def _decode(raw: bytes, kind: type[_T], digest: str, most: int = MOST_VALUES) -> _T:
     try:
-        return decode_json(raw, kind)
+        return decode_json(raw, kind, most)
     except ValueError as error:
         raise ContentError(f"document {digest} is not what the specification says: {error}", digest=digest) from error

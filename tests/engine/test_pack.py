@@ -14,8 +14,13 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.disk import Disk
 from hangar_async.engine.events import ArchiveProgress, Committing, Event, Notice
-from hangar_async.errors import StorageError
+from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.errors import ContentError, StorageError
+from hangar_async.layout import limits
+from hangar_async.layout.images import read_images
+from hangar_async.oci import children, graph
 from hangar_async.testing.images import image, layer
+from hangar_async.threads import in_thread
 from tests.engine.forms import tree
 from tests.engine.rig import BASE, run
 from tests.fakes.faults import Cut, Status
@@ -229,3 +234,39 @@ async def test_partial_blobs_of_a_failed_image_are_in_the_new_cache(four_apps: F
     assert (tmp_path / "out").is_dir()
     assert list((tmp_path / "saved-image-cache" / ".partial").iterdir())
     assert not (tmp_path / ".saved-image-cache.aside").exists()
+
+
+@pytest.mark.parametrize("format_", ["gzip", "dir"])
+async def test_as_many_entries_are_written_as_are_read(
+    four_apps: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    monkeypatch.setattr(limits, "_BYTES_AN_ENTRY", 1 << 30)
+    (tmp_path / "a").mkdir()
+    report = await run(tmp_path / "a", *lines(four_apps), format=format_)
+    assert report.output is not None
+    path = report.output.path
+
+    def entries(most: int) -> int:
+        monkeypatch.setattr(graph, "MAX_ENTRIES", most)
+        images = read_images(layout_at(path, find_archive(path), lambda: None)).images
+        contents = [(content.digest, image.documents) for image in images for content in image.contents]
+        return sum(len(children(documents[digest])) for digest, documents in contents if digest in documents)
+
+    most = await in_thread(entries, 1000)
+    assert await in_thread(entries, most) == most
+    with pytest.raises(ContentError, match=f"more than {most - 1} blobs"):
+        await in_thread(entries, most - 1)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(StorageError, match=f"app3:1 is one too many: .* more than {most - 1} blobs") as raised:
+        await run(tmp_path / "b", *lines(four_apps), format=format_)
+    assert raised.value.advice == "split the list of images"
+    assert not (tmp_path / "b" / path.name).exists()
+
+
+async def test_a_list_that_no_reader_takes_is_not_written(
+    four_apps: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_VALUES", 60)
+    monkeypatch.setattr(limits, "_BYTES_A_VALUE", 1 << 30)
+    with pytest.raises(StorageError, match=r"saved-images-list\.json would be too large"):
+        await run(tmp_path, *lines(four_apps), format="gzip")

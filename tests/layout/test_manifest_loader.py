@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hangar_async.errors import ContentError
-from hangar_async.layout import manifest_loader
+from hangar_async.layout import limits, manifest_loader
 from hangar_async.oci import graph
 from hangar_async.oci.manifest import MAX_DOCUMENT
 from tests.engine.forms import Saved
@@ -25,6 +25,7 @@ def test_documents_of_more_than_a_piece_are_read_whole(everything: Saved, tmp_pa
 
 def test_many_large_documents_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "MAX_ENTRIES", 10_000)
+    monkeypatch.setattr(limits, "_BYTES_AN_ENTRY", 1 << 30)
     made = Made(tmp_path)
     for number in range(3):
         manifest = made.manifest(4_000, str(number))

@@ -14,8 +14,8 @@ from hypothesis import given, strategies as st
 
 from hangar_async.errors import ContentError
 from hangar_async.layout.files import EPOCH, cache_files, folder_files, named_digest
+from hangar_async.layout.limits import MAX_LIST
 from hangar_async.layout.parse import (
-    MAX_LIST,
     parse_folder,
     parse_index,
     parse_layout_index,

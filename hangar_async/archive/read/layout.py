@@ -35,6 +35,10 @@ class IndexedLayout:
         """Return the size in bytes of every file, by its name, in the order of the tar."""
         return self._sizes
 
+    def stored_size(self) -> int:
+        """Return the bytes of the archive."""
+        return self.archive.volume.size
+
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
         """Read the files of these names that exist, or all, in the order of the tar."""
         chosen = None if names is None else set(names)
@@ -77,6 +81,10 @@ class StreamedLayout:
                     self._kept[name] = file.readall()
             self._sizes = sizes
         return self._sizes
+
+    def stored_size(self) -> int:
+        """Return the bytes of the archive."""
+        return self.archive.volume.size
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
         """Read the files of these names that exist, or all, in the order of the tar."""

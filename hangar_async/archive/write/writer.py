@@ -86,6 +86,11 @@ class ArchiveWriter:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
+    @property
+    def size(self) -> int:
+        """The number of compressed bytes so far."""
+        return self._parts.position
+
     def add_directory(self, name: str) -> None:
         """Append a directory, after the ones that it is in; one that was added already is left out."""
         if name not in self._names:
