@@ -28,7 +28,7 @@ bench: $(VENV)/.dev real-parts
 
 # Many states of the disk after a loss of power, and a death, at each operation; `make test` tries fewer.
 crash: $(VENV)/.dev
-	CRASHES=40 $(BIN)/python -m pytest -q --timeout 36000 tests/faults/test_power.py tests/faults/test_crash.py
+	CRASHES=40 $(BIN)/python -m pytest -q --timeout 36000 tests/faults/test_power.py tests/faults/test_crash.py tests/faults/test_filesystems.py
 
 # Many random runs beside a plain model, with everything that goes wrong; `make test` tries 500. MODEL=5000 for fewer.
 MODEL ?= 50000
