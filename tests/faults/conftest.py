@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from tests.fakes.names import Names  # noqa: E402
 from tests.fakes.registry import FakeRegistry, fake_registry  # noqa: E402
 from tests.faults.commands import Scene as CommandScene, add_images, make_shared  # noqa: E402
 from tests.faults.load_rig import Scene, save_both  # noqa: E402
+from tests.faults.mounts import mounting  # noqa: E402
 
 
 @pytest.fixture
@@ -86,3 +87,10 @@ async def command_scene(pushable_registry: FakeRegistry, tmp_path: Path) -> Comm
     found = CommandScene(tmp_path / "place", pushable_registry.address, tmp_path / "shared")
     await make_shared(found)
     return found
+
+
+@pytest.fixture
+def file_system(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes and mounts a file system of a kind."""
+    with mounting(tmp_path) as mount:
+        yield mount
