@@ -230,9 +230,14 @@ class Disk:
 
         The kernel frees the lock of a process that died.
         """
-        with failing("open", path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        return self._locked(descriptor, path)
+        while True:
+            with failing("open", path):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            lock = self._locked(descriptor, path)
+            if lock is None or _has_name(lock, path):
+                return lock
+            # Another process has removed the file meanwhile, and others lock the next one of the name.
+            self.release(lock)
 
     def lock_directory(self, path: Path, *, needed: bool = False) -> int | None:
         """Lock an existing directory until the returned descriptor is closed; None when another process has the lock.
@@ -250,6 +255,8 @@ class Disk:
         except (FileNotFoundError, PermissionError):
             return None
         except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                return None  # no file of ours has this name
             raise StorageError.of(error, path, "open") from error
         return self._locked(descriptor, path, needed=True)
 
@@ -293,3 +300,11 @@ class Disk:
             self._remarks.setdefault(_WITHOUT_LOCKS, path.absolute())
             return False
         return True
+
+
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

@@ -75,15 +75,17 @@ class TemporaryFiles:
             if run := run_of(name, self.target.name):
                 runs.setdefault(run, []).append(self.target.with_name(name))
         for run, paths in runs.items():
-            if not os.path.lexists(self._record(run)):
-                self._remove_run(self._path(run, 0), paths)
+            self._remove_run(run, paths)
 
-    def _remove_run(self, lock_file: Path, paths: list[Path]) -> None:
+    def _remove_run(self, run: str, paths: list[Path]) -> None:
+        lock_file = self._path(run, 0)
         lock = self._disk.seize(lock_file)
         if lock is None and os.path.lexists(lock_file):
             return
         try:
-            self._remove_all([path for path in paths if path != lock_file] + [lock_file])
+            # Looked for now: the run is dead, and writes none any more.
+            if not os.path.lexists(self._record(run)):
+                self._remove_all([path for path in paths if path != lock_file] + [lock_file])
         finally:
             if lock is not None:
                 self._disk.release(lock)

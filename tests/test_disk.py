@@ -132,3 +132,20 @@ def test_what_a_file_system_lacks_is_told_once(tmp_path: Path, monkeypatch: pyte
     assert sync.startswith(f"the file system of {tmp_path} cannot sync directories: ")
     disk.sync(tmp_path)
     assert disk.remarks() == []
+
+
+def test_a_lock_is_of_the_file_that_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real = tmp_path / ".lock", fcntl.flock
+    removed: list[int] = []
+
+    def slow(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.append(descriptor)
+            path.unlink()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    lock = Disk().lock(path)
+    assert lock is not None
+    assert os.path.samestat(os.fstat(lock), path.stat())
+    os.close(lock)

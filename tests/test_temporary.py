@@ -121,3 +121,22 @@ def test_a_private_file_is_one_from_the_start(tmp_path: Path) -> None:
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"after", 0o600)
     assert modes == [0o600]
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_record_that_is_written_during_the_sweep_keeps_its_files(tmp_path: Path) -> None:
+    class Slow(Disk):
+        def seize(self, path: Path) -> int | None:
+            (tmp_path / ".a.12-ab.commit").write_text("record")
+            return super().seize(path)
+
+    for name in (".a.12-ab.0.tmp", ".a.12-ab.1.tmp"):
+        (tmp_path / name).write_text("part")
+    TemporaryFiles(tmp_path / "a", Slow()).close()
+    assert names(tmp_path) == [".a.12-ab.0.tmp", ".a.12-ab.1.tmp", ".a.12-ab.commit"]
+
+
+def test_what_is_no_file_in_place_of_a_lock_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".a.12-ab.0.tmp").symlink_to("x")
+    (tmp_path / ".a.13-ab.0.tmp").mkdir()
+    TemporaryFiles(tmp_path / "a", Disk()).close()
+    assert names(tmp_path) == [".a.12-ab.0.tmp", ".a.13-ab.0.tmp"]

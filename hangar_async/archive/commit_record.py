@@ -4,9 +4,10 @@ import errno
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -24,6 +25,8 @@ _RECORD = re.compile(r"\..+\.([0-9]+)-[0-9a-f]+\.commit", re.DOTALL)
 #: The errors of a person who may read a directory and not change it.
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SECONDS_BETWEEN_LOOKS = 0.05
+#: A file and its list of digests.
+_LEAST_RENAMES = 2
 #: The most bytes of a record, enough for 100,000 parts.
 MAX_RECORD = 64 << 20
 
@@ -60,11 +63,20 @@ class CommitRecord:
     run: str
     renames: tuple[Rename, ...]
     removals: tuple[str, ...]
+    owner: int = field(default_factory=os.geteuid)
 
     @classmethod
     def read(cls, path: Path, archive: Path) -> Self | None:
-        """Read a record; None where it is gone. Raises StorageError for one that no commit writes."""
+        """Read a record; None where it is gone, or one of another user in a directory that all may write.
+
+        Raises StorageError for one that no commit writes.
+        """
         try:
+            status = path.lstat()
+            if path.parent.stat().st_mode & stat.S_ISVTX and status.st_uid != os.geteuid():
+                return None
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("it is no file")
             data = read_bounded(path, MAX_RECORD)
         except FileNotFoundError:
             return None
@@ -74,7 +86,7 @@ class CommitRecord:
             raise record_error(path, archive, f"is damaged: {error}") from error
         try:
             document = msgspec.convert(json.loads(data), _RecordJson)
-            record = cls(path, archive, document.run, tuple(document.renames), tuple(document.removals))
+            record = cls(path, archive, document.run, tuple(document.renames), tuple(document.removals), status.st_uid)
             if document.version != VERSION:
                 raise ValueError(f"version {document.version} is not known")
             record._check()
@@ -97,6 +109,8 @@ class CommitRecord:
                 raise ValueError(f"{name[:200]!r} is no file of this archive")
         if len(set(targets)) != len(targets):
             raise ValueError("a name is there twice")
+        if len(self.renames) < _LEAST_RENAMES or self.renames[-1].target != checksums_path(self.archive).name:
+            raise ValueError("it does not end with the list of digests")
 
     def encode(self) -> bytes:
         """Return the content of the record."""
@@ -116,17 +130,26 @@ class CommitRecord:
         """
         left = [rename for rename in self.renames if os.path.lexists(self.path.with_name(rename.source))]
         for rename in self.renames:
-            if rename not in left:
+            if rename in left:
+                self._check_left(rename)
+            else:
                 self._check_done(rename)
-        if left:
+        if self.renames[-1] in left:
             # In between no list of digests may name a mix.
-            disk.remove(self.path.with_name(left[-1].target))
+            disk.remove(self.path.with_name(self.renames[-1].target))
         for rename in left:
             disk.rename(self.path.with_name(rename.source), self.path.with_name(rename.target))
         for name in self.removals:
             disk.remove(self.path.with_name(name))
         disk.sync(self.path.parent)
         disk.remove(self.path)
+
+    def _check_left(self, rename: Rename) -> None:
+        path = self.path.with_name(rename.source)
+        with failing("read", path):
+            status = path.lstat()
+        if (stat.S_ISREG(status.st_mode), status.st_size, status.st_uid) != (True, rename.size, self.owner):
+            raise record_error(self.path, self.archive, f"names {rename.source}, which is another file now")
 
     def _check_done(self, rename: Rename) -> None:
         path = self.path.with_name(rename.target)
@@ -144,7 +167,7 @@ def record_error(path: Path, archive: Path, problem: str) -> StorageError:
     return StorageError(
         f"the record {path} of an archive that was being put in place {problem}",
         path=str(path),
-        advice=f"check {archive} with verify, and remove {path.name}",
+        advice=f"move {path.name} away and check {archive} with verify; the new one may be in .{archive.name}.*.tmp",
     )
 
 

@@ -34,7 +34,7 @@ def record_of(directory: Path, **changes: Any) -> Path:
         "renames": [
             [f".a.{RUN}.1.tmp", "a.part0", 4, Digest.of(b"new0").hex],
             [f".a.{RUN}.2.tmp", "a.part1", 4, Digest.of(b"new1").hex],
-            [f".a.{RUN}.3.tmp", "a.sha256", 6, None],
+            [f".a.{RUN}.3.tmp", "a.sha256", 6, Digest.of(b"sha256").hex],
         ],
         "removals": ["a", "a.part2"],
     }
@@ -84,6 +84,11 @@ DAMAGED: dict[str, dict[str, Any]] = {
     "a target twice": {"renames": [[f".a.{RUN}.1.tmp", "a", 1, None], [f".a.{RUN}.2.tmp", "a", 1, None]]},
     "a size below 0": {"renames": [[f".a.{RUN}.1.tmp", "a", -1, None]]},
     "no digest": {"renames": [[f".a.{RUN}.1.tmp", "a", 1, "x"]]},
+    "no file": {"renames": []},
+    "no list of digests": {
+        "renames": [[f".a.{RUN}.1.tmp", "a.part0", 4, None], [f".a.{RUN}.2.tmp", "a.part1", 4, None]]
+    },
+    "the list of digests alone": {"renames": [[f".a.{RUN}.3.tmp", "a.sha256", 6, None]]},
     "the removal of another file": {"removals": ["list.txt"]},
     "the removal of a new file": {"removals": ["a.part0"]},
     "a removal by path": {"removals": ["/a"]},
@@ -107,7 +112,7 @@ def test_a_record_that_is_torn_is_refused(content: bytes, tmp_path: Path) -> Non
     path.write_bytes(content)
     with pytest.raises(StorageError, match="is damaged") as caught:
         find_records(tmp_path / "a", Disk())
-    assert f"remove {path.name}" in caught.value.advice
+    assert f"move {path.name} away" in caught.value.advice
 
 
 def test_a_record_may_have_a_bounded_size(tmp_path: Path) -> None:
@@ -120,14 +125,15 @@ def test_a_record_may_have_a_bounded_size(tmp_path: Path) -> None:
 _NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=8).filter(lambda name: name[0] != ".")
 
 
-@given(archive=_NAMES, sizes=st.lists(st.integers(0, 1 << 62), max_size=4), removed=st.booleans())
+@given(archive=_NAMES, sizes=st.lists(st.integers(0, 1 << 62), min_size=2, max_size=5), removed=st.booleans())
 def test_a_record_is_read_as_it_was_written(
     archive: str, sizes: list[int], removed: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("record")
+    targets = [*(f"{archive}.part{number}" for number in range(len(sizes) - 1)), f"{archive}.sha256"]
     renames = [
-        Rename(f".{archive}.{RUN}.{number}.tmp", f"{archive}.part{number}", size, Digest.of(b"").hex)
-        for number, size in enumerate(sizes)
+        Rename(f".{archive}.{RUN}.{number}.tmp", target, size, Digest.of(b"").hex)
+        for number, (target, size) in enumerate(zip(targets, sizes, strict=True))
     ]
     path = directory / f".a.{RUN}.commit"
     record = CommitRecord(
@@ -222,3 +228,41 @@ def test_the_second_commit_in_a_directory_waits_and_says_for_which_process(tmp_p
     os.close(wait_for_directory(tmp_path, Disk(), told.append, check))
     assert told == [f"waiting for process 12, which puts an archive in place in {tmp_path}"]
     assert len(looks) == 3
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_record_that_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f".a.{RUN}.commit"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(record_of(tmp_path).rename(tmp_path / "elsewhere"))
+    with pytest.raises(StorageError, match="it is no file"):
+        unfinished_commit(tmp_path / "a", Disk())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_a_record_of_another_user_in_a_directory_that_all_may_write_is_no_record(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    os.chown(record_of(tmp_path), 12345, 12345)
+    (tmp_path / "a").write_text("mine")
+    before = files(tmp_path)
+    assert unfinished_commit(tmp_path / "a", Disk()) is None
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", ["", "another", None])
+def test_a_temporary_file_that_is_another_now_is_told_and_nothing_changes(content: str | None, tmp_path: Path) -> None:
+    record_of(tmp_path)
+    (tmp_path / f".a.{RUN}.1.tmp").write_text("new0")
+    (tmp_path / f".a.{RUN}.3.tmp").write_text("sha256")
+    if content is None:
+        (tmp_path / f".a.{RUN}.2.tmp").symlink_to("a")
+    else:
+        (tmp_path / f".a.{RUN}.2.tmp").write_text(content)
+    (tmp_path / "a").write_text("old")
+    before = files(tmp_path)
+    with pytest.raises(StorageError, match="which is another file now"):
+        unfinished_commit(tmp_path / "a", Disk())
+    assert files(tmp_path) == before

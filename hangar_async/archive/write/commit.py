@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hangar_async.archive.commit_record import CommitRecord, Rename, finish_commits, wait_for_directory
-from hangar_async.archive.names import part_number
+from hangar_async.archive.names import CHECKSUMS_SUFFIX, part_number
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 from hangar_async.temporary import TemporaryFiles
@@ -32,6 +32,10 @@ class Commit:
         """Wait until no other process commits in the directory, which then is locked until `close`."""
         if self._lock is None:
             self._lock = wait_for_directory(self._target.parent, self._disk, self._notice, self._check)
+
+    def retarget(self, target: Path, files: TemporaryFiles) -> None:
+        """Commit another archive in the same directory, whose lock stays."""
+        self._target, self._files = target, files
 
     def close(self) -> None:
         """Release the directory; may be called again."""
@@ -96,9 +100,14 @@ class Commit:
             self._disk.sync(self._target.parent)
 
     def _stale(self, current: set[str]) -> list[str]:
-        """List the files of an earlier archive of this name: its parts, or itself."""
-        names = [name for name in self._disk.names(self._target.parent) if name not in current]
-        return [name for name in names if part_number(name, self._target.name) is not None]
+        """List the files of an earlier archive of this name: its parts, or itself.
+
+        A file with its own list of digests is an archive by itself.
+        """
+        names = self._disk.names(self._target.parent)
+        archives = {name.removesuffix(CHECKSUMS_SUFFIX) for name in names if name.endswith(CHECKSUMS_SUFFIX)}
+        others = current | (archives - {self._target.name})
+        return [name for name in names if name not in others and part_number(name, self._target.name) is not None]
 
     def _put_back(self, replaced: Sequence[tuple[Rename, Path | None]]) -> None:
         """Give the earlier files their names; where that fails, the record stays, and the next command goes on."""

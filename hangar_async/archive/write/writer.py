@@ -163,8 +163,7 @@ class ArchiveWriter:
     def _retarget(self, target: Path) -> None:
         """Give the parts, which are written, temporary names of another target."""
         earlier, self._temporary = self._temporary, _temporary_files(target, self._disk, self._notice)
-        self._commit.close()
-        self._commit = Commit(target, self._temporary, self._disk, self._notice, self._report)
+        self._commit.retarget(target, self._temporary)
         try:
             for part in self._parts.parts:
                 path = self._temporary.new()

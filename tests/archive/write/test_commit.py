@@ -28,6 +28,13 @@ def test_other_files_of_an_earlier_archive_are_removed(tmp_path: Path) -> None:
         assert temporary(tmp_path) == []
 
 
+def test_an_archive_whose_name_looks_like_a_part_stays(tmp_path: Path) -> None:
+    write(tmp_path / "a.part1", "gzip", [b"another"])
+    write(tmp_path / "a", "gzip", [noise(100_000)], part_size=90_000)
+    write(tmp_path / "a", "gzip", [b"one file"])
+    assert visible(tmp_path) == ["a", "a.part1", "a.part1.sha256", "a.sha256"]
+
+
 def test_a_directory_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "a" / "inside").mkdir(parents=True)
     with pytest.raises(StorageError, match="it is a directory"):
