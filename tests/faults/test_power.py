@@ -113,8 +113,12 @@ def of_the_output(state: State, scene: Scene) -> State:
     return {path: content for path, content in state.items() if scene.place / "cache" not in (path, *path.parents)}
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["save-gzip"])
+#: With `make crash` those too whose many operations take minutes.
+EXHAUSTIVE = ["save-gzip"] if "CRASHES" in os.environ else []
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ["extract-docker", "login", *EXHAUSTIVE])
 async def test_each_sync_and_each_order_is_needed(
     name: str, command_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

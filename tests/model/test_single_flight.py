@@ -6,11 +6,15 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hangar_async.singleflight import SingleFlight
 from tests.model.plans import examples
+
+#: A machine of many steps takes long where other work takes the processors.
+pytestmark = pytest.mark.timeout(140)
 
 KEYS = ("a", "b", "c")
 #: How work ends: with a result, with an error, or by its cancellation.
@@ -250,4 +254,4 @@ class SingleFlightMachine(RuleBasedStateMachine):
 
 
 TestSingleFlight = SingleFlightMachine.TestCase
-TestSingleFlight.settings = settings(examples(40), stateful_step_count=40)
+TestSingleFlight.settings = settings(examples(20), stateful_step_count=40)

@@ -12,6 +12,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
 
+#: A machine of many steps takes long where other work takes the processors.
+pytestmark = pytest.mark.timeout(140)
+
 
 async def _settle() -> None:
     for _ in range(5):
@@ -376,4 +379,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(deadline=None, max_examples=300, stateful_step_count=50)
+TestQueue.settings = settings(deadline=None, max_examples=150, stateful_step_count=50)
