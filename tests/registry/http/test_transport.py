@@ -345,3 +345,27 @@ async def test_files_of_certs_d_have_bounds(tmp_path: Path) -> None:
         contexts = TlsContexts(RegistrySettings(certificates=(tmp_path / str(number),)))
         with pytest.raises(NetworkError, match=problem):
             await contexts.context(URL("https://a.io/"))
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_while_it_is_closed_leaves_no_session_open(turns: int) -> None:
+    async with answering(serve_manifest) as registry:
+        transport, done, answered = Transport(RegistrySettings(), 2), asyncio.Event(), asyncio.Event()
+
+        async def use() -> None:
+            async with transport:
+                url = URL(f"http://{registry.address}/")
+                async with transport.send(url, "host", headers={}, internal=True) as response:
+                    await response.drain()
+                answered.set()
+                await done.wait()
+
+        task = asyncio.create_task(use())
+        await answered.wait()
+        done.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    assert transport._session.closed
+    assert transport._outside.closed
