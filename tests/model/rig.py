@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -113,8 +114,8 @@ def fault(kind: str, size: int) -> Fault:
         "nothing": Cut(0),
         "wrong": Bytes(flipped),
         "short": Bytes(lambda data: data[:-1]),
-        "cut": Cut(size // 2 + 1),
-        "cut without ranges": Both(Cut(size // 2 + 1), IgnoreRange()),
+        "cut": Cut(max(1, size // 2)),
+        "cut without ranges": Both(Cut(max(1, size // 2)), IgnoreRange()),
         "no ranges": IgnoreRange(),
     }
     return faults[kind]
@@ -161,6 +162,7 @@ class Scene:
     seed: int
     moments: Moments = field(default_factory=Moments)
     queues: list[RequestQueue] = field(default_factory=list)
+    sessions: list[aiohttp.ClientSession] = field(default_factory=list)
     disk: Disk | None = None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -175,8 +177,15 @@ class Scene:
         return self.queues[-1]
 
     def patch(self, patches: pytest.MonkeyPatch) -> None:
-        """Note each queue, and let everything go to the disk of the plan."""
+        """Note each queue and session, and let everything go to the disk of the plan."""
+        make_session = aiohttp.ClientSession
+
+        def note_session(**keywords: Any) -> aiohttp.ClientSession:
+            self.sessions.append(make_session(**keywords))
+            return self.sessions[-1]
+
         patches.setattr(client, "RequestQueue", self.note_queue)
+        patches.setattr(aiohttp, "ClientSession", note_session)
         for module in (content, writer, outputs) if self.disk is not None else ():
             patches.setattr(module, "Disk", lambda: self.disk)
 
@@ -317,6 +326,8 @@ async def nothing_left(scene: Scene) -> AsyncIterator[None]:
     try:
         yield
         assert own_tasks() == []
+        assert scene.sessions
+        assert all(session.closed for session in scene.sessions)
     finally:
         await scene.stack.aclose()
     for _ in range(100):
