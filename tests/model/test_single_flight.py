@@ -11,10 +11,10 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hangar_async.singleflight import SingleFlight
-from tests.model.plans import examples
+from tests.model.plans import EXAMPLES, examples
 
 #: A machine of many steps takes long where other work takes the processors.
-pytestmark = pytest.mark.timeout(140)
+pytestmark = pytest.mark.timeout(140 * max(1, EXAMPLES // 500))
 
 KEYS = ("a", "b", "c")
 #: How work ends: with a result, with an error, or by its cancellation.
