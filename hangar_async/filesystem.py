@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hangar_async.disk import failing
@@ -113,7 +113,7 @@ def allow_open_files(count: int) -> int:
     return max(soft, allowed)
 
 
-def listed_path(path: Path, names: Sequence[str]) -> Path:
+def listed_path(path: Path, names: Collection[str]) -> Path:
     """Return the path of a file as its directory, of these names, spells it.
 
     A file system that knows no upper and lower case, or has short names, finds a file by other names than it lists.

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -55,7 +56,8 @@ class CommitRecord:
     """The record at `path` of the commit of `archive` by `run`, which is `PID-RANDOM`.
 
     Before the record has its name the old archive counts, afterwards the new one. Its content is JSON:
-    `{"version", "run", "renames": [[temporary, final, size, sha256]], "removals": [name]}`.
+    `{"version", "run", "renames": [[temporary, final, size, sha256]], "removals": [name]}`. `owner` is the user whose
+    file it is, and whose the temporary files must be.
     """
 
     path: Path
@@ -118,26 +120,21 @@ class CommitRecord:
         document = {"version": VERSION, "run": self.run, "renames": renames, "removals": self.removals}
         return json.dumps(document).encode()
 
-    def locate(self, rename: Rename) -> Path:
-        """Return the path of a file as long as the commit is not finished: its temporary one, or the final one."""
-        source = self.path.with_name(rename.source)
-        return source if os.path.lexists(source) else self.path.with_name(rename.target)
-
     def finish(self, disk: Disk) -> None:
         """Do the rest of a commit whose run is dead, and remove the record; the caller has locked the directory.
 
         Raises StorageError where a file is gone; nothing is changed then.
         """
-        left = [rename for rename in self.renames if os.path.lexists(self.path.with_name(rename.source))]
-        for rename in self.renames:
-            if rename in left:
+        left = [os.path.lexists(self.path.with_name(rename.source)) for rename in self.renames]
+        for rename, is_left in zip(self.renames, left, strict=True):
+            if is_left:
                 self._check_left(rename)
             else:
                 self._check_done(rename)
-        if self.renames[-1] in left:
+        if left[-1]:
             # In between no list of digests may name a mix.
             disk.remove(self.path.with_name(self.renames[-1].target))
-        for rename in left:
+        for rename in compress(self.renames, left):
             disk.rename(self.path.with_name(rename.source), self.path.with_name(rename.target))
         for name in self.removals:
             disk.remove(self.path.with_name(name))

@@ -7,7 +7,7 @@ import os
 import stat
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,7 +226,7 @@ def find_volume(path: Path) -> Volume:
     if record is not None:
         return _recorded_volume(base, record)
     numbers = _numbers(base)
-    digests = {listed_path(base.with_name(name), list(numbers)).name: digest for name, digest in _digests(base).items()}
+    digests = {listed_path(base.with_name(name), numbers).name: digest for name, digest in _digests(base).items()}
     if not numbers:
         with failing("read", path):
             path.stat()
@@ -245,7 +245,7 @@ def find_volume(path: Path) -> Volume:
         )
     parts = _parts(base, names, digests)
     _check_sizes(parts)
-    return Volume(base, tuple(parts), tuple(base.with_name(name) for name in numbers if name not in names))
+    return Volume(base, tuple(parts), _strays(base, numbers, names))
 
 
 def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
@@ -254,13 +254,17 @@ def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
     digests = {name: rename.digest for name, rename in renames.items() if rename.digest is not None}
     parts = _parts(base, names, digests, {name: base.with_name(rename.source) for name, rename in renames.items()})
     _check_sizes(parts)
-    strays = [name for name in _numbers(base) if name not in renames and name not in record.removals]
-    return Volume(base, tuple(parts), tuple(map(base.with_name, strays)))
+    return Volume(base, tuple(parts), _strays(base, _numbers(base), (*renames, *record.removals)))
+
+
+def _strays(base: Path, found: Iterable[str], names: Iterable[str]) -> tuple[Path, ...]:
+    expected = set(names)
+    return tuple(base.with_name(name) for name in found if name not in expected)
 
 
 def listed_archive(path: Path) -> Path:
     """Return the path of an archive, or of a part, as its directory spells it; raises StorageError."""
-    names = file_names(path.parent)
+    names = dict.fromkeys(file_names(path.parent))
     path = listed_path(path, names)
     if path.name not in names:
         for name in names:
