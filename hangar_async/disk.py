@@ -44,6 +44,8 @@ _WITHOUT_SYNC = "the file system of {path} cannot sync directories: after a loss
 _WITHOUT_LOCKS = (
     "the file system of {path} has no locks: two runs must not use one cache, or write one output, there at once"
 )
+#: So often a lock is tried again whose file has lost its name.
+_LOCK_TRIES = 10
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: The flag for direct writes, past the page cache; 0 where the system has none.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -230,14 +232,16 @@ class Disk:
 
         The kernel frees the lock of a process that died.
         """
-        while True:
+        for is_last in (*[False] * _LOCK_TRIES, True):
             with failing("open", path):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             lock = self._locked(descriptor, path)
-            if lock is None or _has_name(lock, path):
-                return lock
-            # Another process has removed the file meanwhile, and others lock the next one of the name.
+            # Another process may have removed the file meanwhile, and others lock the next one of the name. On some
+            # file systems an open file never looks the same as its name.
+            if lock is None or is_last or _has_name(lock, path):
+                break
             self.release(lock)
+        return lock
 
     def lock_directory(self, path: Path, *, needed: bool = False) -> int | None:
         """Lock an existing directory until the returned descriptor is closed; None when another process has the lock.
