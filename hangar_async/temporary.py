@@ -11,6 +11,8 @@ from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 
 _RUN = "[0-9]+-[0-9a-f]+"
+#: The most bytes that a temporary name has beside the name of the output, with the longest number of a process.
+LONGEST_ADDITION = len("..4194304-00000000.999999.tmp")
 
 
 class TemporaryFiles:
@@ -113,7 +115,7 @@ def run_of_record(name: str, target: str) -> str | None:
 def write_output(path: Path, data: bytes, disk: Disk, *, mode: int = 0o644) -> None:
     """Write a small output: a reader sees the old file or the new one, and so it is after a loss of power.
 
-    Raises StorageError; the old file is whole then.
+    Raises StorageError; the file is then the old one, or the new one whose name is not known to be on the disk.
     """
     files = TemporaryFiles(path, disk)
     try:

@@ -14,7 +14,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import check_parent, fitting_part, largest_file
 from hangar_async.system import system_advice, system_reason
-from hangar_async.temporary import TemporaryFiles, write_output
+from hangar_async.temporary import LONGEST_ADDITION, TemporaryFiles, write_output
 from hangar_async.threads import in_thread
 
 #: The first line of a list of failed images.
@@ -108,6 +108,7 @@ def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
         raise UsageError(f"{str(target)!r} names nothing that could be made ({flag}): write a name")
     if not directory:
         _check_file(target, "the destination", flag)
+        _check_name(target, flag)
         return
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(
@@ -116,6 +117,17 @@ def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
     if target.is_dir() and _is_filled(target):
         raise UsageError(
             f"the destination {target} exists and is not empty: remove it, or choose another name ({flag})"
+        )
+    _check_name(target, flag)
+
+
+def _check_name(path: Path, flag: str) -> None:
+    """Raise UsageError for a name that leaves no room for the temporary names beside it."""
+    length, longest = len(os.fsencode(path.name)), os.pathconf(path.parent, "PC_NAME_MAX") - LONGEST_ADDITION
+    if length > longest:
+        raise UsageError(
+            f"the name {path.name} has {length} bytes, and at most {longest} leave room for temporary names beside it: "
+            f"write a shorter name ({flag})"
         )
 
 
@@ -162,6 +174,7 @@ def check_failed_list(path: Path | None) -> None:
         return
     check_parent(path, "-o")
     _check_file(path, "the list of failed images", "-o")
+    _check_name(path, "-o")
     if path.exists() and not _is_failed_list(path):
         raise UsageError(f"{path} is no list of failed images and would be lost: write another name (-o)")
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hangar_async.engine.outputs import (
     write_failed_list,
 )
 from hangar_async.errors import StorageError, UsageError
+from hangar_async.temporary import LONGEST_ADDITION, run_of
 from hangar_async.threads import in_thread
 
 
@@ -175,3 +177,21 @@ def test_a_path_that_the_system_refuses_is_a_usage_error(tmp_path: Path, name: s
     for directory in (True, False):
         with pytest.raises(UsageError, match=refused):
             check_target(path, directory=directory)
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_a_name_that_leaves_no_room_for_temporary_names_is_refused_before_work(letter: str, tmp_path: Path) -> None:
+    most = 226 // len(letter.encode())
+    fits, exceeds = tmp_path / (letter * most), tmp_path / (letter * (most + 1))
+    check_target(fits, directory=False)
+    check_target(fits, directory=True)
+    check_failed_list(fits)
+    checks = [partial(check_target, exceeds, directory=directory) for directory in (False, True)]
+    for check in (*checks, partial(check_failed_list, exceeds)):
+        with pytest.raises(UsageError, match="at most 226 leave room for temporary names"):
+            check()
+
+
+def test_the_longest_name_has_room_for_all_temporary_names(tmp_path: Path) -> None:
+    (tmp_path / f".{'x' * (255 - LONGEST_ADDITION)}.4194304-00000000.999999.tmp").touch()
+    assert run_of(".x.4194304-00000000.999999.tmp", "x") == "4194304-00000000"
