@@ -41,9 +41,9 @@ class ArchiveWriter:
 
     `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far and
     the number of the part, from 0; its exceptions end the work. `notice` is told about what a person should know, in
-    the same thread. For one thread at a time. Raises InvalidValue for a
-    format or level that does not exist, or a name that is used already, StorageError for the rest; after any exception
-    only `discard` may be called. The end of the `with` block without a commit discards.
+    the same thread. For one thread at a time. Raises InvalidValue for a format or level that does not exist, or a name
+    that is used already, StorageError for the rest; after any exception only `discard` may be called. The end of the
+    `with` block without a commit discards.
     """
 
     def __init__(
@@ -74,11 +74,15 @@ class ArchiveWriter:
         self._reads = 0
         _check_level(format, level)
         self._state = "open"
-        self._temporary = _temporary_files(target, self._disk, notice)
-        self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
-        self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
-        self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
         self._index = IndexEncoder(format)
+        self._temporary = _temporary_files(target, self._disk, notice)
+        try:
+            self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
+            self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
+            self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
+        except BaseException:
+            self._temporary.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
