@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -109,14 +108,6 @@ class IndexEncoder:
     def content(self) -> bytes:
         """Return the whole content."""
         return b"".join((self._start, _SEPARATOR.join(self._lines), _END))
-
-
-def encode(compression: str, entries: Iterable[ArchiveEntry]) -> bytes:
-    """Return the content of `archive-index.json`, a line for each entry."""
-    encoder = IndexEncoder(compression)
-    for entry in entries:
-        encoder.add(entry)
-    return encoder.content()
 
 
 def most_bytes(end: int) -> int:

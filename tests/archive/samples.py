@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import ArchiveEntry, Footer
+from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.write.writer import ArchiveWriter, Written
 from hangar_async.oci.digest import Digest
@@ -104,6 +104,14 @@ def decoded(stream: bytes, entry: dict[str, Any]) -> bytes:
     data = inflate.decompress(piece)
     assert not inflate.unused_data
     return data
+
+
+def encoded_index(compression: str, entries: Iterable[ArchiveEntry]) -> bytes:
+    """The content of `archive-index.json` with these entries."""
+    encoder = IndexEncoder(compression)
+    for entry in entries:
+        encoder.add(entry)
+    return encoder.content()
 
 
 def index_of(files: dict[str, bytes]) -> Any:
