@@ -52,7 +52,7 @@ class CredentialError(UsageError):
 
 
 class TooManyParts(UsageError):
-    """Raised when the plan makes so many parts that nobody could handle them."""
+    """Raised when the archive would have more parts than are allowed."""
 
     reason = "parts"
     ends_run = True

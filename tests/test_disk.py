@@ -117,7 +117,7 @@ def test_another_error_of_a_lock_is_an_error(tmp_path: Path, monkeypatch: pytest
             lock(tmp_path / lock.__name__)
 
 
-def test_what_a_file_system_lacks_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lacks_of_a_file_system_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk()
     assert disk.remarks() == []
     monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))

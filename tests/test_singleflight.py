@@ -101,33 +101,37 @@ async def test_an_error_in_the_block_is_raised_unchanged() -> None:
     assert task.cancelled()
 
 
-async def test_the_next_work_starts_after_the_end_of_a_cancelled_one() -> None:
-    order: list[str] = []
-    started, dying = asyncio.Event(), asyncio.Event()
+class SlowToEnd:
+    """Work without an end of its own; a cancellation ends it only after `dying` is set."""
 
-    async def slow_to_end() -> None:
-        started.set()
+    def __init__(self) -> None:
+        self.started, self.dying, self.ended = asyncio.Event(), asyncio.Event(), False
+
+    async def __call__(self) -> None:
+        self.started.set()
         try:
             await asyncio.Event().wait()
         finally:
-            await dying.wait()
-            order.append("first ended")
+            await self.dying.wait()
+            self.ended = True
 
-    async def again() -> str:
-        order.append("second started")
-        return "done"
+
+async def test_the_next_work_starts_after_the_end_of_a_cancelled_one() -> None:
+    work = SlowToEnd()
+
+    async def again() -> bool:
+        return work.ended
 
     async with SingleFlight() as flights, asyncio.TaskGroup() as group:
-        first = group.create_task(flights.join("key", slow_to_end))
-        await started.wait()
+        first = group.create_task(flights.join("key", work))
+        await work.started.wait()
         first.cancel()
         await asyncio.wait([first])
         second = group.create_task(flights.join("key", again))
         await asyncio.sleep(0)
         assert "key" in flights
-        dying.set()
-    assert second.result() == "done"
-    assert order == ["first ended", "second started"]
+        work.dying.set()
+    assert second.result()
     assert "key" not in flights
 
 
@@ -175,24 +179,16 @@ async def test_each_waiter_gets_an_error_of_its_own() -> None:
     assert max(sum(1 for _ in traceback.walk_tb(error.__traceback__)) for error in errors) < 10
 
 
-async def test_who_waits_for_the_end_of_cancelled_work_is_cancelled_with_the_block() -> None:
-    started, dying = asyncio.Event(), asyncio.Event()
-
-    async def slow_to_end() -> None:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await dying.wait()
-
+async def test_a_waiter_for_the_end_of_cancelled_work_is_cancelled_with_the_block() -> None:
+    work = SlowToEnd()
     async with SingleFlight() as flights:
-        first = asyncio.ensure_future(flights.join("key", slow_to_end))
-        await started.wait()
+        first = asyncio.ensure_future(flights.join("key", work))
+        await work.started.wait()
         first.cancel()
         await asyncio.wait([first])
-        second = asyncio.ensure_future(flights.join("key", slow_to_end))
+        second = asyncio.ensure_future(flights.join("key", work))
         await asyncio.sleep(0)
-        asyncio.get_running_loop().call_soon(dying.set)
+        asyncio.get_running_loop().call_soon(work.dying.set)
     await asyncio.wait([second])
     assert second.cancelled()
 

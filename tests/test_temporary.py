@@ -135,7 +135,7 @@ def test_a_record_that_is_written_during_the_sweep_keeps_its_files(tmp_path: Pat
     assert names(tmp_path) == [".a.12-ab.0.tmp", ".a.12-ab.1.tmp", ".a.12-ab.commit"]
 
 
-def test_what_is_no_file_in_place_of_a_lock_is_left_alone(tmp_path: Path) -> None:
+def test_a_link_or_directory_in_place_of_a_lock_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".a.12-ab.0.tmp").symlink_to("x")
     (tmp_path / ".a.13-ab.0.tmp").mkdir()
     TemporaryFiles(tmp_path / "a", Disk()).close()

@@ -71,7 +71,7 @@ async def test_the_context_of_the_caller_is_seen() -> None:
     assert await in_thread(variable.get) == 2
 
 
-async def test_where_no_more_threads_start_those_there_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_more_threads_the_existing_ones_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, release = Pool("test"), threading.Event()
     first = pool.start(release.wait)
 

@@ -12,14 +12,7 @@ import aiohttp
 import msgspec
 from aiohttp.http import HttpProcessingError
 
-from hangar_async.errors import (
-    HangarError,
-    Incomplete,
-    NetworkError,
-    NotFound,
-    RegistryError,
-    Unauthorized,
-)
+from hangar_async.errors import HangarError, Incomplete, NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.system import is_file_limit, system_advice, system_reason
 
 _LONGEST_TEXT = 300

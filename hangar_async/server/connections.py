@@ -235,5 +235,5 @@ class Entrance:
         with client, suppress(OSError):
             if self._tls is None:
                 client.send(_BUSY)
-                # What is not read when a socket is closed takes back what was sent.
+                # Bytes that are not read when a socket is closed take back those that were sent.
                 client.recv(1 << 16)

@@ -46,7 +46,7 @@ def test_the_status_of_a_save_is_0_1_or_3(outcomes: list[ImageOutcome], written:
     assert len(report.saved) == len([one for one in outcomes if one.image])
 
 
-def test_what_was_left_out_is_summed() -> None:
+def test_companions_that_were_left_out_are_summed() -> None:
     outcomes = (ImageOutcome(ENTRY, IMAGE, left_out=2), ImageOutcome(ENTRY, error=ERROR), ImageOutcome(ENTRY, IMAGE))
     assert Report(outcomes, (), 0, Traffic(), None, 1.0).left_out == 2
 

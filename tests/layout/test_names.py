@@ -104,7 +104,7 @@ ENDS = [("sigs", ".sig"), ("atts", ".att"), ("sboms", ".sbom")]
 @pytest.mark.parametrize("root", ["image", "imageIndex"])
 @pytest.mark.parametrize("program", [COSIGN, HAULER])
 @pytest.mark.parametrize("order", [1, -1])
-def test_what_belongs_to_an_image_has_the_tag_of_cosign(root: str, program: str, order: int) -> None:
+def test_companions_of_an_image_have_the_tags_of_cosign(root: str, program: str, order: int) -> None:
     """As hauler lists them: all have the name of the image."""
     entries = [
         index_entry(number, ref="team/app:v1", kind=f"{program}/{kind}") for number, (kind, _) in enumerate(ENDS)

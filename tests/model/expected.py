@@ -50,7 +50,7 @@ _UNKNOWN_HOST_GIVEN_UP = 5
 
 
 class Model:
-    """What a plan leads to, line by line."""
+    """The outcomes that a plan leads to, line by line."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -27,7 +27,7 @@ from tests.fakes.faults import Close, CutBody, Fault, Lost, Script, Status
 from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.model.expected import Answer, Expected, all_of
 from tests.model.plans import IMAGES, JOBS, MANIFESTS, HostState
-from tests.model.rig import SETTINGS, Late, Scene
+from tests.model.rig import ANSWERS, SETTINGS, Late, Scene
 
 TEAMS = ("team/a", "team/b", "c")
 #: The target of a name without a project gets the default one.
@@ -52,13 +52,7 @@ UPLOAD: Mapping[str, set[str]] = {
 TEMPORARY = ("broken", "busy", "limited", "closed", "reset")
 TEMPORARY_OF_PUT = (*TEMPORARY, "lost", "cut")
 FAULTS: Mapping[str, Fault] = {
-    "missing": Status(404),
-    "denied": Status(403),
-    "broken": Status(500),
-    "busy": Status(503),
-    "limited": Status(429, {"Retry-After": "3"}),
-    "closed": Close(),
-    "reset": Close(reset=True),
+    **ANSWERS,
     "wrong": Status(400, {"Content-Type": "application/json"}, _DIGEST_INVALID),
     "lost": Lost(),
     "cut": CutBody(50),
@@ -154,7 +148,7 @@ class LoadPlan:
 
 
 class LoadModel:
-    """What a plan leads to, image by image."""
+    """The outcomes that a plan leads to, image by image."""
 
     def __init__(self, plan: LoadPlan) -> None:
         self.plan = plan

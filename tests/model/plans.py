@@ -217,7 +217,7 @@ HostState = Literal["well", "away", "limited", "dying"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for, and what goes wrong; `seed` chooses delays, of the registries and of the disk."""
+    """The images of a run, and the faults that it meets; `seed` chooses delays, of the registries and of the disk."""
 
     lines: Sequence[Line]
     troubles: Sequence[Trouble] = ()

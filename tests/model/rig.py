@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -101,16 +101,22 @@ class Both:
         return await self.outer(request, lambda inner: self.inner(inner, handler))
 
 
+#: Faults of any request: refusals, and connections that end without an answer.
+ANSWERS: Mapping[str, Fault] = {
+    "missing": Status(404),
+    "denied": Status(403),
+    "broken": Status(500),
+    "busy": Status(503),
+    "limited": Status(429, {"Retry-After": "3"}),
+    "closed": Close(),
+    "reset": Close(reset=True),
+}
+
+
 def fault(kind: str, size: int) -> Fault:
     """Make a fault of a content of this size."""
     faults: dict[str, Fault] = {
-        "missing": Status(404),
-        "denied": Status(403),
-        "broken": Status(500),
-        "busy": Status(503),
-        "limited": Status(429, {"Retry-After": "3"}),
-        "closed": Close(),
-        "reset": Close(reset=True),
+        **ANSWERS,
         "nothing": Cut(0),
         "wrong": Bytes(flipped),
         "short": Bytes(lambda data: data[:-1]),

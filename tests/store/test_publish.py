@@ -88,25 +88,29 @@ def test_a_copy_that_went_wrong_is_found_and_the_cache_stays(filled_cache: Path,
     assert not (tmp_path / "out").exists()
 
 
+def failures(kind: type[PublishDirectory], cache: Path, target: Path) -> Iterator[int]:
+    """Publish again and again, with another operation of the disk that fails; yields its number after each failure."""
+    for number in range(200):
+        try:
+            kind(cache, target, NAMES, FaultyDisk(number)).run()
+        except StorageError:
+            yield number
+        else:
+            return
+
+
 OTHERS = {"share/sha256/stranger", "f0/index.json", ".partial/x"}
 
 
 @pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
-def test_what_was_moved_out_is_put_back_after_a_failure(
+def test_files_that_were_moved_out_are_put_back_after_a_failure(
     filled_cache: Path, tmp_path: Path, kind: type[PublishDirectory]
 ) -> None:
-    disk = FaultyDisk()
-    for number in range(200):
-        disk.start(fail_at=number)
-        try:
-            kind(filled_cache, tmp_path / "out", NAMES, disk).run()
-        except StorageError:
-            if (tmp_path / "out").exists():
-                break  # the cache is the output
-            assert tree(filled_cache) >= NAMES | OTHERS, f"after operation {number}"
-            assert os.listdir(tmp_path) == ["saved-image-cache"], f"after operation {number}"
-            continue
-        break
+    for number in failures(kind, filled_cache, tmp_path / "out"):
+        if (tmp_path / "out").exists():
+            break  # the cache is the output
+        assert tree(filled_cache) >= NAMES | OTHERS, f"after operation {number}"
+        assert os.listdir(tmp_path) == ["saved-image-cache"], f"after operation {number}"
     assert number > 5
     assert tree(filled_cache) >= OTHERS
 
@@ -241,19 +245,12 @@ def test_between_two_file_systems(filled_cache: Path, small_disk: Callable[[int]
 def test_a_full_disk_at_any_operation_loses_nothing(
     filled_cache: Path, tmp_path: Path, kind: type[PublishDirectory]
 ) -> None:
-    disk = FaultyDisk()
-    for number in range(200):
-        disk.start(fail_at=number)
-        try:
-            kind(filled_cache, tmp_path / "out", NAMES, disk).run()
-        except StorageError:
-            places = [tmp_path / "out", filled_cache]
-            held = [place for place in places if place.exists() and tree(place) >= NAMES]
-            assert held, f"lost after operation {number}"
-            if held == [tmp_path / "out"]:
-                break  # only the last step, the new cache, was still to come
-            continue
-        break
+    for number in failures(kind, filled_cache, tmp_path / "out"):
+        places = [tmp_path / "out", filled_cache]
+        held = [place for place in places if place.exists() and tree(place) >= NAMES]
+        assert held, f"lost after operation {number}"
+        if held == [tmp_path / "out"]:
+            break  # only the last step, the new cache, was still to come
     assert number > 5
     assert tree(tmp_path / "out") == {*NAMES, "blobs"}
 

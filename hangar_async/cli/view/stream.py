@@ -16,9 +16,9 @@ _STEP = 0.05
 
 
 class BackgroundStream:
-    """Writes texts to `stream` in a thread, in order; what cannot be written is dropped, and never an error.
+    """Writes texts to `stream` in a thread, in order; a text that cannot be written is dropped without an error.
 
-    `end` must be called. Where no thread can be started, `write` writes itself.
+    `end` must be called. Without a thread, where the system starts none, `write` writes in the caller's thread.
     """
 
     def __init__(self, stream: TextIO, patience: float = PATIENCE) -> None:

@@ -66,10 +66,10 @@ class ImagePusher:
         return outcome
 
     def doubts(self, image: oci.Image, target: oci.Reference, number: int, error: HangarError) -> bool:
-        """After a failed push, tell whether it should be done once more, with all blobs sent again.
+        """Tell whether a push that failed should be done once more, with all blobs sent again.
 
-        That is where the registry lacks content that it said it had, as after its garbage collection. What it said of
-        the repository is forgotten.
+        It should where the registry lacks content that it said it had, as after its garbage collection. The words of
+        the registry about this repository are forgotten then.
         """
         if not isinstance(error, Incomplete) or (self._options.sparse_index and image.original is not None):
             return False
@@ -140,10 +140,11 @@ class ImagePusher:
         blobs: Collection[oci.Descriptor],
         rank: Rank,
     ) -> None:
-        """Push a document under its digest, or the target's tag; `blobs` are those below it.
+        """Push a document under its digest, or under the target's tag; `blobs` are the blobs below it.
 
-        Where the registry needed none of them it is asked afterwards: by its cache it may have what was removed from
-        its disk, the document too, which it takes then and does not write. Raises Incomplete where it is not there.
+        A registry that needed none of these blobs is asked for the document afterwards: its cache may name content that
+        was removed from its disk, and it does not write a document that its cache names. Raises Incomplete where the
+        document is not there.
         """
         self._referrers.pushed(target, await self._client.put_manifest(target, document, digest, Ticket(rank)))
         if not self._blobs.is_doubtful(target.repository, blobs) or await self._is_readable(target, digest, rank):
@@ -166,7 +167,7 @@ class ImagePusher:
         try:
             return await self._head(target, digest, rank) is not None
         except RegistryError:
-            return True  # who may push need not be allowed to read
+            return True  # a login that may push need not be allowed to read
 
     async def _push_tag(
         self, image: oci.Image, root: oci.Document, target: oci.Reference, existing: oci.Descriptor | None, rank: Rank

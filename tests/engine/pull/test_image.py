@@ -87,7 +87,7 @@ _COMPANIONS = {"attestation": _attestation, "artifact": _artifact, "signature": 
 
 @pytest.mark.parametrize("gone", ["manifest", "config", "layer"])
 @pytest.mark.parametrize("kind", _COMPANIONS)
-async def test_what_only_accompanies_an_image_never_fails_it(
+async def test_companions_of_an_image_never_fail_it(
     fake_registry: FakeRegistry, tmp_path: Path, kind: str, gone: str
 ) -> None:
     amd64, arm64 = small("a"), small("b", platform=ARM64)
