@@ -241,6 +241,29 @@ async def test_the_cache_names_the_images_of_this_run_and_no_others(tmp_path: Pa
     assert len(json.loads((tmp_path / "index.json").read_text())["manifests"]) == 1
 
 
+class Ordered(Disk):
+    """A disk that notes the names of what is renamed and synced."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        self.done.append(("rename", target.name))
+
+    def sync(self, path: Path) -> None:
+        super().sync(path)
+        self.done.append(("sync", path.name))
+
+
+async def test_each_file_of_an_index_is_on_the_disk_before_the_next_one_has_its_name(tmp_path: Path) -> None:
+    disk = Ordered()
+    async with open_store(tmp_path / "cache", disk) as store:
+        await write_cache(store, [], WHEN, sync=True)
+    names = ["oci-layout", "index.json", "saved-images-list.json"]
+    assert disk.done == [step for name in names for step in (("rename", name), ("sync", "cache"))]
+
+
 class Linkless(Disk):
     """A file system without symbolic links, such as FAT."""
 
