@@ -94,10 +94,12 @@ class Machine:
         self, *words: str, stdin: int = -3, stdout: int = -1, stderr: int = -1
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run a command line during the block."""
+        variables = environment(self.home, **{**_paths(), **self.env})
         process = await asyncio.create_subprocess_exec(
             *self.command(*words),
             cwd=self.home,
-            env=environment(self.home, **{**_paths(), **self.env}),
+            # Other users, and processes without room for a thread, cannot write what coverage measures.
+            env={name: value for name, value in variables.items() if not name.startswith("COVERAGE_")},
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -327,12 +327,12 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(wish.state == "waiting" for wish in self.all))
     @rule(cancelled=st.booleans(), turns=st.integers(0, 3))
     def end_and_cancel_the_next(self, cancelled: bool, turns: int) -> None:
-        """Cancel a ticket at the moment at which it is granted the permit of another one."""
+        """Cancel a ticket at the moment at which it is granted the permit of another one, or right before."""
         if not self.held():
             return
-        ending = self.held()[0]
         before = self.held()
-        self.over(ending, cancelled)
+        self.over(before[0], cancelled)
+        expected = [wish.expected for wish in self.all]
         self.grant()
         for wish in self.all:
             if wish.expected == "held" and wish not in before:
@@ -340,6 +340,10 @@ class QueueMachine(RuleBasedStateMachine):
                     # One turn of the loop.
                     self.loop.call_soon(self.loop.stop)
                     self.loop.run_forever()
+                if not turns:
+                    # The permit is not given back yet: it goes to another one, and not from this one to another.
+                    for one, state in zip(self.all, expected, strict=True):
+                        one.expected = state
                 self.over(wish, True)
                 self.grant()
                 break
