@@ -2,20 +2,67 @@
 
 import os
 import resource
+import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hangar_async.disk import failing
 from hangar_async.errors import UsageError
 
 
+def real_path(path: Path) -> Path:
+    """Return the path that a link leads to, also where nothing is there yet; any other path as it is.
+
+    Raises OSError, as for links that lead in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    with suppress(FileNotFoundError):
+        path.stat()
+    return Path(os.path.realpath(path))
+
+
 def check_parent(path: Path, flag: str) -> None:
-    """Raise UsageError when the directory of a path that a flag names does not exist or cannot be written."""
-    parent = path.parent
-    if not parent.is_dir():
-        raise UsageError(f"the directory {parent} does not exist ({flag} {path}): make it first")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"the directory {parent} cannot be written ({flag} {path}): choose another one")
+    """Raise UsageError when the directory of a path that a flag names is not there, or cannot be written or listed.
+
+    Without its list older parts of an archive, and what a dead run left, would stay. Raises OSError too.
+    """
+    check_rights(path.parent, f"{flag} {path}")
+
+
+def check_made_directory(path: Path, flag: str) -> None:
+    """Raise UsageError for a directory that cannot be used, or made with those above it; raises OSError too."""
+    path = path.absolute()
+    place = _closest(path)
+    check_rights(place, flag if place == path else f"{flag} {path}", is_listed=place == path)
+    longest = os.pathconf(place, "PC_NAME_MAX")
+    for name in path.relative_to(place).parts:
+        if len(os.fsencode(name)) > longest:
+            raise UsageError(f"the name {name} has more than {longest} bytes ({flag}): write a shorter one")
+
+
+def _closest(path: Path) -> Path:
+    for place in (path, *path.parents):
+        with suppress(FileNotFoundError):
+            place.lstat()
+            return place
+    return path
+
+
+def check_rights(directory: Path, subject: str, *, is_listed: bool = True) -> None:
+    """Raise UsageError when a directory that `subject` names is not there, or cannot be written or `is_listed`."""
+    try:
+        is_directory = stat.S_ISDIR(directory.stat().st_mode)
+    except FileNotFoundError:
+        raise UsageError(f"the directory {directory} does not exist ({subject}): make it first") from None
+    if not is_directory:
+        raise UsageError(f"{directory} is no directory ({subject}): choose another path")
+    for needed, right in ((os.W_OK | os.X_OK, "written"), (os.R_OK if is_listed else 0, "listed")):
+        if not os.access(directory, needed):
+            raise UsageError(
+                f"the directory {directory} cannot be {right} ({subject}): correct its permissions, or choose another one"
+            )
 
 
 #: Files that a run has open besides those of its transfers.

@@ -9,6 +9,7 @@ _SYSTEM_ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit with ulimit -n, or run fewer jobs (-j), then run the same command again",
     errno.ENFILE: "end other programs that hold files open, then run the same command again",
+    errno.ELOOP: "make the links lead to a file or a directory, or choose another path",
     errno.EROFS: "choose a place that can be written",
 }
 #: Errors of the system that only a fault of the program causes.

@@ -11,7 +11,7 @@ from hangar_async.config.options import CompressOptions, DecompressOptions
 from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
-from hangar_async.engine.outputs import check_output, check_outputs, check_target
+from hangar_async.engine.outputs import check_directory, check_output, check_outputs, check_target
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.image import created_of
 from hangar_async.engine.pull.space import PartCheck
@@ -36,16 +36,17 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     started = time.monotonic()
     if not await in_thread(os.path.isdir, options.cache):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
-    await in_thread(check_output, options.output, [options.cache])
+    await in_thread(check_directory, options.cache, "-f", is_made=False)
+    settings = await in_thread(check_output, options.output, [options.cache])
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
     observer(events.RunStarted(len(cache.images), 0))
-    parts = PartCheck(options.output, lambda text: observer(events.Notice(text)))
+    parts = PartCheck(settings, lambda text: observer(events.Notice(text)))
     parts.plan(content for image in cache.images for content in image.contents)
     outcomes: list[ImageOutcome] = []
     images: list[Image] = []
     created: list[str] = []
     output: Output | None = None
-    async with open_store(options.cache) as store, open_packer(options.output, store, observer) as packer:
+    async with open_store(options.cache) as store, open_packer(settings, store, observer) as packer:
         for number, cached in enumerate(cache.images, 1):
             entry = Entry(cached.reference, number, cached.name)
             try:
@@ -61,7 +62,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
             observer(events.ImageEnded(outcome))
         if images:
             failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
-            output = await packer.finish(images, saved_time(options.output.epoch, created), failed)
+            output = await packer.finish(images, saved_time(settings.epoch, created), failed)
         for text in store.disk.remarks():
             observer(events.Notice(text))
     report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
@@ -95,8 +96,9 @@ async def decompress(options: DecompressOptions, observer: events.Observer = eve
     Only files of the format are taken, under names of the format. Raises UsageError, ArchiveError and ContentError for
     an archive that is broken or hostile, StorageError; no files are left then.
     """
-    await in_thread(check_target, options.destination, directory=True)
-    await in_thread(check_outputs, [options.destination], [options.archive])
+    destination = await in_thread(check_target, options.destination, directory=True)
+    await in_thread(check_outputs, [destination], [options.archive])
+    options = replace(options, destination=destination)
     interrupt = Interrupt()
     return await interrupt.in_thread(_unpack, options, interrupt, events.threadsafe(observer))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from hangar_async import oci
 from hangar_async.archive.write.writer import PlainTar
@@ -25,7 +26,8 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     damaged one, ArchiveError, StorageError; no files are left then.
     """
     await in_thread(check_outputs, [options.destination], [options.source])
-    await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
+    destination = await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
+    options = replace(options, destination=destination)
     interrupt = Interrupt()
     return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer))
 

@@ -11,6 +11,7 @@ from hangar_async.config.options import LoadOptions
 from hangar_async.engine.events import ImagePlanned, LoadEnded, Observer, ignore
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.hosts import Clock, RateLimit
+from hangar_async.engine.outputs import check_directory
 from hangar_async.engine.push.blobs import BlobPusher, BlobSource, LayoutBlobs
 from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.push.run import LoadRun
@@ -22,6 +23,7 @@ from hangar_async.oci import Digest, Image, Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 from hangar_async.singleflight import SingleFlight
+from hangar_async.threads import in_thread
 
 
 async def load(options: LoadOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> LoadReport:
@@ -44,6 +46,8 @@ async def load(options: LoadOptions, observer: Observer = ignore, *, clock: Cloc
 
 async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
     options = run.options
+    if not run.selection.is_seekable:
+        await in_thread(check_directory, _spool(options), "--spool", is_made=False)
     async with run.clients() as (registry_client, client):
         if options.harbor:
             await _make_projects(run, registry_client, client)
@@ -77,8 +81,12 @@ async def _open_source(run: LoadRun) -> AsyncIterator[BlobSource]:
     if selection.is_seekable:
         yield LayoutBlobs(cast("SeekableLayout", selection.layout))
         return
-    async with Spool.opened(selection.layout, options.spool or Path(gettempdir()), options.permits) as spool:
+    async with Spool.opened(selection.layout, _spool(options), options.permits) as spool:
         yield spool
+
+
+def _spool(options: LoadOptions) -> Path:
+    return options.spool or Path(gettempdir())
 
 
 async def _make_projects(run: LoadRun, registry_client: RegistryClient, client: LimitedClient) -> None:

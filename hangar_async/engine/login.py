@@ -6,10 +6,12 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.options import LoginOptions, LogoutOptions
 from hangar_async.config.registries import checked_secret
 from hangar_async.engine.events import Notice, Observer, ignore
+from hangar_async.engine.outputs import check_file
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
 from hangar_async.oci import parse_registry
 from hangar_async.registry.auth.credentials import Logins
 from hangar_async.registry.client import RegistryClient
+from hangar_async.threads import in_thread
 
 _VERSIONS = ("/v1", "/v2")
 
@@ -33,7 +35,7 @@ async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
     and HangarError for a helper of Docker that fails. Nothing is kept then.
     """
     username, password, destinations = options.username, options.password, options.environment.destinations
-    host, logins = registry_named(options.registry), _logins(options.environment)
+    host, logins = registry_named(options.registry), await _logins(options.environment)
     if not username or not password or ":" in username:
         missing = "password" if username and not password else "user name"
         raise UsageError(f"{missing} missing, or not possible: a user name is not empty and has no colon")
@@ -61,12 +63,14 @@ async def logout(options: LogoutOptions) -> bool:
 
     Raises UsageError, StorageError, and HangarError for a helper of Docker that fails.
     """
-    return await _logins(options.environment).drop(registry_named(options.registry))
+    logins = await _logins(options.environment)
+    return await logins.drop(registry_named(options.registry))
 
 
-def _logins(environment: Environment) -> Logins:
+async def _logins(environment: Environment) -> Logins:
     if environment.login_file is None:
         raise UsageError("no file for logins is known: set login_file of the environment, or use Environment.read()")
+    await in_thread(check_file, environment.login_file, "the file of logins")
     return Logins(environment.login_file, environment.destinations.credential_helper_timeout)
 
 

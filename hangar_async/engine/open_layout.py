@@ -1,14 +1,16 @@
 """Open a layout where it is: an archive, parts of one, or a directory."""
 
 import glob
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from hangar_async.archive.names import archive_path
+from hangar_async.archive.names import archive_path, checksums_path
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.layout import IndexedLayout, archive_layout
 from hangar_async.archive.read.volume import listed_archive
 from hangar_async.errors import StorageError, UsageError
+from hangar_async.filesystem import real_path
 from hangar_async.layout.directory import directory_layout
 from hangar_async.layout.files import Layout, SeekableLayout
 
@@ -21,6 +23,7 @@ def find_archive(path: Path) -> Archive | None:
     try:
         if path.is_dir():
             return None
+        path = _followed(path)
         # A record of a commit stands for an archive that has no name yet.
         names = (f"{glob.escape(path.name)}.part*", f".{glob.escape(archive_path(path).name)}.*.commit")
         exists = path.exists() or any(any(path.parent.glob(name)) for name in names)
@@ -31,6 +34,12 @@ def find_archive(path: Path) -> Archive | None:
     if not exists:
         raise UsageError(f"there is no {path}: name an archive, with or without .partN, or a cache directory")
     return open_archive(path)
+
+
+def _followed(path: Path) -> Path:
+    """Return the path of an archive that a link leads to; links to single files of one are read as they are."""
+    is_of_files = archive_path(path) != path or os.path.lexists(checksums_path(path))
+    return path if is_of_files else real_path(path)
 
 
 def layout_at(path: Path, archive: Archive | None, check_interrupted: Callable[[], None]) -> Layout:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from hangar_async import imagelist
@@ -12,7 +13,14 @@ from hangar_async.config.options import SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
-from hangar_async.filesystem import check_parent, fitting_part, largest_file
+from hangar_async.filesystem import (
+    check_made_directory,
+    check_parent,
+    check_rights,
+    fitting_part,
+    largest_file,
+    real_path,
+)
 from hangar_async.system import system_advice, system_reason
 from hangar_async.temporary import LONGEST_ADDITION, TemporaryFiles, write_output
 from hangar_async.threads import in_thread
@@ -35,27 +43,37 @@ def _checking() -> Iterator[None]:
 
 
 @_checking()
-def check_destination(options: SaveOptions) -> None:
-    """Raise UsageError when the output cannot be made under its name; synchronous, for a thread."""
-    output = options.output
-    check_output(output, [options.images], options.failed)
-    check_failed_list(options.failed)
+def check_destination(options: SaveOptions) -> OutputSettings:
+    """Return the output with the path that it is written to; raises UsageError when it cannot be made there.
+
+    Synchronous, for a thread, as all checks here are.
+    """
+    output = check_output(options.output, [options.images], options.failed)
+    if options.cache is not None:
+        check_directory(options.cache, "the cache")
     if output.format == "dir" and options.cache is not None:
-        cache, target = options.cache.resolve(), output.target.resolve()
+        cache, target = (Path(os.path.realpath(path)) for path in (options.cache, output.target))
         if target == cache or target in cache.parents or cache in target.parents:
             raise UsageError(
                 f"the destination {output.target} overlaps the cache {options.cache}: choose another name (-d)"
             )
+    return output
 
 
-def check_output(output: OutputSettings, inputs: Iterable[object], *others: Path | None) -> None:
-    """Raise UsageError when an output cannot be made, or names an input or one of the other outputs."""
-    directory = output.format == "dir"
-    targets = [output.target] if directory else [output.target, incomplete_path(output.target)]
+@_checking()
+def check_output(output: OutputSettings, inputs: Iterable[object], *others: Path | None) -> OutputSettings:
+    """Return an output with the path that it is written to.
+
+    Raises UsageError when it cannot be made there, or names an input or one of the other outputs.
+    """
+    directory, target = output.format == "dir", real_path(output.target)
+    targets = [target] if directory or not target.name else [target, incomplete_path(target)]
     check_outputs([*targets, *others], inputs)
-    for target in targets:
-        check_target(target, directory=directory)
+    for path in targets:
+        check_target(path, directory=directory)
+    output = replace(output, target=target)
     check_part_size(output)
+    return output
 
 
 @_checking()
@@ -101,16 +119,42 @@ def check_part_size(output: OutputSettings) -> None:
 
 
 @_checking()
-def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
-    """Raise UsageError when there can be no new file, or directory, of this name, which `flag` gives."""
+def check_directory(path: Path, flag: str, *, is_made: bool = True) -> Path:
+    """Return the path of a directory that files are written to; one that `is_made` need not be there yet.
+
+    Raises UsageError where it cannot be written or made.
+    """
+    path = real_path(path)
+    if is_made:
+        check_made_directory(path, flag)
+    else:
+        check_rights(path, flag)
+    return path
+
+
+@_checking()
+def check_file(path: Path, role: str) -> None:
+    """Raise UsageError when a file in a directory that is made when it is needed cannot be written."""
+    path = real_path(path)
+    _check_file(path, role, "a file")
+    check_made_directory(path.parent, f"for {role}")
+
+
+@_checking()
+def check_target(target: Path, *, directory: bool, flag: str = "-d") -> Path:
+    """Return the path to which an output is written, that of its name or, where this is a link, the one it leads to.
+
+    Raises UsageError when there can be no new file, or directory, of the name, which `flag` gives.
+    """
+    target = real_path(target)
     check_parent(target, flag)
     if not target.name:
         raise UsageError(f"{str(target)!r} names nothing that could be made ({flag}): write a name")
     if not directory:
         _check_file(target, "the destination", flag)
         _check_name(target, flag)
-        return
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        return target
+    if target.exists() and not target.is_dir():
         raise UsageError(
             f"the destination {target} exists and is no directory: remove it, or choose another name ({flag})"
         )
@@ -119,6 +163,7 @@ def check_target(target: Path, *, directory: bool, flag: str = "-d") -> None:
             f"the destination {target} exists and is not empty: remove it, or choose another name ({flag})"
         )
     _check_name(target, flag)
+    return target
 
 
 def _check_name(path: Path, flag: str) -> None:
@@ -168,15 +213,20 @@ def _check_file(path: Path, role: str, flag: str) -> None:
 
 
 @_checking()
-def check_failed_list(path: Path | None) -> None:
-    """Raise UsageError when the list of failed images cannot be written, or another file has its name."""
+def check_failed_list(path: Path | None) -> Path | None:
+    """Return the path to which the list of failed images is written, the one that a link leads to.
+
+    Raises UsageError when it cannot be written, or another file has its name.
+    """
     if path is None:
-        return
+        return None
+    path = real_path(path)
     check_parent(path, "-o")
     _check_file(path, "the list of failed images", "-o")
     _check_name(path, "-o")
     if path.exists() and not _is_failed_list(path):
         raise UsageError(f"{path} is no list of failed images and would be lost: write another name (-o)")
+    return path
 
 
 def _is_failed_list(path: Path) -> bool:

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
 from hangar_async.engine.outputs import (
     check_destination,
+    check_directory,
     check_failed_list,
     check_outputs,
     temporary_directory,
@@ -92,7 +93,7 @@ class _Run(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise UsageError when the output cannot be made; synchronous, for a thread."""
+        """Set the paths that are written to; raises UsageError when one cannot be. Synchronous, for a thread."""
 
     @abstractmethod
     def open_cache(self) -> AbstractAsyncContextManager[Path]:
@@ -238,9 +239,11 @@ class _SaveRun(_Run):
     def __init__(self, options: SaveOptions, observe: Observer, clock: Clock) -> None:
         super().__init__(options, observe, clock)
         self._save_options = options
+        self._output = options.output
 
     def check(self) -> None:
-        check_destination(self._save_options)
+        self._output = check_destination(self._save_options)
+        self.options = replace(self.options, failed=check_failed_list(self.options.failed))
 
     @asynccontextmanager
     async def open_cache(self) -> AsyncIterator[Path]:
@@ -257,7 +260,7 @@ class _SaveRun(_Run):
 
     @property
     def output(self) -> OutputSettings:
-        return self._save_options.output
+        return self._output
 
     async def validate(self, saved: _Saved, output: Output, client: LimitedClient) -> bool:
         if not self._save_options.validate:
@@ -280,7 +283,8 @@ class _SyncRun(_Run):
 
     def check(self) -> None:
         check_outputs([self.options.failed], [self.options.images])
-        check_failed_list(self.options.failed)
+        self._cache = check_directory(self._cache, "-d")
+        self.options = replace(self.options, failed=check_failed_list(self.options.failed))
 
     @asynccontextmanager
     async def open_cache(self) -> AsyncIterator[Path]:

@@ -4,22 +4,35 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hangar_async.config.options import CompressOptions, DecompressOptions, ExtractOptions, VerifyOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
+from hangar_async.engine.compress import compress, decompress
+from hangar_async.engine.extract import extract
 from hangar_async.engine.outputs import (
+    check_directory,
     check_failed_list,
+    check_file,
     check_outputs,
     check_target,
     temporary_directory,
     write_failed_list,
 )
+from hangar_async.engine.save import sync
+from hangar_async.engine.verify import verify
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.temporary import LONGEST_ADDITION, run_of
 from hangar_async.threads import in_thread
+from tests.engine.rig import run, sync_options
+from tests.fakes.images import small
+from tests.fakes.registry import FakeRegistry
 
 
 async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
@@ -186,8 +199,11 @@ def test_a_name_that_leaves_no_room_for_temporary_names_is_refused_before_work(l
     check_target(fits, directory=False)
     check_target(fits, directory=True)
     check_failed_list(fits)
-    checks = [partial(check_target, exceeds, directory=directory) for directory in (False, True)]
-    for check in (*checks, partial(check_failed_list, exceeds)):
+    checks: list[Callable[[], object]] = [
+        partial(check_target, exceeds, directory=directory) for directory in (False, True)
+    ]
+    checks.append(partial(check_failed_list, exceeds))
+    for check in checks:
         with pytest.raises(UsageError, match="at most 226 leave room for temporary names"):
             check()
 
@@ -195,3 +211,90 @@ def test_a_name_that_leaves_no_room_for_temporary_names_is_refused_before_work(l
 def test_the_longest_name_has_room_for_all_temporary_names(tmp_path: Path) -> None:
     (tmp_path / f".{'x' * (255 - LONGEST_ADDITION)}.4194304-00000000.999999.tmp").touch()
     assert run_of(".x.4194304-00000000.999999.tmp", "x") == "4194304-00000000"
+
+
+#: The outputs of the verbs by the names of their links.
+_LINKS = ("one.tar", "parts.tar", "tree", "cache", "failed.txt", "packed.tar", "unpacked", "layout", "docker.tar")
+
+
+async def _make_all(root: Path, line: str) -> None:
+    """Write every output of the verbs that need no other registry, through the names of `_LINKS`."""
+    lines = (line, f"{line}.not-there")
+    saved: list[tuple[str, dict[str, Any]]] = [
+        ("one.tar", {"format": "gzip"}),
+        ("parts.tar", {"format": "zstd", "part_size": 2_000}),
+        ("tree", {"format": "dir", "cache": root / "own-cache"}),
+    ]
+    for name, values in saved:
+        assert (await run(root, *lines, destination=root / name, **values)).output is not None
+    await sync(sync_options(root, line, cache=root / "cache", failed=None))
+    await compress(CompressOptions(cache=root / "cache", output=OutputSettings(target=root / "packed.tar")))
+    await decompress(DecompressOptions(archive=root / "parts.tar", destination=root / "unpacked"))
+    for name, kind in (("layout", "oci"), ("docker.tar", "docker-archive")):
+        await extract(
+            ExtractOptions(
+                source=root / "one.tar", image=line, destination=root / name, format=kind, platform="linux/amd64"
+            )
+        )
+
+
+@pytest.mark.parametrize("earlier", ["none", "dangling", "there"])
+async def test_an_output_is_written_to_what_its_link_leads_to(
+    fake_registry: FakeRegistry, tmp_path: Path, earlier: str
+) -> None:
+    fake_registry.add("one:1", small("one"))
+    line = f"{fake_registry.address}/one:1"
+    work, disk, shelf = (tmp_path / name for name in ("work", "disk", "shelf"))
+    for directory in (work, disk, shelf):
+        directory.mkdir()
+    for name in _LINKS:
+        # Over two links, one of them relative.
+        (work / name).symlink_to(f"../shelf/{name}")
+        (shelf / name).symlink_to(disk / f"real-{name}")
+    if earlier == "there":
+        for name in ("tree", "unpacked", "layout"):
+            (disk / f"real-{name}").mkdir()
+        for name in ("one.tar", "packed.tar", "docker.tar"):
+            (disk / f"real-{name}").write_bytes(b"old")
+        (disk / "real-failed.txt").write_text("# hangar-async failed images\n")
+    elif earlier == "none":
+        for name in _LINKS:
+            (work / name).unlink()
+        disk = work
+    prefix = "" if earlier == "none" else "real-"
+    await _make_all(work, line)
+    for name in _LINKS:
+        assert (work / name).is_symlink() == (earlier != "none")
+    assert all((shelf / name).is_symlink() for name in _LINKS)
+    for name in ("one.tar", "packed.tar", "parts.tar"):
+        assert (disk / f"{prefix}{name}.sha256").is_file()
+        for path in (work / name, disk / f"{prefix}{name}"):
+            assert not (await verify(VerifyOptions(path))).problems
+    for name in ("tree/index.json", "cache/index.json", "unpacked/index.json", "layout/index.json", "docker.tar"):
+        assert (disk / f"{prefix}{name}").is_file()
+    assert "not-there" in (disk / f"{prefix}failed.txt").read_text()
+    assert not [name for place in (work, disk, shelf) for name in os.listdir(place) if name.endswith(".tmp")]
+    await run(work, line, destination=work / "one.tar", format="gzip")
+    assert not (disk / f"{prefix}failed.txt").exists()
+    assert (work / "failed.txt").is_symlink() == (earlier != "none")
+
+
+@pytest.mark.parametrize("flag", ["directory", "file"])
+@pytest.mark.parametrize("name", ["circle", "circle/below", "file/below", "none/below", "link/below", "x" * 300])
+def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path, name: str, flag: str) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "link").symlink_to("none")
+    (tmp_path / "file").write_text("")
+    path = tmp_path / name
+    checks: list[Callable[[], object]] = [
+        partial(check_target, path, directory=flag == "directory"),
+        partial(check_failed_list, path),
+    ]
+    if not name.startswith("none"):
+        # It is made with those above it.
+        checks.append(partial(check_directory, path, "-d"))
+        checks.append(partial(check_file, path, "the file of logins"))
+    for check in checks:
+        with pytest.raises(UsageError, match=r"cannot use|no directory|does not exist") as refused:
+            check()
+        assert refused.value.advice or ":" in str(refused.value)

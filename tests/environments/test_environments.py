@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -56,9 +57,86 @@ async def test_a_directory_that_may_not_be_entered(machine: Machine) -> None:
     other = machine.with_(before=as_user(), python=python_for(as_user()))
     done = await asyncio.gather(*(other.run(*words) for words, _ in _REFUSED))
     for (words, reason), one in zip(_REFUSED, done, strict=True):
-        assert one.status in (2, 3), words
+        assert one.status == (3 if words[0] == "ls" else 2), words
         line = one.err.splitlines()[-1]
         assert (reason in line, "report it" in line) == (True, False), line
+
+
+#: Runs command lines in one process, as argv[1] names them, and writes their statuses and last lines.
+_COMMANDS = """
+import io, json, os, sys
+from hangar_async.cli import main
+done, shown = [], sys.stdout
+for words, directory in json.loads(sys.argv[1]):
+    os.environ["DOCKER_CONFIG"] = directory if words[0].startswith("log") else "none"
+    sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(b"secret")), io.StringIO(), io.StringIO()
+    errors = sys.stderr
+    try:
+        main.run(words)
+    except SystemExit as ended:
+        done.append((ended.code, errors.getvalue()))
+shown.write(json.dumps(done))
+"""
+_BAD = {
+    "none/x": "the directory none does not exist",
+    "file/x": "is no directory|Not a directory",
+    "shut/x": "cannot be written|Permission denied",
+    "fixed/x": "cannot be written",
+    "blind/x": "cannot be listed",
+    LONG: "File name too long|has more than 255 bytes",
+    "circle.x": "Too many levels of symbolic links",
+}
+#: The output of each verb; `{}` is its path.
+_OUTPUTS = (
+    "save -f list.txt -d {}",
+    "save -f list.txt -c dir -d {}",
+    "save -f list.txt -o {}",
+    "sync -f list.txt -o {}",
+    "sync -f list.txt -d {}",
+    "load -s out.tar.gz -d REGISTRY/back -o {}",
+    "load-validate -s out.tar.gz -d REGISTRY/back -o {}",
+    "compress -f mirror -d {}",
+    "decompress -f out.tar.gz -d {}",
+    "extract out.tar.gz REGISTRY/one:1 -o {}",
+    "extract out.tar.gz REGISTRY/one:1 --format docker-archive --platform linux/amd64 -o {}",
+    "login REGISTRY --username user --password-stdin",
+    "logout REGISTRY",
+    "demo {}",
+)
+#: These directories are made with those above them, and nothing but them is listed.
+_MADE = ("sync -f list.txt -d {}", "login", "logout", "demo")
+
+
+async def test_outputs_that_cannot_be_written_are_refused_before_work(machine: Machine) -> None:
+    need(*as_user(), "true")
+    for one in (
+        await machine.run("save", "-f", "list.txt", "-d", "out.tar.gz"),
+        await machine.run("sync", "-f", "list.txt", "-d", "mirror"),
+    ):
+        assert one.status == 0, one.err
+    subprocess.run(["chmod", "-R", "a+rwX", str(machine.home)], check=True)
+    for name, mode in (("shut", 0o700), ("fixed", 0o755), ("blind", 0o733)):
+        (machine.home / name).mkdir()
+        (machine.home / name).chmod(mode)
+    (machine.home / "file").touch()
+    (machine.home / "circle.x").symlink_to("circle.x")
+    before = {path: path.lstat().st_mtime_ns for path in machine.home.rglob("*")}
+    asked = len(machine.registry.requests)
+    cases = [
+        (output.replace("REGISTRY", machine.registry.address).format(path).split(), path)
+        for output in _OUTPUTS
+        for path in _BAD
+        if not (output.startswith(_MADE) and path in ("none/x", "blind/x"))
+    ]
+    other = machine.with_(before=as_user(), python=python_for(as_user()), start=("-c", _COMMANDS))
+    done = await other.run(json.dumps(cases))
+    results = json.loads(done.out or "[]")
+    assert len(results) == len(cases), done.err
+    for (words, path), (status, text) in zip(cases, results, strict=True):
+        line = text.splitlines()[-1]
+        assert (status, bool(re.search(_BAD[path], line)), "report it" in line) == (2, True, False), (words, text)
+    assert len(machine.registry.requests) == asked
+    assert {path: path.lstat().st_mtime_ns for path in machine.home.rglob("*")} == before
 
 
 async def test_a_read_only_root_with_one_volume(machine: Machine) -> None:

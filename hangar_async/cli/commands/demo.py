@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hangar_async.cli import values
-from hangar_async.errors import UsageError
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -54,11 +53,11 @@ def demo(directory: Path, flags: Iterable[str] = ()) -> int:
     none does. Raises UsageError for a directory that cannot be made.
     """
     from hangar_async.cli.loop import run_until_done
+    from hangar_async.disk import Disk
+    from hangar_async.engine.outputs import check_directory
 
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot use the directory {directory}: {error.strerror}") from error
+    directory = check_directory(directory, "the demo")
+    Disk().make_directory(directory)
     programs = _Programs(directory, [f"--{flag}" for flag in flags])
     status = run_until_done(lambda: _run(directory, programs), lambda _: None, "")
     # The exit status that a shell gives to a program that a signal ended.

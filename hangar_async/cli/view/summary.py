@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from hangar_async.archive.names import incomplete_path
+from hangar_async.archive.names import archive_path
 from hangar_async.cli.view.text import (
     count_text,
     error_text,
@@ -106,7 +106,7 @@ def _traffic(report: Report) -> Rows:
 
 
 def _archive(output: Output, settings: OutputSettings) -> Rows:
-    target = settings.target if output.kept is None else incomplete_path(output.kept)
+    target = output.path if settings.part_size is None else archive_path(output.path)
     if output.kept is not None:
         kept = one_line(str(output.kept))
         yield "kept", f"{kept} holds more of these images than this run saved, and stays (--replace replaces it)"

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -172,7 +172,7 @@ class LoadRun:
     async def prepare(cls, options: LoadOptions, observe: Observer, clock: Clock) -> LoadRun:
         """Read and name the images; raises UsageError, ArchiveError, ContentError and StorageError."""
         await in_thread(check_outputs, [options.failed], [options.source, options.image_list])
-        await in_thread(check_failed_list, options.failed)
+        options = replace(options, failed=await in_thread(check_failed_list, options.failed))
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))
         observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.permits))
