@@ -21,6 +21,7 @@ from hangar_async.filesystem import (
     largest_file,
     real_path,
 )
+from hangar_async.store.directory import check_aside
 from hangar_async.system import system_advice, system_reason
 from hangar_async.temporary import LONGEST_ADDITION, TemporaryFiles, write_output
 from hangar_async.threads import in_thread
@@ -57,6 +58,7 @@ def check_destination(options: SaveOptions) -> OutputSettings:
             raise UsageError(
                 f"the destination {output.target} overlaps the cache {options.cache}: choose another name (-d)"
             )
+        check_aside(cache)
     return output
 
 

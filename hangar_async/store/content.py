@@ -11,27 +11,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from hangar_async.disk import Disk, failing
+from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.layout.files import (
     BLOBS,
-    INDEX_NAME,
-    LIST_NAME,
-    MARKER_NAME,
     SHARE,
     blob_name,
     cache_files,
     folder_files,
 )
 from hangar_async.oci import PIECE, Descriptor, Digest, Image, Verifier
+from hangar_async.store.directory import LOCK_NAME, PARTIALS, check_own, restore_aside
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
 
-LOCK_NAME = ".lock"
-PARTIALS = ".partial"
 _PARTIAL = re.compile("(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\\.[0-9]{1,20}")
-#: The names in a cache of which a crash may have lost some, and in a file system that is new.
-_OWN = re.compile(rf"\.lock|\.partial|{SHARE}|{INDEX_NAME}|{MARKER_NAME}|lost\+found|[0-9a-f]{{64}}|\..+\.tmp")
 
 
 class ContentStore:
@@ -154,53 +148,8 @@ async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[Cont
         yield ContentStore(root, disk, earlier, partials, stack.close)
 
 
-def aside_of(root: Path) -> Path:
-    """Return the path beside a cache to which the files of other runs go while it becomes an output."""
-    return root.with_name(f".{root.name}.aside")
-
-
-def restore_aside(root: Path, disk: Disk) -> None:
-    """Put the files that a run moved out of a cache back, or make the cache of them; raises StorageError.
-
-    Files that are in the cache stay as they are. No cache is made where none of the files is a blob, or a part of one.
-    """
-    aside = aside_of(root)
-    if not aside.is_dir() or aside.is_symlink():
-        return
-    names = _files_below(aside)
-    if os.path.lexists(root):
-        for name in names:
-            if not os.path.lexists(root / name):
-                disk.make_directory((root / name).parent)
-                disk.rename(aside / name, root / name)
-    elif any(name.startswith((f"{SHARE}/", f"{PARTIALS}/")) for name in names):
-        if not os.path.lexists(aside / LOCK_NAME):
-            disk.write_new(aside / LOCK_NAME, b"")  # a cache is known by it
-        disk.rename(aside, root)
-        return
-    disk.remove(aside)
-
-
-def _files_below(root: Path) -> list[str]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    with failing("read", root):
-        places = list(os.walk(root, onerror=fail))
-    return sorted(str(Path(place, name).relative_to(root)) for place, _, names in places for name in names)
-
-
-def _check_own(root: Path) -> None:
-    """Raise UsageError for a directory that another program has filled: a run would remove its files."""
-    with failing("read", root):
-        paths = list(root.iterdir()) if os.path.lexists(root) else []
-    names = {path.name for path in paths if path.name != BLOBS or not path.is_symlink()}
-    if not (LIST_NAME in names or {LOCK_NAME, SHARE} <= names or all(map(_OWN.fullmatch, names))):
-        raise UsageError(f"{root} is a layout of another program, or no image cache: name an empty or a new directory")
-
-
 def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], Mapping[str, int]]:
-    _check_own(root)
+    check_own(root)
     disk.make_directory(root, 0o700)
     path = root / LOCK_NAME
     lock = disk.lock(path)

@@ -13,7 +13,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.layout.files import BLOBS, MARKER_NAME, SHARE, LayoutFile, named_digest
 from hangar_async.oci import PIECE, verified
-from hangar_async.store.content import LOCK_NAME, aside_of, restore_aside
+from hangar_async.store.directory import LOCK_NAME, drop_aside, make_aside, renew_cache, restore_aside
 from hangar_async.temporary import TemporaryFiles
 from hangar_async.threads import Pool
 
@@ -45,9 +45,9 @@ class PublishDirectory:
         appears under its name when it is whole and on the disk; across file systems it is copied, synced and compared
         before the original is removed. The lock of the cache holds until then.
         """
-        aside, copied = aside_of(self.root), True
+        copied = True
         try:
-            size = self._move_out(aside)
+            size = self._move_out()
             copied = self._place()
             if self.sync:
                 # The original of a copy goes when the name of the copy is on the disk.
@@ -62,11 +62,12 @@ class PublishDirectory:
         self._tidy(copied)
         return size
 
-    def _move_out(self, aside: Path) -> int:
+    def _move_out(self) -> int:
         """Leave nothing but the files of this run, on the disk, and return their size in bytes."""
         keep = set(self.names) | {str(parent) for name in self.names for parent in Path(name).parents}
         keep |= {f"{Path(name).parent}/{BLOBS}" for name in self.names if "/" in name} | {BLOBS, LOCK_NAME}
-        self._move_others(self.root, keep, aside)
+        self._move_others(self.root, keep)
+        drop_aside(self.root, self.disk)
         size = sum(_size(self.root / name) for name in self.names)
         if self.sync:
             sync_files(self.disk, self.root, self.names, self.check_interrupted)
@@ -87,22 +88,21 @@ class PublishDirectory:
             else:
                 self.unlock()
                 self.disk.remove(self.target / LOCK_NAME)
-                if not os.path.lexists(self.root):  # else another run has made it, and has what was aside
-                    restore_aside(self.root, self.disk)
+                renew_cache(self.root, self.disk)
         except StorageError as error:
             self.notice(f"{self.target} is whole, but not all could be tidied up: {error}")
 
-    def _move_others(self, directory: Path, keep: set[str], aside: Path) -> None:
-        """Move the files of other runs out of the cache, to the same names below `aside`."""
+    def _move_others(self, directory: Path, keep: set[str]) -> None:
+        """Move the files of other runs out of the cache, to the same names beside it."""
         for path in sorted(directory.iterdir()):
             name = path.relative_to(self.root)
             if str(name) not in keep:
-                self.disk.make_directory(aside, 0o700)
+                aside = make_aside(self.root, self.disk)
                 self.disk.make_directory((aside / name).parent)
                 self.disk.remove(aside / name)
                 self.disk.rename(path, aside / name)
             elif path.is_dir() and not path.is_symlink():
-                self._move_others(path, keep, aside)
+                self._move_others(path, keep)
 
     def _place(self) -> bool:
         """Give the cache its new name, or copy it to there; return whether it was copied."""

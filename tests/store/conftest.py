@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async.store.content import ContentStore, open_store
-from tests.store.rig import NAMES
+from tests.store.rig import fill_cache
 
 
 @pytest.fixture
@@ -20,10 +20,4 @@ async def store(tmp_path: Path) -> AsyncIterator[ContentStore]:
 
 @pytest.fixture
 def filled_cache(tmp_path: Path) -> Path:
-    root = tmp_path / "saved-image-cache"
-    for name in [*NAMES, "share/sha256/stranger", "f0/index.json", ".lock", ".partial/x"]:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(name)
-    (root / "f1" / "blobs").mkdir()
-    (root / "blobs").symlink_to("share")
-    return root
+    return fill_cache(tmp_path)

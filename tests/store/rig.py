@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from hangar_async.oci.digest import Digest
-from hangar_async.store.content import PARTIALS, ContentStore
+from hangar_async.store.content import ContentStore
+from hangar_async.store.directory import PARTIALS
 
 DATA = b"layer" * 1000
 DIGEST = Digest.of(DATA)
@@ -25,3 +27,14 @@ def partials(store: ContentStore) -> list[str]:
 
 
 NAMES = frozenset({"share/sha256/one", "f1/oci-layout", "f1/index.json", "oci-layout", "index.json"})
+
+
+def fill_cache(home: Path) -> Path:
+    """Make a cache with the files of `NAMES` and those of other runs."""
+    root = home / "saved-image-cache"
+    for name in [*NAMES, "share/sha256/stranger", "f0/index.json", ".lock", ".partial/x"]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "f1" / "blobs").mkdir()
+    (root / "blobs").symlink_to("share")
+    return root

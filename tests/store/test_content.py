@@ -20,7 +20,8 @@ from hangar_async.oci.media_types import OCI_MANIFEST
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 from hangar_async.store import content
-from hangar_async.store.content import PARTIALS, ContentStore, open_store, write_cache, write_image
+from hangar_async.store.content import ContentStore, open_store, write_cache, write_image
+from hangar_async.store.directory import PARTIALS
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.store.rig import DATA, DIGEST, partials, take_in
 

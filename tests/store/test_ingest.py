@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest
-from hangar_async.store.content import PARTIALS, ContentStore, open_store
+from hangar_async.store.content import ContentStore, open_store
+from hangar_async.store.directory import PARTIALS
 from tests.store.rig import DATA, DIGEST, partials, take_in
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from hangar_async.disk import Disk
-from hangar_async.errors import ArchiveError, DigestMismatch, StorageError
+from hangar_async.errors import ArchiveError, DigestMismatch, StorageError, UsageError
 from hangar_async.layout.files import LayoutFile
 from hangar_async.oci.digest import Digest
 from hangar_async.store.content import open_store
 from hangar_async.store.publish import NewTree, PublishDirectory
 from hangar_async.threads import Interrupted
 from tests.fakes.faulty_disk import FaultyDisk
-from tests.store.rig import NAMES
+from tests.store.rig import NAMES, fill_cache
 
 
 def tree(root: Path) -> set[str]:
@@ -113,6 +113,72 @@ def test_files_that_were_moved_out_are_put_back_after_a_failure(
         assert os.listdir(tmp_path) == ["saved-image-cache"], f"after operation {number}"
     assert number > 5
     assert tree(filled_cache) >= OTHERS
+
+
+class Visited(Disk):
+    """A disk at whose operation of a number, since the directory has its name, another run opens the cache."""
+
+    def __init__(self, number: int, visit: Callable[[], None], is_placed: Callable[[], bool]) -> None:
+        self._left, self._visit, self._is_placed = number, visit, is_placed
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in ("rename", "remove", "names", "make_directory", "release", "sync") or not self._is_placed():
+            return found
+
+        def visited(*arguments: Any, **keywords: Any) -> Any:
+            self._left -= 1
+            if self._left == -1:
+                self._visit()
+            return found(*arguments, **keywords)
+
+        return visited
+
+    @property
+    def is_over(self) -> bool:
+        return self._left >= 0
+
+
+@pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
+async def test_another_run_may_begin_at_any_moment_of_the_end(tmp_path: Path, kind: type[PublishDirectory]) -> None:
+    """It waits for nothing but the lock, and each file of other runs is in the cache in the end."""
+    told: list[str] = []
+    for number in range(50):
+        home = tmp_path / str(number)
+        cache, target = fill_cache(home), home / "out"
+        opened: list[bool] = []
+
+        def visit(cache: Path = cache, opened: list[bool] = opened) -> None:
+            try:
+                asyncio.run(_open(cache))
+                opened.append(True)
+            except UsageError:
+                opened.append(False)
+
+        disk = Visited(number, visit, target.exists)
+        async with open_store(cache, disk) as store:
+            work = kind(cache, target, NAMES, disk, unlock=store.unlock, notice=told.append)
+            await asyncio.to_thread(work.run)
+        if disk.is_over:
+            break
+        await _open(cache)
+        assert tree(cache) >= {"share/sha256/stranger", "f0/index.json"}, number
+        assert sorted(os.listdir(home)) == ["out", "saved-image-cache"], number
+        assert tree(target) >= NAMES
+        assert opened, number
+    assert number >= 3
+    assert told == []
+
+
+async def _open(cache: Path) -> None:
+    async with open_store(cache):
+        pass
+
+
+def test_files_of_a_person_in_a_cache_are_kept_too(filled_cache: Path, tmp_path: Path) -> None:
+    (filled_cache / "notes.txt").write_text("mine")
+    PublishDirectory(filled_cache, tmp_path / "out", NAMES, Disk()).run()
+    assert "notes.txt" in tree(filled_cache)
 
 
 @pytest.mark.parametrize("kind", [PublishDirectory, OtherFileSystem])
