@@ -61,7 +61,7 @@ def check_rights(directory: Path, subject: str, *, is_listed: bool = True) -> No
     for needed, right in ((os.W_OK | os.X_OK, "written"), (os.R_OK if is_listed else 0, "listed")):
         if not os.access(directory, needed):
             raise UsageError(
-                f"the directory {directory} cannot be {right} ({subject}): correct its permissions, or choose another one"
+                f"the directory {directory} cannot be {right} ({subject}): correct its permissions, or choose another"
             )
 
 

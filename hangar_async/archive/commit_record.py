@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -120,17 +120,18 @@ class CommitRecord:
         document = {"version": VERSION, "run": self.run, "renames": renames, "removals": self.removals}
         return json.dumps(document).encode()
 
-    def finish(self, disk: Disk) -> None:
+    def finish(self, disk: Disk, check_interrupted: Callable[[], None]) -> None:
         """Do the rest of a commit whose run is dead, and remove the record; the caller has locked the directory.
 
-        Raises StorageError where a file is gone; nothing is changed then.
+        Files that have their names are hashed; `check_interrupted` is called between pieces, and may raise. Raises
+        StorageError where a file is gone. Nothing is changed then.
         """
         left = [os.path.lexists(self.path.with_name(rename.source)) for rename in self.renames]
         for rename, is_left in zip(self.renames, left, strict=True):
             if is_left:
                 self._check_left(rename)
             else:
-                self._check_done(rename)
+                self._check_done(rename, check_interrupted)
         if left[-1]:
             # In between no list of digests may name a mix.
             disk.remove(self.path.with_name(self.renames[-1].target))
@@ -148,13 +149,13 @@ class CommitRecord:
         if (stat.S_ISREG(status.st_mode), status.st_size, status.st_uid) != (True, rename.size, self.owner):
             raise record_error(self.path, self.archive, f"names {rename.source}, which is another file now")
 
-    def _check_done(self, rename: Rename) -> None:
+    def _check_done(self, rename: Rename, check_interrupted: Callable[[], None]) -> None:
         path = self.path.with_name(rename.target)
         digest = None if rename.digest is None else Digest("sha256", rename.digest)
         try:
             with failing("read", path), path.open("rb", buffering=0) as file:
                 for _ in verified(read_pieces(file, memoryview(bytearray(PIECE))), digest, rename.size):
-                    pass
+                    check_interrupted()
         except (DigestMismatch, StorageError) as error:
             raise record_error(self.path, self.archive, f"names {rename.source}, which is gone ({error})") from error
 
@@ -170,31 +171,37 @@ def record_error(path: Path, archive: Path, problem: str) -> StorageError:
 
 def find_records(archive: Path, disk: Disk) -> list[CommitRecord]:
     """Find the records of commits of an archive, which are at work or whose run died; raises StorageError."""
-    found: Iterable[CommitRecord | None] = (
-        CommitRecord.read(archive.with_name(name), archive)
-        for name in disk.names(archive.parent)
-        if run_of_record(name, archive.name)
-    )
+    try:
+        names = disk.names(archive.parent)
+    except StorageError as error:
+        if isinstance(error.__cause__, PermissionError):
+            # Its archive is read by the names that are known, and by none without its list of digests.
+            return []
+        raise
+    found = (CommitRecord.read(archive.with_name(name), archive) for name in names if run_of_record(name, archive.name))
     return [record for record in found if record is not None]
 
 
-def finish_commits(archive: Path, disk: Disk) -> None:
+def finish_commits(archive: Path, disk: Disk, check_interrupted: Callable[[], None]) -> None:
     """Finish the commits of dead runs; the caller has locked the directory. Raises StorageError."""
     for record in find_records(archive, disk):
-        record.finish(disk)
+        record.finish(disk, check_interrupted)
 
 
-def unfinished_commit(archive: Path, disk: Disk) -> CommitRecord | None:
+def unfinished_commit(
+    archive: Path, disk: Disk, check_interrupted: Callable[[], None] = lambda: None
+) -> CommitRecord | None:
     """Finish the commits of dead runs; return the record of one that is at work, or that may not be finished here.
 
-    Raises StorageError for a record that is damaged or cannot be finished.
+    `check_interrupted` is called between pieces of long work, and ends it by an exception. Raises StorageError for a
+    record that is damaged or cannot be finished.
     """
     records = find_records(archive, disk)
     lock = disk.lock_directory(archive.parent, needed=True) if records else None
     if lock is None:
         return records[-1] if records else None
     try:
-        finish_commits(archive, disk)
+        finish_commits(archive, disk, check_interrupted)
     except StorageError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOT_ALLOWED:
             return records[-1]

@@ -104,7 +104,7 @@ async def decompress(options: DecompressOptions, observer: events.Observer = eve
 
 
 def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: events.Observer) -> Output:
-    archive = find_archive(options.archive)
+    archive = find_archive(options.archive, interrupt)
     if archive is None:
         raise UsageError(f"{options.archive} is a directory: there is nothing to unpack (-f)")
     if options.format not in (None, archive.compression):

@@ -34,7 +34,7 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
 
 def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer) -> Output:
     report = report_checked(interrupt, observer)
-    layout = layout_at(options.source, find_archive(options.source), interrupt)
+    layout = layout_at(options.source, find_archive(options.source, interrupt), interrupt)
     image = _find(read_images(layout).images, options.image)
     if image.problems:
         raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
@@ -171,7 +171,7 @@ def _write_docker_archive(
     tags = [image.reference.layout_name] if image.reference.tag else []
     entry = {"Config": names[manifest.config.digest], "RepoTags": tags}
     document = json.dumps([{**entry, "Layers": [names[layer.digest] for layer in manifest.layers]}]).encode()
-    with PlainTar(options.destination, sync=options.sync) as tar:
+    with PlainTar(options.destination, sync=options.sync, check=lambda: report(0)) as tar:
         for content, file in _read(layout, contents):
             tar.add(names[content.digest], file.size, file.pieces, content.digest, report)
         tar.add("manifest.json", len(document), iter([document]), None, report)

@@ -58,7 +58,7 @@ async def ls(options: ListOptions, observer: Observer = ignore) -> Listing:
 
 
 def _ls(path: Path, interrupt: Interrupt, observer: Observer) -> Listing:
-    archive = find_archive(path)
+    archive = find_archive(path, interrupt)
     layout = layout_at(path, archive, interrupt)
     if isinstance(layout, StreamedLayout) and archive is not None:
         observer(CheckStarted(archive.volume.size))

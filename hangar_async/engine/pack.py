@@ -75,12 +75,13 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
                 notice=notice,
                 disk=store.disk,
                 level=settings.level,
+                check=interrupt,
             )
             # Before the thread ends: a cancellation now must discard it too.
             stack.push_async_callback(in_thread, writer.discard)
             return writer
 
-        packer = ArchivePacker(await in_thread(make), store, interrupt, observe, settings)
+        packer = ArchivePacker(await interrupt.in_thread(make), store, interrupt, observe, settings)
         yield packer
 
 
@@ -183,7 +184,7 @@ def count(totals: LayoutTotals, image: Image, stored: int, target: Path) -> None
 def held_names(path: Path, check_interrupted: Callable[[], None]) -> set[str]:
     """Return the names of the whole images in an archive; none where it cannot be read. Synchronous, for a thread."""
     try:
-        images = read_images(layout_at(path, find_archive(path), check_interrupted)).images
+        images = read_images(layout_at(path, find_archive(path, check_interrupted), check_interrupted)).images
     except HangarError:
         return set()
     return {image.reference.cache_name for image in images if not image.problems}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from hangar_async.server import app
 from hangar_async.server.connections import Limits
 from hangar_async.server.page import Page, ShownImage
 from hangar_async.server.security import Security
-from hangar_async.threads import in_thread
+from hangar_async.threads import Interrupt, in_thread
 
 _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - the options name them
 #: The seconds after which the files of TLS and of users are looked at again.
@@ -49,7 +49,8 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """Serve images during the block, as `serve` does until it is cancelled."""
     security = await in_thread(Security, options.tls_cert, options.tls_key, options.htpasswd)
-    source = await in_thread(_open, options)
+    interrupt = Interrupt()
+    source = await interrupt.in_thread(_open, options, interrupt)
     for notice in _notices(options, source):
         observer(Notice(notice))
     host, port = options.address
@@ -108,8 +109,8 @@ class _OpenSource:
     page: Page
 
 
-def _open(options: ServeOptions) -> _OpenSource:
-    layout = seekable_layout_at(options.source)
+def _open(options: ServeOptions, check_interrupted: Callable[[], None]) -> _OpenSource:
+    layout = seekable_layout_at(options.source, check_interrupted)
     catalog = read_images(layout)
     if not catalog.images:
         raise UsageError(f"there is no image in {options.source}: nothing can be served")

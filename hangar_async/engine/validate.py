@@ -88,7 +88,7 @@ async def compare_saved(
 
 async def _read_back(output: Path) -> LayoutImages:
     interrupt = Interrupt()
-    return await interrupt.in_thread(lambda: read_images(layout_at(output, find_archive(output), interrupt)))
+    return await interrupt.in_thread(lambda: read_images(layout_at(output, find_archive(output, interrupt), interrupt)))
 
 
 class Comparer:

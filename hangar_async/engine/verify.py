@@ -16,7 +16,7 @@ from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_
 from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
 from hangar_async.oci import Image, verified
-from hangar_async.threads import Interrupt, in_thread
+from hangar_async.threads import Interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict
     """
     parts_interrupt, contents_interrupt = Interrupt(), Interrupt()
     try:
-        archive = await in_thread(find_archive, options.source)
+        archive = await contents_interrupt.in_thread(find_archive, options.source, contents_interrupt)
     except ArchiveError as error:
         return Verdict((), 0, 0, (str(error),))
     check_contents = partial(_check_contents, options.source, archive, contents_interrupt, threadsafe(observer))

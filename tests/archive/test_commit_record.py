@@ -17,10 +17,11 @@ from hangar_async.archive.commit_record import (
     unfinished_commit,
     wait_for_directory,
 )
-from hangar_async.archive.read.volume import find_volume
+from hangar_async.archive.read.search import find_volume
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 from hangar_async.oci import Digest
+from hangar_async.threads import Interrupted
 from tests.archive.samples import noise, visible, write
 
 RUN = "12-ab"
@@ -266,3 +267,21 @@ def test_a_temporary_file_that_is_another_now_is_told_and_nothing_changes(conten
     with pytest.raises(StorageError, match="which is another file now"):
         unfinished_commit(tmp_path / "a", Disk())
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_commit_that_is_finished_can_be_interrupted(at: int, tmp_path: Path) -> None:
+    archive = interrupted(tmp_path, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    calls: list[None] = []
+
+    def check() -> None:
+        calls.append(None)
+        if len(calls) == at:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        unfinished_commit(archive, Disk(), check)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert unfinished_commit(archive, Disk()) is None
+    assert visible(tmp_path) == ["a.tar.part0", "a.tar.part1", "a.tar.sha256"]

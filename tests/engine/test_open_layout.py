@@ -1,14 +1,34 @@
 """A layout is found by its path: an archive, any of its parts, or a directory."""
 
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hangar_async.archive import commit_record
+from hangar_async.archive.commit_record import CommitRecord, Rename
 from hangar_async.archive.read.layout import IndexedLayout, StreamedLayout
+from hangar_async.config.options import (
+    CompressOptions,
+    DecompressOptions,
+    ExtractOptions,
+    ListOptions,
+    ServeOptions,
+    VerifyOptions,
+)
+from hangar_async.config.output import OutputSettings
+from hangar_async.engine.compress import compress, decompress
+from hangar_async.engine.extract import extract
+from hangar_async.engine.ls import ls
 from hangar_async.engine.open_layout import find_archive, layout_at, seekable_layout_at
+from hangar_async.engine.serve import serve
+from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, StorageError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
 from tests.engine.forms import Saved, parts
+from tests.engine.loading import run_load
 
 
 def test_a_directory_is_no_archive_and_has_a_layout_of_files(everything: Saved) -> None:
@@ -68,3 +88,50 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_looked_at_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         find_archive(tmp_path / ("x" * 300))
+
+
+#: Commands that open an archive, by its path and a directory for outputs.
+_OPENING: dict[str, Callable[[Path, Path], Awaitable[object]]] = {
+    "ls": lambda path, _: ls(ListOptions(path)),
+    "verify": lambda path, _: verify(VerifyOptions(path)),
+    "serve": lambda path, _: serve(ServeOptions(source=path, listen="127.0.0.1:0")),
+    "load": lambda path, place: run_load(place, path, "127.0.0.1:1"),
+    "decompress": lambda path, place: decompress(DecompressOptions(archive=path, destination=place / "out")),
+    "extract": lambda path, place: extract(ExtractOptions(source=path, image="x:1", destination=place / "out")),
+    "compress": lambda path, _: compress(
+        CompressOptions(cache=path.parent.parent / "dir" / "saved-image-cache", output=OutputSettings(target=path))
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", _OPENING)
+async def test_a_cancellation_ends_the_hashing_for_a_commit_of_a_dead_run(
+    everything: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    everything.copy("dir", tmp_path)
+    path = everything.copy("gzip", tmp_path)
+    run, checksums = "12-ab", path.with_name("all.tar.sha256")
+    left = checksums.rename(path.with_name(f".all.tar.{run}.2.tmp"))
+    renames = (
+        Rename(f".all.tar.{run}.1.tmp", path.name, path.stat().st_size, None),
+        Rename(left.name, checksums.name, left.stat().st_size, None),
+    )
+    record = CommitRecord(path.with_name(f".all.tar.{run}.commit"), path, run, renames, ())
+    record.path.write_bytes(record.encode())
+    reached = threading.Event()
+
+    def endless(*_: object) -> Iterator[memoryview]:
+        while True:
+            reached.set()
+            yield memoryview(b"")
+
+    monkeypatch.setattr(commit_record, "read_pieces", endless)
+    task = asyncio.ensure_future(_OPENING[verb](path, tmp_path))
+    assert await asyncio.to_thread(reached.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert record.path.exists()
+    monkeypatch.undo()
+    assert await asyncio.to_thread(find_archive, path) is not None
+    assert checksums.exists()

@@ -10,12 +10,15 @@ from pathlib import Path
 from hangar_async.archive import formats, index
 from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
 from hangar_async.archive.read.decode import EntryReader, Inflater, Unwrapper, decode_units, frames
-from hangar_async.archive.read.volume import Volume, Window, find_volume
-from hangar_async.errors import ArchiveError
+from hangar_async.archive.read.search import find_volume
+from hangar_async.archive.read.volume import Volume, Window
+from hangar_async.errors import ArchiveError, StorageError
 from hangar_async.oci import Reader, Verifier
 
 # Enough for a million frames; without the table, frames are decoded instead of skipped.
 _MAX_TABLE = 8 << 20
+#: So often an archive that is replaced meanwhile is opened.
+_MOST_TRIES = 10
 
 
 def compression_of(volume: Volume) -> str | None:
@@ -163,9 +166,22 @@ class Archive:
         return self.volume.read(entry.offset, len(header)) == header
 
 
-def open_archive(path: Path) -> Archive:
-    """Open an archive by its name, with or without `.partN`; raises ArchiveError, StorageError."""
-    volume = find_volume(path)
+def open_archive(path: Path, check_interrupted: Callable[[], None] = lambda: None) -> Archive:
+    """Open an archive by its name, with or without `.partN`; raises ArchiveError, StorageError.
+
+    One that another process replaces meanwhile is opened again. See `find_volume` for `check_interrupted`.
+    """
+    for _ in range(_MOST_TRIES):
+        volume = find_volume(path, check_interrupted)
+        try:
+            return _open(volume)
+        except (ArchiveError, StorageError):
+            if find_volume(path, check_interrupted) == volume:
+                raise
+    return _open(find_volume(path, check_interrupted))
+
+
+def _open(volume: Volume) -> Archive:
     compression = compression_of(volume)
     if compression is None:
         raise ArchiveError(

@@ -1,23 +1,18 @@
-"""The parts of an archive: the search for them, and their bytes as one stream."""
+"""The parts of an archive, and their bytes as one stream."""
 
 from __future__ import annotations
 
 import io
 import os
-import stat
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from hangar_async.archive.commit_record import CommitRecord, unfinished_commit
-from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, part_number, read_checksums
-from hangar_async.disk import Disk, failing, leading, remaining
+from hangar_async.disk import failing, leading, remaining
 from hangar_async.errors import ArchiveError
-from hangar_async.filesystem import file_names, listed_path
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -44,15 +39,15 @@ class Part:
     def open(self) -> int:
         """Open the file; the caller closes the descriptor. Raises StorageError."""
         with failing("read", self.path):
-            return _first(lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC), self.temporary, self.path)
+            return first_of(lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC), self.temporary, self.path)
 
     def status(self) -> os.stat_result:
         """Look at the file; raises StorageError."""
         with failing("read", self.path):
-            return _first(os.stat, self.temporary, self.path)
+            return first_of(os.stat, self.temporary, self.path)
 
 
-def _first(look: Callable[[Path], _Found], temporary: Path | None, path: Path) -> _Found:
+def first_of(look: Callable[[Path], _Found], temporary: Path | None, path: Path) -> _Found:
     """Look at the temporary name, and where it is gone at the final one."""
     if temporary is not None:
         with suppress(FileNotFoundError):
@@ -64,7 +59,7 @@ def _first(look: Callable[[Path], _Found], temporary: Path | None, path: Path) -
 class Volume:
     """An archive's parts, in order, as one stream of `size` bytes; `strays` look like parts of it and are not.
 
-    It keeps no file open, so any number of threads may read it. Made by `find_volume`.
+    It keeps no file open, so any number of threads may read it. Made by `search.find_volume`.
     """
 
     path: Path
@@ -208,139 +203,3 @@ def _compare(part: Part, status: os.stat_result) -> None:
             path=str(part.path),
             advice="do not change the archive during the reading, and run the same command again",
         )
-
-
-def find_volume(path: Path) -> Volume:
-    """Find an archive by its name, with or without `.partN`: one file, or parts with or without padding.
-
-    `NAME.sha256` lists its files. Without one, the numbers and sizes of the parts must fit. Raises
-    ArchiveError with the part that is missing, of the wrong size, or of another archive, and StorageError.
-
-    A commit that a dead run left is finished, or else read through its record.
-    """
-    path = listed_archive(path)
-    base = archive_path(path)
-    if checksums_path(path).exists() and not checksums_path(base).exists():
-        base = path  # a file with its own list of digests is no part
-    record = unfinished_commit(base, Disk())
-    if record is not None:
-        return _recorded_volume(base, record)
-    numbers = _numbers(base)
-    digests = {listed_path(base.with_name(name), numbers).name: digest for name, digest in _digests(base).items()}
-    if not numbers:
-        with failing("read", path):
-            path.stat()
-        raise _wrong(path, "is not a file")
-    if digests:
-        names = _listed_names(base, numbers, list(digests))
-    elif base.name in numbers and path == base:
-        names = [base.name]
-    else:
-        names = _numbered_names(base, {name: number for name, number in numbers.items() if number >= 0})
-    if path.name in numbers and path.name not in names:
-        raise ArchiveError(
-            f"{path} is not of the archive that {base.name}{CHECKSUMS_SUFFIX} lists: one of the two is of another run",
-            path=str(path),
-            advice="move away what is older of them",
-        )
-    parts = _parts(base, names, digests)
-    _check_sizes(parts)
-    return Volume(base, tuple(parts), _strays(base, numbers, names))
-
-
-def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
-    renames = {rename.target: rename for rename in record.renames if rename.target != checksums_path(base).name}
-    names = list(renames)
-    digests = {name: rename.digest for name, rename in renames.items() if rename.digest is not None}
-    parts = _parts(base, names, digests, {name: base.with_name(rename.source) for name, rename in renames.items()})
-    _check_sizes(parts)
-    return Volume(base, tuple(parts), _strays(base, _numbers(base), (*renames, *record.removals)))
-
-
-def _strays(base: Path, found: Iterable[str], names: Iterable[str]) -> tuple[Path, ...]:
-    expected = set(names)
-    return tuple(base.with_name(name) for name in found if name not in expected)
-
-
-def listed_archive(path: Path) -> Path:
-    """Return the path of an archive, or of a part, as its directory spells it; raises StorageError."""
-    names = dict.fromkeys(file_names(path.parent))
-    path = listed_path(path, names)
-    if path.name not in names:
-        for name in names:
-            base = archive_path(path.with_name(name))
-            part = path.with_name(f"{path.name}{name.removeprefix(base.name)}")
-            if part != path and listed_path(part, names).name == name:
-                return base
-    return path
-
-
-def _numbers(base: Path) -> dict[str, int]:
-    """Return the numbers of the files that look like parts of an archive; the archive itself has the number -1."""
-    names = file_names(base.parent)
-    numbers = [(number, name) for name in names if (number := part_number(name, base.name)) is not None]
-    return {name: number for number, name in sorted(numbers)}
-
-
-def _digests(base: Path) -> dict[str, str]:
-    path = checksums_path(base)
-    try:
-        with failing("read", path):
-            return read_checksums(path)
-    except ValueError as error:
-        raise _wrong(path, f"is damaged: {error}") from error
-
-
-def _listed_names(base: Path, numbers: dict[str, int], listed: list[str]) -> list[str]:
-    if [part_number(name, base.name) for name in listed] not in ([-1], list(range(len(listed)))):
-        raise _wrong(checksums_path(base), f"lists other files than those of {base.name}")
-    for name in listed:
-        if name not in numbers:
-            raise _wrong(base.with_name(name), "is missing")
-    return listed
-
-
-def _numbered_names(base: Path, numbers: dict[str, int]) -> list[str]:
-    names = list(numbers)
-    for expected, (name, number) in enumerate(numbers.items()):
-        if number > expected:
-            start, _, digits = name.rpartition(".part")
-            raise _wrong(base.with_name(f"{start}.part{expected:0{len(digits)}}"), "is missing")
-        if number < expected:
-            raise _wrong(base.with_name(name), f"is there beside {names[expected - 1]}: one of them is of another run")
-    return names
-
-
-def _parts(
-    base: Path, names: list[str], digests: Mapping[str, str], temporary: Mapping[str, Path] | None = None
-) -> list[Part]:
-    parts: list[Part] = []
-    start = 0
-    for name in names:
-        path, source = base.with_name(name), (temporary or {}).get(name)
-        with failing("read", path):
-            status = _first(os.stat, source, path)
-        if not stat.S_ISREG(status.st_mode):
-            raise _wrong(path, "is not a file")
-        parts.append(Part(path, start, status.st_size, digests.get(name), identity(status), source))
-        start += status.st_size
-    return parts
-
-
-def _check_sizes(parts: list[Part]) -> None:
-    *full, last = parts
-    if full:
-        counts = Counter(part.size for part in full)
-        # If two sizes are as frequent, the smaller parts were cut.
-        expected = max(counts, key=lambda size: (counts[size], size))
-        for part in full:
-            if part.size != expected:
-                raise _wrong(part.path, f"has {part.size} bytes and the parts beside it {expected}")
-        if last.size > expected:
-            raise _wrong(last.path, f"has {last.size} bytes, more than the {expected} of the parts before it")
-    if not last.size:
-        raise _wrong(last.path, "is empty")
-
-
-def _wrong(path: Path, problem: str) -> ArchiveError:
-    return ArchiveError(f"{path} {problem}", path=str(path))

@@ -29,9 +29,13 @@ class Commit:
         self._lock: int | None = None
 
     def lock(self) -> None:
-        """Wait until no other process commits in the directory, which then is locked until `close`."""
+        """Wait until no other process commits in the directory, which then is locked until `close`.
+
+        The commits of dead runs are finished.
+        """
         if self._lock is None:
             self._lock = wait_for_directory(self._target.parent, self._disk, self._notice, self._check)
+            finish_commits(self._target, self._disk, self._check)
 
     def retarget(self, target: Path, files: TemporaryFiles) -> None:
         """Commit another archive in the same directory, whose lock stays."""
@@ -55,7 +59,7 @@ class Commit:
                     f"cannot write {path}: it is a directory", path=str(path), advice="choose another name"
                 )
         self.lock()
-        finish_commits(self._target, self._disk)
+        finish_commits(self._target, self._disk, self._check)
         stale = self._stale({rename.target for rename in renames})
         record = CommitRecord(self._files.record, self._target, self._files.run, tuple(renames), tuple(stale))
         replaced: list[tuple[Rename, Path | None]] = []

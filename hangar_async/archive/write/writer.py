@@ -39,11 +39,11 @@ class ArchiveWriter:
     `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for the default; `mtime` is the time of every entry,
     in seconds. The same calls make the same bytes with any number of `workers`.
 
-    `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far and
-    the number of the part, from 0; its exceptions end the work. `notice` is told about what a person should know, in
-    the same thread. For one thread at a time. Raises InvalidValue for a format or level that does not exist, or a name
-    that is used already, StorageError for the rest; after any exception only `discard` may be called. The end of the
-    `with` block without a commit discards.
+    `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far
+    and the number of the part, from 0; its exceptions end the work, as those of `check` do while it begins.
+    `notice` is told about what a person should know, in the same thread. For one thread at a time. Raises
+    InvalidValue for a format or level that does not exist, or a name that is used already, StorageError for the
+    rest; after any exception only `discard` may be called. The end of the `with` block without a commit discards.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class ArchiveWriter:
         level: int | None = None,
         workers: int | None = None,
         disk: Disk | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
         self._part_size = part_size
@@ -75,7 +76,7 @@ class ArchiveWriter:
         _check_level(format, level)
         self._state = "open"
         self._index = IndexEncoder(format)
-        self._temporary = _temporary_files(target, self._disk, notice)
+        self._temporary = _temporary_files(target, self._disk, notice, check)
         try:
             self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
             self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
@@ -239,9 +240,14 @@ class ArchiveWriter:
             self._temporary.close()
 
 
-def _temporary_files(target: Path, disk: Disk, notice: Callable[[str], None] = lambda _: None) -> TemporaryFiles:
-    """Return temporary names for a target, after an earlier commit of this name is finished."""
-    unfinished_commit(target, disk)
+def _temporary_files(
+    target: Path,
+    disk: Disk,
+    notice: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
+) -> TemporaryFiles:
+    """Return temporary names for a target, after an earlier commit of this name is finished; `check` may end that."""
+    unfinished_commit(target, disk, check)
     return TemporaryFiles(target, disk, notice)
 
 
@@ -257,14 +263,17 @@ def _check_level(name: str, level: int | None) -> None:
 class PlainTar:
     """Writes the tar `target`, which has its name only after `commit`; leaving the block without it leaves no files.
 
-    Synchronous, for a thread. All methods raise StorageError.
+    Synchronous, for a thread. `check` is called while it begins, and ends it by an exception. All methods raise
+    StorageError.
     """
 
-    def __init__(self, target: Path, *, sync: bool = True, disk: Disk | None = None) -> None:
+    def __init__(
+        self, target: Path, *, sync: bool = True, disk: Disk | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
         self._target = target
         self._sync = sync
         self._disk = disk or Disk()
-        self._temporary = _temporary_files(target, self._disk)
+        self._temporary = _temporary_files(target, self._disk, check=check)
         self._path = self._temporary.new()
         self._file: int | None = None
         self._size = 0

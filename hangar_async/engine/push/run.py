@@ -53,7 +53,7 @@ def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) 
     cannot be read.
     """
     destination = Destination.parse(options.target, options.default_project)
-    archive = find_archive(options.source)
+    archive = find_archive(options.source, check_interrupted)
     source_format = "dir" if archive is None else archive.compression
     if options.format not in (None, source_format):
         raise UsageError(f"{options.source} is {source_format}, not {options.format} (--compress)")

@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.volume import Volume, find_volume
+from hangar_async.archive.read.search import find_volume
+from hangar_async.archive.read.volume import Volume
 from tests.archive.read.rig import DATA, LAYOUT_BLOBS
 from tests.archive.samples import (
     BLOBS,

@@ -27,7 +27,8 @@ from hangar_async.archive.read.archive import (
     zstd_footer,
 )
 from hangar_async.archive.read.layout import stream_files
-from hangar_async.archive.read.volume import Volume, find_volume
+from hangar_async.archive.read.search import find_volume
+from hangar_async.archive.read.volume import Volume
 from hangar_async.errors import ArchiveError
 from tests.archive.samples import (
     BLOBS,

@@ -20,7 +20,8 @@ from hangar_async.archive.formats import (
 )
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.decode import Decoder, Inflater, Unwrapper, decode_units, frames, members
-from hangar_async.archive.read.volume import Window, find_volume
+from hangar_async.archive.read.search import find_volume
+from hangar_async.archive.read.volume import Window
 from hangar_async.errors import ArchiveError
 from hangar_async.oci.integrity import Reader
 from tests.archive.samples import BLOBS, GZIP_MAGIC, MIB, blob_path, noise, text, write

@@ -22,7 +22,8 @@ from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
 from hangar_async.archive.read.decode import EntryReader
 from hangar_async.archive.read.layout import archive_layout, stream_files
-from hangar_async.archive.read.volume import Volume, find_volume
+from hangar_async.archive.read.search import find_volume
+from hangar_async.archive.read.volume import Volume
 from hangar_async.errors import ArchiveError, ContentError
 from hangar_async.layout.files import CACHE_NAME, blob_name
 from hangar_async.layout.images import read_cache
