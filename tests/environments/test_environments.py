@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,27 @@ async def test_outputs_that_cannot_be_written_are_refused_before_work(machine: M
         assert (status, bool(re.search(_BAD[path], line)), "report it" in line) == (2, True, False), (words, text)
     assert len(machine.registry.requests) == asked
     assert {path: path.lstat().st_mtime_ns for path in machine.home.rglob("*")} == before
+
+
+async def test_an_archive_in_a_directory_that_may_be_entered_and_not_listed(machine: Machine) -> None:
+    need(*as_user(), "true")
+    place = machine.home / "closed"
+    place.mkdir()
+    for name, flags in (("one", ()), ("more", ("--part", "--part-size", "4K"))):
+        done = await machine.run("save", "-f", machine.images, "-d", f"closed/{name}.tar.gz", *flags)
+        assert done.status == 0, done.err
+    (place / "alone.tar.gz").write_bytes((place / "one.tar.gz").read_bytes())
+    for path in place.glob("more.tar.gz.part*"):
+        (place / path.name.replace("more", "unlisted")).write_bytes(path.read_bytes())
+    place.chmod(0o711)
+    names = ("one.tar.gz", "more.tar.gz", "more.tar.gz.part1", "alone.tar.gz", "unlisted.tar.gz", "none.tar.gz")
+    cases = [(["verify" if number < 4 else "ls", f"closed/{name}"], "") for number, name in enumerate(names)]
+    other = machine.with_(before=as_user(), python=python_for(as_user()), start=("-c", _COMMANDS))
+    results = json.loads((await other.run(json.dumps(cases))).out)
+    assert [status for status, _ in results] == [0, 0, 0, 0, 3, 3]
+    for _, text in results[4:]:
+        assert "cannot read closed: Permission denied" in text
+        assert "let the directory be listed (chmod u+r)" in text
 
 
 async def test_a_read_only_root_with_one_volume(machine: Machine) -> None:
@@ -299,6 +321,53 @@ async def test_the_first_process_of_a_container(place: Path) -> None:
         machine = prepare(home, registry).with_(before=before)
         await machine.with_(env={"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}).all_work()
     assert set((home / "parents").read_text().split()) == {"1"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_credential_helper_that_outlives_a_run_holds_none_of_its_locks(
+    place: Path, number: signal.Signals
+) -> None:
+    home = place / "work"
+    (home / ".docker").mkdir(parents=True)
+    (home / "known").mkdir()
+    helper, asked = home / "docker-credential-stays", home / "asked"
+    helper.write_text(f"#!/bin/sh\nreadlink /proc/$$/fd/* > {home}/files\necho $$ > {asked}.new\n")
+    with helper.open("a") as script:
+        script.write(f"mv {asked}.new {asked}\nexec sleep 600\n")
+    helper.chmod(0o755)
+    async with fake_registry(auth=Basic({"user": "secret"})) as registry:
+        for name in ("one", "two"):
+            registry.add(f"{name}:1", small(name))
+        login = {"auth": base64.b64encode(b"user:secret").decode()}
+        (home / ".docker" / "config.json").write_text(json.dumps({"credHelpers": {registry.address: "stays"}}))
+        (home / "known" / "config.json").write_text(json.dumps({"auths": {registry.address: login}}))
+        machine = prepare(home, registry).with_(env={"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"})
+        words = ("save", "-f", machine.images, "-d", machine.archive)
+        async with machine.running(*words) as process:
+            while not asked.exists():  # noqa: ASYNC110 - by another process
+                await asyncio.sleep(0.02)
+            os.kill(process.pid, number)
+            await process.wait()
+        kept = int(asked.read_text())
+        if number == signal.SIGKILL:
+            assert _is_running(kept)
+        else:
+            assert not _is_running(kept)
+        try:
+            done = await machine.with_(env={"DOCKER_CONFIG": str(home / "known")}).run(*words)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(kept, signal.SIGKILL)
+    assert done.status == 0, done.err
+    assert not [name for name in os.listdir(home) if name.endswith(".tmp")]
+    assert str(home) not in (home / "files").read_text().replace(f"{home}/files", "").replace(str(helper), "")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 _LACKING = """
