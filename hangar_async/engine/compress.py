@@ -2,16 +2,17 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.layout import archive_layout
 from hangar_async.config.options import CompressOptions, DecompressOptions
-from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
-from hangar_async.engine.outputs import check_directory, check_output, check_outputs, check_target
+from hangar_async.engine.outputs import check_directory, check_output, check_outputs, check_target, told_disk
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.image import created_of
 from hangar_async.engine.pull.space import PartCheck
@@ -46,7 +47,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     images: list[Image] = []
     created: list[str] = []
     output: Output | None = None
-    async with open_store(options.cache) as store, open_packer(settings, store, observer) as packer:
+    async with _opened(options.cache, observer) as store, open_packer(settings, store, observer) as packer:
         for number, cached in enumerate(cache.images, 1):
             entry = Entry(cached.reference, number, cached.name)
             try:
@@ -63,11 +64,16 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
         if images:
             failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
             output = await packer.finish(images, saved_time(settings.epoch, created), failed)
-        for text in store.disk.remarks():
-            observer(events.Notice(text))
     report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
     observer(events.RunEnded(report))
     return report
+
+
+@asynccontextmanager
+async def _opened(cache: Path, observe: events.Observer) -> AsyncIterator[ContentStore]:
+    with told_disk(lambda text: observe(events.Notice(text))) as disk:
+        async with open_store(cache, disk) as store:
+            yield store
 
 
 async def _check(image: Image, store: ContentStore, observe: events.Observer) -> Image:
@@ -113,12 +119,10 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: events.O
     if archive.index is not None:
         # Without an index the size is known at the end.
         observer(events.CheckStarted(sum(layout.sizes().values())))
-    disk = Disk()
-    tree = NewTree(options.destination, disk, events.report_checked(interrupt, observer), options.sync)
     files = _ArchiveFiles(layout, archive)
-    size = tree.write(files, {}, files.directories(), {BLOBS: SHARE})
-    for text in disk.remarks():
-        observer(events.Notice(text))
+    with told_disk(lambda text: observer(events.Notice(text))) as disk:
+        tree = NewTree(options.destination, disk, events.report_checked(interrupt, observer), options.sync)
+        size = tree.write(files, {}, files.directories(), {BLOBS: SHARE})
     return Output((options.destination,), size, "dir")
 
 

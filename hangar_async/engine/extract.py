@@ -8,9 +8,9 @@ from hangar_async import oci
 from hangar_async.archive.write.writer import PlainTar
 from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
+from hangar_async.engine.events import CheckStarted, Notice, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.outputs import check_outputs, check_target
+from hangar_async.engine.outputs import check_outputs, check_target, told_disk
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
@@ -29,10 +29,11 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     destination = await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
     options = replace(options, destination=destination)
     interrupt = Interrupt()
-    return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer))
+    with told_disk(lambda text: observer(Notice(text))) as disk:
+        return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer), disk)
 
 
-def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer) -> Output:
+def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer, disk: Disk) -> Output:
     report = report_checked(interrupt, observer)
     layout = layout_at(options.source, find_archive(options.source, interrupt), interrupt)
     image = _find(read_images(layout).images, options.image)
@@ -41,11 +42,12 @@ def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer) 
     if options.format == "oci":
         root, contents, index_files = _choose(image, options.platform)
         observer(CheckStarted(sum(content.size for content in contents)))
-        size = _write_layout(options, layout, image, root, contents, index_files, report)
+        tree = NewTree(options.destination, disk, report, options.sync)
+        size = _write_layout(tree, layout, image, root, contents, index_files)
     else:
         platform = _only_platform(image, options.platform)
         observer(CheckStarted(platform.size))
-        size = _write_docker_archive(options, layout, image, platform, report)
+        size = _write_docker_archive(options, layout, image, platform, report, disk)
     return Output((options.destination,), size, options.format)
 
 
@@ -127,13 +129,12 @@ def _read(layout: Layout, contents: Iterable[oci.Descriptor]) -> Iterator[tuple[
 
 
 def _write_layout(
-    options: ExtractOptions,
+    tree: NewTree,
     layout: Layout,
     image: oci.Image,
     root: oci.Descriptor,
     contents: Iterable[oci.Descriptor],
     index_files: dict[str, bytes],
-    report: Callable[[int], None],
 ) -> int:
     """Write an OCI image layout, and return its size in bytes.
 
@@ -142,7 +143,6 @@ def _write_layout(
     index = {"schemaVersion": 2, "manifests": [root.to_json({oci.REF_NAME: image.reference.layout_name})]}
     documents = {MARKER_NAME: MARKER, INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
     files = ((_blob_path(content), file) for content, file in _read(layout, contents))
-    tree = NewTree(options.destination, Disk(), report, options.sync)
     return tree.write(files, {**index_files, **documents})
 
 
@@ -152,6 +152,7 @@ def _write_docker_archive(
     image: oci.Image,
     platform: oci.ImagePlatform,
     report: Callable[[int], None],
+    disk: Disk,
 ) -> int:
     """Write a docker-archive, and return its size in bytes.
 
@@ -171,7 +172,7 @@ def _write_docker_archive(
     tags = [image.reference.layout_name] if image.reference.tag else []
     entry = {"Config": names[manifest.config.digest], "RepoTags": tags}
     document = json.dumps([{**entry, "Layers": [names[layer.digest] for layer in manifest.layers]}]).encode()
-    with PlainTar(options.destination, sync=options.sync, check=lambda: report(0)) as tar:
+    with PlainTar(options.destination, sync=options.sync, disk=disk, check=lambda: report(0)) as tar:
         for content, file in _read(layout, contents):
             tar.add(names[content.digest], file.size, file.pieces, content.digest, report)
         tar.add("manifest.json", len(document), iter([document]), None, report)

@@ -81,7 +81,7 @@ async def _open_source(run: LoadRun) -> AsyncIterator[BlobSource]:
     if selection.is_seekable:
         yield LayoutBlobs(cast("SeekableLayout", selection.layout))
         return
-    async with Spool.opened(selection.layout, _spool(options), options.permits) as spool:
+    async with Spool.opened(selection.layout, _spool(options), options.permits, run.disk) as spool:
         yield spool
 
 

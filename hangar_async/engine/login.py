@@ -1,12 +1,13 @@
 """The verbs `login` and `logout`."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import LoginOptions, LogoutOptions
 from hangar_async.config.registries import checked_secret
 from hangar_async.engine.events import Notice, Observer, ignore
-from hangar_async.engine.outputs import check_file
+from hangar_async.engine.outputs import check_file, told_disk
 from hangar_async.errors import InvalidValue, Unauthorized, UsageError
 from hangar_async.oci import parse_registry
 from hangar_async.registry.auth.credentials import Logins
@@ -35,7 +36,7 @@ async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
     and HangarError for a helper of Docker that fails. Nothing is kept then.
     """
     username, password, destinations = options.username, options.password, options.environment.destinations
-    host, logins = registry_named(options.registry), await _logins(options.environment)
+    host, path = registry_named(options.registry), await _login_file(options.environment)
     if not username or not password or ":" in username:
         missing = "password" if username and not password else "user name"
         raise UsageError(f"{missing} missing, or not possible: a user name is not empty and has no colon")
@@ -54,24 +55,28 @@ async def login(options: LoginOptions, observer: Observer = ignore) -> Login:
                 said=error.said,
                 advice="check both; some registries want a token in place of the password",
             ) from error
-    place = await logins.keep(host, username, password)
+    with told_disk(lambda text: observer(Notice(text))) as disk:
+        logins = Logins(path, options.environment.destinations.credential_helper_timeout, disk)
+        place = await logins.keep(host, username, password)
     return Login(host, place, checked)
 
 
-async def logout(options: LogoutOptions) -> bool:
+async def logout(options: LogoutOptions, observer: Observer = ignore) -> bool:
     """Remove the login of a registry from the configuration of Docker; False where none was kept.
 
     Raises UsageError, StorageError, and HangarError for a helper of Docker that fails.
     """
-    logins = await _logins(options.environment)
-    return await logins.drop(registry_named(options.registry))
+    path = await _login_file(options.environment)
+    with told_disk(lambda text: observer(Notice(text))) as disk:
+        logins = Logins(path, options.environment.destinations.credential_helper_timeout, disk)
+        return await logins.drop(registry_named(options.registry))
 
 
-async def _logins(environment: Environment) -> Logins:
+async def _login_file(environment: Environment) -> Path:
     if environment.login_file is None:
         raise UsageError("no file for logins is known: set login_file of the environment, or use Environment.read()")
     await in_thread(check_file, environment.login_file, "the file of logins")
-    return Logins(environment.login_file, environment.destinations.credential_helper_timeout)
+    return environment.login_file
 
 
 def registry_named(text: str) -> str:

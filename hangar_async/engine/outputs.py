@@ -31,6 +31,22 @@ _FAILED = "# hangar-async failed images"
 _DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate)-failed\.txt")
 
 
+def tell_remarks(disk: Disk, notice: Callable[[str], None]) -> None:
+    """Tell what the file systems of a run could not do, each once for its disk."""
+    for text in disk.remarks():
+        notice(text)
+
+
+@contextmanager
+def told_disk(notice: Callable[[str], None]) -> Iterator[Disk]:
+    """Give the disk of a run; at the end of the block its remarks are told."""
+    disk = Disk()
+    try:
+        yield disk
+    finally:
+        tell_remarks(disk, notice)
+
+
 @contextmanager
 def _checking() -> Iterator[None]:
     """Make a check raise UsageError for a path that the system refuses."""
@@ -184,7 +200,7 @@ def _is_filled(directory: Path) -> bool:
 
 
 @asynccontextmanager
-async def temporary_directory(parent: Path, name: str) -> AsyncIterator[Path]:
+async def temporary_directory(parent: Path, name: str, disk: Disk) -> AsyncIterator[Path]:
     """Make the directory `.NAME.RUN.1.tmp` for the block, which is removed at its end; raises StorageError.
 
     A later one of this name in `parent` removes those of processes that died.
@@ -192,7 +208,6 @@ async def temporary_directory(parent: Path, name: str) -> AsyncIterator[Path]:
     with ExitStack() as made:
 
         def make() -> Path:
-            disk = Disk()
             files = TemporaryFiles(parent / name, disk)
             # On the stack before the thread ends: a cancellation here must remove it too.
             made.callback(files.close)
@@ -239,7 +254,9 @@ def _is_failed_list(path: Path) -> bool:
     return bool(_DEFAULT_LIST.fullmatch(path.name)) and not imagelist.parse(lines).invalid
 
 
-async def write_failed_list(path: Path | None, lines: Iterable[str], notice: Callable[[str], None]) -> Path | None:
+async def write_failed_list(
+    path: Path | None, lines: Iterable[str], notice: Callable[[str], None], disk: Disk
+) -> Path | None:
     """Write the lines of failed images, or remove the list when there are none; a failure is a notice.
 
     Returns the path of a list that was written.
@@ -250,9 +267,9 @@ async def write_failed_list(path: Path | None, lines: Iterable[str], notice: Cal
     try:
         if content:
             text = f"{_FAILED}\n{content}"
-            await in_thread(write_output, path, text.encode(errors="surrogateescape"), Disk())
+            await in_thread(write_output, path, text.encode(errors="surrogateescape"), disk)
         else:
-            await in_thread(Disk().remove, path)
+            await in_thread(disk.remove, path)
     except StorageError as error:
         notice(f"the list of failed images is not as it should be: {error}")
         return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from hangar_async import imagelist
 from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions, note_of_jobs
 from hangar_async.config.output import OutputSettings
+from hangar_async.disk import Disk
 from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
@@ -24,6 +25,7 @@ from hangar_async.engine.outputs import (
     check_directory,
     check_failed_list,
     check_outputs,
+    tell_remarks,
     temporary_directory,
     write_failed_list,
 )
@@ -89,6 +91,7 @@ class _Run(ABC):
         self.observe = observe
         self._clock = clock
         self._notices: list[str] = []
+        self.disk = Disk()
         self._started = self._last_image_at = time.monotonic()
 
     @abstractmethod
@@ -128,7 +131,7 @@ class _Run(ABC):
         settings = options.environment.registries
         async with (
             self.open_cache() as cache,
-            open_store(cache) as store,
+            open_store(cache, self.disk) as store,
             RegistryClient(
                 settings,
                 username_for=registry,
@@ -140,18 +143,18 @@ class _Run(ABC):
         ):
             client = LimitedClient(registry_client, Retrier(options.permits, settings.retry, self.observe, self._clock))
             receiver = Receiver(client, RateLimit(settings.limit_rate, self._clock), self.observe)
-            self._tell(store)
+            tell_remarks(self.disk, self.notice)
             async with self.open_packer(store) as packer:
                 saved = await self._save_images(images, store, receiver, packer)
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
-            self._tell(store)
             validated = output is not None and await self.validate(saved, output, client)
         failed = [outcome.entry.text for outcome in saved.outcomes if not outcome.ok]
         # As comments, so that the list stays one to be read.
         invalid = [f"# {' '.join(str(line).split())}" for line in images.invalid]
-        failed_list = await write_failed_list(options.failed, [*failed, *invalid], self.notice)
+        failed_list = await write_failed_list(options.failed, [*failed, *invalid], self.notice, self.disk)
+        tell_remarks(self.disk, self.notice)
         ended = time.monotonic()
         return Report(
             outcomes=tuple(saved.outcomes),
@@ -224,10 +227,6 @@ class _Run(ABC):
         )
         return None
 
-    def _tell(self, store: ContentStore) -> None:
-        for text in store.disk.remarks():
-            self.notice(text)
-
     def notice(self, text: str) -> None:
         self._notices.append(text)
         self.observe(Notice(text))
@@ -252,7 +251,7 @@ class _SaveRun(_Run):
             yield Path(await in_thread(os.path.realpath, self._save_options.cache))
             return
         # Beside the output: it has the space, and a rename can put a directory in its place.
-        async with temporary_directory(self.output.target.parent, "hangar-async") as cache:
+        async with temporary_directory(self.output.target.parent, "hangar-async", self.disk) as cache:
             yield cache
 
     def open_packer(self, store: ContentStore) -> AbstractAsyncContextManager[pack.Packer]:

@@ -2,20 +2,35 @@
 
 import asyncio
 import errno
+import fcntl
 import os
+import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hangar_async.config.options import CompressOptions, DecompressOptions, ExtractOptions, VerifyOptions
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import (
+    CompressOptions,
+    DecompressOptions,
+    ExtractOptions,
+    ListOptions,
+    LoginOptions,
+    LogoutOptions,
+    VerifyOptions,
+)
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine.compress import compress, decompress
+from hangar_async.engine.events import Event, Notice, Observer
 from hangar_async.engine.extract import extract
+from hangar_async.engine.load import load
+from hangar_async.engine.login import login, logout
+from hangar_async.engine.ls import ls
 from hangar_async.engine.outputs import (
     check_directory,
     check_failed_list,
@@ -30,7 +45,10 @@ from hangar_async.engine.verify import verify
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.temporary import LONGEST_ADDITION, run_of
 from hangar_async.threads import in_thread
+from tests.engine.forms import Saved
+from tests.engine.loading import load_options
 from tests.engine.rig import run, sync_options
+from tests.fakes.faults import Status
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
 
@@ -49,7 +67,7 @@ async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
     monkeypatch.setattr(Disk, "make_directory", slow)
 
     async def use() -> None:
-        async with temporary_directory(tmp_path, "x"):
+        async with temporary_directory(tmp_path, "x", Disk()):
             pytest.fail("the block must not run")
 
     task = asyncio.create_task(use())
@@ -63,7 +81,7 @@ async def test_a_temporary_directory_is_removed_when_its_making_is_cancelled(
 
 
 async def test_temporary_directories_at_the_same_time_have_different_names(tmp_path: Path) -> None:
-    async with temporary_directory(tmp_path, "x") as one, temporary_directory(tmp_path, "x") as other:
+    async with temporary_directory(tmp_path, "x", Disk()) as one, temporary_directory(tmp_path, "x", Disk()) as other:
         (one / "file").write_text("kept until the end of the block")
         assert one != other
         assert {path.stat().st_mode & 0o777 for path in (one, other)} == {0o700}
@@ -72,7 +90,7 @@ async def test_temporary_directories_at_the_same_time_have_different_names(tmp_p
 
 async def test_a_temporary_directory_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot read .*/gone: No such file"):
-        async with temporary_directory(tmp_path / "gone", "x"):
+        async with temporary_directory(tmp_path / "gone", "x", Disk()):
             pytest.fail("the block must not run")
 
 
@@ -118,16 +136,16 @@ async def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Pat
     path = tmp_path / name
     notices: list[str] = []
     await in_thread(check_failed_list, path)
-    assert await write_failed_list(path, ["reg.example.com/a:1"], notices.append) == path
+    assert await write_failed_list(path, ["reg.example.com/a:1"], notices.append, Disk()) == path
     await in_thread(check_failed_list, path)
-    assert await write_failed_list(path, [], notices.append) is None
+    assert await write_failed_list(path, [], notices.append, Disk()) is None
     assert list(tmp_path.iterdir()) == []
     assert notices == []
 
 
 async def test_a_list_names_files_with_any_bytes(tmp_path: Path) -> None:
     name = os.fsdecode(b"list \xff.txt")
-    await write_failed_list(tmp_path / "failed.txt", [f"# {name}:3: no image"], print)
+    await write_failed_list(tmp_path / "failed.txt", [f"# {name}:3: no image"], print, Disk())
     assert (tmp_path / "failed.txt").read_bytes() == b"# hangar-async failed images\n# list \xff.txt:3: no image\n"
     await in_thread(check_failed_list, tmp_path / "failed.txt")
 
@@ -146,7 +164,7 @@ async def test_a_list_that_cannot_be_written_or_removed_is_a_notice(
     monkeypatch.setattr(os, "rename", fail)
     monkeypatch.setattr(os, "replace", fail)
     notices: list[str] = []
-    assert await write_failed_list(tmp_path / "failed.txt", lines, notices.append) is None
+    assert await write_failed_list(tmp_path / "failed.txt", lines, notices.append, Disk()) is None
     assert len(notices) == 1
     assert "Operation not permitted" in notices[0]
 
@@ -298,3 +316,56 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path, name: str, flag: s
         with pytest.raises(UsageError, match=r"cannot use|no directory|does not exist") as refused:
             check()
         assert refused.value.advice or ":" in str(refused.value)
+
+
+async def test_a_file_system_without_locks_is_told_once_by_each_command(
+    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync_file = os.fsync
+
+    def sync_no_directory(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync_file(descriptor)
+
+    def lock_nothing(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(os, "fsync", sync_no_directory)
+    monkeypatch.setattr(fcntl, "flock", lock_nothing)
+    source, cache = everything.at("gzip"), everything.copy("dir", tmp_path)
+    registry = pushable_registry.address
+    name = (await ls(ListOptions(source))).images[0].name
+    environment = Environment(login_file=tmp_path / ".docker" / "config.json")
+    output = OutputSettings(target=tmp_path / "packed.tar")
+    # Each image is refused, so that there is a list of them too.
+    pushable_registry.fail("/manifests/", Status(403), times=None)
+
+    def extracting(form: str) -> ExtractOptions:
+        target = tmp_path / form
+        return ExtractOptions(source=source, image=name, destination=target, format=form, platform="linux/amd64")
+
+    async def loading(observe: Observer) -> None:
+        options = load_options(tmp_path, everything.at("hangar-gzip"), registry, failed=tmp_path / "failed.txt")
+        assert (await load(options, observe)).failed_list is not None
+
+    commands: dict[str, Callable[[Observer], Awaitable[object]]] = {
+        "compress": lambda observe: compress(CompressOptions(cache=cache, output=output), observe),
+        "decompress": lambda observe: decompress(
+            DecompressOptions(archive=source, destination=tmp_path / "unpacked"), observe
+        ),
+        "extract": lambda observe: extract(extracting("oci"), observe),
+        "extract-tar": lambda observe: extract(extracting("docker-archive"), observe),
+        "load": loading,
+        "login": lambda observe: login(LoginOptions(registry, "user", "secret", environment), observe),
+        "logout": lambda observe: logout(LogoutOptions(registry, environment), observe),
+    }
+    told: dict[str, list[str]] = {}
+    for command, start in commands.items():
+        events: list[Event] = []
+        await start(events.append)
+        texts = [event.text for event in events if isinstance(event, Notice)]
+        told[command] = [word for text in texts for word in ("has no locks", "cannot sync") if word in text]
+    assert {command: sorted(words) for command, words in told.items()} == {
+        command: ["cannot sync", "has no locks"] for command in commands
+    }

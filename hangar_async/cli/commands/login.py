@@ -87,7 +87,7 @@ def logout_command(context: typer.Context, registry: options.Registry) -> int:
 
     flags = values.flags(context)
     logout_options = LogoutOptions(registry, values.environment_for(flags))
-    known = run_until_done(lambda: logout(logout_options), lambda _: None, "")
+    known = run_until_done(lambda: logout(logout_options, _report), lambda _: None, "")
     if not flags.quiet:
         write_rows([("ok", f"{one_line(registry)}: {'forgotten' if known else 'nothing was kept'}")], sys.stdout)
     return 0

@@ -14,11 +14,12 @@ from typing import TypeAlias, TypeVar
 from hangar_async import imagelist
 from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.config.options import LoadOptions, note_of_jobs
+from hangar_async.disk import Disk
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.outputs import check_failed_list, check_outputs, write_failed_list
+from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
 from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.imagelist import Entry
@@ -166,6 +167,7 @@ class LoadRun:
         self.clock = clock
         self.selection = selection
         self.notices: list[str] = []
+        self.disk = Disk()
         self._started = time.monotonic()
 
     @classmethod
@@ -222,7 +224,10 @@ class LoadRun:
 
     async def write_failed_list(self, failed: list[Image]) -> Path | None:
         """Write the names of failed images, for the next run."""
-        return await write_failed_list(self.options.failed, [image.name for image in failed], self.notice)
+        names = [image.name for image in failed]
+        path = await write_failed_list(self.options.failed, names, self.notice, self.disk)
+        tell_remarks(self.disk, self.notice)
+        return path
 
     def notice(self, text: str) -> None:
         """Report something that a person should know."""

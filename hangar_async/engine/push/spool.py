@@ -42,10 +42,10 @@ class Spool:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, layout: Layout, directory: Path, jobs: int) -> AsyncIterator[Self]:
+    async def opened(cls, layout: Layout, directory: Path, jobs: int, disk: Disk) -> AsyncIterator[Self]:
         """Make a spool below a directory, and remove it at the end of the block; raises StorageError."""
-        async with temporary_directory(directory, "load") as spool:
-            yield cls(layout, spool, Disk(), jobs)
+        async with temporary_directory(directory, "load", disk) as spool:
+            yield cls(layout, spool, disk, jobs)
 
     def read(self, blob: Descriptor, start: int) -> Pieces:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
