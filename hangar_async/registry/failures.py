@@ -132,6 +132,11 @@ def is_untrusted(error: BaseException | None) -> bool:
     return False
 
 
+def is_of_another_time(error: BaseException | None) -> bool:
+    """Tell whether this failure is a certificate that is not valid yet, or not any more."""
+    return getattr(getattr(error, "certificate_error", error), "verify_code", 0) in _TIMES
+
+
 def _is_unconnected(error: Exception) -> bool:
     """Tell whether no connection to the host was made, through a proxy either."""
     if isinstance(error, TimeoutError):

@@ -1,14 +1,9 @@
 """Requests: one session for a run, TLS settings for each host, redirects followed by hand, responses bounded."""
 
 import asyncio
-import errno
-import ssl
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from itertools import islice
-from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -18,7 +13,7 @@ from yarl import URL
 import hangar_async
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
-from hangar_async.registry.failures import reaching
+from hangar_async.registry.failures import is_of_another_time, reaching
 from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
 from hangar_async.registry.http.limits import Speeds, complete_in
 from hangar_async.registry.http.proxies import proxy_for
@@ -26,109 +21,7 @@ from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
 from hangar_async.registry.http.response import Buffers, Response, ResponseBody, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
-from hangar_async.system import system_advice, system_reason
-from hangar_async.threads import in_thread
-
-#: The most files of a host in certs.d, and the most bytes of one.
-_MOST_FILES = 1_000
-_LARGEST_FILE = 4 << 20
-
-
-class TlsContexts:
-    """One TLS context for each host with its own certificates, and one for all others.
-
-    Trusted are the CAs of the system (OpenSSL reads SSL_CERT_FILE itself) and, as in Docker, every `*.crt` in
-    certs.d/HOST[:PORT]/; from there `NAME.cert` with `NAME.key` is shown to the host as a client certificate.
-    """
-
-    def __init__(self, settings: RegistrySettings) -> None:
-        self._settings = settings
-        self._directories = settings.certificates
-        self._by_host: dict[str, ssl.SSLContext] = {}
-        self._by_folders: dict[tuple[bool, tuple[Path, ...]], ssl.SSLContext] = {}
-        self._making = asyncio.Lock()
-
-    async def context(self, url: URL) -> ssl.SSLContext:
-        """Return the context for the host of `url`; raises NetworkError for certificates that cannot be used."""
-        host = f"{url.host_subcomponent}:{url.port}"
-        if host not in self._by_host:
-            async with self._making:
-                if host not in self._by_host:
-                    self._by_host[host] = await in_thread(self._make, host)
-        return self._by_host[host]
-
-    def _make(self, host: str) -> ssl.SSLContext:
-        names = (host, host.removesuffix(":443")) if host.endswith(":443") else (host,)
-        places = [base / name for base in self._directories for name in names]
-        folders = tuple(place for place in places if _is_folder(place, host))
-        verify = all(self._settings.verifies(name) for name in names)
-        if (verify, folders) not in self._by_folders:
-            self._by_folders[verify, folders] = self._load(folders, host, verify)
-        return self._by_folders[verify, folders]
-
-    def _load(self, folders: tuple[Path, ...], host: str, verify: bool) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        if not verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        for folder in folders:
-            file = folder
-            try:
-                files = list(islice(folder.iterdir(), _MOST_FILES + 1))
-                if len(files) > _MOST_FILES:
-                    raise OSError(errno.E2BIG, f"it has more than {_MOST_FILES:,} files")
-                for file in sorted(files):
-                    _load_file(context, file)
-            except OSError as error:  # ssl.SSLError is one
-                raise _unusable(file, host, error) from error
-        return context
-
-
-def _is_folder(place: Path, host: str) -> bool:
-    try:
-        return stat.S_ISDIR(place.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise _unusable(place, host, error) from error
-
-
-def _unusable(file: Path, host: str, error: OSError) -> NetworkError:
-    reason = str(error) if isinstance(error, FileNotFoundError) else system_reason(error)
-    reason = "it cannot be read as PEM" if isinstance(error, ssl.SSLError) else reason
-    advice = "correct its permissions or remove it" if isinstance(error, PermissionError) else system_advice(error)
-    return NetworkError(
-        f"cannot use {file} for {host}: {reason}",
-        host=host,
-        transient=False,
-        advice=advice or "repair the file or remove it",
-    )
-
-
-def _load_file(context: ssl.SSLContext, file: Path) -> None:
-    """Load one file of a host's folder: a CA, or a client certificate with its key; any other file is skipped."""
-    if file.suffix in (".crt", ".cert", ".key"):
-        _check_file(file)
-    if file.suffix == ".crt":
-        context.load_verify_locations(cafile=file)
-    elif file.suffix == ".cert":
-        if not file.with_suffix(".key").is_file():
-            raise FileNotFoundError(f"{file.stem}.key is not beside it")
-        # Without a password OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(file, file.with_suffix(".key"), password="")
-    elif file.suffix == ".key" and not file.with_suffix(".cert").is_file():
-        raise FileNotFoundError(f"{file.stem}.cert is not beside it")
-
-
-def _check_file(file: Path) -> None:
-    """Raise OSError for what OpenSSL would read without end."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    if status.st_size > _LARGEST_FILE:
-        raise OSError(errno.EFBIG, f"it has more than {_LARGEST_FILE:,} bytes")
-
+from hangar_async.registry.http.tls import TlsContexts
 
 #: A stream pauses at twice as many bytes, and takes one more read of the event loop, at most 256 KiB: 512 KiB in all.
 #: More was no faster, and cost memory with many requests at once.
@@ -272,18 +165,19 @@ class Transport:
                     body = self._body(content, host, lambda: _limit(limit, first))
                 else:
                     _limit(limit, first)
-                with reaching(host, answered=False), _failure_first(body):
-                    response = await session.request(
-                        method,
-                        url,
-                        headers=headers if url.scheme == "https" else {**headers, **login},
-                        data=form if body is None else body,
-                        proxy=proxy.url if proxy else None,
-                        proxy_headers=login,
-                        ssl=context,
-                        timeout=limits,
-                        allow_redirects=False,
-                    )
+                async with self._naming_dates(url, is_named=session is self._session and proxy is None):
+                    with reaching(host, answered=False), _failure_first(body):
+                        response = await session.request(
+                            method,
+                            url,
+                            headers=headers if url.scheme == "https" else {**headers, **login},
+                            data=form if body is None else body,
+                            proxy=proxy.url if proxy else None,
+                            proxy_headers=login,
+                            ssl=context,
+                            timeout=limits,
+                            allow_redirects=False,
+                        )
             try:
                 yield response
             finally:
@@ -291,6 +185,20 @@ class Transport:
         finally:
             if body is not None:
                 await body.settled()
+
+    @asynccontextmanager
+    async def _naming_dates(self, url: URL, *, is_named: bool) -> AsyncIterator[None]:
+        """Add the dates of a certificate to the failure of the block that is about them.
+
+        Asked for again, without a proxy, is only a place that may have any address.
+        """
+        try:
+            yield
+        except NetworkError as error:
+            is_asked = is_named and is_of_another_time(error.__cause__)
+            if is_asked and (dates := await self._tls.dates(url, self._settings.connect_timeout)):
+                error.args = (f"{error}; {dates}",)
+            raise
 
     def _open_body(self, raw: aiohttp.ClientResponse, host: str) -> ResponseBody:
         return open_body(raw, self._settings.stall_timeout, self._buffers, self.speeds.begin(host))
