@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -24,20 +25,25 @@ DECODE_SIZE = 1 << 18
 _MAX_WINDOW = 8 << 20
 #: The blocks that are read at once.
 _MAX_BLOCKS = 64
+#: Blocks that a decoder at the end of a block and of a byte decodes to this text, and one in another state does not: an
+#: empty one with fixed codes, and a stored one. No archive can be made for a text that is not known.
+_END_TEXT = os.urandom(16)
+_END_BLOCKS = b"\x02\x00" + formats.STORED_HEADER.pack(0, len(_END_TEXT), len(_END_TEXT) ^ 0xFFFF)[1:] + _END_TEXT
 _errors: tuple[type[Exception], ...] = (*formats.ERRORS, zstandard.ZstdError)
 
 
 class Inflater:
-    """Raw DEFLATE data of a window, decoded to its end; none of their blocks is marked as the last one."""
+    """Raw DEFLATE data of a window, decoded to its end: that of a block, none of which is marked as the last one."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
         self._inflate = formats.inflater()
         self._input = b""
+        self._ended = False
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for a last block."""
-        while True:
+        """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for a last block, or an end within one."""
+        while not self._ended:
             # Without new input there may still be output that did not fit into the last buffer.
             self._input = self._input or self._window.read(DECODE_SIZE)
             ended = not self._input
@@ -49,8 +55,11 @@ class Inflater:
             if self._inflate.eof:
                 # Another program, which decodes the whole archive, would end here.
                 self._window.broken("a block before here is marked as the last one")
-            if ended:
-                return 0
+            self._ended = ended
+            # Another program would go on within the block, with the bytes after the window.
+            if ended and self._inflate.decompress(_END_BLOCKS) != _END_TEXT:
+                self._window.broken("the compressed data end within a block")
+        return 0
 
 
 class Unwrapper:

@@ -129,6 +129,41 @@ def test_a_last_block_within_the_archive_is_refused(rest: bytes) -> None:
         decoded("deflate", packed.compress(b"content") + packed.flush() + rest)
 
 
+def empty_blocks(count: int) -> bytes:
+    """Empty blocks with fixed codes, of ten bits each, and zeros up to the end of the byte."""
+    bits = "0100000000" * count
+    return int(bits[::-1], 2).to_bytes(-(-len(bits) // 8), "little")
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_data_that_end_within_a_byte_are_refused(count: int) -> None:
+    """The bits that are left would belong to the next block for a program that decodes the whole archive."""
+    if count % 4 == 0:
+        assert decoded("deflate", empty_blocks(count)) == b""
+        return
+    with pytest.raises(ArchiveError, match=r"end within a block|damaged"):
+        decoded("deflate", empty_blocks(count))
+
+
+@pytest.mark.parametrize("rest", [STORED_HEADER.pack(0, 9, 9 ^ 0xFFFF), b"\0", b"\0\x10", b"\x04", b"\x01\1\0\xfe\xff"])
+def test_data_that_end_within_a_block_are_refused(rest: bytes) -> None:
+    """The bytes after them would be content for a program that decodes the whole archive."""
+    with pytest.raises(ArchiveError, match=r"end within a block|damaged"):
+        decoded("deflate", formats.deflate(b"content", 1) + rest)
+
+
+@given(data=st.binary(min_size=1, max_size=3000), level=st.sampled_from([1, 6]), cut=st.integers(0, 3000))
+def test_data_that_are_cut_are_refused_or_end_with_a_block(data: bytes, level: int, cut: int) -> None:
+    packed = formats.deflate(data, level)
+    try:
+        content = decoded("deflate", packed[:cut])
+    except ArchiveError:
+        return
+    # Only the empty block at the end may be missing.
+    assert content == data[: len(content)]
+    assert content in (b"", data)
+
+
 @pytest.mark.parametrize(("flag", "field"), [(0x08, b"n"), (0x10, b"c")])
 @pytest.mark.parametrize("size", [100, 600_000, 3 * MIB])
 def test_a_header_of_any_length_is_read_or_an_archive_error(flag: int, field: bytes, size: int) -> None:
