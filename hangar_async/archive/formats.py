@@ -61,6 +61,8 @@ Block = tuple[bytes, int]
 #: one of a file have STORED_BLOCK bytes of content.
 STORED_HEADER = struct.Struct("<BHH")
 STORED_BLOCK = 65535
+#: The bytes of content of each piece of a file that is deflated, but the last one.
+DEFLATE_PIECE = 1 << 20
 #: The bytes of content of a zstd frame of raw blocks, and of each block; the last ones of a file may be shorter.
 RAW_FRAME = 64 << 20
 RAW_BLOCK = 128 << 10

@@ -3,11 +3,12 @@
 import json
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import msgspec
 
-from hangar_async.archive.formats import FOOTER_SIZE, GZIP, ZSTD
+from hangar_async.archive.formats import DEFLATE_PIECE, FOOTER_SIZE, GZIP, ZSTD
 from hangar_async.archive.names import ARCHIVE_INDEX, PREFIX, is_file_name
 from hangar_async.layout.files import named_digest
 from hangar_async.oci import Digest, decode_json
@@ -18,7 +19,7 @@ MAX_INDEX = 512 << 20
 #: The bytes that the index of an archive of any size may have; beyond, it may have twice those of the archive's data.
 _SMALL_INDEX = 64 << 20
 _INDEX_RATIO = 2
-#: Each file has six values in an index, and more than 200 bytes.
+#: Each file has six values in an index, and more than 200 bytes; a piece has fewer, and a MiB of content.
 _BYTES_A_VALUE = 32
 Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {GZIP: ("stored", "deflate"), ZSTD: ("zstd",)}
@@ -28,7 +29,10 @@ _MAGIC = b"HGRSEEK1"
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """One regular file of the tar: `length` bytes at `offset` of the compressed stream hold its `size` bytes."""
+    """One regular file of the tar: `length` bytes at `offset` of the compressed stream hold its `size` bytes.
+
+    `pieces` are the starts of its pieces but the first one, counted from `offset`; none where they are not known.
+    """
 
     name: str
     digest: Digest
@@ -36,6 +40,7 @@ class ArchiveEntry:
     offset: int
     length: int
     encoding: Encoding
+    pieces: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class _IndexEntryJson(msgspec.Struct):
     offset: _Count
     length: _Count
     encoding: Encoding
+    pieces: tuple[_Count, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _IndexJson(msgspec.Struct):
@@ -84,7 +90,8 @@ class _IndexJson(msgspec.Struct):
     entries: list[msgspec.Raw]
 
 
-_KEYS = _IndexEntryJson.__struct_fields__
+_PIECES = "pieces"
+_KEYS = tuple(key for key in _IndexEntryJson.__struct_fields__ if key != _PIECES)
 _to_json = json.JSONEncoder(default=str).encode
 _SEPARATOR = b",\n"
 _END = b"\n]}\n"
@@ -96,14 +103,21 @@ class IndexEncoder:
     def __init__(self, compression: str) -> None:
         self._start = f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n'.encode()
         self._lines: list[bytes] = []
+        self._commas = self._start.count(b",")
         #: The number of bytes of the content so far.
         self.size = len(self._start) + len(_END)
 
     def add(self, entry: ArchiveEntry) -> None:
         """Append the line of an entry."""
-        line = _to_json({key: getattr(entry, key) for key in _KEYS}).encode()
+        pieces = {_PIECES: entry.pieces} if entry.pieces else {}
+        line = _to_json({key: getattr(entry, key) for key in _KEYS} | pieces).encode()
         self.size += len(line) + (len(_SEPARATOR) if self._lines else 0)
+        self._commas += line.count(b",") + bool(self._lines)
         self._lines.append(line)
+
+    def fits(self, end: int) -> bool:
+        """Tell whether a reader takes so much as an index whose data begin at offset `end` of the stream."""
+        return self.size <= most_bytes(end) and self._commas < _most_values(end)
 
     def content(self) -> bytes:
         """Return the whole content."""
@@ -118,20 +132,25 @@ def most_bytes(end: int) -> int:
     return min(MAX_INDEX, max(_SMALL_INDEX, _INDEX_RATIO * end))
 
 
+def _most_values(end: int) -> int:
+    return most_bytes(end) // _BYTES_A_VALUE
+
+
 def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     """Read the content of `archive-index.json`; `end` is the offset of its own data in the stream.
 
     Raises ValueError for an index that no writer of the format writes: other names, one name twice, a blob under the
-    name of another digest, data that overlap or exceed `end`.
+    name of another digest, data that overlap or exceed `end`, pieces of another number or outside of the data.
     """
-    document = decode_json(data, _IndexJson, most_bytes(end) // _BYTES_A_VALUE)
+    most = _most_values(end)
+    document = decode_json(data, _IndexJson, most)
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
     entries: dict[str, ArchiveEntry] = {}
     position = 0
     for raw in document.entries:
-        item = _decode_entry(raw)
+        item = decode_json(bytes(raw), _IndexEntryJson, most)
         if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
             raise ValueError(f"{item.name[:200]!r} is there twice, or is no name of this format")
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:
@@ -140,9 +159,17 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
         if named_digest(item.name.removeprefix(PREFIX)) not in (None, digest):
             raise ValueError(f"{item.name} has the digest of another blob")
         position = item.offset + item.length
-        entries[item.name] = ArchiveEntry(item.name, digest, item.size, item.offset, item.length, item.encoding)
+        entries[item.name] = ArchiveEntry(
+            item.name, digest, item.size, item.offset, item.length, item.encoding, _pieces(item)
+        )
     return ArchiveIndex(document.compression, tuple(entries.values()))
 
 
-def _decode_entry(raw: msgspec.Raw) -> _IndexEntryJson:
-    return decode_json(bytes(raw), _IndexEntryJson)
+def _pieces(item: _IndexEntryJson) -> tuple[int, ...]:
+    """Return the pieces of an entry; raises ValueError for positions that no file can have."""
+    if item.pieces is msgspec.UNSET:
+        return ()
+    right = item.encoding == "deflate" and len(item.pieces) == (item.size - 1) // DEFLATE_PIECE
+    if not right or not all(start < end for start, end in pairwise((0, *item.pieces, item.length))):
+        raise ValueError(f"{item.name} has pieces at impossible positions")
+    return item.pieces

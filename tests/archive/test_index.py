@@ -105,6 +105,52 @@ def test_the_size_of_an_index_is_known_while_entries_are_added() -> None:
     assert encoder.size == len(encoder.content())
 
 
+@given(
+    size=st.integers(0, 5 * MIB),
+    length=st.integers(0, 1000),
+    pieces=st.lists(st.integers(-1, 1001), max_size=6) | st.sets(st.integers(1, 999), max_size=5).map(sorted),
+    encoding=st.sampled_from(["stored", "deflate"]),
+)
+def test_pieces_are_read_where_a_file_can_have_them(size: int, length: int, pieces: list[int], encoding: Any) -> None:
+    digest = Digest.of(b"")
+    entry = ArchiveEntry(f"{ROOT}/share/sha256/{digest.hex}", digest, size, 7, length, encoding, tuple(pieces))
+    possible = encoding == "deflate" and len(pieces) == (size - 1) // MIB and [*pieces, length] == sorted(
+        {*pieces, length} - {0, -1}
+    )  # fmt: skip
+    raw = encoded_index("gzip", [entry])
+    assert (b"pieces" in raw) == bool(pieces)
+    if possible or not pieces:
+        assert index.decode(raw, 2000).entries == (entry,)
+    else:
+        with pytest.raises(ValueError, match=r"pieces at impossible positions|>= 0"):
+            index.decode(raw, 2000)
+
+
+def test_a_writer_counts_the_values_that_a_reader_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = ArchiveEntry(f"{ROOT}/oci-layout", Digest.of(b""), 60 * MIB, 0, 100, "deflate", tuple(range(1, 60)))
+    encoder = index.IndexEncoder("gzip")
+    encoder.add(entry)
+    encoder.add(ArchiveEntry(f"{ROOT}/index.json", Digest.of(b""), 1, 100, 1, "deflate"))
+    raw = encoder.content()
+    for values in range(60, 80):
+        monkeypatch.setattr(index, "_BYTES_A_VALUE", index.most_bytes(200) // values)
+        if encoder.fits(200):
+            assert len(index.decode(raw, 200).entries) == 2
+        else:
+            with pytest.raises(ValueError, match="values"):
+                index.decode(raw, 200)
+    assert encoder.fits(200)
+
+
+def test_a_file_of_a_tebibyte_may_have_all_its_pieces() -> None:
+    pieces = tuple(range(1000, 1000 << 20, 1000))
+    entry = ArchiveEntry(f"{ROOT}/oci-layout", Digest.of(b""), MIB << 20, 0, 1000 << 20, "deflate", pieces)
+    encoder = index.IndexEncoder("gzip")
+    encoder.add(entry)
+    assert encoder.fits(1000 << 20)
+    assert index.decode(encoder.content(), 1000 << 20).entries == (entry,)
+
+
 def test_the_index_of_a_large_archive_may_be_larger() -> None:
     assert index.most_bytes(0) == index.most_bytes(1 << 20) == 64 * MIB
     assert index.most_bytes(100 * MIB) == 200 * MIB

@@ -20,6 +20,7 @@ from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.layout.files import CACHE_NAME, EPOCH, blob_name, cache_files, folder_files, folder_names
+from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
@@ -138,7 +139,10 @@ def _base(kind: str) -> _Base:
 def _opened(kind: str) -> Iterator[Archive]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "a")
-        path.write_bytes(written(kind, cached("registry.example/a:1", one())))
+        # A file of two pieces; the index has none of zstd.
+        large = bytes((1 << 20) + 1 if kind == "gzip" else 1)
+        files = cached("registry.example/a:1", one()) | {blob_name(Digest.of(large)): large}
+        path.write_bytes(written(kind, files))
         yield open_archive(path)
 
 

@@ -6,12 +6,14 @@ import gzip
 import json
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
 from hangar_async.archive import tar_header
+from hangar_async.archive.formats import deflate
 from hangar_async.layout.files import CACHE_NAME, INDEX_NAME, LIST_NAME
 from tests.fuzz import samples
 
@@ -87,7 +89,10 @@ def _tars() -> list[bytes]:
 
 
 def _indexes() -> list[bytes]:
-    return [samples.index_of(kind) for kind in samples.KINDS]
+    found = [samples.index_of(kind) for kind in samples.KINDS]
+    document = json.loads(found[0])
+    next(entry for entry in document["entries"] if "pieces" in entry)["pieces"] = [7]
+    return [*found, _dump(document)]
 
 
 def _contents() -> list[bytes]:
@@ -96,7 +101,12 @@ def _contents() -> list[bytes]:
     deflated = gzip.compress(data, mtime=0)[10:-8]
     frame = zstandard.ZstdCompressor().compress
     packed = [(0, stored), (1, deflated), (1, stored), (2, frame(data)), (2, frame(data[:9]) + frame(data[9:]))]
-    return [struct.pack("<BHB", kind, len(data), 7) + one for kind, one in packed] + [bytes(4)]
+    found = [struct.pack("<BHB", kind, len(data), 7) + one for kind, one in packed] + [bytes(4)]
+    for kind, encode in ((1, partial(deflate, level=1)), (2, frame)):
+        units = [encode(data[:900]), encode(data[900:1500]), encode(data[1500:])]
+        cuts = struct.pack("<HHHH", len(units[0]), 900, len(units[0] + units[1]), 600)
+        found.append(struct.pack("<BHB", kind + 3 * 2, len(data), 250) + cuts + b"".join(units))
+    return found
 
 
 def _parts() -> list[bytes]:

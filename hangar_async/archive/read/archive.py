@@ -1,7 +1,7 @@
 """An archive that is read in place: its footer, the table of its zstd frames, and its files."""
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hangar_async.archive import formats, index
 from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
-from hangar_async.archive.read.decode import EntryReader, Inflater, Unwrapper, decode_units, frames
+from hangar_async.archive.read.decode import EntryReader, Inflater, PieceReader, Unwrapper, decode_units, frames
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.errors import ArchiveError, StorageError
@@ -47,6 +47,23 @@ def zstd_footer(volume: Volume) -> Footer | None:
     return Footer.of(frame[len(start) :]) if frame.startswith(start) else None
 
 
+#: Pieces of a file from one of them on: the start of that one in the data and in content; then of each the end in the
+#: stream, and the size of its content.
+Pieces = tuple[int, int, Iterator[tuple[int, int]]]
+
+
+def deflated_pieces(entry: ArchiveEntry, start: int) -> Pieces | None:
+    """Return the pieces of a file from the one with byte `start` on; None where the index has none of it."""
+    if not entry.pieces:
+        return None
+    first = min(start // formats.DEFLATE_PIECE, len(entry.pieces))
+    offset = entry.pieces[first - 1] if first else 0
+    content = first * formats.DEFLATE_PIECE
+    ends = (entry.offset + end for end in (*entry.pieces[first:], entry.length))
+    sizes = (min(formats.DEFLATE_PIECE, entry.size - at) for at in range(content, entry.size, formats.DEFLATE_PIECE))
+    return offset, content, zip(ends, sizes, strict=True)
+
+
 class SeekTable:
     """The frames of a zstd archive: the start of each, in the stream and in the tar."""
 
@@ -60,16 +77,21 @@ class SeekTable:
         for (start, end), (before, after) in zip(pairwise(self._compressed), pairwise(self._content), strict=True):
             yield start, end - start, after - before
 
-    def jump(self, offset: int, count: int) -> tuple[int, int]:
-        """Skip whole frames from the one at `offset` on, of at most `count` bytes of content in all.
+    def pieces(self, entry: ArchiveEntry, start: int) -> Pieces | None:
+        """Return the frames of a file from the one with byte `start` on; None where it is one frame, or not whole ones.
 
-        Returns the distance in the stream, and in content.
+        The frames are the same for each `start`.
         """
-        first = bisect_right(self._compressed, offset) - 1
-        if self._compressed[first] != offset:
-            return 0, 0
-        last = bisect_right(self._content, self._content[first] + count) - 1
-        return self._compressed[last] - offset, self._content[last] - self._content[first]
+        offsets, contents = self._compressed, self._content
+        first, last = (bisect_left(offsets, offset) for offset in (entry.offset, entry.offset + entry.length))
+        if last - first < 2 or last == len(offsets):
+            return None
+        bounds = (offsets[first], offsets[last], contents[last] - contents[first])
+        if bounds != (entry.offset, entry.offset + entry.length, entry.size):
+            return None
+        middle = bisect_right(contents, contents[first] + start, first, last) - 1
+        ends = ((offsets[number + 1], contents[number + 1] - contents[number]) for number in range(middle, last))
+        return offsets[middle] - entry.offset, contents[middle] - contents[first], ends
 
 
 def read_seek_table(volume: Volume) -> SeekTable:
@@ -115,8 +137,8 @@ class Archive:
     def open(self, entry: ArchiveEntry, start: int = 0) -> EntryReader:
         """Read a file's content from byte `start` on; the caller closes the reader. Raises ArchiveError.
 
-        No digest is checked. Content before `start` is decoded and dropped where the encoding needs that: all of it for
-        `deflate`, up to a frame of 2 MiB for compressed `zstd`.
+        No digest is checked. Content before `start` is decoded and dropped where the encoding needs that: up to a piece
+        of 1 MiB for `deflate`, all of it without pieces in the index; up to a frame of 2 MiB for compressed `zstd`.
         """
         start = min(start, entry.size)
         offset, content, decode = self._nearest(entry, start)
@@ -150,13 +172,16 @@ class Archive:
         if entry.encoding == "stored":
             stored = formats.stored_blocks(formats.stored_size(entry.length), start)
             return formats.stored_offset(start), start, lambda window: Unwrapper(window, stored)
-        if entry.encoding == "deflate":
-            return 0, 0, Inflater
-        if self._is_raw(entry):
+        if entry.encoding == "zstd" and self._is_raw(entry):
             raw = formats.raw_blocks(entry.size, start)
             return formats.raw_offset(start), start, lambda window: Unwrapper(window, raw)
-        offset, content = self._seek_table.jump(entry.offset, start) if start else (0, 0)
-        return offset, content, frames
+        deflated = entry.encoding == "deflate"
+        decode: Callable[[Window], Reader] = Inflater if deflated else frames
+        found = deflated_pieces(entry, start) if deflated else self._seek_table.pieces(entry, start)
+        if found is None:
+            return 0, 0, decode
+        offset, content, pieces = found
+        return offset, content, lambda window: PieceReader(window, pieces, decode)
 
     def _is_raw(self, entry: ArchiveEntry) -> bool:
         """Tell whether a zstd file has raw frames, by its length and the header of its first frame, which is read."""

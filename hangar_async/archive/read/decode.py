@@ -62,6 +62,38 @@ class Inflater:
         return 0
 
 
+class PieceReader:
+    """The content of pieces, each decoded alone by `decode`; `pieces` are the end of each in the stream, and its size.
+
+    A piece of another size is an ArchiveError. So any reading that begins at one of them has the bytes of a reading of
+    all of them, even where their positions are wrong.
+    """
+
+    def __init__(self, window: Window, pieces: Iterator[tuple[int, int]], decode: Callable[[Window], Reader]) -> None:
+        self._window = window
+        self._pieces = pieces
+        self._decode = decode
+        self._reader: Reader = io.BytesIO()
+        #: The bytes of content that are left of the current piece.
+        self._left = 0
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer, or a part of it; 0 at the end. Raises ArchiveError for a piece of another size."""
+        while True:
+            # Where nothing is left, the decoder has to find the end of its piece, with the checksum of zstd.
+            count = self._reader.readinto(buffer[: self._left or 1])
+            if count > self._left or (self._left and not count):
+                self._window.broken("a piece that ends here has another size than the archive says")
+            self._left -= count
+            if count:
+                return count
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._window.end, self._left = piece
+            self._reader = self._decode(self._window)
+
+
 class Unwrapper:
     """The content of blocks, read from a window without decoding; the window begins with the first block."""
 

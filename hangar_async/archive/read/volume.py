@@ -101,7 +101,8 @@ class Window(io.RawIOBase):
         super().__init__()
         self.volume = volume
         self._start = start
-        self._end = end
+        #: The offset of the end of the range; a reader of pieces moves it from one to the next.
+        self.end = end
         #: The offset of the next byte in the stream of the volume.
         self.offset = start
         self._part: Part | None = None
@@ -117,14 +118,14 @@ class Window(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Go to a position of the range, and return it."""
-        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self.offset, os.SEEK_END: self._end}[whence]
+        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self.offset, os.SEEK_END: self.end}[whence]
         self.offset = max(self._start, base + offset)
         return self.offset - self._start
 
     @property
     def left(self) -> int:
         """The number of bytes from the position to the end of the range."""
-        return max(0, self._end - self.offset)
+        return max(0, self.end - self.offset)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill a buffer with the next bytes, except at the end of the range."""

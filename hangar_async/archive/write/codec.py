@@ -154,6 +154,8 @@ def _processors() -> int:
 
 
 _SAMPLE = 1 << 20
+#: The encoding of a source, and its pieces as in its entry of the index.
+Encoded = tuple[Encoding, tuple[int, ...]]
 
 
 class Codec(ABC):
@@ -184,7 +186,7 @@ class Codec(ABC):
         """Append a few bytes that are not data of a file, such as tar headers."""
         self._append(data, self._unit(data))
 
-    def add(self, source: Input, *, compressed: bool) -> Encoding:
+    def add(self, source: Input, *, compressed: bool) -> Encoded:
         """Append a source, compressed where that pays; `compressed` is True where its type is a compressed one.
 
         It does not pay if the first bytes confirm that, or if a sample gains less than 3 %.
@@ -192,7 +194,7 @@ class Codec(ABC):
         confirmed = compressed and source.head(6).startswith(formats.COMPRESSED_MAGIC)
         return self.store(source) if confirmed or not self._pays(source.head(_SAMPLE)) else self.compress(source)
 
-    def store(self, source: Input) -> Encoding:
+    def store(self, source: Input) -> Encoded:
         """Append a source as it is, in blocks."""
         left = source.size
         blocks = self._blocks(left)
@@ -209,13 +211,17 @@ class Codec(ABC):
             for view in views:
                 self._count(view, 0)
             self._parts.advance(used)
-        return self.encodings[0]
+        return self.encodings[0], ()
 
-    def compress(self, source: Input) -> Encoding:
+    def compress(self, source: Input) -> Encoded:
         """Append a source in pieces, each compressed alone."""
+        start, ends = self._parts.position, []
         for piece, unit in self._workers.units(source):
             self._append(piece, unit)
-        return self.encodings[1]
+            ends.append(self._parts.position - start)
+        encoding = self.encodings[1]
+        # The seek table of zstd has its frames.
+        return encoding, tuple(ends[:-1]) if encoding == "deflate" else ()
 
     @abstractmethod
     def finish(self, footer: Footer) -> None:
@@ -255,7 +261,7 @@ class GzipCodec(Codec):
     format = formats.GZIP
     default_level = 2
     encodings = ("stored", "deflate")
-    piece_size = 1 << 20
+    piece_size = formats.DEFLATE_PIECE
     max_block = formats.STORED_HEADER.size + formats.STORED_BLOCK
 
     def __init__(self, parts: PartWriter, level: int | None = None, workers: int | None = None) -> None:
@@ -265,11 +271,11 @@ class GzipCodec(Codec):
         self._size = 0
         parts.write(formats.GZIP_HEADER)
 
-    def add(self, source: Input, *, compressed: bool) -> Encoding:
+    def add(self, source: Input, *, compressed: bool) -> Encoded:
         """Append a source, compressed where that pays."""
-        encoding = super().add(source, compressed=compressed)
+        encoded = super().add(source, compressed=compressed)
         formats.relax()
-        return encoding
+        return encoded
 
     def finish(self, footer: Footer) -> None:
         """End the member; the footer is an extra subfield of an empty second one."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from hangar_async.archive import index, tar_header
+from hangar_async.archive import tar_header
 from hangar_async.archive.commit_record import Rename, unfinished_commit
 from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
@@ -180,7 +180,7 @@ class ArchiveWriter:
     def _add_entry(self, name: str, source: Input, digest: Digest, *, compressed: bool) -> None:
         self._index.add(self._add(name, source, digest, compressed=compressed))
         size = self._parts.position
-        if self._index.size > index.most_bytes(size) or self._headers >= tar_header.most_headers(size):
+        if not self._index.fits(size) or self._headers >= tar_header.most_headers(size):
             raise StorageError(
                 f"the archive {self._target} would hold more files than can be read: {name} is one too many",
                 path=str(self._target),
@@ -191,12 +191,12 @@ class ArchiveWriter:
         self._header(tar_header.FILE, name, size=source.size)
         self._flush_headers()
         start = self._parts.position
-        encoding = self._codec.add(source, compressed=compressed)
+        encoding, pieces = self._codec.add(source, compressed=compressed)
         length = self._parts.position - start
         padding = tar_header.padding(source.size)
         self._pending += padding
         self._size += source.size + len(padding)
-        return ArchiveEntry(name, digest, source.size, start, length, encoding)
+        return ArchiveEntry(name, digest, source.size, start, length, encoding, pieces)
 
     def _header(self, kind: bytes, name: str, *, size: int = 0, target: str = "") -> None:
         block = tar_header.header(kind, name, size=size, target=target, mtime=self._mtime)

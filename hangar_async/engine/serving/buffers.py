@@ -110,7 +110,7 @@ class Readers:
     """The open readers of a layout, for threads; at most `most` stay open while they wait for clients.
 
     A reader that was closed is opened again at its position: at once where the data is stored without compression,
-    else after decoding everything before it.
+    else after decoding what is before it in its piece, or in the file where the index of the archive has no pieces.
     """
 
     def __init__(self, layout: SeekableLayout, most: int = MOST_IDLE) -> None:

@@ -7,6 +7,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import zstandard
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Volume
-from tests.archive.read.rig import DATA, LAYOUT_BLOBS
+from tests.archive.read.rig import DATA, LAYOUT_BLOBS, PIECEWISE
 from tests.archive.samples import (
     BLOBS,
     KINDS,
@@ -33,6 +34,18 @@ def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     directory = tmp_path_factory.mktemp("archive")
     write(directory / "a", kind, BLOBS, part_size=part_size)
     return open_archive(directory / "a.part0" if part_size else directory / "a")
+
+
+@pytest.fixture(scope="module")
+def piecewise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Archive]:
+    """Archives of one blob of several pieces, in either format; of gzip one without pieces in its index too."""
+    directory = tmp_path_factory.mktemp("pieces")
+    for kind in KINDS:
+        write(directory / kind, kind, [PIECEWISE], part_size=100_000, sync=False)
+    found = {kind: open_archive(directory / kind) for kind in KINDS}
+    found["earlier"] = open_archive(directory / "gzip")
+    found["earlier"].entries = {name: replace(entry, pieces=()) for name, entry in found["gzip"].entries.items()}
+    return found
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings, strategies as st
 
-from hangar_async.archive import index
+from hangar_async.archive import formats, index
 from hangar_async.archive.formats import RAW_FRAME, raw_offset
 from hangar_async.archive.index import ArchiveEntry, Footer
 from hangar_async.archive.read import check
@@ -26,10 +26,13 @@ from hangar_async.archive.read.archive import (
     read_seek_table,
     zstd_footer,
 )
+from hangar_async.archive.read.decode import PieceReader
 from hangar_async.archive.read.layout import stream_files
 from hangar_async.archive.read.search import find_volume
-from hangar_async.archive.read.volume import Volume
+from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.errors import ArchiveError
+from hangar_async.oci.digest import Digest
+from tests.archive.read.rig import PIECEWISE
 from tests.archive.samples import (
     BLOBS,
     GZIP_MAGIC,
@@ -63,6 +66,10 @@ _ends = st.one_of(
 )  # fmt: skip
 
 
+_places = st.sampled_from([0, 1, *range(MIB - 1, len(PIECEWISE), MIB), *range(MIB, len(PIECEWISE), MIB)])
+_places |= st.integers(0, len(PIECEWISE))
+
+
 @contextmanager
 def volume(data: bytes, part_size: int = 1 << 20) -> Iterator[Volume]:
     with tempfile.TemporaryDirectory() as directory:
@@ -81,7 +88,7 @@ def test_any_end_has_a_footer_or_none(start: bytes, middle: bytes, end: bytes, p
         frames = list(table.frames())
         assert len(frames) <= len(end) // 8
         assert [start + length for start, length, _ in frames[:-1]] == [start for start, _, _ in frames[1:]]
-        assert table.jump(0, 0)[1] == 0
+        assert table.pieces(ArchiveEntry("blob", Digest.of(b""), 0, 0, 0, "zstd"), 0) is None
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
@@ -103,22 +110,28 @@ def test_the_seek_table_counts_the_frames(tmp_path: Path) -> None:
         assert found.read(start, 4) == (ZSTD_MAGIC if size else b"\x5d\x2a\x4d\x18")
 
 
-@given(st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 1000)), max_size=12), st.data())
-def test_a_jump_goes_by_whole_frames_as_far_as_it_may(frames: list[tuple[int, int]], data: st.DataObject) -> None:
+@given(st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 1000)), min_size=2, max_size=12), st.data())
+def test_the_frames_of_a_file_begin_with_that_of_any_byte(frames: list[tuple[int, int]], data: st.DataObject) -> None:
     table = SeekTable(b"".join(struct.pack("<II", *frame) for frame in frames))
     starts = [sum(size for size, _ in frames[:number]) for number in range(len(frames) + 1)]
     contents = [sum(size for _, size in frames[:number]) for number in range(len(frames) + 1)]
-    here = data.draw(st.integers(0, len(frames)))
-    count = data.draw(st.integers(0, 5000))
-    far, content = table.jump(starts[here], count)
-    there = starts.index(starts[here] + far)
-    assert contents[there] - contents[here] == content <= count
-    if there < len(frames):
-        assert contents[there + 1] - contents[here] > count
-    between = data.draw(st.integers(0, sum(size for size, _ in frames)))
-    if between not in starts:
-        assert table.jump(between, count) == (0, 0)
-    assert all(first < second for first, second in pairwise(starts))
+    first, last = sorted(data.draw(st.lists(st.integers(0, len(frames)), min_size=2, max_size=2)))
+    length, size = starts[last] - starts[first], contents[last] - contents[first]
+    entry = ArchiveEntry("blob", Digest.of(b""), size, starts[first], length, "zstd")
+    start = data.draw(st.integers(0, size))
+    found = table.pieces(entry, start)
+    if last - first < 2:
+        assert found is None
+        return
+    assert found is not None
+    offset, content, pieces = found
+    middle = starts.index(entry.offset + offset)
+    assert (contents[middle] - contents[first], content <= start) == (content, True)
+    assert start < contents[middle + 1] - contents[first] or start == size
+    expected = zip(starts[middle + 1 : last + 1], [size for _, size in frames[middle:last]], strict=True)
+    assert list(pieces) == list(expected)
+    for changed in (replace(entry, size=size + 1), replace(entry, offset=entry.offset + 1), replace(entry, length=1)):
+        assert table.pieces(changed, start) is None
 
 
 def test_a_seek_table_longer_than_its_field_can_say_is_none(tmp_path: Path) -> None:
@@ -186,6 +199,95 @@ def test_a_range_of_a_large_zstd_blob_skips_whole_frames(tmp_path: Path) -> None
     with archive.open(entry, 7 * MIB) as reader:
         assert reader._window.tell() < entry.length / 2
         assert reader.readall() == data[7 * MIB :]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "earlier"])
+@settings(max_examples=40, deadline=None)
+@given(start=_places, count=_places)
+def test_any_range_is_that_of_the_content(piecewise: dict[str, Archive], kind: str, start: int, count: int) -> None:
+    archive = piecewise[kind]
+    entry = archive.entries[blob_path(PIECEWISE)]
+    assert bool(entry.pieces) == (kind == "gzip")
+    with archive.open(entry, start) as reader:
+        assert reader.read(count) == PIECEWISE[start : start + count]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_byte_of_a_large_file_costs_a_piece(
+    piecewise: dict[str, Archive], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = piecewise[kind]
+    entry = archive.entries[blob_path(PIECEWISE)]
+    read, decoded = 0, 0
+    window_read, readinto = Window.read, PieceReader.readinto
+
+    def reading(self: Window, size: int = -1) -> bytes:
+        nonlocal read
+        data = window_read(self, size)
+        read += len(data)
+        return data
+
+    def decoding(self: PieceReader, buffer: memoryview) -> int:
+        nonlocal decoded
+        count = readinto(self, buffer)
+        decoded += count
+        return count
+
+    monkeypatch.setattr(Window, "read", reading)
+    monkeypatch.setattr(PieceReader, "readinto", decoding)
+    with archive.open(entry, entry.size - 1) as reader:
+        assert reader.readall() == PIECEWISE[-1:]
+    piece = {"gzip": MIB, "zstd": 2 * MIB}[kind]
+    assert 0 < decoded <= piece
+    assert read <= piece * entry.length // entry.size + 100_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts=st.lists(st.integers(1, 200_000), max_size=3), kept=st.integers(0, 3), starts=st.lists(_places, max_size=3))
+def test_wrong_pieces_give_the_bytes_of_the_whole_or_an_error(
+    piecewise: dict[str, Archive], cuts: list[int], kept: int, starts: list[int]
+) -> None:
+    archive = piecewise["gzip"]
+    entry = archive.entries[blob_path(PIECEWISE)]
+    pieces = sorted({*entry.pieces[:kept], *(entry.pieces[kept - 1] + cut for cut in cuts)})[: len(entry.pieces)]
+    wrong = replace(entry, pieces=tuple(pieces))
+    try:
+        whole = content(archive, wrong)
+    except ArchiveError:
+        return
+    for start in starts:
+        assert content(archive, wrong, start) == whole[start:]
+
+
+def test_a_piece_that_ends_within_a_block_is_refused(tmp_path: Path) -> None:
+    """Decoded alone its content is whole, and a program that decodes the whole archive finds another one."""
+    first, last = formats.deflate(bytes(MIB), 1), formats.deflate(b"content", 1)
+    header = formats.STORED_HEADER.pack(0, len(last), len(last) ^ 0xFFFF)
+    data = first + header + last
+    (tmp_path / "a").write_bytes(data + b"\0")
+    archive = Archive(find_volume(tmp_path / "a"), "gzip", None)
+    entry = ArchiveEntry("blob", Digest.of(b""), MIB + 7, 0, len(data), "deflate", (len(first) + len(header),))
+    with pytest.raises(ArchiveError, match=r"end within a block|damaged before here"):
+        content(archive, entry)
+    assert len(zlib.decompressobj(-15).decompress(data)) == MIB + len(last)
+
+
+def test_a_wrong_table_of_frames_gives_no_other_bytes(tmp_path: Path) -> None:
+    """Its frames are those of every reading, so that the digest of the whole is about all ranges."""
+    data = text(6 * MIB)
+    write(tmp_path / "a", "zstd", [data], sync=False)
+    archive = open_archive(tmp_path / "a")
+    entry = archive.entries[blob_path(data)]
+    found = [(length, size) for _, length, size in read_seek_table(archive.volume).frames()]
+    number = next(number for number, (_, size) in enumerate(found) if size == 2 * MIB)
+    for sizes in ([MIB, 2 * MIB, 3 * MIB], [3 * MIB, 2 * MIB, MIB], [6 * MIB, 0, 0]):
+        frames = list(found)
+        frames[number : number + 3] = [
+            (length, size) for (length, _), size in zip(frames[number:], sizes, strict=False)
+        ]
+        archive._seek_table = SeekTable(b"".join(struct.pack("<II", *frame) for frame in frames))
+        with pytest.raises(ArchiveError, match="has another size than the archive says"):
+            content(archive, entry)
 
 
 def test_raw_frames_are_read_from_any_byte_on(tmp_path: Path) -> None:
@@ -278,6 +380,19 @@ CHANGES: dict[str, Any] = {
     "longer than the archive": first_entry(length=1 << 40),
     "overlap": lambda document: document["entries"][1].update(offset=document["entries"][0]["offset"]),
     "unknown encoding": first_entry(encoding="none"),
+    "pieces that are no list": first_entry(size=MIB + 1, length=9, encoding="deflate", pieces=5),
+    "pieces of other types": first_entry(size=MIB + 1, length=9, encoding="deflate", pieces=["5"]),
+    "no pieces": first_entry(size=MIB + 1, length=9, encoding="deflate", pieces=None),
+    "pieces of what is stored": first_entry(size=MIB + 1, length=9, encoding="stored", pieces=[5]),
+    "too few pieces": first_entry(size=2 * MIB + 1, length=9, encoding="deflate", pieces=[5]),
+    "too many pieces": first_entry(size=MIB, length=9, encoding="deflate", pieces=[5]),
+    "pieces of nothing": first_entry(size=0, length=0, encoding="deflate", pieces=[]),
+    "pieces without end": first_entry(size=1 << 62, length=9, encoding="deflate", pieces=[5]),
+    "a piece at the start": first_entry(size=MIB + 1, length=9, encoding="deflate", pieces=[0]),
+    "a piece before the start": first_entry(size=MIB + 1, length=9, encoding="deflate", pieces=[-1]),
+    "a piece after the end": first_entry(size=MIB + 1, length=9, encoding="deflate", pieces=[9]),
+    "pieces at one place": first_entry(size=3 * MIB, length=9, encoding="deflate", pieces=[5, 5]),
+    "pieces in another order": first_entry(size=3 * MIB, length=9, encoding="deflate", pieces=[6, 5]),
 }
 
 

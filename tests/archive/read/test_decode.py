@@ -3,6 +3,7 @@ import tempfile
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from hangar_async.archive.formats import (
     stored_size,
 )
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.decode import Decoder, Inflater, Unwrapper, decode_units, frames, members
+from hangar_async.archive.read.decode import Decoder, Inflater, PieceReader, Unwrapper, decode_units, frames, members
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Window
 from hangar_async.errors import ArchiveError
@@ -162,6 +163,59 @@ def test_data_that_are_cut_are_refused_or_end_with_a_block(data: bytes, level: i
     # Only the empty block at the end may be missing.
     assert content == data[: len(content)]
     assert content in (b"", data)
+
+
+def joined_pieces(packed: bytes, pieces: list[tuple[int, int]], kind: str = "deflate", start: int = 0) -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "a").write_bytes(packed + b"\0")
+        with find_volume(Path(directory, "a")).open(start, len(packed)) as window:
+            reader = Decoder(window, lambda window: PieceReader(window, iter(pieces), DECODERS[kind]))
+            content = bytearray(1 << 20)
+            return bytes(content[: reader.readinto(memoryview(content))])
+
+
+@pytest.mark.parametrize("kind", ["deflate", "zstd"])
+@given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=6), made=st.sampled_from([noise, text]))
+def test_pieces_are_decoded_one_after_the_other_from_any_on(
+    kind: str, sizes: list[int], made: Callable[[int], bytes]
+) -> None:
+    contents = [made(size) for size in sizes]
+    units = [ENCODERS[kind](data) for data in contents]
+    packed, ends = b"".join(units), list(accumulate(map(len, units)))
+    pieces = list(zip(ends, sizes, strict=True))
+    for number, start in enumerate([0, *ends[:-1]]):
+        assert joined_pieces(packed, pieces[number:], kind, start) == b"".join(contents[number:])
+
+
+@pytest.mark.parametrize("kind", ["deflate", "zstd"])
+@given(sizes=st.lists(st.integers(0, 300), min_size=2, max_size=5), data=st.data())
+def test_pieces_at_other_positions_have_the_bytes_of_the_whole_or_are_refused(
+    kind: str, sizes: list[int], data: st.DataObject
+) -> None:
+    units = [ENCODERS[kind](text(size)) for size in sizes]
+    packed, ends = b"".join(units), list(accumulate(map(len, units)))
+    cuts = data.draw(st.sets(st.sampled_from(ends[:-1]) | st.integers(1, len(packed) - 1), min_size=1, max_size=4))
+    claimed = [*sorted(cuts), len(packed)]
+    total = sum(sizes)
+    places = st.sampled_from(list(accumulate(sizes))) | st.integers(0, total)
+    bounds = sorted(data.draw(st.lists(places, min_size=len(cuts), max_size=len(cuts))))
+    lengths = [end - start for start, end in zip([0, *bounds], [*bounds, total], strict=True)]
+    pieces = list(zip(claimed, lengths, strict=True))
+    try:
+        whole = joined_pieces(packed, pieces, kind)
+    except ArchiveError:
+        return
+    assert whole == b"".join(text(size) for size in sizes)
+    for number, start in enumerate([0, *claimed[:-1]]):
+        assert joined_pieces(packed, pieces[number:], kind, start) == whole[total - sum(lengths[number:]) :]
+
+
+@pytest.mark.parametrize("kind", ["deflate", "zstd"])
+@pytest.mark.parametrize("size", [0, 6, 8])
+def test_a_piece_of_another_size_is_refused(kind: str, size: int) -> None:
+    packed = ENCODERS[kind](b"content")
+    with pytest.raises(ArchiveError, match="has another size than the archive says"):
+        joined_pieces(packed + packed, [(len(packed), size), (2 * len(packed), 7)], kind)
 
 
 @pytest.mark.parametrize(("flag", "field"), [(0x08, b"n"), (0x10, b"c")])

@@ -3,11 +3,13 @@ import os
 import struct
 import threading
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import zstandard
 from hypothesis import given, strategies as st
+from isal import isal_zlib
 
 from hangar_async.archive.write.codec import CompressionWorkers, Input, bytes_input, open_input
 from hangar_async.archive.write.writer import ArchiveWriter
@@ -258,6 +260,32 @@ def test_level_0_stores_all(tmp_path: Path) -> None:
     stream = joined(write(tmp_path / "a", "gzip", [data], level=0))
     entry = index_of(contents(unpacked(stream)))["entries"][0]
     assert (entry["name"], entry["encoding"], decoded(stream, entry)) == (blob_path(data), "stored", data)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("level", [1, 6])
+@pytest.mark.parametrize("size", [1, MIB - 1, MIB, MIB + 1, 3 * MIB, 3 * MIB + 5])
+def test_the_index_has_the_start_of_each_mib_of_deflated_content(
+    tmp_path: Path, size: int, level: int, workers: int
+) -> None:
+    data = text(size) if size > 1 else bytes(1000)
+    written = write(tmp_path / "a", "gzip", [data, noise(3 * MIB)], level=level, workers=workers, sync=False)
+    stream = joined(written)
+    entry, stored, _ = index_of(contents(unpacked(stream)))["entries"]
+    pieces = entry.get("pieces", [])
+    assert ("pieces" in entry) == (size > MIB)
+    assert "pieces" not in stored
+    bounds = [0, *pieces, entry["length"]]
+    units = [stream[entry["offset"] + start : entry["offset"] + end] for start, end in pairwise(bounds)]
+    expected = [data[start : start + MIB] for start in range(0, len(data), MIB)]
+    for library in (zlib, isal_zlib):
+        # Neither library needs anything from before the start of a piece.
+        assert [library.decompressobj(-15).decompress(unit) for unit in units] == expected
+
+
+def test_a_zstd_index_has_no_pieces(tmp_path: Path) -> None:
+    stream = joined(write(tmp_path / "a", "zstd", [text(5 * MIB)], sync=False))
+    assert not any("pieces" in entry for entry in index_of(contents(unpacked(stream)))["entries"])
 
 
 def test_the_seek_table_counts_every_frame(tmp_path: Path) -> None:

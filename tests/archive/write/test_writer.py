@@ -442,6 +442,15 @@ def test_the_largest_index_that_is_written_is_the_largest_that_is_read(
     assert raised.value.advice == "split the list of images"
 
 
+def test_more_pieces_than_can_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MAX_INDEX", 2000)
+    monkeypatch.setattr(index, "_BYTES_A_VALUE", 2000 // 30)
+    write(tmp_path / "a", "gzip", [bytes(10 * MIB)], sync=False)
+    assert open_archive(tmp_path / "a").entries
+    with pytest.raises(StorageError, match="more files than can be read"):
+        write(tmp_path / "b", "gzip", [bytes(20 * MIB)], sync=False)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_index_may_have_twice_the_bytes_of_what_is_before_it(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

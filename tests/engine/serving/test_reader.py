@@ -7,10 +7,13 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from isal import isal_zlib
 
+from hangar_async.archive import formats
 from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL, Buffers, Readers
 from hangar_async.engine.serving.reader import BlobReader
@@ -18,6 +21,7 @@ from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, Hang
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import LayoutReader, blob_name
 from hangar_async.oci.digest import Digest
+from tests.archive.samples import write
 from tests.engine.forms import Saved
 from tests.engine.serving.rig import DATA, put
 
@@ -294,6 +298,57 @@ async def test_fast_clients_get_large_pieces_and_slow_clients_small_ones(tmp_pat
     assert sizes[34] == LARGE
     assert sum(sizes) == len(data)
     assert held.buffers.lent == 0
+
+
+class Inflated:
+    """The number of bytes that decoders gave in all; more than `most` fail the test."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = 0
+
+    def inflater(self) -> Any:
+        return Counting(self)
+
+
+class Counting:
+    """A decoder of DEFLATE that counts its output."""
+
+    def __init__(self, total: Inflated) -> None:
+        self._decoder = isal_zlib.decompressobj(-15)
+        self._total = total
+
+    def decompress(self, data: bytes, size: int = 0) -> bytes:
+        content = self._decoder.decompress(data, size)
+        self._total.size += len(content)
+        assert self._total.size <= self._total.most
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+
+async def test_slow_clients_of_a_deflated_layer_cost_a_piece_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(64 << 20)
+    await asyncio.to_thread(write, tmp_path / "a", "gzip", [data], sync=False)
+    held = await asyncio.to_thread(lambda: BlobReader(seekable_layout_at(tmp_path / "a")))
+    # All are slow, and more than there are readers that may wait: each piece is read by a reader that is opened for it.
+    held.buffers = Buffers(0)
+    clients, size = 40, 2 << 20
+    inflated = Inflated(clients * (size // SMALL) * (LARGE + SMALL))
+    monkeypatch.setattr(formats, "inflater", inflated.inflater)
+    readings = [held.read(Digest.of(data), len(data) - size - number, len(data)) for number in range(clients)]
+    received = [0] * clients
+    for _ in range(size // SMALL + 1):
+        for number, piece in enumerate(await asyncio.gather(*(anext(reading, b"") for reading in readings))):
+            assert not any(piece[:100])
+            received[number] += len(piece)
+    assert received == [size + number for number in range(clients)]
+    assert inflated.size > clients * size
+    assert held.readers.idle <= MOST_IDLE
+    held.close()
 
 
 async def test_a_client_that_goes_leaves_nothing_in_use(reader_directory: Path) -> None:

@@ -20,7 +20,7 @@ from hangar_async.archive.index import ArchiveEntry, Encoding
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
-from hangar_async.archive.read.decode import EntryReader
+from hangar_async.archive.read.decode import Decoder, EntryReader, Inflater, PieceReader, frames
 from hangar_async.archive.read.layout import archive_layout, stream_files
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Volume
@@ -37,6 +37,7 @@ from tests.refusal import attempt, check_told
 Files = dict[str, tuple[int, str]]
 _ENCODINGS: tuple[Encoding, ...] = ("stored", "deflate", "zstd")
 _SIZE = struct.Struct("<BHB")
+_CUT = struct.Struct("<HH")
 _PIECE = 1 << 16
 _PARTS = {"a.part0": 10, "a.part1": 10, "a.part2": 3, "a.part00": 10, "b": 1}
 
@@ -73,11 +74,18 @@ def archive_index(data: bytes) -> None:
 
 
 def content(data: bytes) -> None:
-    """Read the data of one file in each encoding: content has the declared size, and is the same to other readers."""
+    """Read the data of one file in each encoding: content has the declared size, and is the same to other readers.
+
+    The first byte is of the encoding, and of the number of cuts, which follow: where a piece ends, and its size.
+    """
     if len(data) < _SIZE.size:
         return
     choice, size, start = _SIZE.unpack_from(data)
-    encoding, packed = _ENCODINGS[choice % 3], data[_SIZE.size :]
+    encoding, count = _ENCODINGS[choice % 3], choice // 3 % 4
+    packed = data[_SIZE.size + count * _CUT.size :]
+    cuts = list(_CUT.iter_unpack(data[_SIZE.size : _SIZE.size + count * _CUT.size])) if packed and count else []
+    if cuts and encoding != "stored" and [end for end, _ in cuts] == sorted({end for end, _ in cuts} - {0}):
+        _check_pieces(packed, encoding, [*cuts, (len(packed), size - sum(size for _, size in cuts))])
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "a").write_bytes(packed + b"\0")
         opened = Archive(find_volume(Path(directory, "a")), "zstd", None)
@@ -91,6 +99,33 @@ def content(data: bytes) -> None:
         other = _unpacked(packed, encoding)
         # Of a frame whose end is missing its decoder gives no content after the size declared.
         assert other is None or whole == (other[:size] if encoding == "zstd" else other)
+
+
+def _check_pieces(packed: bytes, encoding: Encoding, pieces: list[tuple[int, int]]) -> None:
+    """Read pieces from each of them on: all have the bytes of the whole, and the whole is the same to other readers."""
+    if pieces[-1][1] < 0 or pieces[-2][0] >= len(packed):
+        return
+    decode = Inflater if encoding == "deflate" else frames
+
+    def read(number: int) -> bytes:
+        content = bytearray(sum(size for _, size in pieces[number:]) + 1)
+        with volume.open(pieces[number - 1][0] if number else 0, len(packed)) as window:
+            reader = Decoder(window, lambda window: PieceReader(window, iter(pieces[number:]), decode))
+            return bytes(content[: reader.readinto(memoryview(content))])
+
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "a").write_bytes(packed + b"\0")
+        volume = find_volume(Path(directory, "a"))
+        whole = attempt(lambda: read(0), ArchiveError)
+        rests = [attempt(partial(read, number), ArchiveError) for number in range(1, len(pieces))]
+    if whole is not None:
+        assert [rest and whole[len(whole) - len(rest) :] for rest in rests] == rests
+        assert [len(rest) for rest in rests if rest is not None] == [
+            sum(size for _, size in pieces[number:]) for number, rest in enumerate(rests, 1) if rest is not None
+        ]
+        if encoding == "deflate":
+            assert None not in rests
+            assert whole == _unpacked(packed, encoding)
 
 
 def parts(data: bytes) -> None:
