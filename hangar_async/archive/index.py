@@ -21,6 +21,9 @@ _SMALL_INDEX = 64 << 20
 _INDEX_RATIO = 2
 #: Each file has six values in an index, and more than 200 bytes; a piece has fewer, and a MiB of content.
 _BYTES_A_VALUE = 32
+#: The values of an entry, but for its pieces; and the bytes of one of these, since DEFLATE makes no MiB from fewer.
+_ENTRY_VALUES = 64
+_BYTES_A_PIECE = 1000
 Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {GZIP: ("stored", "deflate"), ZSTD: ("zstd",)}
 _FOOTER = struct.Struct("<8sQQ")
@@ -142,15 +145,14 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     Raises ValueError for an index that no writer of the format writes: other names, one name twice, a blob under the
     name of another digest, data that overlap or exceed `end`, pieces of another number or outside of the data.
     """
-    most = _most_values(end)
-    document = decode_json(data, _IndexJson, most)
+    document = decode_json(data, _IndexJson, _most_values(end))
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
     entries: dict[str, ArchiveEntry] = {}
     position = 0
     for raw in document.entries:
-        item = decode_json(bytes(raw), _IndexEntryJson, most)
+        item = decode_json(bytes(raw), _IndexEntryJson, _ENTRY_VALUES + end // _BYTES_A_PIECE)
         if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
             raise ValueError(f"{item.name[:200]!r} is there twice, or is no name of this format")
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:

@@ -127,19 +127,37 @@ def test_pieces_are_read_where_a_file_can_have_them(size: int, length: int, piec
 
 
 def test_a_writer_counts_the_values_that_a_reader_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = ArchiveEntry(f"{ROOT}/oci-layout", Digest.of(b""), 60 * MIB, 0, 100, "deflate", tuple(range(1, 60)))
+    entry = ArchiveEntry(
+        f"{ROOT}/oci-layout", Digest.of(b""), 60 * MIB, 0, 60_000, "deflate", tuple(range(1000, 60_000, 1000))
+    )
     encoder = index.IndexEncoder("gzip")
     encoder.add(entry)
-    encoder.add(ArchiveEntry(f"{ROOT}/index.json", Digest.of(b""), 1, 100, 1, "deflate"))
+    encoder.add(ArchiveEntry(f"{ROOT}/index.json", Digest.of(b""), 1, 60_000, 1, "deflate"))
     raw = encoder.content()
     for values in range(60, 80):
-        monkeypatch.setattr(index, "_BYTES_A_VALUE", index.most_bytes(200) // values)
-        if encoder.fits(200):
-            assert len(index.decode(raw, 200).entries) == 2
+        monkeypatch.setattr(index, "_BYTES_A_VALUE", index.most_bytes(60_100) // values)
+        if encoder.fits(60_100):
+            assert len(index.decode(raw, 60_100).entries) == 2
         else:
             with pytest.raises(ValueError, match="values"):
-                index.decode(raw, 200)
-    assert encoder.fits(200)
+                index.decode(raw, 60_100)
+    assert encoder.fits(60_100)
+
+
+def test_the_pieces_that_a_small_archive_claims_take_little_memory() -> None:
+    pieces = b",".join(b"%d" % number for number in range(1_000_000))
+    entry = (
+        b'{"name":"ab","digest":"ab","size":0,"offset":0,"length":0,"encoding":"deflate","pieces":[' + pieces + b"]}"
+    )
+    raw = b'{"version":1,"compression":"gzip","entries":[' + entry + b"]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 10,064 values"):
+            index.decode(raw, 10_000_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(raw) + MIB
 
 
 def test_a_file_of_a_tebibyte_may_have_all_its_pieces() -> None:
