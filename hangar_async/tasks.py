@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -24,3 +25,33 @@ async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_on
         for _ in range(min(at_once, len(items))):
             group.create_task(run())
     return [results[number] for number in range(len(results))]
+
+
+async def undone_if_cancelled(
+    work: Callable[[], Awaitable[_T]], undo: Callable[[], Awaitable[None]], seconds: float
+) -> _T:
+    """Do the work; a cancellation lets it come to its end and undoes it, as far as both take no more than `seconds`.
+
+    For work whose effect elsewhere only its end tells how to undo.
+    """
+    result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        # An exception raised here would end the group.
+        try:
+            result.set_result(await work())
+        except Exception as error:
+            result.set_exception(error)
+            result.exception()  # so that it is not reported as never retrieved after a cancellation
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run())
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await asyncio.wait([task])
+                    await undo()
+            raise
+    return result.result()

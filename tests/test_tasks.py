@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hangar_async.tasks import each
+from hangar_async.tasks import each, undone_if_cancelled
 
 
 async def test_the_results_have_the_order_of_the_items_and_the_tasks_a_bound() -> None:
@@ -49,3 +49,67 @@ async def test_an_exception_ends_the_other_work() -> None:
     with pytest.RaisesGroup(ValueError):
         await each(range(100), work, 3)
     assert sorted(ended) == [0, 1, 2]
+
+
+async def test_cancelled_work_comes_to_its_end_and_is_undone() -> None:
+    may_end, steps = asyncio.Event(), list[str]()
+
+    async def work() -> None:
+        steps.append("begun")
+        await may_end.wait()
+        steps.append("done")
+
+    async def undo() -> None:
+        steps.append("undone")
+
+    task = asyncio.create_task(undone_if_cancelled(work, undo, 60))
+    await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps == ["begun", "done", "undone"]
+
+
+@pytest.mark.parametrize("slow", ["work", "undo"])
+async def test_neither_the_work_nor_its_undoing_outlasts_the_time(slow: str) -> None:
+    ended = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    async def nothing() -> None:
+        pass
+
+    work, undo = (wait, nothing) if slow == "work" else (nothing, wait)
+
+    async def caller() -> None:
+        await undone_if_cancelled(work, undo, 0.001)
+
+    task = asyncio.create_task(caller())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("error", [None, ValueError("broken")])
+async def test_work_that_is_not_cancelled_is_not_undone(error: Exception | None) -> None:
+    async def work() -> int:
+        if error is not None:
+            raise error
+        return 7
+
+    async def undo() -> None:
+        raise AssertionError
+
+    if error is None:
+        assert await undone_if_cancelled(work, undo, 60) == 7
+    else:
+        with pytest.raises(ValueError, match="broken"):
+            await undone_if_cancelled(work, undo, 60)

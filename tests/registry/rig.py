@@ -257,3 +257,33 @@ async def client_of(host: str = "", settings: RegistrySettings | None = None) ->
 
 def image_at(registry: FakeRegistry, name: str = "team/app:v1") -> Reference:
     return Reference.parse(f"{registry.address}/{name}")
+
+
+LAYER = b"layer" * 10_000
+LAYER_BLOB = describe(LAYER)
+ME = "Basic bWU6cGFzczp3b3Jk"  # me:pass:word
+
+
+@dataclass
+class Uploads:
+    """A registry that wants to know who asks, and the place that it sends uploads to."""
+
+    location: str = "/upload/1"
+    wants: str | None = ME
+    #: Answers before the right ones, by method.
+    faults: dict[str, list[int]] = field(default_factory=dict)
+    bodies: list[bytes] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        if self.wants and request.headers.get("Authorization") != self.wants:
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="reg"'})
+        if request.path == "/v2/":
+            return web.Response()
+        self.methods.append(request.method)
+        self.bodies.append(await request.read())
+        if self.faults.get(request.method):
+            return web.Response(status=self.faults[request.method].pop(0))
+        if request.method == "POST":
+            return web.Response(status=202, headers={"Location": self.location})
+        return web.Response(status={"PUT": 201, "PATCH": 202, "HEAD": 404}.get(request.method, 204))

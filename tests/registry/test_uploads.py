@@ -5,10 +5,9 @@ import random
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
-from aiohttp import web
 from hypothesis import given, settings, strategies as st
 
 from hangar_async.config.registries import Proxies, RegistrySettings
@@ -28,43 +27,12 @@ from hangar_async.oci.manifest import Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry import uploads
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.uploads import Upload, UploadSession, received_bytes
+from hangar_async.registry.uploads import Upload
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
 from tests.fakes.pushes import Pushes
 from tests.fakes.registry import FakeRegistry, answering, fake_registry
-from tests.registry.rig import LOGIN, Lent, Proxy, client_of, describe, image_at
-
-LAYER = b"layer" * 10_000
-LAYER_BLOB = describe(LAYER)
-
-
-ME = "Basic bWU6cGFzczp3b3Jk"  # me:pass:word
-
-
-@dataclass
-class Uploads:
-    """A registry that wants to know who asks, and the place that it sends uploads to."""
-
-    location: str = "/upload/1"
-    wants: str | None = ME
-    #: Answers before the right ones, by method.
-    faults: dict[str, list[int]] = field(default_factory=dict)
-    bodies: list[bytes] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)
-
-    async def __call__(self, request: web.Request) -> web.Response:
-        if self.wants and request.headers.get("Authorization") != self.wants:
-            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="reg"'})
-        if request.path == "/v2/":
-            return web.Response()
-        self.methods.append(request.method)
-        self.bodies.append(await request.read())
-        if self.faults.get(request.method):
-            return web.Response(status=self.faults[request.method].pop(0))
-        if request.method == "POST":
-            return web.Response(status=202, headers={"Location": self.location})
-        return web.Response(status={"PUT": 201, "PATCH": 202, "HEAD": 404}.get(request.method, 204))
+from tests.registry.rig import LAYER, LAYER_BLOB, LOGIN, ME, Lent, Proxy, Uploads, client_of, describe, image_at
 
 
 async def push_layer(host: str, settings: RegistrySettings | None = None, tries: int = 1) -> None:
@@ -113,7 +81,7 @@ async def test_an_expired_upload_address_elsewhere_is_replaced(status: int) -> N
         await push_layer(registry.address, tries=2)
     # It might have been the answer alone that was refused.
     assert uploads.methods == ["POST", "HEAD", "POST"]
-    assert storage.methods == ["PUT", "GET", "PUT"]
+    assert storage.methods == ["PUT", "GET", *(["DELETE"] if status == 400 else []), "PUT"]
 
 
 async def test_a_refusal_elsewhere_is_reported_without_the_signature() -> None:
@@ -163,46 +131,12 @@ async def test_an_http_address_of_a_registry_with_tls_is_asked_by_https(
     assert {request.headers["Authorization"] for request in registry.asked("/upload")} == {ME}
 
 
-async def test_a_session_can_be_used_by_itself() -> None:
-    uploads = Uploads()
-    async with answering(uploads) as registry:
-        settings = RegistrySettings(username="me", password="pass:word")
-        async with RegistryClient(settings, username_for=registry.address) as client:
-            session = UploadSession(client.exchange, Reference.parse(f"{registry.address}/app"), LAYER_BLOB)
-            await session.cancel()
-            await session.open()
-            assert await session.append(0, LAYER[:10], 10) is None
-            assert await session.offset() is None
-            await session.finish(LAYER[10:])
-            assert not session.address
-    assert uploads.methods == ["POST", "PATCH", "GET", "PUT"]
-
-
 async def test_an_upload_to_a_closed_port_is_a_network_error() -> None:
     uploads = Uploads()
     async with answering(uploads) as registry:
         pass
     with pytest.raises(NetworkError):
         await push_layer(registry.address)
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [("0-1", 2), ("0-999", 1000), (" 0-5 ", 6), ("bytes=0-9", 10), ("bytes 0-9", 10), (f"0-{10**18}", 10**18 + 1)],
-)
-def test_the_range_of_an_upload_is_read_as_its_size(text: str, count: int) -> None:
-    assert received_bytes(text) == count
-
-
-@pytest.mark.parametrize("text", ["", "0-0", "1-5", "0-", "-5", "0", "0-x", "0-5/10", "0-٣", "0--1", f"0-{10**30}"])
-def test_an_uncertain_range_of_an_upload_is_none(text: str) -> None:
-    assert received_bytes(text) is None
-
-
-@given(st.text())
-def test_any_text_is_a_size_or_none(text: str) -> None:
-    found = received_bytes(text)
-    assert found is None or found > 1
 
 
 DATA = random.Random(11).randbytes(300_000)
@@ -450,7 +384,10 @@ async def test_a_session_lost_during_a_request_is_started_again_by_the_next_try(
     pushable_registry.fail(UPLOADS, answer, method="PUT")
     [error] = await push(pushable_registry, Lent(DATA))
     assert isinstance(error, UploadLost)
-    assert asked(pushable_registry) == ["POST 202", f"PUT {answer.status}", "POST 202", "PUT 201"]
+    # It may know the session all the same.
+    cancelled = ["DELETE 204"] if answer.status == 400 else []
+    assert asked(pushable_registry) == ["POST 202", f"PUT {answer.status}", *cancelled, "POST 202", "PUT 201"]
+    assert not cancelled or not pushes_of(pushable_registry).sessions
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 410, 501])
@@ -461,6 +398,8 @@ async def test_an_upload_with_an_unknown_offset_is_started_again(pushable_regist
     assert len(await push(pushable_registry, lent)) == 1
     assert lent.opened == [0, 0]
     assert await content_of(pushable_registry) == DATA
+    # The one that is given up is cancelled, but where it is gone.
+    assert bool(pushes_of(pushable_registry).sessions) == (status in (404, 410))
 
 
 @pytest.mark.parametrize(
@@ -656,7 +595,7 @@ async def test_an_abandoned_upload_is_cancelled_as_far_as_possible(
 async def test_a_cancellation_that_is_not_answered_is_given_up(
     pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hangar_async.registry.uploads._CANCEL_TIMEOUT", 0.01)
+    monkeypatch.setattr("hangar_async.registry.upload_session._CANCEL_TIMEOUT", 0.01)
     pushable_registry.fail(UPLOADS, CutBody(1000), method="PUT")
     pushable_registry.fail(UPLOADS, Hold(asyncio.Event()), method="DELETE")
     async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
@@ -685,6 +624,10 @@ async def test_cancelled_at_any_request_it_leaves_no_task_and_no_session(
         task = asyncio.ensure_future(work())
         await hold.reached.wait()
         task.cancel()
+        if method == "POST":
+            # What it opens is known when its response is there.
+            await asyncio.sleep(0)
+            hold.until.set()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert lent.settled

@@ -16,7 +16,7 @@ from hangar_async.registry.http.addresses import Redirects, is_internal
 from hangar_async.registry.http.proxies import bypasses, proxy_for
 from hangar_async.registry.http.response import read_digest
 from hangar_async.registry.manifests import Quota
-from hangar_async.registry.uploads import received_bytes
+from hangar_async.registry.upload_session import received_bytes
 from hangar_async.server.responses import byte_range
 from tests.refusal import attempt
 
