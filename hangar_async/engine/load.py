@@ -55,6 +55,8 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
             rate = RateLimit(options.environment.destinations.limit_rate, run.clock)
             blobs = BlobPusher(client, flights, rate, source, run.observe)
             images = ImagePusher(client, blobs, PushOptions(options.sparse_index, options.platform_tags))
+            for image, target in run.selection.images:
+                images.expect(image, target)
             if isinstance(source, Spool):
                 await source.feed(list(enumerate(run.selection.images)), images, blobs)
 

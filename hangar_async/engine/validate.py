@@ -12,6 +12,7 @@ from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.engine.push.referrers import is_referrers_tag
 from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutcome
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
@@ -128,14 +129,16 @@ class Comparer:
     async def _compare_tag(self, image: Image, root: Document, target: Reference, rank: Rank) -> list[str]:
         """Return the differences of the image that the tag names; its index may have more platforms than this one."""
         existing = await self._head(target, None, rank)
-        if existing is None:
-            return ["it is not there"]
-        if existing.digest in (root.digest, image.original):
+        if existing is not None and existing.digest in (root.digest, image.original):
             return []
-        if isinstance(root, Index):
+        if existing is not None and isinstance(root, Index):
             other = await self._target_index(target, rank)
             if other is not None and _digests(root) <= _digests(other):
                 return []
+        if is_referrers_tag(target.tag) and await self._head(target, root.digest, rank) is not None:
+            return []  # the list of its referrers has the tag
+        if existing is None:
+            return ["it is not there"]
         return [f"there it is {existing.digest}, here {image.original or root.digest}"]
 
     async def _head(self, target: Reference, digest: Digest | None, rank: Rank) -> Descriptor | None:

@@ -9,7 +9,7 @@ from hangar_async.config.registries import MAX_JOBS
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
-from hangar_async.engine.push.referrers import ReferrersTags
+from hangar_async.engine.push.referrers import ReferrersTags, is_referrers_tag
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 from hangar_async.tasks import each
@@ -37,6 +37,11 @@ class ImagePusher:
         #: The descriptors of the tags when they were asked for first.
         self._targets: dict[int, oci.Descriptor | None] = {}
         self._failures: dict[int, HangarError] = {}
+
+    def expect(self, image: oci.Image, target: oci.Reference) -> None:
+        """Note an image of the run before any is pushed: its subject leaves a tag to the list of its referrers."""
+        if not image.problems:
+            self._referrers.expect(target, oci.documents_below(image.root_document(), image.documents))
 
     def fail(self, number: int, error: HangarError) -> None:
         """Let the push of an image fail, whose content could not be pushed ahead of it."""
@@ -183,9 +188,26 @@ class ImagePusher:
             return LoadOutcome(image, target, "present", document.digest, note=note)
         if document.digest != root.digest:
             await self._put_indexes(document, image, target, rank)
+        if is_referrers_tag(target.tag) and not await self._may_take_tag(original or root, target, replaced, rank):
+            await self._put_missing(document, target, document.digest, image.blobs, rank)
+            note = f"it has no tag, only its digest: {target.name}:{target.tag} is for the list of its referrers"
+            return LoadOutcome(image, target, "pushed", document.digest, note=note)
         await self._put(document, target, None, image.blobs, rank)
         replaced_digest = None if replaced is None else replaced.digest
         return LoadOutcome(image, target, "pushed", document.digest, note=note, replaced=replaced_digest)
+
+    async def _may_take_tag(
+        self, image: oci.Document, target: oci.Reference, replaced: oci.Descriptor | None, rank: Rank
+    ) -> bool:
+        """Tell whether an image without another name may take a tag that may be for its referrers.
+
+        Of images, it can name only this one, or parts of it.
+        """
+        if replaced is not None:
+            other = await self._target_index(target, rank)
+            known = {entry.digest for entry in image.manifests} if isinstance(image, oci.Index) else set()
+            return other is not None and all(entry.digest in known for entry in other.manifests)
+        return not await self._referrers.claims(target, rank)
 
     async def _choose_index(
         self,

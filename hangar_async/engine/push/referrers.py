@@ -4,8 +4,9 @@ Source: OCI distribution-spec 1.1, "Pushing Manifests with Subject" and "Referre
 """
 
 import asyncio
+import re
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
@@ -15,6 +16,12 @@ from hangar_async.registry.manifests import PushedManifest
 
 #: Another client may replace the list while it is written here; so often it is written again.
 _TRIES = 4
+_TAG = re.compile("sha(?:256|512)-[0-9a-f]{64}")
+
+
+def is_referrers_tag(tag: str | None) -> bool:
+    """Tell whether a tag may name a list of referrers; an image that has only a digest gets such a tag too."""
+    return tag is not None and _TAG.fullmatch(tag) is not None
 
 
 class ReferrersTags:
@@ -25,6 +32,19 @@ class ReferrersTags:
         #: The registries, by name, that list referrers, and those that do not.
         self._listing: dict[str, bool] = {}
         self._locks: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: A referrer of each list, by repository and tag, that this run adds to.
+        self._expected: dict[tuple[str, str], Referrer] = {}
+
+    def expect(self, target: Reference, documents: Iterable[Document]) -> None:
+        """Note the referrers among documents that come into the target's repository."""
+        for document in documents:
+            if (referrer := referrer_of(document)) is not None:
+                self._expected[target.repository, referrer.subject.tag] = referrer
+
+    async def claims(self, target: Reference, rank: Rank) -> bool:
+        """Tell whether the tag of a target is for a list of referrers that this run adds to; raises HangarError."""
+        referrer = self._expected.get((target.repository, str(target.tag)))
+        return referrer is not None and not await self._is_listing(target, referrer, rank)
 
     def pushed(self, target: Reference, manifest: PushedManifest) -> None:
         """Note that a registry lists referrers, where its answer to a push says so."""
@@ -65,7 +85,7 @@ class ReferrersTags:
             return None
         # A subject that has no other name may have this tag.
         is_list = document.media_type == media_types.OCI_INDEX and document.digest != referrer.subject
-        if not is_list or not isinstance(document, Index):
+        if not is_list or not isinstance(document, Index) or any(entry.platform for entry in document.manifests):
             raise ContentError(
                 f"{tag.name}:{tag.tag} is no list of referrers but {document.digest}, and is left as it is",
                 digest=str(document.digest),

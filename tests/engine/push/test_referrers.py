@@ -16,11 +16,11 @@ from hangar_async.engine.reports import LoadReport
 from hangar_async.errors import ContentError, Differs
 from hangar_async.oci.digest import Digest
 from hangar_async.testing.images import Built, image, index, layer
-from tests.engine.loading import document, run_load, tagged
+from tests.engine.loading import document, run_load, run_validate, tagged
 from tests.engine.made import make_layout
 from tests.engine.push.rig import referrer, without_referrers
 from tests.fakes.faults import Function, Headers, Status
-from tests.fakes.images import AMD64, small
+from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
 
 APP = small("app")
@@ -147,6 +147,95 @@ async def test_a_list_that_is_replaced_again_and_again(pushable_registry: FakeRe
     [failed] = (await load_all(tmp_path, pushable_registry, [referrer(APP, "signature")])).failed
     assert isinstance(failed.error, Differs)
     assert TAG in str(failed.error)
+
+
+def partial(built: Built) -> bytes:
+    """An index of some of the platforms of an image."""
+    fields = json.loads(built.raw)
+    return json.dumps({**fields, "manifests": fields["manifests"][:1]}).encode()
+
+
+async def test_parts_of_an_image_are_no_list_of_referrers(pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    """An image that was saved by digest, in part, has this tag too."""
+    without_referrers(pushable_registry)
+    subject = index([APP, small("app", platform=ARM64)])
+    tag = f"sha256-{subject.digest.hex}"
+    pushable_registry.add("team/app:v1", subject)
+    pushable_registry.content.add_manifest("team/app", raw := partial(subject), INDEX, [tag])
+    [failed] = (await load_all(tmp_path, pushable_registry, [referrer(subject, "signature")])).failed
+    assert "no list of referrers" in str(failed.error)
+    assert await digest_at(pushable_registry, tag) == Digest.of(raw)
+
+
+async def by_digest(tmp_path: Path, subject: Built, signatures: Iterable[Built]) -> Path:
+    """A layout with an image that has no name but its digest, and signatures."""
+    names = {f"x.local/team/app@{subject.digest}": subject}
+    names |= {f"x.local/team/app:signature{number}": one for number, one in enumerate(signatures)}
+    entries = [(built, {"org.opencontainers.image.ref.name": name}) for name, built in names.items()]
+    return await asyncio.to_thread(make_layout, tmp_path / f"layout{len(list(tmp_path.iterdir()))}", entries)
+
+
+@pytest.mark.parametrize("jobs", [1, 20])
+@pytest.mark.parametrize("subject", [APP, index([APP])])
+async def test_the_list_of_referrers_has_the_tag_and_the_image_its_digest(
+    subject: Built, jobs: int, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    without_referrers(pushable_registry)
+    source = await by_digest(tmp_path, subject, [signature := referrer(subject, "signature")])
+    tag = f"sha256-{subject.digest.hex}"
+    for _ in range(2):
+        report = await run_load(tmp_path, source, pushable_registry, jobs=jobs)
+        assert report.status == 0, report.failed
+        [note] = [outcome.note for outcome in report.outcomes if outcome.note]
+        assert f"team/app:{tag}" in note
+        assert [one["digest"] for one in await listed(pushable_registry, tag)] == [str(signature.digest)]
+        assert await document(pushable_registry.content, "team/app", subject.digest) == subject.raw
+    assert (await run_validate(tmp_path, source, pushable_registry)).status == 0
+
+
+async def test_at_a_registry_that_lists_referrers_the_image_has_the_tag(
+    pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = await by_digest(tmp_path, APP, [referrer(APP, "signature")])
+    assert (await run_load(tmp_path, source, pushable_registry)).status == 0
+    assert await digest_at(pushable_registry) == APP.digest
+
+
+@pytest.mark.parametrize("subject", [APP, index([APP])])
+async def test_an_image_without_a_name_replaces_no_list_of_referrers(
+    subject: Built, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    without_referrers(pushable_registry)
+    assert (await load_all(tmp_path, pushable_registry, [signature := referrer(subject, "signature")])).status == 0
+    source, tag = await by_digest(tmp_path, subject, []), f"sha256-{subject.digest.hex}"
+    report = await run_load(tmp_path, source, pushable_registry)
+    assert report.status == 0
+    assert f"team/app:{tag}" in report.outcomes[0].note
+    assert [one["digest"] for one in await listed(pushable_registry, tag)] == [str(signature.digest)]
+    assert await document(pushable_registry.content, "team/app", subject.digest) == subject.raw
+
+
+async def test_more_platforms_of_an_image_without_a_name_take_its_tag(
+    pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    subject = index([APP, small("app", platform=ARM64)])
+    tag = f"sha256-{subject.digest.hex}"
+    pushable_registry.add("team/app:v1", subject)
+    pushable_registry.content.add_manifest("team/app", partial(subject), INDEX, [tag])
+    assert (await run_load(tmp_path, await by_digest(tmp_path, subject, []), pushable_registry)).status == 0
+    assert await digest_at(pushable_registry, tag) == subject.digest
+
+
+async def test_a_list_of_referrers_that_is_loaded_itself_replaces_no_other(
+    pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    without_referrers(pushable_registry)
+    first, second = referrer(APP, "first"), referrer(APP, "second")
+    assert (await load_all(tmp_path, pushable_registry, [APP, first])).status == 0
+    entries = [(index([second]), {"io.containerd.image.name": f"x.local/team/app:{TAG}"})]
+    source = await asyncio.to_thread(make_layout, tmp_path / "lists", entries)
+    assert (await run_load(tmp_path, source, pushable_registry)).status == 0
+    assert [one["digest"] for one in await listed(pushable_registry)] == [str(first.digest), str(second.digest)]
 
 
 @pytest.mark.parametrize("taken", [APP, index([APP])])
