@@ -57,8 +57,9 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
             images = ImagePusher(client, blobs, PushOptions(options.sparse_index, options.platform_tags))
             for image, target in run.selection.images:
                 images.expect(image, target)
+            numbered = list(enumerate(run.selection.images))
             if isinstance(source, Spool):
-                await source.feed(list(enumerate(run.selection.images)), images, blobs)
+                await source.feed(numbered, images, blobs)
 
             async def push(number: int, image: Image, target: Reference) -> LoadOutcome:
                 try:
@@ -67,7 +68,9 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
                     if not images.doubts(image, target, number, the_error(group)):
                         raise
                     if isinstance(source, Spool):
-                        await source.feed([(number, (image, target))], images, blobs)
+                        # One pass for all images that need it.
+                        same = [one for one in numbered if one[1][1].repository == target.repository]
+                        await source.feed(same, images, blobs)
                     outcome = await images.push(image, target, number)
                 if outcome.replaced is not None:
                     name = f"{target.name}:{target.tag}"

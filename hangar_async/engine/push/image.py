@@ -74,9 +74,14 @@ class ImagePusher:
         """Tell whether a push that failed should be done once more, with all blobs sent again.
 
         It should where the registry lacks content that it said it had, as after its garbage collection. The words of
-        the registry about this repository are forgotten then.
+        the registry about this repository are forgotten then: another image of it may need blobs that its source does
+        not hold any more.
         """
-        if not isinstance(error, Incomplete) or (self._options.sparse_index and image.original is not None):
+        is_sparse = self._options.sparse_index and image.original is not None
+        if isinstance(error, ContentError):
+            if not self._blobs.doubted(target.repository):
+                return False
+        elif is_sparse or not isinstance(error, Incomplete):
             return False
         self._blobs.doubt(target.repository)
         self._targets.pop(number, None)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +40,8 @@ class Spool:
         self._space = asyncio.Condition()
         self._pass = asyncio.Lock()
         self._errors: dict[Digest, HangarError] = {}
+        #: The blobs that are in it, whole.
+        self._held: set[Digest] = set()
 
     @classmethod
     @asynccontextmanager
@@ -51,7 +54,7 @@ class Spool:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
         if error := self._errors.get(blob.digest):
             raise error
-        return read_in_thread(lambda: FileReader(self._path(blob.digest), start))
+        return read_in_thread(partial(self._open, blob.digest, start))
 
     async def damage(self, blob: Descriptor) -> str:
         """Return "": it was hashed on its way into the spool."""
@@ -118,17 +121,30 @@ class Spool:
     def _has_space(self, size: int) -> bool:
         return self._count == 0 or (self._count < MOST_BLOBS and self._used + size <= BOUND)
 
+    def _open(self, digest: Digest, start: int) -> FileReader:
+        try:
+            if digest in self._held:
+                return FileReader(self._path(digest), start)
+        except StorageError:
+            if digest in self._held:
+                raise
+        message = f"the registry said that it had {digest} and lacks it, and the archive was read past it"
+        raise ContentError(message, digest=str(digest), advice="load this image again")
+
     def _take_in(self, file: LayoutFile, digest: Digest, check_interrupted: Callable[[], None]) -> None:
         """Write a file of the archive into the spool; its damage becomes the error of those that read it.
 
         Raises ArchiveError where the archive cannot be read on, StorageError.
         """
+        if digest in self._held:
+            return  # it could not be removed
         path = self._path(digest)
         descriptor = self._disk.create(path)
         try:
             for piece in verified(file.pieces, digest, None):
                 check_interrupted()
                 self._disk.write(descriptor, piece, path)
+            self._held.add(digest)
         except DigestMismatch:
             self._errors[digest] = ContentError(f"{digest} is damaged here", digest=str(digest), advice=ADVICE)
         finally:
@@ -148,8 +164,11 @@ class Spool:
         try:
             await each(targets, push, self._jobs)
         finally:
-            with suppress(StorageError):  # the blob is there; the spool as a whole is removed at the end
+            self._held.discard(blob.digest)
+            try:
                 await in_thread(self._disk.remove, self._path(blob.digest))
+            except StorageError:
+                self._held.add(blob.digest)  # the spool as a whole is removed at the end
             async with self._space:
                 self._used, self._count = self._used - blob.size, self._count - 1
                 self._space.notify_all()

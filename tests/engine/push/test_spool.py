@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +15,14 @@ from hangar_async.disk import Disk
 from hangar_async.engine.events import BlobStarted, Event
 from hangar_async.engine.load import load
 from hangar_async.engine.push import spool as module
-from hangar_async.errors import ArchiveError, ContentError, RegistryError, StorageError, Unauthorized
-from tests.engine.forms import Saved
-from tests.engine.loading import load_options, run_load
+from hangar_async.errors import ArchiveError, ContentError, Incomplete, RegistryError, StorageError, Unauthorized
+from hangar_async.testing.images import Built
+from tests.engine.forms import Saved, pack_as_hangar
+from tests.engine.loading import load_options, run_load, tagged
+from tests.engine.made import make_cache
 from tests.engine.rig import Countdown
 from tests.fakes.faults import Status
+from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
 
 FORM = "hangar-gzip"
@@ -160,6 +165,53 @@ async def test_a_spool_that_cannot_be_made_is_a_storage_error(
         await run_load(tmp_path, everything.at(FORM), pushable_registry, spool=tmp_path / "none")
 
 
+class Passes(Disk):
+    """Counts how often each blob is written to the spool."""
+
+    written: ClassVar[Counter[str]]
+
+    def create(self, path: Path, *arguments: Any, **keywords: Any) -> int:
+        self.written[path.name] += 1
+        return super().create(path, *arguments, **keywords)
+
+
+def pack(tmp_path: Path, images: Mapping[str, Built]) -> Path:
+    """An archive without index."""
+    pack_as_hangar(make_cache(tmp_path / "cache", images), tmp_path / "images.tar.gz")
+    return tmp_path / "images.tar.gz"
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+async def test_images_of_a_registry_that_forgot_their_repository_are_read_once_more(
+    pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """It says by HEAD that it has each blob; after the first refusal the others of the repository know better."""
+    Passes.written = Counter()
+    monkeypatch.setattr(module, "Disk", Passes)
+    images = {f"x.local/team/app:{number}": small(f"app{number}") for number in range(12)}
+    for digest, data in {digest: data for built in images.values() for digest, data in built.blobs.items()}.items():
+        length = {"Content-Length": str(len(data))}
+        pushable_registry.fail(f"/blobs/{digest}", Status(200, length), method="HEAD", times=None)
+    report = await run_load(tmp_path, pack(tmp_path, images), pushable_registry, jobs=jobs)
+    assert [str(outcome.error) for outcome in report.failed] == []
+    for number, built in enumerate(images.values()):
+        assert await tagged(pushable_registry.content, f"team/app:{number}") == built.digest
+    # In one pass, whatever the number of images.
+    assert set(Passes.written.values()) == {1}
+
+
+async def test_an_image_whose_blobs_are_refused_again_fails_alone_and_says_why(
+    pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    images = {f"x.local/team/app:{number}": small(f"app{number}") for number in range(6)}
+    refused = Status(400, {"Content-Type": "application/json"}, b'{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN"}]}')
+    pushable_registry.fail("/manifests/0", refused, method="PUT", times=None)
+    report = await run_load(tmp_path, pack(tmp_path, images), pushable_registry, jobs=1)
+    [failed] = report.failed
+    assert isinstance(failed.error, Incomplete)
+    assert failed.image.name == "x.local/team/app:0"
+
+
 class Untidy(Disk):
     """A disk that removes nothing: a virus scanner has all files open."""
 
@@ -172,6 +224,11 @@ async def test_a_blob_that_stays_in_the_spool_is_no_failure(
 ) -> None:
     monkeypatch.setattr(module, "Disk", Untidy)
     report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=20)
+    assert report.status == 0, report.failed
+    # Nor is it one when it would be read once more.
+    refused = Status(400, {"Content-Type": "application/json"}, b'{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN"}]}')
+    pushable_registry.fail("/manifests/0", refused, method="PUT", times=3)
+    report = await run_load(tmp_path, pack(tmp_path, {"x.local/team/app:0": small("app")}), pushable_registry)
     assert report.status == 0, report.failed
     assert list(tmp_path.glob(".load.*")) == []
 
