@@ -26,12 +26,22 @@ from hangar_async.engine.events import (
     QuotaReported,
     Retrying,
 )
+from hangar_async.engine.limits.client import LimitedClient, Retrier
+from hangar_async.engine.limits.hosts import Asked, RateLimit
+from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank
+from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
 from hangar_async.errors import ContentError, DigestMismatch, NetworkError, NotFound, RateLimited, RegistryError
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.oci.manifest import Descriptor
+from hangar_async.oci.reference import Reference
+from hangar_async.registry.client import RegistryClient
+from hangar_async.singleflight import SingleFlight
+from hangar_async.store.content import open_store
 from hangar_async.testing.images import Built, image, index, layer
+from hangar_async.threads import in_thread
 from tests.engine.pull.rig import BASE, app, bring
 from tests.engine.rig import options, run, sync_options
 from tests.fakes.auth import Basic
@@ -68,19 +78,38 @@ async def test_a_manifest_that_two_images_share_is_asked_for_once(fake_registry:
     assert len(fake_registry.asked(f"/v2/a/manifests/{one.digest}")) == 1
 
 
-async def test_one_job_is_one_at_a_time_in_the_order_of_the_list(fake_registry: FakeRegistry, tmp_path: Path) -> None:
-    large, little = layer({"large": bytes(range(256)) * 400}, "none"), layer({"little": b"x"}, "none")
-    fake_registry.add("a:1", index([image([little, large], AMD64)]))
-    fake_registry.add("b:1", index([small("b")]))
-    await run(tmp_path, f"{fake_registry.address}/a:1", f"{fake_registry.address}/b:1", jobs=1)
-    asked = [request.path for request in fake_registry.asked("/blobs/|/manifests/")]
-    blobs = [path.rpartition("/")[2] for path in asked if path.startswith("/v2/a/blobs/")]
+async def test_one_job_is_one_at_a_time(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    app_lines = fill(fake_registry, 5)
+    assert (await run(tmp_path, *app_lines, jobs=1)).status == 0
     assert fake_registry.peak == 1
-    assert blobs.index(str(large.digest)) < blobs.index(str(little.digest))
-    order = [path.split("/")[2] for path in asked if "/blobs/" in path]
-    # The permit is idle while the first image's blobs are looked for in the cache: the second may take it, once.
-    assert sorted(order) == ["a"] * 3 + ["b"] * 2
-    assert order[1:] == sorted(order[1:])
+
+
+async def test_a_permit_goes_to_the_first_image_that_waits_and_to_its_largest_blob(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """Blobs are looked for in the cache before they wait, in threads: until then a permit goes to others."""
+    wanted: list[Rank] = []
+    tasks: list[asyncio.Task[None]] = []
+    settings, events = Environment().registries, list[Event]()
+    async with RegistryClient(settings) as client, open_store(tmp_path / "cache") as store, SingleFlight() as flights:
+        retrier = Retrier(1, RetryPolicy(), events.append)
+        fetcher = Fetcher(flights, Receiver(LimitedClient(client, retrier), RateLimit(None), events.append), store, 0)
+        async with retrier.hosts.hold(Asked(fake_registry.address), Ticket((0,))):
+            for number in (1, 0):
+                built = image([layer({"a": random.Random(number).randbytes(size)}) for size in (10, 1000)], AMD64)
+                fake_registry.add(f"{number}:1", built)
+                for digest, data in built.blobs.items():
+                    wanted.append(rank := blob_rank(number, len(data)))
+                    blob = Descriptor("application/octet-stream", digest, len(data))
+                    name = Reference.parse(f"{fake_registry.address}/{number}:1")
+                    tasks.append(asyncio.create_task(fetcher.fetch(blob, name, rank)))
+            while f" {len(tasks)} queued" not in repr(retrier.hosts.queue):
+                await in_thread(lambda: None)
+        await asyncio.gather(*tasks)
+    order = [one.path.split("/") for one in fake_registry.asked("/blobs/")]
+    sizes = [await fake_registry.content.size(parts[2], Digest.parse(parts[4])) for parts in order]
+    ranks = [blob_rank(int(parts[2]), size or 0) for parts, size in zip(order, sizes, strict=True)]
+    assert ranks == sorted(wanted)
 
 
 async def test_a_second_run_fetches_no_blob_and_a_damaged_one_again(
