@@ -113,18 +113,27 @@ class Model:
         return self.at(line, line.root)
 
     def early(self, line: Line, content: Content) -> Expected:
-        """Something that is needed for planning: nobody waits until another image names it, but one may have."""
+        """Something that is needed for planning, which any repository may give whose image names it."""
         if content.reference in self.earlier:
             return Expected(Answer.YES)
         own = self.at(line, content)
         others = [other for other in self.plan.entries if other != line and content.reference in other.digests]
         if own.answer == Answer.YES or not others:
             return own
+        if any(self.names(other, content) for other in others):
+            return Expected(Answer.YES)
         reasons = own.reasons.union(*(self.at(other, content).reasons for other in others))
         found = max(self.at(other, content).answer for other in others)
         # It may be the root of another line, which is asked for by its tag.
         found = max([found, *(self.at(other, other.root).answer for other in others)])
         return Expected(min(max(found, own.answer), Answer.MAYBE), reasons)
+
+    def names(self, line: Line, content: Content) -> bool:
+        """Whether an image names something, and its repository gives it, whatever happens to other images."""
+        first = next(other for other in self.plan.entries if other.cache_name == line.cache_name)
+        planning = {line.root, *line.parts.planning}
+        is_planned = first == line and line.image != NO_PLATFORM and content in planning
+        return is_planned and all(self.at(line, part).answer == Answer.YES for part in planning)
 
     def blob(self, line: Line, content: Content) -> Expected:
         """A blob that comes from any repository whose image is planned."""

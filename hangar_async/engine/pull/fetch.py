@@ -1,6 +1,7 @@
 """Content from registries into the store: each digest once, from the first repository that gives it."""
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,6 +10,7 @@ from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, Blob
 from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenBlob, ask_mirrors_first
 from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
+from hangar_async.engine.pull.planning import Planning
 from hangar_async.engine.reports import Traffic
 from hangar_async.errors import ContentError, HangarError, NetworkError, StorageError, copied
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Document, Reference, parse_manifest
@@ -151,8 +153,8 @@ class Fetcher:
     """Fetches content for all images of a run; single flight a digest, before the request.
 
     The `flights` belong to the run, so that an image that gives up does not end the fetch for others. `images` is the
-    number of images that will name content: a digest that every known repository failed to give fails only when no
-    further image can name another repository.
+    number of images that will name content: a digest that every known repository failed to give, of a document or a
+    blob, fails only when no further image can name another repository.
     """
 
     def __init__(
@@ -161,7 +163,8 @@ class Fetcher:
         self._flights = flights
         self._receiver = receiver
         self._store = store
-        self._unplanned = images
+        #: The images that may still name content.
+        self.planning = Planning(images)
         self._mirrors = mirrors
         self._requests: dict[tuple[Digest, int], _Request] = {}
 
@@ -171,14 +174,31 @@ class Fetcher:
         A digest that is in the store needs no request. A tag needs no more than a HEAD, which is made only where an
         earlier run left documents in the store.
         """
-        if image.digest is not None and (document := await self._stored(image.digest)) is not None:
-            return document
+        if image.digest is None:
+            return await self._root(image, rank)
+        with self.planning.working(rank[0]):
+            if (stored := await self._stored(image.digest)) is not None:
+                return stored
+            try:
+                return await self._root(image, rank)
+            except StorageError:
+                raise
+            except HangarError:
+                # Another image may have it within its index.
+                await self.planning.get_last(rank[0])
+                named = await self._stored(image.digest)
+                if named is None:
+                    raise
+                return named
+
+    async def _root(self, image: Reference, rank: Rank) -> Document:
+        """Get the manifest or index of a reference from its registry."""
         find = self._find if image.digest is None and self._store.has_earlier else None
 
         async def ask(source: Reference, mirror: bool) -> Document | None:
             return await self._receiver.root(source, Ticket(rank, ahead=True), find, mirror=mirror)
 
-        document = await ask_mirrors_first(self._mirrors.sources(image), ask)
+        document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
         assert document is not None  # noqa: S101 - a registry without it is an error
         await self._store.put(document.raw, document.digest)
         return document
@@ -204,7 +224,8 @@ class Fetcher:
     async def document(self, entry: Descriptor, image: Reference, rank: Rank) -> Document:
         """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""
         await self.fetch(entry, image, rank, document=True)
-        raw = await self._store.read(entry.digest, MAX_DOCUMENT)
+        with self.planning.working(rank[0]):
+            raw = await self._store.read(entry.digest, MAX_DOCUMENT)
         return parse_manifest(raw, entry.media_type, entry.digest.algorithm)
 
     def offer(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
@@ -215,28 +236,28 @@ class Fetcher:
             request.offer(_Source(mirror, image, mirror=True))
         request.offer(_Source(registry, image, mirror=False))
 
-    def named(self) -> None:
-        """Note that one more image has named all its content, or never will."""
-        self._unplanned -= 1
-        if self._unplanned == 0:
+    def named(self, number: int) -> None:
+        """Note that the image of this number has named all its content, or never will."""
+        self.planning.end(number)
+        if self.planning.is_complete:
             for request in self._requests.values():
                 request.more.set()
 
-    async def fetch(
-        self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False, patient: bool = False
-    ) -> None:
+    async def fetch(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
         """Wait until content is in the store, whole and verified, and fetch it where nothing does yet.
 
-        With `patient`, it waits for images that are not planned yet to name another repository, before it fails.
-        Raises HangarError: the answer of the image's own repository.
+        It waits for images that are not planned yet to name another repository, before it fails. Raises HangarError:
+        the answer of the image's own repository.
         """
         self.offer(content, image, rank, document=document)
         request = self._request(content, rank, document)
-        while not request.is_stored:
-            if request.key in self._flights or request.untried:
-                await self._flights.join(request.key, partial(self._run, request))
-            elif not (patient and await self._has_another(request)):
-                raise copied(request.error(image))
+        number = rank[0] if is_planning(rank) else None
+        with nullcontext() if number is None else self.planning.working(number):
+            while not request.is_stored:
+                if request.key in self._flights or request.untried:
+                    await self._flights.join(request.key, partial(self._run, request))
+                elif not await self._has_another(request, number):
+                    raise copied(request.error(image))
 
     def _request(self, content: Descriptor, rank: Rank, document: bool) -> _Request:
         key = (content.digest, content.size)
@@ -249,14 +270,19 @@ class Fetcher:
                 self._receiver.client.raise_rank(request.ticket, rank)
         return request
 
-    async def _has_another(self, request: _Request) -> bool:
-        """Wait until another image names a repository for this digest; False when none will."""
+    async def _has_another(self, request: _Request, number: int | None) -> bool:
+        """Wait until another image names a repository for this digest; False when none will.
+
+        `number` is that of an image that is not planned yet.
+        """
         if any(isinstance(error, StorageError) for error in request.errors.values()):
             return False
-        while not request.untried and self._unplanned > 0:
+        while not (request.untried or request.is_stored or request.key in self._flights):
+            if self.planning.is_complete or (number is not None and self.planning.is_last(number)):
+                return False
             request.more.clear()
-            await request.more.wait()
-        return bool(request.untried or request.key in self._flights)
+            await (request.more.wait() if number is None else self.planning.wait(number, request.more))
+        return True
 
     async def _run(self, request: _Request) -> None:
         """Get one digest from the first repository that gives it; the failures are in `request.errors`."""

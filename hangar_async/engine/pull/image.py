@@ -63,9 +63,6 @@ class ImageFetcher:
             if isinstance(failure, NotFound) and root.done() and root.result() is not None:
                 failure = _lost_part(failure)
             return FetchedImage(ImageOutcome(entry, error=failure))
-        finally:
-            if not root.done():
-                root.set_result(None)
 
     async def _plan(self, entry: Entry, number: int, root_digest: asyncio.Future[Digest | None]) -> Plan | None:
         """Plan an image and offer the sources of its content; None when an earlier entry is the same image."""
@@ -74,7 +71,9 @@ class ImageFetcher:
                 raise _conflict(entry)
             root = await self._fetcher.root(entry.reference, planning_rank(number))
             root_digest.set_result(root.digest)
-            earlier = await self._root_of(entry.earlier) if entry.earlier is not None else None
+            earlier = None
+            if entry.earlier is not None:
+                earlier = await self._fetcher.planning.follow(number, self._root_of(entry.earlier))
             if earlier is not None:
                 if earlier != root.digest:
                     raise _conflict(entry)
@@ -85,7 +84,9 @@ class ImageFetcher:
             for blob in image.blobs:
                 self._fetcher.offer(blob, entry.reference, blob_rank(number, blob.size))
         finally:
-            self._fetcher.named()
+            if not root_digest.done():
+                root_digest.set_result(None)
+            self._fetcher.named(number)
         self._report_plan(entry, image)
         return plan
 
@@ -108,7 +109,7 @@ class ImageFetcher:
 
         async def fetch(blob: Descriptor) -> None:
             try:
-                await self._fetcher.fetch(blob, entry.reference, blob_rank(number, blob.size), patient=True)
+                await self._fetcher.fetch(blob, entry.reference, blob_rank(number, blob.size))
             except NotFound as error:
                 if blob.digest in needed:
                     raise

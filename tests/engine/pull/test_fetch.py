@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import traceback
 from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import open_store
-from hangar_async.testing.images import Built, image, index, layer
+from hangar_async.testing.images import Built, attestation, image, index, layer
 from hangar_async.threads import in_thread
 from tests.engine.pull.rig import BASE, app, bring
 from tests.engine.rig import options, run, sync_options
@@ -145,6 +146,70 @@ async def test_a_digest_is_tried_from_the_next_image_that_names_it(fake_registry
     assert report.status == 0, report.failed
     asked = [len(fake_registry.asked(f"/v2/app{number}/blobs/{BASE.digest}")) for number in range(3)]
     assert max(asked) == asked[2] == 1
+
+
+def answered_after(registry: FakeRegistry, held: str, first: str) -> None:
+    """Let a registry answer requests for `held` only when its answer to one for `first` has had all its effects."""
+    answered = asyncio.Event()
+
+    async def answer_first(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        finally:
+            answered.set()
+
+    async def answer_held(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await answered.wait()
+        for _ in range(100):
+            await in_thread(lambda: None)
+        return await handler(request)
+
+    registry.fail(first, answer_first, times=None)
+    registry.fail(held, answer_held)
+
+
+@pytest.mark.parametrize("first", ["lacking", "whole"])
+@pytest.mark.parametrize("kind", ["manifest", "index", "config", "attestation", "root"])
+async def test_a_document_that_a_repository_lacks_comes_from_another_whatever_is_first(
+    fake_registry: FakeRegistry, tmp_path: Path, kind: str, first: str
+) -> None:
+    child = small("child")
+    whole = {
+        "manifest": index([child]),
+        "index": index([index([child])]),
+        "config": child,
+        "attestation": index([child, attestation(child)]),
+        "root": index([child]),
+    }[kind]
+    within = [digest for digest in whole.documents if digest != whole.digest]
+    gone = Digest.parse(json.loads(child.raw)["config"]["digest"]) if kind == "config" else within[-1]
+    fake_registry.add("whole:1", whole)
+    fake_registry.add("lacking:1", whole)
+    fake_registry.content.remove("lacking", gone)
+    names = ["lacking:1", "whole:1"]
+    asked = (f"/v2/lacking/.*{gone}", "/v2/whole/manifests/1")
+    if kind == "root":
+        names, asked = [f"lacking@{gone}", "whole:1"], (f"/v2/lacking/manifests/{gone}", f"/v2/whole/manifests/{gone}")
+    answered_after(fake_registry, *(asked if first == "whole" else reversed(asked)))
+    report = await run(tmp_path, *(f"{fake_registry.address}/{name}" for name in names))
+    assert [str(outcome.error) for outcome in report.failed] == []
+    assert [outcome.left_out for outcome in report.outcomes] == [0, 0]
+
+
+async def test_images_that_lack_what_none_has_fail_all(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    """Each waits for the others, and each fails by the answer of its own repository."""
+    for number in range(5):
+        child = small(f"child{number}")
+        fake_registry.add(f"app{number}:1", index([child]))
+        fake_registry.content.remove(f"app{number}", child.digest)
+    names = [f"{fake_registry.address}/app{number}:1" for number in range(5)]
+    again = f"{names[2].removesuffix(':1')}:2"
+    fake_registry.add("app2:2", index([small("other")]))
+    lost = f"{fake_registry.address}/none@sha256:{'0' * 64}"
+    report = await run(tmp_path, *names, again, lost)
+    assert [type(outcome.error) for outcome in report.outcomes] == [NotFound] * 5 + [type(None), NotFound]
+    for number, outcome in enumerate(report.outcomes[:5]):
+        assert f"/app{number}" in str(outcome.error)
 
 
 async def test_a_digest_that_nobody_gives_fails_all_who_need_it_and_no_other(
