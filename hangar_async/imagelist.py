@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -23,8 +22,19 @@ MAX_LINES = 200_000
 _TRAILING_COMMENT = re.compile(r"\s(?:#|//)")
 #: An image as YAML, JSON, a Dockerfile or a command names it.
 _DRESSED = re.compile(
-    r"""(?:[-*]\s+)?(?:["']?\w*image["']?\s*:\s*|FROM\s+|\w+\s+pull\s+)?["'`]?([^\s"'`,;]+)["'`]?[,;]?""", re.IGNORECASE
+    r"""(?:[-*]\s+)?(?:["']?\w*image["']?\s*:\s*|["']?[\w.-]+["']?\s*:\s+|FROM\s+|\w+\s+pull\s+)?"""
+    r"""["'`<(\[{]*([^\s"'`,;<>()\[\]{}]+)["'`>)\]}]*[,;]?""",
+    re.IGNORECASE,
 )
+#: The encodings of lists that are not UTF-8, by the first bytes: with a byte order mark, and without.
+_ENCODINGS = {
+    re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff", re.DOTALL): "utf-32",
+    re.compile(rb"(?:\xff\xfe|\xfe\xff).*", re.DOTALL): "utf-16",
+    re.compile(rb"[^\0]\0\0\0", re.DOTALL): "utf-32-le",
+    re.compile(rb"\0\0\0[^\0]", re.DOTALL): "utf-32-be",
+    re.compile(rb"[^\0]\0.*", re.DOTALL): "utf-16-le",
+    re.compile(rb"\0[^\0].*", re.DOTALL): "utf-16-be",
+}
 #: A byte that is not UTF-8, as `decode` keeps it.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -107,12 +117,14 @@ def _without_comment(line: str) -> str:
 
 
 def decode(content: bytes) -> list[str]:
-    """Return the lines of a list: UTF-8, or UTF-16 with its byte order mark, as PowerShell writes it.
+    """Return the lines of a list: UTF-8, or UTF-16 as PowerShell writes it, or UTF-32.
 
-    A byte that is not UTF-8 is kept as a surrogate, so that only its line is invalid.
+    Without a byte order mark, they are told apart by the zeros of the first character. A byte that is not UTF-8 is kept
+    as a surrogate, so that only its line is invalid.
     """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace").splitlines()
+    for start, encoding in _ENCODINGS.items():
+        if start.fullmatch(content[:4]):
+            return content.decode(encoding, "replace").splitlines()
     return content.decode("utf-8", "surrogateescape").splitlines()
 
 
@@ -131,7 +143,8 @@ def read(images: Path | Sequence[str], name: str = "", registry: str | None = No
     image_list = parse(lines, name or "image list", registry)
     if not image_list.entries:
         invalid = image_list.invalid
-        reason = f"all {len(invalid)} lines are invalid; {invalid[0]}" if invalid else "it is empty"
+        empty = "all of its lines are comments or blank" if any(lines) else "it is empty"
+        reason = f"all {len(invalid)} lines are invalid; {invalid[0]}" if invalid else empty
         raise UsageError(f"{image_list.name} names no image: {reason}")
     return image_list
 

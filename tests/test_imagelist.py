@@ -38,7 +38,7 @@ def test_a_comment_begins_after_white_space(line: str) -> None:
     "line",
     ['"NAME"', '"NAME",', "'NAME'", "`NAME`", "NAME,", "NAME;", "- NAME", "* NAME", '- "NAME"', "- image: NAME",
      "image: NAME", 'image: "NAME" # newest', '"image": "NAME",', '"image":"NAME"', "baseImage: NAME", "FROM NAME",
-     "docker pull NAME"],
+     "docker pull NAME", "- name: NAME", "container.name: NAME", "[NAME]", "<NAME>", '["NAME"],', "(NAME)", "{NAME}"],
 )  # fmt: skip
 def test_a_line_of_another_format_is_told_as_it_should_be(line: str) -> None:
     name = f"reg.test:5000/team/app:1@{A}"
@@ -101,7 +101,7 @@ def test_a_tag_and_its_digest_are_told_to_belong_together_only_when_asked() -> N
     ("content", "told"),
     [
         (b"", "it is empty"),
-        (b"# only\n\n", "it is empty"),
+        (b"# only\n\n", "all of its lines are comments or blank"),
         (b"A\nB\n", "all 2 lines are invalid"),
         (b"\xff\xfe", "it is empty"),
         (b"\xff", "all 1 lines are invalid"),
@@ -114,10 +114,11 @@ def test_a_list_of_nothing_is_a_usage_error(tmp_path: Path, content: bytes, told
         read(path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
-def test_a_list_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_list_is_read_in_any_encoding_of_unicode(tmp_path: Path, encoding: str, mark: str) -> None:
     path = tmp_path / "list.txt"
-    path.write_bytes("\ufeffnginx:1\r\n# größe\r\nalpine:3\r\n".encode(encoding))
+    path.write_bytes(f"{mark}nginx:1\r\n# größe\r\nalpine:3\r\n".encode(encoding))
     found = read(path)
     assert [(entry.text, entry.line) for entry in found.entries] == [("nginx:1", 1), ("alpine:3", 3)]
     assert found.invalid == ()

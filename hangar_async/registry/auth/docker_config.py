@@ -1,6 +1,7 @@
 """Credential files: Docker's config.json and containers' auth.json, read alike."""
 
 import base64
+import codecs
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
     """Read a file's content; raises UsageError with the name of the file, and never its content."""
     if problem := _excess(content):
         raise UsageError(f"cannot read the credentials in {path}: {problem}")
-    content = content.strip() or b"{}"
+    content = content.removeprefix(codecs.BOM_UTF8).strip() or b"{}"
     document, reason = None, "it is not JSON"
     # Errors of a decoder have the bytes that they could not decode, so ours is raised outside.
     try:

@@ -29,6 +29,13 @@ async def test_a_registry_is_found_by_all_its_names(tmp_path: Path, key: str) ->
     assert await find(settings, "reg.io:50001") is None
 
 
+async def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """As Windows editors and PowerShell write it."""
+    path = write(tmp_path / "config.json", auths={"reg.io": auth("me", "x")})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert await find(RegistrySettings(credential_files=(path,)), "reg.io") == Credential(str(path), "me", "x")
+
+
 @pytest.mark.parametrize("key", [HUB, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"])
 async def test_docker_hub_is_found_by_all_its_names(tmp_path: Path, key: str) -> None:
     path = write(tmp_path / "config.json", auths={key: auth("me", "x")})
