@@ -119,7 +119,14 @@ Mirror = Annotated[
         "repeated.  [default: the mirrors of $CONTAINERS_REGISTRIES_CONF]",
     ),
 ]
-Jobs = Annotated[int, _option("-j --jobs", "N", "Requests at the same time, 1 to 20.", shown=True)]
+Jobs = Annotated[int, _option("-j --jobs", "N", "Images at the same time, 1 to 20.", shown=True)]
+BlobsPerImage = Annotated[
+    int, _option("--blobs-per-image", "N", "Blobs of one image at the same time, 1 to 12.", shown=True)
+]
+Requests = Annotated[
+    int,
+    _option("--requests", "N", "Requests at the same time in all, 1 to 60; fewer for a fragile registry.", shown=True),
+]
 Retries = Annotated[
     int,
     _option(

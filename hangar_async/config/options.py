@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
+from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
 from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
-from hangar_async.config.registries import MAX_JOBS
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.filesystem import most_transfers
 from hangar_async.oci import PlatformSelector, parse_registry
 
 
@@ -19,9 +18,11 @@ class FetchOptions:
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
     every image; `failed` is the path of the list of failed images (None: none is written). `lenient` lets a run with
-    invalid lines in its list end with status 0. `jobs` outside of 1..20 becomes the nearest bound. `environment` holds
-    settings and credentials; nothing is read from the environment of the process. `sync=False` leaves out every fsync:
-    for measurements only. Raises UsageError when made with a wrong value.
+    invalid lines in its list end with status 0. `jobs` images are fetched at once, 1 to 20 (the nearest of these for
+    another number), each with at most `blobs_per_image` blobs at once, 1 to 12, and all together with at most
+    `requests` requests, 1 to 60. `environment` holds settings and credentials; nothing is read from the environment of
+    the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a wrong
+    value.
     """
 
     images: Path | Sequence[str]
@@ -31,6 +32,8 @@ class FetchOptions:
     failed: Path | None = None
     lenient: bool = False
     jobs: int = 1
+    blobs_per_image: int = BLOBS
+    requests: int = MAX_REQUESTS
     source: str | None = None
     include_foreign: bool = False
     environment: Environment = NO_ENVIRONMENT
@@ -38,7 +41,7 @@ class FetchOptions:
 
     def __post_init__(self) -> None:
         try:
-            _ = self.selector, self.source_registry
+            _ = self.selector, self.source_registry, self.limits
         except InvalidValue as error:
             raise UsageError(str(error)) from error
 
@@ -54,9 +57,9 @@ class FetchOptions:
         return parse_registry(name.rstrip("/")) if name else None
 
     @property
-    def permits(self) -> int:
-        """The number of requests at the same time."""
-        return _permits(self.jobs)
+    def limits(self) -> JobLimits:
+        """The numbers of images, blobs and requests at the same time."""
+        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +104,6 @@ class SyncOptions(FetchOptions):
     """The options of `sync`: the images, and the cache directory that they are added to."""
 
     cache: Path
-
-
-def _permits(jobs: int) -> int:
-    return min(max(jobs, 1), MAX_JOBS, most_transfers())
-
-
-def note_of_jobs(jobs: int) -> str | None:
-    """Say that another number of requests at once is used than was asked for, and why; None where it is that one."""
-    permits = _permits(jobs)
-    if permits == jobs:
-        return None
-    if not 1 <= jobs <= MAX_JOBS:
-        return f"--jobs {jobs} is outside of 1 to {MAX_JOBS}: {permits} is used"
-    return f"--jobs {jobs}: {permits} is used, since ulimit -n allows no more open files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +164,10 @@ class LoadOptions:
 
     `destination` is REGISTRY[/PREFIX], None for the environment's; `format` the only one that is accepted (gzip, zstd
     or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
-    or its lines, which names images too. `failed` is the path of the list of failed images (None: none is written).
-    `spool` is a directory for a few blobs at a time of an archive without index; None is the system's temporary one.
-    `harbor` makes missing projects at the registry first. Raises UsageError when made with a wrong value.
+    or its lines, which names images too. `jobs`, `blobs_per_image` and `requests` are as in `save`. `failed` is the
+    path of the list of failed images (None: none is written). `spool` is a directory for a few blobs at a time of an
+    archive without index; None is the system's temporary one. `harbor` makes missing projects at the registry first.
+    Raises UsageError when made with a wrong value.
     """
 
     source: Path
@@ -185,6 +175,8 @@ class LoadOptions:
     format: str | None = None
     failed: Path | None = None
     jobs: int = 1
+    blobs_per_image: int = BLOBS
+    requests: int = MAX_REQUESTS
     default_project: str = "library"
     images: Sequence[str] = ()
     image_list: Path | Sequence[str] | None = None
@@ -200,6 +192,7 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        _ = self.limits
         if not (self.destination or self.environment.destination_registry):
             raise UsageError("no registry is named to load into: write --destination, or set DEST_REGISTRY")
 
@@ -209,9 +202,9 @@ class LoadOptions:
         return self.destination or self.environment.destination_registry or ""
 
     @property
-    def permits(self) -> int:
-        """The number of requests at the same time."""
-        return _permits(self.jobs)
+    def limits(self) -> JobLimits:
+        """The numbers of images, blobs and requests at the same time."""
+        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,10 +197,6 @@ def checked_secret(text: str, name: str) -> str:
     return text
 
 
-#: The largest number of requests at the same time.
-MAX_JOBS = 20
-
-
 @dataclass(frozen=True, slots=True)
 class Proxies:
     """Proxy URLs by the scheme of the request, and the hosts that are asked directly (`NO_PROXY`, split)."""

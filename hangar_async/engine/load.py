@@ -77,7 +77,7 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
                     run.notice(f"{name} was {outcome.replaced}, and is {outcome.digest} now")
                 return outcome
 
-            return await run.each(push, _failed), blobs.sent
+            return await run.each(client, push, _failed), blobs.sent
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def _open_source(run: LoadRun) -> AsyncIterator[BlobSource]:
     if selection.is_seekable:
         yield LayoutBlobs(cast("SeekableLayout", selection.layout))
         return
-    async with Spool.opened(selection.layout, _spool(options), options.permits, run.disk) as spool:
+    async with Spool.opened(selection.layout, _spool(options), options.limits.requests, run.disk) as spool:
         yield spool
 
 

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from hangar_async import imagelist
-from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions, note_of_jobs
+from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine import pack
@@ -122,9 +123,9 @@ class _Run(ABC):
     async def fetch_all(self, images: ImageList) -> Report:
         """Fetch the images of a list, and pack them."""
         options = self.options
-        self.observe(RunStarted(len(images.entries), options.permits))
+        self.observe(RunStarted(len(images.entries), options.limits.requests))
         registry = self._registry_of_credentials(images)
-        if note := note_of_jobs(options.jobs):
+        if note := options.limits.note(options.jobs):
             self.notice(note)
         for line in images.invalid:
             self.notice(str(line))
@@ -136,12 +137,13 @@ class _Run(ABC):
                 settings,
                 username_for=registry,
                 named={entry.reference.registry for entry in images.entries},
-                connections=options.permits,
+                connections=options.limits.requests,
                 notice=self.notice,
                 quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
             ) as registry_client,
         ):
-            client = LimitedClient(registry_client, Retrier(options.permits, settings.retry, self.observe, self._clock))
+            retrier = Retrier(options.limits, settings.retry, self.observe, self._clock)
+            client = LimitedClient(registry_client, retrier, len(images.entries))
             receiver = Receiver(client, RateLimit(settings.limit_rate, self._clock), self.observe)
             tell_remarks(self.disk, self.notice)
             async with self.open_packer(store) as packer:
@@ -184,7 +186,7 @@ class _Run(ABC):
             work = ImageFetcher(fetcher, planner, store, space, self.observe)
             tasks = [group.create_task(work.fetch(entry, number)) for number, entry in enumerate(images.entries)]
             for task in tasks:
-                task.add_done_callback(self._image_ended)
+                task.add_done_callback(partial(self._image_ended, receiver.client))
             for task in tasks:
                 fetched = await task
                 saved.outcomes.append(fetched.outcome)
@@ -194,7 +196,8 @@ class _Run(ABC):
                     saved.created.extend(fetched.created)
         return saved
 
-    def _image_ended(self, task: asyncio.Task[FetchedImage]) -> None:
+    def _image_ended(self, client: LimitedClient, task: asyncio.Task[FetchedImage]) -> None:
+        client.image_ended()
         if not task.cancelled() and task.exception() is None:
             self._last_image_at = time.monotonic()
             self.observe(ImageEnded(task.result().outcome))

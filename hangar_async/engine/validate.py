@@ -43,7 +43,7 @@ async def load_validate(
                 await comparer.compare(image, target, number)
                 return Comparison(image, target)
 
-            comparisons = await run.each(compare, Comparison)
+            comparisons = await run.each(client, compare, Comparison)
     except BaseExceptionGroup as group:
         raise the_error(group) from group
     failed_list = await run.write_failed_list([comparison.image for comparison in comparisons if not comparison.ok])

@@ -16,7 +16,7 @@ from hangar_async.archive.write.codec import GzipCodec, ZstdCodec
 from hangar_async.cli import main
 from hangar_async.config.options import DEFAULT_LISTEN, ExtractOptions, SaveOptions, ServeOptions
 from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
-from hangar_async.config.registries import MAX_JOBS
+from hangar_async.config.jobs import MAX_JOBS
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment, run
 from tests.cli.site import Done

@@ -5,17 +5,11 @@ from typing import Any
 
 import pytest
 
-from hangar_async.config import options
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import SaveOptions, ServeOptions, note_of_jobs
+from hangar_async.config.options import SaveOptions, ServeOptions
 from hangar_async.errors import UsageError
 
 NOTHING = Environment()
-
-
-@pytest.mark.parametrize(("jobs", "permits"), [(-3, 1), (0, 1), (1, 1), (20, 20), (100, 20)])
-def test_jobs_have_bounds(jobs: int, permits: int) -> None:
-    assert SaveOptions(images=["a"], destination=Path("x"), jobs=jobs, environment=NOTHING).permits == permits
 
 
 def test_options_that_cannot_be_right() -> None:
@@ -69,12 +63,3 @@ def test_a_certificate_needs_its_key() -> None:
 def test_the_output_of_a_save_has_the_ending_of_its_format() -> None:
     options = SaveOptions(images=["a"], destination=Path("v1.2/out"), format="zstd", environment=NOTHING)
     assert options.output.target == Path("v1.2/out.tar.zstd")
-
-
-def test_the_limit_of_open_files_bounds_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert note_of_jobs(5) is None
-    assert note_of_jobs(0) == "--jobs 0 is outside of 1 to 20: 1 is used"
-    assert note_of_jobs(21) == "--jobs 21 is outside of 1 to 20: 20 is used"
-    monkeypatch.setattr(options, "most_transfers", lambda: 12)
-    assert note_of_jobs(12) is None
-    assert note_of_jobs(13) == "--jobs 13: 12 is used, since ulimit -n allows no more open files"

@@ -41,7 +41,7 @@ async def test_every_kind_of_image_arrives_as_it_was(
 async def test_events(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     events: list[Event] = []
     report = await run_load(tmp_path, everything.at("gzip"), pushable_registry, events, jobs=40)
-    assert events[0] == RunStarted(len(everything.built), 20)
+    assert events[0] == RunStarted(len(everything.built), 60)
     assert events[1] == Notice("--jobs 40 is outside of 1 to 20: 20 is used")
     assert sum(isinstance(event, ImageEnded) for event in events) == len(everything.built)
     assert events[-1] == LoadEnded(report)

@@ -110,7 +110,7 @@ async def test_events_tell_the_way_of_a_run(fake_registry: FakeRegistry, tmp_pat
     fake_registry.add("app:1", small("app"))
     events: list[Event] = []
     report = await run(tmp_path, f"{fake_registry.address}/app:1", "no image", events=events, jobs=100)
-    assert events[0] == RunStarted(images=1, jobs=20)
+    assert events[0] == RunStarted(images=1, jobs=60)
     notices = [event.text for event in events if isinstance(event, Notice)]
     assert notices[0] == "--jobs 100 is outside of 1 to 20: 20 is used"
     assert "image list:2" in notices[1]

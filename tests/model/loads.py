@@ -271,7 +271,8 @@ class LoadScene(Scene):
             source=self.source,
             destination=self.registry.address,
             failed=self.place / "failed.txt",
-            jobs=self.plan.jobs,
+            jobs=2,
+            requests=self.plan.jobs,
             spool=self.place / "spool",
             environment=Environment(destinations=SETTINGS),
         )

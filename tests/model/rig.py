@@ -24,6 +24,7 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.archive.write import writer
 from hangar_async.config.environment import Environment
+from hangar_async.config.jobs import JobLimits
 from hangar_async.config.options import VerifyOptions
 from hangar_async.config.registries import Mirror, Mirrors, RegistrySettings, RetryPolicy, Route
 from hangar_async.disk import Disk
@@ -178,8 +179,8 @@ class Scene:
     async def open(self) -> None:
         """Start what the runs need."""
 
-    def note_queue(self, count: int) -> RequestQueue:
-        self.queues.append(RequestQueue(count))
+    def note_queue(self, limits: JobLimits) -> RequestQueue:
+        self.queues.append(RequestQueue(limits))
         return self.queues[-1]
 
     def patch(self, patches: pytest.MonkeyPatch) -> None:
@@ -282,7 +283,12 @@ class World(Scene):
         return replace(SETTINGS, mirrors=Mirrors((route,)))
 
     def keywords(self) -> dict[str, Any]:
-        return {"jobs": self.plan.jobs, "environment": Environment(registries=self.settings), "sync": False}
+        return {
+            "jobs": 2,
+            "requests": self.plan.jobs,
+            "environment": Environment(registries=self.settings),
+            "sync": False,
+        }
 
     def text(self, line: Line) -> str:
         return self.plan.reference(self.addresses, line)

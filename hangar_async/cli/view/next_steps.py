@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hangar_async.cli.view.summary import Rows
 from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
+from hangar_async.config.jobs import BLOBS, JobLimits
 from hangar_async.config.options import CompressOptions, FetchOptions, LoadOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import DEFAULT_NAME
 from hangar_async.config.registries import RegistrySettings
@@ -89,11 +90,18 @@ def _network_flags(options: FetchOptions) -> list[str]:
     """Return the flags of the list and the registries that differ from the defaults."""
     words = [] if tuple(options.architectures) == ("amd64", "arm64") else ["-a", ",".join(options.architectures)]
     words += ["--os", ",".join(options.systems)] if {"all"}.isdisjoint(options.systems) and options.systems else []
-    words += ["-j", str(options.permits)] if options.permits != 1 else []
+    words += _job_flags(options.limits)
     words += ["-s", options.source] if options.source else []
     words += ["--include-foreign"] if options.include_foreign else []
     settings = options.environment.registries
     return words + _registry_flags(settings) + _mirror_flags(settings)
+
+
+def _job_flags(limits: JobLimits) -> list[str]:
+    """Return the flags of what is done at once that differ from the defaults."""
+    words = ["-j", str(limits.jobs)] if limits.jobs != 1 else []
+    words += ["--blobs-per-image", str(limits.blobs)] if limits.blobs != BLOBS else []
+    return words + (["--requests", str(limits.requests)] if limits.is_narrowed else [])
 
 
 def _registry_flags(settings: RegistrySettings) -> list[str]:
@@ -132,7 +140,7 @@ def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
     words = ["-s", str(options.source)]
     words += ["-d", options.destination] if options.destination else []
     words += _lists("load", failed)
-    words += ["-j", str(options.permits)] if options.permits != 1 else []
+    words += _job_flags(options.limits)
     words += ["--default-project", options.default_project] if options.default_project != "library" else []
     words += ["--repo-type", "harbor"] if options.harbor else []
     words += ["--harbor-https=false"] if not options.harbor_https else []

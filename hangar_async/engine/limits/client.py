@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from hangar_async.config.jobs import JobLimits
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Observer, Retrying
 from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota, is_unconnected
@@ -26,7 +27,7 @@ _DOCUMENTS, _BLOBS, _UPLOADS = "documents", "blobs", "uploads"
 
 
 class Retrier:
-    """Runs the requests of all jobs: at most `jobs` at once, fewer at a host that is overloaded.
+    """Runs the requests of all jobs: as many at once as the limits allow, fewer at a host that is overloaded.
 
     A request that failed and may succeed is repeated, `policy.retries` times in a row at most, without a permit during
     the wait. Neither a wait for a quota, nor for a host that cannot be reached, nor a try that gained bytes counts as
@@ -36,12 +37,12 @@ class Retrier:
     Further requests of that kind need a place at both hosts.
     """
 
-    def __init__(self, jobs: int, policy: RetryPolicy, observe: Observer, clock: Clock | None = None) -> None:
+    def __init__(self, limits: JobLimits, policy: RetryPolicy, observe: Observer, clock: Clock | None = None) -> None:
         self._policy = policy
         self._observe = observe
         self._clock = clock or Clock()
         #: The hosts that are asked, and the queue for them.
-        self.hosts = Hosts(RequestQueue(jobs), policy, observe, self._clock)
+        self.hosts = Hosts(RequestQueue(limits), policy, observe, self._clock)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""
@@ -104,14 +105,19 @@ class LimitedClient:
     `Retrier.run`.
     """
 
-    def __init__(self, client: RegistryClient, retrier: Retrier) -> None:
+    def __init__(self, client: RegistryClient, retrier: Retrier, images: int = 1) -> None:
         self._client = client
         self._retrier = retrier
+        retrier.hosts.queue.images_left = images
         client.watch(retrier.hosts.reached)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""
         self._retrier.raise_rank(ticket, rank)
+
+    def image_ended(self) -> None:
+        """Note that an image is done; the requests that are left share the permits."""
+        self._retrier.hosts.queue.image_ended()
 
     async def ping(self, registry: str) -> None:
         """Check that a registry answers, and takes the credentials that are known for it."""

@@ -47,6 +47,8 @@ class RateLimit:
 
 #: Statuses that say that there are too many requests, or that the server is overloaded.
 _OVERLOADED = frozenset({429, 502, 503, 504})
+#: The requests at once of a host that has answered none yet.
+_FIRST_LIMIT = 12
 #: A pause counts at least this much for the sum of all pauses, in seconds, so that a host cannot refuse without end.
 _SHORTEST_PAUSE = 1.0
 #: The time for which a mirror that does not answer is passed over, in seconds.
@@ -56,9 +58,9 @@ _SKIP_SECONDS = 60.0
 class Host:
     """One host: at most `limit` requests at once, and none while it is closed.
 
-    The limit is halved when the host is overloaded, once for all requests that were under way then. It grows by about
-    one with each round of requests that are answered, up to the number of permits. Requests have numbers, which grow
-    with the time of their begin.
+    The limit begins at 12, and grows by one with each request that is answered, up to the number of permits. It is
+    halved when the host is overloaded, once for all requests that were under way then, and grows from then on by about one with
+    each round of requests that are answered. Requests have numbers, which grow with the time of their begin.
     """
 
     def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
@@ -69,6 +71,7 @@ class Host:
         self._policy = policy
         self._clock = clock
         self.queue = queue.host_queue()
+        self.queue.limit = min(queue.count, _FIRST_LIMIT)
         self._opens_at = -math.inf
         #: The last request that had begun when the limit was cut. Requests up to it say nothing about the time after.
         self._last_before_cut = 0
@@ -126,7 +129,8 @@ class Host:
             return
         self._refusals = 0
         if self.queue.limit < self._queue.count:
-            self.queue.limit = min(self._queue.count, self.queue.limit + 1 / self.queue.limit)
+            growth = 1 / self.queue.limit if self._last_before_cut else 1
+            self.queue.limit = min(self._queue.count, self.queue.limit + growth)
             self._queue.grant()
 
     def failed(self, error: NetworkError | RegistryError, number: int, active: int) -> None:

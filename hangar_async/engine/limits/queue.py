@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from typing import TypeAlias
+
+from hangar_async.config.jobs import JobLimits
 
 #: Compared as a tuple: the place of the image in the list, then the order within the image. The lowest goes first.
 Rank: TypeAlias = tuple[int, ...]
@@ -40,6 +42,10 @@ class Ticket:
         self._wait: _Wait | None = None
 
 
+#: A wait in a heap: its rank there, its number, and the wait.
+_Entry: TypeAlias = tuple[Rank, int, "_Wait"]
+
+
 class _Wait:
     """One wait of a ticket in the queue of a host; it is over when the permit is granted or the wait is cancelled."""
 
@@ -47,6 +53,8 @@ class _Wait:
         self.ticket = ticket
         self.host_queue = host_queue
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        #: The image that the permit is of; None for a request that plans ahead.
+        self.image: int | None = None
 
 
 class HostQueue:
@@ -59,7 +67,10 @@ class HostQueue:
         self.limit = limit
         self.active = 0
         self._parts = parts
-        self._heaps: dict[bool, list[tuple[Rank, int, _Wait]]] = {False: [], True: []}
+        self._planning: list[_Entry] = []
+        #: The waits of each image, and the images without a permit that have some, the first one first.
+        self._images: dict[int, list[_Entry]] = {}
+        self._idle: list[int] = []
 
     @property
     def has_space(self) -> bool:
@@ -71,34 +82,73 @@ class HostQueue:
         for queue in (self, *self._parts):
             queue.active += count
 
-    def first(self, ahead: bool) -> tuple[Rank, int, _Wait] | None:
-        """Return the first wait of a kind that is not over; a wait is in the heap once for each rank that it had."""
-        heap = self._heaps[ahead]
-        while heap and heap[0][2].granted.done():
-            heapq.heappop(heap)
-        return heap[0] if heap else None
-
     def push(self, wait: _Wait, number: int) -> None:
-        """Add a wait under the present rank of its ticket."""
-        heapq.heappush(self._heaps[wait.ticket.ahead], (wait.ticket.rank, number, wait))
+        """Add a wait under the present rank of its ticket; it is in a heap once for each rank that it had."""
+        rank = wait.ticket.rank
+        if wait.ticket.ahead:
+            heapq.heappush(self._planning, (rank, number, wait))
+            return
+        if rank[0] not in self._images:
+            self._images[rank[0]] = []
+            heapq.heappush(self._idle, rank[0])
+        heapq.heappush(self._images[rank[0]], (rank, number, wait))
+
+    def idle(self, image: int) -> None:
+        """Note that an image has no permit any more."""
+        if image in self._images:
+            heapq.heappush(self._idle, image)
+
+    def first_of(self, image: int) -> _Entry | None:
+        """Return the first wait of an image."""
+        heap = self._images.get(image)
+        if heap is None:
+            return None
+        if (entry := _first(heap)) is None:
+            del self._images[image]
+        return entry
+
+    def first_idle(self, busy: Container[int]) -> _Entry | None:
+        """Return the first wait of the first image that is not `busy`, which is to say has no permit."""
+        while self._idle:
+            image = self._idle[0]
+            if image not in busy and (entry := self.first_of(image)) is not None:
+                return entry
+            heapq.heappop(self._idle)
+        return None
+
+    def first_planning(self) -> _Entry | None:
+        """Return the first wait of a request that only plans."""
+        return _first(self._planning)
 
     def __len__(self) -> int:
-        return sum(map(len, self._heaps.values()))
+        return len(self._planning) + sum(map(len, self._images.values()))
+
+
+def _first(heap: list[_Entry]) -> _Entry | None:
+    """Return the first entry whose wait is not over, and whose rank is the present one."""
+    while heap and (heap[0][2].granted.done() or heap[0][0] != heap[0][2].ticket.rank):
+        heapq.heappop(heap)
+    return heap[0] if heap else None
 
 
 class RequestQueue:
-    """A semaphore whose permits go to the lowest rank among the hosts that have space, in any order of arrival.
+    """A semaphore whose permits go to the lowest rank among the hosts and images that have space.
 
-    With more than one permit, one of them is for planning while an image waits for its plan.
-    Belongs to one event loop. `repr()` is a line of its state.
+    An image has at most `limits.blobs` of them, and an equal share of all when fewer images are left than jobs.
+    Requests that plan ahead get those that nothing else waits for. Belongs to one event loop. `repr()` is a line of its
+    state.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, limits: JobLimits) -> None:
+        self.count = limits.requests
         #: The number of requests that have begun.
         self.begun = 0
-        self._free = count
-        self._ahead = 0
+        #: The number of images that are not done; to be kept by the run.
+        self.images_left = limits.jobs
+        self._limits = limits
+        self._free = self.count
+        #: The number of permits of each image that has some.
+        self._busy: dict[int, int] = {}
         self._numbers = itertools.count()
         self._host_queues: list[HostQueue] = []
 
@@ -111,65 +161,90 @@ class RequestQueue:
     @asynccontextmanager
     async def hold(self, ticket: Ticket, host_queue: HostQueue) -> AsyncIterator[None]:
         """Wait for a permit, and hold it for the block."""
-        await self._acquire(ticket, host_queue)
+        wait = await self._acquire(ticket, host_queue)
         try:
             yield
         finally:
-            self._release(ticket, host_queue)
+            self._release(wait)
 
     def begin(self) -> int:
         """Note that a request begins, and return its number."""
         self.begun += 1
         return self.begun
 
+    def image_ended(self) -> None:
+        """Note that an image is done, so that fewer are left."""
+        self.images_left -= 1
+        self.grant()
+
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits; a later rank changes nothing."""
         if rank < ticket.rank:
             ticket.rank = rank
+            ticket.ahead = ticket.ahead and is_planning(rank)
             if ticket._wait is not None:
                 ticket._wait.host_queue.push(ticket._wait, next(self._numbers))
+                self.grant()
 
     def grant(self) -> None:
         """Give the free permits to those that wait; to be called when the limit of a host was raised."""
         while self._free > 0 and (wait := self._next()) is not None:
             wait.granted.set_result(None)
-            self._take(wait.ticket, wait.host_queue)
+            self._take(wait)
 
     def _next(self) -> _Wait | None:
         """Choose the next wait."""
         queues = [queue for queue in self._host_queues if queue.has_space]
-        kinds = (True, False) if self._ahead or self.count == 1 else (True,)
-        first = [entry for kind in kinds for queue in queues if (entry := queue.first(kind)) is not None]
-        if not first and kinds == (True,):
-            first = [entry for queue in queues if (entry := queue.first(False)) is not None]
-        return min(first, key=lambda entry: entry[:2])[2] if first else None
+        images = [image for image in self._busy if self._has_space(image)]
+        entries = [entry for queue in queues for image in images if (entry := queue.first_of(image)) is not None]
+        entries += [entry for queue in queues if (entry := queue.first_idle(self._busy)) is not None]
+        if not entries:
+            entries = [entry for queue in queues if (entry := queue.first_planning()) is not None]
+        return min(entries, key=lambda entry: entry[:2])[2] if entries else None
 
-    def _take(self, ticket: Ticket, host_queue: HostQueue) -> None:
+    def _has_space(self, image: int) -> bool:
+        """Tell whether an image may have one more permit."""
+        most = self._limits.blobs
+        if self.images_left < self._limits.jobs:
+            most = max(most, -(-self.count // max(self.images_left, 1)))
+        return self._busy.get(image, 0) < most
+
+    def _take(self, wait: _Wait) -> None:
+        """Take a permit for a wait, and note the image that it is of."""
         self._free -= 1
-        self._ahead += ticket.ahead
-        host_queue.add(1)
+        wait.host_queue.add(1)
+        if not wait.ticket.ahead:
+            wait.image = wait.ticket.rank[0]
+            self._busy[wait.image] = self._busy.get(wait.image, 0) + 1
 
-    async def _acquire(self, ticket: Ticket, host_queue: HostQueue) -> None:
-        # Nothing waits while there is space: a ticket would have been granted.
-        if self._free > 0 and host_queue.has_space:
-            self._take(ticket, host_queue)
-            return
-        wait = ticket._wait = _Wait(ticket, host_queue)
+    async def _acquire(self, ticket: Ticket, host_queue: HostQueue) -> _Wait:
+        wait = _Wait(ticket, host_queue)
+        # Nothing waits for a permit that it could get.
+        if self._free > 0 and host_queue.has_space and (ticket.ahead or self._has_space(ticket.rank[0])):
+            self._take(wait)
+            return wait
+        ticket._wait = wait
         host_queue.push(wait, next(self._numbers))
         try:
             await wait.granted
         except asyncio.CancelledError:
             # Either nothing was granted, and the entry in the heap is over; or a permit must be given back.
             if wait.granted.done() and not wait.granted.cancelled():
-                self._release(ticket, host_queue)
+                self._release(wait)
             raise
         finally:
             ticket._wait = None
+        return wait
 
-    def _release(self, ticket: Ticket, host_queue: HostQueue) -> None:
+    def _release(self, wait: _Wait) -> None:
         self._free += 1
-        self._ahead -= ticket.ahead
-        host_queue.add(-1)
+        wait.host_queue.add(-1)
+        if (image := wait.image) is not None:
+            self._busy[image] -= 1
+            if not self._busy[image]:
+                del self._busy[image]
+                for queue in self._host_queues:
+                    queue.idle(image)
         self.grant()
 
     def __repr__(self) -> str:

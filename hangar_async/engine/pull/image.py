@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hangar_async.config.registries import MAX_JOBS
+from hangar_async.config.jobs import MAX_REQUESTS
 from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.limits.queue import blob_rank, planning_rank
 from hangar_async.engine.pull.fetch import Fetcher
@@ -17,9 +17,8 @@ from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Image, ImageConfi
 from hangar_async.store.content import ContentStore, write_image
 from hangar_async.tasks import each
 
-#: Blobs of one image that are fetched, looked for or waited for at the same time: more than there are permits, so that
-#: none of these is idle.
-MAX_TASKS = 2 * MAX_JOBS
+#: Blobs of one image that are fetched, looked for or waited for at the same time: as many as there may be permits.
+MAX_TASKS = MAX_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)

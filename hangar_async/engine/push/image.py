@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hangar_async import oci
-from hangar_async.config.registries import MAX_JOBS
+from hangar_async.config.jobs import MAX_REQUESTS
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
@@ -120,7 +120,7 @@ class ImagePusher:
             await self._blobs.push(target, blob, blob_rank(number, blob.size))
 
         blobs = {part.digest: part for part in document.blobs if part.digest in present}.values()
-        await each(sorted(blobs, key=lambda blob: -blob.size), push, MAX_JOBS)
+        await each(sorted(blobs, key=lambda blob: -blob.size), push, MAX_REQUESTS)
         if is_below:
             await self._put(document, target, document.digest, document.blobs, rank)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 
 from hangar_async import imagelist
 from hangar_async.archive.read.layout import StreamedLayout
-from hangar_async.config.options import LoadOptions, note_of_jobs
+from hangar_async.config.options import LoadOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier
@@ -177,8 +177,8 @@ class LoadRun:
         options = replace(options, failed=await in_thread(check_failed_list, options.failed))
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))
-        observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.permits))
-        if note := note_of_jobs(options.jobs):
+        observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.limits.requests))
+        if note := options.limits.note(options.jobs):
             run.notice(note)
         return run
 
@@ -187,24 +187,26 @@ class LoadRun:
         """Open the client of the registry; raises RegistryErrors and NetworkError where it does not answer at all."""
         settings = self.options.environment.destinations
         registry = self.selection.registry
-        retrier = Retrier(self.options.permits, settings.retry, self.observe, self.clock)
+        retrier = Retrier(self.options.limits, settings.retry, self.observe, self.clock)
         async with RegistryClient(
             settings,
             username_for=registry if settings.username else None,
-            connections=self.options.permits,
+            connections=self.options.limits.requests,
             notice=self.notice,
         ) as registry_client:
-            client = LimitedClient(registry_client, retrier)
+            client = LimitedClient(registry_client, retrier, len(self.selection.images))
             await client.ping(registry)
             yield registry_client, client
 
-    async def each(self, work: Work[_T], failed: Callable[[Image, Reference, HangarError], _T]) -> tuple[_T, ...]:
+    async def each(
+        self, client: LimitedClient, work: Work[_T], failed: Callable[[Image, Reference, HangarError], _T]
+    ) -> tuple[_T, ...]:
         """Do the work on all images, and return the results in their order.
 
         The result of an image whose work raised a HangarError is made by `failed`.
         """
         # More than the permits, so that none is idle while an image waits for its last request.
-        images_at_once = asyncio.Semaphore(2 * self.options.permits)
+        images_at_once = asyncio.Semaphore(2 * self.options.limits.requests)
 
         async def work_on(number: int, image: Image, target: Reference) -> _T:
             async with images_at_once:
@@ -214,6 +216,7 @@ class LoadRun:
                 except (HangarError, ExceptionGroup) as group:
                     error = the_error(group)
                     result = failed(image, target, error)
+                client.image_ended()
                 entry = Entry(image.reference, number + 1, image.name)
                 self.observe(ImageEnded(ImageOutcome(entry, error=error)))
                 return result

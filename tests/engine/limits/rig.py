@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from hangar_async.config.jobs import JobLimits
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Event, HostClosed
 from hangar_async.engine.limits.client import Retrier
@@ -15,6 +16,11 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.images import ARM64, small
 
 POLICY = RetryPolicy(retries=3, first=1.0, longest=3.0)
+
+
+def permits(count: int, blobs: int = 100) -> JobLimits:
+    """Make limits of so many requests, and so many of an image."""
+    return JobLimits(1, blobs, count)
 
 
 def busy(after: float | None = None, status: int = 429, host: str = "h") -> RegistryError:
@@ -31,7 +37,7 @@ class Trial:
     def __init__(self, policy: RetryPolicy = POLICY, jobs: int = 8, time: FakeClock | None = None) -> None:
         self.time = time or FakeClock()
         self.events: list[Event] = []
-        self.retrier = Retrier(jobs, policy, self.events.append, self.time.clock)
+        self.retrier = Retrier(permits(jobs), policy, self.events.append, self.time.clock)
         self.tries = 0
 
     async def run(

@@ -20,7 +20,7 @@ from hangar_async.engine.limits.client import Retrier
 from hangar_async.engine.limits.hosts import Asked, Clock, RateLimit
 from hangar_async.engine.limits.queue import Ticket
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, RateLimited, RegistryError, SourceError
-from tests.engine.limits.rig import POLICY, Trial, busy, unreachable
+from tests.engine.limits.rig import POLICY, Trial, busy, permits, unreachable
 from tests.fakes.clock import FakeClock, turns_until
 
 #: A machine of many steps takes long where other work takes the processors.
@@ -340,7 +340,7 @@ class HostsMachine(RuleBasedStateMachine):
     def start(self, count: int, retries: int, known: bool) -> None:
         self.count = count
         policy = RetryPolicy(retries=retries, first=1.0, longest=3.0, max_wait=200.0)
-        self.retrier = Retrier(count, policy, lambda event: None, self.time.clock)
+        self.retrier = Retrier(permits(count), policy, lambda event: None, self.time.clock)
         self.hosts = self.retrier.hosts
         for name in (*self.NAMES, "storage"):
             if known:

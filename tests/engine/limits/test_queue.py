@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
+from hangar_async.config.jobs import JobLimits
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
+from tests.engine.limits.rig import permits
 
 #: A machine of many steps takes long where other work takes the processors.
 pytestmark = pytest.mark.timeout(140)
@@ -22,53 +25,53 @@ async def _settle() -> None:
 
 
 async def test_the_lowest_rank_goes_first() -> None:
-    permits = RequestQueue(1)
-    host_queue = permits.host_queue()
+    queue = RequestQueue(permits(1))
+    host_queue = queue.host_queue()
     order: list[int] = []
 
     async def work(ticket: Ticket) -> None:
-        async with permits.hold(ticket, host_queue):
+        async with queue.hold(ticket, host_queue):
             order.append(ticket.rank[0])
 
-    async with asyncio.TaskGroup() as group, permits.hold(Ticket((0,)), host_queue):
+    async with asyncio.TaskGroup() as group, queue.hold(Ticket((0,)), host_queue):
         for rank in (5, 3, 4, 1, 2):
             group.create_task(work(Ticket((rank,))))
         await _settle()
-        assert repr(permits) == "<RequestQueue 1 of 1 held, 5 queued>"
+        assert repr(queue) == "<RequestQueue 1 of 1 held, 5 queued>"
     assert order == [1, 2, 3, 4, 5]
-    assert repr(permits) == "<RequestQueue 0 of 1 held, 0 queued>"
+    assert repr(queue) == "<RequestQueue 0 of 1 held, 0 queued>"
 
 
 async def test_a_rank_is_raised_while_it_waits() -> None:
-    permits = RequestQueue(1)
-    host_queue = permits.host_queue()
+    queue = RequestQueue(permits(1))
+    host_queue = queue.host_queue()
     order: list[str] = []
 
     async def work(name: str, ticket: Ticket) -> None:
-        async with permits.hold(ticket, host_queue):
+        async with queue.hold(ticket, host_queue):
             order.append(name)
 
     late, middle = Ticket((9,)), Ticket((5,))
-    async with asyncio.TaskGroup() as group, permits.hold(Ticket((0,)), host_queue):
+    async with asyncio.TaskGroup() as group, queue.hold(Ticket((0,)), host_queue):
         group.create_task(work("middle", middle))
         group.create_task(work("late", late))
         await _settle()
-        permits.raise_rank(late, (1,))
-        permits.raise_rank(middle, (7,))  # a later rank changes nothing
+        queue.raise_rank(late, (1,))
+        queue.raise_rank(middle, (7,))  # a later rank changes nothing
     assert order == ["late", "middle"]
     assert middle.rank == (5,)
 
 
 async def test_a_cancelled_waiter_gives_its_place_away() -> None:
-    permits = RequestQueue(1)
-    host_queue = permits.host_queue()
+    queue = RequestQueue(permits(1))
+    host_queue = queue.host_queue()
     got: list[str] = []
 
     async def work(name: str, ticket: Ticket) -> None:
-        async with permits.hold(ticket, host_queue):
+        async with queue.hold(ticket, host_queue):
             got.append(name)
 
-    async with permits.hold(Ticket((0,)), host_queue):
+    async with queue.hold(Ticket((0,)), host_queue):
         first = asyncio.create_task(work("first", Ticket((1,))))
         second = asyncio.create_task(work("second", Ticket((2,))))
         await _settle()
@@ -76,36 +79,36 @@ async def test_a_cancelled_waiter_gives_its_place_away() -> None:
         await _settle()
     await second
     assert got == ["second"]
-    assert "0 of 1 held" in repr(permits)
+    assert "0 of 1 held" in repr(queue)
 
 
 async def test_a_permit_granted_to_a_task_that_is_cancelled_at_that_moment_is_not_lost() -> None:
-    permits = RequestQueue(1)
-    host_queue = permits.host_queue()
+    queue = RequestQueue(permits(1))
+    host_queue = queue.host_queue()
 
     async def work() -> None:
-        async with permits.hold(Ticket((1,)), host_queue):
+        async with queue.hold(Ticket((1,)), host_queue):
             pytest.fail("it was cancelled")
 
-    async with permits.hold(Ticket((0,)), host_queue):
+    async with queue.hold(Ticket((0,)), host_queue):
         waiting = asyncio.create_task(work())
         await _settle()
     waiting.cancel()  # the permit is granted, the task has not run yet
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    async with asyncio.timeout(5), permits.hold(Ticket((2,)), host_queue):
-        assert "1 of 1 held" in repr(permits)
+    async with asyncio.timeout(5), queue.hold(Ticket((2,)), host_queue):
+        assert "1 of 1 held" in repr(queue)
 
 
 async def test_a_lane_that_is_full_lets_others_by() -> None:
-    permits = RequestQueue(4)
-    narrow, wide = permits.host_queue(), permits.host_queue()
+    queue = RequestQueue(permits(4))
+    narrow, wide = queue.host_queue(), queue.host_queue()
     narrow.limit = 1.9
     order: list[str] = []
     go_on = asyncio.Event()
 
     async def work(name: str, ticket: Ticket, host_queue: HostQueue) -> None:
-        async with permits.hold(ticket, host_queue):
+        async with queue.hold(ticket, host_queue):
             order.append(name)
             await go_on.wait()
 
@@ -117,7 +120,7 @@ async def test_a_lane_that_is_full_lets_others_by() -> None:
         await _settle()
         assert order == ["narrow 0", "wide 0", "wide 1", "wide 2"]
         narrow.limit = 4
-        permits.grant()
+        queue.grant()
         await _settle()
         assert len(order) == 4  # no permit is free
         go_on.set()
@@ -125,14 +128,14 @@ async def test_a_lane_that_is_full_lets_others_by() -> None:
 
 
 async def test_a_request_for_two_hosts_takes_a_place_of_both() -> None:
-    permits = RequestQueue(4)
-    one, two = permits.host_queue(), permits.host_queue()
-    both = permits.host_queue(one, two)
+    queue = RequestQueue(permits(4))
+    one, two = queue.host_queue(), queue.host_queue()
+    both = queue.host_queue(one, two)
     two.limit = 1
-    async with permits.hold(Ticket((0,)), both):
+    async with queue.hold(Ticket((0,)), both):
         assert (one.active, two.active, both.active) == (1, 1, 1)
-        waiting = asyncio.create_task(permits.hold(Ticket((1,)), both).__aenter__())
-        async with permits.hold(Ticket((2,)), one):  # it is let by
+        waiting = asyncio.create_task(queue.hold(Ticket((1,)), both).__aenter__())
+        async with queue.hold(Ticket((2,)), one):  # it is let by
             await _settle()
             assert not waiting.done()
     await waiting
@@ -140,23 +143,23 @@ async def test_a_request_for_two_hosts_takes_a_place_of_both() -> None:
 
 
 async def test_a_lane_is_never_shut() -> None:
-    permits = RequestQueue(2)
-    host_queue = permits.host_queue()
+    queue = RequestQueue(permits(2))
+    host_queue = queue.host_queue()
     host_queue.limit = 0.1
-    async with asyncio.timeout(5), permits.hold(Ticket((0,)), host_queue):
+    async with asyncio.timeout(5), queue.hold(Ticket((0,)), host_queue):
         assert not host_queue.has_space
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=25), st.integers(1, 4))
 def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool]], count: int) -> None:
     async def run() -> None:
-        permits = RequestQueue(count)
-        host_queue = permits.host_queue()
+        queue = RequestQueue(permits(count))
+        host_queue = queue.host_queue()
         held = peak = 0
 
         async def work(rank: int, steps: int) -> None:
             nonlocal held, peak
-            async with permits.hold(Ticket((rank,)), host_queue):
+            async with queue.hold(Ticket((rank,)), host_queue):
                 held += 1
                 peak = max(peak, held)
                 try:
@@ -173,47 +176,89 @@ def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool
         await asyncio.gather(*tasks, return_exceptions=True)
         assert peak <= count
         assert held == 0
-        assert f"0 of {count} held" in repr(permits)
+        assert f"0 of {count} held" in repr(queue)
 
     asyncio.run(run())
 
 
-async def test_one_of_several_permits_plans_ahead() -> None:
-    permits = RequestQueue(3)
-    host_queue = permits.host_queue()
+async def test_planning_gets_what_nothing_else_waits_for() -> None:
+    queue = RequestQueue(permits(3))
+    host_queue = queue.host_queue()
     order: list[str] = []
 
     async def work(name: str, ticket: Ticket) -> None:
-        async with permits.hold(ticket, host_queue):
+        async with queue.hold(ticket, host_queue):
             order.append(name)
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(permits.hold(Ticket((0,)), host_queue))
+            await stack.enter_async_context(queue.hold(Ticket((0,)), host_queue))
         for number in range(4):
-            group.create_task(work(f"blob {number}", Ticket((number, 1))))
-            group.create_task(work(f"plan {number}", Ticket((10 + number, 0), ahead=True)))
+            group.create_task(work(f"blob {10 + number}", Ticket((10 + number, 1))))
+            group.create_task(work(f"plan {number}", Ticket((number, 0), ahead=True)))
         await _settle()
-    assert order[:3] == ["plan 0", "blob 0", "blob 1"]
-    assert [name for name in order if name.startswith("plan")] == [f"plan {number}" for number in range(4)]
-    assert order.index("plan 1") < order.index("blob 3")
+    assert order == [f"blob {10 + number}" for number in range(4)] + [f"plan {number}" for number in range(4)]
 
 
-async def test_a_single_permit_goes_strictly_by_rank() -> None:
-    permits = RequestQueue(1)
-    host_queue = permits.host_queue()
+async def test_a_plan_that_an_earlier_image_needs_as_a_blob_is_no_plan_any_more() -> None:
+    queue = RequestQueue(permits(1))
+    host_queue = queue.host_queue()
+    order: list[str] = []
+
+    async def work(name: str, ticket: Ticket) -> None:
+        async with queue.hold(ticket, host_queue):
+            order.append(name)
+
+    config = Ticket((5, 0), ahead=True)
+    async with asyncio.TaskGroup() as group, queue.hold(Ticket((0,)), host_queue):
+        group.create_task(work("config", config))
+        group.create_task(work("blob", Ticket((3, 1))))
+        await _settle()
+        queue.raise_rank(config, (2, 1))
+    assert order == ["config", "blob"]
+
+
+async def test_an_image_has_a_number_of_permits_and_the_rest_is_for_the_next() -> None:
+    queue = RequestQueue(permits(5, 3))
+    host_queue = queue.host_queue()
+    async with AsyncExitStack() as stack:
+        order = await _held(queue, host_queue, stack, [0] * 6 + [1] * 6 + [2] * 6)
+        assert order == [0, 0, 0, 1, 1]
+
+
+async def test_what_is_left_of_the_list_shares_all_permits() -> None:
+    queue = RequestQueue(JobLimits(4, 3, 12))
+    host_queue = queue.host_queue()
+    queue.images_left = 5
+    async with AsyncExitStack() as stack:
+        order = await _held(queue, host_queue, stack, [7] * 12 + [8] * 12)
+        assert order == [7, 7, 7, 8, 8, 8]
+        queue.image_ended()  # four are left
+        await _settle()
+        assert len(order) == 6
+        queue.image_ended()  # three of four
+        await _settle()
+        assert order[6:] == [7, 8]
+        queue.image_ended()
+        await _settle()
+        assert order[8:] == [7, 7, 8, 8]
+
+
+async def _held(queue: RequestQueue, host_queue: HostQueue, stack: AsyncExitStack, images: Sequence[int]) -> list[int]:
+    """Ask for a permit for each of these images; return those that have one, and will get one, in their order."""
     order: list[int] = []
 
-    async def work(ticket: Ticket) -> None:
-        async with permits.hold(ticket, host_queue):
-            order.append(ticket.rank[0])
+    async def hold(image: int) -> None:
+        async with queue.hold(Ticket((image,)), host_queue):
+            order.append(image)
+            await asyncio.Event().wait()
 
-    async with asyncio.TaskGroup() as group, permits.hold(Ticket((0,)), host_queue):
-        for rank in (3, 1, 4, 2):
-            group.create_task(work(Ticket((rank,), ahead=rank > 2)))
-        await _settle()
-    assert order == [1, 2, 3, 4]
+    group = await stack.enter_async_context(asyncio.TaskGroup())
+    tasks = [group.create_task(hold(image)) for image in images]
+    stack.callback(lambda: [task.cancel() for task in tasks])
+    await _settle()
+    return order
 
 
 @dataclass(eq=False)
@@ -229,6 +274,8 @@ class Wish:
     #: What the queue did, and what the model says: waiting, held or over.
     state: str = "waiting"
     expected: str = "waiting"
+    #: The image that a permit counts for.
+    image: int | None = None
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -261,20 +308,31 @@ class QueueMachine(RuleBasedStateMachine):
     def space(self, queue: int) -> bool:
         return all(len(self.held(host)) < max(1, int(self.limits[host])) for host in self.NEEDS[queue])
 
+    def has_image_space(self, image: int) -> bool:
+        """Tell whether an image may have one more permit."""
+        most = max(self.blobs, -(-self.count // max(self.left, 1))) if self.left < self.jobs else self.blobs
+        return sum(wish.image == image for wish in self.held()) < most
+
     def grant(self) -> None:
         """Give permits as the documentation of the queue says."""
         while len(self.held()) < self.count:
             waiting = [wish for wish in self.all if wish.expected == "waiting" and self.space(wish.host)]
-            if self.count > 1 and not any(wish.ticket.ahead for wish in self.held()):
-                waiting = [wish for wish in waiting if wish.ticket.ahead] or waiting
+            blobs = [wish for wish in waiting if not wish.ticket.ahead and self.has_image_space(wish.rank)]
+            waiting = blobs or [wish for wish in waiting if wish.ticket.ahead]
             if not waiting:
                 return
-            min(waiting, key=lambda wish: (wish.rank, wish.number)).expected = "held"
+            self.give(min(waiting, key=lambda wish: (wish.rank, wish.number)))
 
-    @initialize(count=st.integers(1, 3))
-    def start(self, count: int) -> None:
-        self.count = count
-        self.queue = RequestQueue(count)
+    @staticmethod
+    def give(wish: Wish) -> None:
+        wish.expected = "held"
+        wish.image = None if wish.ticket.ahead else wish.rank
+
+    @initialize(count=st.integers(1, 4), jobs=st.integers(1, 3), blobs=st.integers(1, 3), left=st.integers(0, 4))
+    def start(self, count: int, jobs: int, blobs: int, left: int) -> None:
+        self.count, self.jobs, self.blobs, self.left = count, jobs, blobs, left
+        self.queue = RequestQueue(JobLimits(jobs, blobs, count))
+        self.queue.images_left = left
         self.hosts = [self.queue.host_queue() for _ in range(2)]
         self.hosts.append(self.queue.host_queue(*self.hosts))
         self.limits = [float(count)] * 2
@@ -302,9 +360,8 @@ class QueueMachine(RuleBasedStateMachine):
             finally:
                 wish.state = "over"
 
-        # With space for it a ticket never waits.
-        wish.expected = "held" if len(self.held()) < self.count and self.space(host) else "waiting"
         self.all.append(wish)
+        self.grant()
         wish.task = self.loop.create_task(hold())
         self.settle()
         return wish
@@ -356,6 +413,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.raise_rank(wish.ticket, (rank,))
         if rank < wish.rank:
             wish.rank, wish.number = rank, self.number()
+            self.grant()
+            self.settle()
+
+    @precondition(lambda self: self.count and self.left > 0)
+    @rule()
+    def end_an_image(self) -> None:
+        self.left -= 1
+        self.queue.image_ended()
+        self.grant()
+        self.settle()
 
     @rule(host=st.integers(0, 1), limit=st.floats(0, 5))
     def limit(self, host: int, limit: float) -> None:
