@@ -14,9 +14,9 @@ import pytest
 from hangar_async import __version__
 from hangar_async.archive.write.codec import GzipCodec, ZstdCodec
 from hangar_async.cli import main
+from hangar_async.config.jobs import MAX_JOBS
 from hangar_async.config.options import DEFAULT_LISTEN, ExtractOptions, SaveOptions, ServeOptions
 from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
-from hangar_async.config.jobs import MAX_JOBS
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment, run
 from tests.cli.site import Done
@@ -24,6 +24,8 @@ from tests.cli.site import Done
 GLOBAL_FLAGS = {"--debug": "false", "--quiet": "false", "--tls-verify": "true"}
 NETWORK_FLAGS = {
     "-j, --jobs": "1",
+    "--blobs-per-image": "6",
+    "--requests": "60",
     "--retries": "4",
     "--stall-timeout": "60s",
     "--max-wait": "1h",

@@ -59,8 +59,8 @@ class Host:
     """One host: at most `limit` requests at once, and none while it is closed.
 
     The limit begins at 12, and grows by one with each request that is answered, up to the number of permits. It is
-    halved when the host is overloaded, once for all requests that were under way then, and grows from then on by about one with
-    each round of requests that are answered. Requests have numbers, which grow with the time of their begin.
+    halved when the host is overloaded, once for all requests that were under way then, and grows from then on by about
+    one with each round of requests that are answered. Requests have numbers, which grow with the time of their begin.
     """
 
     def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:

@@ -11,8 +11,6 @@ from hangar_async.layout.files import folder_names
 from hangar_async.store.content import ContentStore
 from hangar_async.tasks import each
 
-#: Requests for documents of one image at the same time; the permits bound the requests of the whole run.
-_MAX_DOCUMENTS_AT_ONCE = 20
 #: The bytes of all documents of one image, and the entries and layers in them, beyond which it is refused.
 MAX_DOCUMENTS_SIZE = 32 << 20
 MAX_IMAGE_ENTRIES = 1 << 17
@@ -141,15 +139,21 @@ class Plan:
 
 
 class Planner:
-    """Makes the plans of the images of a run."""
+    """Makes the plans of the images of a run; asks for `at_once` documents of an image at the same time."""
 
     def __init__(
-        self, fetcher: Fetcher, store: ContentStore, selector: oci.PlatformSelector, include_foreign: bool
+        self,
+        fetcher: Fetcher,
+        store: ContentStore,
+        selector: oci.PlatformSelector,
+        include_foreign: bool,
+        at_once: int,
     ) -> None:
         self._fetcher = fetcher
         self._store = store
         self._selector = selector
         self._include_foreign = include_foreign
+        self._at_once = at_once
 
     async def plan(self, image: oci.Reference, root: oci.Document, rank: Rank) -> Plan:
         """Choose the selected platforms of an image and get their manifests.
@@ -279,7 +283,7 @@ class Planner:
             raise ContentError(
                 f"the manifests of {image} have {selection.size:,} bytes, and at most {MAX_DOCUMENTS_SIZE:,} are taken"
             )
-        return [document for document in await each(entries, get, _MAX_DOCUMENTS_AT_ONCE) if document is not None]
+        return [document for document in await each(entries, get, self._at_once) if document is not None]
 
 
 def _image_platforms(

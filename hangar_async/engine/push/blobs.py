@@ -5,6 +5,7 @@ from contextlib import ExitStack, aclosing, closing
 from functools import partial
 from typing import Protocol, TypeAlias
 
+from hangar_async.buffers import SIZES, PieceBuffers
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.hosts import RateLimit
@@ -21,8 +22,8 @@ from hangar_async.threads import Interrupt, in_thread
 Pieces: TypeAlias = AsyncGenerator[Piece, None]
 #: Opens a blob at a byte.
 OpenPieces: TypeAlias = Callable[[int], Pieces]
-#: Blobs are read and sent in pieces of this many bytes.
-_PIECE = 512 << 10
+#: Blobs are hashed in pieces of this many bytes.
+_PIECE = SIZES[0]
 #: The advice for a damaged blob.
 ADVICE = "get the archive again; verify names everything that is damaged"
 
@@ -31,7 +32,7 @@ class BlobSource(Protocol):
     """A source of the blobs that are pushed."""
 
     def read(self, blob: Descriptor, start: int) -> Pieces:
-        """Read a blob from byte `start` on, in pieces of about 0.5 MiB; the caller closes them."""
+        """Read a blob from byte `start` on, in pieces of at most 0.5 MiB; the caller closes them."""
         ...
 
     async def damage(self, blob: Descriptor) -> str:
@@ -44,10 +45,11 @@ class LayoutBlobs:
 
     def __init__(self, layout: SeekableLayout) -> None:
         self._layout = layout
+        self._buffers = PieceBuffers()
 
     def read(self, blob: Descriptor, start: int) -> Pieces:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
-        return read_in_thread(lambda: self._layout.open(blob_name(blob.digest), start))
+        return read_in_thread(lambda: self._layout.open(blob_name(blob.digest), start), self._buffers)
 
     async def damage(self, blob: Descriptor) -> str:
         """Hash a blob, and return its damage, "" for none."""
@@ -67,17 +69,18 @@ class LayoutBlobs:
         return ""
 
 
-async def read_in_thread(open_reader: Callable[[], LayoutReader]) -> Pieces:
+async def read_in_thread(open_reader: Callable[[], LayoutReader], buffers: PieceBuffers) -> Pieces:
     """Read to the end, in threads; each piece is valid until the next one is asked for."""
     # The reader is on the stack before the thread ends: a cancellation here must close it too.
-    stack = ExitStack()
+    stack, buffer = ExitStack(), buffers.take()
     try:
         reader = await in_thread(lambda: stack.enter_context(closing(open_reader())))
-        buffer = memoryview(bytearray(_PIECE))
-        while count := await in_thread(reader.readinto, buffer):
-            yield buffer[:count]
+        view = memoryview(buffer)
+        while count := await in_thread(reader.readinto, view):
+            yield view[:count]
     finally:
         await in_thread(stack.close)
+        buffers.give(buffer)
 
 
 class BlobPusher:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from hangar_async.buffers import PieceBuffers
 from hangar_async.disk import Disk
 from hangar_async.engine.limits.queue import blob_rank
 from hangar_async.engine.outputs import temporary_directory
@@ -36,6 +37,7 @@ class Spool:
         self._directory = directory
         self._disk = disk
         self._jobs = jobs
+        self._buffers = PieceBuffers()
         self._used = self._count = 0
         self._space = asyncio.Condition()
         self._pass = asyncio.Lock()
@@ -54,7 +56,7 @@ class Spool:
         """Read a blob from byte `start` on; each piece is valid until the next one is asked for."""
         if error := self._errors.get(blob.digest):
             raise error
-        return read_in_thread(partial(self._open, blob.digest, start))
+        return read_in_thread(partial(self._open, blob.digest, start), self._buffers)
 
     async def damage(self, blob: Descriptor) -> str:
         """Return "": it was hashed on its way into the spool."""

@@ -1,4 +1,4 @@
-"""Responses, and their bodies: the bytes of blobs as they arrive, in pieces of 256 to 512 KiB; the last may be smaller.
+"""Responses, and their bodies: the bytes of blobs as they arrive, in pieces of up to 512 KiB; the last may be small.
 
 A piece is valid until the next one is read. When a body breaks, all bytes so far come first; then the error is raised.
 A cancelled read loses nothing.
@@ -17,16 +17,15 @@ from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from hangar_async.buffers import SIZES, PieceBuffers
 from hangar_async.errors import ContentError, DigestMismatch, InvalidValue, NetworkError, RegistryError
 from hangar_async.oci import Digest, Piece
 from hangar_async.registry.failures import reaching, refused
 from hangar_async.registry.http.limits import Transfer, complete_in
 
-#: The least bytes of a piece where more follow, and the most.
+#: The least bytes of a piece of a stream where more follow, and the most.
 SMALLEST_PIECE = 256 << 10
-LARGEST_PIECE = 512 << 10
-#: Free pairs of buffers of 512 KiB, for later bodies.
-Buffers: TypeAlias = list[tuple[bytearray, bytearray]]
+LARGEST_PIECE = SIZES[0]
 #: A body with fewer bytes left is not worth a buffer.
 _LEAST = LARGEST_PIECE
 
@@ -95,11 +94,11 @@ class StreamBody:
 
 
 class BufferedBody(asyncio.BufferedProtocol):
-    """A body of `rest` more bytes, received into one buffer while the reader has the other one.
+    """A body of `rest` more bytes, received into one buffer while the reader has the other one, half full at least.
 
-    A full buffer makes the sender wait. `head`, less than a buffer, arrived before. Raises the error of the
-    connection, aiohttp.SocketTimeoutError when no byte came for `patience` seconds, and NetworkError when the
-    `transfer` is too slow. It takes the transport from aiohttp, and `close` gives it back.
+    A full buffer makes the sender wait. `head`, less than 512 KiB, arrived before. Raises the error of the connection,
+    aiohttp.SocketTimeoutError when no byte came for `patience` seconds, and NetworkError when the `transfer` is too
+    slow. It takes the transport from aiohttp, and `close` gives it back.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class BufferedBody(asyncio.BufferedProtocol):
         head: bytes,
         rest: int,
         patience: float,
-        buffers: Buffers,
+        buffers: PieceBuffers,
         transfer: Transfer,
     ) -> None:
         connection = response.connection
@@ -121,11 +120,13 @@ class BufferedBody(asyncio.BufferedProtocol):
         self._transfer = transfer
         self._patience = patience
         self._buffers = buffers
-        pair = buffers.pop() if buffers else (bytearray(LARGEST_PIECE), bytearray(LARGEST_PIECE))
-        self._pair: tuple[bytearray, bytearray] | None = pair
-        self._filling, self._reading = memoryview(pair[0]), memoryview(pair[1])
-        self._filled = len(head)
-        self._filling[: len(head)] = head
+        #: The two buffers, which `close` gives back.
+        self._lent = [buffers.take(), buffers.take()]
+        self._filling, self._reading = (memoryview(buffer) for buffer in self._lent)
+        #: Where it is larger than a buffer, it is a piece of its own.
+        self._head = head if len(head) >= len(self._filling) else b""
+        self._filled = 0 if self._head else len(head)
+        self._filling[: self._filled] = b"" if self._head else head
         self._paused = False
         self._last = self._loop.time()
         self._waiter: asyncio.Future[None] | None = None
@@ -143,7 +144,10 @@ class BufferedBody(asyncio.BufferedProtocol):
         return self
 
     async def __anext__(self) -> Piece:
-        while self._filled < SMALLEST_PIECE and self._rest and not self._ended:
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        while self._filled < len(self._filling) // 2 and self._rest and not self._ended:
             await self._wait()
         if not self._filled:
             raise self._failure or StopAsyncIteration
@@ -165,10 +169,10 @@ class BufferedBody(asyncio.BufferedProtocol):
         self._filled += nbytes
         self._rest -= nbytes
         self._last = self._loop.time()
-        if not self._rest or self._filled == LARGEST_PIECE:
+        if not self._rest or self._filled == len(self._filling):
             self._paused = True
             self._transport.pause_reading()
-        if self._filled >= SMALLEST_PIECE or not self._rest:
+        if self._filled >= len(self._filling) // 2 or not self._rest:
             self._wake()
 
     def eof_received(self) -> bool:
@@ -184,7 +188,7 @@ class BufferedBody(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Give the transport back, for the next request if the body is complete, and the buffers, for other bodies."""
-        if self._pair is None:
+        if not self._lent:
             return
         self._transfer.end()
         if not self._lost:
@@ -195,8 +199,8 @@ class BufferedBody(asyncio.BufferedProtocol):
             self._transport.set_protocol(self._http)
             if not self._rest:
                 self._content.feed_eof()
-        self._buffers.append(self._pair)
-        self._pair = None
+        while self._lent:
+            self._buffers.give(self._lent.pop())
 
     @property
     def _ended(self) -> bool:
@@ -227,7 +231,7 @@ ResponseBody: TypeAlias = StreamBody | BufferedBody
 
 
 def open_body(
-    response: aiohttp.ClientResponse, patience: float, buffers: Buffers | None, transfer: Transfer
+    response: aiohttp.ClientResponse, patience: float, buffers: PieceBuffers | None, transfer: Transfer
 ) -> ResponseBody:
     """Open a body: a BufferedBody where there are `buffers` and the connection can be taken over, else a StreamBody.
 

@@ -15,9 +15,10 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
+from hangar_async.buffers import PieceBuffers
 from hangar_async.registry.http.limits import Speeds
 from hangar_async.registry.http.request_body import RequestBody
-from hangar_async.registry.http.response import BufferedBody, Buffers
+from hangar_async.registry.http.response import BufferedBody
 
 _NOTICE = (
     "aiohttp {version} does not allow bodies to be taken over: they are received and sent by its own streams, which is "
@@ -47,12 +48,12 @@ async def aiohttp_is_known(notice: Callable[[str], None] | None = None) -> bool:
 async def _passes() -> bool:
     # Another version of aiohttp may raise anything.
     with suppress(Exception):
-        buffers: Buffers = []
+        buffers = PieceBuffers()
         return await _receives(buffers) and await _loses(buffers) and await _sends()
     return False
 
 
-async def _receives(buffers: Buffers) -> bool:
+async def _receives(buffers: PieceBuffers) -> bool:
     """Take over a body that is half received, receive the rest, and give the connection back for a second one."""
     line = _FakeTransport()
     body = await line.body(buffers)
@@ -67,7 +68,7 @@ async def _receives(buffers: Buffers) -> bool:
     return detached and pieces == [b"abcdef"] and returned and fresh
 
 
-async def _loses(buffers: Buffers) -> bool:
+async def _loses(buffers: PieceBuffers) -> bool:
     """Take over a body, and lose the connection."""
     line = _FakeTransport()
     body = await line.body(buffers)
@@ -120,7 +121,7 @@ class _FakeTransport:
         self.http.data_received(_HEADERS + b"abc")
         return (await self.http.read())[1]
 
-    async def body(self, buffers: Buffers) -> BufferedBody:
+    async def body(self, buffers: PieceBuffers) -> BufferedBody:
         """Receive the same, and take over the body."""
         for owner, name in _PROPERTIES:
             if not isinstance(getattr(owner, name), property):

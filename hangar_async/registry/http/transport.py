@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 import hangar_async
+from hangar_async.buffers import PieceBuffers
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import is_of_another_time, reaching
@@ -19,7 +20,7 @@ from hangar_async.registry.http.limits import Speeds, complete_in
 from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
-from hangar_async.registry.http.response import Buffers, Response, ResponseBody, open_body
+from hangar_async.registry.http.response import Response, ResponseBody, open_body
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.registry.http.tls import TlsContexts
 
@@ -54,7 +55,7 @@ class Transport:
         self.answered: Callable[[str], None] = lambda host: None
         #: The speeds of blobs.
         self.speeds = Speeds(settings.least_speed, settings.least_speed_span)
-        self._buffers: Buffers | None = [] if settings.buffered else None
+        self._buffers = PieceBuffers() if settings.buffered else None
         self._plain = False
         #: The places that the list, a flag or a setting names.
         self.named: set[str] = set()

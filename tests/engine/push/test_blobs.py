@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.buffers import PieceBuffers
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import BlobProgress, BlobStarted, Event, Retrying
@@ -76,7 +77,7 @@ async def test_a_reader_that_is_opened_at_the_moment_of_a_cancellation_is_closed
         return Noted(path)
 
     async def read() -> None:
-        async for _ in read_in_thread(open_reader):
+        async for _ in read_in_thread(open_reader, PieceBuffers()):
             pass
 
     task = asyncio.create_task(read())
