@@ -103,7 +103,8 @@ class Model:
     def _root(self, line: Line) -> Expected:
         if line.by != "tag":
             return self.early(line, line.root)
-        if str(IMAGES[line.image].digest) in self.earlier:
+        others = [digest for other in self.plan.entries if other != line for digest in other.digests]
+        if self.earlier and str(IMAGES[line.image].digest) in {*self.earlier, *others}:
             # A HEAD may do.
             found = self.at(line, line.root)
             troubles = [self.plan.faults.get((host, line.repository, line.root)) for host in (line.host, MIRROR)]
