@@ -12,9 +12,11 @@ import functools
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,15 +32,34 @@ class File:
     data: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
     is_synced: bool = False
+    #: The contents that a crash may leave, while nothing changes.
+    _contents: list[bytes] = field(default_factory=list)
 
-    def contents(self, chosen: random.Random) -> bytes:
-        """Choose one content that a crash may leave."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        self.data += data
+        self.is_synced = False
+        self._contents = []
+
+    def truncate(self) -> None:
+        """Forget all bytes."""
+        self.data, self.is_synced, self._contents = bytearray(), False, []
+
+    def sync(self) -> None:
+        """Bring all bytes to the disk."""
+        self.synced, self.is_synced, self._contents = bytes(self.data), True, []
+
+    def contents(self) -> list[bytes]:
+        """Return the contents that a crash may leave, what it holds now first; a few lengths stand for all."""
+        self._contents = self._contents or self._find_contents()
+        return self._contents
+
+    def _find_contents(self) -> list[bytes]:
         if self.is_synced:
-            return bytes(self.data)
-        # Few lengths, so that many states are the same, and have to be looked at once.
-        torn = bytes(self.data[: len(self.data) * chosen.randint(0, 3) // 3])
+            return [bytes(self.data)]
+        torn = [bytes(self.data[: len(self.data) * thirds // 3]) for thirds in range(3)]
         zeros = self.synced + bytes(max(0, len(self.data) - len(self.synced)))
-        return chosen.choice([self.synced, torn, zeros, bytes(self.data)])
+        return [bytes(self.data), self.synced, zeros, *torn]
 
 
 @dataclass(frozen=True)
@@ -76,6 +97,11 @@ class Entry:
         """Tell whether the change is one of a directory."""
         return self.path.parent == directory
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The names that it changes."""
+        return (self.path,)
+
     def moved(self, move: Move) -> Entry:
         """Return the same change after an earlier directory has moved."""
         return Entry(move.of(self.path), self.node)
@@ -104,6 +130,11 @@ class Move:
     def is_in(self, directory: Path) -> bool:
         """Tell whether the change is one of a directory."""
         return directory in (self.source.parent, self.target.parent)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The names that it changes."""
+        return self.source, self.target
 
     def moved(self, move: Move) -> Move:
         """Return the same change after an earlier directory has moved."""
@@ -139,6 +170,14 @@ class Tree:
         tree.disk = dict(tree.now)
         return tree
 
+    def copy(self) -> Tree:
+        """Copy a tree all of which is on the disk."""
+        files = {
+            node: File(bytearray(node.data), node.synced, True) for node in self.now.values() if isinstance(node, File)
+        }
+        entries = {path: files[node] if isinstance(node, File) else node for path, node in self.now.items()}
+        return Tree(self.root, entries, dict(entries))
+
     def change(self, change: Change) -> None:
         """Make a change."""
         change.apply(self.now)
@@ -165,86 +204,110 @@ class Tree:
 
     def crash(self, chosen: random.Random) -> State:
         """Choose one state that a crash may leave."""
-        entries = dict(self.disk)
         share = chosen.choice([0.0, 0.5, 1.0])
-        for change in self.pending:
-            if chosen.random() < share:
-                change.apply(entries)
+        happened = [change for change in self.pending if chosen.random() < share]
+        return self._state(happened, lambda file: chosen.choice(file.contents()))
+
+    def near(self, ignored: Path | None = None) -> Iterator[State]:
+        """Make the states that a crash may leave in which little of the changes so far is lost, or little is left.
+
+        Lost is the content of one file, one change of a directory or two, all of one directory, or all changes but one
+        or two. What is below `ignored` is not lost.
+        """
+        for file in {node for path, node in self.now.items() if isinstance(node, File) and not _below(path, ignored)}:
+            for content in file.contents()[1:]:
+                yield self._state(self.pending, functools.partial(_content, file, content))
+        changes = [change for change in self.pending if not any(_below(path, ignored) for path in change.paths)]
+        some = [set(chosen) for size in (0, 1, 2) for chosen in combinations(range(len(changes)), size)]
+        directories = {path.parent for change in changes for path in change.paths}
+        numbers = {id(change): number for number, change in enumerate(changes)}
+        every = set(numbers.values())
+        lost = [{number for number in every if changes[number].is_in(directory)} for directory in directories]
+        for gone in [*some[1:], *lost, *(every - left for left in some)]:
+            happened = [change for change in self.pending if numbers.get(id(change)) not in gone]
+            yield self._state(happened, lambda file: file.contents()[0])
+
+    def _state(self, happened: Iterable[Change], content: Callable[[File], bytes]) -> State:
+        """Make the state in which these changes are on the disk, with some content of each file."""
+        entries = dict(self.disk)
+        for change in happened:
+            change.apply(entries)
         state: State = {}
         contents: dict[File, bytes] = {}
         for path, entry in sorted(entries.items(), key=lambda item: item[0].parts):
             if any(parent not in entries for parent in path.parents if self.root in parent.parents):
                 continue  # its directory is missing
             if isinstance(entry, File):
-                state[path] = contents.setdefault(entry, entry.contents(chosen))
+                if entry not in contents:
+                    contents[entry] = content(entry)
+                state[path] = contents[entry]
             else:
                 state[path] = entry.target if isinstance(entry, Link) else None
         return state
 
 
+def _below(path: Path, directory: Path | None) -> bool:
+    return directory is not None and directory in (path, *path.parents)
+
+
+def _content(lost: File, left: bytes, file: File) -> bytes:
+    return left if file is lost else file.contents()[0]
+
+
 @dataclass(frozen=True)
 class Held:
-    """An operation, by its name and number, that only happens after the next one named `until`, or never."""
+    """An operation, by its name and number, that only happens after the rename of the number `until`; 0 is never."""
 
     name: str
     number: int
-    until: str = ""
+    until: int = 0
 
 
-class Recorder:
-    """Records the operations of every Disk below a root, and the states that a crash after each of them may leave.
+@dataclass(frozen=True)
+class Operation:
+    """An operation of a Disk that has happened, with its result."""
+
+    name: str
+    result: Any
+    arguments: tuple[Any, ...]
+
+
+class Player:
+    """Makes recorded operations in a tree.
 
     `held` is in the wrong order or left out, as if the program had forgotten it; only states after a later change of
     names count then.
     """
 
-    def __init__(self, root: Path, states: Callable[[Tree, str], None], held: Held | None = None) -> None:
-        self.tree = Tree.read(root)
-        #: The names of all operations, in their order.
-        self.operations: list[str] = []
-        self._states = states
+    def __init__(self, tree: Tree, held: Held | None = None) -> None:
+        self.tree = tree
         self._held = held
-        self._later: Callable[[], None] | None = None
+        self._numbers = Counter[str]()
+        self._later: Operation | None = None
         self._is_reached = False
         self._files: dict[int, File] = {}
-        self._lock = threading.RLock()
 
-    @contextmanager
-    def recording(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Record during the block."""
-        with monkeypatch.context() as patch:
-            for name in ("create", "reopen", "write", "truncate", "sync_file", "sync", "rename", "keep", "link"):
-                self._wrap(patch, name)
-            for name in ("remove", "make_directory"):
-                self._wrap(patch, name)
-            yield
+    def play(self, operation: Operation) -> Iterator[Tree]:
+        """Make one operation; yields the tree at each moment at which a crash counts."""
+        name = operation.name
+        self._numbers[name] += 1
+        if self._held is None:
+            self._note(operation)
+            yield self.tree
+            return
+        if (self._held.name, self._held.number) == (name, self._numbers[name]):
+            self._later, self._is_reached = operation, True
+            return
+        self._note(operation)
+        if self._is_reached and name in ("rename", "keep", "remove"):
+            yield self.tree
+        if self._later is not None and (name, self._numbers[name]) == ("rename", self._held.until):
+            later, self._later = self._later, None
+            self._note(later)
+            yield self.tree
 
-    def _wrap(self, patch: pytest.MonkeyPatch, name: str) -> None:
-        operation, note = getattr(Disk, name), getattr(self, f"_{name}")
-
-        @functools.wraps(operation)
-        def recorded(disk: Disk, *arguments: Any, **keywords: Any) -> Any:
-            with self._lock:
-                self.operations.append(name)
-                number = self.operations.count(name)
-                if self._held and (self._held.name, self._held.number) == (name, number):
-                    self._later, self._is_reached = functools.partial(late, disk, *arguments), True
-                    return None
-                result = operation(disk, *arguments, **keywords)
-                note(result, *arguments)
-                if self._held is None or (self._is_reached and name in ("rename", "keep", "remove")):
-                    self._states(self.tree, name)
-                if self._later is not None and self._held is not None and self._held.until == name:
-                    later, self._later = self._later, None
-                    later()
-                return result
-
-        def late(disk: Disk, *arguments: Any) -> None:
-            # What is closed or has another name by now needs no real sync: it is the record that counts.
-            note(operation(disk, *arguments) if name == "rename" else None, *arguments)
-            self._states(self.tree, name)
-
-        patch.setattr(Disk, name, recorded)
+    def _note(self, operation: Operation) -> None:
+        getattr(self, f"_{operation.name}")(operation.result, *operation.arguments)
 
     def _create(self, descriptor: int, path: Path, *_: object) -> None:
         self._files[descriptor] = file = File()
@@ -258,13 +321,12 @@ class Recorder:
     def _write(self, _: None, descriptor: int, data: bytes | memoryview, path: Path) -> None:
         file = self._files.get(descriptor)
         if file is not None:
-            file.data += data
-            file.is_synced = False
+            file.write(data)
 
     def _truncate(self, _: None, descriptor: int, path: Path) -> None:
         file = self._files.get(descriptor)
         if file is not None:
-            file.data, file.is_synced = bytearray(), False
+            file.truncate()
 
     def _sync_file(self, _: None, descriptor: int, path: Path) -> None:
         self._synced(self._files.get(descriptor))
@@ -278,7 +340,7 @@ class Recorder:
 
     def _synced(self, file: File | None) -> None:
         if file is not None:
-            file.synced, file.is_synced = bytes(file.data), True
+            file.sync()
 
     def _rename(self, _: None, source: Path, target: Path) -> None:
         node = self.tree.now.get(source)
@@ -287,7 +349,7 @@ class Recorder:
 
     def _keep(self, kept: bool, path: Path, name: Path) -> None:
         node = self.tree.now.get(path)
-        if kept and node is not None and os.path.lexists(path):
+        if kept and node is not None:
             self.tree.change(Entry(name, node))
 
     def _link(self, made: bool, path: Path, target: str) -> None:
@@ -302,6 +364,65 @@ class Recorder:
         for directory in (*reversed(path.parents), path):
             if self.tree.root in directory.parents and directory not in self.tree.now:
                 self.tree.change(Entry(directory, Directory()))
+
+
+class Recorder:
+    """Records the operations of every Disk below a root, and the states that a crash after each of them may leave."""
+
+    def __init__(self, root: Path, states: Callable[[Tree, str], None]) -> None:
+        self._root = root
+        self._start = Tree.read(root)
+        self._player = Player(Tree.read(root))
+        self._states = states
+        #: All operations, in their order.
+        self.operations: list[Operation] = []
+        self._lock = threading.RLock()
+
+    @property
+    def tree(self) -> Tree:
+        """The tree as it is now."""
+        return self._player.tree
+
+    def replay(self, held: Held) -> Iterator[tuple[Tree, bool]]:
+        """Make the same operations once more, all but one in their order.
+
+        Yields the tree at each moment at which a crash counts, and whether the command has ended.
+        """
+        player = Player(self._start.copy(), held)
+        for operation in self.operations:
+            for tree in player.play(operation):
+                yield tree, False
+        yield player.tree, True
+
+    def operation(self, held: Held) -> Operation:
+        """Return the operation that is held."""
+        return [operation for operation in self.operations if operation.name == held.name][held.number - 1]
+
+    @contextmanager
+    def recording(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Record during the block."""
+        with monkeypatch.context() as patch:
+            for name in ("create", "reopen", "write", "truncate", "sync_file", "sync", "rename", "keep", "link"):
+                self._wrap(patch, name)
+            for name in ("remove", "make_directory"):
+                self._wrap(patch, name)
+            yield
+
+    def _wrap(self, patch: pytest.MonkeyPatch, name: str) -> None:
+        method = getattr(Disk, name)
+
+        @functools.wraps(method)
+        def recorded(disk: Disk, *arguments: Any, **keywords: Any) -> Any:
+            with self._lock:
+                noted = tuple(bytes(value) if isinstance(value, memoryview) else value for value in arguments)
+                result = method(disk, *arguments, **keywords)
+                happened = result and os.path.lexists(arguments[0]) if name == "keep" else result
+                self.operations.append(Operation(name, happened, noted))
+                for tree in self._player.play(self.operations[-1]):
+                    self._states(tree, name)
+                return result
+
+        patch.setattr(Disk, name, recorded)
 
 
 def build(state: State, root: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import itertools
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -78,18 +79,23 @@ def main() -> None:
 
     old = in_a_process(lambda: command.prepare(scene), answer)
     calm = root / "calm"
-    shutil.copytree(scene.place, calm, symlinks=True)
+    _copy(scene.place, calm)
     new, operations = in_a_process(lambda: run(calm, 0), answer)
     names = sorted(os.listdir(calm))
     deaths = range(max(1, operations - last + 1) if last else 1, operations + 1)
     died = 0
     for death in deaths:
         place = root / f"death{death}"
-        shutil.copytree(scene.place, place, symlinks=True)
+        _copy(scene.place, place)
         died += in_a_process(functools.partial(run, place, death), answer) == DEAD
         look(command, scene.at(place), (old, new), names, answer, f"death {death} of {operations}")
         shutil.rmtree(place)
     print(died)  # noqa: T201 - a command
+
+
+def _copy(place: Path, target: Path) -> None:
+    """Copy a directory without modes and times, which not all file systems have."""
+    subprocess.run(["cp", "-R", str(place), str(target)], check=True)
 
 
 def look(

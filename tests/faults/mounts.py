@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,37 +20,45 @@ PROGRAMS = {
     "exfat": ("mkfs.exfat",),
     "tmpfs": (),
 }
+#: Drivers, in user space, for file systems that the kernel does not know. That of FAT, fusefat, leaves the removal of
+#: some files without an answer.
+_DRIVERS = {"exfat": ("mount.exfat-fuse",)}
 
 
-def _tried(kind: str, *argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{kind} is not here: {argv[0]}: {' '.join((done.stderr or done.stdout).split())}")
+def _tried(kind: str, *alternatives: Sequence[str]) -> str:
+    """Run the first of some commands that is there and succeeds, and return its output; skip where there is none."""
+    problems = []
+    for argv in alternatives:
+        if shutil.which(argv[0]) is None:
+            problems.append(f"{argv[0]} is missing")
+            continue
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if not done.returncode:
+            return done.stdout.strip()
+        problems.append(f"{argv[0]}: {' '.join((done.stderr or done.stdout).split())}")
+    pytest.skip(f"{kind} is not here: {'; '.join(problems)}")
 
 
 @contextmanager
 def mounting(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Make and mount file systems of a kind during the block."""
-    mounted: list[Path] = []
+    undo = ExitStack()
 
     def mount(kind: str) -> Path:
-        place, device = tmp_path / kind, tmp_path / f"{kind}.img"
+        place, image = tmp_path / kind, tmp_path / f"{kind}.img"
         place.mkdir()
         if not PROGRAMS[kind]:
-            _tried(kind, "mount", "-t", kind, "-o", f"size={_SIZE}", kind, str(place))
+            _tried(kind, ("mount", "-t", kind, "-o", f"size={_SIZE}", kind, str(place)))
         else:
-            program, *flags = PROGRAMS[kind]
-            if shutil.which(program) is None:
-                pytest.skip(f"{kind} is not here: {program} is missing")
-            with device.open("wb") as file:
+            with image.open("wb") as file:
                 file.truncate(_SIZE)
-            _tried(kind, program, *flags, str(device))
-            _tried(kind, "mount", "-t", kind, "-o", "loop", str(device), str(place))
-        mounted.append(place)
+            _tried(kind, (*PROGRAMS[kind], str(image)))
+            device = _tried(kind, ("losetup", "--find", "--show", str(image)))
+            undo.callback(subprocess.run, ["losetup", "--detach", device], check=True)
+            drivers = [(*_DRIVERS[kind], device, str(place))] if kind in _DRIVERS else []
+            _tried(kind, ("mount", "-t", kind, device, str(place)), *drivers)
+        undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
         return place
 
-    try:
+    with undo:
         yield mount
-    finally:
-        for place in mounted:
-            subprocess.run(["umount", "--lazy", str(place)], check=True)

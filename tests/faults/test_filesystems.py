@@ -6,7 +6,6 @@ A file system without a program that makes it, or a kernel that mounts it, is sk
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,20 +24,13 @@ _LAST = "25" if "CRASHES" in os.environ else "8"
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file systems are mounted on Linux alone")
 
 
-def _root(mount: Callable[[], Path], shared: Path) -> Path:
-    root = mount() / "root"
-    root.mkdir()
-    shutil.copytree(shared, root / "shared", symlinks=True)
-    return root
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", ["save-gzip", "save-parts"])
 @pytest.mark.parametrize("kind", PROGRAMS)
 async def test_a_save_that_dies_on_a_real_file_system_loses_nothing(
     kind: str, command: str, file_system: Callable[[str], Path], command_scene: Scene
 ) -> None:
-    root = await in_thread(_root, partial(file_system, kind), command_scene.shared)
+    root = await in_thread(partial(file_system, kind))
     environment = {"HOME": str(root), "PYTHONPATH": os.pathsep.join(sys.path)}
     program = (sys.executable, "-m", "tests.faults.deaths", str(root), command_scene.registry, command, _LAST)
     assert int(await run(*program, env=environment)) >= 3
