@@ -18,6 +18,9 @@ from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
 
+#: A try has made progress when one of so many of its bytes had not come before.
+_LEAST_SHARE = 16
+
 
 @dataclass
 class Receiver:
@@ -71,7 +74,7 @@ class Receiver:
             # The last try broke off after the last byte.
             await self._commit(ingest)
             return
-        highest = ingest.highest
+        highest, received = ingest.highest, 0
         async with open_blob(ingest.offset) as body:
             if body.start != ingest.offset:
                 await ingest.restart()
@@ -81,12 +84,14 @@ class Receiver:
                     await ingest.write(piece)
                     self.traffic.fetched_bytes += len(piece)
                     self.received += len(piece)
+                    received += len(piece)
                     self.observe(BlobProgress(blob.digest, len(piece), ingest.offset))
                     await self.rate.take(len(piece))
                 await self._commit(ingest)
             except NetworkError as error:
-                # Bytes that came in an earlier try too are no progress.
-                error.gained = ingest.highest - highest
+                # Bytes that came in an earlier try too are no progress, nor are a few behind many of these.
+                gained = ingest.highest - highest
+                error.gained = gained if gained * _LEAST_SHARE >= received else 0
                 raise
             finally:
                 self.observe(BlobEnded(blob.digest, blob.size, ingest.committed))

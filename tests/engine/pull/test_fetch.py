@@ -277,15 +277,17 @@ async def test_a_broken_body_goes_on_from_where_it_stopped(fake_registry: FakeRe
     assert (tmp_path / "out" / "share" / "sha256" / big.digest.hex).read_bytes() == big.data
 
 
+@pytest.mark.parametrize("more", [0, 1, 1000])
 async def test_a_server_that_starts_again_and_breaks_at_the_same_byte_uses_up_the_tries(
-    fake_registry: FakeRegistry, tmp_path: Path
+    fake_registry: FakeRegistry, tmp_path: Path, more: int
 ) -> None:
-    """It knows no ranges: each try brings bytes, and none of them is new."""
+    """It knows no ranges: each try brings bytes, and none of them is new, or hardly any."""
     big = layer({"big": bytes(range(256)) * 8000}, "none")
     fake_registry.add("big:1", image([big], AMD64))
 
     async def cut(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await IgnoreRange()(request, partial(Cut(1_000_000), handler=handler))
+        end = 1_000_000 + more * len(fake_registry.asked(str(big.digest)))
+        return await IgnoreRange()(request, partial(Cut(end), handler=handler))
 
     fake_registry.fail(str(big.digest), cut, times=None)
     report = await run(tmp_path, f"{fake_registry.address}/big:1")
