@@ -14,7 +14,7 @@ from yarl import URL
 from hangar_async.errors import DigestMismatch, NetworkError, RegistryError
 from hangar_async.oci import AsyncPieces, Descriptor, Piece, Reference
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
-from hangar_async.registry.failures import reaching
+from hangar_async.registry.failures import NOT_THERE, reaching
 from hangar_async.registry.http.addresses import unsafe, web_address
 from hangar_async.registry.http.response import Response
 
@@ -73,7 +73,7 @@ class BlobBody:
 
 async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bool:
     """Tell whether a repository has a blob; see RegistryClient.has_blob."""
-    call = replace(_call(image, blob), method="HEAD", accepted=(200, 404, *NO_HEAD), push=True)
+    call = replace(_call(image, blob), method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=True)
     try:
         async with exchange.ask(call) as response:
             return response.status == 200

@@ -44,6 +44,8 @@ _REPLACED = (
     "its tags are immutable: remove the tag there, or push under another one",
 )
 _INCOMPLETE = ("lacks something that {subject} names", "push it again: all that a manifest names must be there first")
+#: The statuses of what is not there, or not any more.
+NOT_THERE = (404, 410)
 #: This code may stand beside others.
 _LACKS = "MANIFEST_BLOB_UNKNOWN"
 #: Refused pushes, by the registry's own code, else by the status: the message, and the advice.
@@ -203,14 +205,14 @@ def refused(
         meaning = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if meaning is not None:
         text, advice = f"{host} {meaning[0].format(subject=subject)}{because}", meaning[1]
-    elif status == 404:
+    elif status in NOT_THERE:
         text = f"{subject} not found at {host}"
     elif status == 429:
         text = f"{host} limits the rate of requests ({subject}){because}"
         advice = "run the same command again later, with fewer --jobs, or log in for a higher limit"
     else:
         text = f"{host} answered {status} for {subject}{because}"
-    kind = Incomplete if meaning is _INCOMPLETE else NotFound if status == 404 else RegistryError
+    kind = Incomplete if meaning is _INCOMPLETE else NotFound if status in NOT_THERE else RegistryError
     return kind(
         text, host=host, status=status, code=code, retry_after=wait, advice=advice, redirected=redirected, said=said
     )

@@ -11,6 +11,7 @@ from typing import Self, TypeAlias
 from hangar_async.errors import ContentError, DigestMismatch, NotFound
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Reference, media_types
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
+from hangar_async.registry.failures import NOT_THERE
 from hangar_async.registry.http.response import Response, read_digest
 from hangar_async.threads import in_thread
 
@@ -87,16 +88,18 @@ class Manifests:
         header = response.digest
         if header is not None and header != await _digest_of(raw, header.algorithm):
             raise DigestMismatch(f"{name} does not have the digest {header} of its header", digest=str(header))
+        if digest is None and response.headers.get("Content-Encoding") and not raw.lstrip().startswith(b"{"):
+            raise ContentError(f"{name} is no JSON", digest=str(actual))
         return ServedManifest(raw, response.headers.get("Content-Type", ""), actual)
 
     async def head(
         self, image: Reference, digest: Digest | None = None, *, push: bool = False, get: bool = True
     ) -> Descriptor | None:
         """Get the descriptor of a manifest; see RegistryClient.head_manifest."""
-        call = replace(_pull(image, digest), method="HEAD", accepted=(200, 404, *NO_HEAD), push=push)
+        call = replace(_pull(image, digest), method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=push)
         async with self._exchange.ask(call) as response:
             self._report_quota(image, response)
-            if response.status == 404:
+            if response.status in NOT_THERE:
                 return None
             descriptor = _descriptor(response, digest or image.digest, call.subject)
         if descriptor is not None or not get:

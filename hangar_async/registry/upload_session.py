@@ -15,6 +15,7 @@ from yarl import URL
 from hangar_async.errors import HangarError, RegistryError
 from hangar_async.oci import Descriptor, Reference
 from hangar_async.registry.exchange import Call, Exchange
+from hangar_async.registry.failures import NOT_THERE
 from hangar_async.registry.http.addresses import upload_address
 from hangar_async.registry.http.request_body import Body
 from hangar_async.registry.http.response import Response
@@ -24,9 +25,8 @@ from hangar_async.tasks import undone_if_cancelled
 _CANCEL_TIMEOUT = 2.0
 _COMPLETE = (200, 201, 204)
 _ACCEPTED = (200, 202, 204)
-#: Statuses of a registry that does not know an upload, and of one that cannot tell its offset.
-_GONE = frozenset({404, 410})
-_UNKNOWN = _GONE | {400, 405, 409, 416, 501}
+#: Statuses of a registry that does not know an upload, or cannot tell its offset.
+_UNKNOWN = frozenset({*NOT_THERE, 400, 405, 409, 416, 501})
 _RANGE = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,19})", re.IGNORECASE)
 
 
@@ -85,7 +85,7 @@ class UploadSession:
         try:
             async with self._ask(replace(self._call, url=self.address, accepted=(*_ACCEPTED, *_UNKNOWN))) as response:
                 if response.status in _UNKNOWN:
-                    if response.status in _GONE:
+                    if response.status in NOT_THERE:
                         self.address = URL()
                     return None
                 await self._follow(response)

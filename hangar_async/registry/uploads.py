@@ -20,6 +20,7 @@ from hangar_async.errors import (
 from hangar_async.oci import Descriptor, OpenPieces, Reference
 from hangar_async.registry.blobs import has_blob
 from hangar_async.registry.exchange import Exchange
+from hangar_async.registry.failures import NOT_THERE
 from hangar_async.registry.http.request_body import SourceBlob
 from hangar_async.registry.upload_session import UploadSession
 
@@ -208,7 +209,7 @@ class Upload:
         lost = error.code in _LOST or (isinstance(error, NotFound) and bool(self._session.address))
         if not (lost or error.code == "DIGEST_INVALID" or isinstance(error, UploadLost)):
             return error
-        if error.status == 404:
+        if error.status in NOT_THERE:
             self._session.address = URL()
         if error.code == "DIGEST_INVALID":
             return DigestMismatch(f"{error.host} got bytes of another digest: {error}", digest=str(self.blob.digest))

@@ -119,7 +119,8 @@ def test_a_long_message_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind", "transient"),
-    [(404, NotFound, False), (401, Unauthorized, False), (403, Unauthorized, False), (429, RegistryError, True),
+    [(404, NotFound, False), (410, NotFound, False),
+     (401, Unauthorized, False), (403, Unauthorized, False), (429, RegistryError, True),
      (400, RegistryError, False), (500, RegistryError, True), (501, RegistryError, False), (503, RegistryError, True)],
 )  # fmt: skip
 def test_the_status_makes_the_error(status: int, kind: type[RegistryError], transient: bool) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 
@@ -59,6 +60,13 @@ async def test_a_manifest_comes_as_it_was_served() -> None:
     assert not {"Authorization", "Cookie", "Range"} & set(request.headers)
 
 
+@pytest.mark.parametrize("raw", [gzip.compress(MANIFEST), b"", b"\xff"])
+async def test_a_manifest_of_a_tag_that_is_encoded_is_refused_with_the_encoding(raw: bytes) -> None:
+    """Nothing tells which digest it should have."""
+    with pytest.raises(ContentError, match=r"Content-Encoding 'gzip'\) is no JSON"):
+        await get_manifest(manifest_server(raw, Content_Encoding="gzip"), "team/app:v1")
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "told"),
     [
@@ -66,6 +74,7 @@ async def test_a_manifest_comes_as_it_was_served() -> None:
         ({}, 200, None),
         ({"Docker_Content_Digest": "sha256:0"}, 200, None),
         ({"Docker_Content_Digest": str(Digest.of(MANIFEST))}, 404, None),
+        ({"Docker_Content_Digest": str(Digest.of(MANIFEST))}, 410, None),
         ({"Docker_Content_Digest": str(Digest.of(MANIFEST))}, 405, None),
     ],
 )

@@ -153,9 +153,8 @@ class TokenServer:
             response = await self._get(realm, request)
         text = response.token or response.access_token
         if not text or not text.isascii() or not text.isprintable():
-            raise ContentError(
-                f"the token server {realm.host} of {request.registry} answered without a token", advice=_TELL_OPERATOR
-            )
+            server = f"the token server {realm.host_port_subcomponent} of {request.registry}"
+            raise ContentError(f"{server} answered without a token", advice=_TELL_OPERATOR)
         life = response.expires_in if response.expires_in and response.expires_in > 0 else _DEFAULT_LIFE
         return Token(text, start + life - min(_MARGIN, life / 4))
 
