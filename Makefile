@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The real parts of the tests: command and Debian package.
 REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar:libarchive-tools busybox:busybox \
-    faketime:faketime bindfs:bindfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse
+    faketime:faketime bindfs:bindfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.exfat:exfatprogs mkfs.vfat:dosfstools \
+    mount.exfat-fuse:exfat-fuse fusefat:fusefat
 
 .PHONY: demo test lint house real-parts bench fuzz crash model clean
 
@@ -42,7 +43,7 @@ fuzz: $(VENV)/.fuzz
 
 # Installs what is missing, as root; anybody else is told the command.
 real-parts:
-	@missing=""; for pair in $(REAL); do \
+	@missing=""; PATH="$$PATH:/usr/sbin"; for pair in $(REAL); do \
 	    command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" = 0 ]; then \

@@ -1,22 +1,22 @@
-"""Let a command die at operations of the disk in turn, over an earlier output, and run the same command again.
+"""Let commands die at operations of the disk in turn, over an earlier output, and run the same command again.
 
-    python -m tests.faults.deaths DIRECTORY REGISTRY COMMAND LAST
+    python -m tests.faults.deaths DIRECTORY REGISTRY COMMAND:LAST...
 
-The last LAST operations are tried, all of them with 0. Prints the number of deaths. DIRECTORY has `shared`, what the
-commands read. Each command is a process of its own, forked before any thread exists. Raises AssertionError where an
-output is lost, or where the next command does not make all as it should be.
+The last LAST operations that change names are tried, those on temporary files left out, and then others from the end;
+all with 0. Prints the number of deaths. DIRECTORY has `shared`, what the commands read. Each command is a process of
+its own, forked before any thread exists. Raises AssertionError where an output is lost, or where the next command does
+not make all as it should be.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import os
 import pickle
-import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,23 +29,24 @@ from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers
 DEAD = 77
 
 
-def count_operations(death: int = 0) -> itertools.count[int]:
-    """Count the operations of all disks, and end this process at one of them, without any cleanup."""
-    counter, lock = itertools.count(1), threading.Lock()
+def watch_operations(death: int = 0) -> list[bool]:
+    """Note of the operations of all disks whether they change names, and end this process at one of them, at once."""
+    noted, lock = list[bool](), threading.Lock()
 
-    def watched(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(operation)
-        def run(*arguments: Any, **keywords: Any) -> Any:
+        def run(disk: Disk, *arguments: Any, **keywords: Any) -> Any:
             with lock:
-                if next(counter) == death:
+                noted.append(name in ("rename", "keep") or (name == "remove" and arguments[0].suffix != ".tmp"))
+                if len(noted) == death:
                     os._exit(DEAD)
-            return operation(*arguments, **keywords)
+            return operation(disk, *arguments, **keywords)
 
         return run
 
     for name in (*OPERATIONS, "remove", "reopen"):
-        setattr(Disk, name, watched(getattr(Disk, name)))
-    return counter
+        setattr(Disk, name, watched(name, getattr(Disk, name)))
+    return noted
 
 
 def in_a_process(work: Callable[[], Awaitable[object]], answer: Path) -> Any:
@@ -66,31 +67,42 @@ def in_a_process(work: Callable[[], Awaitable[object]], answer: Path) -> Any:
 
 
 def main() -> None:
-    root, registry, name, last = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-    command, scene = COMMANDS[name], Scene(root / "start", registry, root / "shared")
-    answer = root / "answer"
+    root, registry, *commands = sys.argv[1:]
+    died = 0
+    for name, last in (command.split(":") for command in commands):
+        place = Path(root, name)
+        place.mkdir()
+        died += deaths_of(COMMANDS[name], Scene(place / "start", registry, Path(root, "shared")), int(last))
+    print(died)  # noqa: T201 - a command
+
+
+def deaths_of(command: Command, scene: Scene, last: int) -> int:
+    """Let one command die, and return how often it did."""
+    # Not there: FAT in user space (fusefat) fails to write a file anew.
+    root, answer = scene.place.parent, Path(tempfile.mkstemp()[1])
     command.limit_machine(setattr)
 
-    async def run(place: Path, death: int) -> tuple[Content, int]:
-        counter = count_operations(death)
+    async def run(place: Path, death: int) -> tuple[Content, list[bool]]:
+        noted = watch_operations(death)
         await command.run(scene.at(place), "new")
-        done = next(counter) - 1
-        return await command.found(scene.at(place)), done
+        return await command.found(scene.at(place)), noted
 
     old = in_a_process(lambda: command.prepare(scene), answer)
     calm = root / "calm"
     _copy(scene.place, calm)
-    new, operations = in_a_process(lambda: run(calm, 0), answer)
+    new, noted = in_a_process(lambda: run(calm, 0), answer)
     names = sorted(os.listdir(calm))
-    deaths = range(max(1, operations - last + 1) if last else 1, operations + 1)
     died = 0
-    for death in deaths:
+    # Those that change names come last; with 0 all are taken.
+    for death in sorted(range(1, len(noted) + 1), key=lambda number: noted[number - 1])[-last:]:
         place = root / f"death{death}"
         _copy(scene.place, place)
         died += in_a_process(functools.partial(run, place, death), answer) == DEAD
-        look(command, scene.at(place), (old, new), names, answer, f"death {death} of {operations}")
-        shutil.rmtree(place)
-    print(died)  # noqa: T201 - a command
+        looking = functools.partial(look, command, scene.at(place), (old, new), names)
+        problem = in_a_process(looking, answer)
+        assert not problem, f"death {death} of {len(noted)}: {problem}"
+    answer.unlink()
+    return died
 
 
 def _copy(place: Path, target: Path) -> None:
@@ -98,16 +110,17 @@ def _copy(place: Path, target: Path) -> None:
     subprocess.run(["cp", "-R", str(place), str(target)], check=True)
 
 
-def look(
-    command: Command, scene: Scene, outputs: tuple[Content, Content], names: list[str], answer: Path, moment: str
-) -> None:
-    """Look at what a dead process left, and run the command again."""
-    found = in_a_process(lambda: command.found(scene), answer)
-    assert found in outputs, f"{moment}: the output is neither the old nor the new one"
-    in_a_process(lambda: command.run_again(scene), answer)
-    assert in_a_process(lambda: command.found(scene), answer) == outputs[1], f"after {moment}"
-    assert sorted(os.listdir(scene.place)) == names, f"after {moment}: {os.listdir(scene.place)}"
-    assert leftovers(scene.place) == [], f"after {moment}"
+async def look(command: Command, scene: Scene, outputs: tuple[Content, Content], names: list[str]) -> str:
+    """Look at what a dead process left, and run the command again; returns the first thing that is wrong."""
+    if await command.found(scene) not in outputs:
+        return "the output is neither the old nor the new one"
+    await command.run_again(scene)
+    if await command.found(scene) != outputs[1]:
+        return "the next run does not make the new output"
+    left = sorted(os.listdir(scene.place))
+    if left != names or leftovers(scene.place):
+        return f"the next run leaves {left} and {leftovers(scene.place)}"
+    return ""
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ PROGRAMS = {
     "exfat": ("mkfs.exfat",),
     "tmpfs": (),
 }
-#: Drivers, in user space, for file systems that the kernel does not know. That of FAT, fusefat, leaves the removal of
-#: some files without an answer.
-_DRIVERS = {"exfat": ("mount.exfat-fuse",)}
+#: Drivers, in user space, for file systems that the kernel does not know; that of FAT wants the file, not a device.
+_DRIVERS = {"vfat": ("fusefat", "-s", "-o", "rw+"), "exfat": ("mount.exfat-fuse",)}
+_OF_FILES = {"vfat"}
 
 
 def _tried(kind: str, *alternatives: Sequence[str]) -> str:
@@ -55,7 +55,8 @@ def mounting(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
             _tried(kind, (*PROGRAMS[kind], str(image)))
             device = _tried(kind, ("losetup", "--find", "--show", str(image)))
             undo.callback(subprocess.run, ["losetup", "--detach", device], check=True)
-            drivers = [(*_DRIVERS[kind], device, str(place))] if kind in _DRIVERS else []
+            source = str(image) if kind in _OF_FILES else device
+            drivers = [(*_DRIVERS[kind], source, str(place))] if kind in _DRIVERS else []
             _tried(kind, ("mount", "-t", kind, device, str(place)), *drivers)
         undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
         return place

@@ -115,5 +115,5 @@ async def test_a_command_that_dies_at_any_operation_loses_nothing(name: str, com
     root = command_scene.shared.parent
     environment = {"HOME": str(root), "PYTHONPATH": os.pathsep.join(sys.path)}
     last = "0" if "CRASHES" in os.environ else "12"
-    program = (sys.executable, "-m", "tests.faults.deaths", str(root), command_scene.registry, name, last)
+    program = (sys.executable, "-m", "tests.faults.deaths", str(root), command_scene.registry, f"{name}:{last}")
     assert int(await run(*program, env=environment)) >= 3
