@@ -85,7 +85,8 @@ def test_a_directory_that_cannot_be_had_is_a_usage_error(tmp_path: Path) -> None
     (tmp_path / "demo").write_text("a file")
     done = run(tmp_path, "demo")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "hangar-async: cannot use the directory demo: File exists\n"
+    place = tmp_path / "demo"
+    assert done.stderr == f"hangar-async: {place} is no directory (the demo): choose another path\n"
 
 
 def test_the_status_is_that_of_the_save(tmp_path: Path) -> None:
