@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.archive.write import writer
 from hangar_async.config.options import SaveOptions
-from hangar_async.engine import outputs
 from hangar_async.engine.save import save
 from hangar_async.errors import StorageError, UsageError
-from hangar_async.store import content
 from tests.engine.rig import options
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.fakes.registry import FakeRegistry
@@ -37,8 +34,8 @@ def archive(place: Path) -> dict[str, bytes]:
 def break_disk(monkeypatch: pytest.MonkeyPatch, code: int) -> FaultyDisk:
     """Let everything that a save writes go to a disk that can be made to fail."""
     disk = FaultyDisk(code=code)
-    for place in (content, writer, outputs):
-        monkeypatch.setattr(place, "Disk", lambda: disk)
+    for place in ("engine.save", "engine.outputs"):
+        monkeypatch.setattr(f"hangar_async.{place}.Disk", lambda: disk)
     return disk
 
 

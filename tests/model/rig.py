@@ -22,20 +22,17 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from hangar_async.archive.write import writer
 from hangar_async.config.environment import Environment
 from hangar_async.config.jobs import JobLimits
 from hangar_async.config.options import VerifyOptions
 from hangar_async.config.registries import Mirror, Mirrors, RegistrySettings, RetryPolicy, Route
 from hangar_async.disk import Disk
-from hangar_async.engine import outputs
 from hangar_async.engine.events import Event
 from hangar_async.engine.limits import client
 from hangar_async.engine.limits.queue import RequestQueue
 from hangar_async.engine.reports import ImageOutcome, Report
 from hangar_async.engine.save import save, sync
 from hangar_async.engine.verify import verify
-from hangar_async.store import content
 from tests.engine.rig import held, options, sync_options
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Bytes, Close, Cut, Fault, IgnoreRange, Script, Status, flipped
@@ -193,8 +190,8 @@ class Scene:
 
         patches.setattr(client, "RequestQueue", self.note_queue)
         patches.setattr(aiohttp, "ClientSession", note_session)
-        for module in (content, writer, outputs) if self.disk is not None else ():
-            patches.setattr(module, "Disk", lambda: self.disk)
+        for module in ("save", "outputs", "push.run") if self.disk is not None else ():
+            patches.setattr(f"hangar_async.engine.{module}.Disk", lambda: self.disk)
 
 
 @dataclass(kw_only=True)
