@@ -20,12 +20,16 @@ from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.transport import Transport
 from hangar_async.singleflight import SingleFlight
 
+#: Seconds that a server on this machine has to answer plain HTTP before HTTPS is tried too.
+_HEAD_START = 1.0
+
 
 class Endpoints:
     """The endpoints of registries, each found once by a request for `/v2/`.
 
     HTTPS comes first. Plain HTTP is used where HTTPS fails, for registries on this machine and where verification is
-    off; a certificate that does not pass verification is no reason for it.
+    off; a certificate that does not pass verification is no reason for it. On this machine, with a port, plain HTTP
+    comes first: a server of TLS refuses it at once, and the CAs of the system are loaded only for one.
     Source: OCI distribution-spec, "Determining Support".
     """
 
@@ -58,6 +62,10 @@ class Endpoints:
         async with asyncio.TaskGroup() as group:
             # Both at once, so that a distant registry costs no further round trip.
             plain = group.create_task(self._try(registry, URL(f"http://{host}")))
+            if is_loopback(secure.host or "") and secure.explicit_port is not None:
+                await asyncio.wait([plain], timeout=_HEAD_START)
+                if plain.done() and isinstance(by_http := plain.result(), Endpoint) and by_http.speaks:
+                    return self._plain_endpoint(by_http)
             by_https = await self._try(registry, secure)
             if isinstance(by_https, Endpoint) or is_untrusted(by_https):
                 plain.cancel()
@@ -75,9 +83,12 @@ class Endpoints:
             raise NetworkError(
                 f"{registry}: {reason}", host=registry, advice=by_http.advice, missing=missing
             ) from by_http
-        if not by_http.internal:
-            self._notice(f"{registry} is asked by plain HTTP: nothing protects what is sent and received")
-        return by_http
+        return self._plain_endpoint(by_http)
+
+    def _plain_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        if not endpoint.internal:
+            self._notice(f"{endpoint.registry} is asked by plain HTTP: nothing protects what is sent and received")
+        return endpoint
 
     async def _try(self, registry: str, url: URL) -> Endpoint | NetworkError:
         try:
@@ -88,13 +99,14 @@ class Endpoints:
     async def _ping(self, registry: str, url: URL) -> Endpoint:
         # Any response counts, also a redirect that is not followed: a fault shows at the first real request.
         challenges: tuple[Challenge, ...] = ()
-        internal = is_internal(url.host or "")
+        internal, speaks = is_internal(url.host or ""), False
         with suppress(RegistryError):
             async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
                 await response.drain()
                 if not response.redirected:
                     challenges, internal = challenges_of(response), response.internal
-        return Endpoint(registry, url, challenges, internal)
+                    speaks = response.status in (200, 401)
+        return Endpoint(registry, url, challenges, internal, speaks)
 
 
 #: The statuses of a server that does not know the method HEAD.

@@ -11,6 +11,7 @@ from aiohttp import web
 from hangar_async.config.registries import Proxies, RegistrySettings
 from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.oci.reference import Reference
+from hangar_async.registry import exchange
 from hangar_async.registry.client import RegistryClient
 from tests.fakes.auth import Basic, TokenServer
 from tests.fakes.faults import Status
@@ -41,9 +42,22 @@ async def test_a_registry_on_this_machine_may_be_plain(name: str) -> None:
     assert not notices
 
 
-async def test_https_comes_first_on_this_machine_too(
-    server_tls: ssl.SSLContext, trusting: Callable[..., RegistrySettings]
+async def test_no_certificates_are_loaded_for_a_plain_registry_on_this_machine() -> None:
+    async with answering(serve_manifest) as registry, RegistryClient(RegistrySettings()) as client:
+        assert (await client.get_manifest(Reference.parse(f"{registry.address}/app:1"))).raw == MANIFEST
+        assert not client._transport._tls._by_folders
+        assert [request.path for request in registry.requests][:1] == ["/v2/"]
+
+
+@pytest.mark.parametrize("head_start", [0.0, 1.0])
+async def test_tls_is_found_on_this_machine_too(
+    server_tls: ssl.SSLContext,
+    trusting: Callable[..., RegistrySettings],
+    monkeypatch: pytest.MonkeyPatch,
+    head_start: float,
 ) -> None:
+    """Also where the server does not answer plain HTTP at once."""
+    monkeypatch.setattr(exchange, "_HEAD_START", head_start)
     async with answering(serve_manifest, tls=server_tls) as registry:
         assert await pull(f"{registry.address}/app", trusting(registry.address)) == MANIFEST
         assert registry.asked("/manifests/")

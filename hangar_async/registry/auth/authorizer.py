@@ -24,6 +24,8 @@ class Endpoint:
     challenges: tuple[Challenge, ...] = ()
     #: True for a registry on this machine or its link.
     internal: bool = False
+    #: True where it answered as a registry does, 200 or 401.
+    speaks: bool = False
     #: True for one that only another registry has named: it gets no credentials.
     anonymous: bool = False
 
