@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiofiles
 import pytest
 
 from hangar_async.disk import Disk
@@ -67,12 +66,12 @@ class FaultyDisk(Disk):
 
 def forbid_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let a credential file be one of another user, also for root."""
-    opened = aiofiles.open
+    opened = Path.open
 
-    def refuse(file: Path, *arguments: Any) -> Any:
+    def refuse(file: Path, *arguments: Any, **more: Any) -> Any:
         if file == path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
-        return opened(file, *arguments)
+        return opened(file, *arguments, **more)
 
-    monkeypatch.setattr(aiofiles, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     return path
