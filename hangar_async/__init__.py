@@ -6,6 +6,7 @@ The public names stand in `__init__.pyi`, for type checkers and for this module.
 so that importing the package costs next to nothing.
 """
 
+from functools import cache
 from typing import Any
 
 __version__ = "0.2.0"
@@ -26,6 +27,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_homes()})
 
 
+@cache
 def _homes() -> dict[str, str]:
     """Read the module of each public name from `__init__.pyi`."""
     import ast

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,19 +17,52 @@ from typer.exceptions import TyperException
 
 from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
+from hangar_async.cli.options import NUMBER
 from hangar_async.cli.view.stream import end, in_background
 from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
 
 WRONG, USAGE, BROKEN = 1, 2, 3
+_INTEGER = re.compile("-?[0-9]{1,9}")
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class _Command(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take values that are right as they stand; help, and any wrong one, are typer's, which loads pydantic."""
+        given, rest, _ = self.make_parser(ctx).parse_args(list(args))
+        values = None if rest else _values(self.get_params(ctx), given)
+        if values is None:
+            return super().parse_args(ctx, args)
+        ctx.params.update(values)
+        ctx.args = []
+        return []
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         super().format_options(ctx, formatter)
         _format_global_flags(formatter)
+
+
+def _values(parameters: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the values of a command's parameters, None for wrong ones: texts, lists of them, numbers, and flags."""
+    values: dict[str, Any] = {}
+    for parameter in parameters:
+        value = given.get(parameter.name)
+        if not parameter.expose_value:
+            if value is not None:
+                return None
+            continue
+        if value is None:
+            value = parameter.default
+        elif parameter.metavar == NUMBER:
+            if not _INTEGER.fullmatch(value):
+                return None
+            value = int(value)
+        if value is None and parameter.required:
+            return None
+        values[parameter.name] = value
+    return values
 
 
 class _Group(TyperGroup):

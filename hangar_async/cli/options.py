@@ -20,6 +20,8 @@ def _argument(metavar: str, text: str) -> Any:
 
 
 Text: TypeAlias = str | None
+#: The name of the value of each option that is a whole number, and of no other one.
+NUMBER = "N"
 
 # The image list, and the platforms of its images.
 ImageListFile = Annotated[str, _option("-f --file", "LIST", "Image list, one image a line; - is standard input.")]
@@ -66,7 +68,7 @@ Level = Annotated[
     int | None,
     _option(
         "--compress-level",
-        "N",
+        NUMBER,
         "Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 2 for zstd]",
     ),
 ]
@@ -119,19 +121,21 @@ Mirror = Annotated[
         "repeated.  [default: the mirrors of $CONTAINERS_REGISTRIES_CONF]",
     ),
 ]
-Jobs = Annotated[int, _option("-j --jobs", "N", "Images at the same time, 1 to 20.", shown=True)]
+Jobs = Annotated[int, _option("-j --jobs", NUMBER, "Images at the same time, 1 to 20.", shown=True)]
 BlobsPerImage = Annotated[
-    int, _option("--blobs-per-image", "N", "Blobs of one image at the same time, 1 to 12.", shown=True)
+    int, _option("--blobs-per-image", NUMBER, "Blobs of one image at the same time, 1 to 12.", shown=True)
 ]
 Requests = Annotated[
     int,
-    _option("--requests", "N", "Requests at the same time in all, 1 to 60; fewer for a fragile registry.", shown=True),
+    _option(
+        "--requests", NUMBER, "Requests at the same time in all, 1 to 60; fewer for a fragile registry.", shown=True
+    ),
 ]
 Retries = Annotated[
     int,
     _option(
         "--retries",
-        "N",
+        NUMBER,
         "How often a failed request is repeated before its image fails; a wait that the registry asks for is no try.",
         shown=True,
     ),
@@ -251,5 +255,5 @@ Htpasswd = Annotated[
 ]
 MaxPerAddress = Annotated[
     int | None,
-    _option("--max-per-address", "N", "Connections that one address may have at once.  [default: half of all, 450]"),
+    _option("--max-per-address", NUMBER, "Connections that one address may have at once.  [default: half of all, 450]"),
 ]

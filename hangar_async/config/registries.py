@@ -1,7 +1,6 @@
 """The settings of registries: how they are asked, and the mirrors in front of them."""
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +146,8 @@ def read_registries_conf(path: Path) -> Mirrors:
 
 
 def _decoded(content: bytes) -> _File:
+    import tomllib  # most runs have no such file
+
     try:
         document = msgspec.convert(tomllib.loads(content.decode()), _File)
     except RecursionError:

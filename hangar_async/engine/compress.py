@@ -14,7 +14,6 @@ from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
 from hangar_async.engine.outputs import check_directory, check_output, check_outputs, check_target, told_disk
 from hangar_async.engine.pack import open_packer, saved_time
-from hangar_async.engine.pull.image import created_of
 from hangar_async.engine.pull.space import PartCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError
@@ -23,7 +22,7 @@ from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, Layout, LayoutFile
 from hangar_async.layout.images import read_cache
 from hangar_async.oci import Image
-from hangar_async.store.content import ContentStore, open_store
+from hangar_async.store.content import ContentStore, created_of, open_store
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt, in_thread
 

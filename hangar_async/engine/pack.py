@@ -1,4 +1,8 @@
-"""The output of a run: an archive, the cache published as a directory, or the cache with its earlier images."""
+"""The output of a run: an archive, the cache published as a directory, or the cache with its earlier images.
+
+The writer of archives, with its compressors, and the readers are loaded where an output needs them: a directory needs
+none.
+"""
 
 import asyncio
 import os
@@ -7,24 +11,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hangar_async.archive.names import incomplete_path
-from hangar_async.archive.write.writer import ArchiveWriter
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.events import ArchiveProgress, Committing, Notice, Observer
-from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, HangarError, StorageError, UsageError
 from hangar_async.layout import files as layout_files
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.images import read_cache, read_images
 from hangar_async.layout.limits import LayoutTotals
 from hangar_async.layout.manifest_loader import read_files
 from hangar_async.oci import MAX_DOCUMENT, Image, ImageConfig, media_types
 from hangar_async.store.content import ContentStore
 from hangar_async.store.publish import PublishDirectory, sync_files
 from hangar_async.threads import Interrupt, in_thread
+
+if TYPE_CHECKING:
+    from hangar_async.archive.write.writer import ArchiveWriter
 
 
 class Packer(Protocol):
@@ -64,7 +68,9 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
 
     async with AsyncExitStack() as stack:
 
-        def make() -> ArchiveWriter:
+        def make() -> "ArchiveWriter":
+            from hangar_async.archive.write.writer import ArchiveWriter
+
             writer = ArchiveWriter(
                 settings.target,
                 settings.format,
@@ -90,7 +96,7 @@ class ArchivePacker:
 
     def __init__(
         self,
-        writer: ArchiveWriter,
+        writer: "ArchiveWriter",
         store: ContentStore,
         interrupt: Interrupt,
         observe: Observer,
@@ -183,6 +189,9 @@ def count(totals: LayoutTotals, image: Image, stored: int, target: Path) -> None
 
 def held_names(path: Path, check_interrupted: Callable[[], None]) -> set[str]:
     """Return the names of the whole images in an archive; none where it cannot be read. Synchronous, for a thread."""
+    from hangar_async.engine.open_layout import find_archive, layout_at
+    from hangar_async.layout.images import read_images
+
     try:
         images = read_images(layout_at(path, find_archive(path, check_interrupted), check_interrupted)).images
     except HangarError:
@@ -252,6 +261,8 @@ def read_existing(root: Path) -> Existing:
 
     Raises UsageError where the index cannot be read, or merging would lose images.
     """
+    from hangar_async.layout.images import read_cache
+
     layout = DirectoryLayout(root)
     # A run that was killed at its end leaves only the file that is written first.
     files = [name for name in (layout_files.INDEX_NAME, layout_files.LIST_NAME) if os.path.lexists(root / name)]

@@ -35,7 +35,6 @@ from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report
-from hangar_async.engine.validate import compare_saved
 from hangar_async.errors import the_error
 from hangar_async.imagelist import ImageList
 from hangar_async.oci import Image
@@ -267,6 +266,8 @@ class _SaveRun(_Run):
     async def validate(self, saved: _Saved, output: Output, client: LimitedClient) -> bool:
         if not self._save_options.validate:
             return False
+        from hangar_async.engine.validate import compare_saved  # with the readers of archives, which few runs need
+
         mirrors = self.options.environment.registries.mirrors
         saved.outcomes = await compare_saved(saved.outcomes, output.path, client, mirrors)
         for outcome in saved.outcomes:

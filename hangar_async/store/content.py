@@ -20,7 +20,7 @@ from hangar_async.layout.files import (
     cache_files,
     folder_files,
 )
-from hangar_async.oci import PIECE, Descriptor, Digest, Image, Verifier
+from hangar_async.oci import MAX_DOCUMENT, PIECE, Descriptor, Digest, Image, ImageConfig, Verifier
 from hangar_async.store.directory import LOCK_NAME, PARTIALS, check_own, restore_aside
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
@@ -229,6 +229,16 @@ def _read(path: Path, limit: int) -> bytes:
             return file.read(limit)
     except OSError as error:
         raise StorageError.of(error, path, "read") from error
+
+
+async def created_of(store: ContentStore, config: Descriptor) -> str:
+    """Return when an image was made, "" where its config cannot be read."""
+    if config.size > MAX_DOCUMENT:
+        return ""
+    try:
+        return ImageConfig.parse(await store.read(config.digest, MAX_DOCUMENT), config.digest).created
+    except ContentError:
+        return ""
 
 
 async def write_image(store: ContentStore, image: Image) -> None:

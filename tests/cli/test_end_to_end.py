@@ -12,15 +12,31 @@ import pty
 import re
 import shutil
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from hangar_async.testing.images import attestation, image, index, layer
 from tests.cli.programs import command, environment
-from tests.cli.site import ARM64, Done, Site
+from tests.cli.site import ARM64, Done, Site, call, run_words
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Status
-from tests.fakes.registry import fake_registry
+from tests.fakes.images import small
+from tests.fakes.registry import FakeRegistry, fake_registry
+
+#: Runs the program, and leaves the names of its modules in a file.
+LOADED = """
+import atexit, json, pathlib, sys
+from hangar_async.cli.main import run
+atexit.register(lambda: pathlib.Path("loaded.json").write_text(json.dumps(sorted(sys.modules))))
+run(sys.argv[1:])
+"""
+HTTP, READER, WRITER = "aiohttp", "hangar_async.archive.read.archive", "hangar_async.archive.write.writer"
+HEAVY = {"pydantic", "rich", "tomllib", "bcrypt", "importlib.metadata", "hangar_async.testing"}
+CODECS = {"isal", "zstandard"}
+PULL, PUSH, VALIDATE = "hangar_async.engine.pull.fetch", "hangar_async.engine.push.run", "hangar_async.engine.validate"
+SERVER = "hangar_async.server.app"
 
 
 def normal(text: str, site: Site) -> str:
@@ -439,3 +455,35 @@ async def test_an_attestation_that_is_gone_is_a_note_and_no_failure(site: Site) 
     assert "left out sha256:" in rows["note"][0]
     assert "not found at" in rows["note"][0]
     assert (await site.run("verify", "saved-images.tar.gz")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "most", "left_out"),
+    [
+        ("save -f list.txt -c dir -d new --quiet", 89, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("save -f list.txt -d new.tar.gz --quiet", 98, {READER, PUSH, VALIDATE, SERVER}),
+        ("sync -f list.txt -d new --quiet", 92, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 100, {WRITER, PULL, VALIDATE, SERVER}),
+        ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 95, {WRITER, PULL, SERVER}),
+        ("ls saved.tar.gz", 61, {HTTP, WRITER, PULL, PUSH, SERVER}),
+        ("verify saved.tar.gz --quiet", 62, {HTTP, WRITER, PULL, PUSH, SERVER}),
+        ("extract saved.tar.gz REGISTRY/team/one:1 -o new --quiet", 72, {HTTP, PULL, PUSH, SERVER}),
+        ("compress -f saved-image-cache -d new.tar.gz --quiet", 80, {HTTP, PULL, PUSH, SERVER}),
+        ("decompress -f saved.tar.gz -d new --quiet", 75, {HTTP, WRITER, PULL, PUSH, SERVER}),
+        ("logout REGISTRY --quiet", 59, {*CODECS, READER, WRITER, PULL, PUSH, SERVER}),
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) else None,
+)
+async def test_a_command_loads_only_what_it_needs(
+    pushable_registry: FakeRegistry, tmp_path: Path, line: str, most: int, left_out: set[str]
+) -> None:
+    """The first second of a command is spent on modules: at most so many of the package, and none of these."""
+    pushable_registry.add("team/one:1", small("one"))
+    (tmp_path / "list.txt").write_text(f"{pushable_registry.address}/team/one:1\n")
+    assert (await call(tmp_path, *["save", "-f", "list.txt", "-d", "saved.tar.gz", "--quiet"])).status == 0
+    words = line.replace("REGISTRY", pushable_registry.address).split()
+    done = await run_words(tmp_path, sys.executable, "-c", LOADED, *words)
+    assert (done.status, done.err) == (0, "")
+    loaded = set(json.loads((tmp_path / "loaded.json").read_text()))
+    assert loaded & (HEAVY | left_out) == set()
+    assert len([name for name in loaded if name.startswith("hangar_async")]) <= most

@@ -11,10 +11,10 @@ from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.engine.pull.plan import Plan, Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome
-from hangar_async.errors import Conflict, ContentError, HangarError, NotFound, the_error
+from hangar_async.errors import Conflict, HangarError, NotFound, the_error
 from hangar_async.imagelist import Entry
-from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Image, ImageConfig
-from hangar_async.store.content import ContentStore, write_image
+from hangar_async.oci import Descriptor, Digest, Image
+from hangar_async.store.content import ContentStore, created_of, write_image
 from hangar_async.tasks import each
 
 #: Blobs of one image that are fetched, looked for or waited for at the same time: as many as there may be permits.
@@ -130,16 +130,6 @@ class ImageFetcher:
         self._named.update(content.digest for content in new)
         size = sum(content.size for content in new)
         self._observe(ImagePlanned(str(entry.reference), len(image.platforms), len(new), size))
-
-
-async def created_of(store: ContentStore, config: Descriptor) -> str:
-    """Return when an image was made, "" where its config cannot be read."""
-    if config.size > MAX_DOCUMENT:
-        return ""
-    try:
-        return ImageConfig.parse(await store.read(config.digest, MAX_DOCUMENT), config.digest).created
-    except ContentError:
-        return ""
 
 
 def _lost_part(error: NotFound) -> NotFound:
