@@ -55,7 +55,7 @@ async def test_a_list_is_saved(site: Site) -> None:
     lines = [line.split(maxsplit=1) for line in normal(done.err, site).splitlines()]
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _ in lines)
     said = [text for _, text in lines]
-    assert said[0] == "start    2 images, 4 requests at once"
+    assert said[0] == "start    2 images, 24 requests at once"
     assert {"done     REGISTRY/team/one:1", "done     REGISTRY/two:2"} < set(said)
     assert said[-1] == "finish   syncing saved-images.tar.gz and putting it in place"
     assert not (site.home / "save-failed.txt").exists()
@@ -460,17 +460,17 @@ async def test_an_attestation_that_is_gone_is_a_note_and_no_failure(site: Site) 
 @pytest.mark.parametrize(
     ("line", "most", "left_out"),
     [
-        ("save -f list.txt -c dir -d new --quiet", 89, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
-        ("save -f list.txt -d new.tar.gz --quiet", 98, {READER, PUSH, VALIDATE, SERVER}),
-        ("sync -f list.txt -d new --quiet", 92, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
-        ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 100, {WRITER, PULL, VALIDATE, SERVER}),
-        ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 95, {WRITER, PULL, SERVER}),
-        ("ls saved.tar.gz", 61, {HTTP, WRITER, PULL, PUSH, SERVER}),
-        ("verify saved.tar.gz --quiet", 62, {HTTP, WRITER, PULL, PUSH, SERVER}),
+        ("save -f list.txt -c dir -d new --quiet", 93, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("save -f list.txt -d new.tar.gz --quiet", 102, {READER, PUSH, VALIDATE, SERVER}),
+        ("sync -f list.txt -d new --quiet", 96, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 105, {WRITER, PULL, VALIDATE, SERVER}),
+        ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 101, {WRITER, PULL, SERVER}),
+        ("ls saved.tar.gz", 62, {HTTP, WRITER, PULL, PUSH, SERVER}),
+        ("verify saved.tar.gz --quiet", 63, {HTTP, WRITER, PULL, PUSH, SERVER}),
         ("extract saved.tar.gz REGISTRY/team/one:1 -o new --quiet", 72, {HTTP, PULL, PUSH, SERVER}),
         ("compress -f saved-image-cache -d new.tar.gz --quiet", 80, {HTTP, PULL, PUSH, SERVER}),
         ("decompress -f saved.tar.gz -d new --quiet", 75, {HTTP, WRITER, PULL, PUSH, SERVER}),
-        ("logout REGISTRY --quiet", 59, {*CODECS, READER, WRITER, PULL, PUSH, SERVER}),
+        ("logout REGISTRY --quiet", 70, {*CODECS, READER, WRITER, PULL, PUSH, SERVER}),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else None,
 )
