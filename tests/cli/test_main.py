@@ -355,7 +355,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
         check=True,
         env=environment(tmp_path),
     )
-    heavy = {"aiohttp", "zstandard", "isal", "msgspec", "tenacity", "rich", "pydantic", "asyncio", "uvloop"}
+    heavy = {"aiohttp", "aiofiles", "zstandard", "isal", "msgspec", "tenacity", "rich", "pydantic", "asyncio", "uvloop"}
     assert heavy.isdisjoint(json.loads(done.stderr.splitlines()[-1]))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiofiles
 import pytest
 
 from hangar_async.disk import Disk
@@ -66,12 +67,12 @@ class FaultyDisk(Disk):
 
 def forbid_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let a credential file be one of another user, also for root."""
-    opened = Path.open
+    opened = aiofiles.open
 
-    def refuse(file: Path, *arguments: Any, **more: Any) -> Any:
+    def refuse(file: Path, *arguments: Any) -> Any:
         if file == path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
-        return opened(file, *arguments, **more)
+        return opened(file, *arguments)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(aiofiles, "open", refuse)
     return path

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiofiles
 import msgspec
 
 from hangar_async.config.registries import checked_secret
 from hangar_async.errors import CredentialError, InvalidValue, UsageError
 from hangar_async.oci import DOCKER_HUB, parse_registry
 from hangar_async.oci.manifest import MOST_VALUES
-from hangar_async.threads import in_thread
 
 #: The name of Docker Hub in Docker's own files and helpers.
 HUB_KEY = "https://index.docker.io/v1/"
@@ -104,17 +104,13 @@ async def read_credentials(path: Path) -> CredentialFile:
     """Read a file, empty where it does not exist; raises UsageError with the name of one that cannot be read."""
     content = b""
     try:
-        content = await in_thread(_read, path)
+        async with aiofiles.open(path, "rb") as file:
+            content = await file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
         raise UsageError(f"cannot read the credentials in {path}: {error.strerror}") from error
     return parse_credential_file(content, path)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_LARGEST + 1)
 
 
 def parse_credential_file(content: bytes, path: Path) -> CredentialFile:
