@@ -181,7 +181,7 @@ USAGE = [
     ),
     (["save", "--nonsense"], "no such option: --nonsense; try 'hangar-async save --help'"),
     (["saev"], "no such command 'saev'. Did you mean 'save', 'serve'? try 'hangar-async --help'"),
-    (["save", "-f", "empty.txt"], "empty.txt names no image: it is empty"),
+    (["save", "-f", "empty.txt"], "empty.txt names no image: all of its lines are comments or blank"),
     (["save", "-f", "-"], "standard input names no image: it is empty"),
     (["save", "-f", "list.txt", "--compress-level", "10"], "--compress-level 10 is not a level of gzip: write 0 to 9"),
     (

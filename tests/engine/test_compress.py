@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import zstandard
 
-import hangar_async.engine.compress as module
 from hangar_async.archive.read.archive import open_archive
 from hangar_async.config.options import CompressOptions, DecompressOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
@@ -323,7 +322,7 @@ async def test_a_disk_that_fails_at_any_operation_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partial: Saved, form: str
 ) -> None:
     disk = FaultyDisk()
-    monkeypatch.setattr(module, "Disk", lambda: disk)
+    monkeypatch.setattr("hangar_async.engine.outputs.Disk", lambda: disk)
     made = DecompressOptions(archive=partial.at(form), destination=tmp_path / "x")
     disk.start()
     await decompress(made)
@@ -343,7 +342,7 @@ async def test_a_file_system_without_links_gets_none(
         def link(self, path: Path, target: str) -> bool:
             return False
 
-    monkeypatch.setattr(module, "Disk", Linkless)
+    monkeypatch.setattr("hangar_async.engine.outputs.Disk", Linkless)
     await decompress(unpacking(everything.at("gzip"), tmp_path / "x"))
     expected = tree(everything.at("dir"))
     del expected["blobs"]

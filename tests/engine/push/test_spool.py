@@ -15,7 +15,15 @@ from hangar_async.disk import Disk
 from hangar_async.engine.events import BlobStarted, Event
 from hangar_async.engine.load import load
 from hangar_async.engine.push import spool as module
-from hangar_async.errors import ArchiveError, ContentError, Incomplete, RegistryError, StorageError, Unauthorized
+from hangar_async.errors import (
+    ArchiveError,
+    ContentError,
+    Incomplete,
+    RegistryError,
+    StorageError,
+    Unauthorized,
+    UsageError,
+)
 from hangar_async.testing.images import Built
 from tests.engine.forms import Saved, pack_as_hangar
 from tests.engine.loading import load_options, run_load, tagged
@@ -30,6 +38,11 @@ FORM = "hangar-gzip"
 BOUND = 100_000
 
 
+def is_blob(path: Path) -> bool:
+    """Tell whether it is a blob of the spool; the directory of the spool is made by the same disk."""
+    return path.name.startswith("sha256-")
+
+
 class Counting(Disk):
     """Counts the files in the spool, and their bytes."""
 
@@ -37,19 +50,22 @@ class Counting(Disk):
     peaks: ClassVar[list[tuple[int, int]]]
 
     def create(self, path: Path, *arguments: Any, **keywords: Any) -> int:
-        self.sizes[path] = 0
+        if is_blob(path):
+            self.sizes[path] = 0
         return super().create(path, *arguments, **keywords)
 
     def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
         super().write(descriptor, data, path)
-        self.sizes[path] += len(data)
+        if is_blob(path):
+            self.sizes[path] += len(data)
         # One blob may be larger than the bound; it is there alone.
         sizes = [*self.sizes.values()]
         self.peaks.append((len(sizes), sum(sizes)))
 
     def remove(self, path: Path, *arguments: Any, **keywords: Any) -> None:
         super().remove(path, *arguments, **keywords)
-        del self.sizes[path]
+        if is_blob(path):
+            del self.sizes[path]
 
 
 def blobs(saved: Saved) -> dict[str, int]:
@@ -63,7 +79,7 @@ async def test_the_spool_holds_its_bound_or_one_blob_and_is_empty_at_the_end(
 ) -> None:
     Counting.sizes, Counting.peaks = {}, []
     monkeypatch.setattr(module, "BOUND", BOUND)
-    monkeypatch.setattr(module, "Disk", Counting)
+    monkeypatch.setattr("hangar_async.engine.push.run.Disk", Counting)
     report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=jobs)
     assert report.status == 0, report.failed
     assert Counting.sizes == {}
@@ -80,7 +96,7 @@ async def test_many_small_blobs_have_a_bounded_number_in_the_spool(
 ) -> None:
     Counting.sizes, Counting.peaks = {}, []
     monkeypatch.setattr(module, "MOST_BLOBS", 2)
-    monkeypatch.setattr(module, "Disk", Counting)
+    monkeypatch.setattr("hangar_async.engine.push.run.Disk", Counting)
     report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=20)
     assert report.status == 0, report.failed
     assert max(count for count, _ in Counting.peaks) == 2
@@ -158,10 +174,10 @@ async def test_an_archive_that_ends_too_early_is_refused_before_anything_is_push
     assert pushable_registry.asked(method="PUT") == []
 
 
-async def test_a_spool_that_cannot_be_made_is_a_storage_error(
+async def test_a_spool_that_cannot_be_made_is_a_usage_error(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    with pytest.raises(StorageError, match="none"):
+    with pytest.raises(UsageError, match="none"):
         await run_load(tmp_path, everything.at(FORM), pushable_registry, spool=tmp_path / "none")
 
 
@@ -187,7 +203,7 @@ async def test_images_of_a_registry_that_forgot_their_repository_are_read_once_m
 ) -> None:
     """It says by HEAD that it has each blob; after the first refusal the others of the repository know better."""
     Passes.written = Counter()
-    monkeypatch.setattr(module, "Disk", Passes)
+    monkeypatch.setattr("hangar_async.engine.push.run.Disk", Passes)
     images = {f"x.local/team/app:{number}": small(f"app{number}") for number in range(12)}
     for digest, data in {digest: data for built in images.values() for digest, data in built.blobs.items()}.items():
         length = {"Content-Length": str(len(data))}
@@ -213,16 +229,19 @@ async def test_an_image_whose_blobs_are_refused_again_fails_alone_and_says_why(
 
 
 class Untidy(Disk):
-    """A disk that removes nothing: a virus scanner has all files open."""
+    """A disk that removes no blob: a virus scanner has all files open."""
 
     def remove(self, path: Path) -> None:
+        if not is_blob(path):
+            super().remove(path)
+            return
         raise StorageError(f"cannot remove {path}: Device or resource busy", path=str(path))
 
 
 async def test_a_blob_that_stays_in_the_spool_is_no_failure(
     everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Disk", Untidy)
+    monkeypatch.setattr("hangar_async.engine.push.run.Disk", Untidy)
     report = await run_load(tmp_path, everything.at(FORM), pushable_registry, jobs=20)
     assert report.status == 0, report.failed
     # Nor is it one when it would be read once more.
