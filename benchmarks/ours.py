@@ -57,6 +57,13 @@ def pull(corpus: Corpus, registry: str, *, keep: bool) -> Command:
     return Command(name, argv, check=check, measures=_inner)
 
 
+def read(corpus: Corpus, registry: str, connections: int) -> Command:
+    """The bytes of all blobs over so many connections, not kept; `inner` are its seconds without Python's start."""
+    told = str(corpus.directory / "corpus.json")
+    argv = (sys.executable, "-m", "benchmarks.programs.read", told, registry, str(connections), "seconds")
+    return Command(f"read, {connections} connections", argv, check=file_of("seconds", 1), measures=_inner)
+
+
 def upload(corpus: Corpus, registry: str) -> Command:
     """Uploads alone; `inner` are its seconds without Python's start."""
     told = str(corpus.directory / "corpus.json")

@@ -22,9 +22,10 @@ from statistics import median
 from benchmarks import ours, servers
 from benchmarks.checks import Check
 from benchmarks.process import Command, Run, run
+from benchmarks.questions.line_slow import LINE
 from benchmarks.questions.load import Far, tags_at
 from benchmarks.questions.serve import curls
-from benchmarks.stage import ROOT, Corpus, Stage, open_stage
+from benchmarks.stage import ROOT, Corpus, Stage, far_away, open_stage
 
 _LIMIT = 1.03
 _LEAST_PAIRS = 15
@@ -112,6 +113,13 @@ def _save(kind: str, corpus_name: str, name: str) -> Callable[[Comparison], Iter
     return measure
 
 
+def _line_slow(comparison: Comparison) -> Iterator[Row]:
+    corpus = comparison.stage.corpus("lines")
+    with far_away(comparison.stage.registry, LINE) as address:
+        command = ours.save(corpus.list_file(address), corpus, "dir", 1)
+        yield from comparison.both("line_slow, -j 1", command, corpus.size)
+
+
 def _memory(comparison: Comparison) -> Iterator[Row]:
     corpus = comparison.stage.corpus("large")
     images = corpus.list_file(comparison.stage.registry)
@@ -161,11 +169,16 @@ ROWS: dict[str, Callable[[Comparison], Iterator[Row]]] = {
     "save_dir": _save("dir", "large", "save_dir"),
     "save_archive": _save("gzip", "large", "save_archive"),
     "save_tiny": _save("dir", "tiny", "save_tiny"),
+    "line_slow": _line_slow,
     "load": _load,
     "serve": _serve,
     "help": _help,
     "memory": _memory,
 }
+
+
+#: Rows of minutes a pair, which are measured only where they are named.
+_LONG = ("line_slow",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_stage(Path(directory).resolve(), 1, lambda text: None) as stage:
             comparison = Comparison(stage, words.other.resolve(), words.pairs)
             print(f"{'row':<24} {'ratio':>6}  {'95 % interval':<15} {'this':>8} {'other':>8}", flush=True)
-            for name in words.names or ROWS:
+            for name in words.names or (name for name in ROWS if name not in _LONG):
                 for row in ROWS[name](comparison):
                     rows.append(row)
                     print(row, flush=True)

@@ -68,6 +68,38 @@ def large() -> tuple[Image, ...]:
     return tuple(images)
 
 
+def lines() -> tuple[Image, ...]:
+    """13 images of about 0.9 GB together: shared bases, one or two architectures, layers of 300 bytes to 48 MB."""
+    images = []
+    for number in range(13):
+        name = f"app-{number:02}"
+        variants = []
+        for architecture in ("amd64", "arm64") if number % 3 != 0 else ("amd64",):
+            sizes = ((8 + 3 * (number % 5)) * MB, (3 + 2 * (number % 4)) * MB, (1 + 4 * (number % 3)) * MB)
+            own = [
+                Layer(f"lines/{name}/{architecture}/{part}", size)
+                for part, size in enumerate((*sizes, 600_000, 30_000, 300))
+            ]
+            if number < 6:
+                own.insert(0, Layer(f"lines/system/{architecture}", 29 * MB))
+            if number in (1, 2, 4):
+                own.insert(1, Layer(f"lines/runtime/{architecture}", 48 * MB))
+            elif number >= 9:
+                own.insert(0, Layer(f"lines/other/{architecture}", 41 * MB))
+            if number % 4 == 3 and architecture == "amd64":
+                own.append(Layer(f"lines/{name}/data", 45 * MB))
+            variants.append(Variant(architecture, tuple(own)))
+        images.append(Image(f"lines/{name}", number % 2 == 0, tuple(variants)))
+    return tuple(images)
+
+
+def requests_of(images: tuple[Image, ...]) -> int:
+    """Count the fewest requests for images: each document, each config, each layer once, and one for the registry."""
+    variants = [variant for image in images for variant in image.variants]
+    indexes = sum(len(image.variants) > 1 for image in images)
+    return 1 + indexes + 2 * len(variants) + len({layer.key for variant in variants for layer in variant.layers})
+
+
 def tiny() -> tuple[Image, ...]:
     """300 images of a few KB: as the large ones, two of three for two architectures, over bases that ten share."""
     return tuple(_small("tiny", number, ("amd64", "arm64") if number % 3 != 0 else ("amd64",)) for number in range(300))
@@ -106,6 +138,7 @@ def plain() -> tuple[Image, ...]:
 
 CORPORA: dict[str, Callable[[], tuple[Image, ...]]] = {
     "large": large,
+    "lines": lines,
     "tiny": tiny,
     "tiny_single": tiny_single,
     "huge": huge,

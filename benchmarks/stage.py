@@ -54,6 +54,23 @@ class Corpus:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line to a registry: seconds added to each exchange, bytes a second of each connection and of all; 0: any."""
+
+    latency: float
+    rate: float = 0.0
+    shared_rate: float = 0.0
+
+    def seconds(self, corpus: Corpus, connections: int) -> float:
+        """The seconds that the bytes of a corpus take at least: a blob comes over one connection."""
+        bounds = [corpus.size / self.shared_rate] if self.shared_rate else [0.0]
+        if self.rate:
+            longest = max(int(blob["size"]) for blob in corpus.blobs)
+            bounds += [corpus.size / (connections * self.rate), longest / self.rate]
+        return max(bounds)
+
+
 class Stage:
     """One session of measurements below a directory, with a registry at HOST:PORT `registry`."""
 
@@ -98,9 +115,10 @@ def open_stage(directory: Path, runs: int, say: Callable[[str], None]) -> Iterat
 
 
 @contextmanager
-def far_away(registry: str, latency: float) -> Iterator[str]:
-    """Relay to a registry, with so many seconds added to each exchange, half of them in each direction."""
-    argv = (sys.executable, "-m", "benchmarks.programs.relay", registry, str(latency / 2))
+def far_away(registry: str, line: Line) -> Iterator[str]:
+    """Relay to a registry over a line; half of its latency is in each direction."""
+    numbers = (line.latency / 2, line.rate, line.shared_rate)
+    argv = (sys.executable, "-m", "benchmarks.programs.relay", registry, *map(str, numbers))
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -1,8 +1,9 @@
-"""A TCP relay: a line that is long, that breaks, that stands still, or that gives its bytes a few at a time."""
+"""A TCP relay: a line that is long or slow, that breaks, that stands still, or that gives its bytes a few at a time."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -12,13 +13,39 @@ from dataclasses import dataclass, field
 _PIECE = 1 << 18
 #: Pieces that a long line holds in each direction: 64 MiB, 1 GB/s for 50 ms. A sender waits when it is full.
 _IN_FLIGHT = 256
+#: Seconds by which a slow line that was late may catch up.
+_CREDIT = 0.01
+#: Seconds for which one piece holds a line that is slow for each connection, and one that all share.
+_HELD, _HELD_SHARED = 0.02, 0.001
+
+
+class Pace:
+    """Lets all who share it pass `rate` bytes a second; None is no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._free_at = -math.inf
+
+    async def take(self, count: int) -> None:
+        """Wait until these bytes, and all before them, have passed."""
+        if self._rate is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(self._free_at, now - _CREDIT) + count / self._rate
+        if self._free_at > now:
+            await asyncio.sleep(self._free_at - now)
+
+    def piece(self, seconds: float) -> int:
+        """Return how many bytes take about so long, at most those of a piece."""
+        return _PIECE if self._rate is None else max(1, min(_PIECE, int(self._rate * seconds)))
 
 
 @dataclass
 class Relay:
     """The behaviour of the relay; may be changed while it runs, for the connections that are made after that.
 
-    `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. `cut_after` is how
+    `delay` in seconds is added to every byte in each direction: a longer line, not a slower one. From the server a
+    connection gets at most `rate` bytes a second, and all of them together at most `shared_rate`. `cut_after` is how
     many bytes from the server a connection gets before it ends, by FIN, or with `reset` by RST; only the first `cuts`
     connections end so (None: all). With `trickle` (bytes, seconds) a few bytes from the server come at a time. While
     `flowing` is clear, on connections of any age, nothing comes from the server. `cut_upload_after` cuts the same
@@ -32,6 +59,8 @@ class Relay:
     trickle: tuple[int, float] | None = None
     cut_upload_after: int | None = None
     uploaded: int = 0
+    rate: float | None = None
+    shared_rate: float | None = None
     #: HOST:PORT to connect to.
     address: str = ""
     connections: int = 0
@@ -41,6 +70,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.flowing.set()
+        self.shared = Pace(self.shared_rate)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     async def carries(self, count: int) -> None:
@@ -69,9 +99,11 @@ async def relay(
     reset: bool = False,
     trickle: tuple[int, float] | None = None,
     cut_upload_after: int | None = None,
+    rate: float | None = None,
+    shared_rate: float | None = None,
 ) -> AsyncIterator[Relay]:
     """Relay connections to `target` (HOST:PORT) during the block; at its end all are broken."""
-    line = Relay(delay, cut_after, cuts, reset, trickle, cut_upload_after)
+    line = Relay(delay, cut_after, cuts, reset, trickle, cut_upload_after, rate=rate, shared_rate=shared_rate)
     host, _, port = target.rpartition(":")
     connections: set[asyncio.Task[None]] = set()
 
@@ -148,8 +180,12 @@ class _Direction:
         loop = asyncio.get_running_loop()
         data = b" "
         while data:
-            data = await self._reader.read(_PIECE)
+            data = await self.read()
             await self._queue.put((loop.time() + self._delay, data))
+
+    async def read(self) -> bytes:
+        """Return the next bytes; none at the end."""
+        return await self._reader.read(_PIECE)
 
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
@@ -199,6 +235,15 @@ class _FromServer(_Direction):
         self._line = line
         self._trickle = line.trickle
         self._rest = cut
+        self._pace = Pace(line.rate)
+        self._count = min(self._pace.piece(_HELD), line.shared.piece(_HELD_SHARED))
+
+    async def read(self) -> bytes:
+        """Return the next bytes, when they have passed: a slow line holds few of them."""
+        data = await self._reader.read(self._count)
+        await self._line.shared.take(len(data))
+        await self._pace.take(len(data))
+        return data
 
     async def hand_on(self, data: bytes) -> None:
         """Write bytes as far as the line goes."""

@@ -1,4 +1,4 @@
-"""The relay delays, cuts, resets and trickles."""
+"""The relay delays, slows down, cuts, resets and trickles."""
 
 from __future__ import annotations
 
@@ -96,6 +96,25 @@ async def test_a_delay_is_added_in_each_direction() -> None:
         await reader.readexactly(1)
         # A timer may be early by the resolution of the clock.
         assert loop.time() - start > 2 * delay * 0.9
+
+
+async def test_a_rate_of_each_connection() -> None:
+    loop = asyncio.get_running_loop()
+    async with server(sender) as target, relay(target, rate=len(DATA) / 0.1) as line:
+        start = loop.time()
+        both = tuple(await asyncio.gather(received(line.address), received(line.address)))
+        assert both == ((DATA, False), (DATA, False))
+        # What a line was late by it may make up for.
+        assert loop.time() - start > 0.08
+
+
+async def test_a_rate_of_all_connections() -> None:
+    loop = asyncio.get_running_loop()
+    async with server(sender) as target, relay(target, shared_rate=len(DATA) / 0.1) as line:
+        start = loop.time()
+        both = tuple(await asyncio.gather(received(line.address), received(line.address)))
+        assert both == ((DATA, False), (DATA, False))
+        assert loop.time() - start > 0.18
 
 
 @pytest.mark.parametrize("after", [0, 1, 100_000])
