@@ -302,7 +302,7 @@ class ArchiveError(HangarError):
     """Raised when an archive is not complete or breaks its format. `path` names the file, or the part of it."""
 
     reason = "bad archive"
-    default_advice = "copy the archive here again, and check it with: sha256sum -c NAME.sha256"
+    default_advice = "copy the archive here again, and check it with: hangar-async verify NAME"
 
     def __init__(self, message: str, *, path: str, advice: str | None = None) -> None:
         super().__init__(message, advice=advice)

@@ -26,8 +26,6 @@ _RECORD = re.compile(r"\..+\.([0-9]+)-[0-9a-f]+\.commit", re.DOTALL)
 #: The errors of a person who may read a directory and not change it.
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SECONDS_BETWEEN_LOOKS = 0.05
-#: A file and its list of digests.
-_LEAST_RENAMES = 2
 #: The most bytes of a record, enough for 100,000 parts.
 MAX_RECORD = 64 << 20
 
@@ -35,7 +33,7 @@ MAX_RECORD = 64 << 20
 class Rename(msgspec.Struct, frozen=True, array_like=True):
     """A file `source` of `size` bytes that becomes `target`, both plain names in the directory of the record.
 
-    `digest` is its SHA-256 in hexadecimal, where it is known.
+    `digest` is its SHA-256 in hexadecimal, None in an archive without a list of digests.
     """
 
     source: str
@@ -111,7 +109,11 @@ class CommitRecord:
                 raise ValueError(f"{name[:200]!r} is no file of this archive")
         if len(set(targets)) != len(targets):
             raise ValueError("a name is there twice")
-        if len(self.renames) < _LEAST_RENAMES or self.renames[-1].target != checksums_path(self.archive).name:
+        *files, last = [rename.target for rename in self.renames] or [""]
+        checksums = checksums_path(self.archive).name
+        if not last or (last == checksums and not files):
+            raise ValueError("it names no file of the archive")
+        if checksums in files or any((rename.digest is None) == (last == checksums) for rename in self.renames):
             raise ValueError("it does not end with the list of digests")
 
     def encode(self) -> bytes:
@@ -134,7 +136,7 @@ class CommitRecord:
                 self._check_done(rename, check_interrupted)
         if left[-1]:
             # In between no list of digests may name a mix.
-            disk.remove(self.path.with_name(self.renames[-1].target))
+            disk.remove(checksums_path(self.archive))
         for rename in compress(self.renames, left):
             disk.rename(self.path.with_name(rename.source), self.path.with_name(rename.target))
         for name in self.removals:
@@ -151,13 +153,21 @@ class CommitRecord:
 
     def _check_done(self, rename: Rename, check_interrupted: Callable[[], None]) -> None:
         path = self.path.with_name(rename.target)
-        digest = None if rename.digest is None else Digest("sha256", rename.digest)
         try:
-            with failing("read", path), path.open("rb", buffering=0) as file:
-                for _ in verified(read_pieces(file, memoryview(bytearray(PIECE))), digest, rename.size):
-                    check_interrupted()
+            with failing("read", path):
+                status = path.lstat()
+            if (stat.S_ISREG(status.st_mode), status.st_size) != (True, rename.size):
+                raise StorageError(f"{path} is another file", path=str(path))
+            if rename.digest is not None:
+                _check_digest(path, Digest("sha256", rename.digest), check_interrupted)
         except (DigestMismatch, StorageError) as error:
             raise record_error(self.path, self.archive, f"names {rename.source}, which is gone ({error})") from error
+
+
+def _check_digest(path: Path, digest: Digest, check_interrupted: Callable[[], None]) -> None:
+    with failing("read", path), path.open("rb", buffering=0) as file:
+        for _ in verified(read_pieces(file, memoryview(bytearray(PIECE))), digest, None):
+            check_interrupted()
 
 
 def record_error(path: Path, archive: Path, problem: str) -> StorageError:

@@ -42,6 +42,10 @@ FailedList = Annotated[
 ]
 Lenient = Annotated[bool, _flag("--lenient", "End with status 0 although lines of the list are invalid.")]
 Replace = Annotated[bool, _flag("--replace", "Replace an earlier archive, even one that holds more of the images.")]
+Checksum = Annotated[
+    str,
+    _option("--checksum", "DIGEST", "sha256, or none: no NAME.sha256, and the archive is not hashed.", shown=True),
+]
 IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
 Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
 

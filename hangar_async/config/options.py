@@ -70,7 +70,8 @@ class SaveOptions(FetchOptions):
     file; `level` is that of the compression, None for a good choice; `validate` compares the output with the source.
     `cache` is the directory of manifests and blobs, which stays for the next run; None makes one beside the
     destination that is removed at the end. `replace` lets an archive replace an earlier one that holds more of the
-    list's images; otherwise it becomes `STEM.incomplete.SUFFIX`.
+    list's images; otherwise it becomes `STEM.incomplete.SUFFIX`. `checksum` is sha256, or none for an archive without
+    `NAME.sha256`.
     """
 
     destination: Path
@@ -80,6 +81,7 @@ class SaveOptions(FetchOptions):
     validate: bool = False
     cache: Path | None = None
     replace: bool = False
+    checksum: str = "sha256"
 
     def __post_init__(self) -> None:
         FetchOptions.__post_init__(self)
@@ -96,6 +98,7 @@ class SaveOptions(FetchOptions):
             epoch=self.environment.source_date_epoch,
             sync=self.sync,
             replace=self.replace,
+            checksum=self.checksum,
         )
 
 

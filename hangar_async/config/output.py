@@ -9,6 +9,8 @@ from hangar_async.errors import UsageError
 FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
 #: The lowest and the highest level of compression.
 LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
+#: The digests that `NAME.sha256` may have; `none` leaves the file out.
+CHECKSUMS = ("sha256", "none")
 DEFAULT_NAME = "saved-images"
 DEFAULT_PART_SIZE = "2G"
 
@@ -19,7 +21,8 @@ class OutputSettings:
 
     `format` is gzip, zstd or dir; `part_size` in bytes, None for one file; `level` that of the compression, None for a
     good choice; `epoch` the SOURCE_DATE_EPOCH in seconds, or None. `sync=False` leaves out every fsync. `replace` lets
-    an archive replace an earlier one that holds more of the images. Raises UsageError when made with a wrong value.
+    an archive replace an earlier one that holds more of the images. `checksum` is sha256; with none the archive is not
+    hashed, and has no `NAME.sha256`. Raises UsageError when made with a wrong value.
     """
 
     target: Path
@@ -29,6 +32,7 @@ class OutputSettings:
     epoch: int | None = None
     sync: bool = True
     replace: bool = False
+    checksum: str = "sha256"
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -38,6 +42,10 @@ class OutputSettings:
         check_level(self.format, self.level)
         if self.part_size is not None and self.part_size <= 0:
             raise UsageError(f"a part of {self.part_size} bytes (--part-size) is not possible: write a size above 0")
+        if self.checksum not in CHECKSUMS:
+            raise UsageError(f"unknown checksum {self.checksum!r} (--checksum): write sha256 or none")
+        if self.checksum == "none" and self.format == "dir":
+            raise UsageError("a directory has no file of checksums: leave out --checksum")
         if self.part_size is not None and self.format == "dir":
             raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
 

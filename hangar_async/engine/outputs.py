@@ -91,6 +91,11 @@ def check_output(output: OutputSettings, inputs: Iterable[object], *others: Path
         check_target(path, directory=directory)
     output = replace(output, target=target)
     check_part_size(output)
+    if output.checksum == "none" and archive_path(output.target) != output.target:
+        raise UsageError(
+            f"{output.target} is known from a part of another archive by its file of checksums alone: "
+            "write another name (-d), or leave out --checksum"
+        )
     return output
 
 

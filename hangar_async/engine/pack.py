@@ -82,6 +82,7 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
                 disk=store.disk,
                 level=settings.level,
                 check=interrupt,
+                checksum=settings.checksum,
             )
             # Before the thread ends: a cancellation now must discard it too.
             stack.push_async_callback(in_thread, writer.discard)

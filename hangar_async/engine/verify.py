@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +21,17 @@ from hangar_async.threads import Interrupt
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of `verify`: all images, how many files and bytes were read, and all problems."""
+    """The result of `verify`: all images, how many files and bytes were read, and all problems.
+
+    `checksum` is the kind of digest that the parts of an archive were compared with: sha256, or none where there is no
+    `NAME.sha256`; then the archive was decoded to its end. It is None for a directory.
+    """
 
     images: tuple[Image, ...]
     files: int
     size: int
     problems: tuple[str, ...]
+    checksum: str | None = None
 
     @property
     def status(self) -> int:
@@ -54,7 +59,13 @@ async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict
         raise the_error(failed) from failed
     verdict = contents.result()
     problems = dict.fromkeys((*parts.result(), *verdict.problems))
-    return Verdict(verdict.images, verdict.files, verdict.size, tuple(problems))
+    return replace(verdict, problems=tuple(problems), checksum=_checksum(archive))
+
+
+def _checksum(archive: Archive | None) -> str | None:
+    if archive is None:
+        return None
+    return "none" if any(part.digest is None for part in archive.volume.parts) else "sha256"
 
 
 def _check_parts(archive: Archive | None, check_interrupted: Callable[[], None]) -> list[str]:
@@ -65,7 +76,7 @@ def _check_parts(archive: Archive | None, check_interrupted: Callable[[], None])
     problems = [f"{stray} is not of this archive" for stray in volume.strays]
     checks = [partial(check_part, volume, part, lambda _: check_interrupted()) for part in volume.parts]
     checks.append(partial(check_index, archive, check_interrupted))
-    if archive.index is not None and any(part.digest is None for part in volume.parts):
+    if archive.index is not None and _checksum(archive) == "none":
         # Parts without a digest are decoded as other programs do it.
         checks.append(partial(check_stream, archive, check_interrupted))
     for check in checks:

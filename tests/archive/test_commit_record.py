@@ -60,6 +60,59 @@ def test_the_rest_of_a_commit_is_done(done: int, tmp_path: Path) -> None:
     assert files(tmp_path) == {"a.part0": "new0", "a.part1": "new1", "a.sha256": "sha256", "b": "old"}
 
 
+UNLISTED = {
+    "renames": [[f".a.{RUN}.1.tmp", "a.part0", 4, None], [f".a.{RUN}.2.tmp", "a.part1", 4, None]],
+    "removals": ["a", "a.part2", "a.sha256"],
+}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("done", range(3))
+def test_the_rest_of_a_commit_without_digests_is_done(done: int, listed: bool, tmp_path: Path) -> None:
+    """The old list of digests goes, wherever the run died."""
+    record_of(tmp_path, **UNLISTED)
+    for name in ("a", "a.part0", "a.part2", *(["a.sha256"] if listed else [])):
+        (tmp_path / name).write_text("old")
+    for number in range(2):
+        (tmp_path / (f"a.part{number}" if number < done else f".a.{RUN}.{number + 1}.tmp")).write_text(f"new{number}")
+    assert unfinished_commit(tmp_path / "a", Disk()) is None
+    assert files(tmp_path) == {"a.part0": "new0", "a.part1": "new1"}
+
+
+def test_while_the_rest_of_a_commit_is_done_no_list_is_of_a_mix(tmp_path: Path) -> None:
+    """A death in the rest leaves the record, and the list that goes first is gone."""
+    record_of(tmp_path, **UNLISTED)
+    (tmp_path / "a.sha256").write_text("old")
+    for number in range(2):
+        (tmp_path / f".a.{RUN}.{number + 1}.tmp").write_text(f"new{number}")
+    lists = []
+
+    class Watched(Disk):
+        def rename(self, source: Path, target: Path) -> None:
+            lists.append((tmp_path / "a.sha256").exists())
+            super().rename(source, target)
+
+    assert unfinished_commit(tmp_path / "a", Watched()) is None
+    assert lists == [False, False]
+
+
+@pytest.mark.parametrize("content", [None, "old", "directory"])
+def test_without_digests_a_file_of_another_size_is_told_and_nothing_changes(
+    content: str | None, tmp_path: Path
+) -> None:
+    record_of(tmp_path, **UNLISTED)
+    (tmp_path / f".a.{RUN}.2.tmp").write_text("new1")
+    (tmp_path / "a.sha256").write_text("old")
+    if content == "directory":
+        (tmp_path / "a.part0").mkdir()
+    elif content is not None:
+        (tmp_path / "a.part0").write_text(content)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(StorageError, match=r"names \.a\.12-ab\.1\.tmp, which is gone"):
+        unfinished_commit(tmp_path / "a", Disk())
+    assert sorted(os.listdir(tmp_path)) == before
+
+
 @pytest.mark.parametrize("content", [None, "old", "newX"])
 def test_a_commit_whose_file_is_gone_is_told_and_nothing_changes(content: str | None, tmp_path: Path) -> None:
     record_of(tmp_path)
@@ -86,10 +139,19 @@ DAMAGED: dict[str, dict[str, Any]] = {
     "a size below 0": {"renames": [[f".a.{RUN}.1.tmp", "a", -1, None]]},
     "no digest": {"renames": [[f".a.{RUN}.1.tmp", "a", 1, "x"]]},
     "no file": {"renames": []},
-    "no list of digests": {
-        "renames": [[f".a.{RUN}.1.tmp", "a.part0", 4, None], [f".a.{RUN}.2.tmp", "a.part1", 4, None]]
+    "digests without their list": {
+        "renames": [[f".a.{RUN}.1.tmp", "a.part0", 4, "0" * 64], [f".a.{RUN}.2.tmp", "a.part1", 4, "0" * 64]]
     },
-    "the list of digests alone": {"renames": [[f".a.{RUN}.3.tmp", "a.sha256", 6, None]]},
+    "a digest without the list": {
+        "renames": [[f".a.{RUN}.1.tmp", "a.part0", 4, "0" * 64], [f".a.{RUN}.2.tmp", "a.part1", 4, None]]
+    },
+    "a file without a digest beside the list": {
+        "renames": [[f".a.{RUN}.1.tmp", "a", 4, None], [f".a.{RUN}.3.tmp", "a.sha256", 6, "0" * 64]]
+    },
+    "the list of digests first": {
+        "renames": [[f".a.{RUN}.3.tmp", "a.sha256", 6, None], [f".a.{RUN}.1.tmp", "a", 4, None]]
+    },
+    "the list of digests alone": {"renames": [[f".a.{RUN}.3.tmp", "a.sha256", 6, "0" * 64]]},
     "the removal of another file": {"removals": ["list.txt"]},
     "the removal of a new file": {"removals": ["a.part0"]},
     "a removal by path": {"removals": ["/a"]},
@@ -126,16 +188,23 @@ def test_a_record_may_have_a_bounded_size(tmp_path: Path) -> None:
 _NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=8).filter(lambda name: name[0] != ".")
 
 
-@given(archive=_NAMES, sizes=st.lists(st.integers(0, 1 << 62), min_size=2, max_size=5), removed=st.booleans())
+@given(
+    archive=_NAMES,
+    sizes=st.lists(st.integers(0, 1 << 62), min_size=2, max_size=5),
+    removed=st.booleans(),
+    listed=st.booleans(),
+)
 def test_a_record_is_read_as_it_was_written(
-    archive: str, sizes: list[int], removed: bool, tmp_path_factory: pytest.TempPathFactory
+    archive: str, sizes: list[int], removed: bool, listed: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("record")
     targets = [*(f"{archive}.part{number}" for number in range(len(sizes) - 1)), f"{archive}.sha256"]
     renames = [
-        Rename(f".{archive}.{RUN}.{number}.tmp", target, size, Digest.of(b"").hex)
+        Rename(f".{archive}.{RUN}.{number}.tmp", target, size, Digest.of(b"").hex if listed else None)
         for number, (target, size) in enumerate(zip(targets, sizes, strict=True))
     ]
+    if not listed:
+        renames.pop()
     path = directory / f".a.{RUN}.commit"
     record = CommitRecord(
         directory / f".{archive}.{RUN}.commit", directory / archive, RUN, tuple(renames), (archive,) if removed else ()
@@ -160,31 +229,35 @@ class ReadOnly(Disk):
     rename = remove  # type: ignore[assignment]
 
 
-def interrupted(directory: Path, done: int) -> Path:
+def interrupted(directory: Path, done: int, checksum: str = "sha256") -> Path:
     """Write an old archive in three parts, and a new one whose commit was ended after `done` of its renames."""
+    listed = checksum != "none"
     new = directory / "new"
     new.mkdir()
     write(directory / "a.tar", "gzip", [noise(100_000, seed=1)], part_size=40_000)
-    written = write(new / "a.tar", "gzip", [noise(60_000, seed=2)], part_size=40_000)
-    names = [*(path.name for path in written.files), "a.tar.sha256"]
+    written = write(new / "a.tar", "gzip", [noise(60_000, seed=2)], part_size=40_000, checksum=checksum)
+    names = [*(path.name for path in written.files), *(["a.tar.sha256"] if listed else [])]
     renames = []
     for number, name in enumerate(names, 1):
         content = (new / name).read_bytes()
-        renames.append(Rename(f".a.tar.{RUN}.{number}.tmp", name, len(content), Digest.of(content).hex))
+        renames.append(
+            Rename(f".a.tar.{RUN}.{number}.tmp", name, len(content), Digest.of(content).hex if listed else None)
+        )
         (new / name).rename(directory / (name if number <= done else renames[-1].source))
     path = directory / f".a.tar.{RUN}.commit"
-    path.write_bytes(CommitRecord(path, directory / "a.tar", RUN, tuple(renames), ("a.tar.part2",)).encode())
+    removals = ("a.tar.part2", *(() if listed else ("a.tar.sha256",)))
+    path.write_bytes(CommitRecord(path, directory / "a.tar", RUN, tuple(renames), removals).encode())
     new.rmdir()
     return directory / "a.tar"
 
 
-@pytest.mark.parametrize("done", range(4))
+@pytest.mark.parametrize(("done", "checksum"), [*((done, "sha256") for done in range(4)), (0, "none"), (2, "none")])
 @pytest.mark.parametrize("locked", [True, False], ids=["at-work", "read-only"])
 def test_an_archive_is_read_through_the_record(
-    done: int, locked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: int, checksum: str, locked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the commit is at work, and where it may not be finished."""
-    archive = interrupted(tmp_path, done)
+    archive = interrupted(tmp_path, done, checksum)
     before = {path.name for path in tmp_path.iterdir()}
     lock = Disk().lock_directory(tmp_path) if locked else None
     if not locked:
@@ -200,7 +273,8 @@ def test_an_archive_is_read_through_the_record(
         # The commit ends between two readings: the files are the same under their names.
         assert unfinished_commit(archive, Disk()) is None
         assert volume.read(0, volume.size) == content
-        assert visible(tmp_path) == ["a.tar.part0", "a.tar.part1", "a.tar.sha256"]
+        names = ["a.tar.part0", "a.tar.part1", "a.tar.sha256"]
+        assert visible(tmp_path) == (names if checksum == "sha256" else names[:2])
         assert find_volume(archive).read(0, volume.size) == content
 
 

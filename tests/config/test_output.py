@@ -41,6 +41,8 @@ def test_a_name_without_a_dot_gets_the_ending_of_its_format(name: str, format_: 
         ({"part_size": 0}, "(--part-size) is not possible"),
         ({"part_size": -5}, "(--part-size) is not possible"),
         ({"format": "dir", "part_size": 5}, "a directory has no parts"),
+        ({"checksum": "md5"}, "unknown checksum 'md5' (--checksum): write sha256 or none"),
+        ({"format": "dir", "checksum": "none"}, "a directory has no file of checksums: leave out --checksum"),
     ],
 )
 def test_a_wrong_value_is_a_usage_error_that_says_what_is_right(keywords: dict[str, Any], message: str) -> None:

@@ -117,12 +117,15 @@ async def make_shared(scene: Scene) -> None:
 
 def _saving(name: str, **keywords: Any) -> Command:
     form = "zstd" if name.endswith("zstd") else "gzip"
-    parts = keywords.pop("parts", {})
+    parts, unhashed = keywords.pop("parts", ()), keywords.pop("unhashed", ())
 
     async def run(scene: Scene, version: str) -> None:
         wanted = {"format": form, "destination": scene.place / name, "cache": scene.place / "cache", "sync": True}
         sizes = {"part_size": PARTS[version]} if version in parts else {}
-        report = await save(options(scene.place, scene.image(version), **wanted, **sizes, failed=None))
+        checksum = "none" if version in unhashed else "sha256"
+        report = await save(
+            options(scene.place, scene.image(version), **wanted, **sizes, checksum=checksum, failed=None)
+        )
         assert report.status == 0
 
     return Command(run, _archive(name), **keywords)
@@ -230,6 +233,11 @@ COMMANDS = {
     "save-file-over-parts": _saving("out.tar.zstd", parts=("old",)),
     "save-without-hard-links": _saving("out.tar.gz", hard_links=False),
     "save-parts-without-hard-links": _saving("out.tar.gz", parts=("old", "new"), hard_links=False),
+    "save-without-checksum": _saving("out.tar.gz", unhashed=("new",)),
+    "save-over-one-without-checksum": _saving("out.tar.zstd", unhashed=("old",)),
+    "save-parts-without-checksum-and-hard-links": _saving(
+        "out.tar.gz", parts=("old", "new"), unhashed=("new",), hard_links=False
+    ),
     "save-directory": Command(_run_directory, _new_directory, earlier=False, replaces=False),
     "save-directory-to-another-file-system": Command(
         _run_directory, _new_directory, earlier=False, replaces=False, one_file_system=False

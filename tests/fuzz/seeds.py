@@ -161,9 +161,10 @@ def _layout_names() -> list[bytes]:
 
 def _commit_records() -> list[bytes]:
     renames = [[f".a.tar.gz.1-ab.{number}.tmp", name, 5, "0" * 64] for number, name in enumerate(["a.tar.gz.part0"])]
-    renames.append([".a.tar.gz.1-ab.9.tmp", "a.tar.gz.sha256", 5, None])
+    renames.append([".a.tar.gz.1-ab.9.tmp", "a.tar.gz.sha256", 5, "1" * 64])
     fields = {"version": 1, "run": "1-ab", "renames": renames, "removals": ["a.tar.gz", "a.tar.gz.part1"]}
-    return [_dump(fields), _dump({**fields, "removals": ["../x"]})]
+    unlisted = {**fields, "renames": [[*renames[0][:3], None]], "removals": ["a.tar.gz.sha256"]}
+    return [_dump(fields), _dump({**fields, "removals": ["../x"]}), _dump(unlisted)]
 
 
 def _tokens() -> list[bytes]:

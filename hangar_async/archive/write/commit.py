@@ -1,11 +1,11 @@
 """The end of a save: complete and synced files get their names, all of them or none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hangar_async.archive.commit_record import CommitRecord, Rename, finish_commits, wait_for_directory
-from hangar_async.archive.names import CHECKSUMS_SUFFIX, part_number
+from hangar_async.archive.names import CHECKSUMS_SUFFIX, checksums_path, part_number
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError
 from hangar_async.temporary import TemporaryFiles
@@ -50,34 +50,37 @@ class Commit:
     def run(self, renames: Sequence[Rename], *, sync: bool) -> None:
         """Give each file its name, the list of digests last, and remove other files of an earlier archive.
 
-        From the moment that the record of the commit has its name, the next command finishes it where this process
-        dies. When a rename or a sync fails, the earlier files get their names back.
+        Without a new list of digests the old one goes all the same. From the moment that the record of the commit has
+        its name, the next command finishes it where this process dies. When a rename or a sync fails, the earlier files
+        get their names back.
         """
-        for path in (self._path(rename.target) for rename in renames):
+        checksums = checksums_path(self._target)
+        sources = {self._path(rename.target): self._path(rename.source) for rename in renames}
+        for path in (*sources, checksums):
             if path.is_dir() and not path.is_symlink():
                 raise StorageError(
                     f"cannot write {path}: it is a directory", path=str(path), advice="choose another name"
                 )
         self.lock()
         finish_commits(self._target, self._disk, self._check)
-        stale = self._stale({rename.target for rename in renames})
+        stale = self._stale({path.name for path in sources})
         record = CommitRecord(self._files.record, self._target, self._files.run, tuple(renames), tuple(stale))
-        replaced: list[tuple[Rename, Path | None]] = []
+        replaced: list[tuple[Path, Path | None]] = []
         try:
             self._write(record, sync)
-            for rename in reversed(renames):
-                # The old list of digests goes first: it would be of a mix.
+            # The old list of digests goes first: it would be of a mix.
+            for path in dict.fromkeys((checksums, *sources)):
                 old = self._files.new()
-                kept = self._disk.keep(self._path(rename.target), old)
-                replaced.append((rename, old if kept else None))
-                if rename is renames[-1] and kept:
-                    self._disk.remove(self._path(rename.target))
-            for rename in renames:
-                self._disk.rename(self._path(rename.source), self._path(rename.target))
+                kept = self._disk.keep(path, old)
+                replaced.append((path, old if kept else None))
+                if path == checksums and kept:
+                    self._disk.remove(path)
+            for path, source in sources.items():
+                self._disk.rename(source, path)
             if sync:
                 self._disk.sync(self._target.parent)
         except BaseException:
-            self._put_back(replaced)
+            self._put_back(sources, replaced)
             raise
         try:
             for name in stale:
@@ -104,20 +107,25 @@ class Commit:
             self._disk.sync(self._target.parent)
 
     def _stale(self, current: set[str]) -> list[str]:
-        """List the files of an earlier archive of this name: its parts, or itself.
+        """List the files of an earlier archive of this name: its parts, or itself, and its list of digests.
 
         A file with its own list of digests is an archive by itself.
         """
         names = self._disk.names(self._target.parent)
         archives = {name.removesuffix(CHECKSUMS_SUFFIX) for name in names if name.endswith(CHECKSUMS_SUFFIX)}
         others = current | (archives - {self._target.name})
-        return [name for name in names if name not in others and part_number(name, self._target.name) is not None]
+        checksums = checksums_path(self._target).name
+        return [
+            name
+            for name in names
+            if name not in others and (name == checksums or part_number(name, self._target.name) is not None)
+        ]
 
-    def _put_back(self, replaced: Sequence[tuple[Rename, Path | None]]) -> None:
+    def _put_back(self, sources: Mapping[Path, Path], replaced: Sequence[tuple[Path, Path | None]]) -> None:
         """Give the earlier files their names; where that fails, the record stays, and the next command goes on."""
-        for rename, old in reversed(replaced):
-            source, target = self._path(rename.source), self._path(rename.target)
-            if not source.exists():
+        for target, old in reversed(replaced):
+            source = sources.get(target)
+            if source is not None and not source.exists():
                 self._disk.rename(target, source)
             if old is not None:
                 self._disk.rename(old, target)

@@ -5,7 +5,7 @@ import mmap
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,7 +31,8 @@ class WrittenPart:
 
     path: Path
     file: int | None
-    hasher: Hasher = field(default_factory=hashlib.sha256)
+    #: None where the part is not hashed.
+    hasher: Hasher | None
     size: int = 0
     #: The bytes that are written, and those of them at the start of the last sync.
     written: int = 0
@@ -40,6 +41,11 @@ class WrittenPart:
     syncing: bool = False
     #: True after the last byte.
     ended: bool = False
+
+    @property
+    def digest(self) -> str | None:
+        """The SHA-256 of its bytes in hexadecimal, None where it is not hashed."""
+        return None if self.hasher is None else self.hasher.hexdigest()
 
 
 class _AlignedBuffer:
@@ -61,15 +67,18 @@ class PartWriter:
     """Takes the compressed stream in order and cuts it every `part_size` bytes, in its buffers.
 
     A codec fills `space` and calls `advance` with the number of bytes, or `write`. Hashing and writing run at once, in
-    a thread each. Raises StorageError, also later than at the write that failed; then only `abandon` may be called.
-    `finish` or `abandon` ends the threads.
+    a thread each; nothing is hashed where `hashed` is False. Raises StorageError, also later than at the write that
+    failed; then only `abandon` may be called. `finish` or `abandon` ends the threads.
     """
 
-    def __init__(self, names: TemporaryFiles, disk: Disk, part_size: int | None, sync: bool) -> None:
+    def __init__(
+        self, names: TemporaryFiles, disk: Disk, part_size: int | None, sync: bool, *, hashed: bool = True
+    ) -> None:
         self._names = names
         self._disk = disk
         self._part_size = part_size
         self._sync = sync
+        self._hashed = hashed
         self._direct = part_size is None or part_size % ALIGNMENT == 0
         self._buffer = _AlignedBuffer()
         self._used: deque[_AlignedBuffer] = deque()
@@ -158,13 +167,16 @@ class PartWriter:
                 # A thread that has failed closes nothing any more.
                 self._check()
             path = self._names.new()
-            self.parts.append(WrittenPart(path, self._disk.create(path, direct=self._direct)))
+            file = self._disk.create(path, direct=self._direct)
+            self.parts.append(WrittenPart(path, file, hashlib.sha256() if self._hashed else None))
         return self.parts[-1]
 
     def _pass_on(self, part: WrittenPart, piece: memoryview, buffer: _AlignedBuffer) -> None:
-        for thread, job in ((self._hashing, self._hash), (self._writing, self._write)):
+        if part.hasher is not None:
             buffer.jobs += 1
-            thread.put(partial(job, part, piece, buffer))
+            self._hashing.put(partial(self._hash, part.hasher, piece, buffer))
+        buffer.jobs += 1
+        self._writing.put(partial(self._write, part, piece, buffer))
         part.size += len(piece)
         self._flushed += len(piece)
         if part.size == self._part_size:
@@ -183,10 +195,10 @@ class PartWriter:
         oldest.wait()
         return oldest
 
-    def _hash(self, part: WrittenPart, piece: memoryview, buffer: _AlignedBuffer) -> None:
+    def _hash(self, hasher: Hasher, piece: memoryview, buffer: _AlignedBuffer) -> None:
         try:
             relax()
-            part.hasher.update(piece)
+            hasher.update(piece)
         finally:
             buffer.done.put(None)
 

@@ -37,7 +37,8 @@ class ArchiveWriter:
     """Writes one archive, `target`, or its parts of `part_size` bytes; the files get their names at `commit`.
 
     `format` is `gzip` or `zstd`; `level` 0 to 9 or 1 to 19, None for the default; `mtime` is the time of every entry,
-    in seconds. The same calls make the same bytes with any number of `workers`.
+    in seconds. The same calls make the same bytes with any number of `workers`. With `checksum` none instead of sha256
+    the bytes are not hashed, and there is no `NAME.sha256`.
 
     `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far
     and the number of the part, from 0; its exceptions end the work, as those of `check` do while it begins.
@@ -57,6 +58,7 @@ class ArchiveWriter:
         progress: Callable[[int, int], None] = lambda *_: None,
         notice: Callable[[str], None] = lambda _: None,
         level: int | None = None,
+        checksum: str = "sha256",
         workers: int | None = None,
         disk: Disk | None = None,
         check: Callable[[], None] = lambda: None,
@@ -79,7 +81,7 @@ class ArchiveWriter:
         self._temporary = _temporary_files(target, self._disk, notice, check)
         try:
             self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
-            self._parts = PartWriter(self._temporary, self._disk, part_size, sync)
+            self._parts = PartWriter(self._temporary, self._disk, part_size, sync, hashed=checksum != "none")
             self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
         except BaseException:
             self._temporary.close()
@@ -154,14 +156,13 @@ class ArchiveWriter:
         if target != self._target:
             self._retarget(target)
         paths = (target,) if self._part_size is None else part_paths(target, len(parts))
-        digests = [part.hasher.hexdigest() for part in parts]
         renames = [
-            Rename(part.path.name, path.name, part.size, digest)
-            for part, path, digest in zip(parts, paths, digests, strict=True)
+            Rename(part.path.name, path.name, part.size, part.digest) for part, path in zip(parts, paths, strict=True)
         ]
-        checksums, text = self._temporary.new(), encode_checksums(paths, digests)
-        self._disk.write_new(checksums, text, sync=self._sync)
-        renames.append(Rename(checksums.name, checksums_path(target).name, len(text), Digest.of(text).hex))
+        if digests := [part.digest for part in parts if part.digest is not None]:
+            checksums, text = self._temporary.new(), encode_checksums(paths, digests)
+            self._disk.write_new(checksums, text, sync=self._sync)
+            renames.append(Rename(checksums.name, checksums_path(target).name, len(text), Digest.of(text).hex))
         self._commit.run(renames, sync=self._sync)
         return paths
 

@@ -16,6 +16,7 @@ def compress_command(
     part: options.Part = False,
     part_size: options.PartSize = "2G",
     replace: options.Replace = False,
+    checksum: options.Checksum = "sha256",
 ) -> int:
     """Make an archive, or parts of one, of the images that a cache directory names."""
     from hangar_async import CompressOptions, OutputSettings, compress
@@ -33,6 +34,7 @@ def compress_command(
         level=compress_level,
         epoch=values.environment_for(flags).source_date_epoch,
         replace=replace,
+        checksum=checksum,
     )
     compress_options = CompressOptions(cache=values.existing_path(file, "--file"), output=output)
     rows, steps = summary.after_compress, next_steps.after_compress

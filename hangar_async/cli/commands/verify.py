@@ -16,6 +16,11 @@ from hangar_async.errors import ArchiveError, StorageError
 if TYPE_CHECKING:
     from hangar_async import Verdict
 
+_PARTS = {
+    "sha256": "compared with their SHA-256",
+    "none": "there is no SHA-256 of them; they were decoded to the end instead",
+}
+
 
 def verify_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
     """Read all of an archive, its parts, or a cache directory, and name every part, blob and image that is broken."""
@@ -45,6 +50,7 @@ def json_document(path: Path, verdict: Verdict) -> str:
         "path": str(path),
         "ok": not verdict.problems,
         "problems": list(verdict.problems),
+        "checksum": verdict.checksum,
         "images": [image.name for image in verdict.images],
         "files": verdict.files,
         "size": verdict.size,
@@ -59,6 +65,8 @@ def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]
         yield "wrong", one_line(problem)
     if quiet:
         return
+    if verdict.checksum is not None:
+        yield "parts", _PARTS[verdict.checksum]
     text = f"{images_text(verdict.images)}, {count_text(verdict.files, 'file')}, {size_text(verdict.size)}"
     if verdict.problems:
         yield "checked", f"{one_line(str(path))}: {text}: {count_text(len(verdict.problems), 'problem')}"

@@ -132,6 +132,7 @@ def _archive_flags(options: SaveOptions) -> list[str]:
     """Return the flags of the archive that differ from the defaults."""
     words = ["--part", "--part-size", flag_size(options.part_size)] if options.part_size else []
     words += ["--compress-level", str(options.level)] if options.level is not None else []
+    words += ["--checksum", options.checksum] if options.checksum != "sha256" else []
     return words
 
 

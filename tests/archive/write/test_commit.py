@@ -113,6 +113,43 @@ def test_without_hard_links_a_failure_still_puts_the_old_archive_back(
     assert visible(tmp_path) == ["a.part0", "a.sha256"]
 
 
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_without_a_list_of_digests_the_old_one_goes_or_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refuse)
+    write(tmp_path / "a", "gzip", [noise(100_000, seed=1)], part_size=30_000)
+    old = state(tmp_path)
+    assert "a.sha256" in old
+    failed = set()
+    for number in range(1000):
+        disk = FaultyDisk(number)
+        try:
+            write(tmp_path / "a", "gzip", [noise(50_000)], part_size=30_000, checksum="none", disk=disk)
+        except StorageError:
+            failed.add(disk.failed)
+        else:
+            break
+        assert state(tmp_path) == old
+        assert temporary(tmp_path) == []
+    assert failed >= {"rename", "keep", "sync"}
+    assert visible(tmp_path) == ["a.part0", "a.part1"]
+    write(tmp_path / "a", "gzip", [noise(50_000)], part_size=30_000, checksum="none")
+    assert (visible(tmp_path), temporary(tmp_path)) == (["a.part0", "a.part1"], [])
+
+
+def test_a_list_of_digests_that_is_a_directory_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.sha256").mkdir()
+    for checksum in ("sha256", "none"):
+        with pytest.raises(StorageError, match=r"a\.sha256: it is a directory"):
+            write(tmp_path / "a", "gzip", checksum=checksum)
+    assert os.listdir(tmp_path) == ["a.sha256"]
+
+
 class Order(FaultyDisk):
     def __init__(self) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ def test_the_stream_is_cut_at_exactly_the_size_of_a_part(sizes: list[int], part_
         assert os.listdir(directory) == []
     whole = len(data) if part_size is None else part_size
     assert written == [data[start : start + whole] for start in range(0, len(data), max(1, whole))]
-    assert [part.hasher.hexdigest() for part in parts] == [hashlib.sha256(part).hexdigest() for part in written]
+    assert [part.digest for part in parts] == [hashlib.sha256(part).hexdigest() for part in written]
     assert writer.number == max(0, len(parts) - 1)
 
 
@@ -160,3 +160,14 @@ def test_any_number_of_parts_has_few_files_open(tmp_path: Path) -> None:
     write(tmp_path / "a", "gzip", [noise(500_000)], part_size=1_000, disk=Counting())
     assert len(list(tmp_path.glob("a.part*"))) > 400
     assert Counting.most <= 9
+
+
+def test_without_digests_nothing_is_hashed(tmp_path: Path) -> None:
+    data = noise(3 * MIB)
+    names = TemporaryFiles(tmp_path / "a", Disk())
+    writer = PartWriter(names, Disk(), MIB, sync=False, hashed=False)
+    writer.write(data)
+    (tmp_path / "b").write_bytes(b"".join(part.path.read_bytes() for part in writer.finish()))
+    assert [(part.digest, part.size) for part in writer.parts] == [(None, MIB)] * 3
+    assert (tmp_path / "b").read_bytes() == data
+    names.close()

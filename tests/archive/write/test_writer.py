@@ -100,6 +100,16 @@ def zstd(stream: bytes) -> tarfile.TarFile:
     return tarfile.open(fileobj=io.BytesIO(unpacked(stream)), mode="r|")
 
 
+@pytest.mark.parametrize("part_size", [None, 300_000])
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_checksum_the_archive_has_the_same_bytes(tmp_path: Path, kind: str, part_size: int | None) -> None:
+    hashed = joined(write(tmp_path / "a", kind, BLOBS, part_size=part_size))
+    plain = write(tmp_path / "b", kind, BLOBS, part_size=part_size, checksum="none")
+    assert joined(plain) == hashed
+    assert [name for name in visible(tmp_path) if name.startswith("b")] == [path.name for path in plain.files]
+    assert [part.digest for part in open_archive(tmp_path / "b").volume.parts] == [None] * len(plain.files)
+
+
 @pytest.mark.parametrize(("kind", "reader"), [("gzip", seek), ("gzip", pipe), ("zstd", zstd)])
 def test_the_tarfile_module_reads_it(tmp_path: Path, kind: str, reader: Callable[[bytes], tarfile.TarFile]) -> None:
     stream = joined(write(tmp_path / "a", kind, [text(100_000), noise(100_000)]))

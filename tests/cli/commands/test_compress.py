@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -28,6 +29,11 @@ from tests.cli.shelf import PART, Shelf, huge_cache
             "--part --part-size 3M",
             "saved-image-cache",
             OutputSettings(target=Path("saved-images.tar.gz"), part_size=3 << 20),
+        ),
+        (
+            "--checksum none",
+            "saved-image-cache",
+            OutputSettings(target=Path("saved-images.tar.gz"), checksum="none"),
         ),
         ("--part=true", "saved-image-cache", OutputSettings(target=Path("saved-images.tar.gz"), part_size=2 << 30)),
         ("--part-size 3M --part=false", "saved-image-cache", OutputSettings(target=Path("saved-images.tar.gz"))),
@@ -68,6 +74,36 @@ def test_the_archive_is_that_of_save(shelf: Shelf, program: Program, tmp_path: P
     assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
     for path in shelf.home.glob("split.tar.gz.*"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("words", [[], ["--part", "--part-size", str(PART)]], ids=["one", "parts"])
+def test_without_a_checksum_an_old_one_goes_and_the_archive_is_read(
+    shelf: Shelf, program: Program, tmp_path: Path, words: list[str]
+) -> None:
+    shelf.copy("saved-image-cache", tmp_path)
+    assert program("compress", "-d", "plain", "--quiet").status == 0
+    assert (tmp_path / "plain.tar.gz.sha256").exists()
+    done = program("compress", "-d", "plain", "--checksum", "none", *words)
+    assert (done.status, "check" in done.rows()) == (0, False)
+    pieces = sorted(tmp_path.glob("plain.tar.gz*"))
+    assert [path.name for path in pieces if path.suffix == ".sha256"] == []
+    assert b"".join(path.read_bytes() for path in pieces) == (shelf.home / "plain.tar.gz").read_bytes()
+    assert "there is no SHA-256 of them" in program("verify", "plain.tar.gz").out
+    listing = json.loads(program("ls", "plain.tar.gz", "--json").out)
+    assert ({part["sha256"] for part in listing["parts"]}, listing["strays"]) == ({None}, [])
+    assert program("load", "-s", "plain.tar.gz", "-d", "localhost:1", "--dry-run").status == 0
+    assert program("extract", "plain.tar.gz", shelf.images[0], "-o", "image").status == 0
+    assert program("decompress", "-f", "plain.tar.gz", "-d", "unpacked").status == 0
+
+
+def test_a_name_like_a_part_needs_its_checksum(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+    """Without it the file is one of the parts of another archive, which the next one of this name removes."""
+    shelf.copy("saved-image-cache", tmp_path)
+    done = program("compress", "-d", "x.part1", "--checksum", "none")
+    assert (done.status, done.out) == (2, "")
+    assert "leave out --checksum" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["saved-image-cache"]
+    assert program("compress", "-d", "x.part1", "--quiet").status == 0
 
 
 @pytest.mark.parametrize("quiet", [False, True])

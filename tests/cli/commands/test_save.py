@@ -54,6 +54,8 @@ def test_defaults(asked_saves: list[tuple[SaveOptions, bool]]) -> None:
         ("--destination x.tgz", "destination", Path("x.tgz")),
         ("--compress-level 9", "level", 9),
         ("-c zstd --compress-level=19", "level", 19),
+        ("--checksum none", "checksum", "none"),
+        ("--checksum=sha256", "checksum", "sha256"),
         ("-o f.txt", "failed", Path("f.txt")),
         ("--failed=f.txt", "failed", Path("f.txt")),
         ("-j 4", "jobs", 4),

@@ -40,13 +40,14 @@ def test_the_commands_have_the_same_flags() -> None:
         jobs=100,
         part_size=3 << 20,
         level=7,
+        checksum="none",
         source="mirror.example.com:5000",
         include_foreign=True,
         cache=Path("my cache"),
         environment=Environment(registries=RegistrySettings(tls_verify=False)),
     )
     network = "-a amd64,arm/v7 --os linux -j 20 -s mirror.example.com:5000 --include-foreign --tls-verify=false"
-    archive = "--part --part-size 3M --compress-level 7"
+    archive = "--part --part-size 3M --compress-level 7 --checksum none"
     one = report(saved("one:1"), GONE, output=output("out dir/images.tar.zstd", "zstd"), failed_list=asked.failed)
     assert [text for _, text in after_save(one, asked)][1:] == [
         f"hangar-async sync -f 'bad list.txt' -d 'my cache' {network}",

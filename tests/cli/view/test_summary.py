@@ -51,6 +51,13 @@ def test_all_saved() -> None:
     ]
 
 
+def test_without_a_checksum_there_is_nothing_to_check_it_by() -> None:
+    one = report(saved("one:1"), output=output("saved-images.tar.gz"))
+    assert "check" not in shown(one, options(checksum="none"))
+    asked = CompressOptions(cache=Path("c"), output=OutputSettings(target=Path("out.tar.gz"), checksum="none"))
+    assert "check" not in dict(after_compress(one, asked))
+
+
 def test_nothing_reused_is_not_told() -> None:
     one = report(saved("one:1"), output=output("saved-images.tar.gz"), traffic=Traffic(1, 100))
     assert "reused" not in shown(one, options())
