@@ -24,14 +24,12 @@ def save_unsynced(images: Path, corpus: Corpus, kind: str, jobs: int) -> Command
     return Command(f"save {kind}, no sync", argv, check=_saved(corpus, kind, True))
 
 
-def archive(corpus: Corpus, kind: str, *, hashed: bool = True) -> Command:
+def archive(corpus: Corpus, kind: str, checksum: str = "sha256") -> Command:
     """The archive stage alone, with or without the SHA-256 of the archive for the file beside it."""
-    told = str(corpus.directory / "corpus.json")
-    argv: tuple[str, ...] = (sys.executable, "-m", "benchmarks.programs.archive", told, "saved.tar", "seconds", kind)
-    name = f"archive {kind}" if hashed else f"archive {kind}, not hashed"
-    return Command(
-        name, argv if hashed else (*argv, "unhashed"), check=file_of("saved.tar", 1), measures=_size_and_inner
-    )
+    words = (str(corpus.directory / "corpus.json"), "saved.tar", "seconds", kind, checksum)
+    name = f"archive {kind}" if checksum == "sha256" else f"archive {kind} --checksum {checksum}"
+    argv = (sys.executable, "-m", "benchmarks.programs.archive", *words)
+    return Command(name, argv, check=file_of("saved.tar", 1), measures=_size_and_inner)
 
 
 def verify(archive: Path) -> Command:
@@ -41,10 +39,10 @@ def verify(archive: Path) -> Command:
 
 
 def copy(corpus: Corpus, *, hashed: bool = False) -> Command:
-    """A read/write loop over the same files, with or without a SHA-256 beside it."""
+    """A read/write loop over the same files and an fsync, with or without a SHA-256 beside it."""
     told = str(corpus.directory / "corpus.json")
     argv = (sys.executable, "-m", "benchmarks.programs.copy", told, "copied", "seconds", *(["hash"] if hashed else []))
-    name = "read/write/hash loop" if hashed else "read/write loop"
+    name = "read/write/hash loop, fsync" if hashed else "read/write loop, fsync"
     return Command(name, argv, check=file_of("copied", 1), measures=_inner)
 
 

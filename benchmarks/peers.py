@@ -34,10 +34,10 @@ def skopeo_and_tar(images: Path, corpus: Corpus, *, sync: bool = True) -> Comman
 
 
 def tar_and_pigz(corpus: Corpus) -> Command:
-    """Make one tar of a corpus's blobs, really compressed."""
+    """Make one tar of a corpus's blobs, really compressed, and sync it."""
     names = " ".join(corpus.path(blob).name for blob in corpus.blobs)
-    script = f"tar -C {corpus.directory}/blobs -cf - {names} | pigz -6 > saved.tar.gz"
-    command = _shell("tar | pigz -6", script, check=file_of("saved.tar.gz", 1))
+    script = f"tar -C {corpus.directory}/blobs -cf - {names} | pigz -6 > saved.tar.gz && sync saved.tar.gz"
+    command = _shell("tar | pigz -6, sync", script, check=file_of("saved.tar.gz", 1))
     return replace(command, measures=size_of("saved.tar.gz"))
 
 

@@ -1,8 +1,8 @@
-"""The archive stage alone, without a sync: the blobs of a corpus into an archive.
+"""The archive stage alone: the blobs of a corpus into an archive, which is on the disk in the end.
 
-    python -m benchmarks.programs.archive CORPUS_JSON TARGET SECONDS_FILE gzip|zstd [unhashed]
+    python -m benchmarks.programs.archive CORPUS_JSON TARGET SECONDS_FILE gzip|zstd [sha256|none]
 
-`unhashed` leaves out the SHA-256 of the parts and its file, as `--checksum none` does.
+The last word is that of `--checksum`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from hangar_async.oci.digest import Digest
 
 
 def main() -> None:
-    told, target, seconds, kind, *unhashed = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]
+    told, target, seconds = map(Path, sys.argv[1:4])
+    kind, checksum = sys.argv[4:]
     began = time.monotonic()
-    with ArchiveWriter(target, kind, sync=False, checksum="none" if unhashed else "sha256") as writer:
+    with ArchiveWriter(target, kind, checksum=checksum) as writer:
         for blob in json.loads(told.read_text())["blobs"]:
             digest = Digest.parse(blob["digest"])
             writer.add_file(

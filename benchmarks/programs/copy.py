@@ -1,4 +1,4 @@
-"""A read/write loop: the files of a corpus, one after the other into one file.
+"""A read/write loop: the files of a corpus, one after the other into one file, and one fsync at the end.
 
 python -m benchmarks.programs.copy CORPUS_JSON TARGET SECONDS_FILE [hash]
 
@@ -41,6 +41,7 @@ def _copy(told: Path, target: str, pool: ThreadPoolExecutor | None) -> None:
                     done = pool.submit(hasher.update, buffers[0][:count])
                 os.write(descriptor, buffers[0][:count])
                 buffers.reverse()
+    os.fsync(descriptor)
     os.close(descriptor)
 
 
