@@ -56,6 +56,7 @@ ARCHIVE_FLAGS = {
     "--part": "false",
     "--part-size": DEFAULT_PART_SIZE,
     "--replace": "false",
+    "--checksum": "sha256",
 }
 #: The flags and arguments of each command, with their defaults; None where it is required.
 FLAGS: dict[str, dict[str, str | None]] = {
