@@ -114,6 +114,8 @@ OTHERS = (
     "save-first",
     "save-parts-over-a-file",
     "save-file-over-parts",
+    "save-without-checksum",
+    "save-parts-without-checksum-and-hard-links",
     "save-directory",
     "save-directory-to-another-file-system",
     "sync",
