@@ -27,6 +27,7 @@ from hangar_async.engine.serve import serve
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, StorageError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
+from hangar_async.oci import Digest
 from tests.engine.forms import Saved, parts
 from tests.engine.loading import run_load
 
@@ -113,8 +114,8 @@ async def test_a_cancellation_ends_the_hashing_for_a_commit_of_a_dead_run(
     run, checksums = "12-ab", path.with_name("all.tar.sha256")
     left = checksums.rename(path.with_name(f".all.tar.{run}.2.tmp"))
     renames = (
-        Rename(f".all.tar.{run}.1.tmp", path.name, path.stat().st_size, None),
-        Rename(left.name, checksums.name, left.stat().st_size, None),
+        Rename(f".all.tar.{run}.1.tmp", path.name, path.stat().st_size, Digest.of(path.read_bytes()).hex),
+        Rename(left.name, checksums.name, left.stat().st_size, Digest.of(left.read_bytes()).hex),
     )
     record = CommitRecord(path.with_name(f".all.tar.{run}.commit"), path, run, renames, ())
     record.path.write_bytes(record.encode())
