@@ -261,6 +261,13 @@ async def test_files_are_read_before_anything_listens(site: Site, keys: dict[str
             await serve(ServeOptions(source=site.archive, listen=client.served.address, **secured))
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a file as programs do that a reader may watch: whole at once."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 @pytest.mark.parametrize("is_told", [True, False])
 async def test_changed_files_are_read_again(
     site: Site, keys: dict[str, Path], is_told: bool, monkeypatch: pytest.MonkeyPatch
@@ -278,14 +285,14 @@ async def test_changed_files_are_read_again(
             pass
         for user in ("two", "three"):
             hashed = bcrypt.hashpw(b"pass", bcrypt.gensalt(4)).decode()
-            await asyncio.to_thread(keys["htpasswd"].write_text, f"{user}:{hashed}")
+            await asyncio.to_thread(replace_text, keys["htpasswd"], f"{user}:{hashed}")
             if is_told:
                 reload.set()
             assert await events.get() == Reloaded("the users")
             login = {"Authorization": aiohttp.encode_basic_auth(user, "pass")}
             async with session.get("/v2/", headers=login) as answer:
                 assert answer.status == 200
-        await asyncio.to_thread(keys["htpasswd"].write_text, "nonsense")
+        await asyncio.to_thread(replace_text, keys["htpasswd"], "nonsense")
         if is_told:
             reload.set()
         notice = await events.get()
