@@ -6,9 +6,9 @@ none.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +20,7 @@ from hangar_async.engine.reports import Output
 from hangar_async.errors import ContentError, HangarError, StorageError, UsageError
 from hangar_async.layout import files as layout_files
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.limits import LayoutTotals
+from hangar_async.layout.limits import ImageTotals, LayoutTotals, most_entries
 from hangar_async.layout.manifest_loader import read_files
 from hangar_async.oci import MAX_DOCUMENT, Image, ImageConfig, media_types
 from hangar_async.store.content import ContentStore
@@ -250,9 +250,14 @@ def saved_time(epoch: int | None, created: Iterable[str]) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """The images that a cache names, when each of their platforms was made, and notices about them."""
+    """The images that a cache names, when each of their platforms was made, and notices about them.
+
+    `totals` are by the names in the cache, and `stored` is the size of all its files in bytes.
+    """
 
     images: tuple[Image, ...] = ()
+    totals: Mapping[str, ImageTotals] = field(default_factory=dict)
+    stored: int = 0
     created: tuple[tuple[str, ...], ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -287,7 +292,9 @@ def read_existing(root: Path) -> Existing:
     notices = tuple(
         f"{image.name} was incomplete before: {image.problems[0]}" for image in cache.images if image.problems
     )
-    return Existing(images, created, notices)
+    stored = layout.stored_size()
+    totals = {image.reference.cache_name: ImageTotals.of(image, most_entries(stored)) for image in cache.images}
+    return Existing(images, totals, stored, created, notices)
 
 
 def _created(image: Image, layout: layout_files.Layout) -> tuple[str, ...]:
@@ -313,15 +320,22 @@ def merged(existing: Iterable[Image], new: Iterable[Image]) -> list[Image]:
 class MergePacker:
     """Leaves all files in the cache, and syncs the new ones: `sync` before the index names them."""
 
-    def __init__(self, store: ContentStore, sync: bool) -> None:
+    def __init__(self, store: ContentStore, sync: bool, existing: "Existing") -> None:
         self._store = store
         self._sync = sync
         self._names: set[str] = set()
         self._size = 0
+        self._stored = existing.stored
+        self._totals = LayoutTotals()
+        self._replaced = dict(existing.totals)
+        for totals in existing.totals.values():
+            self._totals.change(totals)
         self.written = 0
 
     async def add(self, image: Image) -> None:
-        """Note the files of an image."""
+        """Note the files of an image; raises StorageError where no reader would take the cache."""
+        if (replaced := self._replaced.pop(image.reference.cache_name, None)) is not None:
+            self._totals.change(replaced, -1)
         for content in image.contents:
             name = layout_files.blob_name(content.digest)
             if name not in self._names:
@@ -329,6 +343,8 @@ class MergePacker:
                 self._size += content.size
         for platform in image.platforms:
             self._names.update(layout_files.folder_files(platform))
+        # A part of the new may have been there: so much is stored at least.
+        count(self._totals, image, max(self._stored, self._size), self._store.root)
 
     async def sync(self) -> None:
         """Wait until the files of all images are on the disk; raises StorageError."""

@@ -298,7 +298,7 @@ class _SyncRun(_Run):
         self._existing = await in_thread(pack.read_existing, store.root)
         for text in self._existing.notices:
             self.notice(text)
-        self._packer = pack.MergePacker(store, self.options.sync)
+        self._packer = pack.MergePacker(store, self.options.sync, self._existing)
         yield self._packer
 
     async def write_index(

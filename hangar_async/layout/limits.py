@@ -4,7 +4,8 @@ A layout of any size may name half a million entries. Beyond, the bounds grow wi
 so that a small one cannot make a reader take much memory: a digest does not compress, and each entry has one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from hangar_async import oci
 from hangar_async.errors import ContentError
@@ -33,40 +34,59 @@ def most_list_bytes(values: int) -> int:
     return max(MAX_LIST, values * _BYTES_A_VALUE)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageTotals:
+    """The entries of an image's manifests, and the bytes and values that it takes in each index file."""
+
+    entries: int
+    lists: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, image: oci.Image, most: int) -> "ImageTotals":
+        """Count an image as readers do; raises ContentError for more than `most` entries."""
+        budget = oci.EntryBudget(most)
+        if image.root is not None:
+            for _ in oci.walk(image.root, image.documents, budget):
+                pass
+        original = image.documents.get(image.original) if image.original is not None else None
+        if image.root is not None and original is not None:
+            # Of the original index, and of the indexes in it.
+            indexes = {digest: item for digest, item in image.documents.items() if isinstance(item, oci.Index)}
+            for _ in oci.walk(original.descriptor, indexes, budget):
+                pass
+        return cls(budget.spent, _sizes((image,)))
+
+
 class LayoutTotals:
     """Counts what the images of a layout name in all, as its readers count it, while images are added."""
 
     def __init__(self) -> None:
-        self._budget = oci.EntryBudget()
+        self._entries = 0
         self._empty = _sizes(())
         #: The bytes and the commas of each index file so far, and at most two bytes and one comma more.
         self.lists = dict(self._empty)
 
-    def add(self, image: oci.Image, stored: int) -> None:
+    def add(self, image: oci.Image, stored: int) -> ImageTotals:
         """Count an image; `stored` are the bytes that the layout takes with it.
 
         Raises ContentError where readers would refuse the layout.
         """
-        self._budget.limit = most_entries(stored)
-        if image.root is not None:
-            self._walk(image.root, image)
-        for name, (size, values) in _sizes((image,)).items():
-            more_size, more_values = size - self._empty[name][0], values - self._empty[name][1] + 1
-            self.lists[name] = (self.lists[name][0] + more_size, self.lists[name][1] + more_values)
-        most = most_list_values(stored)
+        most = most_entries(stored)
+        totals = ImageTotals.of(image, most)
+        self.change(totals)
+        oci.EntryBudget(most).spend(self._entries)
+        values_most = most_list_values(stored)
         for name, (size, values) in self.lists.items():
-            if size > most_list_bytes(most) or values >= most:
+            if size > most_list_bytes(values_most) or values >= values_most:
                 raise ContentError(f"its {name} would be too large to be read", advice="split the list of images")
+        return totals
 
-    def _walk(self, root: oci.Descriptor, image: oci.Image) -> None:
-        """Count the entries below an image, and those of its original index and of the indexes in it."""
-        for _ in oci.walk(root, image.documents, self._budget):
-            pass
-        original = image.documents.get(image.original) if image.original is not None else None
-        if original is not None:
-            indexes = {digest: item for digest, item in image.documents.items() if isinstance(item, oci.Index)}
-            for _ in oci.walk(original.descriptor, indexes, self._budget):
-                pass
+    def change(self, totals: ImageTotals, sign: int = 1) -> None:
+        """Count an image that was counted before, or with -1 as its sign, take it out."""
+        self._entries += sign * totals.entries
+        for name, (size, values) in totals.lists.items():
+            more_size, more_values = size - self._empty[name][0], values - self._empty[name][1] + 1
+            self.lists[name] = (self.lists[name][0] + sign * more_size, self.lists[name][1] + sign * more_values)
 
 
 def _sizes(images: Sequence[oci.Image]) -> dict[str, tuple[int, int]]:

@@ -37,16 +37,16 @@ class Node(NamedTuple):
 
 
 class EntryBudget:
-    """The number of entries that walks which share it may visit: `limit`, which may be changed."""
+    """The number of entries that walks which share it may visit: `limit`, which may be changed; `spent` is gone."""
 
     def __init__(self, entries: int | None = None) -> None:
         self.limit = MAX_ENTRIES if entries is None else entries
-        self._spent = 0
+        self.spent = 0
 
     def spend(self, entries: int) -> None:
         """Spend some entries; raises ContentError beyond the limit."""
-        self._spent += entries
-        if self._spent > self.limit:
+        self.spent += entries
+        if self.spent > self.limit:
             message = f"its manifests name more than {self.limit:,} blobs"
             raise ContentError(message, advice="split the list of images")
 
