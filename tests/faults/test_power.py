@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async.errors import HangarError
-from tests.fakes.power import Held, Recorder, State, Tree, build
+from tests.fakes.power import Held, Recorder, State, Tree, build, is_below
 from tests.faults.commands import COMMANDS, Command, Content, Scene, leftovers
 
 
@@ -105,7 +105,7 @@ def out_of_order(operations: list[str]) -> Iterator[Held]:
 
 def of_the_output(state: State, scene: Scene) -> State:
     """Leave out the cache of a save, which no output needs."""
-    return {path: content for path, content in state.items() if scene.place / "cache" not in (path, *path.parents)}
+    return {path: content for path, content in state.items() if not is_below(path, scene.place / "cache")}
 
 
 #: Commands with syncs that a loss of power does not need: a first archive replaces nothing; the sync before older parts
