@@ -291,7 +291,17 @@ class _SyncRun(_Run):
 
     @asynccontextmanager
     async def open_cache(self) -> AsyncIterator[Path]:
+        if self.options.sync:
+            await in_thread(self._make_cache)
         yield self._cache
+
+    def _make_cache(self) -> None:
+        """Make the cache where it is not there, and wait until its name is on the disk."""
+        made = [path for path in (self._cache, *self._cache.parents) if not os.path.lexists(path)]
+        if made:
+            self.disk.make_directory(self._cache, 0o700)
+        for path in made:
+            self.disk.sync(path.parent)
 
     @asynccontextmanager
     async def open_packer(self, store: ContentStore) -> AsyncIterator[pack.Packer]:
