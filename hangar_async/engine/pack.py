@@ -348,14 +348,10 @@ class MergePacker:
 
     async def sync(self) -> None:
         """Wait until the files of all images are on the disk; raises StorageError."""
-        await self._sync_files(self._names)
-
-    async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
-        """Wait until the index is on the disk; raises StorageError."""
-        await self._sync_files(layout_files.cache_files(images, saved).keys())
-        return Output((self._store.root,), self._size, "cache")
-
-    async def _sync_files(self, names: Collection[str]) -> None:
         if self._sync:
             interrupt = Interrupt()
-            await interrupt.in_thread(sync_files, self._store.disk, self._store.root, names, interrupt)
+            await interrupt.in_thread(sync_files, self._store.disk, self._store.root, self._names, interrupt)
+
+    async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
+        """Return the output: its index was written to the disk."""
+        return Output((self._store.root,), self._size, "cache")

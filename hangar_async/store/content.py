@@ -15,6 +15,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import ContentError, StorageError, UsageError
 from hangar_async.layout.files import (
     BLOBS,
+    MARKER_NAME,
     SHARE,
     blob_name,
     cache_files,
@@ -250,8 +251,8 @@ async def write_image(store: ContentStore, image: Image) -> None:
 async def write_cache(store: ContentStore, images: Sequence[Image], saved: datetime, *, sync: bool = False) -> bool:
     """Write the index files that name these images and no others, the list of Hangar's last.
 
-    With `sync` each is on the disk before it replaces an earlier one. Returns False when the file system has no links,
-    and `blobs` beside `index.json` is missing.
+    With `sync` all are on the disk in the end, and each before it replaces an earlier one. Returns False when the file
+    system has no links, and `blobs` beside `index.json` is missing.
     """
     return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved), sync)
 
@@ -266,7 +267,7 @@ def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes], sync: bool)
     linked = disk.link(root / BLOBS, SHARE)
     for name, data in files.items():
         _write_document(disk, root, name, data, sync=sync)
-        if sync:
+        if sync and name != MARKER_NAME:
             # The list is never on the disk before the index that names more.
             disk.sync(root)
     return linked

@@ -257,12 +257,12 @@ class Ordered(Disk):
         self.done.append(("sync", path.name))
 
 
-async def test_each_file_of_an_index_is_on_the_disk_before_the_next_one_has_its_name(tmp_path: Path) -> None:
+async def test_the_index_is_on_the_disk_before_the_list_has_its_name(tmp_path: Path) -> None:
     disk = Ordered()
     async with open_store(tmp_path / "cache", disk) as store:
         await write_cache(store, [], WHEN, sync=True)
-    names = ["oci-layout", "index.json", "saved-images-list.json"]
-    assert disk.done == [step for name in names for step in (("rename", name), ("sync", "cache"))]
+    steps = [("rename", "index.json"), ("sync", "cache"), ("rename", "saved-images-list.json"), ("sync", "cache")]
+    assert disk.done == [("rename", "oci-layout"), *steps]
 
 
 class Linkless(Disk):
