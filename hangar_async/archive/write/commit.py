@@ -83,9 +83,11 @@ class Commit:
             self._put_back(sources, replaced)
             raise
         try:
-            for name in stale:
-                self._disk.remove(self._path(name))
-            if stale and sync:
+            # The old list of digests is gone already.
+            older = [path for name in stale if (path := self._path(name)) != checksums]
+            for path in older:
+                self._disk.remove(path)
+            if older and sync:
                 # An older part that came back without the record would look like one of this archive.
                 self._disk.sync(self._target.parent)
             self._disk.remove(record.path)
