@@ -12,11 +12,10 @@ import functools
 import os
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -213,23 +212,26 @@ class Tree:
         happened = [change for change in self.pending if chosen.random() < share]
         return self._state(happened, lambda file: chosen.choice(file.contents()))
 
-    def near(self, ignored: Path | None = None) -> Iterator[State]:
+    def near(self, ignored: Path | None = None, *, pairs: bool = False) -> Iterator[State]:
         """Make the states that a crash may leave in which little of the changes so far is lost, or little is left.
 
-        Lost is the content of one file, one change of a directory or two, all of one directory, or all changes but one
-        or two. What is below `ignored` is not lost.
+        Lost is nothing, the content of one file, one change of a directory, all of one directory, or all changes but
+        one; or with `pairs` two changes, or all but two. What is below `ignored` is not lost.
         """
-        for file in {node for path, node in self.now.items() if isinstance(node, File) and not is_below(path, ignored)}:
-            for content in file.contents()[1:]:
-                yield self._state(self.pending, functools.partial(_content, file, content))
         changes = [change for change in self.pending if not any(is_below(path, ignored) for path in change.paths)]
         numbers = {id(change): number for number, change in enumerate(changes)}
         every = set(numbers.values())
-        few, pairs = ([set(chosen) for chosen in combinations(every, size)] for size in (1, 2))
-        directories = {path.parent for change in changes for path in change.paths}
-        lost = [{number for number in every if changes[number].is_in(directory)} for directory in directories]
-        # The pairs last: they are the most, and one change is often enough.
-        for gone in [*few, every, *lost, *(every - left for left in few), *pairs, *(every - left for left in pairs)]:
+        few = [set(chosen) for chosen in combinations(every, 2 if pairs else 1)]
+        lost = [*few, *(every - left for left in few)]
+        if not pairs:
+            for file in {
+                node for path, node in self.now.items() if isinstance(node, File) and not is_below(path, ignored)
+            }:
+                for content in file.contents()[1:]:
+                    yield self._state(self.pending, functools.partial(_content, file, content))
+            directories = {path.parent for change in changes for path in change.paths}
+            lost += [set(), every, *({n for n in every if changes[n].is_in(directory)} for directory in directories)]
+        for gone in lost:
             happened = [change for change in self.pending if numbers.get(id(change)) not in gone]
             yield self._state(happened, lambda file: file.contents()[0])
 
@@ -258,16 +260,19 @@ def _content(lost: File, left: bytes, file: File) -> bytes:
 
 @dataclass(frozen=True)
 class Held:
-    """An operation, by its name and number, that only happens after the rename of the number `until`; 0 is never."""
+    """An operation, by its number, that only happens after the one of the number `until`; None is never."""
 
-    name: str
     number: int
-    until: int = 0
+    until: int | None = None
+
+
+#: The operations that change names.
+NAMING = ("rename", "keep", "remove")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation of a Disk that has happened, with its result."""
+    """An operation of a Disk that has happened, with its result; that of a removal is True where it removed a name."""
 
     name: str
     result: Any
@@ -284,26 +289,25 @@ class Player:
     def __init__(self, tree: Tree, held: Held | None = None) -> None:
         self.tree = tree
         self._held = held
-        self._numbers = Counter[str]()
+        self._numbers = count()
         self._later: Operation | None = None
         self._is_reached = False
         self._files: dict[int, File] = {}
 
     def play(self, operation: Operation) -> Iterator[Tree]:
         """Make one operation; yields the tree at each moment at which a crash counts."""
-        name = operation.name
-        self._numbers[name] += 1
+        number = next(self._numbers)
         if self._held is None:
             self._note(operation)
             yield self.tree
             return
-        if (self._held.name, self._held.number) == (name, self._numbers[name]):
+        if number == self._held.number:
             self._later, self._is_reached = operation, True
             return
         self._note(operation)
-        if self._is_reached and name in ("rename", "keep", "remove"):
+        if self._is_reached and operation.name in NAMING:
             yield self.tree
-        if self._later is not None and (name, self._numbers[name]) == ("rename", self._held.until):
+        if self._later is not None and number == self._held.until:
             later, self._later = self._later, None
             self._note(later)
             yield self.tree
@@ -396,10 +400,6 @@ class Recorder:
                 yield tree, False
         yield player.tree, True
 
-    def operation(self, held: Held) -> Operation:
-        """Return the operation that is held."""
-        return [operation for operation in self.operations if operation.name == held.name][held.number - 1]
-
     @contextmanager
     def recording(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Record during the block."""
@@ -417,8 +417,9 @@ class Recorder:
         def recorded(disk: Disk, *arguments: Any, **keywords: Any) -> Any:
             with self._lock:
                 noted = tuple(bytes(value) if isinstance(value, memoryview) else value for value in arguments)
+                was_there = os.path.lexists(arguments[0]) if name == "remove" else None
                 result = method(disk, *arguments, **keywords)
-                happened = result and os.path.lexists(arguments[0]) if name == "keep" else result
+                happened = result and os.path.lexists(arguments[0]) if name == "keep" else was_there or result
                 self.operations.append(Operation(name, happened, noted))
                 for tree in self._player.play(self.operations[-1]):
                     self._states(tree, name)

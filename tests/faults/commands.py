@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -27,7 +28,7 @@ from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.save import save, sync
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import blob_name
+from hangar_async.layout.files import INDEX_NAME, LIST_NAME, MARKER, MARKER_NAME, blob_name
 from hangar_async.layout.images import read_cache
 from hangar_async.oci import Digest
 from hangar_async.store.publish import PublishDirectory
@@ -145,10 +146,12 @@ def _read_archive(path: Path) -> Content:
     except UsageError:
         return {}
     assert archive is not None
+    assert archive.volume.strays == ()
     for part in archive.volume.parts:
         check_part(archive.volume, part, lambda _: None)
     files = layout_at(path, archive, lambda: None).files()
-    return {file.name: Digest.of(b"".join(bytes(piece) for piece in file.pieces)) for file in files}
+    found: Content = {file.name: Digest.of(b"".join(bytes(piece) for piece in file.pieces)) for file in files}
+    return {**found, "has digests": all(part.digest is not None for part in archive.volume.parts)}
 
 
 async def _run_directory(scene: Scene, version: str) -> None:
@@ -162,14 +165,27 @@ async def _run_sync(scene: Scene, version: str) -> None:
 
 
 async def _cache(scene: Scene) -> Content:
-    """Read the whole images that the index names; other blobs may be damaged, and are fetched again when needed."""
-    layout = DirectoryLayout(scene.place / "cache")
-    images = [found for found in (await in_thread(read_cache, layout)).images if not found.problems]
+    """Read the images that the index names, which must be whole; other blobs are fetched again when needed."""
+    return await in_thread(_read_cache, scene.place / "cache")
+
+
+def _read_cache(root: Path) -> Content:
+    if not (root / INDEX_NAME).exists():
+        assert not (root / LIST_NAME).exists()
+        return {}
+    # Other programs read this one alone.
+    for entry in json.loads((root / INDEX_NAME).read_bytes())["manifests"]:
+        assert (root / blob_name(Digest.parse(entry["digest"]))).exists()
+    if not (root / LIST_NAME).exists():
+        return {}
+    images = read_cache(DirectoryLayout(root)).images
     for found in images:
+        assert found.problems == () or found.problems[0].startswith(LIST_NAME), found.problems
         for content in found.contents:
-            path = scene.place / "cache" / blob_name(content.digest)
-            assert Digest.of(path.read_bytes()) == content.digest
-    return {found.name: str(found.root) for found in images}
+            assert Digest.of((root / blob_name(content.digest)).read_bytes()) == content.digest
+    folders = [platform.folder for found in images for platform in found.platforms]
+    assert all((root / folder / MARKER_NAME).read_bytes() == MARKER for folder in (".", *folders))
+    return {found.name: str(found.root) for found in images if not found.problems}
 
 
 async def _run_compress(scene: Scene, version: str) -> None:
@@ -242,6 +258,7 @@ COMMANDS = {
     "save-directory-to-another-file-system": Command(
         _run_directory, _new_directory, earlier=False, replaces=False, one_file_system=False
     ),
+    "sync-first": Command(_run_sync, _cache, earlier=False),
     "sync": Command(_run_sync, _cache),
     "compress": Command(_run_compress, _archive("out.tar.gz")),
     "decompress": Command(_run_decompress, _new_directory, earlier=False, replaces=False),
