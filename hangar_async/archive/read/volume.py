@@ -48,10 +48,14 @@ class Part:
 
 
 def first_of(look: Callable[[Path], _Found], temporary: Path | None, path: Path) -> _Found:
-    """Look at the temporary name, and where it is gone at the final one."""
+    """Look at the temporary name, where it is gone at the final one, and then at the temporary one once more.
+
+    A commit that fails gives its files their temporary names back.
+    """
     if temporary is not None:
-        with suppress(FileNotFoundError):
-            return look(temporary)
+        for name in (temporary, path, temporary):
+            with suppress(FileNotFoundError):
+                return look(name)
     return look(path)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async.archive.read.search import find_volume
-from hangar_async.archive.read.volume import Volume
+from hangar_async.archive.read.volume import Volume, first_of
 from hangar_async.errors import ArchiveError
 from tests.archive.read.rig import DATA
 
@@ -52,6 +52,18 @@ def test_a_change_while_it_is_read_is_an_error(tmp_path: Path) -> None:
         os.truncate(tmp_path / "a.part0", 500)
         with pytest.raises(ArchiveError, match=r"a\.part0: ends too early.*byte 500"):
             window.readall()
+
+
+def test_a_file_that_gets_its_temporary_name_back_during_the_search_is_found(tmp_path: Path) -> None:
+    temporary, path = tmp_path / ".a.tmp", tmp_path / "a"
+    path.write_bytes(DATA)
+
+    def look(name: Path) -> bytes:
+        if name == path:
+            path.rename(temporary)
+        return name.read_bytes()
+
+    assert first_of(look, temporary, path) == DATA
 
 
 def test_a_closed_window_leaves_no_file_open(tmp_path: Path) -> None:
