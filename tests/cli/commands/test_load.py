@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_at_a_real_registry(source: str, shelf: Shelf, program: Program, docker_
     assert (program("load", *flags).status, program("load-validate", *flags, "--quiet")) == (0, Done(0, "", ""))
     after = program("load-validate", *flags)
     assert (after.status, after.rows()["same"]) == (0, ["2 images, 3 platforms"])
+
+
+@pytest.mark.parametrize(
+    ("spool", "problem"), [("file", "is no directory"), ("none", "does not exist"), ("closed", "cannot be written")]
+)
+def test_a_spool_that_cannot_be_used_is_refused_before_any_request(
+    spool: str, problem: str, shelf: Shelf, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No registry listens there, which is not asked for."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "closed").mkdir()
+    access = os.access
+    # The system refuses nothing to root.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    source, place = str(shelf.home / "foreign.tar.gz"), str(tmp_path / spool)
+    done = program("load", "-s", source, "-d", "127.0.0.1:1", "--spool", place, "--quiet")
+    assert (done.status, done.out) == (2, "")
+    assert re.fullmatch(rf".*{re.escape(place)} {problem} \(--spool\): .*\n", done.err)
+    assert sorted(os.listdir(tmp_path)) == ["closed", "file"]
 
 
 async def test_the_next_step_pushes_the_failed_images(
