@@ -59,12 +59,17 @@ class StreamBody:
     async def _read(self) -> None:
         """Read the next bytes of the stream; note the end of the body, or its error."""
         began = time.monotonic()
+        # Extensions of chunks are no bytes of the body, but for aiohttp something has arrived.
+        limit = asyncio.timeout(self._transfer.left)
         try:
-            data = await self._content.readany()
+            async with limit:
+                data = await self._content.readany()
             self._ended = not data
         except Exception as error:
-            data = self._rescue()
-            self._ended, self._failure = True, error
+            data = b""
+            if not limit.expired():
+                data = self._rescue()
+                self._ended, self._failure = True, error
         if data:
             self._reads.append(data)
             self._size += len(data)

@@ -90,6 +90,25 @@ async def test_a_blob_that_comes_a_byte_at_a_time_is_given_up(buffered: bool) ->
         assert client._transport.speeds.transfers == {}
 
 
+async def test_a_body_without_end_that_has_no_bytes_is_given_up() -> None:
+    async def extend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line, _ = await request_head(reader)
+        if "/blobs/" not in line:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+        while not writer.is_closing():
+            writer.write(b"extension;")
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+    settings = RegistrySettings(**FAST)  # type: ignore[arg-type]
+    async with asyncio.timeout(10), raw_server(extend) as host, RegistryClient(settings) as client:
+        with pytest.raises(NetworkError, match="too slow"):
+            async with client.open_blob(Reference.parse(f"{host}/team/app"), BLOB) as body:
+                await anext(body.pieces())
+
+
 @pytest.mark.parametrize("buffered", [False, True])
 async def test_the_time_of_a_slow_reader_does_not_count(buffered: bool) -> None:
     settings = RegistrySettings(buffered=buffered, least_speed=1 << 40, least_speed_span=3600)
