@@ -1,6 +1,7 @@
 """Failures of the network and of registries, as this project's own exceptions."""
 
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ _CLOCK = (
     "set the clock of this machine if it is wrong; if it is right, the registry needs a new certificate, whose dates "
     "are shown by: openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -dates"
 )
+#: The end of an error of aiohttp's parser, which quotes a header: that may be a signed address.
+_QUOTED = re.compile(r"[:\s]+(bytearray\()?b?['\"].*", re.DOTALL)
 _PROXY_ADVICE = "see the proxy settings"
 #: Failures that can be temporary, the first that fits: the exceptions, the reason, the advice (None: the usual).
 _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str | None], ...] = (
@@ -164,7 +167,7 @@ def _explain(error: Exception) -> tuple[str, bool, str | None]:
     if is_file_limit(of_system):
         return f"no connection can be opened: {system_reason(of_system)}", True, system_advice(of_system)
     text, advice = next((text, advice) for kind, text, advice in _REASONS if isinstance(error, kind))
-    system, message = _system(of_system), _plain(str(getattr(error, "message", "")))
+    system, message = _system(of_system), _plain(_QUOTED.sub("", str(getattr(error, "message", ""))))
     return text.format(system=system, message=message, kind=type(error).__name__), True, advice
 
 

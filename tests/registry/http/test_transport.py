@@ -189,6 +189,19 @@ async def test_the_head_of_an_answer_has_bounds(head: bytes) -> None:
             await pull(f"{address}/app", RegistrySettings(answer_timeout=20.0))
 
 
+@pytest.mark.parametrize("end", [b"a" * (33 << 10), b"\0"], ids=["too-long", "no-text"])
+async def test_the_error_of_a_head_quotes_no_header(end: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        writer.write(b"HTTP/1.1 307 x\r\nLocation: http://storage.test/?signature=secret" + end + b"\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(talk) as address:
+        with pytest.raises(NetworkError, match=r"the answer is not HTTP \([^()']+\)") as caught:
+            await pull(f"{address}/app", RegistrySettings())
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_cancellation_while_it_is_closed_leaves_no_session_open(turns: int) -> None:
     async with answering(serve_manifest) as registry:
