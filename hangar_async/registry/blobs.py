@@ -20,6 +20,8 @@ from hangar_async.registry.http.response import Response
 
 #: Statuses of a HEAD that a storage refuses at an address, given by a registry, that is right for a GET.
 _ONLY_GET = frozenset({400, 401, 403})
+#: Statuses to a request of a range of servers that may give the whole: they ignore, refuse, or do not know the range.
+_RANGED = frozenset({*range(200, 300), 400, 416, 501})
 _CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE)
 
 
@@ -126,7 +128,7 @@ def _call(image: Reference, blob: Descriptor) -> Call:
 async def _open(exchange: Exchange, call: Call, blob: Descriptor, start: int) -> AsyncIterator[BlobBody]:
     """Open a blob from `start` on; from 0 where the response is the whole blob, an error, or another range."""
     if 0 < start < blob.size:
-        ranged = replace(call, headers={"Range": f"bytes={start}-"}, accepted=(200, 206, 416))
+        ranged = replace(call, headers={"Range": f"bytes={start}-"}, accepted=_RANGED)
         async with exchange.ask(ranged) as response:
             first = _first_byte(response, blob, start)
             if first is not None:
@@ -141,10 +143,11 @@ async def _open(exchange: Exchange, call: Call, blob: Descriptor, start: int) ->
 
 def _first_byte(response: Response, blob: Descriptor, start: int) -> int | None:
     """Tell at which byte of the blob the response to a range begins; None where it cannot be used."""
-    if response.status == 200:
+    length = response.raw.content_length
+    if response.status == 200 and length in (None, blob.size):
         return 0
-    content_range = response.headers.get("Content-Range", "")
-    return start if response.status == 206 and is_rest(content_range, start, blob.size) else None
+    is_usable = response.status == 206 and is_rest(response.headers.get("Content-Range", ""), start, blob.size)
+    return start if is_usable and length in (None, blob.size - start) else None
 
 
 def is_rest(content_range: str, start: int, size: int) -> bool:

@@ -118,6 +118,11 @@ async def test_a_range_that_the_server_ignores_gives_the_whole(settings: Registr
         (206, f"bytes 1000-{len(DATA) - 1}/{len(DATA) + 1}"),
         (206, f"bytes 1000-{len(DATA) - 2}/{len(DATA)}"),
         (206, "nonsense"),
+        (200, None),
+        (203, None),
+        (204, None),
+        (400, None),
+        (501, None),
     ],
 )
 async def test_after_a_wrong_range_the_whole_blob_is_fetched(
@@ -127,11 +132,22 @@ async def test_after_a_wrong_range_the_whole_blob_is_fetched(
         if "Range" not in request.headers:
             return web.Response(body=DATA)
         fields = {"Content-Range": content_range} if content_range else {}
-        return web.Response(status=status, body=DATA[1000:] if status == 206 else b"", headers=fields)
+        return web.Response(status=status, body=DATA[1000:] if status in (200, 206) else b"", headers=fields)
 
     start, pieces, registry = await fetch_blob(settings, mangled, start=1000)
     assert (start, b"".join(pieces)) == (0, DATA)
     assert ["Range" in request.headers for request in registry.asked("blobs")] == [True, False]
+
+
+async def test_after_a_range_of_another_length_the_whole_blob_is_fetched(settings: RegistrySettings) -> None:
+    async def multipart(request: web.Request) -> web.Response:
+        if "Range" not in request.headers:
+            return web.Response(body=DATA)
+        field = {"Content-Range": f"bytes 1000-{len(DATA) - 1}/{len(DATA)}"}
+        return web.Response(status=206, body=b"--B\r\n\r\n" + DATA[1000:] + b"\r\n--B--", headers=field)
+
+    start, pieces, _ = await fetch_blob(settings, multipart, start=1000)
+    assert (start, b"".join(pieces)) == (0, DATA)
 
 
 async def test_a_part_that_was_not_asked_for_is_refused(settings: RegistrySettings) -> None:

@@ -12,7 +12,7 @@ from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.pull.planning import Planning
 from hangar_async.engine.reports import Traffic
-from hangar_async.errors import ContentError, HangarError, NetworkError, StorageError, copied
+from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, StorageError, copied
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
@@ -92,6 +92,10 @@ class Receiver:
                 # Bytes that came in an earlier try too are no progress, nor are a few behind many of these.
                 gained = ingest.highest - highest
                 error.gained = gained if gained * _LEAST_SHARE >= received else 0
+                raise
+            except DigestMismatch:
+                # For the same range the same bytes would come.
+                await ingest.restart()
                 raise
             finally:
                 self.observe(BlobEnded(blob.digest, blob.size, ingest.committed))

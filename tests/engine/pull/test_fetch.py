@@ -277,6 +277,28 @@ async def test_a_broken_body_goes_on_from_where_it_stopped(fake_registry: FakeRe
     assert (tmp_path / "out" / "share" / "sha256" / big.digest.hex).read_bytes() == big.data
 
 
+async def test_after_a_range_with_too_many_bytes_the_whole_blob_is_fetched(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    big = layer({"big": bytes(range(256)) * 8000}, "none")
+    fake_registry.add("big:1", image([big], AMD64))
+    fake_registry.fail(str(big.digest), Cut(1_000_000))
+
+    async def more(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "Range" not in request.headers:
+            return await handler(request)
+        size = len(big.data)
+        response = web.StreamResponse(status=206, headers={"Content-Range": f"bytes 1000000-{size - 1}/{size}"})
+        await response.prepare(request)
+        await response.write(big.data[1_000_000:] + b"!")
+        return response
+
+    fake_registry.fail(str(big.digest), more, times=None)
+    report = await run(tmp_path, f"{fake_registry.address}/big:1")
+    assert report.status == 0, report.failed
+    assert fake_registry.blobs_asked()[str(big.digest)] == 3
+
+
 @pytest.mark.parametrize("more", [0, 1, 1000])
 async def test_a_server_that_starts_again_and_breaks_at_the_same_byte_uses_up_the_tries(
     fake_registry: FakeRegistry, tmp_path: Path, more: int
