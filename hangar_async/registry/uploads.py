@@ -22,6 +22,7 @@ from hangar_async.registry.blobs import has_blob
 from hangar_async.registry.exchange import Exchange
 from hangar_async.registry.failures import NOT_THERE
 from hangar_async.registry.http.request_body import SourceBlob
+from hangar_async.registry.http.response import CHANGED_ADVICE
 from hangar_async.registry.upload_session import UploadSession
 
 #: The size in bytes of pieces where a registry wants these, unless it asks for larger ones.
@@ -134,7 +135,11 @@ class Upload:
         try:
             if not rest or (start == 0 and rest <= most):
                 await self._session.finish(blob.body(0, length) if length else None)
-                self._finished()
+                # An answer before the last byte may be that of something between here and the registry.
+                if not length or blob.offset == length or await has_blob(self._exchange, self.image, self.blob):
+                    self._finished()
+                else:
+                    self._conflict()
             else:
                 received = await self._session.append(start, blob.body(start, length), length)
                 self._appended(start + length, received)
@@ -212,5 +217,6 @@ class Upload:
         if error.status in NOT_THERE:
             self._session.address = URL()
         if error.code == "DIGEST_INVALID":
-            return DigestMismatch(f"{error.host} got bytes of another digest: {error}", digest=str(self.blob.digest))
+            message = f"{error.host} got bytes of another digest: {error}"
+            return DigestMismatch(message, digest=str(self.blob.digest), advice=CHANGED_ADVICE)
         return UploadLost(str(error), host=error.host, status=error.status, code=error.code)

@@ -476,6 +476,7 @@ async def test_other_bytes_are_found_by_the_registry(pushable_registry: FakeRegi
             await upload.send(Lent(bytes(wrong)))
         assert caught.value.digest == str(BLOB.digest)
         assert caught.value.tries == 2
+        assert str(caught.value.advice).startswith("run the same command again; if it stays so, the registry")
         assert not upload.complete
         await upload.send(Lent(DATA))
     assert await content_of(pushable_registry) == DATA
@@ -489,6 +490,15 @@ async def test_a_registry_that_names_another_digest(pushable_registry: FakeRegis
             await upload.send(Lent(DATA))
         assert not upload.complete
         await finish(upload, Lent(DATA))
+
+
+async def test_a_success_before_the_last_byte_is_not_believed(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.fail(UPLOADS, Status(201), method="PUT")
+    gated, lent = Lent(DATA, 40_000, asyncio.Event(), 2), Lent(DATA, 40_000)
+    async with client_of() as client, client.upload(image_at(pushable_registry), BLOB) as upload:
+        await upload.send(lambda offset: lent(offset) if gated.opened else gated(offset))
+        assert upload.complete
+    assert await content_of(pushable_registry) == DATA
 
 
 async def test_an_upload_continues_after_a_failure_of_its_source(

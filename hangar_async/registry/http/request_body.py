@@ -222,17 +222,16 @@ async def close_pieces(pieces: AsyncPieces | None) -> None:
 class SourceBlob:
     """Reads a blob of a source in ranges; a range after the last one continues without opening the source again.
 
-    `open_pieces` opens it at a byte. `furthest` is the highest offset that was read. `name` names it in errors. A
-    failure of a registry that it is read from is raised as a SourceError.
+    `open_pieces` opens it at a byte. `offset` is the one that was read up to, `furthest` the highest one. `name` names
+    it in errors. A failure of a registry that it is read from is raised as a SourceError.
     """
 
     def __init__(self, open_pieces: OpenPieces, name: str) -> None:
-        self.furthest = 0
+        self.offset = self.furthest = 0
         self._open_pieces = open_pieces
         self._name = name
         self._pieces: AsyncPieces | None = None
         self._rest = memoryview(b"")
-        self._offset = 0
         self._reading = False
 
     def body(self, start: int, length: int) -> StreamedBody:
@@ -247,9 +246,9 @@ class SourceBlob:
 
     async def _range(self, start: int, length: int) -> AsyncIterator[memoryview]:
         # After an interrupted read the pieces cannot be used.
-        if self._pieces is None or self._offset != start or self._reading:
+        if self._pieces is None or self.offset != start or self._reading:
             await self.aclose()
-            self._pieces, self._offset, self._reading = self._open_pieces(start), start, False
+            self._pieces, self.offset, self._reading = self._open_pieces(start), start, False
         while length and (piece := await self._take(self._pieces, length)):
             length -= len(piece)
             yield piece
@@ -260,8 +259,8 @@ class SourceBlob:
             self._rest = memoryview(await self._next(pieces))
             self._reading = False
         piece, self._rest = self._rest[:most], self._rest[most:]
-        self._offset += len(piece)
-        self.furthest = max(self.furthest, self._offset)
+        self.offset += len(piece)
+        self.furthest = max(self.furthest, self.offset)
         return piece
 
     async def _next(self, pieces: AsyncPieces) -> Piece:

@@ -258,6 +258,11 @@ def open_body(
 #: The most bytes that are read of the body of an error, and the most seconds.
 MAX_ERROR_BODY = 64 << 10
 _ERROR_BODY_TIMEOUT = 10.0
+#: For content that has another digest at a registry than when it was sent.
+CHANGED_ADVICE = (
+    "run the same command again; if it stays so, the registry, or a proxy before it, changes what it is sent: tell its "
+    "operator"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +344,8 @@ class Response:
         location = unquote(self.headers.get("Location", "").partition("?")[0])
         for named in (self.digest, read_digest(location.rpartition("/")[2])):
             if named is not None and named.algorithm == digest.algorithm and named != digest:
-                raise DigestMismatch(f"{self.host} has {subject} under another digest, {named}", digest=str(digest))
+                message = f"{self.host} has {subject} under another digest, {named}"
+                raise DigestMismatch(message, digest=str(digest), advice=CHANGED_ADVICE)
 
 
 def read_digest(text: str) -> Digest | None:
