@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ class Security:
         After an error what was read before stays in use. Files count as changed when they are the same as at the last
         call again: one of a pair may still be missing, or a file half written.
         """
-        return [(files.name, files.read()) for files in self._files if files.have_changed() or not changed]
+        return [(files.name, files.read_again()) for files in self._files if files.have_changed() or not changed]
 
     def _add(self, name: str, paths: list[Path], use: Callable[[], None]) -> None:
         files = _Files(name, paths, use)
@@ -121,8 +122,23 @@ class _Files:
             return error
         return None
 
+    def read_again(self) -> UsageError | None:
+        """Read them as `read` does, regular files alone: a pipe may have no end."""
+        for path in self._paths:
+            if _is_irregular(path):
+                self._used = self._identities()
+                return UsageError(f"{path} is no regular file")
+        return self.read()
+
     def _identities(self) -> list[tuple[int, ...] | None]:
         return [_identity(path) for path in self._paths]
+
+
+def _is_irregular(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

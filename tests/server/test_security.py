@@ -122,6 +122,26 @@ def test_files_that_became_worse_are_told_once_and_the_last_stay(
     assert shown(security, client) == first
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_pipe_in_place_of_a_file_is_not_read_again(
+    certificate_files: tuple[Path, Path], tmp_path: Path, *, changed: bool
+) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(b"one:" + HASHES[0])
+    security = Security(*certificate_files, users)
+    for path in (certificate_files[0], users):
+        path.unlink()
+        os.mkfifo(path)
+        # Opened for both, a pipe that is read by mistake ends the test and does not hold it up.
+        pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        os.close(pipe)
+    security.read_again()
+    assert [str(error) for _, error in security.read_again(changed=changed)] == [
+        f"{path} is no regular file" for path in (certificate_files[0], users)
+    ]
+    assert security.read_again() == []
+
+
 async def test_changed_users_are_known_at_once(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_bytes(b"one:" + HASHES[0])
