@@ -4,16 +4,70 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 #: The threads of a pool, as many as asyncio's own has.
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
+
+
+class Call(Generic[_T]):
+    """Work in a thread, for the event loop that waits for it; a future of both would have two locks and more callbacks.
+
+    `interrupt` is called when the waiter is cancelled.
+    """
+
+    __slots__ = ("_context", "_ended", "_error", "_interrupt", "_loop", "_result", "_waiter", "_work")
+
+    def __init__(self, work: Callable[[], _T], interrupt: Callable[[], None] = lambda: None) -> None:
+        self._work = work
+        self._interrupt = interrupt
+        self._context = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+
+    def run(self) -> None:
+        """Do the work, in the thread, and wake the loop."""
+        try:
+            self._result = self._context.run(self._work)
+        except BaseException as error:
+            self._error = error
+        with suppress(RuntimeError):  # a loop that was closed has no waiter
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        """Wait for the end of the thread, also when cancelled; return the result, or raise the error of the work."""
+        cancelled = None
+        while not self._ended:
+            self._waiter = self._loop.create_future()
+            try:
+                yield from self._waiter
+            except asyncio.CancelledError as error:
+                # A second cancellation must wait for the thread too; the first one is raised.
+                cancelled = cancelled or error
+                self._interrupt()
+        if cancelled is not None:
+            raise cancelled
+        if self._error is None:
+            return self._result
+        try:
+            raise self._error
+        finally:
+            # Its traceback has this frame.
+            self._error = None
 
 
 class Pool:
@@ -26,21 +80,25 @@ class Pool:
         self._executor = ThreadPoolExecutor(threads, name)
         self._has_threads = False
 
-    def start(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
-        """Run `work` in a thread, for the event loop; raises RuntimeError where not even one can be started."""
-        return asyncio.wrap_future(self.submit(work))
+    def start(self, call: Call[_T]) -> Call[_T]:
+        """Run a call of the event loop in a thread; raises RuntimeError where not even one can be started."""
+        self._queue(call.run)
+        return call
 
     def submit(self, work: Callable[[], _T]) -> Future[_T]:
         """Run `work` in a thread; raises RuntimeError where not even one can be started."""
         future: Future[_T] = Future()
+        self._queue(_run, future, partial(contextvars.copy_context().run, work))
+        return future
+
+    def _queue(self, run: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
-            self._executor.submit(_run, future, partial(contextvars.copy_context().run, work))
+            self._executor.submit(run, *args, **kwargs)
         except RuntimeError as error:
             # The work is queued then; only the new thread for it is missing.
             if not self._has_threads or "start new thread" not in str(error):
                 raise
         self._has_threads = True
-        return future
 
     def shutdown(self) -> None:
         """Drop the work that waits for a thread, wait for the rest, and end the threads."""
@@ -75,9 +133,10 @@ _POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary
 
 def _pools() -> _Pools:
     loop = asyncio.get_running_loop()
-    if loop not in _POOLS:
-        _POOLS[loop] = _Pools()
-    return _POOLS[loop]
+    pools = _POOLS.get(loop)
+    if pools is None:
+        pools = _POOLS[loop] = _Pools()
+    return pools
 
 
 async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -86,12 +145,7 @@ async def in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwar
     Unlike with `asyncio.to_thread`, a cancelled caller continues only when the thread has ended: it may then close the
     files of the thread. So `work` must be short, about 1 MiB of data, or call an `Interrupt` between pieces.
     """
-    future = _pools().short.start(partial(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await _ended(future)
-        raise
+    return await _pools().short.start(Call(partial(work, *args, **kwargs)))
 
 
 class Interrupted(Exception):
@@ -111,21 +165,4 @@ class Interrupt:
 
     async def in_thread(self, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run long `work` in a thread; a cancellation interrupts it and waits for its end."""
-        future = _pools().long.start(partial(work, *args, **kwargs))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            self._set.set()
-            await _ended(future)
-            raise
-
-
-async def _ended(future: asyncio.Future[_T]) -> None:
-    # A second cancellation must wait for the thread too; the caller raises the first one again.
-    while not future.done():
-        try:
-            await asyncio.wait({future})
-        except asyncio.CancelledError:
-            continue
-    if not future.cancelled():
-        future.exception()
+        return await _pools().long.start(Call(partial(work, *args, **kwargs), self._set.set))

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from hangar_async.threads import Interrupt, Pool, in_thread
+from hangar_async.threads import Call, Interrupt, Pool, in_thread
 
 
 async def test_result_and_error() -> None:
@@ -73,17 +73,17 @@ async def test_the_context_of_the_caller_is_seen() -> None:
 
 async def test_without_more_threads_the_existing_ones_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, release = Pool("test"), threading.Event()
-    first = pool.start(release.wait)
+    first = pool.start(Call(release.wait))
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    rest = [pool.start(lambda: 7) for _ in range(3)]
+    rest = [pool.start(Call(lambda: 7)) for _ in range(3)]
     release.set()
     assert await asyncio.gather(first, *rest) == [True, 7, 7, 7]
     with pytest.raises(RuntimeError, match="start new thread"):
-        Pool("none").start(int)
+        Pool("none").start(Call(int))
 
 
 def test_a_pool_outside_of_an_event_loop_ends_with_its_work() -> None:
