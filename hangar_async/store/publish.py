@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -180,18 +181,31 @@ class PublishDirectory:
 def sync_files(disk: Disk, root: Path, names: Collection[str], check_interrupted: Callable[[], None]) -> None:
     """Wait until files below a root, and the directories that they are in, are on the disk."""
 
-    def sync(name: str) -> None:
-        check_interrupted()
-        disk.sync(root / name)
+    def sync(paths: deque[str]) -> None:
+        try:
+            while (path := _popped(paths)) is not None:
+                check_interrupted()
+                disk.sync(root / path)
+        except BaseException:
+            paths.clear()
+            raise
 
     # Several at once: a file system writes its journal for all syncs that wait at that moment.
     pool = Pool("sync", _SYNCS_AT_ONCE)
     try:
         for paths in (names, {str(parent) for name in names for parent in Path(name).parents}):
-            for future in [pool.submit(partial(sync, path)) for path in sorted(paths)]:
+            waiting = deque(sorted(paths))
+            for future in [pool.submit(partial(sync, waiting)) for _ in range(min(_SYNCS_AT_ONCE, len(waiting)))]:
                 future.result()
     finally:
         pool.shutdown()
+
+
+def _popped(paths: deque[str]) -> str | None:
+    try:
+        return paths.popleft()
+    except IndexError:
+        return None
 
 
 def _size(path: Path) -> int:
