@@ -10,9 +10,10 @@ _R = TypeVar("_R")
 
 
 async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_once: int) -> list[_R]:
-    """Do the work on each item, in at most `at_once` tasks; return the results in the order of the items.
+    """Do the work on each item, at most `at_once` at a time; return the results in the order of the items.
 
-    The items are begun in their order. Raises as a TaskGroup does: an exception of the work ends the other work.
+    The task of the caller does a share of it: a single item needs no other task. The items are begun in their order.
+    Raises as a TaskGroup does: an exception of the work ends the other work.
     """
     waiting = enumerate(items)
     results: dict[int, _R] = {}
@@ -22,8 +23,9 @@ async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_on
             results[number] = await work(item)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(at_once, len(items))):
+        for _ in range(min(at_once, len(items)) - 1):
             group.create_task(run())
+        await run()
     return [results[number] for number in range(len(results))]
 
 
