@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -17,6 +17,19 @@ class _SharedTask:
     task: asyncio.Task[None]
     waiters: int = 0
     abandoned: bool = False
+    ends: list[asyncio.Future[None]] = field(default_factory=list)
+
+    async def ended(self) -> None:
+        """Wait for the end of the task; lighter than `asyncio.wait`."""
+        self.ends.append(end := asyncio.get_running_loop().create_future())
+        await end
+
+    def end(self) -> None:
+        """Note the end of the task."""
+        self.result.cancel()
+        for end in self.ends:
+            if not end.done():
+                end.set_result(None)
 
     def abandon(self) -> None:
         """Cancel the work, once: a second cancellation would cut its clean-up short."""
@@ -59,14 +72,14 @@ class SingleFlight:
         Each waiter gets a copy of an error of this package, and all the same exception of another kind.
         """
         while (flight := self._flights.get(key)) is not None and (flight.abandoned or flight.task.done()):
-            await asyncio.wait([flight.task])
+            await flight.ended()
             if self._is_closed:
                 raise asyncio.CancelledError
         if flight is None:
             flight = self._start(key, work)
         flight.waiters += 1
         try:
-            await asyncio.wait([flight.task])
+            await flight.ended()
         finally:
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
@@ -84,7 +97,7 @@ class SingleFlight:
 
     def _ended(self, key: Hashable, _: asyncio.Task[None]) -> None:
         # Not in the task: one that is cancelled before its first step runs nothing.
-        self._flights.pop(key).result.cancel()
+        self._flights.pop(key).end()
 
 
 async def _run(result: asyncio.Future[Any], work: Callable[[], Awaitable[Any]]) -> None:
