@@ -13,14 +13,16 @@ from hangar_async.threads import in_thread
 _BLOCK = 4096
 #: For index files, layouts, and the file system's own records, in bytes.
 _RESERVE = 4 << 20
+#: The most bytes that are planned without another look at the disk.
+_MOST_UNSEEN = 1 << 20
 
 
 class SpaceCheck:
     """Compares the planned bytes of a run with the free space in the cache and at the output.
 
     `output` is None where only the cache is written. `fetched` and `archived` return how many bytes of both were
-    written so far. The free space is looked up each time, so that other programs count too. `notice` is told once when
-    the plan makes many parts.
+    written so far. The free space is looked up with each MiB that is planned, so that other programs count too, and
+    more often where less is left. `notice` is told once when the plan makes many parts.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class SpaceCheck:
         self._parts = PartCheck(self._output, notice)
         self._to_fetch = 0
         self._to_output = 0
-        self._longest = 0
+        self._longest = self._planned = 0
+        #: The planned bytes, of cache and output, up to which all is known to fit.
+        self._fits = -1
         self._seen: set[Digest] = set()
 
     async def plan(self, contents: Iterable[Descriptor], missing: Callable[[Descriptor], int]) -> None:
@@ -48,35 +52,39 @@ class SpaceCheck:
         """
         new = [content for content in contents if content.digest not in self._seen]
         self._seen.update(content.digest for content in new)
-        self._to_fetch += sum(_blocks(missing(content)) for content in new)
+        fetch = sum(_blocks(missing(content)) for content in new)
         output_size = _blocks if self._is_directory else archived_size
-        self._to_output += sum(output_size(content.size) for content in new)
+        output = sum(output_size(content.size) for content in new)
+        self._to_fetch += fetch
+        self._to_output += output
+        self._planned += fetch + output
         self._longest = max([self._longest, *(content.size for content in new)])
         self._parts.check(self._to_output)
-        await in_thread(self._check)
+        if (planned := self._planned) > self._fits:
+            self._fits = planned + await in_thread(self._check)
 
     @property
     def _is_directory(self) -> bool:
         return self._output is not None and self._output.format == "dir"
 
-    def _check(self) -> None:
+    def _check(self) -> int:
+        """Return how many more bytes may be planned without another look."""
         fetch = self._to_fetch - self._fetched()
         if self._output is None:
-            self._compare(self._cache, fetch)
-            return
+            return self._compare(self._cache, fetch)
         place, rest = self._output.target.parent, max(0, self._to_output - self._archived())
         if device(place) != device(self._cache):
-            self._compare(self._cache, fetch)
-            self._compare(place, rest)
+            left = min(self._compare(self._cache, fetch), self._compare(place, rest))
         else:
             # On one file system the cache becomes the directory; from another one it is copied.
-            self._compare(self._cache, fetch if self._is_directory else fetch + rest)
+            left = self._compare(self._cache, fetch if self._is_directory else fetch + rest)
         if self._is_directory:
             self._check_longest(place)
         elif self._output.part_size is None:
-            self._check_length(self._output)
+            left = min(left, self._check_length(self._output))
+        return left
 
-    def _compare(self, directory: Path, needed: int) -> None:
+    def _compare(self, directory: Path, needed: int) -> int:
         free = free_bytes(directory)
         if needed + _RESERVE > free:
             raise StorageError(
@@ -85,6 +93,7 @@ class SpaceCheck:
                 path=str(directory),
                 advice="make room, or save fewer images or architectures at once; what was fetched is kept",
             )
+        return min(_MOST_UNSEEN, free - needed - _RESERVE)
 
     def _check_longest(self, place: Path) -> None:
         largest = largest_file(place)
@@ -95,15 +104,18 @@ class SpaceCheck:
                 advice="save into an archive in parts (--part), or onto another file system",
             )
 
-    def _check_length(self, output: OutputSettings) -> None:
+    def _check_length(self, output: OutputSettings) -> int:
         largest = largest_file(output.target.parent)
-        if largest is not None and self._to_output > largest:
+        if largest is None:
+            return _MOST_UNSEEN
+        if self._to_output > largest:
             raise StorageError(
                 f"the archive would be larger than a file at {output.target.parent.absolute()} may be, "
                 f"{largest:,} bytes",
                 path=str(output.target),
                 advice=f"split it: --part --part-size {fitting_part(largest)}",
             )
+        return largest - self._to_output
 
 
 #: More parts than this are a warning, and than that an error.

@@ -96,7 +96,7 @@ async def test_a_directory_that_does_not_fit_is_told_before_it_is_fetched(
 
 
 async def test_written_bytes_are_not_needed_again(small_disk: Callable[[int], Path]) -> None:
-    disk = small_disk(16 * MIB)
+    disk = small_disk(17 * MIB)
     fetched = 0
     one = SpaceCheck(disk, None, lambda: fetched, lambda: 0)
     await one.plan(blobs(10 * MIB), lambda blob: blob.size)
@@ -105,7 +105,7 @@ async def test_written_bytes_are_not_needed_again(small_disk: Callable[[int], Pa
     await one.plan(blobs(10 * MIB, MIB), lambda blob: blob.size)
     (disk / "of others").write_bytes(bytes(3 * MIB))
     with pytest.raises(StorageError):
-        await one.plan(blobs(10 * MIB, MIB, 1), lambda blob: blob.size)
+        await one.plan(blobs(10 * MIB, MIB, MIB + 1), lambda blob: blob.size)
 
 
 async def test_an_archive_that_is_too_long_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
