@@ -55,7 +55,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
                 outcome = ImageOutcome(entry, error=error)
             else:
                 await packer.add(image)
-                created += [await created_of(store, config) for config in image.configs]
+                created += await created_of(store, image)
                 images.append(image.without_contents())
                 outcome = ImageOutcome(entry, images[-1])
             outcomes.append(outcome)

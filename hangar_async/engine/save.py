@@ -181,7 +181,7 @@ class _Run(ABC):
         async with SingleFlight() as flights, asyncio.TaskGroup() as group:
             mirrors = options.environment.registries.mirrors
             fetcher = Fetcher(flights, receiver, store, len(images.entries), mirrors)
-            planner = Planner(fetcher, store, options.selector, options.include_foreign, options.limits.blobs)
+            planner = Planner(fetcher, options.selector, options.include_foreign, options.limits.blobs)
             work = ImageFetcher(fetcher, planner, store, space, self.observe)
             tasks = [group.create_task(work.fetch(entry, number)) for number, entry in enumerate(images.entries)]
             for task in tasks:

@@ -232,20 +232,14 @@ def _read(path: Path, limit: int) -> bytes:
         raise StorageError.of(error, path, "read") from error
 
 
-async def created_of(store: ContentStore, config: Descriptor) -> str:
-    """Return when an image was made, "" where its config cannot be read."""
-    if config.size > MAX_DOCUMENT:
-        return ""
-    try:
-        return ImageConfig.parse(await store.read(config.digest, MAX_DOCUMENT), config.digest).created
-    except ContentError:
-        return ""
+async def created_of(store: ContentStore, image: Image) -> list[str]:
+    """Return when the configs of an image say that they were made, "" for each that cannot be read."""
+    return await in_thread(_created, store, image)
 
 
-async def write_image(store: ContentStore, image: Image) -> None:
-    """Write the folders of an image whose blobs are in the store; raises StorageError."""
-    for platform in image.platforms:
-        await in_thread(_write_folder, store.disk, store.root, platform.folder, folder_files(platform))
+async def write_image(store: ContentStore, image: Image) -> list[str]:
+    """Write the folders of an image whose blobs are in the store, and return as `created_of`; raises StorageError."""
+    return await in_thread(_write_image, store, image)
 
 
 async def write_cache(store: ContentStore, images: Sequence[Image], saved: datetime, *, sync: bool = False) -> bool:
@@ -257,10 +251,23 @@ async def write_cache(store: ContentStore, images: Sequence[Image], saved: datet
     return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved), sync)
 
 
-def _write_folder(disk: Disk, root: Path, folder: str, files: Mapping[str, bytes]) -> None:
-    disk.make_directory(root / folder / BLOBS)
-    for name, data in files.items():
-        _write_document(disk, root, name, data)
+def _write_image(store: ContentStore, image: Image) -> list[str]:
+    for platform in image.platforms:
+        store.disk.make_directory(store.root / platform.folder / BLOBS)
+        for name, data in folder_files(platform).items():
+            _write_document(store.disk, store.root, name, data)
+    return _created(store, image)
+
+
+def _created(store: ContentStore, image: Image) -> list[str]:
+    created = []
+    for config in image.configs:
+        raw = b"" if config.size > MAX_DOCUMENT else _read(store.path(config.digest), MAX_DOCUMENT + 1)
+        try:
+            created.append(ImageConfig.parse(raw, config.digest).created)
+        except ContentError:
+            created.append("")
+    return created
 
 
 def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes], sync: bool) -> bool:

@@ -24,6 +24,10 @@ class Ingest:
         self._size = size
         self._verifier = Verifier(digest, size)
         self._file: int | None = None
+        #: The last piece, which `commit` writes.
+        self._last = b""
+        #: All bytes, where they came as one piece that stays as it is.
+        self.whole = b""
         #: The number of bytes from an earlier ingest, which may have been damaged since.
         self.resumed = 0
         #: The most bytes that it ever had.
@@ -33,7 +37,7 @@ class Ingest:
     @property
     def offset(self) -> int:
         """The number of bytes so far."""
-        return self._verifier.count
+        return self._verifier.count + len(self._last)
 
     async def resume(self) -> None:
         """Hash the bytes of an earlier ingest, to continue after them; raises StorageError."""
@@ -45,10 +49,14 @@ class Ingest:
         self.resumed = self.highest = self.offset
 
     async def write(self, piece: bytes | memoryview) -> None:
-        """Append a piece, about 1 MiB.
+        """Append a piece, about 1 MiB; the last one, of bytes that stay as they are, is written with the commit.
 
         Raises StorageError, and DigestMismatch for more bytes than declared (and forgets all).
         """
+        if isinstance(piece, bytes) and piece and self.offset + len(piece) == self._size:
+            self._last, self.whole = piece, b"" if self.offset else piece
+            self.highest = max(self.highest, self.offset)
+            return
         try:
             await in_thread(self._append, piece)
         except DigestMismatch:
@@ -57,21 +65,21 @@ class Ingest:
 
     async def restart(self) -> None:
         """Forget all bytes, to begin again at 0."""
-        await in_thread(self._reset)
+        if self.offset:
+            await in_thread(self._reset)
 
     async def commit(self) -> None:
         """Check size and digest and put the blob into the store.
 
         Raises DigestMismatch (and forgets all bytes, so that another try can begin), StorageError.
         """
-        if not self._verifier.matches:
+        if not await in_thread(self._place):
             received, resumed = f"{self.offset} bytes of digest {self._verifier.digest}", self.resumed
             await self.restart()
             message = f"asked for {self._digest} of {self._size} bytes, got {received}"
             if resumed:
                 message += f"; {resumed} of them were of an earlier run, so all are fetched again"
             raise DigestMismatch(message, digest=str(self._digest), stale=resumed > 0)
-        await in_thread(self._place)
         self.committed = True
 
     async def close(self) -> None:
@@ -86,7 +94,7 @@ class Ingest:
             return False
         if 0 < os.fstat(self._file).st_size <= self._size:
             return True
-        self._close()
+        self._release()
         return False
 
     def _hash(self, buffer: memoryview) -> int:
@@ -102,23 +110,40 @@ class Ingest:
         return self._file
 
     def _append(self, piece: bytes | memoryview) -> None:
+        self._append_last()
         self._verifier.update(piece)
         self._disk.write(self._open(), piece, self._partial)
         self.highest = max(self.highest, self.offset)
 
     def _reset(self) -> None:
-        self._verifier = Verifier(self._digest, self._size)
-        self.resumed = 0
+        self._verifier, self.resumed = Verifier(self._digest, self._size), 0
+        self._last = self.whole = b""
         if self._file is not None:
             self._disk.truncate(self._file, self._partial)
 
-    def _place(self) -> None:
+    def _append_last(self) -> None:
+        last, self._last = self._last, b""
+        if last:
+            self._append(last)
+
+    def _place(self) -> bool:
+        """Write the last piece and give the blob its name; False where its digest or size is another one."""
+        self._append_last()
+        if not self._verifier.matches:
+            return False
         file, self._file = self._open(), None
         self._disk.close(file, self._partial)
         self._disk.make_directory(self._target.parent)
         self._disk.rename(self._partial, self._target)
+        return True
 
     def _close(self) -> None:
+        try:
+            self._append_last()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         file, self._file = self._file, None
         try:
             if file is not None:

@@ -13,7 +13,17 @@ from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.pull.planning import Planning
 from hangar_async.engine.reports import Traffic
 from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, StorageError, copied
-from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Document, Reference, parse_manifest
+from hangar_async.oci import (
+    MAX_DOCUMENT,
+    Descriptor,
+    Digest,
+    Document,
+    ImageConfig,
+    Index,
+    Manifest,
+    Reference,
+    parse_manifest,
+)
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
@@ -51,13 +61,14 @@ class Receiver:
 
     async def document(
         self, entry: Descriptor, image: Reference, ticket: Ticket, ingest: Ingest, *, mirror: bool = False
-    ) -> None:
-        """Get a manifest or index by its descriptor into the store; raises HangarError."""
+    ) -> Document:
+        """Get a manifest or index by its descriptor into the store, and return it; raises HangarError."""
         document, _ = await self.client.get_document(image, ticket, entry, alternatives=mirror)
         await ingest.restart()
         await ingest.write(document.raw)
         await ingest.commit()
         self._count_document(document)
+        return document
 
     async def blob(
         self, blob: Descriptor, image: Reference, ticket: Ticket, ingest: Ingest, *, mirror: bool = False
@@ -232,10 +243,24 @@ class Fetcher:
 
     async def document(self, entry: Descriptor, image: Reference, rank: Rank) -> Document:
         """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""
-        await self.fetch(entry, image, rank, document=True)
+        fetched = await self.fetch(entry, image, rank, document=True)
+        if isinstance(fetched, Manifest | Index) and fetched.media_type == entry.media_type:
+            return fetched
         with self.planning.working(rank[0]):
             raw = await self._store.read(entry.digest, MAX_DOCUMENT)
         return parse_manifest(raw, entry.media_type, entry.digest.algorithm)
+
+    async def config(self, config: Descriptor, image: Reference, rank: Rank) -> ImageConfig:
+        """Return the config of an image, and store it; raises HangarError."""
+        raw = await self.fetch(config, image, rank)
+        if not isinstance(raw, bytes):
+            raw = await self._store.read(config.digest, MAX_DOCUMENT)
+        return ImageConfig.parse(raw, config.digest)
+
+    def has(self, content: Descriptor) -> bool:
+        """Tell whether this run knows that content is in the store."""
+        request = self._requests.get((content.digest, content.size))
+        return request is not None and request.is_stored
 
     def offer(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
         """Offer the repository of an image, and its mirrors, as sources of this content, with this rank."""
@@ -252,21 +277,24 @@ class Fetcher:
             for request in self._requests.values():
                 request.more.set()
 
-    async def fetch(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
+    async def fetch(
+        self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False
+    ) -> Document | bytes | None:
         """Wait until content is in the store, whole and verified, and fetch it where nothing does yet.
 
-        It waits for images that are not planned yet to name another repository, before it fails. Raises HangarError:
-        the answer of the image's own repository.
+        It waits for images that are not planned yet to name another repository, before it fails. Returns a document, or
+        a small blob, that has come just now. Raises HangarError: the answer of the image's own repository.
         """
         self.offer(content, image, rank, document=document)
         request = self._request(content, rank, document)
-        number = rank[0] if is_planning(rank) else None
+        number, fetched = rank[0] if is_planning(rank) else None, None
         with nullcontext() if number is None else self.planning.working(number):
             while not request.is_stored:
                 if request.key in self._flights or request.untried:
-                    await self._flights.join(request.key, partial(self._run, request))
+                    fetched = await self._flights.join(request.key, partial(self._run, request))
                 elif not await self._has_another(request, number):
                     raise copied(request.error(image))
+        return fetched
 
     def _request(self, content: Descriptor, rank: Rank, document: bool) -> _Request:
         key = (content.digest, content.size)
@@ -293,28 +321,36 @@ class Fetcher:
             await (request.more.wait() if number is None else self.planning.wait(number, request.more))
         return True
 
-    async def _run(self, request: _Request) -> None:
+    async def _run(self, request: _Request) -> Document | bytes | None:
         """Get one digest from the first repository that gives it; the failures are in `request.errors`."""
         content = request.content
         try:
             if await self._store.contains(content.digest, content.size):
                 request.is_stored = True
                 self._receiver.reused(content.digest, content.size)
-                return
+                return None
             ticket = request.ticket = Ticket(request.rank, ahead=is_planning(request.rank))
             async with self._store.ingest(content.digest, content.size) as ingest:
-                while request.untried and not request.is_stored:
-                    await self._try(request, request.untried[0], ticket, ingest)
+                while request.untried:
+                    fetched = await self._try(request, request.untried[0], ticket, ingest)
+                    if request.is_stored:
+                        return fetched or ingest.whole
         except StorageError as error:
             for source in tuple(request.untried):
                 request.failed(source, error)
+        return None
 
-    async def _try(self, request: _Request, source: _Source, ticket: Ticket, ingest: Ingest) -> None:
+    async def _try(self, request: _Request, source: _Source, ticket: Ticket, ingest: Ingest) -> Document | None:
+        fetched = None
         try:
-            receive = self._receiver.document if request.is_document else self._receiver.blob
-            await receive(request.content, source.repository, ticket, ingest, mirror=source.mirror)
+            arguments = request.content, source.repository, ticket, ingest
+            if request.is_document:
+                fetched = await self._receiver.document(*arguments, mirror=source.mirror)
+            else:
+                await self._receiver.blob(*arguments, mirror=source.mirror)
             request.is_stored = True
         except StorageError:
             raise
         except HangarError as error:
             request.failed(source, error)
+        return fetched

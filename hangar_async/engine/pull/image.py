@@ -14,7 +14,7 @@ from hangar_async.engine.reports import ImageOutcome
 from hangar_async.errors import Conflict, HangarError, NotFound, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci import Descriptor, Digest, Image
-from hangar_async.store.content import ContentStore, created_of, write_image
+from hangar_async.store.content import ContentStore, write_image
 from hangar_async.tasks import each
 
 #: Blobs of one image that are fetched, looked for or waited for at the same time: as many as there may be permits.
@@ -96,8 +96,7 @@ class ImageFetcher:
         if image.original is not None:
             partial = image.root_document()
             await self._store.put(partial.raw, partial.digest)
-        await write_image(self._store, image)
-        created = [await created_of(self._store, config) for config in image.configs]
+        created = await write_image(self._store, image)
         outcome = ImageOutcome(entry, image.without_contents(), notes=image.notes, left_out=plan.left_out)
         return FetchedImage(outcome, image, created)
 
@@ -115,7 +114,7 @@ class ImageFetcher:
                 gone[blob.digest] = error
 
         # In the order of their ranks, so that those that have no task yet come last anyway.
-        blobs = sorted(plan.image.blobs, key=lambda blob: -blob.size)
+        blobs = sorted((blob for blob in plan.image.blobs if not self._fetcher.has(blob)), key=lambda blob: -blob.size)
         await each(blobs, fetch, MAX_TASKS)
         return gone
 

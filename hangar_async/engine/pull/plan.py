@@ -8,7 +8,6 @@ from hangar_async.engine.limits.queue import Rank
 from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.errors import ContentError, NoPlatform, NotFound
 from hangar_async.layout.files import folder_names
-from hangar_async.store.content import ContentStore
 from hangar_async.tasks import each
 
 #: The bytes of all documents of one image, and the entries and layers in them, beyond which it is refused.
@@ -144,13 +143,11 @@ class Planner:
     def __init__(
         self,
         fetcher: Fetcher,
-        store: ContentStore,
         selector: oci.PlatformSelector,
         include_foreign: bool,
         at_once: int,
     ) -> None:
         self._fetcher = fetcher
-        self._store = store
         self._selector = selector
         self._include_foreign = include_foreign
         self._at_once = at_once
@@ -258,9 +255,7 @@ class Planner:
         config = manifest.config
         if config.size > oci.MAX_DOCUMENT:
             raise ContentError(f"config {config.digest} of {image} has {config.size} bytes", digest=str(config.digest))
-        await self._fetcher.fetch(config, image, rank)
-        raw = await self._store.read(config.digest, oci.MAX_DOCUMENT)
-        return oci.ImageConfig.parse(raw, config.digest).platform
+        return (await self._fetcher.config(config, image, rank)).platform
 
     async def _documents(
         self, entries: Collection[oci.Descriptor], image: oci.Reference, rank: Rank, selection: _Selection

@@ -90,7 +90,7 @@ async def test_a_permit_goes_to_the_first_image_that_waits_and_to_its_largest_bl
 ) -> None:
     """Blobs are looked for in the cache before they wait, in threads: until then a permit goes to others."""
     wanted: list[Rank] = []
-    tasks: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[object]] = []
     settings, events = Environment().registries, list[Event]()
     async with RegistryClient(settings) as client, open_store(tmp_path / "cache") as store, SingleFlight() as flights:
         retrier = Retrier(JobLimits(1, 12, 1), RetryPolicy(), events.append)
