@@ -14,7 +14,7 @@ from yarl import URL
 from hangar_async.errors import DigestMismatch, NetworkError, RegistryError
 from hangar_async.oci import AsyncPieces, Descriptor, Piece, Reference
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
-from hangar_async.registry.failures import NOT_THERE, reaching
+from hangar_async.registry.failures import NOT_THERE, Reaching
 from hangar_async.registry.http.addresses import unsafe, web_address
 from hangar_async.registry.http.response import Response
 
@@ -54,7 +54,7 @@ class BlobBody:
 
     async def __anext__(self) -> Piece:
         try:
-            with reaching(self._host, f"blob {self._blob.digest}"):
+            with Reaching(self._host, f"blob {self._blob.digest}"):
                 piece = await anext(self._pieces, b"")
         except NetworkError as error:
             error.gained = self._arrived

@@ -86,7 +86,7 @@ class Manifests:
         if digest and actual != digest:
             raise DigestMismatch(f"{name} has another digest, {actual}", digest=str(digest))
         header = response.digest
-        if header is not None and header != await _digest_of(raw, header.algorithm):
+        if header not in (None, actual) and header != await _digest_of(raw, header.algorithm):
             raise DigestMismatch(f"{name} does not have the digest {header} of its header", digest=str(header))
         if digest is None and response.headers.get("Content-Encoding") and not raw.lstrip().startswith(b"{"):
             raise ContentError(f"{name} is no JSON", digest=str(actual))

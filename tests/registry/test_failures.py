@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async.errors import Incomplete, NetworkError, NotFound, RegistryError, Unauthorized
-from hangar_async.registry.failures import reaching, read_error_list, refused, retry_after
+from hangar_async.registry.failures import Reaching, read_error_list, refused, retry_after
 
 WHAT = "manifest reg.io/app:v1"
 
@@ -147,7 +147,7 @@ def test_a_denial_of_a_redirected_request_is_transient() -> None:
 
 
 def fail(error: Exception) -> NetworkError:
-    with pytest.raises(NetworkError) as caught, reaching("reg.io"):
+    with pytest.raises(NetworkError) as caught, Reaching("reg.io"):
         raise error
     assert caught.value.__cause__ is error
     assert caught.value.host == "reg.io"
@@ -191,13 +191,13 @@ def test_an_untrusted_certificate_is_lasting_and_has_advice() -> None:
 
 def test_our_own_errors_pass_unchanged() -> None:
     mine = NotFound("x", host="h", status=404)
-    with pytest.raises(NotFound) as caught, reaching("reg.io"):
+    with pytest.raises(NotFound) as caught, Reaching("reg.io"):
         raise mine
     assert caught.value is mine
 
 
 def test_other_exceptions_pass_unchanged() -> None:
-    with pytest.raises(ZeroDivisionError), reaching("reg.io"):
+    with pytest.raises(ZeroDivisionError), Reaching("reg.io"):
         raise ZeroDivisionError
 
 
@@ -283,7 +283,7 @@ def test_the_limit_of_open_files_is_named() -> None:
         pytest.raises(
             NetworkError, match=r"no connection can be opened: Too many open files \(ulimit -n is "
         ) as caught,
-        reaching("reg.io"),
+        Reaching("reg.io"),
     ):
         raise OSError(24, "Too many open files")
     assert "raise the limit with ulimit -n" in caught.value.advice

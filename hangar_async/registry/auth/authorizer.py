@@ -28,10 +28,14 @@ class Endpoint:
     speaks: bool = False
     #: True for one that only another registry has named: it gets no credentials.
     anonymous: bool = False
+    _origin: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._origin = str(self.url.origin())
 
     def at(self, path: str) -> URL:
         """Return the URL of a path below `/v2/`; the path has only checked names and stays unchanged."""
-        return self.url.join(URL(f"/v2/{path}", encoded=True))
+        return URL(f"{self._origin}/v2/{path}", encoded=True)
 
 
 @dataclass(frozen=True, slots=True)

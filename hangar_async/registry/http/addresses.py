@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Container, Iterator
+from functools import lru_cache
 from typing import TypeAlias
 
 from yarl import URL
@@ -13,6 +14,8 @@ from hangar_async.oci import DOCKER_HUB
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: The longest name of a host (RFC 1123, 2.1).
 _LONGEST_HOST = 253
+#: So many hosts are judged once for all requests to them.
+_KNOWN_HOSTS = 256
 
 
 def web_address(text: str, base: URL | None = None) -> URL:
@@ -81,6 +84,7 @@ def address_of(host: str) -> _Address | None:
     return address
 
 
+@lru_cache(_KNOWN_HOSTS)
 def is_loopback(host: str) -> bool:
     """Tell whether a host, without port, is this machine by its name or address."""
     name = host.lower().rstrip(".")
@@ -107,6 +111,7 @@ _CARRYING = [ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0:0/96"
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
+@lru_cache(_KNOWN_HOSTS)
 def is_internal(host: str) -> bool:
     """Tell whether a host is an address that no other server may send us to, or a name of this machine.
 

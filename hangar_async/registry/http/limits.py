@@ -2,29 +2,43 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from hangar_async.errors import NetworkError
 
 
-@asynccontextmanager
-async def complete_in(
-    seconds: float, answer: str, host: str, began: float | None = None
-) -> AsyncIterator[asyncio.Timeout]:
-    """Raise NetworkError where the block takes more than `seconds` since `began`.
+class Deadline:
+    """Raises NetworkError where its block takes more than `seconds` since `began`.
 
     Without `began`, for the head of an answer, the limit is set by the block.
     """
-    limit = asyncio.timeout_at(None if began is None else began + seconds)
-    try:
-        async with limit:
-            yield limit
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        message = f"{answer} began, and was not complete after {seconds:.0f} s"
-        raise NetworkError(message, host=host, missing="answer" if began is None else "") from None
+
+    __slots__ = ("_answer", "_began", "_host", "_limit", "_seconds")
+
+    def __init__(self, seconds: float, answer: str, host: str, began: float | None = None) -> None:
+        self._seconds = seconds
+        self._answer = answer
+        self._host = host
+        self._began = began
+        self._limit = asyncio.timeout_at(None if began is None else began + seconds)
+
+    async def __aenter__(self) -> asyncio.Timeout:
+        """Begin the block, and return its limit."""
+        return await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Raise NetworkError where the limit has ended the block."""
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            pass
+        else:
+            if not (isinstance(error, TimeoutError) and self._limit.expired()):
+                return
+        message = f"{self._answer} began, and was not complete after {self._seconds:.0f} s"
+        raise NetworkError(message, host=self._host, missing="answer" if self._began is None else "") from None
 
 
 class Speeds:

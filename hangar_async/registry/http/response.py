@@ -20,8 +20,8 @@ from yarl import URL
 from hangar_async.buffers import SIZES, PieceBuffers
 from hangar_async.errors import ContentError, DigestMismatch, InvalidValue, NetworkError, RegistryError
 from hangar_async.oci import Digest, Piece
-from hangar_async.registry.failures import reaching, refused
-from hangar_async.registry.http.limits import Transfer, complete_in
+from hangar_async.registry.failures import Reaching, refused
+from hangar_async.registry.http.limits import Deadline, Transfer
 
 #: The least bytes of a piece of a stream where more follow, and the most.
 SMALLEST_PIECE = 256 << 10
@@ -311,8 +311,8 @@ class Response:
     async def read(self, subject: str, limit: int, digest: str = "") -> bytes:
         """Read the whole body; raises NetworkError, or ContentError for one of more than `limit` bytes."""
         body = bytearray()
-        async with complete_in(self.seconds, f"{subject} from {self.host}", self.host, self._began):
-            with reaching(self.host, subject):
+        async with Deadline(self.seconds, f"{subject} from {self.host}", self.host, self._began):
+            with Reaching(self.host, subject):
                 while data := await self.raw.content.readany():
                     body += data
                     if len(body) > limit:
@@ -324,7 +324,7 @@ class Response:
         body = bytearray()
         with suppress(NetworkError, TimeoutError):
             async with asyncio.timeout(_ERROR_BODY_TIMEOUT):
-                with reaching(self.host):
+                with Reaching(self.host):
                     while len(body) <= MAX_ERROR_BODY and (data := await self.raw.content.readany()):
                         body += data
         return bytes(body[:MAX_ERROR_BODY])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Self
 
@@ -14,9 +14,9 @@ import hangar_async
 from hangar_async.buffers import PieceBuffers
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
-from hangar_async.registry.failures import is_of_another_time, reaching
+from hangar_async.registry.failures import Reaching, is_of_another_time
 from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
-from hangar_async.registry.http.limits import Speeds, complete_in
+from hangar_async.registry.http.limits import Deadline, Speeds
 from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
@@ -51,6 +51,7 @@ class Transport:
         self._connections = connections
         self._notice = notice
         self._tls = TlsContexts(settings)
+        self._limits, self._committing = _limits(settings), _limits(settings, commits=True)
         #: Called with the host of each response when it begins.
         self.answered: Callable[[str], None] = lambda host: None
         #: The speeds of blobs.
@@ -73,7 +74,7 @@ class Transport:
             response_class=PeerResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"hangar_async/{hangar_async.__version__}", "Accept-Encoding": "identity"},
-            timeout=self._limits(),
+            timeout=self._limits,
             auto_decompress=False,
             trust_env=False,
             read_bufsize=READ_LIMIT,
@@ -113,7 +114,8 @@ class Transport:
             fields = {**headers, "Authorization": authorization} if authorization and at_origin else headers
             name = host if at_origin else address.host_port_subcomponent or host
             session = self._session_for(address, internal)
-            async with self._send_once(session, address, name, redirects.method, fields, form, body) as raw:
+            raw, sent = await self._request(session, address, name, redirects.method, fields, form, body)
+            try:
                 self.answered(name)
                 opener = partial(self._open_body, raw, name)
                 internal, seconds = self._is_internal(address, raw), self._settings.answer_timeout
@@ -128,6 +130,10 @@ class Transport:
                 location = response.headers.get("Location", "") if form is None else ""
                 address = redirects.follow(response.status, location, internal=internal)
                 at_origin = at_origin and same_origin(url, address)
+            finally:
+                raw.release()
+                if sent is not None:
+                    await sent.settled()
 
     def _session_for(self, url: URL, internal: bool) -> aiohttp.ClientSession:
         """Choose the session for a place; a proxy finds the addresses of others itself."""
@@ -142,8 +148,7 @@ class Transport:
             return is_internal(url.host or "")
         return isinstance(raw, PeerResponse) and is_internal(raw.peer)
 
-    @asynccontextmanager
-    async def _send_once(
+    async def _request(
         self,
         session: aiohttp.ClientSession,
         url: URL,
@@ -152,54 +157,48 @@ class Transport:
         headers: Mapping[str, str],
         form: Mapping[str, str] | None,
         content: Body | None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> tuple[aiohttp.ClientResponse, RequestBody | None]:
+        """Send a request; return the response, to be released, and the body that was sent, to be settled then."""
         proxy = proxy_for(url, self._settings.proxies)
         # A proxy reads it in its own CONNECT, or in the request itself.
         login = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
         context = await self._tls.context(url) if url.scheme == "https" else True
-        limits, body = self._limits(method), None
+        limits, body = self._committing if method in _COMMITTING else self._limits, None
         try:
-            async with complete_in(self._settings.answer_timeout, f"{host}: its answer", host) as limit:
+            async with Deadline(self._settings.answer_timeout, f"{host}: its answer", host) as limit:
                 # No hook tells of the first byte: it comes this long after the last one of the request, or never.
                 first = (limits.connect or 0.0) + (limits.sock_read or 0.0) + self._settings.answer_timeout
                 if content:
                     body = self._body(content, host, lambda: _limit(limit, first))
                 else:
                     _limit(limit, first)
-                async with self._naming_dates(url, is_named=session is self._session and proxy is None):
-                    with reaching(host, answered=False), _failure_first(body):
-                        response = await session.request(
-                            method,
-                            url,
-                            headers=headers if url.scheme == "https" else {**headers, **login},
-                            data=form if body is None else body,
-                            proxy=proxy.url if proxy else None,
-                            proxy_headers=login,
-                            ssl=context,
-                            timeout=limits,
-                            allow_redirects=False,
-                        )
-            try:
-                yield response
-            finally:
-                response.release()
-        finally:
+                with Reaching(host, answered=False), _failure_first(body) if body else nullcontext():
+                    response = await session.request(
+                        method,
+                        url,
+                        headers=headers if url.scheme == "https" else {**headers, **login},
+                        data=form if body is None else body,
+                        proxy=proxy.url if proxy else None,
+                        proxy_headers=login,
+                        ssl=context,
+                        timeout=limits,
+                        allow_redirects=False,
+                    )
+        except BaseException as error:
             if body is not None:
                 await body.settled()
-
-    @asynccontextmanager
-    async def _naming_dates(self, url: URL, *, is_named: bool) -> AsyncIterator[None]:
-        """Add the dates of a certificate to the failure of the block that is about them.
-
-        Asked for again, without a proxy, is only a place that may have any address.
-        """
-        try:
-            yield
-        except NetworkError as error:
-            is_asked = is_named and is_of_another_time(error.__cause__)
-            if is_asked and (dates := await self._tls.dates(url, self._settings.connect_timeout)):
-                error.args = (f"{error}; {dates}",)
+            # Asked for again, without a proxy, is only a place that may have any address.
+            if isinstance(error, NetworkError) and session is self._session and proxy is None:
+                await self._name_dates(error, url)
             raise
+        return response, body
+
+    async def _name_dates(self, error: NetworkError, url: URL) -> None:
+        """Add the dates of a certificate to a failure that is about them."""
+        if is_of_another_time(error.__cause__) and (
+            dates := await self._tls.dates(url, self._settings.connect_timeout)
+        ):
+            error.args = (f"{error}; {dates}",)
 
     def _open_body(self, raw: aiohttp.ClientResponse, host: str) -> ResponseBody:
         return open_body(raw, self._settings.stall_timeout, self._buffers, self.speeds.begin(host))
@@ -208,11 +207,12 @@ class Transport:
         patience = self._settings.stall_timeout
         return RequestBody(content, host, patience, speeds=self.speeds, plain=self._plain, sent=sent)
 
-    def _limits(self, method: str = "GET") -> aiohttp.ClientTimeout:
-        limit, stall = self._settings.connect_timeout, self._settings.stall_timeout
-        if method in _COMMITTING:
-            stall = max(stall, self._settings.commit_timeout)
-        return aiohttp.ClientTimeout(total=None, connect=limit, sock_connect=limit, sock_read=stall)
+
+def _limits(settings: RegistrySettings, *, commits: bool = False) -> aiohttp.ClientTimeout:
+    limit, stall = settings.connect_timeout, settings.stall_timeout
+    if commits:
+        stall = max(stall, settings.commit_timeout)
+    return aiohttp.ClientTimeout(total=None, connect=limit, sock_connect=limit, sock_read=stall)
 
 
 def _limit(limit: asyncio.Timeout, seconds: float) -> None:
@@ -222,11 +222,11 @@ def _limit(limit: asyncio.Timeout, seconds: float) -> None:
 
 
 @contextmanager
-def _failure_first(body: RequestBody | None) -> Iterator[None]:
+def _failure_first(body: RequestBody) -> Iterator[None]:
     """Raise the failure of a body instead of the error of aiohttp, where it is known."""
     try:
         yield
     except Exception:
-        if body is None or body.failure is None:
+        if body.failure is None:
             raise
         raise body.failure from None
