@@ -4,8 +4,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -248,10 +248,17 @@ class Hosts:
                 await (host.wait_until_open() if wait else host.check_open())
             async with self.queue.hold(ticket, self._queue_of(hosts)):
                 # They may have been closed, or become others, during the wait in the queue.
-                if hosts == self._hosts_of(asked) and all(host.is_open for host in hosts):
-                    with _begun(hosts, self.queue.begin()) as number:
-                        yield number
+                if hosts != self._hosts_of(asked) or not all(host.is_open for host in hosts):
+                    continue
+                number = self.queue.begin()
+                for host in hosts:
+                    host.begin(number)
+                try:
+                    yield number
                     return
+                finally:
+                    for host in hosts:
+                        host.end(number)
 
     def reached(self, name: str) -> None:
         """Note that an answer of a host begins, which ends the pauses of one that gave none."""
@@ -281,8 +288,8 @@ class Hosts:
             host.failed(error, number, max(host.queue.active, self.host(asked.host).queue.active))
 
     def _hosts_of(self, asked: Asked) -> tuple[Host, ...]:
-        other = self._others.get(asked)
-        return (self.host(asked.host), *((other,) if other is not None else ()))
+        host, other = self.host(asked.host), self._others.get(asked)
+        return (host,) if other is None else (host, other)
 
     def _queue_of(self, hosts: tuple[Host, ...]) -> HostQueue:
         if len(hosts) == 1:
@@ -290,17 +297,6 @@ class Hosts:
         if hosts not in self._joined:
             self._joined[hosts] = self.queue.host_queue(*(host.queue for host in hosts))
         return self._joined[hosts]
-
-
-@contextmanager
-def _begun(hosts: tuple[Host, ...], number: int) -> Iterator[int]:
-    for host in hosts:
-        host.begin(number)
-    try:
-        yield number
-    finally:
-        for host in hosts:
-            host.end(number)
 
 
 def failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:

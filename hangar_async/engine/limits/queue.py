@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Container
-from contextlib import asynccontextmanager
+from collections.abc import Container, Iterable
 from typing import TypeAlias
 
 from hangar_async.config.jobs import JobLimits
@@ -98,6 +97,10 @@ class HostQueue:
         if image in self._images:
             heapq.heappush(self._idle, image)
 
+    def waiting(self, images: Iterable[int]) -> list[int]:
+        """Return those of the images that have waits, or had some until now."""
+        return [image for image in images if image in self._images]
+
     def first_of(self, image: int) -> _Entry | None:
         """Return the first wait of an image."""
         heap = self._images.get(image)
@@ -131,6 +134,23 @@ def _first(heap: list[_Entry]) -> _Entry | None:
     return heap[0] if heap else None
 
 
+class Permit:
+    """A permit of a queue, held for a block."""
+
+    def __init__(self, queue: RequestQueue, ticket: Ticket, host_queue: HostQueue) -> None:
+        self._queue = queue
+        self._ticket = ticket
+        self._host_queue = host_queue
+
+    async def __aenter__(self) -> None:
+        """Wait for it."""
+        self._wait = await self._queue.acquire(self._ticket, self._host_queue)
+
+    async def __aexit__(self, *error: object) -> None:
+        """Give it back."""
+        self._queue.release(self._wait)
+
+
 class RequestQueue:
     """A semaphore whose permits go to the lowest rank among the hosts and images that have space.
 
@@ -158,14 +178,9 @@ class RequestQueue:
         self._host_queues.append(host_queue)
         return host_queue
 
-    @asynccontextmanager
-    async def hold(self, ticket: Ticket, host_queue: HostQueue) -> AsyncIterator[None]:
+    def hold(self, ticket: Ticket, host_queue: HostQueue) -> Permit:
         """Wait for a permit, and hold it for the block."""
-        wait = await self._acquire(ticket, host_queue)
-        try:
-            yield
-        finally:
-            self._release(wait)
+        return Permit(self, ticket, host_queue)
 
     def begin(self) -> int:
         """Note that a request begins, and return its number."""
@@ -195,8 +210,12 @@ class RequestQueue:
     def _next(self) -> _Wait | None:
         """Choose the next wait."""
         queues = [queue for queue in self._host_queues if queue.has_space]
-        images = [image for image in self._busy if self._has_space(image)]
-        entries = [entry for queue in queues for image in images if (entry := queue.first_of(image)) is not None]
+        entries = [
+            entry
+            for queue in queues
+            for image in queue.waiting(self._busy)
+            if self._has_space(image) and (entry := queue.first_of(image)) is not None
+        ]
         entries += [entry for queue in queues if (entry := queue.first_idle(self._busy)) is not None]
         if not entries:
             entries = [entry for queue in queues if (entry := queue.first_planning()) is not None]
@@ -217,7 +236,8 @@ class RequestQueue:
             wait.image = wait.ticket.rank[0]
             self._busy[wait.image] = self._busy.get(wait.image, 0) + 1
 
-    async def _acquire(self, ticket: Ticket, host_queue: HostQueue) -> _Wait:
+    async def acquire(self, ticket: Ticket, host_queue: HostQueue) -> _Wait:
+        """Wait for a permit; the caller releases it."""
         wait = _Wait(ticket, host_queue)
         # Nothing waits for a permit that it could get.
         if self._free > 0 and host_queue.has_space and (ticket.ahead or self._has_space(ticket.rank[0])):
@@ -230,13 +250,14 @@ class RequestQueue:
         except asyncio.CancelledError:
             # Either nothing was granted, and the entry in the heap is over; or a permit must be given back.
             if wait.granted.done() and not wait.granted.cancelled():
-                self._release(wait)
+                self.release(wait)
             raise
         finally:
             ticket._wait = None
         return wait
 
-    def _release(self, wait: _Wait) -> None:
+    def release(self, wait: _Wait) -> None:
+        """Give a permit back."""
         self._free += 1
         wait.host_queue.add(-1)
         if (image := wait.image) is not None:
