@@ -42,6 +42,10 @@ class Digest:
                 f"{shown!r} is not a digest: write sha256: and 64, or sha512: and 128, of the characters 0-9 a-f"
             )
 
+    def __hash__(self) -> int:
+        """Hash the characters alone, whose hash Python keeps: digests are the keys of most that a run knows."""
+        return hash(self.hex)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `ALGORITHM:HEX`; raises InvalidValue."""
