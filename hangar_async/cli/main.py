@@ -1,5 +1,6 @@
 """The program: a command line in, an exit status out."""
 
+import gc
 import importlib
 import os
 import re
@@ -24,6 +25,8 @@ from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatf
 from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
 
 WRONG, USAGE, BROKEN = 1, 2, 3
+#: Python looks for cycles of objects that are not used any more with each 700 new ones. Few are made here.
+_GARBAGE = (10_000, 20, 50)
 _INTEGER = re.compile("-?[0-9]{1,9}")
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -119,6 +122,7 @@ def _program(context: typer.Context) -> None:
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default that of the process, and exit with its status."""
+    gc.set_threshold(*_GARBAGE)
     _repair_streams()
     with _own_signals(), _own_standard_error():
         try:
