@@ -65,9 +65,9 @@ class PublishDirectory:
 
     def _move_out(self) -> int:
         """Leave nothing but the files of this run, on the disk, and return their size in bytes."""
-        keep = set(self.names) | {str(parent) for name in self.names for parent in Path(name).parents}
-        keep |= {f"{Path(name).parent}/{BLOBS}" for name in self.names if "/" in name} | {BLOBS, LOCK_NAME}
-        self._move_others(self.root, keep)
+        keep = {*self.names, *_with_those_above(_directories(self.names)), LOCK_NAME}
+        keep |= {f"{directory}/{BLOBS}" for directory in _directories(self.names) if directory} | {BLOBS}
+        self._move_others("", keep)
         drop_aside(self.root, self.disk)
         size = sum(_size(self.root / name) for name in self.names)
         if self.sync:
@@ -93,17 +93,19 @@ class PublishDirectory:
         except StorageError as error:
             self.notice(f"{self.target} is whole, but not all could be tidied up: {error}")
 
-    def _move_others(self, directory: Path, keep: set[str]) -> None:
+    def _move_others(self, directory: str, keep: set[str]) -> None:
         """Move the files of other runs out of the cache, to the same names beside it."""
-        for path in sorted(directory.iterdir()):
-            name = path.relative_to(self.root)
-            if str(name) not in keep:
+        with os.scandir(self.root / directory) as scanned:
+            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in scanned)
+        for entry, is_directory in entries:
+            name = f"{directory}/{entry}" if directory else entry
+            if name not in keep:
                 aside = make_aside(self.root, self.disk)
                 self.disk.make_directory((aside / name).parent)
                 self.disk.remove(aside / name)
-                self.disk.rename(path, aside / name)
-            elif path.is_dir() and not path.is_symlink():
-                self._move_others(path, keep)
+                self.disk.rename(self.root / name, aside / name)
+            elif is_directory:
+                self._move_others(name, keep)
 
     def _place(self) -> bool:
         """Give the cache its new name, or copy it to there; return whether it was copied."""
@@ -193,12 +195,23 @@ def sync_files(disk: Disk, root: Path, names: Collection[str], check_interrupted
     # Several at once: a file system writes its journal for all syncs that wait at that moment.
     pool = Pool("sync", _SYNCS_AT_ONCE)
     try:
-        for paths in (names, {str(parent) for name in names for parent in Path(name).parents}):
+        for paths in (names, _with_those_above(_directories(names))):
             waiting = deque(sorted(paths))
             for future in [pool.submit(partial(sync, waiting)) for _ in range(min(_SYNCS_AT_ONCE, len(waiting)))]:
                 future.result()
     finally:
         pool.shutdown()
+
+
+def _directories(names: Iterable[str]) -> set[str]:
+    """Name the directories in which files are; the root is an empty name."""
+    return {name.rpartition("/")[0] for name in names}
+
+
+def _with_those_above(directories: Iterable[str]) -> set[str]:
+    """Name directories and those above them; the root is `.`."""
+    paths = [Path(directory) for directory in directories]
+    return {str(directory) for path in paths for directory in (path, *path.parents)}
 
 
 def _popped(paths: deque[str]) -> str | None:
