@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
+from hangar_async import oci
 from hangar_async.config.registries import NO_MIRRORS, Mirrors
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenBlob, ask_mirrors_first
@@ -13,17 +14,6 @@ from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.pull.planning import Planning
 from hangar_async.engine.reports import Traffic
 from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, StorageError, copied
-from hangar_async.oci import (
-    MAX_DOCUMENT,
-    Descriptor,
-    Digest,
-    Document,
-    ImageConfig,
-    Index,
-    Manifest,
-    Reference,
-    parse_manifest,
-)
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
@@ -44,15 +34,15 @@ class Receiver:
     #: Bytes of blobs that arrived.
     received: int = 0
 
-    def reused(self, digest: Digest, size: int) -> None:
+    def reused(self, digest: oci.Digest, size: int) -> None:
         """Count content that was in the store already."""
         self.traffic.reused_blobs += 1
         self.traffic.reused_bytes += size
         self.observe(BlobReused(digest, size))
 
     async def root(
-        self, image: Reference, ticket: Ticket, find: FindDocument | None = None, *, mirror: bool = False
-    ) -> Document:
+        self, image: oci.Reference, ticket: Ticket, find: FindDocument | None = None, *, mirror: bool = False
+    ) -> oci.Document:
         """Get the manifest or index that a reference names; raises HangarError. See `LimitedClient.get_document`."""
         document, fetched = await self.client.get_document(image, ticket, find=find, alternatives=mirror)
         if fetched:
@@ -60,8 +50,8 @@ class Receiver:
         return document
 
     async def document(
-        self, entry: Descriptor, image: Reference, ticket: Ticket, ingest: Ingest, *, mirror: bool = False
-    ) -> Document:
+        self, entry: oci.Descriptor, image: oci.Reference, ticket: Ticket, ingest: Ingest, *, mirror: bool = False
+    ) -> oci.Document:
         """Get a manifest or index by its descriptor into the store, and return it; raises HangarError."""
         document, _ = await self.client.get_document(image, ticket, entry, alternatives=mirror)
         await ingest.restart()
@@ -71,7 +61,7 @@ class Receiver:
         return document
 
     async def blob(
-        self, blob: Descriptor, image: Reference, ticket: Ticket, ingest: Ingest, *, mirror: bool = False
+        self, blob: oci.Descriptor, image: oci.Reference, ticket: Ticket, ingest: Ingest, *, mirror: bool = False
     ) -> None:
         """Get a blob into the store, a foreign layer from its URLs where the repository does not have it.
 
@@ -80,7 +70,7 @@ class Receiver:
         receive = partial(self._receive, blob, image, ingest)
         await self.client.receive(image, blob, ticket, receive, alternatives=mirror)
 
-    async def _receive(self, blob: Descriptor, image: Reference, ingest: Ingest, open_blob: OpenBlob) -> None:
+    async def _receive(self, blob: oci.Descriptor, image: oci.Reference, ingest: Ingest, open_blob: OpenBlob) -> None:
         if ingest.offset == blob.size > 0:
             # The last try broke off after the last byte.
             await self._commit(ingest)
@@ -117,7 +107,7 @@ class Receiver:
         self.traffic.fetched_blobs += 1
         self.traffic.resumed_bytes += resumed
 
-    def _count_document(self, document: Document) -> None:
+    def _count_document(self, document: oci.Document) -> None:
         size = len(document.raw)
         self.traffic.fetched_blobs += 1
         self.traffic.fetched_bytes += size
@@ -128,8 +118,8 @@ class Receiver:
 class _Source:
     """A repository that may give a digest, the image that names the digest, and whether it is a mirror."""
 
-    repository: Reference
-    image: Reference
+    repository: oci.Reference
+    image: oci.Reference
     mirror: bool
 
 
@@ -137,7 +127,7 @@ class _Source:
 class _Request:
     """One digest that images need: its sources, and the answers of those that failed."""
 
-    content: Descriptor
+    content: oci.Descriptor
     is_document: bool
     rank: Rank
     untried: list[_Source] = field(default_factory=list)
@@ -148,7 +138,7 @@ class _Request:
     is_stored: bool = False
 
     @property
-    def key(self) -> tuple[Digest, int]:
+    def key(self) -> tuple[oci.Digest, int]:
         """The key of its single flight."""
         return self.content.digest, self.content.size
 
@@ -159,7 +149,7 @@ class _Request:
             self.untried.append(source)
             self.more.set()
 
-    def error(self, image: Reference) -> HangarError:
+    def error(self, image: oci.Reference) -> HangarError:
         """Return the error for an image when no repository gave the digest: of its own repository, else the last."""
         return self.errors.get(image.name) or next(reversed(self.errors.values()))
 
@@ -186,9 +176,9 @@ class Fetcher:
         #: The images that may still name content.
         self.planning = Planning(images)
         self._mirrors = mirrors
-        self._requests: dict[tuple[Digest, int], _Request] = {}
+        self._requests: dict[tuple[oci.Digest, int], _Request] = {}
 
-    async def root(self, image: Reference, rank: Rank) -> Document:
+    async def root(self, image: oci.Reference, rank: Rank) -> oci.Document:
         """Return the manifest or index that a reference names, and store it; raises HangarError.
 
         A digest that is in the store needs no request. A tag needs no more than a HEAD, which is made only where an
@@ -211,58 +201,58 @@ class Fetcher:
                     raise
                 return named
 
-    async def _root(self, image: Reference, rank: Rank) -> Document:
+    async def _root(self, image: oci.Reference, rank: Rank) -> oci.Document:
         """Get the manifest or index of a reference from its registry."""
         find = self._find if image.digest is None and self._store.has_earlier else None
 
-        async def ask(source: Reference, mirror: bool) -> Document | None:
+        async def ask(source: oci.Reference, mirror: bool) -> oci.Document | None:
             return await self._receiver.root(source, Ticket(rank, ahead=True), find, mirror=mirror)
 
-        document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
+        document: oci.Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
         assert document is not None  # noqa: S101 - a registry without it is an error
         await self._store.put(document.raw, document.digest)
         return document
 
-    async def _find(self, descriptor: Descriptor) -> Document | None:
+    async def _find(self, descriptor: oci.Descriptor) -> oci.Document | None:
         # With another algorithm the image would have another digest than one that was fetched: that is a SHA-256.
         if descriptor.digest.algorithm != "sha256":
             return None
         return await self._stored(descriptor.digest, descriptor.size, descriptor.media_type)
 
-    async def _stored(self, digest: Digest, size: int | None = None, media_type: str = "") -> Document | None:
+    async def _stored(self, digest: oci.Digest, size: int | None = None, media_type: str = "") -> oci.Document | None:
         """Return a document out of the store; None where the store does not have it, or it is no document."""
         if not await self._store.contains(digest, size):
             return None
         try:
-            raw = await self._store.read(digest, MAX_DOCUMENT)
-            document = parse_manifest(raw, media_type, digest.algorithm)
+            raw = await self._store.read(digest, oci.MAX_DOCUMENT)
+            document = oci.parse_manifest(raw, media_type, digest.algorithm)
         except ContentError:
             return None
         self._receiver.reused(digest, len(raw))
         return document
 
-    async def document(self, entry: Descriptor, image: Reference, rank: Rank) -> Document:
+    async def document(self, entry: oci.Descriptor, image: oci.Reference, rank: Rank) -> oci.Document:
         """Return the manifest or index that an entry of an index names, and store it; raises HangarError."""
         fetched = await self.fetch(entry, image, rank, document=True)
-        if isinstance(fetched, Manifest | Index) and fetched.media_type == entry.media_type:
+        if isinstance(fetched, oci.Manifest | oci.Index) and fetched.media_type == entry.media_type:
             return fetched
         with self.planning.working(rank[0]):
-            raw = await self._store.read(entry.digest, MAX_DOCUMENT)
-        return parse_manifest(raw, entry.media_type, entry.digest.algorithm)
+            raw = await self._store.read(entry.digest, oci.MAX_DOCUMENT)
+        return oci.parse_manifest(raw, entry.media_type, entry.digest.algorithm)
 
-    async def config(self, config: Descriptor, image: Reference, rank: Rank) -> ImageConfig:
+    async def config(self, config: oci.Descriptor, image: oci.Reference, rank: Rank) -> oci.ImageConfig:
         """Return the config of an image, and store it; raises HangarError."""
         raw = await self.fetch(config, image, rank)
         if not isinstance(raw, bytes):
-            raw = await self._store.read(config.digest, MAX_DOCUMENT)
-        return ImageConfig.parse(raw, config.digest)
+            raw = await self._store.read(config.digest, oci.MAX_DOCUMENT)
+        return oci.ImageConfig.parse(raw, config.digest)
 
-    def has(self, content: Descriptor) -> bool:
+    def has(self, content: oci.Descriptor) -> bool:
         """Tell whether this run knows that content is in the store."""
         request = self._requests.get((content.digest, content.size))
         return request is not None and request.is_stored
 
-    def offer(self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False) -> None:
+    def offer(self, content: oci.Descriptor, image: oci.Reference, rank: Rank, *, document: bool = False) -> None:
         """Offer the repository of an image, and its mirrors, as sources of this content, with this rank."""
         request = self._request(content, rank, document)
         *mirrors, registry = self._mirrors.sources(image)
@@ -278,8 +268,8 @@ class Fetcher:
                 request.more.set()
 
     async def fetch(
-        self, content: Descriptor, image: Reference, rank: Rank, *, document: bool = False
-    ) -> Document | bytes | None:
+        self, content: oci.Descriptor, image: oci.Reference, rank: Rank, *, document: bool = False
+    ) -> oci.Document | bytes | None:
         """Wait until content is in the store, whole and verified, and fetch it where nothing does yet.
 
         It waits for images that are not planned yet to name another repository, before it fails. Returns a document, or
@@ -296,7 +286,7 @@ class Fetcher:
                     raise copied(request.error(image))
         return fetched
 
-    def _request(self, content: Descriptor, rank: Rank, document: bool) -> _Request:
+    def _request(self, content: oci.Descriptor, rank: Rank, document: bool) -> _Request:
         key = (content.digest, content.size)
         request = self._requests.get(key)
         if request is None:
@@ -321,7 +311,7 @@ class Fetcher:
             await (request.more.wait() if number is None else self.planning.wait(number, request.more))
         return True
 
-    async def _run(self, request: _Request) -> Document | bytes | None:
+    async def _run(self, request: _Request) -> oci.Document | bytes | None:
         """Get one digest from the first repository that gives it; the failures are in `request.errors`."""
         content = request.content
         try:
@@ -340,7 +330,7 @@ class Fetcher:
                 request.failed(source, error)
         return None
 
-    async def _try(self, request: _Request, source: _Source, ticket: Ticket, ingest: Ingest) -> Document | None:
+    async def _try(self, request: _Request, source: _Source, ticket: Ticket, ingest: Ingest) -> oci.Document | None:
         fetched = None
         try:
             arguments = request.content, source.repository, ticket, ingest
