@@ -7,9 +7,15 @@ import json
 import sys
 import threading
 import traceback
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions, SyncOptions
@@ -83,6 +89,34 @@ def at_work() -> list[str]:
     frames = [frame for number, frame in sys._current_frames().items() if number != threading.get_ident()]
     names = [str(frame.f_globals["__name__"]) for first in frames for frame, _ in traceback.walk_stack(first)]
     return [name for name in names if name.startswith("hangar_async.") and name != "hangar_async.threads"]
+
+
+@contextmanager
+def counting() -> Iterator[Counter[str]]:
+    """Count in the block the `tasks` of the engine and the room below it, and the `hops` to threads."""
+    counts: Counter[str] = Counter()
+    submit, loop = ThreadPoolExecutor.submit, asyncio.get_running_loop()
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        counts["hops"] += 1
+        return submit(*arguments, **keywords)
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **keywords: Any) -> asyncio.Task[Any]:
+        # The fake registry is in the same loop.
+        counts["tasks"] += str(work.cr_frame.f_globals["__name__"]) in _COUNTED
+        return asyncio.Task(work, loop=loop, **keywords)
+
+    loop.set_task_factory(make)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "submit", counted)
+        try:
+            yield counts
+        finally:
+            loop.set_task_factory(None)
+
+
+#: The modules whose tasks are counted: those that make some.
+_COUNTED = {"hangar_async.engine.pull.image", "hangar_async.singleflight", "hangar_async.tasks"}
 
 
 BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")

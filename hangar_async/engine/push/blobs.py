@@ -70,16 +70,31 @@ class LayoutBlobs:
 
 
 async def read_in_thread(open_reader: Callable[[], LayoutReader], buffers: PieceBuffers) -> Pieces:
-    """Read to the end, in threads; each piece is valid until the next one is asked for."""
+    """Read to the end, in threads; each piece is valid until the next one is asked for.
+
+    A thread fills the buffer, and opens and closes the reader too: a small blob needs one.
+    """
     # The reader is on the stack before the thread ends: a cancellation here must close it too.
     stack, buffer = ExitStack(), buffers.take()
+    view, readers = memoryview(buffer), list[LayoutReader]()
+
+    def read() -> int:
+        if not readers:
+            readers.append(stack.enter_context(closing(open_reader())))
+        filled = 0
+        while filled < len(view) and (count := readers[0].readinto(view[filled:])):
+            filled += count
+        if filled < len(view):
+            stack.close()
+        return filled
+
+    count = len(view)
     try:
-        reader = await in_thread(lambda: stack.enter_context(closing(open_reader())))
-        view = memoryview(buffer)
-        while count := await in_thread(reader.readinto, view):
+        while count == len(view) and (count := await in_thread(read)):
             yield view[:count]
     finally:
-        await in_thread(stack.close)
+        if count == len(view):
+            await in_thread(stack.close)
         buffers.give(buffer)
 
 
@@ -104,6 +119,8 @@ class BlobPusher:
         self._sent: set[Digest] = set()
         #: The repositories whose word about blobs was wrong.
         self._doubted: set[str] = set()
+        #: False when the registry has not mounted a blob: it is asked first then, or an upload is begun for nothing.
+        self._mounts = True
 
     def doubt(self, repository: str) -> None:
         """Forget which blobs a repository has: it said so, or mounted them, but refused a manifest that names them.
@@ -144,18 +161,20 @@ class BlobPusher:
         await self._flights.join((image.repository, blob.digest), partial(self._push, image, blob, rank))
 
     async def _push(self, image: Reference, blob: Descriptor, rank: Rank) -> None:
-        if await self.has(image, blob, rank):
-            return
-        repositories = self._repositories[blob.digest]
-        if image.repository in self._doubted:
+        repositories = self._repositories.setdefault(blob.digest, {})
+        if image.repository in self._doubted and image.repository not in repositories:
             await self.send(image, blob, rank)
+        is_asked = not self._mounts
+        if is_asked and await self.has(image, blob, rank):
+            return
         while not repositories:
             is_leader = False
 
             async def upload() -> None:
                 nonlocal is_leader
                 is_leader = True
-                await self.send(image, blob, rank)
+                if is_asked or not await self.has(image, blob, rank):
+                    await self.send(image, blob, rank)
 
             try:
                 await self._flights.join(blob.digest, upload)
@@ -163,6 +182,7 @@ class BlobPusher:
                 if is_leader:
                     raise
         if image.repository not in repositories:
+            # Without a question: the answer says whether the blob is there.
             await self._mount(image, blob, next(iter(repositories)), rank)
             repositories[image.repository] = None
 
@@ -177,7 +197,10 @@ class BlobPusher:
     async def _mount(self, image: Reference, blob: Descriptor, source_repository: str, rank: Rank) -> None:
         upload = await self._client.mount(image, blob, source_repository, Ticket(rank))
         if upload is not None:
-            await self._send(upload, rank)
+            self._mounts = False
+            async with upload:
+                if not await self.has(image, blob, rank):
+                    await self._send(upload, rank)
             return
         self.sent.mounted_blobs += 1
         self.sent.mounted_bytes += blob.size

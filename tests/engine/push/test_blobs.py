@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.buffers import PieceBuffers
+from hangar_async.buffers import SIZES, PieceBuffers
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import BlobProgress, BlobStarted, Event, Retrying
@@ -19,6 +19,7 @@ from hangar_async.testing.images import image, layer
 from tests.engine.forms import Saved
 from tests.engine.loading import load_options, run_load
 from tests.engine.made import make_cache
+from tests.engine.rig import counting
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import CutBody
 from tests.fakes.images import AMD64
@@ -42,6 +43,27 @@ async def test_each_digest_is_sent_once_and_nothing_a_second_time(
     # One question an image, and whether it is a registry.
     assert [one.path for one in again if one.method != "HEAD"] == ["/v2/", "/v2/"]
     assert len(again) == len(everything.built) + 2
+
+
+@pytest.mark.parametrize("mounts", [True, False])
+async def test_a_blob_that_a_repository_of_the_run_has_is_mounted_without_a_question(
+    mounts: bool, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """Where the registry does not mount, the question comes first again, so that nothing is sent for nothing."""
+    shared = layer({"shared": b"s"})
+    names = ["one:1", "two:1", "three:1"]
+    source = make_cache(
+        tmp_path / "cache", {name: image([shared, layer({name: name.encode()})], AMD64) for name in names}
+    )
+    assert pushable_registry.pushes is not None
+    pushable_registry.pushes.mounts = mounts
+    for name in ("two", "three"):
+        pushable_registry.content.add_blob(f"library/{name}", shared.data)
+    report = await run_load(tmp_path, source, pushable_registry, jobs=1, requests=1)  # in the order of the names
+    assert report.status == 0
+    assert len(pushable_registry.asked(f"blobs/{shared.digest}", "HEAD")) == (1 if mounts else 3)
+    assert len(pushable_registry.asked(f"digest={shared.digest}", "PUT")) == 1
+    assert (report.sent.mounted_blobs, report.sent.present_blobs) == ((2, 0) if mounts else (0, 2))
 
 
 @pytest.mark.parametrize("form", ["gzip", "hangar-gzip", "dir"])
@@ -111,3 +133,15 @@ async def test_the_reader_of_a_try_that_broke_is_closed_before_the_next_one(
     report = await load(load_options(tmp_path, source, pushable_registry.address, jobs=1), watch)
     assert report.status == 0
     assert open_at_retry == [0]
+
+
+@pytest.mark.parametrize(("size", "hops"), [(0, 1), (10, 1), (SIZES[0] + 1, 2)])
+async def test_a_small_blob_is_opened_read_and_closed_in_one_hop_to_a_thread(
+    size: int, hops: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "blob"
+    path.write_bytes(bytes(size))
+    with counting() as counts:
+        pieces = [bytes(piece) async for piece in read_in_thread(lambda: FileReader(path), PieceBuffers())]
+    assert b"".join(pieces) == bytes(size)
+    assert counts["hops"] == hops
