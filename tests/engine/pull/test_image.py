@@ -12,9 +12,10 @@ from hangar_async.engine.save import save
 from hangar_async.errors import Conflict, ContentError, NotFound
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
+from hangar_async.store.content import ContentStore
 from hangar_async.testing.images import Built, IndexEntry, artifact, attestation, image, index, layer
 from tests.engine.pull.rig import changed_entry
-from tests.engine.rig import all_digests, entries, held, listed, options, run
+from tests.engine.rig import all_digests, counting, entries, held, listed, options, run
 from tests.engine.served import refer
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
@@ -163,3 +164,39 @@ async def test_manifests_of_many_layers_are_refused_and_the_tasks_of_an_image_ha
         assert "has 40,000 layers, and at most 4,096 are taken" in str(outcome.error)
     # A task and its flight for each blob; the run, the entries, the connections, and the registry of this test.
     assert max(peaks) < 2 * MAX_TASKS + 150
+
+
+async def test_a_small_image_needs_few_tasks_and_one_hop_to_a_thread_for_each_content(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """A manifest, a config and a layer; one more for the folder. Sums that do not grow with the list are left out."""
+    names = [f"{fake_registry.address}/app:{number}" for number in range(12)]
+    for number in range(12):
+        fake_registry.add(f"app:{number}", small(str(number)))
+    sums = []
+    for count in (2, 12):
+        (tmp_path / str(count)).mkdir()
+        with counting() as counts:
+            assert (await run(tmp_path / str(count), *names[:count], jobs=1)).status == 0
+        sums.append(counts)
+    # The image, and a flight for each of two blobs.
+    assert sums[1]["tasks"] - sums[0]["tasks"] == 10 * 3
+    # The free space is looked at by each of the images that are planned before the first look has ended.
+    assert sums[1]["hops"] - sums[0]["hops"] <= 10 * (4 + 1)
+
+
+async def test_the_documents_that_an_index_names_are_not_read_again(
+    fake_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = index([IndexEntry(small("one")), IndexEntry(small("two", platform=ARM64))])
+    fake_registry.add("app:1", built)
+    read: list[Digest] = []
+    original = ContentStore.read
+
+    async def note(store: ContentStore, digest: Digest, limit: int) -> bytes:
+        read.append(digest)
+        return await original(store, digest, limit)
+
+    monkeypatch.setattr(ContentStore, "read", note)
+    assert (await run(tmp_path, f"{fake_registry.address}/app:1")).status == 0
+    assert not built.documents.keys() & read
