@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from yarl import URL
 
@@ -75,7 +75,7 @@ class BlobBody:
 
 async def has_blob(exchange: Exchange, image: Reference, blob: Descriptor) -> bool:
     """Tell whether a repository has a blob; see RegistryClient.has_blob."""
-    call = replace(_call(image, blob), method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=True)
+    call = _call(image, blob, method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=True)
     try:
         async with exchange.ask(call) as response:
             return response.status == 200
@@ -119,9 +119,9 @@ def host_of(address: str) -> str:
     return web_address(address).host_port_subcomponent or ""
 
 
-def _call(image: Reference, blob: Descriptor) -> Call:
+def _call(image: Reference, blob: Descriptor, **more: Any) -> Call:
     subject, path = f"blob {blob.digest} of {image.name}", f"blobs/{blob.digest}"
-    return Call(subject=subject, registry=image.registry, repository=image.repository, path=path)
+    return Call(subject=subject, registry=image.registry, repository=image.repository, path=path, **more)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -174,43 +174,57 @@ class Exchange:
         without any, unless it is named too. Raises RegistryErrors for responses that are not accepted, NetworkError,
         and errors of reading a request body.
         """
+        response = await self._response(call)
+        try:
+            yield response
+        finally:
+            await response.close()
+
+    async def _response(self, call: Call) -> Response:
+        """Make a call, and return a response that is accepted, which the caller closes."""
         endpoint = await self.endpoints.find(call.registry) if call.registry else None
         if endpoint is None or (call.url and not same_origin(endpoint.url, call.url)):
-            async with self._ask_elsewhere(call, redirected=endpoint is not None) as response:
-                yield response
-            return
+            return await self._ask_elsewhere(call, redirected=endpoint is not None)
         url = call.url or endpoint.at(f"{call.repository}/{call.path}" if call.repository else call.path)
-        async with self._ask_at(endpoint, url, call) as response:
-            if response.status in call.accepted:
-                yield response
-                return
+        response = await self._ask_at(endpoint, url, call)
+        if response.status in call.accepted:
+            return response
+        try:
             # The only other response is that of another registry, which wants a token.
             other, address = self._other_endpoint(response), response.url
             await response.drain()
-            call = replace(call, internal=response.internal, push=False)
+        finally:
+            await response.close()
+        call = replace(call, internal=response.internal, push=False)
         self._authorizer.adopt(other, call.scope)
-        async with self._ask_at(other, address, call) as response:
-            if response.status not in call.accepted:
-                raise await response.refusal(call.subject)
-            yield response
+        response = await self._ask_at(other, address, call)
+        if response.status not in call.accepted:
+            raise await self._refusal(response, call)
+        return response
 
-    @asynccontextmanager
-    async def _ask_at(self, endpoint: Endpoint, url: URL, call: Call) -> AsyncIterator[Response]:
-        """Make a call to a URL of an endpoint; yields what is accepted, and the challenge of another registry."""
+    async def _ask_at(self, endpoint: Endpoint, url: URL, call: Call) -> Response:
+        """Make a call to a URL of an endpoint; returns what is accepted, and the challenge of another registry."""
         authorization = await self._authorizer.authorize(endpoint, call.scope)
         for tries in count(1):
-            async with self._send(url, endpoint.registry, call, authorization) as response:
-                if response.status in call.accepted or self._wants_login_elsewhere(response, call):
-                    yield response
-                    return
-                error = await response.refusal(call.subject, authorization.source, push=call.push)
-                if response.status != 401 or response.redirected:
-                    raise error
-                endpoint.challenges = challenges_of(response) or endpoint.challenges
+            response = await self._send(url, endpoint.registry, call, authorization)
+            if response.status in call.accepted or self._wants_login_elsewhere(response, call):
+                return response
+            error = await self._refusal(response, call, authorization.source)
+            if response.status != 401 or response.redirected:
+                raise error
+            endpoint.challenges = challenges_of(response) or endpoint.challenges
             other = await self._authorizer.authorize_again(endpoint, call.scope, authorization, tries)
             if other is None:
                 raise error
             authorization = other
+        raise AssertionError
+
+    async def _refusal(self, response: Response, call: Call, source: str = "") -> RegistryError:
+        """Make the error for a response, and close it."""
+        try:
+            return await response.refusal(call.subject, source, push=call.push)
+        finally:
+            await response.close()
 
     def _wants_login_elsewhere(self, response: Response, call: Call) -> bool:
         """Tell whether a request to read was redirected to another registry, which wants a token or a known login."""
@@ -233,18 +247,15 @@ class Exchange:
             anonymous=place_of(response.url) not in self.transport.named,
         )
 
-    @asynccontextmanager
-    async def _ask_elsewhere(self, call: Call, *, redirected: bool) -> AsyncIterator[Response]:
-        async with self._send(call.url, call.url.host_port_subcomponent or "", call, Authorization()) as sent:
-            response = replace(sent, redirected=redirected or sent.redirected)
-            if response.status not in call.accepted:
-                raise await response.refusal(call.subject, push=call.push)
-            yield response
+    async def _ask_elsewhere(self, call: Call, *, redirected: bool) -> Response:
+        sent = await self._send(call.url, call.url.host_port_subcomponent or "", call, Authorization())
+        response = replace(sent, redirected=redirected or sent.redirected)
+        if response.status not in call.accepted:
+            raise await self._refusal(response, call)
+        return response
 
-    def _send(
-        self, url: URL, host: str, call: Call, authorization: Authorization
-    ) -> AbstractAsyncContextManager[Response]:
-        return self.transport.send(
+    async def _send(self, url: URL, host: str, call: Call, authorization: Authorization) -> Response:
+        return await self.transport.send(
             url,
             host,
             headers=call.headers,

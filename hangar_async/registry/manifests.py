@@ -5,8 +5,8 @@ Source: OCI distribution-spec, "Pulling manifests" and "Pushing manifests".
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Self, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
 
 from hangar_async.errors import ContentError, DigestMismatch, NotFound
 from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Reference, media_types
@@ -96,7 +96,7 @@ class Manifests:
         self, image: Reference, digest: Digest | None = None, *, push: bool = False, get: bool = True
     ) -> Descriptor | None:
         """Get the descriptor of a manifest; see RegistryClient.head_manifest."""
-        call = replace(_pull(image, digest), method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=push)
+        call = _pull(image, digest, method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=push)
         async with self._exchange.ask(call) as response:
             self._report_quota(image, response)
             if response.status in NOT_THERE:
@@ -117,8 +117,9 @@ class Manifests:
         subject = f"manifest {f'{image.name}@{digest}' if digest else f'{image.name}:{image.tag}'}"
         if digest and digest != actual:
             raise ContentError(f"{subject} cannot be pushed: its bytes have the digest {actual}", digest=str(digest))
-        call = _call(image, digest or image.tag, subject, {"Content-Type": media_type}, push=True)
-        async with self._exchange.ask(replace(call, method="PUT", body=raw, accepted=_PUT)) as response:
+        headers, name = {"Content-Type": media_type}, digest or image.tag
+        call = _call(image, name, subject, headers, push=True, method="PUT", body=raw, accepted=_PUT)
+        async with self._exchange.ask(call) as response:
             await response.drain()
             response.require_digest(actual, subject)
             return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
@@ -126,8 +127,11 @@ class Manifests:
     async def lists_referrers(self, image: Reference, subject: Digest) -> bool:
         """Tell whether the registry lists referrers; see RegistryClient.lists_referrers."""
         path, name = f"referrers/{subject}", f"the referrers of {subject} of {image.name}"
-        call = Call(subject=name, registry=image.registry, repository=image.repository, path=path, push=True)
-        async with self._exchange.ask(replace(call, accepted=(200, *_NO_REFERRERS))) as response:
+        accepted = (200, *_NO_REFERRERS)
+        call = Call(
+            subject=name, registry=image.registry, repository=image.repository, path=path, push=True, accepted=accepted
+        )
+        async with self._exchange.ask(call) as response:
             await response.drain()
             content_type = _media_type(response.headers.get("Content-Type", ""))
             return response.status == 200 and content_type == media_types.OCI_INDEX
@@ -137,14 +141,14 @@ class Manifests:
             self._on_quota(image.registry, quota)
 
 
-def _pull(image: Reference, digest: Digest | None) -> Call:
+def _pull(image: Reference, digest: Digest | None, **more: Any) -> Call:
     subject = f"manifest {f'{image.name}@{digest}' if digest else image}"
-    return _call(image, digest or image.digest or image.tag, subject, {"Accept": media_types.ACCEPT})
+    return _call(image, digest or image.digest or image.tag, subject, {"Accept": media_types.ACCEPT}, **more)
 
 
-def _call(image: Reference, name: object, subject: str, headers: Mapping[str, str], *, push: bool = False) -> Call:
+def _call(image: Reference, name: object, subject: str, headers: Mapping[str, str], **more: Any) -> Call:
     registry, repository, path = image.registry, image.repository, f"manifests/{name}"
-    return Call(subject=subject, registry=registry, repository=repository, path=path, headers=headers, push=push)
+    return Call(subject=subject, registry=registry, repository=repository, path=path, headers=headers, **more)
 
 
 def _descriptor(response: Response, digest: Digest | None, subject: str) -> Descriptor | None:

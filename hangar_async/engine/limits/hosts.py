@@ -4,8 +4,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -235,30 +234,13 @@ class Hosts:
             self._hosts[name] = self._make(name)
         return self._hosts[name]
 
-    @asynccontextmanager
-    async def hold(self, asked: Asked, ticket: Ticket, *, wait: bool = True) -> AsyncIterator[int]:
-        """Wait until the hosts of a request are open and a permit is free, and hold it; yields the request's number.
+    def hold(self, asked: Asked, ticket: Ticket, *, wait: bool = True) -> "Place":
+        """Wait until the hosts of a request are open and a permit is free, and hold it for a block.
 
-        Raises the error for which a host was given up. Without `wait` it raises the one for which a host is closed or
-        passed over.
+        The block gets the number of the request. Raises the error for which a host was given up. Without `wait` it
+        raises the one for which a host is closed or passed over.
         """
-        while True:
-            hosts = self._hosts_of(asked)
-            for host in hosts:
-                await (host.wait_until_open() if wait else host.check_open())
-            async with self.queue.hold(ticket, self._queue_of(hosts)):
-                # They may have been closed, or become others, during the wait in the queue.
-                if hosts != self._hosts_of(asked) or not all(host.is_open for host in hosts):
-                    continue
-                number = self.queue.begin()
-                for host in hosts:
-                    host.begin(number)
-                try:
-                    yield number
-                    return
-                finally:
-                    for host in hosts:
-                        host.end(number)
+        return Place(self, asked, ticket, wait)
 
     def reached(self, name: str) -> None:
         """Note that an answer of a host begins, which ends the pauses of one that gave none."""
@@ -266,7 +248,7 @@ class Hosts:
 
     def answered(self, asked: Asked, number: int) -> None:
         """Note that a request was answered."""
-        for host in self._hosts_of(asked):
+        for host in self.hosts_of(asked):
             host.answered(number)
 
     def charged(self, asked: Asked, failure: HangarError) -> Host:
@@ -287,16 +269,52 @@ class Hosts:
         elif error is not None:
             host.failed(error, number, max(host.queue.active, self.host(asked.host).queue.active))
 
-    def _hosts_of(self, asked: Asked) -> tuple[Host, ...]:
+    def hosts_of(self, asked: Asked) -> tuple[Host, ...]:
+        """Return the hosts at which a request needs a place."""
         host, other = self.host(asked.host), self._others.get(asked)
         return (host,) if other is None else (host, other)
 
-    def _queue_of(self, hosts: tuple[Host, ...]) -> HostQueue:
+    def queue_of(self, hosts: tuple[Host, ...]) -> HostQueue:
+        """Return the queue for requests to these hosts."""
         if len(hosts) == 1:
             return hosts[0].queue
         if hosts not in self._joined:
             self._joined[hosts] = self.queue.host_queue(*(host.queue for host in hosts))
         return self._joined[hosts]
+
+
+class Place:
+    """The place of a request at its hosts: a permit, and a number."""
+
+    def __init__(self, hosts: Hosts, asked: Asked, ticket: Ticket, wait: bool) -> None:
+        self._all = hosts
+        self._asked = asked
+        self._ticket = ticket
+        self._wait = wait
+
+    async def __aenter__(self) -> int:
+        """Wait for it; returns the number."""
+        queue = self._all.queue
+        while True:
+            self._hosts = hosts = self._all.hosts_of(self._asked)
+            for host in hosts:
+                await (host.wait_until_open() if self._wait else host.check_open())
+            self._permit = queue.hold(self._ticket, self._all.queue_of(hosts))
+            await self._permit.__aenter__()
+            # They may have been closed, or become others, during the wait in the queue.
+            if hosts == self._all.hosts_of(self._asked) and all(host.is_open for host in hosts):
+                break
+            await self._permit.__aexit__()
+        self._number = queue.begin()
+        for host in hosts:
+            host.begin(self._number)
+        return self._number
+
+    async def __aexit__(self, *error: object) -> None:
+        """Give it back."""
+        for host in self._hosts:
+            host.end(self._number)
+        await self._permit.__aexit__(*error)
 
 
 def failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:

@@ -144,11 +144,11 @@ class Permit:
 
     async def __aenter__(self) -> None:
         """Wait for it."""
-        self._wait = await self._queue.acquire(self._ticket, self._host_queue)
+        self._wait = await self._queue._acquire(self._ticket, self._host_queue)
 
     async def __aexit__(self, *error: object) -> None:
         """Give it back."""
-        self._queue.release(self._wait)
+        self._queue._release(self._wait)
 
 
 class RequestQueue:
@@ -236,8 +236,7 @@ class RequestQueue:
             wait.image = wait.ticket.rank[0]
             self._busy[wait.image] = self._busy.get(wait.image, 0) + 1
 
-    async def acquire(self, ticket: Ticket, host_queue: HostQueue) -> _Wait:
-        """Wait for a permit; the caller releases it."""
+    async def _acquire(self, ticket: Ticket, host_queue: HostQueue) -> _Wait:
         wait = _Wait(ticket, host_queue)
         # Nothing waits for a permit that it could get.
         if self._free > 0 and host_queue.has_space and (ticket.ahead or self._has_space(ticket.rank[0])):
@@ -250,14 +249,13 @@ class RequestQueue:
         except asyncio.CancelledError:
             # Either nothing was granted, and the entry in the heap is over; or a permit must be given back.
             if wait.granted.done() and not wait.granted.cancelled():
-                self.release(wait)
+                self._release(wait)
             raise
         finally:
             ticket._wait = None
         return wait
 
-    def release(self, wait: _Wait) -> None:
-        """Give a permit back."""
+    def _release(self, wait: _Wait) -> None:
         self._free += 1
         wait.host_queue.add(-1)
         if (image := wait.image) is not None:

@@ -6,7 +6,7 @@ A cancelled read loses nothing.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias, cast
@@ -267,11 +267,12 @@ CHANGED_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response whose body is not read yet; errors name `host` as its source.
+    """A response whose body is not read yet, to be closed; errors name `host` as its source.
 
     `redirected` is True for another origin than that of the request, and `internal` where it came from this machine or
     its link, through no proxy. `open_body` opens a long body, which must be read and closed before the response ends.
-    Any other one must be complete `seconds` after the response began.
+    Any other one must be complete `seconds` after the response began. `settled` waits for the end of the sending of the
+    request.
     """
 
     raw: aiohttp.ClientResponse = field(repr=False)
@@ -280,6 +281,7 @@ class Response:
     open_body: Callable[[], ResponseBody] = field(repr=False)
     seconds: float
     internal: bool = False
+    settled: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
     _began: float = field(default_factory=lambda: asyncio.get_running_loop().time(), repr=False)
 
     @property
@@ -307,6 +309,12 @@ class Response:
     def digest(self) -> Digest | None:
         """The digest in Docker-Content-Digest; None without one that can be read."""
         return read_digest(self.headers.get("Docker-Content-Digest", ""))
+
+    async def close(self) -> None:
+        """Keep the connection for the next request where the body was read to its end, else close it."""
+        self.raw.release()
+        if self.settled is not None:
+            await self.settled()
 
     async def read(self, subject: str, limit: int, digest: str = "") -> bytes:
         """Read the whole body; raises NetworkError, or ContentError for one of more than `limit` bytes."""

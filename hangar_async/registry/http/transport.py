@@ -1,10 +1,10 @@
 """Requests: one session for a run, TLS settings for each host, redirects followed by hand, responses bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
-from functools import partial
-from typing import Self
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial, wraps
+from typing import Any, ParamSpec, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -24,6 +24,7 @@ from hangar_async.registry.http.response import Response, ResponseBody, open_bod
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.registry.http.tls import TlsContexts
 
+_P = ParamSpec("_P")
 #: A stream pauses at twice as many bytes, and takes one more read of the event loop, at most 256 KiB: 512 KiB in all.
 #: More was no faster, and cost memory with many requests at once.
 READ_LIMIT = 128 << 10
@@ -31,6 +32,34 @@ READ_LIMIT = 128 << 10
 _LONGEST_HEADER = 32 << 10
 #: Before the response to one of these a registry may have to copy the content.
 _COMMITTING = frozenset({"PUT", "PATCH"})
+
+
+class Sending:
+    """A request that is sent: awaited, it is the response; `async with` closes that at the end of the block."""
+
+    def __init__(self, response: Coroutine[Any, Any, Response]) -> None:
+        self._coming = response
+
+    def __await__(self) -> Generator[Any, None, Response]:
+        """Wait for the response, which the caller closes."""
+        return self._coming.__await__()
+
+    async def __aenter__(self) -> Response:
+        """Wait for the response."""
+        self._response = await self._coming
+        return self._response
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the response."""
+        await self._response.close()
+
+
+def _closed_by_block(send: Callable[_P, Coroutine[Any, Any, Response]]) -> Callable[_P, Sending]:
+    @wraps(send)
+    def begin(*args: _P.args, **kwargs: _P.kwargs) -> Sending:
+        return Sending(send(*args, **kwargs))
+
+    return begin
 
 
 class Transport:
@@ -87,7 +116,7 @@ class Transport:
         finally:
             await self._outside.close()
 
-    @asynccontextmanager
+    @_closed_by_block
     async def send(
         self,
         url: URL,
@@ -99,14 +128,15 @@ class Transport:
         method: str = "GET",
         body: Body | None = None,
         internal: bool = False,
-    ) -> AsyncIterator[Response]:
-        """Send a request, with `body`, or a POST of `form`, and yield the first response that is no redirect.
+    ) -> Response:
+        """Send a request, with `body`, or a POST of `form`, and return the first response that is no redirect.
 
-        Errors name `host`. `authorization` is sent to the origin of `url` alone, and never after a redirect to another
-        origin. A form is never redirected, and a body only by a status that keeps the method. The connection is kept
-        for the next request when the response was read to its end, else closed: an early response ends the sending.
-        `internal` says that a server on this machine or its link has named `url`. Raises NetworkError when the server
-        takes no more bytes, and for internal addresses that are not allowed, and errors of reading the body.
+        Awaited, the caller closes the response; `async with` closes it at the end of the block. Errors name `host`.
+        `authorization` is sent to the origin of `url` alone, and never after a redirect to another origin. A form is
+        never redirected, and a body only by a status that keeps the method. The connection is kept for the next request
+        when the response was read to its end, else closed: an early response ends the sending. `internal` says that a
+        server on this machine or its link has named `url`. Raises NetworkError when the server takes no more bytes, and
+        for internal addresses that are not allowed, and errors of reading the body.
         """
         redirects = Redirects(url, host, "POST" if form is not None else method, self.named)
         address, at_origin = url, True
@@ -114,26 +144,30 @@ class Transport:
             fields = {**headers, "Authorization": authorization} if authorization and at_origin else headers
             name = host if at_origin else address.host_port_subcomponent or host
             session = self._session_for(address, internal)
-            raw, sent = await self._request(session, address, name, redirects.method, fields, form, body)
+            raw, sent = await self._send_once(session, address, name, redirects.method, fields, form, body)
+            internal = self._is_internal(address, raw)
+            response = Response(
+                raw,
+                name,
+                redirected=not at_origin,
+                open_body=partial(self._open_body, raw, name),
+                seconds=self._settings.answer_timeout,
+                internal=internal,
+                settled=None if sent is None else sent.settled,
+            )
             try:
                 self.answered(name)
-                opener = partial(self._open_body, raw, name)
-                internal, seconds = self._is_internal(address, raw), self._settings.answer_timeout
-                response = Response(
-                    raw, name, redirected=not at_origin, open_body=opener, seconds=seconds, internal=internal
-                )
                 if response.status not in MOVED:
-                    yield response
-                    return
+                    return response
                 await response.drain()
                 # A form has a secret, which is for the first address alone.
                 location = response.headers.get("Location", "") if form is None else ""
                 address = redirects.follow(response.status, location, internal=internal)
                 at_origin = at_origin and same_origin(url, address)
-            finally:
-                raw.release()
-                if sent is not None:
-                    await sent.settled()
+            except BaseException:
+                await response.close()
+                raise
+            await response.close()
 
     def _session_for(self, url: URL, internal: bool) -> aiohttp.ClientSession:
         """Choose the session for a place; a proxy finds the addresses of others itself."""
@@ -148,7 +182,7 @@ class Transport:
             return is_internal(url.host or "")
         return isinstance(raw, PeerResponse) and is_internal(raw.peer)
 
-    async def _request(
+    async def _send_once(
         self,
         session: aiohttp.ClientSession,
         url: URL,

@@ -353,7 +353,7 @@ class HostsMachine(RuleBasedStateMachine):
         job = Job(Asked(name, kind), Ticket((rank,)))
 
         async def once() -> None:
-            names = {host.name for host in self.hosts._hosts_of(job.asked)}
+            names = {host.name for host in self.hosts.hosts_of(job.asked)}
             job.probes = frozenset(name for name in names if self.hosts.host(name).is_away)
             job.outcome = self.loop.create_future()
             try:
