@@ -5,8 +5,8 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -53,13 +53,25 @@ _DIRECT = getattr(os, "O_DIRECT", 0)
 ALIGNMENT = 4096
 
 
-@contextmanager
-def failing(action: str, path: object) -> Iterator[None]:
-    """Turn an OSError of an `action` on `path` into a StorageError."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError.of(error, path, action) from error
+class Failing:
+    """Turns an OSError of an `action` on `path`, in its block, into a StorageError.
+
+    Each file enters some: a generator as context manager would take twice as long.
+    """
+
+    __slots__ = ("_action", "_path")
+
+    def __init__(self, action: str, path: object) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Raise the StorageError for an OSError."""
+        if isinstance(error, OSError):
+            raise StorageError.of(error, self._path, self._action) from error
 
 
 class Disk:
@@ -81,7 +93,7 @@ class Disk:
 
     def make_directory(self, path: Path, mode: int = 0o755) -> None:
         """Make a directory and its parents; one that exists stays as it is."""
-        with failing("make the directory", path):
+        with Failing("make the directory", path):
             path.mkdir(mode=mode, parents=True, exist_ok=True)
 
     def create(self, path: Path, *, direct: bool = False, mode: int = 0o644) -> int:
@@ -90,7 +102,7 @@ class Disk:
         With `direct` writes go to the device at once, and not through the page cache, where the file system allows it.
         They must be aligned then, except at the end of the file.
         """
-        with failing("create", path):
+        with Failing("create", path):
             try:
                 return os.open(path, _NEW_FILE | (_DIRECT if direct else 0), mode)
             except OSError as error:
@@ -127,7 +139,7 @@ class Disk:
     def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
         """Write all of `data`; a direct file is written through the page cache from the first unaligned piece on."""
         view = memoryview(data)
-        with failing("write", path):
+        with Failing("write", path):
             while view:
                 try:
                     count = os.write(descriptor, view)
@@ -141,18 +153,18 @@ class Disk:
 
     def truncate(self, descriptor: int, path: Path) -> None:
         """Make a file empty and go to its start."""
-        with failing("write", path):
+        with Failing("write", path):
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
 
     def sync_file(self, descriptor: int, path: Path) -> None:
         """Wait until an open file's content is on the disk."""
-        with failing("sync", path):
+        with Failing("sync", path):
             os.fsync(descriptor)
 
     def close(self, descriptor: int, path: Path) -> None:
         """Close a file; some file systems report a failed write only here."""
-        with failing("close", path):
+        with Failing("close", path):
             os.close(descriptor)
 
     def release(self, descriptor: int) -> None:
@@ -162,7 +174,7 @@ class Disk:
 
     def sync(self, path: Path) -> None:
         """Wait until a file's content, or the names in a directory, are on the disk."""
-        with failing("sync", path):
+        with Failing("sync", path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
@@ -186,7 +198,7 @@ class Disk:
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file or directory its final name, in place of a file that has it."""
-        with failing("rename to", target):
+        with Failing("rename to", target):
             source.replace(target)
 
     def keep(self, path: Path, name: Path) -> bool:
@@ -216,7 +228,7 @@ class Disk:
 
     def remove(self, path: Path) -> None:
         """Remove a file, a link or a whole directory, if it exists."""
-        with failing("remove", path):
+        with Failing("remove", path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -224,7 +236,7 @@ class Disk:
 
     def names(self, directory: Path, *, directories: bool = False) -> list[str]:
         """List the names of the files in a directory, sorted; its directories are left out unless asked for."""
-        with failing("read", directory), os.scandir(directory) as entries:
+        with Failing("read", directory), os.scandir(directory) as entries:
             return sorted(entry.name for entry in entries if directories or not entry.is_dir(follow_symlinks=False))
 
     def lock(self, path: Path) -> int | None:
@@ -233,7 +245,7 @@ class Disk:
         The kernel frees the lock of a process that died.
         """
         for is_last in (*[False] * _LOCK_TRIES, True):
-            with failing("open", path):
+            with Failing("open", path):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             lock = self._locked(descriptor, path)
             # Another process may have removed the file meanwhile, and others lock the next one of the name. On some
@@ -248,7 +260,7 @@ class Disk:
 
         No file is made. On a file system without such locks the descriptor stands for none, or is None if `needed`.
         """
-        with failing("open", path):
+        with Failing("open", path):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self._locked(descriptor, path, needed=needed)
 
@@ -271,7 +283,7 @@ class Disk:
         """
         descriptor = self.create(path)
         try:
-            with failing("lock", path):
+            with Failing("lock", path):
                 self._flock(descriptor, fcntl.LOCK_EX, path)
                 if os.fstat(descriptor).st_nlink:
                     return descriptor

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hangar_async.disk import failing
+from hangar_async.disk import Failing
 from hangar_async.errors import UsageError
 
 
@@ -103,7 +103,7 @@ def nearest(path: Path) -> Path:
 def free_bytes(path: Path) -> int:
     """Return the free bytes of the file system on which a path is, or will be; raises StorageError."""
     place = nearest(path)
-    with failing("look at", place):
+    with Failing("look at", place):
         status = os.statvfs(place)
     return status.f_bavail * status.f_frsize
 
@@ -111,7 +111,7 @@ def free_bytes(path: Path) -> int:
 def device(path: Path) -> int:
     """Name the file system on which a path is, or will be; raises StorageError."""
     place = nearest(path)
-    with failing("look at", place):
+    with Failing("look at", place):
         return place.stat().st_dev
 
 
@@ -166,7 +166,7 @@ def listed_path(path: Path, names: Collection[str]) -> Path:
     A file system that knows no upper and lower case, or has short names, finds a file by other names than it lists.
     Raises StorageError.
     """
-    with failing("read", path):
+    with Failing("read", path):
         if path.name in names or not path.exists():
             return path
         same = [name for name in names if path.samefile(path.with_name(name))]
@@ -176,7 +176,7 @@ def listed_path(path: Path, names: Collection[str]) -> Path:
 
 def file_names(directory: Path) -> list[str]:
     """Return the names of the files in a directory, and of links to files; raises StorageError."""
-    with failing("read", directory), os.scandir(directory) as entries:
+    with Failing("read", directory), os.scandir(directory) as entries:
         return [entry.name for entry in entries if entry.is_file()]
 
 

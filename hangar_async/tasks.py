@@ -15,6 +15,8 @@ async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_on
     The task of the caller does a share of it: a single item needs no other task. The items are begun in their order.
     Raises as a TaskGroup does: an exception of the work ends the other work.
     """
+    if not items:
+        return []
     waiting = enumerate(items)
     results: dict[int, _R] = {}
 

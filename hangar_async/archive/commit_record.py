@@ -15,7 +15,7 @@ from typing import Annotated, Self
 import msgspec
 
 from hangar_async.archive.names import checksums_path, part_number
-from hangar_async.disk import Disk, failing
+from hangar_async.disk import Disk, Failing
 from hangar_async.errors import DigestMismatch, StorageError
 from hangar_async.filesystem import read_bounded
 from hangar_async.oci import PIECE, Digest, read_pieces, verified
@@ -146,7 +146,7 @@ class CommitRecord:
 
     def _check_left(self, rename: Rename) -> None:
         path = self.path.with_name(rename.source)
-        with failing("read", path):
+        with Failing("read", path):
             status = path.lstat()
         if (stat.S_ISREG(status.st_mode), status.st_size, status.st_uid) != (True, rename.size, self.owner):
             raise record_error(self.path, self.archive, f"names {rename.source}, which is another file now")
@@ -154,7 +154,7 @@ class CommitRecord:
     def _check_done(self, rename: Rename, check_interrupted: Callable[[], None]) -> None:
         path = self.path.with_name(rename.target)
         try:
-            with failing("read", path):
+            with Failing("read", path):
                 status = path.lstat()
             if (stat.S_ISREG(status.st_mode), status.st_size) != (True, rename.size):
                 raise StorageError(f"{path} is another file", path=str(path))
@@ -165,7 +165,7 @@ class CommitRecord:
 
 
 def _check_digest(path: Path, digest: Digest, check_interrupted: Callable[[], None]) -> None:
-    with failing("read", path), path.open("rb", buffering=0) as file:
+    with Failing("read", path), path.open("rb", buffering=0) as file:
         for _ in verified(read_pieces(file, memoryview(bytearray(PIECE))), digest, None):
             check_interrupted()
 

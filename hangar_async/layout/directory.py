@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from hangar_async.disk import failing
+from hangar_async.disk import Failing
 from hangar_async.errors import StorageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE, LayoutFile, named_digest
 from hangar_async.oci import PIECE, read_pieces
@@ -70,7 +70,7 @@ class FileReader:
     def __init__(self, path: Path, start: int = 0) -> None:
         self._path = path
         self._file = -1
-        with failing("read", path):
+        with Failing("read", path):
             self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 #: Equal for two readers of one file that has not changed in between.
@@ -82,12 +82,12 @@ class FileReader:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill a buffer, or a part of it; 0 at the end."""
-        with failing("read", self._path):
+        with Failing("read", self._path):
             return os.readv(self._file, [buffer])
 
     def check(self) -> None:
         """Raise StorageError where the file of this name is another one now, or was changed."""
-        with failing("read", self._path):
+        with Failing("read", self._path):
             identity = _identity(self._path.stat(follow_symlinks=False))
         if identity != self.identity:
             raise StorageError(

@@ -47,6 +47,7 @@ class ContentStore:
         self.disk = disk
         #: Frees the lock before the end of the block: nothing may be written afterwards. May be called again.
         self.unlock = unlock
+        self._partial_files = root / PARTIALS
         # The partial files of ingests: names and sizes.
         self._partials = dict(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
@@ -99,7 +100,7 @@ class ContentStore:
         It begins with the bytes of an earlier ingest. One at a time for a digest and size.
         """
         name = _partial_name(digest, size)
-        ingest = Ingest(self.disk, self.root / PARTIALS / name, self.path(digest), digest, size)
+        ingest = Ingest(self.disk, self._partial_files / name, self.path(digest), digest, size)
         try:
             if name in self._partials:
                 async with self._hashing:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from hangar_async.disk import Disk, failing
+from hangar_async.disk import Disk, Failing
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE
 
@@ -21,7 +21,7 @@ def check_own(root: Path) -> None:
 
 
 def _is_own(root: Path) -> bool:
-    with failing("read", root):
+    with Failing("read", root):
         names = {path.name for path in root.iterdir() if path.name != BLOBS or not path.is_symlink()}
     return LIST_NAME in names or {LOCK_NAME, SHARE} <= names or all(map(_OWN.fullmatch, names))
 
@@ -95,6 +95,6 @@ def _files_below(root: Path) -> list[str]:
     def fail(error: OSError) -> None:
         raise error
 
-    with failing("read", root):
+    with Failing("read", root):
         places = list(os.walk(root, onerror=fail))
     return sorted(str(Path(place, name).relative_to(root)) for place, _, names in places for name in names)

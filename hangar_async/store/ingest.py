@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from hangar_async.disk import Disk, failing
+from hangar_async.disk import Disk, Failing
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci import PIECE, Digest, Verifier
 from hangar_async.threads import in_thread
@@ -99,7 +99,7 @@ class Ingest:
 
     def _hash(self, buffer: memoryview) -> int:
         assert self._file is not None  # noqa: S101 - it was opened
-        with failing("read", self._partial):
+        with Failing("read", self._partial):
             count = os.readv(self._file, [buffer])
         self._verifier.update(buffer[:count])
         return count
@@ -133,7 +133,8 @@ class Ingest:
             return False
         file, self._file = self._open(), None
         self._disk.close(file, self._partial)
-        self._disk.make_directory(self._target.parent)
+        if self._digest.algorithm != "sha256":  # whose directory is made with the store
+            self._disk.make_directory(self._target.parent)
         self._disk.rename(self._partial, self._target)
         return True
 

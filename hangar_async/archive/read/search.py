@@ -11,7 +11,7 @@ from pathlib import Path
 from hangar_async.archive.commit_record import CommitRecord, unfinished_commit
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, checksums_path, part_number, read_checksums
 from hangar_async.archive.read.volume import Part, Volume, first_of, identity
-from hangar_async.disk import Disk, failing
+from hangar_async.disk import Disk, Failing
 from hangar_async.errors import ArchiveError, StorageError
 from hangar_async.filesystem import file_names, listed_path
 from hangar_async.temporary import run_of_record
@@ -54,7 +54,7 @@ def is_there(path: Path) -> bool:
     """Tell whether there is an archive of this name, a part of it, or the record of its commit; raises StorageError."""
     if not path.parent.is_dir():
         return False
-    with failing("read", path):
+    with Failing("read", path):
         if path.exists():
             return True
     base = archive_path(path)
@@ -75,7 +75,7 @@ def _look(path: Path, check_interrupted: Callable[[], None]) -> Volume:
     numbers = _numbers(base)
     digests = {listed_path(base.with_name(name), numbers).name: digest for name, digest in _digests(base).items()}
     if not numbers:
-        with failing("read", path):
+        with Failing("read", path):
             path.stat()
         raise _wrong(path, "is not a file")
     if digests:
@@ -133,7 +133,7 @@ def _names(base: Path) -> list[str]:
         if not isinstance(error.__cause__, PermissionError):
             raise
         known = dict.fromkeys((base.name, checksums_path(base).name, *_digests(base)))
-        with failing("read", base):
+        with Failing("read", base):
             names = [name for name in known if base.with_name(name).is_file()]
         if not names:
             raise StorageError(
@@ -154,7 +154,7 @@ def _numbers(base: Path) -> dict[str, int]:
 def _digests(base: Path) -> dict[str, str]:
     path = checksums_path(base)
     try:
-        with failing("read", path):
+        with Failing("read", path):
             return read_checksums(path)
     except ValueError as error:
         raise _wrong(path, f"is damaged: {error}") from error
@@ -187,7 +187,7 @@ def _parts(
     start = 0
     for name in names:
         path, source = base.with_name(name), (temporary or {}).get(name)
-        with failing("read", path):
+        with Failing("read", path):
             status = first_of(os.stat, source, path)
         if not stat.S_ISREG(status.st_mode):
             raise _wrong(path, "is not a file")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from hangar_async.disk import failing, leading, remaining
+from hangar_async.disk import Failing, leading, remaining
 from hangar_async.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ class Part:
 
     def open(self) -> int:
         """Open the file; the caller closes the descriptor. Raises StorageError."""
-        with failing("read", self.path):
+        with Failing("read", self.path):
             return first_of(lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC), self.temporary, self.path)
 
     def status(self) -> os.stat_result:
         """Look at the file; raises StorageError."""
-        with failing("read", self.path):
+        with Failing("read", self.path):
             return first_of(os.stat, self.temporary, self.path)
 
 
@@ -143,7 +143,7 @@ class Window(io.RawIOBase):
         if size and inside + size <= part.size:
             # One copy less than by `readinto`.
             self._open(part)
-            with failing("read", part.path):
+            with Failing("read", part.path):
                 data = os.pread(self._file, size, inside)
             if len(data) == size:
                 self.offset += size
@@ -159,7 +159,7 @@ class Window(io.RawIOBase):
             part = self.volume.part_at(self.offset)
             self._open(part)
             inside = self.offset - part.start
-            with failing("read", part.path):
+            with Failing("read", part.path):
                 count = os.preadv(self._file, leading(rest, part.size - inside), inside)
             if not count:
                 self.broken("ends too early; it was cut during the reading")

@@ -18,7 +18,7 @@ import zstandard
 from hangar_async.archive import formats
 from hangar_async.archive.index import Encoding, Footer
 from hangar_async.archive.write.parts import PartWriter
-from hangar_async.disk import failing, remaining
+from hangar_async.disk import Failing, remaining
 from hangar_async.errors import StorageError
 from hangar_async.threads import Pool
 
@@ -33,7 +33,7 @@ class Input:
     `after_read` is called after every reading, of about 2 MiB. `path` is for messages.
     """
 
-    # Errors are caught without `failing`, which costs more than the reading of a small file.
+    # Errors are caught without `Failing`, which costs more than the reading of a small file.
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ def bytes_input(data: bytes) -> Input:
 @contextmanager
 def open_input(path: Path, size: int, after_read: Callable[[], None]) -> Iterator[Input]:
     """Open a file that must have `size` bytes at its end; links are not followed. Raises StorageError."""
-    with failing("read", path):
+    with Failing("read", path):
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         source = Input(
