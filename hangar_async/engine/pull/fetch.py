@@ -324,7 +324,7 @@ class Fetcher:
                 while request.untried:
                     fetched = await self._try(request, request.untried[0], ticket, ingest)
                     if request.is_stored:
-                        return fetched or ingest.whole
+                        return fetched or ingest.whole or None
         except StorageError as error:
             for source in tuple(request.untried):
                 request.failed(source, error)

@@ -13,6 +13,7 @@ from hangar_async.errors import Conflict, ContentError, NotFound
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.store.content import ContentStore
+from hangar_async.store.directory import PARTIALS
 from hangar_async.testing.images import Built, IndexEntry, artifact, attestation, image, index, layer
 from tests.engine.pull.rig import changed_entry
 from tests.engine.rig import all_digests, counting, entries, held, listed, options, run
@@ -200,3 +201,16 @@ async def test_the_documents_that_an_index_names_are_not_read_again(
     monkeypatch.setattr(ContentStore, "read", note)
     assert (await run(tmp_path, f"{fake_registry.address}/app:1")).status == 0
     assert not built.documents.keys() & read
+
+
+async def test_a_config_of_which_an_earlier_run_left_a_part(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    built = small("app")
+    fake_registry.add("app:1", built)
+    manifest = built.descriptor.digest
+    config = min(built.blobs, key=lambda digest: not built.blobs[digest].startswith(b"{"))
+    data = built.blobs[config]
+    partial = tmp_path / "saved-image-cache" / PARTIALS / f"sha256-{config.hex}.{len(data)}"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(data[:10])
+    assert (await run(tmp_path, f"{fake_registry.address}/app:1")).status == 0
+    assert {str(config), str(manifest)} <= held(tmp_path / "out")
