@@ -271,8 +271,7 @@ class Response:
 
     `redirected` is True for another origin than that of the request, and `internal` where it came from this machine or
     its link, through no proxy. `open_body` opens a long body, which must be read and closed before the response ends.
-    Any other one must be complete `seconds` after the response began. `settled` waits for the end of the sending of the
-    request.
+    Any other one must be complete `seconds` after the response began. `settled` waits for the end of the request.
     """
 
     raw: aiohttp.ClientResponse = field(repr=False)
@@ -339,10 +338,8 @@ class Response:
 
     async def refusal(self, subject: str, source: str = "", *, push: bool = False) -> RegistryError:
         """Make the error for this response to a request for `subject`; see `failures.refused`."""
-        body = await self.drain()
-        return refused(
-            self.host, subject, self.status, self.headers, body, source=source, redirected=self.redirected, push=push
-        )
+        content = self.headers, await self.drain()
+        return refused(self.host, subject, self.status, *content, source=source, redirected=self.redirected, push=push)
 
     def require_digest(self, digest: Digest, subject: str) -> None:
         """Raise DigestMismatch where the registry gives pushed content another digest of the same algorithm.
