@@ -17,7 +17,7 @@ from hangar_async import imagelist
 from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
-from hangar_async.engine import pack
+from hangar_async.engine import merge, pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
@@ -282,7 +282,7 @@ class _SyncRun(_Run):
     def __init__(self, options: SyncOptions, observe: Observer, clock: Clock) -> None:
         super().__init__(options, observe, clock)
         self._cache = options.cache
-        self._existing = pack.Existing()
+        self._existing = merge.Existing()
 
     def check(self) -> None:
         check_outputs([self.options.failed], [self.options.images])
@@ -305,10 +305,10 @@ class _SyncRun(_Run):
 
     @asynccontextmanager
     async def open_packer(self, store: ContentStore) -> AsyncIterator[pack.Packer]:
-        self._existing = await in_thread(pack.read_existing, store.root)
+        self._existing = await in_thread(merge.read_existing, store.root)
         for text in self._existing.notices:
             self.notice(text)
-        self._packer = pack.MergePacker(store, self.options.sync, self._existing)
+        self._packer = merge.MergePacker(store, self.options.sync, self._existing)
         yield self._packer
 
     async def write_index(
@@ -316,7 +316,7 @@ class _SyncRun(_Run):
     ) -> None:
         # An index on the disk names only what is on the disk.
         await self._packer.sync()
-        merged = pack.merged(self._existing.images, images)
+        merged = merge.merged(self._existing.images, images)
         await super().write_index(store, merged, saved, sync=self.options.sync)
 
     def created(self, saved: _Saved) -> Sequence[str]:

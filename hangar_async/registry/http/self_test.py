@@ -16,9 +16,9 @@ from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
 from hangar_async.buffers import PieceBuffers
+from hangar_async.registry.http.body import BufferedBody
 from hangar_async.registry.http.limits import Speeds
 from hangar_async.registry.http.request_body import RequestBody
-from hangar_async.registry.http.response import BufferedBody
 
 _NOTICE = (
     "aiohttp {version} does not allow bodies to be taken over: they are received and sent by its own streams, which is "

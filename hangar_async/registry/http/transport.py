@@ -16,11 +16,12 @@ from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import Reaching, is_of_another_time
 from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
+from hangar_async.registry.http.body import ResponseBody, open_body
 from hangar_async.registry.http.limits import Deadline, Speeds
 from hangar_async.registry.http.proxies import proxy_for
 from hangar_async.registry.http.request_body import Body, RequestBody
 from hangar_async.registry.http.resolver import OutsideResolver, PeerResponse, refused_address
-from hangar_async.registry.http.response import Response, ResponseBody, open_body
+from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.registry.http.tls import TlsContexts
 

@@ -17,7 +17,7 @@ from hangar_async.oci.digest import Digest
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.http.response import LARGEST_PIECE, SMALLEST_PIECE, BufferedBody, StreamBody
+from hangar_async.registry.http.body import LARGEST_PIECE, SMALLEST_PIECE, BufferedBody, StreamBody
 from hangar_async.registry.http.transport import Transport
 from tests.fakes.registry import FakeRegistry, answering
 from tests.registry.http.rig import Play

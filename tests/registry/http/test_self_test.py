@@ -12,7 +12,7 @@ from aiohttp.http import StreamWriter
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http import self_test
-from hangar_async.registry.http.response import BufferedBody, StreamBody
+from hangar_async.registry.http.body import BufferedBody, StreamBody
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from tests.fakes.registry import FakeRegistry
 from tests.registry.rig import BLOB, DATA, Lent, image_at, read_all
