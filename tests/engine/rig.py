@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
@@ -21,9 +21,13 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions, SyncOptions
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.engine.events import Event
+from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
+from hangar_async.layout.images import read_images
+from hangar_async.oci import Image, children
 from hangar_async.testing.images import Built, layer
+from tests.fakes.registry import FakeRegistry
 
 
 def options(tmp_path: Path, *lines: str, **keywords: Any) -> SaveOptions:
@@ -120,3 +124,17 @@ _COUNTED = {"hangar_async.engine.pull.image", "hangar_async.singleflight", "hang
 
 
 BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")
+
+
+def lines(four_apps: FakeRegistry, *numbers: int) -> list[str]:
+    return [f"{four_apps.address}/app{number}:1" for number in numbers or range(4)]
+
+
+def read(path: Path) -> Sequence[Image]:
+    """Read the images of an archive or a directory."""
+    return read_images(layout_at(path, find_archive(path), lambda: None)).images
+
+
+def count_entries(images: Iterable[Image]) -> int:
+    contents = [(content.digest, image.documents) for image in images for content in image.contents]
+    return sum(len(children(documents[digest])) for digest, documents in contents if digest in documents)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,23 +14,16 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.disk import Disk
 from hangar_async.engine.events import ArchiveProgress, Committing, Event, Notice
-from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.save import sync as sync_cache
 from hangar_async.errors import ContentError, StorageError
 from hangar_async.layout import limits
-from hangar_async.layout.images import read_images
-from hangar_async.oci import Image, children, graph
+from hangar_async.oci import graph
 from hangar_async.testing.images import image, layer
 from hangar_async.threads import in_thread
 from tests.engine.forms import tree
-from tests.engine.rig import BASE, run, sync_options
+from tests.engine.rig import BASE, count_entries, lines, read, run
 from tests.fakes.faults import Cut, Status
 from tests.fakes.images import AMD64
 from tests.fakes.registry import FakeRegistry
-
-
-def lines(four_apps: FakeRegistry, *numbers: int) -> list[str]:
-    return [f"{four_apps.address}/app{number}:1" for number in numbers or range(4)]
 
 
 def unpack(command: str, folder: Path) -> Path:
@@ -39,15 +31,6 @@ def unpack(command: str, folder: Path) -> Path:
     target.mkdir()
     subprocess.run(["bash", "-o", "pipefail", "-ec", f"{command} -C {target}"], cwd=folder, check=True)
     return target / "saved-image-cache"
-
-
-def read(path: Path) -> Sequence[Image]:
-    return read_images(layout_at(path, find_archive(path), lambda: None)).images
-
-
-def count_entries(images: Iterable[Image]) -> int:
-    contents = [(content.digest, image.documents) for image in images for content in image.contents]
-    return sum(len(children(documents[digest])) for digest, documents in contents if digest in documents)
 
 
 def content(root: Path) -> dict[str, bytes | str]:
@@ -270,26 +253,6 @@ async def test_as_many_entries_are_written_as_are_read(
         await run(tmp_path / "b", *lines(four_apps), format=format_)
     assert raised.value.advice == "split the list of images"
     assert not (tmp_path / "b" / path.name).exists()
-
-
-async def test_a_cache_takes_as_many_entries_as_are_read(
-    four_apps: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An image that is there already is counted once, and one too many changes nothing."""
-    monkeypatch.setattr(limits, "_BYTES_AN_ENTRY", 1 << 30)
-    cache = tmp_path / "saved-image-cache"
-
-    async def sync(*numbers: int) -> list[str]:
-        await sync_cache(sync_options(tmp_path, *lines(four_apps, *numbers)), lambda event: None)
-        return [image.name.rpartition("/")[2] for image in await in_thread(read, cache)]
-
-    assert await sync(1, 2) == ["app1:1", "app2:1"]
-    two = count_entries(await in_thread(read, cache))
-    monkeypatch.setattr(graph, "MAX_ENTRIES", two)
-    assert await sync(2, 1) == ["app1:1", "app2:1"]
-    with pytest.raises(StorageError, match=f"app3:1 is one too many: .* more than {two} blobs"):
-        await sync(2, 3)
-    assert await sync(1) == ["app1:1", "app2:1"]
 
 
 async def test_a_list_that_no_reader_takes_is_not_written(
