@@ -99,6 +99,14 @@ def test_a_missing_last_part_is_named_by_the_list_of_digests(tmp_path: Path) -> 
         find_volume(tmp_path / "a")
 
 
+def test_a_listed_name_that_no_file_can_have_is_missing(tmp_path: Path) -> None:
+    made = parts(tmp_path, 2)
+    name = f"a.part{'0' * 300}"
+    (tmp_path / "a.sha256").write_text("".join(f"{'0' * 64}  {one}\n" for one in (*made, name)))
+    with pytest.raises(ArchiveError, match="lists other files"):
+        find_volume(tmp_path / "a")
+
+
 @pytest.mark.parametrize(("number", "size"), [(0, 99), (2, 101), (4, 101), (3, 0)])
 def test_a_part_of_another_size_is_named(tmp_path: Path, number: int, size: int) -> None:
     made = parts(tmp_path, 5)
