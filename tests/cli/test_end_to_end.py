@@ -461,17 +461,17 @@ async def test_an_attestation_that_is_gone_is_a_note_and_no_failure(site: Site) 
 @pytest.mark.parametrize(
     ("line", "most", "left_out"),
     [
-        ("save -f list.txt -c dir -d new --quiet", 93, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
-        ("save -f list.txt -d new.tar.gz --quiet", 102, {READER, PUSH, VALIDATE, SERVER}),
-        ("sync -f list.txt -d new --quiet", 96, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
-        ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 105, {WRITER, PULL, VALIDATE, SERVER}),
-        ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 101, {WRITER, PULL, SERVER}),
+        ("save -f list.txt -c dir -d new --quiet", 95, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("save -f list.txt -d new.tar.gz --quiet", 104, {READER, PUSH, VALIDATE, SERVER}),
+        ("sync -f list.txt -d new --quiet", 98, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 106, {WRITER, PULL, VALIDATE, SERVER}),
+        ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 102, {WRITER, PULL, SERVER}),
         ("ls saved.tar.gz", 62, {HTTP, WRITER, PULL, PUSH, SERVER}),
         ("verify saved.tar.gz --quiet", 63, {HTTP, WRITER, PULL, PUSH, SERVER}),
         ("extract saved.tar.gz REGISTRY/team/one:1 -o new --quiet", 72, {HTTP, PULL, PUSH, SERVER}),
         ("compress -f saved-image-cache -d new.tar.gz --quiet", 80, {HTTP, PULL, PUSH, SERVER}),
         ("decompress -f saved.tar.gz -d new --quiet", 75, {HTTP, WRITER, PULL, PUSH, SERVER}),
-        ("logout REGISTRY --quiet", 70, {*CODECS, READER, WRITER, PULL, PUSH, SERVER}),
+        ("logout REGISTRY --quiet", 71, {*CODECS, READER, WRITER, PULL, PUSH, SERVER}),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else None,
 )
