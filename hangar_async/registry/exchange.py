@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 from yarl import URL
 
@@ -101,7 +100,7 @@ class Endpoints:
         challenges: tuple[Challenge, ...] = ()
         internal, speaks = is_internal(url.host or ""), False
         with suppress(RegistryError):
-            async with self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
+            async with await self._transport.send(url.join(URL("/v2/")), registry, headers={}) as response:
                 await response.drain()
                 if not response.redirected:
                     challenges, internal = challenges_of(response), response.internal
@@ -174,11 +173,8 @@ class Exchange:
         without any, unless it is named too. Raises RegistryErrors for responses that are not accepted, NetworkError,
         and errors of reading a request body.
         """
-        response = await self._response(call)
-        try:
+        async with await self._response(call) as response:
             yield response
-        finally:
-            await response.close()
 
     async def _response(self, call: Call) -> Response:
         """Make a call, and return a response that is accepted, which the caller closes."""
@@ -189,12 +185,10 @@ class Exchange:
         response = await self._ask_at(endpoint, url, call)
         if response.status in call.accepted:
             return response
-        try:
+        async with response:
             # The only other response is that of another registry, which wants a token.
             other, address = self._other_endpoint(response), response.url
             await response.drain()
-        finally:
-            await response.close()
         call = replace(call, internal=response.internal, push=False)
         self._authorizer.adopt(other, call.scope)
         response = await self._ask_at(other, address, call)
@@ -205,7 +199,9 @@ class Exchange:
     async def _ask_at(self, endpoint: Endpoint, url: URL, call: Call) -> Response:
         """Make a call to a URL of an endpoint; returns what is accepted, and the challenge of another registry."""
         authorization = await self._authorizer.authorize(endpoint, call.scope)
-        for tries in count(1):
+        tries = 0
+        while True:
+            tries += 1
             response = await self._send(url, endpoint.registry, call, authorization)
             if response.status in call.accepted or self._wants_login_elsewhere(response, call):
                 return response
@@ -217,14 +213,11 @@ class Exchange:
             if other is None:
                 raise error
             authorization = other
-        raise AssertionError
 
     async def _refusal(self, response: Response, call: Call, source: str = "") -> RegistryError:
         """Make the error for a response, and close it."""
-        try:
+        async with response:
             return await response.refusal(call.subject, source, push=call.push)
-        finally:
-            await response.close()
 
     def _wants_login_elsewhere(self, response: Response, call: Call) -> bool:
         """Tell whether a request to read was redirected to another registry, which wants a token or a known login."""

@@ -60,7 +60,7 @@ class HarborProjects:
     ) -> AsyncIterator[Response]:
         credential = await self._credentials.find(self._registry, "")
         login = basic(credential.username, credential.password) if credential and credential.username else None
-        async with self._transport.send(
+        async with await self._transport.send(
             url, self._registry, headers=_HEADERS, authorization=login, method=method, body=body
         ) as response:
             if response.status not in accepted:

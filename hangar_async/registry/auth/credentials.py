@@ -22,7 +22,7 @@ import msgspec
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.disk import Disk
 from hangar_async.errors import HangarError, UsageError
-from hangar_async.filesystem import real_path
+from hangar_async.filesystem import make_directory, real_path
 from hangar_async.oci import decode_json
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential, CredentialFile, key_of, read_credentials
 from hangar_async.temporary import write_output
@@ -248,5 +248,5 @@ class Logins:
     def _write_file(self, content: bytes) -> None:
         # A link to the file stays one.
         path = real_path(self.path)
-        self.disk.make_directory(path.parent, _PRIVATE_FOLDER)
+        make_directory(path.parent, self.disk, _PRIVATE_FOLDER)
         write_output(path, content, self.disk, mode=_PRIVATE_FILE)

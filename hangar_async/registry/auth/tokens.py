@@ -188,7 +188,7 @@ class TokenServer:
         host = f"{url.host_port_subcomponent}"
         subject = f"a token for {' and '.join(request.scopes) or request.registry}"
         source = request.credential.source if request.credential else ""
-        async with self._transport.send(
+        async with await self._transport.send(
             url, host, headers={}, authorization=authorization, form=form, internal=request.internal
         ) as response:
             if response.status != 200:

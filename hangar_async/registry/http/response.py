@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import unquote
 
 import aiohttp
@@ -70,7 +71,11 @@ class Response:
         """The digest in Docker-Content-Digest; None without one that can be read."""
         return read_digest(self.headers.get("Docker-Content-Digest", ""))
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        """Begin a block at whose end it is closed."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
         """Keep the connection for the next request where the body was read to its end, else close it."""
         self.raw.release()
         if self.settled is not None:

@@ -1,10 +1,10 @@
 """Requests: one session for a run, TLS settings for each host, redirects followed by hand, responses bounded."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial, wraps
-from typing import Any, ParamSpec, Self
+from functools import partial
+from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -25,7 +25,6 @@ from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.registry.http.tls import TlsContexts
 
-_P = ParamSpec("_P")
 #: A stream pauses at twice as many bytes, and takes one more read of the event loop, at most 256 KiB: 512 KiB in all.
 #: More was no faster, and cost memory with many requests at once.
 READ_LIMIT = 128 << 10
@@ -33,34 +32,6 @@ READ_LIMIT = 128 << 10
 _LONGEST_HEADER = 32 << 10
 #: Before the response to one of these a registry may have to copy the content.
 _COMMITTING = frozenset({"PUT", "PATCH"})
-
-
-class Sending:
-    """A request that is sent: awaited, it is the response; `async with` closes that at the end of the block."""
-
-    def __init__(self, response: Coroutine[Any, Any, Response]) -> None:
-        self._coming = response
-
-    def __await__(self) -> Generator[Any, None, Response]:
-        """Wait for the response, which the caller closes."""
-        return self._coming.__await__()
-
-    async def __aenter__(self) -> Response:
-        """Wait for the response."""
-        self._response = await self._coming
-        return self._response
-
-    async def __aexit__(self, *error: object) -> None:
-        """Close the response."""
-        await self._response.close()
-
-
-def _closed_by_block(send: Callable[_P, Coroutine[Any, Any, Response]]) -> Callable[_P, Sending]:
-    @wraps(send)
-    def begin(*args: _P.args, **kwargs: _P.kwargs) -> Sending:
-        return Sending(send(*args, **kwargs))
-
-    return begin
 
 
 class Transport:
@@ -117,7 +88,6 @@ class Transport:
         finally:
             await self._outside.close()
 
-    @_closed_by_block
     async def send(
         self,
         url: URL,
@@ -132,7 +102,7 @@ class Transport:
     ) -> Response:
         """Send a request, with `body`, or a POST of `form`, and return the first response that is no redirect.
 
-        Awaited, the caller closes the response; `async with` closes it at the end of the block. Errors name `host`.
+        The caller closes the response, by `async with`. Errors name `host`.
         `authorization` is sent to the origin of `url` alone, and never after a redirect to another origin. A form is
         never redirected, and a body only by a status that keeps the method. The connection is kept for the next request
         when the response was read to its end, else closed: an early response ends the sending. `internal` says that a
@@ -156,19 +126,15 @@ class Transport:
                 internal=internal,
                 settled=None if sent is None else sent.settled,
             )
-            try:
-                self.answered(name)
-                if response.status not in MOVED:
-                    return response
+            self.answered(name)
+            if response.status not in MOVED:
+                return response
+            async with response:
                 await response.drain()
                 # A form has a secret, which is for the first address alone.
                 location = response.headers.get("Location", "") if form is None else ""
                 address = redirects.follow(response.status, location, internal=internal)
                 at_origin = at_origin and same_origin(url, address)
-            except BaseException:
-                await response.close()
-                raise
-            await response.close()
 
     def _session_for(self, url: URL, internal: bool) -> aiohttp.ClientSession:
         """Choose the session for a place; a proxy finds the addresses of others itself."""

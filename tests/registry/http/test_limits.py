@@ -140,7 +140,7 @@ async def test_a_server_that_takes_a_little_at_a_time_is_given_up() -> None:
         transport.named.add(host)
         body = StreamedBody(64 << 20, "it", pieces)
         with pytest.raises(NetworkError, match="too slow"):
-            async with transport.send(URL(f"http://{host}/x"), host, headers={}, method="PUT", body=body):
+            async with await transport.send(URL(f"http://{host}/x"), host, headers={}, method="PUT", body=body):
                 pytest.fail("it has no answer")
         assert transport.speeds.transfers == {}
 
@@ -153,5 +153,5 @@ async def test_a_small_response_needs_no_speed() -> None:
     settings = RegistrySettings(least_speed=1 << 40, least_speed_span=0.01)
     async with answering(slow) as server, Transport(settings, 1) as transport:
         transport.named.add(server.address)
-        async with transport.send(URL(f"http://{server.address}/x"), server.address, headers={}) as response:
+        async with await transport.send(URL(f"http://{server.address}/x"), server.address, headers={}) as response:
             assert await response.read("it", 10) == b"x"

@@ -54,7 +54,7 @@ async def send(
 
 async def ask(transport: Transport, url: URL, body: Body | None, method: str = "PUT") -> tuple[int, bytes]:
     host = url.host_port_subcomponent or ""
-    async with transport.send(
+    async with await transport.send(
         url, host, headers={}, method=method, body=body, authorization="Basic x", internal=True
     ) as answer:
         return answer.status, await answer.read("it", 1 << 20)

@@ -54,7 +54,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     names.add("rebound.test", ("127.0.0.1", "198.51.100.1"), ("127.0.0.1",))
     async with Transport(RegistrySettings(), 1) as transport:
         with pytest.raises(NetworkError, match="the connection failed"):
-            async with transport.send(URL("https://rebound.test/"), "rebound.test", headers={}):
+            async with await transport.send(URL("https://rebound.test/"), "rebound.test", headers={}):
                 raise AssertionError
     assert connected == ["198.51.100.1"]
     assert names.asked == ["rebound.test"]

@@ -61,7 +61,7 @@ async def test_a_response_names_the_host_that_was_asked() -> None:
     async with (
         answering(serve_manifest) as server,
         Transport(RegistrySettings(), 1) as transport,
-        transport.send(URL(f"http://{server.address}/x"), "named", headers={}, internal=True) as response,
+        await transport.send(URL(f"http://{server.address}/x"), "named", headers={}, internal=True) as response,
     ):
         assert (response.host, response.redirected, response.status) == ("named", False, 200)
         assert str(response.url) == f"http://{server.address}/x"

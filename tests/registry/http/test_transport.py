@@ -145,7 +145,9 @@ async def test_the_answer_to_a_body_has_its_time_from_the_end_of_the_body(method
     ):
         transport.named.add(host)
         with pytest.raises(NetworkError, match="its answer began"):
-            async with transport.send(URL(f"http://{host}/x"), host, headers={}, method=method, body=b"x" * 100_000):
+            async with await transport.send(
+                URL(f"http://{host}/x"), host, headers={}, method=method, body=b"x" * 100_000
+            ):
                 pytest.fail("it has no head")
 
 
@@ -163,7 +165,7 @@ async def test_a_body_may_take_longer_than_an_answer() -> None:
         body = StreamedBody(10, "it", pieces)
         url = URL(f"http://{server.address}/x")
         settings = {"headers": {}, "method": "PUT", "body": body}
-        async with transport.send(url, server.address, **settings) as response:  # type: ignore[arg-type]
+        async with await transport.send(url, server.address, **settings) as response:  # type: ignore[arg-type]
             assert await response.read("it", 100) == b"x" * 10
 
 
@@ -210,7 +212,7 @@ async def test_a_cancellation_while_it_is_closed_leaves_no_session_open(turns: i
         async def use() -> None:
             async with transport:
                 url = URL(f"http://{registry.address}/")
-                async with transport.send(url, "host", headers={}, internal=True) as response:
+                async with await transport.send(url, "host", headers={}, internal=True) as response:
                     await response.drain()
                 answered.set()
                 await done.wait()
