@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hangar_async.disk import Failing
+from hangar_async.disk import Disk, Failing
 from hangar_async.errors import UsageError
 
 
@@ -158,6 +158,18 @@ def allow_open_files(count: int) -> int:
         except (OSError, ValueError):
             return soft
     return max(soft, allowed)
+
+
+def make_directory(path: Path, disk: Disk, mode: int) -> None:
+    """Make a directory where it is not there, and wait until its name is on the disk; raises StorageError.
+
+    So it is with the names of those above it that are made too.
+    """
+    made = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+    if made:
+        disk.make_directory(path, mode)
+    for one in made:
+        disk.sync(one.parent)
 
 
 def listed_path(path: Path, names: Collection[str]) -> Path:

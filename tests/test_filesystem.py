@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async import filesystem
+from hangar_async.disk import Disk
 from hangar_async.filesystem import (
     allow_open_files,
     device,
@@ -15,6 +16,7 @@ from hangar_async.filesystem import (
     free_bytes,
     largest_file,
     listed_path,
+    make_directory,
     most_transfers,
     read_bounded,
 )
@@ -125,3 +127,14 @@ def test_a_file_without_end_is_given_up_and_a_small_one_takes_no_memory_ahead(tm
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_the_names_of_new_directories_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(Disk, "sync", lambda disk, path: synced.append(path))
+    make_directory(tmp_path / "a" / "b", Disk(), 0o700)
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert set(synced) == {tmp_path, tmp_path / "a"}
+    synced.clear()
+    make_directory(tmp_path / "a" / "b", Disk(), 0o700)
+    assert synced == []

@@ -32,6 +32,11 @@ class Existing:
     created: tuple[tuple[str, ...], ...] = ()
     notices: tuple[str, ...] = ()
 
+    def with_new(self, new: Iterable[Image]) -> list[Image]:
+        """Put new images among these, each in the place of the one of its name, or at the end."""
+        images = {image.reference.cache_name: image for image in (*self.images, *new)}
+        return list(images.values())
+
 
 def read_existing(root: Path) -> Existing:
     """Read the images that a cache names, so that its new index can name them too; synchronous, for a thread.
@@ -80,18 +85,10 @@ def _created(image: Image, layout: layout_files.Layout) -> tuple[str, ...]:
     return tuple(created)
 
 
-def merged(existing: Iterable[Image], new: Iterable[Image]) -> list[Image]:
-    """Put new images among existing ones, each in the place of the one of its name, or at the end."""
-    images = {image.reference.cache_name: image for image in existing}
-    for image in new:
-        images[image.reference.cache_name] = image
-    return list(images.values())
-
-
 class MergePacker:
     """Leaves all files in the cache, and syncs the new ones: `sync` before the index names them."""
 
-    def __init__(self, store: ContentStore, sync: bool, existing: "Existing") -> None:
+    def __init__(self, store: ContentStore, sync: bool, existing: Existing) -> None:
         self._store = store
         self._sync = sync
         self._names: set[str] = set()

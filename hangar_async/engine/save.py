@@ -17,7 +17,7 @@ from hangar_async import imagelist
 from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
-from hangar_async.engine import merge, pack
+from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock, RateLimit
@@ -36,6 +36,7 @@ from hangar_async.engine.pull.plan import Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.errors import the_error
+from hangar_async.filesystem import make_directory
 from hangar_async.imagelist import ImageList
 from hangar_async.oci import Image
 from hangar_async.registry.client import RegistryClient
@@ -282,7 +283,6 @@ class _SyncRun(_Run):
     def __init__(self, options: SyncOptions, observe: Observer, clock: Clock) -> None:
         super().__init__(options, observe, clock)
         self._cache = options.cache
-        self._existing = merge.Existing()
 
     def check(self) -> None:
         check_outputs([self.options.failed], [self.options.images])
@@ -292,19 +292,13 @@ class _SyncRun(_Run):
     @asynccontextmanager
     async def open_cache(self) -> AsyncIterator[Path]:
         if self.options.sync:
-            await in_thread(self._make_cache)
+            await in_thread(make_directory, self._cache, self.disk, 0o700)
         yield self._cache
-
-    def _make_cache(self) -> None:
-        """Make the cache where it is not there, and wait until its name is on the disk."""
-        made = [path for path in (self._cache, *self._cache.parents) if not os.path.lexists(path)]
-        if made:
-            self.disk.make_directory(self._cache, 0o700)
-        for path in made:
-            self.disk.sync(path.parent)
 
     @asynccontextmanager
     async def open_packer(self, store: ContentStore) -> AsyncIterator[pack.Packer]:
+        from hangar_async.engine import merge  # for this verb alone
+
         self._existing = await in_thread(merge.read_existing, store.root)
         for text in self._existing.notices:
             self.notice(text)
@@ -316,8 +310,7 @@ class _SyncRun(_Run):
     ) -> None:
         # An index on the disk names only what is on the disk.
         await self._packer.sync()
-        merged = merge.merged(self._existing.images, images)
-        await super().write_index(store, merged, saved, sync=self.options.sync)
+        await super().write_index(store, self._existing.with_new(images), saved, sync=self.options.sync)
 
     def created(self, saved: _Saved) -> Sequence[str]:
         replaced = {image.name for image in saved.images}

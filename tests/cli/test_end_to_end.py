@@ -461,8 +461,8 @@ async def test_an_attestation_that_is_gone_is_a_note_and_no_failure(site: Site) 
 @pytest.mark.parametrize(
     ("line", "most", "left_out"),
     [
-        ("save -f list.txt -c dir -d new --quiet", 95, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
-        ("save -f list.txt -d new.tar.gz --quiet", 104, {READER, PUSH, VALIDATE, SERVER}),
+        ("save -f list.txt -c dir -d new --quiet", 94, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
+        ("save -f list.txt -d new.tar.gz --quiet", 103, {READER, PUSH, VALIDATE, SERVER}),
         ("sync -f list.txt -d new --quiet", 98, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
         ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 106, {WRITER, PULL, VALIDATE, SERVER}),
         ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 102, {WRITER, PULL, SERVER}),

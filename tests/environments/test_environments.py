@@ -180,11 +180,13 @@ async def test_64_open_files(machine: Machine) -> None:
 
 
 async def test_a_limit_of_processes(machine: Machine) -> None:
-    need(*as_user(), "prlimit", "--nproc=100", "true")
-    python = python_for(as_user())
-    few = machine.with_(before=(*as_user(), "prlimit", "--nproc=20"), python=python, jobs=1)
+    # Of a user of its own: the processes of other tests count too.
+    user = as_user(54_322)
+    need(*user, "prlimit", "--nproc=100", "true")
+    python = python_for(user)
+    few = machine.with_(before=(*user, "prlimit", "--nproc=12"), python=python, jobs=1)
     await few.all_work()
-    none = machine.with_(before=(*as_user(), "prlimit", "--nproc=1"), python=python)
+    none = machine.with_(before=(*user, "prlimit", "--nproc=1"), python=python)
     done = await none.run("verify", none.archive)
     assert done.status == 3
     assert done.err.splitlines()[-1].startswith("hangar-async: the system starts no more threads (ulimit -u, ")

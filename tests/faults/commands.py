@@ -231,12 +231,22 @@ async def _nothing(scene: Scene) -> Content:
 
 
 async def _run_login(scene: Scene, version: str) -> None:
-    environment = Environment(login_file=scene.place / "config.json")
+    await _log_in(scene, version, scene.place / "config.json")
+
+
+async def _run_first_login(scene: Scene, version: str) -> None:
+    await _log_in(scene, version, scene.place / "new" / "config.json")
+
+
+async def _log_in(scene: Scene, version: str, file: Path) -> None:
+    environment = Environment(login_file=file)
     await login(LoginOptions(scene.registry, version, f"secret of {version}", environment))
 
 
 async def _login(scene: Scene) -> Content:
     path = scene.place / "config.json"
+    if not path.exists():
+        path = scene.place / "new" / "config.json"
     return {"config": path.read_bytes()} if path.exists() else {}
 
 
@@ -265,6 +275,7 @@ COMMANDS = {
     "extract-layout": Command(_extracting("oci"), _new_directory, earlier=False, replaces=False),
     "extract-docker": Command(_extracting("docker-archive"), _new_file),
     "load": Command(_run_load, _nothing, earlier=False),
+    "login-first": Command(_run_first_login, _login, earlier=False),
     "login": Command(_run_login, _login),
 }
 

@@ -109,6 +109,9 @@ HARMLESS = {
     "sync-first": {
         "late sync . after make_directory cache": "the end needs it; until then no cache is right too",
     },
+    "login-first": {
+        "late sync . after make_directory new": "the end needs it; until then no login is right too",
+    },
     "sync": {
         "no sync cache after make_directory cache/.partial": "a first sync needs it; here only folders are new",
         "no sync cache/share after make_directory cache/.partial": "a first sync needs it; here nothing is new",
