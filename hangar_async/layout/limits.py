@@ -46,15 +46,17 @@ class ImageTotals:
         """Count an image as readers do; raises ContentError for more than `most` entries."""
         budget = oci.EntryBudget(most)
         if image.root is not None:
-            for _ in oci.walk(image.root, image.documents, budget):
-                pass
-        original = image.documents.get(image.original) if image.original is not None else None
-        if image.root is not None and original is not None:
-            # Of the original index, and of the indexes in it.
-            indexes = {digest: item for digest, item in image.documents.items() if isinstance(item, oci.Index)}
-            for _ in oci.walk(original.descriptor, indexes, budget):
-                pass
+            _walk(image.root, image.documents, budget)
+            if image.original is not None and image.original in image.documents:
+                # The entries of the original index, and of the indexes in it.
+                indexes = {digest: item for digest, item in image.documents.items() if isinstance(item, oci.Index)}
+                _walk(image.documents[image.original].descriptor, indexes, budget)
         return cls(budget.spent, _sizes((image,)))
+
+
+def _walk(root: oci.Descriptor, documents: oci.Documents, budget: oci.EntryBudget) -> None:
+    for _ in oci.walk(root, documents, budget):
+        pass
 
 
 class LayoutTotals:
@@ -66,20 +68,18 @@ class LayoutTotals:
         #: The bytes and the commas of each index file so far, and at most two bytes and one comma more.
         self.lists = dict(self._empty)
 
-    def add(self, image: oci.Image, stored: int) -> ImageTotals:
+    def add(self, image: oci.Image, stored: int) -> None:
         """Count an image; `stored` are the bytes that the layout takes with it.
 
         Raises ContentError where readers would refuse the layout.
         """
         most = most_entries(stored)
-        totals = ImageTotals.of(image, most)
-        self.change(totals)
+        self.change(ImageTotals.of(image, most))
         oci.EntryBudget(most).spend(self._entries)
         values_most = most_list_values(stored)
         for name, (size, values) in self.lists.items():
             if size > most_list_bytes(values_most) or values >= values_most:
                 raise ContentError(f"its {name} would be too large to be read", advice="split the list of images")
-        return totals
 
     def change(self, totals: ImageTotals, sign: int = 1) -> None:
         """Count an image that was counted before, or with -1 as its sign, take it out."""

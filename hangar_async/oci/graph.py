@@ -37,7 +37,7 @@ class Node(NamedTuple):
 
 
 class EntryBudget:
-    """The number of entries that walks which share it may visit: `limit`, which may be changed; `spent` is gone."""
+    """The number of entries that walks which share it may visit, `limit`; `spent` were visited."""
 
     def __init__(self, entries: int | None = None) -> None:
         self.limit = MAX_ENTRIES if entries is None else entries

@@ -97,7 +97,7 @@ def at_work() -> list[str]:
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Count in the block the `tasks` of the engine and the room below it, and the `hops` to threads."""
+    """Count in the block the `tasks` of the package and the `hops` to threads."""
     counts: Counter[str] = Counter()
     submit, loop = ThreadPoolExecutor.submit, asyncio.get_running_loop()
 
@@ -106,8 +106,9 @@ def counting() -> Iterator[Counter[str]]:
         return submit(*arguments, **keywords)
 
     def make(loop: asyncio.AbstractEventLoop, work: Any, **keywords: Any) -> asyncio.Task[Any]:
-        # The fake registry is in the same loop.
-        counts["tasks"] += str(work.cr_frame.f_globals["__name__"]) in _COUNTED
+        # The fake registry is in the same loop, and uses the room of the server.
+        module = str(work.cr_frame.f_globals["__name__"])
+        counts["tasks"] += module.startswith("hangar_async.") and not module.startswith("hangar_async.server.")
         return asyncio.Task(work, loop=loop, **keywords)
 
     loop.set_task_factory(make)
@@ -117,10 +118,6 @@ def counting() -> Iterator[Counter[str]]:
             yield counts
         finally:
             loop.set_task_factory(None)
-
-
-#: The modules whose tasks are counted: those that make some.
-_COUNTED = {"hangar_async.engine.pull.image", "hangar_async.singleflight", "hangar_async.tasks"}
 
 
 BASE = layer({"base": bytes(range(256)) * 3000}, "gzip")

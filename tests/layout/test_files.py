@@ -1,10 +1,12 @@
 import hashlib
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+from hangar_async.layout import files
 from hangar_async.layout.files import EPOCH, cache_files, folder_files, folder_names, newest
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
@@ -109,3 +111,17 @@ def test_every_manifest_has_a_folder_of_its_own(manifests: list[tuple[int, Platf
     assert len(set(names)) == len(named)
     assert names == folder_names(NGINX, named)
     assert all(len(bytes.fromhex(name)) == 32 for name in names)
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 62), 1 << 62) | _TEXTS,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(_TEXTS, values, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(_TEXTS, _VALUES, max_size=4))
+def test_a_document_has_the_bytes_that_python_writes(document: dict[str, Any]) -> None:
+    """Archives of the same content stay the same in each release."""
+    assert files._dump(document) == json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"

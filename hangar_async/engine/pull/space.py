@@ -40,7 +40,7 @@ class SpaceCheck:
         self._parts = PartCheck(self._output, notice)
         self._to_fetch = 0
         self._to_output = 0
-        self._longest = self._planned = 0
+        self._longest = 0
         #: The planned bytes, of cache and output, up to which all is known to fit.
         self._fits = -1
         self._seen: set[Digest] = set()
@@ -52,15 +52,12 @@ class SpaceCheck:
         """
         new = [content for content in contents if content.digest not in self._seen]
         self._seen.update(content.digest for content in new)
-        fetch = sum(_blocks(missing(content)) for content in new)
+        self._to_fetch += sum(_blocks(missing(content)) for content in new)
         output_size = _blocks if self._is_directory else archived_size
-        output = sum(output_size(content.size) for content in new)
-        self._to_fetch += fetch
-        self._to_output += output
-        self._planned += fetch + output
+        self._to_output += sum(output_size(content.size) for content in new)
         self._longest = max([self._longest, *(content.size for content in new)])
         self._parts.check(self._to_output)
-        if (planned := self._planned) > self._fits:
+        if (planned := self._to_fetch + self._to_output) > self._fits:
             self._fits = planned + await in_thread(self._check)
 
     @property

@@ -474,4 +474,4 @@ class HostsMachine(RuleBasedStateMachine):
 
 
 TestHosts = HostsMachine.TestCase
-TestHosts.settings = settings(deadline=None, max_examples=70, stateful_step_count=50)
+TestHosts.settings = settings(deadline=None, max_examples=120, stateful_step_count=50)

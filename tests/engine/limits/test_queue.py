@@ -450,4 +450,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(deadline=None, max_examples=80, stateful_step_count=50)
+TestQueue.settings = settings(deadline=None, max_examples=150, stateful_step_count=50)

@@ -199,6 +199,6 @@ def _secrets(data: bytes) -> set[str]:
         return set()
     whole = json.dumps(document)
     found = [entry.get(key) for entry in entries for key in ("auth", "password", "identitytoken", "registrytoken")]
-    texts = {text for text in found if isinstance(text, str) and len(text) >= _SHORTEST_SECRET}
-    # What stands elsewhere too is not secret, and a word may be one of our message.
-    return {text for text in texts if whole.count(text) == 1 and not text.strip().isalpha()}
+    # A short word may be one of our message, and what stands elsewhere too is not secret.
+    texts = {text for text in found if isinstance(text, str) and len(text.strip()) >= _SHORTEST_SECRET}
+    return {text for text in texts if whole.count(text) == 1}
