@@ -26,6 +26,10 @@ class Expected:
     answer: Answer
     reasons: frozenset[str] = frozenset()
 
+    def perhaps(self) -> Expected:
+        """Return the same for a request that may not be made."""
+        return replace(self, answer=max(self.answer, Answer.MAYBE))
+
 
 def all_of(parts: Iterable[Expected]) -> Expected:
     """Join what must all come."""

@@ -190,15 +190,16 @@ class LoadModel:
 
     def blob(self, image: Named, digest: Digest) -> Expected:
         head = self.at("HEAD", image, f"blobs/{digest}")
-        if (image.target, digest) in self.there:
-            return head
         opened, finished = (self.at(method, image, "blobs/uploads/") for method in ("POST", "PUT"))
-        if self.plan.mounts and any(
+        is_elsewhere = any(
             other.target != image.target and digest in other.built.blobs for other in self.plan.selected
-        ):
-            # It may be mounted.
-            finished = Expected(max(finished.answer, Answer.MAYBE), finished.reasons)
-        return all_of([head, opened, finished])
+        )
+        if self.plan.mounts and is_elsewhere:
+            # It may be mounted, and no question comes before that.
+            head, finished = head.perhaps(), finished.perhaps()
+        if (image.target, digest) not in self.there:
+            return all_of([head, opened, finished])
+        return all_of([head, opened.perhaps()]) if is_elsewhere else head
 
     def at(self, method: str, image: Named, path: str) -> Expected:
         trouble = self.plan.faults.get((method, f"/v2/{image.target}/{path}"))
