@@ -1,8 +1,10 @@
 """Work on many items in a bounded number of tasks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
+from itertools import islice
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -29,6 +31,31 @@ async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_on
             group.create_task(run())
         await run()
     return [results[number] for number in range(len(results))]
+
+
+@asynccontextmanager
+async def ahead(
+    items: Iterable[_T], work: Callable[[_T], Awaitable[_R]], count: int
+) -> AsyncIterator[AsyncIterator[tuple[_T, _R]]]:
+    """Open an iterator of items and their results, in order; the work on the next `count` goes on beside the caller.
+
+    Raises as a TaskGroup does: an exception of the work, or of the block, ends the other work.
+    """
+    async with asyncio.TaskGroup() as group:
+
+        async def run(item: _T) -> tuple[_T, _R]:
+            return item, await work(item)
+
+        async def results() -> AsyncGenerator[tuple[_T, _R], None]:
+            waiting = iter(items)
+            tasks = deque(group.create_task(run(item)) for item in islice(waiting, count))
+            while tasks:
+                result = await tasks.popleft()
+                tasks.extend(group.create_task(run(item)) for item in islice(waiting, 1))
+                yield result
+
+        async with aclosing(results()) as found:
+            yield found
 
 
 async def undone_if_cancelled(

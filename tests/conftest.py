@@ -27,13 +27,17 @@ settings.load_profile("tests")
 
 _SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT")
 _REAL_FIXTURES = {"docker_registry", "htpasswd_registry", "tls_registry", "skopeo"}
+#: Rooms whose tests repeat the same runs at many moments; what they reach, the other rooms' tests reach too.
+_REPEATED = ("tests/faults/", "tests/fuzz/", "tests/model/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need the real parts."""
+    """Mark the tests that need the real parts, and those whose coverage is not measured: it doubles their time."""
     for item in items:
         if _REAL_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("real")
+        if item.nodeid.startswith(_REPEATED):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hangar_async.tasks import each, undone_if_cancelled
+from hangar_async.tasks import ahead, each, undone_if_cancelled
 
 
 async def test_the_results_have_the_order_of_the_items_and_the_tasks_a_bound() -> None:
@@ -49,6 +49,48 @@ async def test_an_exception_ends_the_other_work() -> None:
     with pytest.RaisesGroup(ValueError):
         await each(range(100), work, 3)
     assert sorted(ended) == [0, 1, 2]
+
+
+async def test_so_many_items_are_worked_on_ahead_of_the_caller() -> None:
+    begun: list[int] = []
+
+    async def work(item: int) -> int:
+        begun.append(item)
+        for _ in range(item % 3):
+            await asyncio.sleep(0)
+        return item * 2
+
+    async with ahead(range(7), work, 2) as results:
+        seen = []
+        async for item, result in results:
+            await asyncio.sleep(0)
+            assert begun == list(range(min(item + 3, 7)))
+            seen.append((item, result))
+    assert seen == [(item, item * 2) for item in range(7)]
+
+
+@pytest.mark.parametrize("work_fails", [True, False])
+async def test_work_ahead_ends_with_its_block(*, work_fails: bool) -> None:
+    ended: list[int] = []
+
+    async def work(item: int) -> int:
+        try:
+            if item == 0:
+                return item
+            if work_fails:
+                raise ValueError
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(item)
+        raise AssertionError
+
+    with pytest.RaisesGroup(ValueError):
+        async with ahead(range(9), work, 2) as results:
+            async for item, _ in results:
+                assert item == 0
+                await asyncio.sleep(0)
+                raise ValueError
+    assert set(ended) <= {0, 1, 2}
 
 
 async def test_cancelled_work_comes_to_its_end_and_is_undone() -> None:

@@ -2,21 +2,23 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.layout import archive_layout
 from hangar_async.config.options import CompressOptions, DecompressOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.engine import events
 from hangar_async.engine.open_layout import find_archive
 from hangar_async.engine.outputs import check_directory, check_output, check_outputs, check_target, told_disk
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.space import PartCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
-from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError
+from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, Layout, LayoutFile
@@ -24,7 +26,11 @@ from hangar_async.layout.images import read_cache
 from hangar_async.oci import Image
 from hangar_async.store.content import ContentStore, created_of, open_store
 from hangar_async.store.publish import NewTree
+from hangar_async.tasks import ahead
 from hangar_async.threads import Interrupt, in_thread
+
+#: The images that are hashed while the one before them is packed: hashing has a core of its own then.
+_CHECKED_AHEAD = 2
 
 
 async def compress(options: CompressOptions, observer: events.Observer = events.ignore) -> Report:
@@ -42,17 +48,30 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     observer(events.RunStarted(len(cache.images), 0))
     parts = PartCheck(settings, lambda text: observer(events.Notice(text)))
     parts.plan(content for image in cache.images for content in image.contents)
+    try:
+        outcomes, output = await _pack(cache.images, options.cache, settings, observer)
+    except BaseExceptionGroup as group:
+        raise the_error(group) from group
+    report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
+    observer(events.RunEnded(report))
+    return report
+
+
+async def _pack(
+    cached_images: Sequence[Image], cache: Path, settings: OutputSettings, observer: events.Observer
+) -> tuple[Sequence[ImageOutcome], Output | None]:
     outcomes: list[ImageOutcome] = []
     images: list[Image] = []
     created: list[str] = []
-    output: Output | None = None
-    async with _opened(options.cache, observer) as store, open_packer(settings, store, observer) as packer:
-        for number, cached in enumerate(cache.images, 1):
-            entry = Entry(cached.reference, number, cached.name)
-            try:
-                image = await _check(cached, store, observer)
-            except HangarError as error:
-                outcome = ImageOutcome(entry, error=error)
+    async with (
+        _opened(cache, observer) as store,
+        open_packer(settings, store, observer) as packer,
+        ahead(cached_images, partial(_check, store=store, observe=observer), _CHECKED_AHEAD) as checked,
+    ):
+        async for cached, image in checked:
+            entry = Entry(cached.reference, len(outcomes) + 1, cached.name)
+            if isinstance(image, HangarError):
+                outcome = ImageOutcome(entry, error=image)
             else:
                 await packer.add(image)
                 created += await created_of(store, image)
@@ -60,12 +79,10 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
                 outcome = ImageOutcome(entry, images[-1])
             outcomes.append(outcome)
             observer(events.ImageEnded(outcome))
-        if images:
-            failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
-            output = await packer.finish(images, saved_time(settings.epoch, created), failed)
-    report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)
-    observer(events.RunEnded(report))
-    return report
+        if not images:
+            return outcomes, None
+        failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
+        return outcomes, await packer.finish(images, saved_time(settings.epoch, created), failed)
 
 
 @asynccontextmanager
@@ -75,7 +92,14 @@ async def _opened(cache: Path, observe: events.Observer) -> AsyncIterator[Conten
             yield store
 
 
-async def _check(image: Image, store: ContentStore, observe: events.Observer) -> Image:
+async def _check(image: Image, store: ContentStore, observe: events.Observer) -> Image | HangarError:
+    try:
+        return await _checked(image, store, observe)
+    except HangarError as error:
+        return error
+
+
+async def _checked(image: Image, store: ContentStore, observe: events.Observer) -> Image:
     """Hash everything that an image needs, and return it with its root; raises ContentError for missing content."""
     advice = "bring the image into the cache again"
     if image.problems:

@@ -20,9 +20,13 @@ from hangar_async.config.options import CompressOptions, DecompressOptions, Veri
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine.compress import compress, decompress
-from hangar_async.engine.events import Event, ImageEnded, RunEnded, RunStarted
+from hangar_async.engine.events import Checked, Event, ImageEnded, RunEnded, RunStarted
+from hangar_async.engine.pack import ArchivePacker
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, ContentError, HangarError, StorageError, UsageError
+from hangar_async.layout.directory import DirectoryLayout
+from hangar_async.layout.images import read_cache
+from hangar_async.oci import Image
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import in_thread
 from tests.engine.forms import ARCHIVES, HANGARS, OURS, Saved, flip, parts, tree
@@ -64,6 +68,33 @@ async def test_it_makes_what_save_made(
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunEnded)
     assert sum(isinstance(event, ImageEnded) for event in events) == len(saved.built)
+
+
+async def test_the_next_two_images_are_checked_while_one_is_packed(
+    everything: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = everything.copy("dir", tmp_path)
+    images = (await in_thread(lambda: read_cache(DirectoryLayout(cache)))).images
+    checked, changed, packed = list[Event](), asyncio.Event(), list[Image]()
+    pack = ArchivePacker.add
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Checked):
+            checked.append(event)
+            changed.set()
+
+    async def add(self: ArchivePacker, image: Image) -> None:
+        packed.append(image)
+        wanted = sum(len(one.contents) for one in images[: len(packed) + 2])
+        while len(checked) < wanted:
+            changed.clear()
+            async with asyncio.timeout(30):
+                await changed.wait()
+        await pack(self, image)
+
+    monkeypatch.setattr(ArchivePacker, "add", add)
+    assert (await compress(packing(cache, tmp_path / "all.tar"), observe)).status == 0
+    assert len(packed) == len(images)
 
 
 @pytest.mark.parametrize("form", OURS)

@@ -191,9 +191,7 @@ class LoadModel:
     def blob(self, image: Named, digest: Digest) -> Expected:
         head = self.at("HEAD", image, f"blobs/{digest}")
         opened, finished = (self.at(method, image, "blobs/uploads/") for method in ("POST", "PUT"))
-        is_elsewhere = any(
-            other.target != image.target and digest in other.built.blobs for other in self.plan.selected
-        )
+        is_elsewhere = any(other.target != image.target and digest in other.built.blobs for other in self.plan.selected)
         if self.plan.mounts and is_elsewhere:
             # It may be mounted, and no question comes before that.
             head, finished = head.perhaps(), finished.perhaps()
