@@ -48,7 +48,7 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
     options = run.options
     if not run.selection.is_seekable:
         await in_thread(check_directory, _spool(options), "--spool", is_made=False)
-    async with run.clients() as (registry_client, client):
+    async with run.clients(push=True) as (registry_client, client):
         if options.harbor:
             await _make_projects(run, registry_client, client)
         async with _open_source(run) as source, SingleFlight() as flights:

@@ -36,7 +36,7 @@ async def load_validate(
     """
     run = await LoadRun.prepare(replace(options, dry_run=False), observer, clock or Clock())
     try:
-        async with run.clients() as (_, client):
+        async with run.clients(push=False) as (_, client):
             comparer = Comparer(client)
 
             async def compare(number: int, image: Image, target: Reference) -> Comparison:

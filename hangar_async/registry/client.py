@@ -12,7 +12,7 @@ from typing import Self
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.registry import blobs
-from hangar_async.registry.auth.authorizer import Authorizer
+from hangar_async.registry.auth.authorizer import Authorizer, actions_of
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.tokens import TokenServer
 from hangar_async.registry.exchange import Endpoints, Exchange
@@ -59,10 +59,10 @@ class RegistryClient:
         self._transport.named.update(chain(*map(places_of, (*named, *settings.mirrors.registries))))
         #: The credentials that are known, by registry.
         self.credentials = Credentials(settings, username_for, notice)
-        authorizer = Authorizer(self.credentials, TokenServer(self._transport, clock), self._flights, clock)
+        self._authorizer = Authorizer(self.credentials, TokenServer(self._transport, clock), self._flights, clock)
         endpoints = Endpoints(settings, self._transport, self._flights, notice)
         #: Sends other requests to the same registries.
-        self.exchange = Exchange(self._transport, endpoints, authorizer)
+        self.exchange = Exchange(self._transport, endpoints, self._authorizer)
         self._manifests = Manifests(self.exchange, quota)
         # The largest body that each registry was found to take.
         self._largest: dict[str, int] = {}
@@ -80,6 +80,14 @@ class RegistryClient:
     def watch(self, answered: Callable[[str], None]) -> None:
         """Have `answered` called with the host, HOST[:PORT], of each response when it begins."""
         self._transport.answered = answered
+
+    def expect(self, images: Iterable[Reference], *, push: bool = False) -> None:
+        """Note the images that will be asked for, or pushed: one token serves several repositories where it may."""
+        repositories: dict[str, dict[str, None]] = {}
+        for image in images:
+            repositories.setdefault(image.registry, {})[image.repository] = None
+        for registry, names in repositories.items():
+            self._authorizer.expect(registry, names, actions_of(push=push))
 
     async def ping(self, registry: str) -> bool:
         """Check that a host is a registry, and takes the credentials that are known for it, or none.

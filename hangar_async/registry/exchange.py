@@ -10,7 +10,7 @@ from yarl import URL
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import InvalidValue, NetworkError, NotFound, RegistryError
 from hangar_async.oci import parse_registry
-from hangar_async.registry.auth.authorizer import Authorization, Authorizer, Endpoint, Scope
+from hangar_async.registry.auth.authorizer import Authorization, Authorizer, Endpoint, Scope, actions_of
 from hangar_async.registry.auth.tokens import Challenge, challenges_of
 from hangar_async.registry.failures import is_untrusted
 from hangar_async.registry.http.addresses import host_of, is_internal, is_loopback, place_of, places_of, same_origin
@@ -137,7 +137,7 @@ class Call:
     @property
     def scope(self) -> Scope:
         """The access that it needs."""
-        return Scope(self.repository, "pull,push" if self.push else "pull", self.source_repository)
+        return Scope(self.repository, actions_of(push=self.push), self.source_repository)
 
 
 class Exchange:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import Event, ImageEnded, LoadEnded, Notice, RunStarted
 from hangar_async.errors import RegistryError
 from hangar_async.testing.images import artifact
 from tests.engine.forms import FORMS, HANGARS, Saved
-from tests.engine.loading import document, manifests_below, named_blobs, run_load, tagged, where
-from tests.engine.made import make_layout
+from tests.engine.loading import document, manifests_below, named_blobs, run_load, run_validate, tagged, where
+from tests.engine.made import make_cache, make_layout
+from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Status
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
@@ -82,3 +85,15 @@ async def test_a_signed_image_of_a_layout_of_hauler(pushable_registry: FakeRegis
     assert await pushable_registry.content.tags("team/app") == [*ends, "v1"]
     assert await tagged(pushable_registry.content, "team/app:v1") == app.digest
     assert await tagged(pushable_registry.content, f"team/app:{ends[2]}") == entries[0][0].digest
+
+
+async def test_ten_repositories_share_a_token(pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    tokens = pushable_registry.auth = TokenServer({"me": "pass:word"})
+    images = {f"source.example.com/app{number}:1": small(str(number)) for number in range(12)}
+    source = make_cache(tmp_path / "cache", images)
+    settings = Environment(destinations=RegistrySettings(username="me", password="pass:word"))
+    assert (await run_load(tmp_path, source, pushable_registry, environment=settings)).status == 0
+    # The first is that of the API, before any image.
+    assert [len(request.scopes) for request in tokens.requests] == [0, 10, 2]
+    assert (await run_validate(tmp_path, source, pushable_registry, environment=settings)).status == 0
+    assert [len(request.scopes) for request in tokens.requests[3:]] == [0, 10, 2]

@@ -32,6 +32,7 @@ from tests.engine.loading import run_load, run_validate, tagged
 from tests.engine.pull.rig import buildkit_cache
 from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
 from tests.engine.served import served
+from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Hold, Status
 from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry
@@ -56,6 +57,14 @@ async def test_failures_stop_nobody_else(fake_registry: FakeRegistry, tmp_path: 
     again = await run(tmp_path, f"{fake_registry.address}/good:1", destination=tmp_path / "again")
     assert again.status == 0
     assert not (tmp_path / "failed.txt").exists()
+
+
+async def test_ten_repositories_share_a_token(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    tokens = fake_registry.auth = TokenServer()
+    for number in range(12):
+        fake_registry.add(f"app{number}:1", small("one"))
+    assert (await run(tmp_path, *(f"{fake_registry.address}/app{number}:1" for number in range(12)))).status == 0
+    assert [len(request.scopes) for request in tokens.requests] == [10, 2]
 
 
 @pytest.mark.parametrize("parts", [{}, {"part_size": 2_000}], ids=["file", "parts"])

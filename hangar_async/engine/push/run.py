@@ -183,8 +183,11 @@ class LoadRun:
         return run
 
     @asynccontextmanager
-    async def clients(self) -> AsyncIterator[tuple[RegistryClient, LimitedClient]]:
-        """Open the client of the registry; raises RegistryErrors and NetworkError where it does not answer at all."""
+    async def clients(self, *, push: bool) -> AsyncIterator[tuple[RegistryClient, LimitedClient]]:
+        """Open the client of the registry, to push to it or to read.
+
+        Raises RegistryErrors and NetworkError where it does not answer at all.
+        """
         settings = self.options.environment.destinations
         registry = self.selection.registry
         retrier = Retrier(self.options.limits, settings.retry, self.observe, self.clock)
@@ -194,6 +197,7 @@ class LoadRun:
             connections=self.options.limits.requests,
             notice=self.notice,
         ) as registry_client:
+            registry_client.expect((target for _, target in self.selection.images), push=push)
             client = LimitedClient(registry_client, retrier, len(self.selection.images))
             await client.ping(registry)
             yield registry_client, client

@@ -3,12 +3,15 @@
 Source: Docker Registry v2 authentication, "Token Authentication"; RFC 7617 (Basic).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from yarl import URL
 
+from hangar_async.errors import ContentError, RegistryError
 from hangar_async.registry.auth.credentials import Credentials
+from hangar_async.registry.auth.docker_config import Credential
+from hangar_async.registry.auth.shared import SharedRequests, rights
 from hangar_async.registry.auth.tokens import Challenge, Token, TokenRequest, TokenServer
 from hangar_async.registry.failures import denied
 from hangar_async.registry.http.proxies import basic
@@ -75,21 +78,21 @@ class Scope:
         return tuple(f"{name}:{actions}" for name, actions in kept if name and actions)
 
 
+def actions_of(*, push: bool) -> str:
+    """Return the actions of a scope to read, or to push."""
+    return "pull,push" if push else "pull"
+
+
 def _common(first: str, second: str) -> str:
     return ",".join(action for action in first.split(",") if action in second.split(","))
-
-
-def _rights(words: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Split scopes into pairs of a resource and an action on it."""
-    pairs = (word.rpartition(":") for word in words)
-    return {(name, action) for name, _, actions in pairs for action in actions.split(",")}
 
 
 class Authorizer:
     """The source of the Authorization of requests: Basic, Bearer, or none.
 
     Tokens are kept by registry, realm, service, scope and credential, fetched once for all requests that need the same
-    one, and renewed before they expire by `clock`, in seconds.
+    one, and renewed before they expire by `clock`, in seconds. One token serves several of the repositories that are
+    expected, where their credential is the same and the server grants it.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Authorizer:
         self._flights = flights
         self._clock = clock
         self._tokens: dict[TokenRequest, Token] = {}
+        self._shared = SharedRequests()
         # The scopes that a registry has named for requests for which the scope of their path was not enough.
         self._adopted: dict[tuple[str, Scope], tuple[str, ...]] = {}
 
@@ -112,7 +116,7 @@ class Authorizer:
         challenge = _choose(endpoint.challenges)
         if challenge is None:
             return Authorization()
-        credential = None if endpoint.anonymous else await self._credentials.find(endpoint.registry, scope.repository)
+        credential = await self._credential(endpoint, scope.repository)
         source = credential.source if credential else ""
         if challenge.scheme == "basic":
             if credential is None or not credential.username:
@@ -130,10 +134,12 @@ class Authorizer:
             credential,
             challenge.internal,
         )
-        token = self._tokens.get(request)
-        if token is None or token.expires <= self._clock() or (refused and refused.value == token.header):
-            token = await self._flights.join(request, lambda: self._renew(request))
+        token = await self._shared_token(endpoint, scope, request, refused) or await self._token(request, refused)
         return Authorization(token.header, source)
+
+    def expect(self, registry: str, repositories: Iterable[str], actions: str) -> None:
+        """Note the repositories of a registry that requests for these actions will need: several share a token."""
+        self._shared.expect(registry, repositories, actions)
 
     async def authorize_again(
         self, endpoint: Endpoint, scope: Scope, refused: Authorization, tries: int
@@ -156,13 +162,50 @@ class Authorizer:
         """
         challenge = _choose(endpoint.challenges)
         named = scope.named_by(challenge) if challenge else ()
-        if _rights(named) <= _rights(self._words(endpoint, scope)):
+        if rights(named) <= rights(self._words(endpoint, scope)):
             return False
         self._adopted[endpoint.registry, scope] = named
         return True
 
     def _words(self, endpoint: Endpoint, scope: Scope) -> tuple[str, ...]:
         return self._adopted.get((endpoint.registry, scope), scope.words)
+
+    async def _credential(self, endpoint: Endpoint, repository: str) -> Credential | None:
+        return None if endpoint.anonymous else await self._credentials.find(endpoint.registry, repository)
+
+    async def _shared_token(
+        self, endpoint: Endpoint, scope: Scope, request: TokenRequest, refused: Authorization | None
+    ) -> Token | None:
+        """Return the token of several repositories that a request may use; None where it gets one of its own."""
+        if request.scopes != scope.words:
+            return None
+        if others := self._shared.next_repositories(endpoint.registry, scope.repository, scope.actions):
+            alike = [
+                replace(request, scopes=Scope(other, scope.actions).words)
+                for other in others
+                if await self._credential(endpoint, other) == request.credential
+            ]
+            self._shared.share([request, *alike])
+        shared = self._shared.find(request)
+        if shared is None:
+            return None
+        try:
+            token = await self._token(shared)
+        except (RegistryError, ContentError) as error:
+            if error.transient:
+                raise
+            self._shared.end(shared)
+            return None
+        if refused and refused.value == token.header:
+            self._shared.leave(request)
+            return None
+        return token
+
+    async def _token(self, request: TokenRequest, refused: Authorization | None = None) -> Token:
+        token = self._tokens.get(request)
+        if token is None or token.expires <= self._clock() or (refused and refused.value == token.header):
+            token = await self._flights.join(request, lambda: self._renew(request))
+        return token
 
     async def _renew(self, request: TokenRequest) -> Token:
         token = self._tokens[request] = await self._server.get(request)
