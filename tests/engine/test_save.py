@@ -9,11 +9,14 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
@@ -33,6 +36,7 @@ from tests.engine.pull.rig import buildkit_cache
 from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
 from tests.engine.served import served
 from tests.fakes.auth import TokenServer
+from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Hold, Status
 from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry
@@ -65,6 +69,39 @@ async def test_ten_repositories_share_a_token(fake_registry: FakeRegistry, tmp_p
         fake_registry.add(f"app{number}:1", small("one"))
     assert (await run(tmp_path, *(f"{fake_registry.address}/app{number}:1" for number in range(12)))).status == 0
     assert [len(request.scopes) for request in tokens.requests] == [10, 2]
+
+
+@dataclass
+class Crowded:
+    """Refuses a request that comes while so many others are answered."""
+
+    registry: FakeRegistry
+    most: int
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.registry.active > self.most:
+            return web.Response(status=429)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await handler(request)
+
+
+@pytest.mark.parametrize("jobs", [4, 20])
+async def test_a_registry_that_takes_eight_requests_at_once_refuses_few(
+    fake_registry: FakeRegistry, tmp_path: Path, jobs: int
+) -> None:
+    names = [f"{fake_registry.address}/app{number}:1" for number in range(60)]
+    for number in range(60):
+        fake_registry.add(f"app{number}:1", small(str(number)))
+    assert (await run(tmp_path, *names, jobs=jobs)).status == 0
+    needed, fake_registry.requests = len(fake_registry.requests), []
+    fake_registry.fail("", Crowded(fake_registry, 8), times=None)
+    clock = FakeClock().clock
+    again = options(tmp_path, *names, jobs=jobs, destination=tmp_path / "again", cache=tmp_path / "other")
+    assert (await save(again, clock=clock)).status == 0
+    refused = [request for request in fake_registry.requests if request.status == 429]
+    assert len(fake_registry.requests) == needed + len(refused)
+    assert 0 < len(refused) <= needed // 10
 
 
 @pytest.mark.parametrize("parts", [{}, {"part_size": 2_000}], ids=["file", "parts"])
