@@ -82,23 +82,33 @@ class Pool:
 
     def start(self, call: Call[_T]) -> Call[_T]:
         """Run a call of the event loop in a thread; raises RuntimeError where not even one can be started."""
-        self._queue(call.run)
+        if error := self._queue(call.run):
+            raise error
         return call
 
     def submit(self, work: Callable[[], _T]) -> Future[_T]:
-        """Run `work` in a thread; raises RuntimeError where not even one can be started."""
+        """Run `work` in a thread; in that of the caller, at once, where not even one can be started."""
         future: Future[_T] = Future()
-        self._queue(_run, future, partial(contextvars.copy_context().run, work))
+        run = partial(_run, future, partial(contextvars.copy_context().run, work))
+        if self._queue(run):
+            run()
         return future
 
-    def _queue(self, run: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def reserve(self) -> None:
+        """Start the first thread now, before others may have taken all that the system starts."""
+        self._queue(lambda: None)
+
+    def _queue(self, run: Callable[[], None]) -> RuntimeError | None:
+        """Queue work for a thread; return the error of the system where there is none for it."""
         try:
-            self._executor.submit(run, *args, **kwargs)
+            self._executor.submit(run)
         except RuntimeError as error:
             # The work is queued then; only the new thread for it is missing.
-            if not self._has_threads or "start new thread" not in str(error):
+            if "start new thread" not in str(error):
                 raise
+            return None if self._has_threads else error
         self._has_threads = True
+        return None
 
     def shutdown(self) -> None:
         """Drop the work that waits for a thread, wait for the rest, and end the threads."""
@@ -106,7 +116,8 @@ class Pool:
 
 
 def _run(future: Future[_T], work: Callable[[], _T]) -> None:
-    if not future.set_running_or_notify_cancel():
+    # It may have been done by the caller, and still be queued.
+    if future.done() or not future.set_running_or_notify_cancel():
         return
     try:
         result = work()
@@ -124,8 +135,9 @@ class _Pools:
     def __init__(self) -> None:
         #: Short work, of one piece of data.
         self.short = Pool("disk")
-        #: Work that lasts, such as a whole archive.
+        #: Work that lasts, such as a whole archive. Short work, which comes first, has more threads.
         self.long = Pool("archive")
+        self.long.reserve()
 
 
 _POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary()

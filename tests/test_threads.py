@@ -86,6 +86,32 @@ async def test_without_more_threads_the_existing_ones_do_the_work(monkeypatch: p
         Pool("none").start(Call(int))
 
 
+async def test_long_work_has_a_thread_though_short_work_has_taken_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    await in_thread(int)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert await Interrupt().in_thread(divmod, 7, 2) == (3, 1)
+
+
+def test_without_any_thread_the_caller_does_the_work_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, done = Pool("test"), list[int]()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        first = pool.submit(lambda: done.append(1))
+        assert first.done()
+    # The thread that is started now finds the first work queued.
+    pool.submit(lambda: done.append(2)).result()
+    pool.shutdown()
+    assert done == [1, 2]
+
+
 def test_a_pool_outside_of_an_event_loop_ends_with_its_work() -> None:
     pool = Pool("test", 1)
     assert pool.submit(lambda: 7).result() == 7

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
@@ -18,6 +19,9 @@ _T = TypeVar("_T")
 _Options = TypeVar("_Options")
 Rows: TypeAlias = Iterable[tuple[str, str]]
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+#: The threads of libuv, which ends the process by SIGABRT where the system does not start them for its first
+#: connection, and the first ones of names, short work, long work and the output.
+_THREADS_WITH_UVLOOP = 4 + 4
 _log = logging.getLogger(__name__)
 
 
@@ -44,12 +48,13 @@ def run_until_done(
 
     async def main() -> _T:
         stop.watch(before)
+        await _start_threads()
         if is_main and reload is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         return await work()
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with _runner() as runner:
             return runner.run(main())
     except BaseException as error:
         if stop.signal is None:
@@ -96,13 +101,51 @@ class _Stop:
             self._task.cancel()
 
 
+@contextmanager
+def _runner() -> Iterator[asyncio.Runner]:
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
+        yield runner
+    finally:
+        try:
+            runner.close()
+        except RuntimeError as error:
+            # It ends the threads of names with another thread, when all is done; they end with the process too.
+            if "start new thread" not in str(error):
+                raise
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return the maker of uvloop's loops where it is installed; None for asyncio's own."""
+    """Return the maker of uvloop's loops where it is installed and can have its threads; None for asyncio's own."""
     try:
         import uvloop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    return uvloop.new_event_loop if _can_start(_THREADS_WITH_UVLOOP) else None
+
+
+async def _start_threads() -> None:
+    """Let a loop of uvloop start its threads, before others have taken all that the system starts."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        await loop.getaddrinfo("127.0.0.1", 0, flags=socket.AI_NUMERICHOST)
+
+
+def _can_start(count: int) -> bool:
+    """Tell whether the system starts so many more threads."""
+    enough = threading.Event()
+    threads = [threading.Thread(target=enough.wait, daemon=True) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        return False
+    finally:
+        enough.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+    return True
 
 
 def watch(work: Callable[[Observer], Coroutine[Any, Any, _T]], *, quiet: bool, remains: str) -> _T:

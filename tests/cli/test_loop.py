@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +82,41 @@ def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield one
         finally:
             one.kill()
+
+
+@pytest.mark.parametrize(("threads", "loop"), [(7, "asyncio"), (8, "uvloop")])
+def test_a_loop_whose_threads_cannot_be_started_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, threads: int, loop: str
+) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def start_few(thread: threading.Thread) -> None:
+        if len(started) == threads:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    async def loop_in_use() -> str:
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    assert run_until_done(loop_in_use, print, "") == loop
+    assert not any(thread.is_alive() for thread in started)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_end_without_a_thread_for_it_keeps_the_result(monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work() -> int:
+        await asyncio.get_running_loop().run_in_executor(None, int)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        return 7
+
+    if loop == "asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert run_until_done(work, print, "") == 7
 
 
 @pytest.mark.parametrize("loop", LOOPS)

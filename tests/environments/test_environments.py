@@ -184,7 +184,7 @@ async def test_a_limit_of_processes(machine: Machine) -> None:
     user = as_user(54_322)
     need(*user, "prlimit", "--nproc=100", "true")
     python = python_for(user)
-    few = machine.with_(before=(*user, "prlimit", "--nproc=12"), python=python, jobs=1)
+    few = machine.with_(before=(*user, "prlimit", "--nproc=8"), python=python, jobs=1)
     await few.all_work()
     none = machine.with_(before=(*user, "prlimit", "--nproc=1"), python=python)
     done = await none.run("verify", none.archive)

@@ -236,7 +236,8 @@ class PartWriter:
 class JobThread:
     """Runs jobs one after the other in its own thread; the first error of a job is in `error`.
 
-    The queue is not bounded, but the buffers of the jobs are.
+    The queue is not bounded, but the buffers of the jobs are. Where the system starts no more threads, the caller's
+    thread does the job at once.
     """
 
     def __init__(self, name: str) -> None:
@@ -249,7 +250,11 @@ class JobThread:
         """Add a job."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                self._do(job)
+                return
             self._thread = thread
         self._jobs.put(job)
 
@@ -267,7 +272,10 @@ class JobThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except BaseException as error:
-                self.error = self.error or error
+            self._do(job)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            self.error = self.error or error

@@ -129,16 +129,36 @@ def test_a_failed_operation_leaves_no_file_open(tmp_path: Path) -> None:
     assert len(os.listdir("/dev/fd")) == before
 
 
-def test_a_thread_that_cannot_be_started_is_an_error_and_no_hang(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_threads_the_same_parts_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = [noise(100_000), bytes(3 * MIB)]
+    (tmp_path / "with").mkdir()
+    write(tmp_path / "with" / "a", "gzip", contents, part_size=30_000)
+
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(RuntimeError, match="start new thread"):
-        write(tmp_path / "a", "gzip", [noise(100_000)])
-    assert os.listdir(tmp_path) == []
+    (tmp_path / "without").mkdir()
+    write(tmp_path / "without" / "a", "gzip", contents, part_size=30_000)
+    written, expected = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("without", "with")
+    )
+    assert written == expected
+
+
+def test_without_threads_the_first_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for number in range(60):
+        try:
+            write(tmp_path / "a", "gzip", [noise(100_000)], part_size=30_000, disk=FaultyDisk(number))
+        except StorageError:
+            assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+        else:
+            break
+    assert number > 10
 
 
 def test_any_number_of_parts_has_few_files_open(tmp_path: Path) -> None:
