@@ -22,7 +22,7 @@ from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import LayoutImages, find_image, read_cache, read_images
-from hangar_async.oci import media_types
+from hangar_async.oci import graph, media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image
 from hangar_async.testing.images import Built, IndexEntry, index
@@ -311,13 +311,15 @@ def test_a_chain_of_images_of_indexes_ends(tmp_path: Path) -> None:
     assert any("nested too deep" in problem for problem in images[-1].problems)
 
 
-def test_an_image_with_too_many_entries_is_refused(tmp_path: Path) -> None:
+def test_an_image_with_too_many_entries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One small document, named over and over, would make a gigabyte."""
+    assert graph.MAX_ENTRIES == 1 << 19
+    monkeypatch.setattr(graph, "MAX_ENTRIES", 1 << 12)
     made = Made(tmp_path)
-    manifest = made.manifest(4_000)
-    for number in range(140):
+    manifest = made.manifest(400)
+    for number in range(12):
         made.image(f"a{number}", manifest, manifest)
-    with pytest.raises(ContentError, match="more than 524,288 blobs"):
+    with pytest.raises(ContentError, match="more than 4,096 blobs"):
         made.read()
 
 
