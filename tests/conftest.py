@@ -27,24 +27,18 @@ settings.load_profile("tests")
 
 _SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT")
 _REAL_FIXTURES = {"docker_registry", "htpasswd_registry", "tls_registry", "skopeo"}
-#: Rooms whose tests repeat the same runs at many moments; what they reach, the other rooms' tests reach too.
-_REPEATED = ("tests/faults/", "tests/fuzz/", "tests/model/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need the real parts, and those whose coverage is not measured: it doubles their time."""
+    """Mark the tests that need the real parts."""
     for item in items:
         if _REAL_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("real")
-        if item.nodeid.startswith(_REPEATED):
-            item.add_marker("no_cover")
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide what the machine's user has set up: credentials, proxies, certificates."""
-    if request.node.get_closest_marker("no_cover"):
-        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in list(os.environ):
         if name.startswith(_SETTINGS) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)

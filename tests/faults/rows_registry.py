@@ -138,7 +138,9 @@ def _renamed(scene: Scene) -> None:
 def _the_scope_of_the_challenge(scene: Scene) -> None:
     assert isinstance(scene.registry.auth, TokenServer)
     scopes = [one.scopes for one in scene.registry.auth.requests if one.scopes != ("repository:good:pull",)]
-    assert scopes == [("repository:bad:pull",), ("repository:hub/bad:pull",)]
+    # The first one is of both repositories.
+    assert [len(one) for one in scopes] == [2, 1]
+    assert scopes[1] == ("repository:hub/bad:pull",)
 
 
 class _OtherRegistry:
@@ -168,7 +170,7 @@ def _at_another_registry(scene: Scene) -> None:
 
 def _one_token_more(scene: Scene) -> None:
     assert isinstance(scene.registry.auth, TokenServer)
-    assert len([one for one in scene.registry.auth.requests if one.scopes == ("repository:bad:pull",)]) >= 2
+    assert len([one for one in scene.registry.auth.requests if "repository:bad:pull" in one.scopes]) >= 2
 
 
 class _Expired:
