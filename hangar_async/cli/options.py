@@ -195,6 +195,15 @@ LoadSource = Annotated[
 PushTo = Annotated[
     Text, _option("-d --destination", "REGISTRY[/PREFIX]", "Registry that the images go to.  [default: $DEST_REGISTRY]")
 ]
+NameTemplate = Annotated[
+    Text,
+    _option(
+        "--to",
+        "TEMPLATE",
+        "Names of the images there, in place of -d: REGISTRY/REPOSITORY, with {registry}, {repository}, {namespace}, "
+        "{name}, {1} to {9} for parts of their own.  [default: names below -d]",
+    ),
+]
 HeldFormat = Annotated[
     Text,
     _option(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
+from hangar_async.config.naming import Naming, chosen_naming
 from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, parse_registry
@@ -165,7 +166,8 @@ _LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[
 class LoadOptions:
     """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
 
-    `destination` is REGISTRY[/PREFIX], None for the environment's; `format` the only one that is accepted (gzip, zstd
+    `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
+    `registry.local/{registry}/{repository}`, all at one registry. `format` is the only one that is accepted (gzip, zstd
     or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
     or its lines, which names images too. `jobs`, `blobs_per_image` and `requests` are as in `save`. `failed` is the
     path of the list of failed images (None: none is written). `spool` is a directory for a few blobs at a time of an
@@ -175,6 +177,7 @@ class LoadOptions:
 
     source: Path
     destination: str | None = None
+    template: str | None = None
     format: str | None = None
     failed: Path | None = None
     jobs: int = 1
@@ -195,14 +198,21 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
-        _ = self.limits
-        if not (self.destination or self.environment.destination_registry):
-            raise UsageError("no registry is named to load into: write --destination, or set DEST_REGISTRY")
+        _ = self.limits, self.naming
 
     @property
     def target(self) -> str:
-        """The destination as it is written."""
-        return self.destination or self.environment.destination_registry or ""
+        """The destination or the template as it is written."""
+        return self.template or self.destination or self.environment.destination_registry or ""
+
+    @property
+    def naming(self) -> Naming:
+        """The rule by which images get their names at the registry."""
+        fallback = self.environment.destination_registry if self.template is None else None
+        naming = chosen_naming(self.destination or fallback, self.template, self.default_project)
+        if naming is None:
+            raise UsageError("no registry is named to load into: write --destination or --to, or set DEST_REGISTRY")
+        return naming
 
     @property
     def limits(self) -> JobLimits:

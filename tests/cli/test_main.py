@@ -45,6 +45,7 @@ HELD_FLAGS = {
     **NETWORK_FLAGS,
     "-s, --source": None,
     "-d, --destination": "$DEST_REGISTRY",
+    "--to": "names below -d",
     "-c, --compress": "the format of the content",
     "--image": "all",
     "-f, --file": "all",
@@ -125,7 +126,7 @@ USAGE = [
         ["save", "-f", "list.txt", "--mirror", "mirror.local"],
         "--mirror: 'mirror.local' is no mirror: write REGISTRY=MIRROR, such as docker.io=mirror.local:5000",
     ),
-    (["load", "-s", "x"], "no registry is named to load into: write --destination, or set DEST_REGISTRY"),
+    (["load", "-s", "x"], "no registry is named to load into: write --destination or --to, or set DEST_REGISTRY"),
     (["load", "-d", "reg.local"], "missing option '-s' / '--source'; try 'hangar-async load --help'"),
     (["load", "-s", "", "-d", "reg.local"], "'' names nothing (--source)"),
     (
@@ -135,6 +136,14 @@ USAGE = [
     (
         ["load", "-s", "x", "-d", "reg.local:x"],
         "--destination: 'reg.local:x' is not a registry: write HOST or HOST:PORT, such as registry.example.com:5000",
+    ),
+    (
+        ["load", "-s", "x", "-d", "reg.local", "--to", "reg.local/{name}"],
+        "--destination reg.local and --to reg.local/{name} both say where images go: write one of them",
+    ),
+    (
+        ["load-validate", "-s", "x", "--to", "reg.local/{name}:{tag}"],
+        "--to 'reg.local/{name}:{tag}': the tag of an image is kept: leave out {tag}",
     ),
     (
         ["load", "-s", "x", "-d", "reg.local/UPPER"],
@@ -149,7 +158,10 @@ USAGE = [
         ["load", "-s", "x", "-d", "reg.local", "--repo-type", "nexus"],
         "unknown type 'nexus' (--repo-type): harbor is the only one",
     ),
-    (["load-validate", "-s", "x"], "no registry is named to load into: write --destination, or set DEST_REGISTRY"),
+    (
+        ["load-validate", "-s", "x"],
+        "no registry is named to load into: write --destination or --to, or set DEST_REGISTRY",
+    ),
     (["save", "-f", "gone.txt"], "cannot read the image list gone.txt: No such file or directory"),
     (["save", "-f", "list.txt", "-c", "bzip2"], "unknown format 'bzip2' (--compress): write gzip, zstd or dir"),
     (

@@ -9,6 +9,7 @@ def load_validate_command(
     context: typer.Context,
     source: options.LoadSource,
     destination: options.PushTo = None,
+    to: options.NameTemplate = None,
     compress: options.HeldFormat = None,
     image: options.ChosenImages = None,
     file: options.ChosenList = None,
@@ -30,6 +31,7 @@ def load_validate_command(
     load_options = LoadOptions(
         source=values.existing_path(source, "--source"),
         destination=destination,
+        template=to,
         format=compress,
         failed=values.file_path(failed, "--failed"),
         jobs=jobs,

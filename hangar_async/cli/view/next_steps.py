@@ -140,6 +140,7 @@ def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
     """Return the flags of a load of the failed images that differ from the defaults."""
     words = ["-s", str(options.source)]
     words += ["-d", options.destination] if options.destination else []
+    words += ["--to", options.template] if options.template is not None else []
     words += _lists("load", failed)
     words += _job_flags(options.limits)
     words += ["--default-project", options.default_project] if options.default_project != "library" else []

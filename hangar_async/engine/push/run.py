@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 
 from hangar_async import imagelist
 from hangar_async.archive.read.layout import StreamedLayout
+from hangar_async.config.naming import Naming
 from hangar_async.config.options import LoadOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
@@ -25,7 +26,7 @@ from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageEr
 from hangar_async.imagelist import Entry
 from hangar_async.layout.files import Layout
 from hangar_async.layout.images import read_images
-from hangar_async.oci import Image, Reference, parse_registry
+from hangar_async.oci import Image, Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt, in_thread
 
@@ -53,14 +54,15 @@ def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) 
     Raises UsageError where the options do not fit the source, ArchiveError, ContentError and StorageError where it
     cannot be read.
     """
-    destination = Destination.parse(options.target, options.default_project)
+    naming = options.naming
     archive = find_archive(options.source, check_interrupted)
     source_format = "dir" if archive is None else archive.compression
     if options.format not in (None, source_format):
         raise UsageError(f"{options.source} is {source_format}, not {options.format} (--compress)")
     layout = layout_at(options.source, archive, check_interrupted)
     images = _select(options, read_images(layout).images)
-    return Selection(layout, tuple(name_images(images, destination)), destination.registry)
+    named = name_images(images, naming)
+    return Selection(layout, tuple(named), _only_registry(named, naming))
 
 
 def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
@@ -97,60 +99,34 @@ def _listed_names(image_list: Path | Sequence[str], images: Sequence[Image], sou
     return {entry.reference.cache_name for entry in listed.entries}
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A registry, HOST[:PORT], the path before all names in it ("" for none), and the project of names without one."""
-
-    registry: str
-    prefix: str = ""
-    default_project: str = ""
-
-    @classmethod
-    def parse(cls, text: str, default_project: str = "") -> Destination:
-        """Read `REGISTRY[/PREFIX]`; raises UsageError that names the flag."""
-        host, _, path = text.strip().strip("/").partition("/")
-        flag = "--destination"
-        try:
-            registry = parse_registry(host)
-            _check_path(path)
-            flag = "--default-project"
-            _check_path(default_project)
-        except InvalidValue as error:
-            raise UsageError(f"{flag}: {error}") from error
-        return cls(registry, path, default_project)
-
-    def target(self, image: Reference) -> Reference:
-        """Return the name of an image at the destination; an image without a tag gets `sha256-<hex>`."""
-        path = f"{self.prefix}/{image.repository}" if self.prefix else image.repository
-        if "/" not in path and self.default_project:
-            path = f"{self.default_project}/{path}"
-        return Reference(self.registry, path, image.cache_tag)
-
-    def __str__(self) -> str:
-        return f"{self.registry}/{self.prefix}" if self.prefix else self.registry
-
-
-def _check_path(path: str) -> None:
-    if path:
-        Reference("localhost", path)  # raises InvalidValue
-
-
-def name_images(images: Iterable[Image], destination: Destination) -> list[Named]:
+def name_images(images: Iterable[Image], naming: Naming) -> list[Named]:
     """Name each image at its destination; raises UsageError where two would have one name, or one has none."""
     named: dict[str, Named] = {}
     for image in images:
         try:
-            target = destination.target(image.reference)
+            target = naming.target(image.reference)
         except InvalidValue as error:
-            raise UsageError(f"{image.name} cannot go to {destination}: {error}") from error
+            raise UsageError(f"{image.name} cannot go to {naming}: {error}") from error
         target_name = f"{target.name}:{target.tag}"
         other = named.setdefault(target_name, (image, target))[0]
         if other is not image:
             raise UsageError(
                 f"{other.name} and {image.name} would both be {target_name}: load them one after the other, with "
-                "--image, or to two prefixes"
+                "--image, or to two prefixes, or name the parts that differ in a template (--to)"
             )
     return list(named.values())
+
+
+def _only_registry(named: Sequence[Named], naming: Naming) -> str:
+    """Return the registry of all targets; raises UsageError where a template names several."""
+    _, first = named[0]
+    for image, target in named:
+        if target.registry != first.registry:
+            raise UsageError(
+                f"--to {str(naming)!r} names two registries, {first.registry} for {named[0][0].name} and "
+                f"{target.registry} for {image.name}: load them one after the other, with --image"
+            )
+    return first.registry
 
 
 _T = TypeVar("_T")

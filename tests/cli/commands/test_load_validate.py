@@ -45,7 +45,7 @@ async def test_nothing_is_sent(shelf: Shelf, pushable_registry: FakeRegistry, tm
     ("flags", "line"),
     [
         (("-d", "reg.local"), r"missing option '-s' / '--source'"),
-        (("-s", "x"), r"no registry is named to load into: write --destination, or set DEST_REGISTRY"),
+        (("-s", "x"), r"no registry is named to load into: write --destination or --to, or set DEST_REGISTRY"),
         (("-s", "x", "-d", "reg.local", "--dry-run"), r"no such option: --dry-run"),
     ],
 )

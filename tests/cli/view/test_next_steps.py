@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.cli.view.next_steps import after_compress, after_save, after_sync
+from hangar_async.cli.view.next_steps import after_compress, after_load, after_save, after_sync
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import CompressOptions
+from hangar_async.config.options import CompressOptions, LoadOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.engine.reports import Output
+from hangar_async.engine.reports import LoadReport, Output, Sent
 from hangar_async.errors import NotFound
 from tests.cli.samples import MIB, failed, options, report, saved, sync_options
 
@@ -101,3 +101,11 @@ def test_next_steps_are_for_failures() -> None:
 def test_without_a_list_of_what_failed_there_is_nothing_to_go_on_with() -> None:
     one = report(saved("one:1"), GONE, output=output("a"))
     assert list(after_save(one, options(failed=None))) == []
+
+
+def test_a_load_by_a_template_goes_on_by_it() -> None:
+    asked = LoadOptions(source=Path("x.tar.gz"), template="reg.lan/{registry}/{name}")
+    one = LoadReport(asked.source, asked.target, (), Sent(), 1.0, failed_list=Path("bad.txt"))
+    assert [text for _, text in after_load(one, asked)][1:] == [
+        "hangar-async load -s x.tar.gz --to 'reg.lan/{registry}/{name}' -f bad.txt"
+    ]

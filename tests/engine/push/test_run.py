@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from hangar_async.config.environment import Environment
+from hangar_async.config.options import LoadOptions
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import Event, ImagePlanned
+from hangar_async.engine.push.run import open_selection
 from hangar_async.errors import NotFound, Unauthorized, UsageError
 from tests.engine.forms import Saved
-from tests.engine.loading import run_load, tagged
+from tests.engine.loading import run_load, run_validate, tagged
+from tests.engine.made import make_cache
 from tests.fakes.harbor import PASSWORD, Harbor
+from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
 
 
@@ -25,6 +29,40 @@ async def test_a_prefix_and_another_project(everything: Saved, pushable_registry
     assert await tagged(pushable_registry.content, "other/multi:1") is not None
     await run_load(tmp_path, everything.at("dir"), pushable_registry, images=["multi:*"], default_project="")
     assert await tagged(pushable_registry.content, "multi:1") is not None
+
+
+def test_a_template_names_the_images(tmp_path: Path) -> None:
+    """What two images of one name at two registries are with a prefix, a template tells apart."""
+    names = ["docker.io/library/app:1", "quay.io/app:1", "quay.io:443/team/tool:2"]
+    source = make_cache(tmp_path / "cache", {name: small(name) for name in names})
+
+    def targets(template: str, **keywords: Any) -> list[str]:
+        selection = open_selection(LoadOptions(source=source, template=template, **keywords), lambda: None)
+        return [selection.registry, *(str(target) for _, target in selection.images)]
+
+    names = ["docker.io/library/app:1", "quay.io/app:1", "quay.io-443/team/tool:2"]
+    assert targets("reg.lan/m/{registry}/{repository}") == ["reg.lan", *(f"reg.lan/m/{name}" for name in names)]
+    assert targets("reg.lan/{name}", images=["*/library/app"]) == ["reg.lan", "reg.lan/app:1"]
+    with pytest.raises(UsageError, match=r"docker\.io/library/app:1 and quay\.io/app:1 would both be reg\.lan/app:1"):
+        targets("reg.lan/{name}")
+    several = (
+        r"--to '{registry}/x/{name}' names two registries, docker\.io for docker\.io/library/app:1 and quay\.io for"
+    )
+    with pytest.raises(UsageError, match=several):
+        targets("{registry}/x/{name}", images=["*app"])
+    with pytest.raises(UsageError, match=r"quay\.io/app:1 has no \{2\}: write"):
+        targets("reg.lan/{2}")
+
+
+async def test_a_template_wins_over_the_environment(pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    source = make_cache(tmp_path / "cache", {"quay.io/team/app:1": small("app")})
+    template = f"{pushable_registry.address}/{{registry}}/{{name}}"
+    settings = Environment(destination_registry="reg.invalid")
+    keywords: dict[str, Any] = {"template": template, "environment": settings}
+    report = await run_load(tmp_path, source, "", **keywords)
+    assert (report.status, report.destination) == (0, template)
+    assert await tagged(pushable_registry.content, "quay.io/app:1") is not None
+    assert (await run_validate(tmp_path, source, "", **keywords)).status == 0
 
 
 async def test_a_selection_that_does_not_fit_the_source_is_refused(
