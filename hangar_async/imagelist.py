@@ -90,13 +90,13 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
     invalid: list[InvalidLine] = []
     duplicates = 0
     for number, line in enumerate(lines, 1):
-        text = _without_comment(line)
+        text = without_comment(line)
         if not text:
             continue
         if len(entries) + len(invalid) == MAX_LINES:
             raise UsageError(f"{name}:{number}: a list may name {MAX_LINES:,} images; split it")
         try:
-            reference = _reference(text, registry)
+            reference = parse_line(text, registry)
         except InvalidValue as error:
             invalid.append(InvalidLine(name, number, str(error)))
             continue
@@ -111,7 +111,8 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
     return ImageList(name, tuple(entries.values()), tuple(invalid), duplicates)
 
 
-def _without_comment(line: str) -> str:
+def without_comment(line: str) -> str:
+    """Return the text of a line without white space around it and without its comment."""
     text = line.strip().removeprefix("\ufeff").strip()
     return "" if text.startswith(_COMMENTS) else _TRAILING_COMMENT.split(text, 1)[0].rstrip()
 
@@ -130,38 +131,62 @@ def decode(content: bytes) -> list[str]:
 
 def read(images: Path | Sequence[str], name: str = "", registry: str | None = None) -> ImageList:
     """Read a list from a file, or from its lines; raises UsageError when it cannot be read or names no image."""
-    if isinstance(images, Path):
-        name = name or str(images)
-        try:
-            lines: Sequence[str] = decode(read_bounded(images, MAX_LIST))
-        except OSError as error:
-            raise UsageError(f"cannot read the image list {images}: {error.strerror}") from error
-        except ValueError as error:
-            raise UsageError(f"cannot read the image list {images}: {error}") from error
-    else:
-        lines = [images] if isinstance(images, str) else images
-    image_list = parse(lines, name or "image list", registry)
-    if not image_list.entries:
-        invalid = image_list.invalid
-        empty = "all of its lines are comments or blank" if any(lines) else "it is empty"
-        reason = f"all {len(invalid)} lines are invalid; {invalid[0]}" if invalid else empty
-        raise UsageError(f"{image_list.name} names no image: {reason}")
+    lines = read_lines(images)
+    image_list = parse(lines, name or list_name(images), registry)
+    check_names_images(image_list.name, image_list.entries, image_list.invalid, lines)
     return image_list
 
 
-def _reference(text: str, registry: str | None) -> Reference:
+def list_name(images: Path | Sequence[str]) -> str:
+    """Return the name of a list in messages."""
+    return str(images) if isinstance(images, Path) else "image list"
+
+
+def read_lines(images: Path | Sequence[str]) -> Sequence[str]:
+    """Read the lines of a list from a file, or return those that are given; raises UsageError."""
+    if not isinstance(images, Path):
+        return [images] if isinstance(images, str) else images
+    try:
+        return decode(read_bounded(images, MAX_LIST))
+    except OSError as error:
+        raise UsageError(f"cannot read the image list {images}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"cannot read the image list {images}: {error}") from error
+
+
+def check_names_images(
+    name: str, entries: Sequence[object], invalid: Sequence[InvalidLine], lines: Sequence[str]
+) -> None:
+    """Raise UsageError, with the reason, for a list that names no image."""
+    if not entries:
+        empty = "all of its lines are comments or blank" if any(lines) else "it is empty"
+        reason = f"all {len(invalid)} lines are invalid; {invalid[0]}" if invalid else empty
+        raise UsageError(f"{name} names no image: {reason}")
+
+
+def parse_line(text: str, registry: str | None = None) -> Reference:
+    """Read a line without its comment, an image, and put it on `registry` where one is given; raises InvalidValue."""
+    check_text(text)
+    try:
+        reference = _single(text)
+    except InvalidValue as error:
+        raise explained(text, error) from None
+    return reference.on(registry) if registry else reference
+
+
+def check_text(text: str) -> None:
+    """Raise InvalidValue for a line that no list has."""
     if len(text) > _LONGEST_LINE:
         raise InvalidValue(f"{text[:40]!r}... is longer than {_LONGEST_LINE} characters: this is no image list")
     if byte := _UNDECODED.search(text):
         place = f"the byte 0x{ord(byte[0]) & 0xFF:02x} after {text[: byte.start()][-40:]!r}"
         raise InvalidValue(f"{place} is not UTF-8: save the list as text in UTF-8")
-    try:
-        reference = _single(text)
-    except InvalidValue:
-        if plain := _plain_name(text):
-            raise InvalidValue(f"{text[:140]!r} is more than the name of an image: write {plain}") from None
-        raise
-    return reference.on(registry) if registry else reference
+
+
+def explained(text: str, error: InvalidValue) -> InvalidValue:
+    """Return the error of a wrong line: the image in a line of YAML, JSON or alike is named, else it is `error`."""
+    plain = _plain_name(text)
+    return InvalidValue(f"{text[:140]!r} is more than the name of an image: write {plain}") if plain else error
 
 
 def _single(text: str) -> Reference:

@@ -20,4 +20,4 @@ from hangar_async.oci.integrity import (
 from hangar_async.oci.manifest import MAX_DOCUMENT, REF_NAME, Descriptor, ImageConfig, Index, Manifest
 from hangar_async.oci.manifest import decode_json, join_index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformPattern, PlatformSelector
-from hangar_async.oci.reference import DOCKER_HUB, Reference, parse_registry
+from hangar_async.oci.reference import DOCKER_HUB, Reference, parse_registry, split_registry

@@ -97,7 +97,7 @@ class Reference:
         name = head + slash + last
         if not name or (at and not digest) or (colon and not tag):
             raise InvalidValue(f"{text[:_LONGEST]!r} is not an image: write [REGISTRY/]NAME[:TAG][@DIGEST]")
-        registry, repository = _split_registry(name)
+        registry, repository = split_registry(name)
         return cls(registry, repository, tag if colon else None, Digest.parse(digest) if at else None)
 
     def on(self, registry: str) -> Reference:
@@ -137,7 +137,8 @@ class Reference:
         return self.name + tag + (f"@{self.digest}" if self.digest else "")
 
 
-def _split_registry(name: str) -> tuple[str, str]:
+def split_registry(name: str) -> tuple[str, str]:
+    """Split a name at its registry, `docker.io` where it has none; neither part is checked."""
     first, slash, rest = name.partition("/")
     if slash and _names_registry(first):
         return first, rest
