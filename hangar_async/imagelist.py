@@ -90,7 +90,7 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
     invalid: list[InvalidLine] = []
     duplicates = 0
     for number, line in enumerate(lines, 1):
-        text = without_comment(line)
+        text, _ = split_comment(line)
         if not text:
             continue
         if len(entries) + len(invalid) == MAX_LINES:
@@ -111,10 +111,11 @@ def parse(lines: Iterable[str], name: str = "image list", registry: str | None =
     return ImageList(name, tuple(entries.values()), tuple(invalid), duplicates)
 
 
-def without_comment(line: str) -> str:
-    """Return the text of a line without white space around it and without its comment."""
-    text = line.strip().removeprefix("\ufeff").strip()
-    return "" if text.startswith(_COMMENTS) else _TRAILING_COMMENT.split(text, 1)[0].rstrip()
+def split_comment(line: str) -> tuple[str, str]:
+    """Split a line, without the white space around it, into its text and its comment, "" for none."""
+    whole = line.strip().removeprefix("\ufeff").strip()
+    text = "" if whole.startswith(_COMMENTS) else _TRAILING_COMMENT.split(whole, 1)[0].rstrip()
+    return text, whole[len(text) :]
 
 
 def decode(content: bytes) -> list[str]:

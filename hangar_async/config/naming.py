@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import NoReturn, TypeAlias
 
 from hangar_async.errors import InvalidValue, UsageError
@@ -108,9 +107,12 @@ class Template:
     def _check_field(self, field: str) -> None:
         if field in _FIELDS:
             return
-        if field in ("tag", "digest"):
-            self._refuse(f"the {field} of an image is kept: leave out {{{field}}}")
-        nearest = get_close_matches(field.strip().lower(), _WORDS, 1, 0.5)
+        word = field.strip().lower()
+        if word in ("tag", "digest"):
+            self._refuse(f"the {word} of an image is kept: leave out {{{field}}}")
+        from difflib import get_close_matches  # for a wrong template alone
+
+        nearest = get_close_matches(word, _WORDS, 1, 0.5)
         right = f"{{{nearest[0]}}}" if nearest else ", ".join(f"{{{word}}}" for word in _WORDS) + " or {1} to {9}"
         self._refuse(f"{{{field[:_LONGEST]}}} is no field: write {right}")
 
@@ -154,3 +156,49 @@ def chosen_naming(destination: str | None, template: str | None, default_project
     if template is not None:
         return Template(template)
     return Destination.parse(destination, default_project) if destination else None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorNames:
+    """The names that the lines of a mirror list stand for.
+
+    `source` is a registry that replaces that of every source; `naming` the rule for the targets, None for those of the
+    lines; `default_project` the project of targets without one, which a template's have not.
+    """
+
+    source: str | None = None
+    naming: Naming | None = None
+    default_project: str = ""
+
+    @classmethod
+    def parse(
+        cls,
+        source: str | None = None,
+        destination: str | None = None,
+        template: str | None = None,
+        default_project: str = "library",
+    ) -> MirrorNames:
+        """Read the values of `--source`, `--destination`, `--to` and `--default-project`.
+
+        Raises UsageError that names the flag.
+        """
+        naming = chosen_naming(destination, template, default_project)
+        return cls(parse_source(source), naming, checked_project(default_project))
+
+    def target(self, source: Reference) -> Reference | None:
+        """Return the target of an image of a line that names no destination; None where nothing names one.
+
+        An image without a tag is named by its digest alone. Raises InvalidValue and UsageError.
+        """
+        if self.naming is None:
+            return None
+        target = self.naming.target(source)
+        return target if source.tag else Reference(target.registry, target.repository, None, source.digest)
+
+
+def parse_source(text: str | None) -> str | None:
+    """Read the value of `--source`, a registry; raises UsageError."""
+    try:
+        return parse_registry(text.strip().rstrip("/")) if text else None
+    except InvalidValue as error:
+        raise UsageError(f"--source: {error}") from error

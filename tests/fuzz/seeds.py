@@ -206,6 +206,11 @@ def _credentials() -> list[bytes]:
     return [_dump({"auths": auths, "credsStore": "desktop", "credHelpers": {"registry.example:5000": "own"}}), b"{}"]
 
 
+def _mirror_lists() -> list[bytes]:
+    lines = ["a reg.example:5000/b 1", f"a/b\tc {_DIGEST} # pinned", f"a b 1@{_OTHER}", "a b:1 1", "a b", "a b @", ""]
+    return [*_image_lists(), "\n".join(lines).encode()]
+
+
 def _image_lists() -> list[bytes]:
     lines = [
         "# list",
@@ -282,5 +287,6 @@ _SEEDS: Mapping[str, Callable[[], list[bytes]]] = {
     "error-body": _error_bodies,
     "credentials": _credentials,
     "image-list": _image_lists,
+    "mirror-list": _mirror_lists,
     **{name: _lines(name) for name in _LINES},
 }

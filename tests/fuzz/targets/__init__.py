@@ -29,6 +29,7 @@ TARGETS: Mapping[str, Target] = {
     "mirrors": words.mirrors,
     "passwords": words.passwords,
     "image-list": words.image_list,
+    "mirror-list": words.mirror_list,
     "words": words.words,
 }
 _ARCHIVES = {"archive-index", "images-list", "layout-index", "layout-names", "commit-record"}

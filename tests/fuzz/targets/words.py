@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from yarl import URL
 
-from hangar_async import imagelist
+from hangar_async import imagelist, mirrorlist
 from hangar_async.cli.argv import GlobalFlags, Grammar, normalise
 from hangar_async.cli.values import parse_size
 from hangar_async.cli.view.text import flag_size
+from hangar_async.config.naming import MirrorNames
 from hangar_async.config.registries import read_registries_conf
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.layout.files import blob_name
@@ -24,6 +25,7 @@ from hangar_async.server.htpasswd import read_hashes
 from tests.refusal import attempt, check_told
 
 _T = TypeVar("_T")
+_MIRROR_NAMES = MirrorNames.parse(template="reg.example:5000/{registry}/{repository}")
 _OPPOSITES = {"--part": "--no-part", "--no-part": "--part"}
 _FLAGS = {"--part": "--part", "--no-part": "--no-part", "-x": "--extra", "--extra": "--extra"}
 _COMMANDS = {"save": Grammar(_FLAGS, _OPPOSITES, frozenset({"-f", "--file", "-j"}))}
@@ -44,6 +46,20 @@ def image_list(data: bytes) -> None:
         # What failed is written as it stood, for the next run.
         assert imagelist.parse([entry.text]).entries[0].reference == entry.reference
     assert len({entry.reference for entry in found.entries}) == len(found.entries)
+
+
+def mirror_list(data: bytes) -> None:
+    """Read a mirror list; each of its copies has names that read back as the same."""
+    found = attempt(lambda: mirrorlist.parse(imagelist.decode(data), _MIRROR_NAMES), UsageError)
+    if found is None:
+        return
+    for line in found.invalid:
+        check_told(InvalidValue(str(line)))
+    for entry in found.entries:
+        check_reference(entry.source)
+        check_reference(entry.target)
+        [again] = mirrorlist.parse([entry.text], _MIRROR_NAMES).entries
+        assert (again.source, again.target) == (entry.source, entry.target)
 
 
 def mirrors(data: bytes) -> None:
