@@ -5,6 +5,7 @@ from hangar_async.config.environment import (
 )
 from hangar_async.config.options import (
     CompressOptions as CompressOptions,
+    ConvertListOptions as ConvertListOptions,
     DecompressOptions as DecompressOptions,
     ExtractOptions as ExtractOptions,
     FetchOptions as FetchOptions,
@@ -31,6 +32,9 @@ from hangar_async.config.registries import (
 from hangar_async.engine.compress import (
     compress as compress,
     decompress as decompress,
+)
+from hangar_async.engine.convert import (
+    convert_list as convert_list,
 )
 from hangar_async.engine.events import (
     ArchiveProgress as ArchiveProgress,
@@ -78,6 +82,7 @@ from hangar_async.engine.ls import (
 from hangar_async.engine.reports import (
     Comparison as Comparison,
     ComparisonReport as ComparisonReport,
+    Conversion as Conversion,
     ImageOutcome as ImageOutcome,
     LoadOutcome as LoadOutcome,
     LoadReport as LoadReport,

@@ -27,6 +27,7 @@ VERBS = {
     "extract",
     "compress",
     "decompress",
+    "convert_list",
     "login",
     "logout",
 }

@@ -93,6 +93,7 @@ COMMANDS = (
     "extract",
     "compress",
     "decompress",
+    "convert-list",
     "login",
     "logout",
     "demo",

@@ -49,6 +49,22 @@ Checksum = Annotated[
 IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
 Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
 
+ListToConvert = Annotated[str, _option("-i --input", "LIST", "Image list, one image a line; - is standard input.")]
+MirrorList = Annotated[
+    Text, _option("-o --output", "LIST", "Mirror list, lines SOURCE DEST TAG.  [default: the input's name.converted]")
+]
+ListedSource = Annotated[
+    Text, _option("-s --source", "HOST[:PORT]", "Registry of every source.  [default: that of the image]")
+]
+ListedDestination = Annotated[
+    Text,
+    _option(
+        "-d --destination",
+        "REGISTRY[/PREFIX]",
+        "Registry of every destination.  [default: that of the image, else docker.io]",
+    ),
+]
+
 # The output.
 Compression = Annotated[
     str,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
-from hangar_async.config.naming import Naming, chosen_naming
+from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
 from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, parse_registry
@@ -156,6 +156,39 @@ class ExtractOptions:
     def __post_init__(self) -> None:
         if self.format not in ("oci", "docker-archive"):
             raise UsageError(f"unknown format {self.format!r} (--format): write oci or docker-archive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertListOptions:
+    """The options of `convert_list`: an image list, and the mirror list that is made of it.
+
+    `images` is the path of the image list, or its lines, which `list_name` names in messages. `output` is the path of
+    the mirror list; None adds `.converted` to that of the image list. `source` replaces the registry of every source;
+    `destination` is REGISTRY[/PREFIX] for every destination. Raises UsageError when made with a wrong value.
+    """
+
+    images: Path | Sequence[str]
+    list_name: str = ""
+    output: Path | None = None
+    source: str | None = None
+    destination: str | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.target, self.names
+
+    @property
+    def target(self) -> Path:
+        """The path of the mirror list."""
+        if self.output is not None:
+            return self.output
+        if isinstance(self.images, Path):
+            return Path(f"{self.images}.converted")
+        raise UsageError("a list without a file has no name for its mirror list: write --output")
+
+    @property
+    def names(self) -> MirrorNames:
+        """The names of sources and destinations; the default project is left to the reader of the mirror list."""
+        return MirrorNames.parse(self.source, self.destination, default_project="")
 
 
 DEFAULT_LISTEN = "127.0.0.1:5000"

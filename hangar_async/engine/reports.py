@@ -200,3 +200,18 @@ class ComparisonReport:
     def status(self) -> int:
         """The exit status of the command: 0 all are the same, 1 some are not."""
         return 1 if self.failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The mirror list that was written: the numbers of lines converted, and kept; the lines that are invalid."""
+
+    path: Path
+    converted: int
+    kept: int
+    invalid: tuple[InvalidLine, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """The exit status of the command: 0 all lines are in the list, 1 some are invalid."""
+        return 1 if self.invalid else 0

@@ -17,7 +17,15 @@ from hangar_async.cli.view.text import (
 )
 from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
-from hangar_async.engine.reports import Comparison, ComparisonReport, LoadOutcome, LoadReport, Output, Report
+from hangar_async.engine.reports import (
+    Comparison,
+    ComparisonReport,
+    Conversion,
+    LoadOutcome,
+    LoadReport,
+    Output,
+    Report,
+)
 
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
 #: Invalid lines and notes of a list are shown up to this number; every failed image is.
@@ -235,3 +243,12 @@ def after_decompress(output: Output, _: object) -> Rows:
     """Make the lines of the summary of a decompress."""
     yield "directory", _place(output.path, output.size)
     yield from index_rows(output.path)
+
+
+def after_convert(conversion: Conversion, _: object) -> Rows:
+    """Make the lines of the summary of a convert-list."""
+    yield "converted", count_text(conversion.converted, "line")
+    if conversion.kept:
+        yield "kept", f"{count_text(conversion.kept, 'line')} that had the form SOURCE DEST TAG"
+    yield "list", one_line(str(conversion.path))
+    yield from some_rows("invalid", [str(line) for line in conversion.invalid])
