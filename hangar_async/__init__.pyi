@@ -5,12 +5,10 @@ from hangar_async.config.environment import (
 )
 from hangar_async.config.options import (
     CompressOptions as CompressOptions,
-    ConvertListOptions as ConvertListOptions,
     DecompressOptions as DecompressOptions,
     ExtractOptions as ExtractOptions,
     FetchOptions as FetchOptions,
     ListOptions as ListOptions,
-    LoadOptions as LoadOptions,
     LoginOptions as LoginOptions,
     LogoutOptions as LogoutOptions,
     SaveOptions as SaveOptions,
@@ -28,6 +26,11 @@ from hangar_async.config.registries import (
     RegistrySettings as RegistrySettings,
     RetryPolicy as RetryPolicy,
     Route as Route,
+)
+from hangar_async.config.target_options import (
+    ConvertListOptions as ConvertListOptions,
+    LoadOptions as LoadOptions,
+    MirrorOptions as MirrorOptions,
 )
 from hangar_async.engine.compress import (
     compress as compress,
@@ -53,6 +56,7 @@ from hangar_async.engine.events import (
     ImagePlanned as ImagePlanned,
     Listening as Listening,
     LoadEnded as LoadEnded,
+    MirrorEnded as MirrorEnded,
     Notice as Notice,
     Observer as Observer,
     QuotaReported as QuotaReported,
@@ -79,6 +83,10 @@ from hangar_async.engine.ls import (
     Listing as Listing,
     ls as ls,
 )
+from hangar_async.engine.mirror import (
+    mirror as mirror,
+    mirror_validate as mirror_validate,
+)
 from hangar_async.engine.reports import (
     Comparison as Comparison,
     ComparisonReport as ComparisonReport,
@@ -86,6 +94,8 @@ from hangar_async.engine.reports import (
     ImageOutcome as ImageOutcome,
     LoadOutcome as LoadOutcome,
     LoadReport as LoadReport,
+    MirrorOutcome as MirrorOutcome,
+    MirrorReport as MirrorReport,
     Output as Output,
     Report as Report,
     Sent as Sent,
@@ -134,6 +144,9 @@ from hangar_async.errors import (
 from hangar_async.imagelist import (
     Entry as Entry,
     InvalidLine as InvalidLine,
+)
+from hangar_async.mirrorlist import (
+    MirrorEntry as MirrorEntry,
 )
 from hangar_async.oci.digest import (
     Digest as Digest,

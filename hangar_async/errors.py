@@ -19,7 +19,7 @@ class HangarError(Exception):
     #: True where no image of the same run could succeed.
     ends_run: ClassVar[bool] = False
     #: The most tries of an operation that raises this, whatever the policy allows.
-    tries: ClassVar[int] = 1_000
+    tries: int = 1_000
     #: None leaves the answer to the status of a RegistryError.
     _transient: bool | None = False
 

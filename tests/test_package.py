@@ -28,6 +28,8 @@ VERBS = {
     "compress",
     "decompress",
     "convert_list",
+    "mirror",
+    "mirror_validate",
     "login",
     "logout",
 }

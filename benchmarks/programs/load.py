@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from hangar_async.cli.loop import run_until_done
-from hangar_async.config.options import LoadOptions
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.load import load
 
 

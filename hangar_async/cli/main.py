@@ -87,6 +87,8 @@ COMMANDS = (
     "sync",
     "load",
     "load-validate",
+    "mirror",
+    "mirror-validate",
     "serve",
     "ls",
     "verify",

@@ -65,6 +65,59 @@ ListedDestination = Annotated[
     ),
 ]
 
+# Mirrors.
+MirroredImages = Annotated[
+    list[str] | None,
+    _argument("[IMAGE]...", "Images in place of a list, each a line of one.  [default: the images of a list]"),
+]
+MirrorListFile = Annotated[
+    Text,
+    _option(
+        "-f --file",
+        "LIST",
+        "Mirror list: lines SOURCE DEST TAG, or of one image; - is standard input.  [default: the images of the "
+        "command line]",
+    ),
+]
+MirrorSource = Annotated[
+    Text,
+    _option(
+        "-s --source",
+        "HOST[:PORT]",
+        "Registry that replaces that of every source.  [default: $SOURCE_REGISTRY, else none]",
+    ),
+]
+MirrorTo = Annotated[
+    Text,
+    _option(
+        "-d --destination",
+        "REGISTRY[/PREFIX]",
+        "Registry that replaces that of every destination.  [default: $DEST_REGISTRY, else that of the line]",
+    ),
+]
+MirrorIndex = Annotated[
+    str,
+    _option(
+        "--index",
+        "INDEX",
+        "Index of an image of which only some platforms are wanted: original, partial, or auto: the original where the "
+        "registry takes it.",
+        shown=True,
+    ),
+]
+LoadIndex = Annotated[
+    str,
+    _option(
+        "--index",
+        "INDEX",
+        "Index of an image of which only some platforms are held: original, partial, or auto: the original where the "
+        "registry takes it.",
+        shown=True,
+    ),
+]
+VerifyBytes = Annotated[bool, _flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
+MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
+
 # The output.
 Compression = Annotated[
     str,
@@ -246,7 +299,7 @@ SparseIndex = Annotated[
     bool,
     _flag(
         "--sparse-index",
-        "Push the original index although only some of its platforms are held; not all registries take it.",
+        "The same as --index original.",
     ),
 ]
 PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]

@@ -114,6 +114,16 @@ def image_list(file: str) -> tuple[Path | Sequence[str], str]:
     return (_lines_of_standard_input(), "standard input") if file == _STANDARD_INPUT else (Path(file), "")
 
 
+def mirrored_images(images: Sequence[str] | None, file: str | None) -> tuple[Path | Sequence[str], str]:
+    """Return the list of a mirror and its name: that of `-f`, or the images of the command line.
+
+    Raises UsageError for both or none.
+    """
+    if (file is None) == (not images):
+        raise UsageError("name a list of images with --file, or images: one of the two")
+    return (tuple(images or ()), "command line") if file is None else image_list(file)
+
+
 def _lines_of_standard_input() -> list[str]:
     from hangar_async.imagelist import decode
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
-from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
-from hangar_async.config.output import FORMATS, OutputSettings, check_archive_format, output_path
+from hangar_async.config.output import OutputSettings, check_archive_format, output_path
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, parse_registry
 
@@ -158,99 +157,8 @@ class ExtractOptions:
             raise UsageError(f"unknown format {self.format!r} (--format): write oci or docker-archive")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertListOptions:
-    """The options of `convert_list`: an image list, and the mirror list that is made of it.
-
-    `images` is the path of the image list, or its lines, which `list_name` names in messages. `output` is the path of
-    the mirror list; None adds `.converted` to that of the image list. `source` replaces the registry of every source;
-    `destination` is REGISTRY[/PREFIX] for every destination. Raises UsageError when made with a wrong value.
-    """
-
-    images: Path | Sequence[str]
-    list_name: str = ""
-    output: Path | None = None
-    source: str | None = None
-    destination: str | None = None
-
-    def __post_init__(self) -> None:
-        _ = self.target, self.names
-
-    @property
-    def target(self) -> Path:
-        """The path of the mirror list."""
-        if self.output is not None:
-            return self.output
-        if isinstance(self.images, Path):
-            return Path(f"{self.images}.converted")
-        raise UsageError("a list without a file has no name for its mirror list: write --output")
-
-    @property
-    def names(self) -> MirrorNames:
-        """The names of sources and destinations; the default project is left to the reader of the mirror list."""
-        return MirrorNames.parse(self.source, self.destination, default_project="")
-
-
 DEFAULT_LISTEN = "127.0.0.1:5000"
 _LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
-
-    `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
-    `registry.local/{registry}/{repository}`, all at one registry. `format` is the only one that is accepted (gzip, zstd
-    or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
-    or its lines, which names images too. `jobs`, `blobs_per_image` and `requests` are as in `save`. `failed` is the
-    path of the list of failed images (None: none is written). `spool` is a directory for a few blobs at a time of an
-    archive without index; None is the system's temporary one. `harbor` makes missing projects at the registry first.
-    Raises UsageError when made with a wrong value.
-    """
-
-    source: Path
-    destination: str | None = None
-    template: str | None = None
-    format: str | None = None
-    failed: Path | None = None
-    jobs: int = 1
-    blobs_per_image: int = BLOBS
-    requests: int = MAX_REQUESTS
-    default_project: str = "library"
-    images: Sequence[str] = ()
-    image_list: Path | Sequence[str] | None = None
-    dry_run: bool = False
-    sparse_index: bool = False
-    platform_tags: bool = False
-    harbor: bool = False
-    harbor_https: bool = True
-    harbor_public: bool = False
-    spool: Path | None = None
-    environment: Environment = NO_ENVIRONMENT
-
-    def __post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS:
-            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
-        _ = self.limits, self.naming
-
-    @property
-    def target(self) -> str:
-        """The destination or the template as it is written."""
-        return self.template or self.destination or self.environment.destination_registry or ""
-
-    @property
-    def naming(self) -> Naming:
-        """The rule by which images get their names at the registry."""
-        fallback = self.environment.destination_registry if self.template is None else None
-        naming = chosen_naming(self.destination or fallback, self.template, self.default_project)
-        if naming is None:
-            raise UsageError("no registry is named to load into: write --destination or --to, or set DEST_REGISTRY")
-        return naming
-
-    @property
-    def limits(self) -> JobLimits:
-        """The numbers of images, blobs and requests at the same time."""
-        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hangar_async.config.naming import MirrorNames
-from hangar_async.config.options import ConvertListOptions
+from hangar_async.config.target_options import ConvertListOptions
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.engine.outputs import check_outputs, check_target, told_disk
 from hangar_async.engine.reports import Conversion

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from hangar_async.engine.reports import ImageOutcome, LoadReport, Report
+    from hangar_async.engine.reports import ImageOutcome, LoadReport, MirrorReport, Report
     from hangar_async.oci import Digest, Image
 
 
@@ -196,6 +196,13 @@ class LoadEnded:
     report: LoadReport
 
 
+@dataclass(frozen=True, slots=True)
+class MirrorEnded:
+    """The end of a mirror, with its report."""
+
+    report: MirrorReport
+
+
 Event: TypeAlias = (
     RunStarted
     | Notice
@@ -218,6 +225,7 @@ Event: TypeAlias = (
     | Reloaded
     | RunEnded
     | LoadEnded
+    | MirrorEnded
 )
 #: Called in the event loop's thread, often: it must be quick and must not raise.
 Observer: TypeAlias = Callable[[Event], None]

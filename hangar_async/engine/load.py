@@ -2,26 +2,24 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import cast
 
-from hangar_async.config.options import LoadOptions
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.events import ImagePlanned, LoadEnded, Observer, ignore
-from hangar_async.engine.limits.client import LimitedClient
-from hangar_async.engine.limits.hosts import Clock, RateLimit
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.outputs import check_directory
 from hangar_async.engine.push.blobs import BlobPusher, BlobSource, LayoutBlobs
 from hangar_async.engine.push.image import ImagePusher, PushOptions
+from hangar_async.engine.push.projects import make_projects
 from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
 from hangar_async.errors import HangarError, the_error
 from hangar_async.layout.files import SeekableLayout
 from hangar_async.oci import Digest, Image, Reference
-from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.harbor import HarborProjects
 from hangar_async.singleflight import SingleFlight
 from hangar_async.threads import in_thread
 
@@ -50,11 +48,13 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
         await in_thread(check_directory, _spool(options), "--spool", is_made=False)
     async with run.clients(push=True) as (registry_client, client):
         if options.harbor:
-            await _make_projects(run, registry_client, client)
+            targets = [target for _, target in run.selection.images]
+            https, public = options.harbor_https, options.harbor_public
+            await make_projects(registry_client, client, targets, https=https, public=public)
         async with _open_source(run) as source, SingleFlight() as flights:
             rate = RateLimit(options.environment.destinations.limit_rate, run.clock)
             blobs = BlobPusher(client, flights, rate, source, run.observe)
-            images = ImagePusher(client, blobs, PushOptions(options.sparse_index, options.platform_tags))
+            images = ImagePusher(client, blobs, PushOptions(options.index_mode, options.platform_tags))
             for image, target in run.selection.images:
                 images.expect(image, target)
             numbered = list(enumerate(run.selection.images))
@@ -92,16 +92,6 @@ async def _open_source(run: LoadRun) -> AsyncIterator[BlobSource]:
 
 def _spool(options: LoadOptions) -> Path:
     return options.spool or Path(gettempdir())
-
-
-async def _make_projects(run: LoadRun, registry_client: RegistryClient, client: LimitedClient) -> None:
-    """Make the projects of Harbor that are missing; a name in Harbor is PROJECT/NAME."""
-    registry, options = run.selection.registry, run.options
-    harbor = HarborProjects(registry_client, registry, https=options.harbor_https)
-    for project in dict.fromkeys(target.repository.partition("/")[0] for _, target in run.selection.images):
-        subject = f"project {project} of {registry}"
-        if not await client.call(subject, registry, partial(harbor.exists, project)):
-            await client.call(subject, registry, partial(harbor.create, project, public=options.harbor_public))
 
 
 def _report_plan(run: LoadRun) -> None:

@@ -28,7 +28,7 @@ from hangar_async.threads import in_thread
 
 #: The first line of a list of failed images.
 _FAILED = "# hangar-async failed images"
-_DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate)-failed\.txt")
+_DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate|mirror|mirror-validate)-failed\.txt")
 
 
 def tell_remarks(disk: Disk, notice: Callable[[str], None]) -> None:

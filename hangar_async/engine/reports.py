@@ -1,11 +1,12 @@
 """The results of a run: the outcome of each image, and the sums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
+from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Digest, Image, Reference
 
 
@@ -125,6 +126,11 @@ class Sent:
     present_blobs: int = 0
     present_bytes: int = 0
 
+    def add(self, other: "Sent") -> None:
+        """Add what was sent to another registry."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
 
 #: pushed: it is at the target now; present: it was there before; planned: nothing was done.
 State = Literal["pushed", "present", "planned", "failed"]
@@ -169,6 +175,56 @@ class LoadReport:
     def status(self) -> int:
         """The exit status of the command: 0 all are there, 1 some are not."""
         return 1 if self.failed else 0
+
+
+#: copied: it is at the target now; unchanged: it was there before; planned: it would be copied.
+MirrorState = Literal["copied", "unchanged", "planned", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorOutcome(_Outcome):
+    """The outcome of one image of a mirror: the digests at its source and of its name at the target.
+
+    `image` has the platforms of one that was copied; `same_as` is the earlier entry that is the same image under the
+    same name. `note` and `replaced` are as in a LoadOutcome.
+    """
+
+    entry: MirrorEntry
+    state: MirrorState
+    source_digest: Digest | None = None
+    digest: Digest | None = None
+    image: Image | None = None
+    error: HangarError | None = None
+    same_as: MirrorEntry | None = None
+    note: str = ""
+    replaced: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorReport:
+    """The sum of a mirror; `seconds` is its length. `dry` says that nothing was sent; `lenient` as in a Report."""
+
+    outcomes: tuple[MirrorOutcome, ...]
+    invalid: tuple[InvalidLine, ...]
+    duplicates: int
+    sent: Sent
+    seconds: float
+    dry: bool = False
+    lenient: bool = False
+    failed_list: Path | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[MirrorOutcome, ...]:
+        """The images that are not at their targets."""
+        return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+
+    @property
+    def status(self) -> int:
+        """The exit status of the command: 0 all are there, 1 some are not, or lines are invalid, 3 none is there."""
+        if self.failed and len(self.failed) == len(self.outcomes):
+            return 3
+        return 1 if self.failed or (self.invalid and not self.lenient) else 0
 
 
 @dataclass(frozen=True, slots=True)

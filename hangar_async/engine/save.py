@@ -21,7 +21,9 @@ from hangar_async.disk import Disk
 from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
-from hangar_async.engine.limits.hosts import Clock, RateLimit
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.limits.rate import RateLimit
+from hangar_async.engine.logins import registry_of_login
 from hangar_async.engine.outputs import (
     check_destination,
     check_directory,
@@ -132,7 +134,15 @@ class _Run(ABC):
         """Fetch the images of a list, and pack them."""
         options = self.options
         self.observe(RunStarted(len(images.entries), options.limits.requests))
-        registry = self._registry_of_credentials(images)
+        registries = {entry.reference.registry for entry in images.entries}
+        registry = registry_of_login(
+            options.environment.registries,
+            registries,
+            options.source_registry,
+            "SOURCE_USERNAME",
+            "--source",
+            self.notice,
+        )
         if note := options.limits.note(options.jobs):
             self.notice(note)
         for line in images.invalid:
@@ -144,7 +154,7 @@ class _Run(ABC):
             RegistryClient(
                 settings,
                 username_for=registry,
-                named={entry.reference.registry for entry in images.entries},
+                named=registries,
                 connections=options.limits.requests,
                 notice=self.notice,
                 quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
@@ -225,19 +235,6 @@ class _Run(ABC):
         """Write the index of the cache; with `sync` it is on the disk before it replaces an earlier one."""
         if not await write_cache(store, images, saved, sync=sync):
             self.notice(f"the file system of {store.root} has no links: other tools read it only image by image")
-
-    def _registry_of_credentials(self, images: ImageList) -> str | None:
-        """Return the one registry that the user name and password of the environment are for."""
-        if self.options.environment.registries.username is None:
-            return None
-        registries = sorted({entry.reference.registry for entry in images.entries})
-        if self.options.source_registry or len(registries) == 1:
-            return self.options.source_registry or registries[0]
-        self.notice(
-            f"SOURCE_USERNAME is not used: the list names {len(registries)} registries ({', '.join(registries[:3])}); "
-            "say which one it is for with --source, or log in to each"
-        )
-        return None
 
     def notice(self, text: str) -> None:
         self._notices.append(text)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from hangar_async.config.options import LoadOptions
 from hangar_async.config.registries import NO_MIRRORS, Mirrors
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.events import Observer, ignore
 from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
 from hangar_async.engine.limits.hosts import Clock

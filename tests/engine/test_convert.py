@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async.config.naming import MirrorNames
-from hangar_async.config.options import ConvertListOptions
+from hangar_async.config.target_options import ConvertListOptions
 from hangar_async.engine.convert import convert_list, mirror_line
 from hangar_async.engine.events import Event, Notice
 from hangar_async.errors import InvalidValue, UsageError

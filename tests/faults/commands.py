@@ -14,12 +14,7 @@ from typing import Any, TypeAlias
 
 from hangar_async.archive.read.check import check_part
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import (
-    CompressOptions,
-    DecompressOptions,
-    ExtractOptions,
-    LoginOptions,
-)
+from hangar_async.config.options import CompressOptions, DecompressOptions, ExtractOptions, LoginOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress, decompress
 from hangar_async.engine.extract import extract

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import LoadOptions
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.events import Event, HostClosed
 from hangar_async.engine.load import load
 from hangar_async.engine.reports import LoadOutcome, LoadReport

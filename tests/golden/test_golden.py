@@ -15,12 +15,12 @@ from hangar_async.config.options import (
     DecompressOptions,
     ExtractOptions,
     ListOptions,
-    LoadOptions,
     ServeOptions,
     SyncOptions,
     VerifyOptions,
 )
 from hangar_async.config.output import OutputSettings
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.compress import compress, decompress
 from hangar_async.engine.extract import extract
 from hangar_async.engine.load import load

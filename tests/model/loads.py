@@ -12,8 +12,9 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import CompressOptions, LoadOptions
+from hangar_async.config.options import CompressOptions
 from hangar_async.config.output import OutputSettings
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.compress import compress
 from hangar_async.engine.load import load
 from hangar_async.engine.reports import LoadReport

@@ -53,6 +53,8 @@ def observe(event: h.Event) -> None:
             print(report.status)
         case h.LoadEnded(load_report):
             print(load_report.status)
+        case h.MirrorEnded(mirror_report):
+            print(mirror_report.status)
 
 
 def show(served: h.Served) -> str:
@@ -123,6 +125,15 @@ async def archives(path: Path) -> None:
     await h.decompress(h.DecompressOptions(archive=path, destination=Path("cache")), observer)
     conversion: h.Conversion = await h.convert_list(h.ConvertListOptions(images=path), observer)
     print(conversion.path, conversion.converted + conversion.kept)
+
+
+async def mirror() -> None:
+    options = h.MirrorOptions(images=["nginx:1.27"], destination="registry.example.com")
+    report: h.MirrorReport = await h.mirror(options, observer)
+    outcome: h.MirrorOutcome
+    for outcome in (*report.outcomes, *(await h.mirror_validate(options, observer)).failed):
+        entry: h.MirrorEntry = outcome.entry
+        print(entry.source.name, entry.target.name, outcome.state)
 
 
 async def load() -> None:

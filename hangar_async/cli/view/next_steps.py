@@ -5,10 +5,11 @@ from pathlib import Path
 from hangar_async.cli.view.summary import Rows
 from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
 from hangar_async.config.jobs import BLOBS, JobLimits
-from hangar_async.config.options import CompressOptions, FetchOptions, LoadOptions, SaveOptions, SyncOptions
+from hangar_async.config.options import CompressOptions, FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import DEFAULT_NAME
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.engine.reports import ComparisonReport, LoadReport, Report
+from hangar_async.config.target_options import LoadOptions, MirrorOptions
+from hangar_async.engine.reports import ComparisonReport, LoadReport, MirrorReport, Report
 from hangar_async.layout.files import CACHE_NAME
 
 _CACHE, _NAME = Path(CACHE_NAME), Path(DEFAULT_NAME)
@@ -53,6 +54,13 @@ def after_load(report: LoadReport | ComparisonReport, options: LoadOptions) -> R
     if report.failed_list is not None:
         yield "next", f"the failed images are in {one_line(str(report.failed_list))}; to push these images:"
         yield "", command_text([PROGRAM, "load", *_load_flags(options, report.failed_list)])
+
+
+def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
+    """Make the lines after a mirror or a comparison of both sides; none when nothing failed."""
+    if report.failed and report.failed_list is not None:
+        yield "next", f"the failed lines are in {one_line(str(report.failed_list))}; to copy these images:"
+        yield "", command_text([PROGRAM, "mirror", *_mirror_copy_flags(options, report.failed_list)])
 
 
 def _save(failed: Path, options: SaveOptions) -> list[str]:
@@ -143,11 +151,34 @@ def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
     words += ["--to", options.template] if options.template is not None else []
     words += _lists("load", failed)
     words += _job_flags(options.limits)
-    words += ["--default-project", options.default_project] if options.default_project != "library" else []
-    words += ["--repo-type", "harbor"] if options.harbor else []
-    words += ["--harbor-https=false"] if not options.harbor_https else []
-    words += ["--harbor-public"] if options.harbor_public else []
-    words += ["--platform-tags"] if options.platform_tags else []
+    words += _project_flags(options)
+    words += ["--index", options.index] if options.index != "partial" else []
     words += ["--sparse-index"] if options.sparse_index else []
     words += ["--spool", str(options.spool)] if options.spool not in (None, Path()) else []
     return words + _registry_flags(options.environment.destinations)
+
+
+def _mirror_copy_flags(options: MirrorOptions, failed: Path) -> list[str]:
+    """Return the flags of a mirror of the failed images that differ from the defaults."""
+    words = _lists("mirror", failed)
+    words += [] if tuple(options.architectures) == ("amd64", "arm64") else ["-a", ",".join(options.architectures)]
+    words += [] if tuple(options.systems) == ("linux", "windows") else ["--os", ",".join(options.systems) or "all"]
+    words += ["-s", options.source] if options.source else []
+    words += ["-d", options.destination] if options.destination else []
+    words += ["--to", options.template] if options.template is not None else []
+    words += _job_flags(options.limits)
+    words += ["--index", options.index] if options.index != "auto" else []
+    words += _project_flags(options)
+    words += ["--include-foreign"] if options.include_foreign else []
+    words += ["--verify-bytes"] if options.verify_bytes else []
+    settings = options.environment.registries
+    return words + _registry_flags(settings) + _mirror_flags(settings)
+
+
+def _project_flags(options: LoadOptions | MirrorOptions) -> list[str]:
+    """Return the flags of the names at a registry that differ from the defaults."""
+    words = ["--default-project", options.default_project] if options.default_project != "library" else []
+    words += ["--repo-type", "harbor"] if options.harbor else []
+    words += ["--harbor-https=false"] if not options.harbor_https else []
+    words += ["--harbor-public"] if options.harbor_public else []
+    return words + (["--platform-tags"] if options.platform_tags else [])

@@ -23,8 +23,10 @@ from hangar_async.engine.reports import (
     Conversion,
     LoadOutcome,
     LoadReport,
+    MirrorReport,
     Output,
     Report,
+    Sent,
 )
 
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
@@ -181,16 +183,19 @@ def after_load(report: LoadReport, _: object) -> Rows:
     yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes))
     if known := sum(outcome.state == "present" for outcome in loaded):
         yield "", f"{known} of them were there already"
-    sent = report.sent
+    yield from _sent(report.sent)
+    yield "registry", one_line(report.destination)
+    yield "time", time_text(report.seconds)
+    yield from some_rows("note", [f"{_name(outcome)}: {outcome.note}" for outcome in report.outcomes if outcome.note])
+    yield from _load_failures(report.failed)
+
+
+def _sent(sent: Sent) -> Rows:
     yield "sent", f"{count_text(sent.uploaded_blobs, 'blob')}, {size_text(sent.uploaded_bytes)}"
     if sent.mounted_blobs:
         yield "mounted", f"{_blobs(sent.mounted_blobs, sent.mounted_bytes)}, from other repositories there"
     if sent.present_blobs:
         yield "there", _blobs(sent.present_blobs, sent.present_bytes)
-    yield "registry", one_line(report.destination)
-    yield "time", time_text(report.seconds)
-    yield from some_rows("note", [f"{_name(outcome)}: {outcome.note}" for outcome in report.outcomes if outcome.note])
-    yield from _load_failures(report.failed)
 
 
 def after_validate(report: ComparisonReport, _: object) -> Rows:
@@ -200,6 +205,44 @@ def after_validate(report: ComparisonReport, _: object) -> Rows:
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
     yield from _load_failures(report.failed)
+
+
+def after_mirror(report: MirrorReport, _: object) -> Rows:
+    """Make the lines of the summary of a mirror."""
+    word = "would copy" if report.dry else "copied"
+    state = "planned" if report.dry else "copied"
+    copied = [outcome for outcome in report.outcomes if outcome.state == state]
+    yield word, images_text([one.image for one in copied if one.image is not None], len(report.outcomes))
+    if unchanged := sum(outcome.state == "unchanged" and outcome.same_as is None for outcome in report.outcomes):
+        yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
+    same = sum(outcome.same_as is not None for outcome in report.outcomes)
+    if twice := same + report.duplicates:
+        yield "", f"{count_text(twice, 'line')} of the list named an image once more"
+    if report.dry:
+        for outcome in copied:
+            yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
+    else:
+        yield from _sent(report.sent)
+    yield "time", time_text(report.seconds)
+    yield from some_rows("invalid", [str(line) for line in report.invalid])
+    yield from some_rows("note", [f"{one.entry.target}: {one.note}" for one in report.outcomes if one.note])
+    yield from _mirror_failures(report)
+
+
+def after_mirror_validate(report: MirrorReport, _: object) -> Rows:
+    """Make the lines of the summary of a comparison of both sides."""
+    same = sum(outcome.ok for outcome in report.outcomes)
+    yield "same", f"{same} of {count_text(len(report.outcomes), 'image')}"
+    yield "time", time_text(report.seconds)
+    yield from some_rows("invalid", [str(line) for line in report.invalid])
+    yield from _mirror_failures(report)
+
+
+def _mirror_failures(report: MirrorReport) -> Rows:
+    for outcome in report.failed:
+        if outcome.error is not None:
+            yield "failed", f"line {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"
+            yield "", error_text(outcome.error)
 
 
 def _planned(report: LoadReport) -> Rows:

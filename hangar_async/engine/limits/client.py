@@ -10,7 +10,7 @@ from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Observer, Retrying
 from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota, is_unconnected
 from hangar_async.engine.limits.queue import Rank, RequestQueue, Ticket
-from hangar_async.errors import DigestMismatch, HangarError, RegistryError, StorageError
+from hangar_async.errors import DigestMismatch, HangarError, Incomplete, RegistryError, StorageError
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
@@ -56,15 +56,17 @@ class Retrier:
         request: Callable[[], Awaitable[_T]],
         *,
         kind: str = "",
+        source_host: str = "",
         alternatives: bool = False,
     ) -> _T:
         """Make a request of a host, and repeat it while that can help; return its result.
 
-        `subject` names the request in events; requests of one `kind` lead to the same other hosts. With `alternatives`,
-        as for a mirror, nothing is waited for, and a host that could not be reached is passed over for a while. Raises
-        the last HangarError: RateLimited where a host asks for a longer wait than is allowed.
+        `subject` names the request in events; requests of one `kind` lead to the same other hosts. One whose bytes come
+        from `source_host` needs a place there too. With `alternatives`, as for a mirror, nothing is waited for, and a
+        host that could not be reached is passed over for a while. Raises the last HangarError: RateLimited where a host
+        asks for a longer wait than is allowed.
         """
-        failures, asked = 0, Asked(host_name, kind)
+        failures, asked = 0, Asked(host_name, kind, source_host)
         while True:
             async with self.hosts.hold(asked, ticket, wait=not alternatives) as number:
                 try:
@@ -180,10 +182,20 @@ class LimitedClient:
         )
 
     async def put_manifest(
-        self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket
+        self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket, *, once: bool = False
     ) -> PushedManifest:
-        """Push a manifest or index, byte for byte, under its digest, or under the image's tag."""
-        request = partial(self._client.put_manifest, image, document.raw, document.media_type, digest)
+        """Push a manifest or index, byte for byte, under its digest, or under the image's tag.
+
+        With `once` a registry that lacks what the document names is not asked again.
+        """
+
+        async def request() -> PushedManifest:
+            try:
+                return await self._client.put_manifest(image, document.raw, document.media_type, digest)
+            except Incomplete as error:
+                error.tries = 1 if once else error.tries
+                raise
+
         return await self._retrier.run(_manifest(image, digest), image.registry, ticket, request, kind=_DOCUMENTS)
 
     async def lists_referrers(self, image: Reference, subject: Digest, ticket: Ticket) -> bool:
@@ -208,10 +220,12 @@ class LimitedClient:
         """Return an upload of a blob to the repository of an image; it begins when something is sent."""
         return self._client.upload(image, blob)
 
-    async def send(self, upload: Upload, ticket: Ticket, send: Callable[[], Awaitable[None]]) -> None:
-        """Call `send`, which sends the upload once, until it is complete."""
+    async def send(
+        self, upload: Upload, ticket: Ticket, send: Callable[[], Awaitable[None]], source_host: str = ""
+    ) -> None:
+        """Call `send`, which sends the upload once, until it is complete; its bytes come from `source_host`, if any."""
         subject = f"blob {upload.blob.digest.short} to {upload.image.name}"
-        await self._retrier.run(subject, upload.image.registry, ticket, send, kind=_UPLOADS)
+        await self._retrier.run(subject, upload.image.registry, ticket, send, kind=_UPLOADS, source_host=source_host)
 
     async def receive(
         self,

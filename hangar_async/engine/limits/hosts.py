@@ -27,30 +27,13 @@ class Clock:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
-class RateLimit:
-    """Lets all transfers that share it pass `rate` bytes a second; None is no limit."""
-
-    def __init__(self, rate: int | None, clock: Clock | None = None) -> None:
-        self._rate = rate
-        self._clock = clock or Clock()
-        self._free_at = -math.inf
-
-    async def take(self, count: int) -> None:
-        """Wait for the time that these bytes, and all before them, take at the rate."""
-        if self._rate is None or not count:
-            return
-        now = self._clock.monotonic()
-        self._free_at = max(self._free_at, now) + count / self._rate
-        await self._clock.sleep(self._free_at - now)
-
-
 #: Statuses that say that there are too many requests, or that the server is overloaded.
 _OVERLOADED = frozenset({429, 502, 503, 504})
 #: The requests at once of a host that has answered none yet.
 _FIRST_LIMIT = 12
 #: A pause counts at least this much for the sum of all pauses, in seconds, so that a host cannot refuse without end.
 _SHORTEST_PAUSE = 1.0
-#: The time for which a mirror that does not answer is passed over, in seconds.
+#: The seconds for which a mirror that does not answer is passed over.
 _SKIP_SECONDS = 60.0
 
 
@@ -207,17 +190,18 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The host that a request is made to, and the kind of the request: those of one kind lead to the same others."""
+    """The host of a request, its kind, which leads to the same others, and the `source` of its bytes, "" for here."""
 
     host: str
     kind: str = ""
+    source: str = ""
 
 
 class Hosts:
     """The hosts of a run, and the queue for them.
 
-    A failure counts for the host that it is of, which may be another one than was asked: a storage, a token server, or
-    the source of an upload. Further requests of that kind need a place at both hosts.
+    A failure counts for the host that it is of, also for a storage, a token server, or the source of an upload. Further
+    requests of that kind need a place at both.
     """
 
     def __init__(self, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
@@ -257,7 +241,7 @@ class Hosts:
         if error is None or error.host in ("", asked.host):
             return self.host(asked.host)
         other = self.host(error.host)
-        if failure.transient:
+        if failure.transient and error.host != asked.source:
             self._others[asked] = other
         return other
 
@@ -271,8 +255,8 @@ class Hosts:
 
     def hosts_of(self, asked: Asked) -> tuple[Host, ...]:
         """Return the hosts at which a request needs a place."""
-        host, other = self.host(asked.host), self._others.get(asked)
-        return (host,) if other is None else (host, other)
+        named = [self.host(name) for name in (asked.host, asked.source) if name]
+        return tuple(dict.fromkeys((*named, *filter(None, [self._others.get(asked)]))))
 
     def queue_of(self, hosts: tuple[Host, ...]) -> HostQueue:
         """Return the queue for requests to these hosts."""

@@ -9,8 +9,8 @@ from hangar_async import oci
 from hangar_async.config.registries import NO_MIRRORS, Mirrors
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenBlob, ask_mirrors_first
-from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
+from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.pull.planning import Planning
 from hangar_async.engine.reports import Traffic
 from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, StorageError, copied

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hangar_async import oci
 from hangar_async.engine.limits.queue import Rank
-from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.errors import ContentError, NoPlatform, NotFound
 from hangar_async.layout.files import folder_names
 from hangar_async.tasks import each
@@ -137,17 +137,29 @@ class Plan:
             yield f"left out {self._selection.unknown} entries of unknown platform"
 
 
+class DocumentSource(Protocol):
+    """A source of the documents and configs of images."""
+
+    async def document(self, entry: oci.Descriptor, image: oci.Reference, rank: Rank) -> oci.Document:
+        """Get the manifest or index that an entry of an index names; raises HangarError."""
+        ...
+
+    async def config(self, config: oci.Descriptor, image: oci.Reference, rank: Rank) -> oci.ImageConfig:
+        """Get the config of an image; raises HangarError."""
+        ...
+
+
 class Planner:
     """Makes the plans of the images of a run; asks for `at_once` documents of an image at the same time."""
 
     def __init__(
         self,
-        fetcher: Fetcher,
+        source: DocumentSource,
         selector: oci.PlatformSelector,
         include_foreign: bool,
         at_once: int,
     ) -> None:
-        self._fetcher = fetcher
+        self._source = source
         self._selector = selector
         self._include_foreign = include_foreign
         self._at_once = at_once
@@ -255,7 +267,7 @@ class Planner:
         config = manifest.config
         if config.size > oci.MAX_DOCUMENT:
             raise ContentError(f"config {config.digest} of {image} has {config.size} bytes", digest=str(config.digest))
-        return (await self._fetcher.config(config, image, rank)).platform
+        return (await self._source.config(config, image, rank)).platform
 
     async def _documents(
         self, entries: Collection[oci.Descriptor], image: oci.Reference, rank: Rank, selection: _Selection
@@ -264,7 +276,7 @@ class Planner:
 
         async def get(entry: oci.Descriptor) -> oci.Document | None:
             try:
-                document = await self._fetcher.document(entry, image, rank)
+                document = await self._source.document(entry, image, rank)
             except NotFound as error:
                 if not entry.accompanies:
                     raise
@@ -279,6 +291,25 @@ class Planner:
                 f"the manifests of {image} have {selection.size:,} bytes, and at most {MAX_DOCUMENTS_SIZE:,} are taken"
             )
         return [document for document in await each(entries, get, self._at_once) if document is not None]
+
+
+class WholePlanner(Planner):
+    """Makes plans of all that images have, whatever their platforms; no config is asked for."""
+
+    def _may_choose(self, entry: oci.Descriptor, selection: _Selection) -> bool:
+        return entry.digest not in selection.gone
+
+    async def _choose(
+        self, root: oci.Descriptor, image: oci.Reference, rank: Rank, selection: _Selection
+    ) -> list[oci.Descriptor]:
+        for node in oci.walk(root, selection.documents):
+            document = node.document
+            if isinstance(document, oci.Manifest) and document.digest not in selection.chosen:
+                selection.choose(document, node.descriptor.platform or oci.NO_PLATFORM)
+        return []
+
+    def _contents(self, selection: _Selection) -> list[oci.Descriptor]:
+        return [blob for index in selection.indexes.values() for blob in index.blobs]
 
 
 def _image_platforms(

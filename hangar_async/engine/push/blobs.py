@@ -8,8 +8,8 @@ from typing import Protocol, TypeAlias
 from hangar_async.buffers import SIZES, PieceBuffers
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
 from hangar_async.engine.limits.client import LimitedClient
-from hangar_async.engine.limits.hosts import RateLimit
 from hangar_async.engine.limits.queue import Rank, Ticket
+from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.reports import Sent
 from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
@@ -24,12 +24,14 @@ Pieces: TypeAlias = AsyncGenerator[Piece, None]
 OpenPieces: TypeAlias = Callable[[int], Pieces]
 #: Blobs are hashed in pieces of this many bytes.
 _PIECE = SIZES[0]
-#: The advice for a damaged blob.
+#: The advice for a damaged blob of an archive.
 ADVICE = "get the archive again; verify names everything that is damaged"
 
 
 class BlobSource(Protocol):
-    """A source of the blobs that are pushed."""
+    """A source of the blobs that are pushed; `advice` says what to do about a damaged one."""
+
+    advice: str
 
     def read(self, blob: Descriptor, start: int) -> Pieces:
         """Read a blob from byte `start` on, in pieces of at most 0.5 MiB; the caller closes them."""
@@ -39,9 +41,15 @@ class BlobSource(Protocol):
         """Return the damage of a blob at the source, "" for none."""
         ...
 
+    def host(self, blob: Descriptor) -> str:
+        """Return the host that a blob is read from, "" for none."""
+        ...
+
 
 class LayoutBlobs:
     """The blobs of a layout that can open any of them; nothing is unpacked."""
+
+    advice = "get it again; verify names everything that is damaged"
 
     def __init__(self, layout: SeekableLayout) -> None:
         self._layout = layout
@@ -55,6 +63,10 @@ class LayoutBlobs:
         """Hash a blob, and return its damage, "" for none."""
         interrupt = Interrupt()
         return await interrupt.in_thread(self._damage, blob, interrupt)
+
+    def host(self, blob: Descriptor) -> str:
+        """Return "": a layout is here."""
+        return ""
 
     def _damage(self, blob: Descriptor, check_interrupted: Callable[[], None]) -> str:
         try:
@@ -140,6 +152,11 @@ class BlobPusher:
         """Tell whether all that is known of these blobs is the word of the registry: none of them was sent."""
         return repository in self._doubted or self._sent.isdisjoint(blob.digest for blob in blobs)
 
+    def holds(self, repository: str, blobs: Iterable[Descriptor]) -> None:
+        """Note that a repository of the registry has blobs: they are mounted from there."""
+        for blob in blobs:
+            self._repositories.setdefault(blob.digest, {}).setdefault(repository)
+
     async def has(self, image: Reference, blob: Descriptor, rank: Rank) -> bool:
         """Ask whether a blob is in the repository of an image; raises HangarError."""
         repositories = self._repositories.setdefault(blob.digest, {})
@@ -211,11 +228,11 @@ class BlobPusher:
         open_pieces = source or partial(self._source.read, blob)
         async with upload:
             try:
-                await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces))
+                host = "" if source else self._source.host(blob)
+                await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces), host)
             except DigestMismatch as error:
                 if damage := await self._source.damage(blob):
-                    advice = "get it again; verify names everything that is damaged"
-                    raise DigestMismatch(damage, digest=str(blob.digest), advice=advice) from error
+                    raise DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice) from error
                 raise
         self.sent.uploaded_blobs += 1
         self._sent.add(blob.digest)

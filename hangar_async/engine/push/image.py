@@ -1,11 +1,14 @@
 """One image into a registry: children before parents, its tag last."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 from hangar_async import oci
 from hangar_async.config.jobs import MAX_REQUESTS
+from hangar_async.config.target_options import IndexMode
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
@@ -20,9 +23,9 @@ _MAX_DOCUMENTS_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """Options of a push: the original index although only a part of it is pushed, and a tag for each platform."""
+    """Options of a push: the index of an image of which only a part is pushed, and a tag for each platform."""
 
-    sparse_index: bool = False
+    index: IndexMode = "partial"
     platform_tags: bool = False
 
 
@@ -36,6 +39,10 @@ class ImagePusher:
         self._referrers = ReferrersTags(client)
         #: The descriptors of the tags when they were asked for first.
         self._targets: dict[int, oci.Descriptor | None] = {}
+        #: The registries that take an index whose manifests they lack, and those that do not.
+        self._accepting: set[str] = set()
+        self._refusing: set[str] = set()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._failures: dict[int, HangarError] = {}
 
     def expect(self, image: oci.Image, target: oci.Reference) -> None:
@@ -46,6 +53,10 @@ class ImagePusher:
     def fail(self, number: int, error: HangarError) -> None:
         """Let the push of an image fail, whose content could not be pushed ahead of it."""
         self._failures.setdefault(number, error)
+
+    def found(self, number: int, descriptor: oci.Descriptor | None) -> None:
+        """Note the image that the tag names now, which need not be asked again."""
+        self._targets[number] = descriptor
 
     async def push(self, image: oci.Image, target: oci.Reference, number: int) -> LoadOutcome:
         """Push an image to its name at the target; `number` is its place in the order. Raises HangarError."""
@@ -77,7 +88,7 @@ class ImagePusher:
         the registry about this repository are forgotten then: another image of it may need blobs that its source does
         not hold any more.
         """
-        is_sparse = self._options.sparse_index and image.original is not None
+        is_sparse = self._options.index == "original" and image.original is not None
         if isinstance(error, ContentError):
             if not self._blobs.doubted(target.repository):
                 return False
@@ -149,14 +160,18 @@ class ImagePusher:
         digest: oci.Digest | None,
         blobs: Collection[oci.Descriptor],
         rank: Rank,
+        *,
+        once: bool = False,
     ) -> None:
         """Push a document under its digest, or under the target's tag; `blobs` are the blobs below it.
 
+        With `once` a registry that lacks what the document names is not asked again.
         A registry that needed none of these blobs is asked for the document afterwards: its cache may name content that
         was removed from its disk, and it does not write a document that its cache names. Raises Incomplete where the
         document is not there.
         """
-        self._referrers.pushed(target, await self._client.put_manifest(target, document, digest, Ticket(rank)))
+        pushed = await self._client.put_manifest(target, document, digest, Ticket(rank), once=once)
+        self._referrers.pushed(target, pushed)
         if not self._blobs.is_doubtful(target.repository, blobs) or await self._is_readable(target, digest, rank):
             return
         if self._blobs.doubted(target.repository):
@@ -197,9 +212,29 @@ class ImagePusher:
             await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it has no tag, only its digest: {target.name}:{target.tag} is for the list of its referrers"
             return LoadOutcome(image, target, "pushed", document.digest, note=note)
-        await self._put(document, target, None, image.blobs, rank)
+        is_sparse = document is original and document.digest != root.digest
+        if not await self._put_tag(document, target, image, rank, is_sparse=is_sparse):
+            return await self._push_tag(image, root, target, existing, rank)
         replaced_digest = None if replaced is None else replaced.digest
         return LoadOutcome(image, target, "pushed", document.digest, note=note, replaced=replaced_digest)
+
+    async def _put_tag(
+        self, document: oci.Document, target: oci.Reference, image: oci.Image, rank: Rank, *, is_sparse: bool
+    ) -> bool:
+        """Let the tag name a document; False where the registry takes no sparse index, and need not."""
+        registry = target.registry
+        if not is_sparse or self._options.index != "auto" or registry in self._accepting:
+            await self._put(document, target, None, image.blobs, rank)
+            return True
+        # The first answer is for all images.
+        async with self._locks[registry]:
+            if registry not in self._refusing:
+                try:
+                    await self._put(document, target, None, image.blobs, rank, once=True)
+                    self._accepting.add(registry)
+                except Incomplete:
+                    self._refusing.add(registry)
+        return registry in self._accepting
 
     async def _may_take_tag(
         self, image: oci.Document, target: oci.Reference, replaced: oci.Descriptor | None, rank: Rank
@@ -231,7 +266,7 @@ class ImagePusher:
         part = f"only a part of {original.digest} is held ({platforms})"
         if existing is not None and existing.digest == original.digest:
             return original, "", None
-        if self._options.sparse_index:
+        if self._options.index != "partial" and target.registry not in self._refusing:
             return original, f"{part}, and the tag names all of it", existing
         other = None if existing is None else await self._target_index(target, rank)
         joined = None if other is None else oci.joined_index(original, (other, root), image.documents)

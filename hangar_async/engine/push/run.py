@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 from hangar_async import imagelist
 from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.config.naming import Naming
-from hangar_async.config.options import LoadOptions
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier

@@ -32,6 +32,8 @@ _Missing = dict[Digest, tuple[Descriptor, list[tuple[int, Reference]]]]
 class Spool:
     """Puts the blobs of an archive on the disk in its order, and removes each when all repositories have it."""
 
+    advice = ADVICE
+
     def __init__(self, layout: Layout, directory: Path, disk: Disk, jobs: int) -> None:
         self._layout = layout
         self._directory = directory
@@ -60,6 +62,10 @@ class Spool:
 
     async def damage(self, blob: Descriptor) -> str:
         """Return "": it was hashed on its way into the spool."""
+        return ""
+
+    def host(self, blob: Descriptor) -> str:
+        """Return "": the directory is here."""
         return ""
 
     async def feed(self, numbered: Sequence[tuple[int, Named]], images: ImagePusher, blobs: BlobPusher) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from hangar_async.cli.view.next_steps import after_compress, after_load, after_save, after_sync
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import CompressOptions, LoadOptions
+from hangar_async.config.options import CompressOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import RegistrySettings
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.reports import LoadReport, Output, Sent
 from hangar_async.errors import NotFound
 from tests.cli.samples import MIB, failed, options, report, saved, sync_options

@@ -29,8 +29,9 @@ from hangar_async.engine.events import (
     Retrying,
 )
 from hangar_async.engine.limits.client import LimitedClient, Retrier
-from hangar_async.engine.limits.hosts import Asked, RateLimit
+from hangar_async.engine.limits.hosts import Asked
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank
+from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync

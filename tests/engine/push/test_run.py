@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import LoadOptions
 from hangar_async.config.registries import RegistrySettings
+from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.events import Event, ImagePlanned
 from hangar_async.engine.push.run import open_selection
 from hangar_async.errors import NotFound, Unauthorized, UsageError

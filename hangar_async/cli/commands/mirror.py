@@ -1,0 +1,76 @@
+"""`hangar-async mirror`."""
+
+import typer
+
+from hangar_async.cli import options, values
+from hangar_async.errors import UsageError
+
+
+def mirror_command(
+    context: typer.Context,
+    image: options.MirroredImages = None,
+    file: options.MirrorListFile = None,
+    arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - never changed
+    systems: options.Systems = ["linux,windows"],  # noqa: B006
+    source: options.MirrorSource = None,
+    destination: options.MirrorTo = None,
+    to: options.NameTemplate = None,
+    failed: options.FailedList = "mirror-failed.txt",
+    lenient: options.Lenient = False,
+    jobs: options.Jobs = 1,
+    blobs_per_image: options.BlobsPerImage = 6,
+    requests: options.Requests = 60,
+    index: options.MirrorIndex = "auto",
+    default_project: options.DefaultProject = "library",
+    repo_type: options.RepoType = None,
+    harbor_https: options.HarborHttps = True,
+    harbor_public: options.HarborPublic = False,
+    platform_tags: options.PlatformTags = False,
+    include_foreign: options.IncludeForeign = False,
+    verify_bytes: options.VerifyBytes = False,
+    dry_run: options.MirrorDryRun = False,
+    mirror: options.Mirror = None,
+    retries: options.Retries = 4,
+    stall_timeout: options.StallTimeout = "60s",
+    max_wait: options.MaxWait = "1h",
+    limit_rate: options.LimitRate = None,
+) -> int:
+    """Copy the images of a list from registry to registry."""
+    # Imported late: the help does not need it.
+    from hangar_async import MirrorOptions, mirror as run_mirror
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view import next_steps, summary
+
+    if repo_type not in (None, "harbor"):
+        raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
+    flags = values.flags(context)
+    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
+    images, name = values.mirrored_images(image, file)
+    mirror_options = MirrorOptions(
+        images=images,
+        list_name=name,
+        architectures=values.words(arch),
+        systems=values.words(systems),
+        source=source,
+        destination=destination,
+        template=to,
+        failed=values.file_path(failed, "--failed"),
+        lenient=lenient,
+        jobs=jobs,
+        blobs_per_image=blobs_per_image,
+        requests=requests,
+        index=index,
+        default_project=default_project,
+        harbor=repo_type == "harbor",
+        harbor_https=harbor_https,
+        harbor_public=harbor_public,
+        platform_tags=platform_tags,
+        include_foreign=include_foreign,
+        verify_bytes=verify_bytes,
+        dry_run=dry_run,
+        environment=network.apply_to(values.environment_for(flags)),
+    )
+    rows, steps = summary.after_mirror, next_steps.after_mirror
+    return run_verb(
+        run_mirror, mirror_options, rows, steps, quiet=flags.quiet, remains="what was copied stays at its registry"
+    ).status

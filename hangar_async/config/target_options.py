@@ -1,0 +1,194 @@
+"""The options of the verbs that name images at registries: values that are checked when they are made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from hangar_async.config.environment import NO_ENVIRONMENT, Environment
+from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
+from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
+from hangar_async.config.output import FORMATS
+from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.oci import PlatformSelector
+
+#: The index of an image of which only a part goes to a registry: the original one, the part, or the original one where
+#: the registry takes it.
+IndexMode: TypeAlias = Literal["original", "partial", "auto"]
+INDEX_MODES: tuple[IndexMode, ...] = get_args(IndexMode)
+
+
+def checked_index_mode(text: str) -> IndexMode:
+    """Read the value of `--index`; raises UsageError."""
+    for mode in INDEX_MODES:
+        if text == mode:
+            return mode
+    raise UsageError(f"unknown word {text!r} (--index): write original, partial or auto")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertListOptions:
+    """The options of `convert_list`: an image list, and the mirror list that is made of it.
+
+    `images` is the path of the image list, or its lines, which `list_name` names in messages. `output` is the path of
+    the mirror list; None adds `.converted` to that of the image list. `source` replaces the registry of every source;
+    `destination` is REGISTRY[/PREFIX] for every destination. Raises UsageError when made with a wrong value.
+    """
+
+    images: Path | Sequence[str]
+    list_name: str = ""
+    output: Path | None = None
+    source: str | None = None
+    destination: str | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.target, self.names
+
+    @property
+    def target(self) -> Path:
+        """The path of the mirror list."""
+        if self.output is not None:
+            return self.output
+        if isinstance(self.images, Path):
+            return Path(f"{self.images}.converted")
+        raise UsageError("a list without a file has no name for its mirror list: write --output")
+
+    @property
+    def names(self) -> MirrorNames:
+        """The names of sources and destinations; the default project is left to the reader of the mirror list."""
+        return MirrorNames.parse(self.source, self.destination, default_project="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
+
+    `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
+    `registry.local/{registry}/{repository}`, all at one registry. `format` is the only one that is accepted (gzip, zstd
+    or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
+    or its lines, which names images too. `jobs`, `blobs_per_image` and `requests` are as in `save`. `failed` is the
+    path of the list of failed images (None: none is written). `index` is that of an image of which only a part is held;
+    `sparse_index` is an older way to say "original". `spool` is a directory for a few blobs at a time of an
+    archive without index; None is the system's temporary one. `harbor` makes missing projects at the registry first.
+    Raises UsageError when made with a wrong value.
+    """
+
+    source: Path
+    destination: str | None = None
+    template: str | None = None
+    format: str | None = None
+    failed: Path | None = None
+    jobs: int = 1
+    blobs_per_image: int = BLOBS
+    requests: int = MAX_REQUESTS
+    default_project: str = "library"
+    images: Sequence[str] = ()
+    image_list: Path | Sequence[str] | None = None
+    dry_run: bool = False
+    index: str = "partial"
+    sparse_index: bool = False
+    platform_tags: bool = False
+    harbor: bool = False
+    harbor_https: bool = True
+    harbor_public: bool = False
+    spool: Path | None = None
+    environment: Environment = NO_ENVIRONMENT
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
+        _ = self.limits, self.naming, self.index_mode
+
+    @property
+    def target(self) -> str:
+        """The destination or the template as it is written."""
+        return self.template or self.destination or self.environment.destination_registry or ""
+
+    @property
+    def naming(self) -> Naming:
+        """The rule by which images get their names at the registry."""
+        fallback = self.environment.destination_registry if self.template is None else None
+        naming = chosen_naming(self.destination or fallback, self.template, self.default_project)
+        if naming is None:
+            raise UsageError("no registry is named to load into: write --destination or --to, or set DEST_REGISTRY")
+        return naming
+
+    @property
+    def index_mode(self) -> IndexMode:
+        """The index of an image of which only a part is held."""
+        return "original" if self.sparse_index else checked_index_mode(self.index)
+
+    @property
+    def limits(self) -> JobLimits:
+        """The numbers of images, blobs and requests at the same time."""
+        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorOptions:
+    """The options of `mirror` and `mirror_validate`: a list of images, and the registries that they go to.
+
+    `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
+    every source; `destination`, REGISTRY[/PREFIX], that of every target, or `template` names these. `failed`,
+    `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
+    `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
+    wanted. `verify_bytes` hashes here too what is copied. Raises UsageError when made with a wrong value.
+    """
+
+    images: Path | Sequence[str]
+    list_name: str = ""
+    architectures: Sequence[str] = ("amd64", "arm64")
+    systems: Sequence[str] = ("linux", "windows")
+    source: str | None = None
+    destination: str | None = None
+    template: str | None = None
+    default_project: str = "library"
+    failed: Path | None = None
+    lenient: bool = False
+    jobs: int = 1
+    blobs_per_image: int = BLOBS
+    requests: int = MAX_REQUESTS
+    index: str = "auto"
+    include_foreign: bool = False
+    platform_tags: bool = False
+    harbor: bool = False
+    harbor_https: bool = True
+    harbor_public: bool = False
+    dry_run: bool = False
+    verify_bytes: bool = False
+    environment: Environment = NO_ENVIRONMENT
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.selector, self.names, self.limits, self.index_mode
+        except InvalidValue as error:
+            raise UsageError(str(error)) from error
+
+    @property
+    def selector(self) -> PlatformSelector:
+        """The platforms that are copied."""
+        return PlatformSelector.parse(self.architectures, self.systems)
+
+    @property
+    def takes_all(self) -> bool:
+        """True when every platform of every image is wanted."""
+        return self.selector.all_architectures and not self.selector.systems
+
+    @property
+    def index_mode(self) -> IndexMode:
+        """The index of an image of which only some platforms are wanted."""
+        return checked_index_mode(self.index)
+
+    @property
+    def names(self) -> MirrorNames:
+        """The names of sources and targets."""
+        source = self.source or self.environment.source_registry
+        destination = self.destination
+        if self.template is None:
+            destination = destination or self.environment.destination_registry
+        return MirrorNames.parse(source, destination, self.template, self.default_project)
+
+    @property
+    def limits(self) -> JobLimits:
+        """The numbers of images, blobs and requests at the same time."""
+        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)

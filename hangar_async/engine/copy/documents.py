@@ -1,0 +1,92 @@
+"""Manifests, indexes and configs of images at their registries, which are not stored."""
+
+from collections import OrderedDict
+
+from hangar_async.config.registries import Mirrors
+from hangar_async.engine.limits.client import LimitedClient, OpenBlob, ask_mirrors_first
+from hangar_async.engine.limits.queue import Rank, Ticket
+from hangar_async.oci import Descriptor, Digest, Document, ImageConfig, Reference, Verifier
+from hangar_async.singleflight import SingleFlight
+
+#: The bytes of the documents that are kept for other images: several tags often name one index.
+_KEPT = 16 << 20
+
+
+class RegistryDocuments:
+    """The documents of images at their registries, or the mirrors of these; each is asked for once at a time.
+
+    The last ones are kept. The `flights` belong to the run.
+    """
+
+    def __init__(self, client: LimitedClient, flights: SingleFlight, mirrors: Mirrors) -> None:
+        self._client = client
+        self._flights = flights
+        self._mirrors = mirrors
+        self._kept: OrderedDict[Digest, Document] = OrderedDict()
+        self._size = 0
+
+    async def head(self, image: Reference, rank: Rank) -> Descriptor | None:
+        """Ask which document a reference names; None where there is none. Raises HangarError."""
+
+        async def ask(source: Reference, mirror: bool) -> Descriptor | None:
+            ticket = Ticket(rank, ahead=True)
+            return await self._client.head_manifest(source, None, ticket, alternatives=mirror)
+
+        return await ask_mirrors_first(self._mirrors.sources(image), ask)
+
+    async def root(self, image: Reference, rank: Rank, expected: Descriptor | None = None) -> Document:
+        """Get the document that a reference names, or that its registry has just told; raises HangarError."""
+        if expected is not None:
+            return await self.document(expected, image, rank)
+
+        async def ask(source: Reference, mirror: bool) -> Document | None:
+            ticket = Ticket(rank, ahead=True)
+            return (await self._client.get_document(source, ticket, alternatives=mirror))[0]
+
+        document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
+        assert document is not None  # noqa: S101 - a registry without it is an error
+        self._keep(document)
+        return document
+
+    async def document(self, entry: Descriptor, image: Reference, rank: Rank) -> Document:
+        """Get a document of the repository of an image; raises HangarError."""
+        if (kept := self._kept.get(entry.digest)) is not None and kept.media_type == entry.media_type:
+            self._kept.move_to_end(entry.digest)
+            return kept
+
+        async def ask(source: Reference, mirror: bool) -> Document | None:
+            ticket = Ticket(rank, ahead=True)
+            return (await self._client.get_document(source, ticket, entry, alternatives=mirror))[0]
+
+        async def get() -> Document:
+            document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
+            assert document is not None  # noqa: S101 - a registry without it is an error
+            self._keep(document)
+            return document
+
+        return await self._flights.join((image.name, entry.digest), get)
+
+    async def config(self, config: Descriptor, image: Reference, rank: Rank) -> ImageConfig:
+        """Get the config of an image; raises HangarError."""
+        raw = bytearray()
+
+        async def receive(open_blob: OpenBlob) -> None:
+            raw.clear()
+            async with open_blob(0) as body:
+                async for piece in body.pieces():
+                    raw.extend(piece)
+
+        verifier = Verifier(config.digest, config.size)
+        await self._client.receive(image, config, Ticket(rank, ahead=True), receive)
+        verifier.update(bytes(raw))
+        verifier.finish()
+        return ImageConfig.parse(bytes(raw), config.digest)
+
+    def _keep(self, document: Document) -> None:
+        if document.digest in self._kept:
+            return
+        self._kept[document.digest] = document
+        self._size += len(document.raw)
+        while self._size > _KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= len(oldest.raw)

@@ -1,0 +1,121 @@
+"""The clients of both sides of a mirror, and the registries that images are pushed to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from hangar_async.config.target_options import MirrorOptions
+from hangar_async.engine.copy.blobs import RegistryBlobs
+from hangar_async.engine.copy.documents import RegistryDocuments
+from hangar_async.engine.events import Observer, QuotaReported
+from hangar_async.engine.limits.client import LimitedClient, Retrier
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.limits.rate import RateLimit
+from hangar_async.engine.logins import registry_of_login
+from hangar_async.engine.push.blobs import BlobPusher
+from hangar_async.engine.push.image import ImagePusher, PushOptions
+from hangar_async.engine.reports import Sent
+from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.registry.client import RegistryClient
+from hangar_async.singleflight import SingleFlight
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A registry that images are pushed to."""
+
+    blobs: BlobPusher
+    images: ImagePusher
+
+
+class Sides:
+    """The sources of a mirror, `documents` and `blobs`; and its targets, by registry."""
+
+    def __init__(
+        self,
+        options: MirrorOptions,
+        observe: Observer,
+        clock: Clock,
+        source: tuple[RegistryClient, LimitedClient],
+        target: tuple[RegistryClient, LimitedClient],
+        flights: SingleFlight,
+        stack: AsyncExitStack,
+    ) -> None:
+        settings = options.environment.registries
+        self.documents = RegistryDocuments(source[1], flights, settings.mirrors)
+        self.blobs = RegistryBlobs(*source, settings.mirrors, settings.retry, clock, verify=options.verify_bytes)
+        #: The client of the targets, without and with limits.
+        self.target_client, self.client = target
+        self._options = options
+        self._observe = observe
+        self._stack = stack
+        self._rate = RateLimit(settings.limit_rate, clock)
+        self._targets: dict[str, Target] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls,
+        options: MirrorOptions,
+        entries: Iterable[MirrorEntry],
+        observe: Observer,
+        notice: Callable[[str], None],
+        clock: Clock,
+        *,
+        push: bool,
+    ) -> AsyncIterator[Sides]:
+        """Open the clients for the images of a list; they are closed at the end of the block."""
+        entries = tuple(entries)
+        sources = {entry.source.registry for entry in entries}
+        targets = {entry.target.registry for entry in entries}
+        environment, requests = options.environment, options.limits.requests
+        async with AsyncExitStack() as stack:
+            source = RegistryClient(
+                environment.registries,
+                username_for=registry_of_login(
+                    environment.registries, sources, options.names.source, "SOURCE_USERNAME", "--source", notice
+                ),
+                named=sources | targets,
+                connections=requests,
+                notice=notice,
+                quota=lambda host, quota: observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
+            )
+            target = RegistryClient(
+                environment.destinations,
+                username_for=registry_of_login(
+                    environment.destinations, targets, None, "DEST_USERNAME", "--destination", notice
+                ),
+                named=sources | targets,
+                connections=requests,
+                notice=notice,
+            )
+            for client in (source, target):
+                await stack.enter_async_context(client)
+            source.expect(entry.source for entry in entries)
+            target.expect((entry.target for entry in entries), push=push)
+            retrier = Retrier(options.limits, environment.registries.retry, observe, clock)
+            limited = [LimitedClient(client, retrier, len(entries)) for client in (source, target)]
+            flights = await stack.enter_async_context(SingleFlight())
+            targets_stack = await stack.enter_async_context(AsyncExitStack())
+            yield cls(options, observe, clock, (source, limited[0]), (target, limited[1]), flights, targets_stack)
+
+    async def target(self, registry: str) -> Target:
+        """Return a registry that images are pushed to."""
+        if registry not in self._targets:
+            # A flight of a digest is one at a registry.
+            flights = SingleFlight()
+            blobs = BlobPusher(self.client, flights, self._rate, self.blobs, self._observe)
+            images = ImagePusher(self.client, blobs, PushOptions(self._options.index_mode, self._options.platform_tags))
+            self._targets[registry] = Target(blobs, images)
+            await self._stack.enter_async_context(flights)
+        return self._targets[registry]
+
+    @property
+    def sent(self) -> Sent:
+        """The sum of what was sent to all targets."""
+        total = Sent()
+        for target in self._targets.values():
+            total.add(target.blobs.sent)
+        return total

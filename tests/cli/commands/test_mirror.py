@@ -1,0 +1,84 @@
+"""`mirror` and `mirror-validate` as a person runs them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Program
+from tests.cli.site import Done, call
+from tests.fakes.faults import Status
+from tests.fakes.images import small
+from tests.fakes.registry import FakeRegistry
+
+
+def fill(registry: FakeRegistry) -> FakeRegistry:
+    """Give a registry two images."""
+    for name in ("team/one", "team/two"):
+        registry.add(f"{name}:1", small(name))
+    return registry
+
+
+async def test_a_list_of_both_forms_is_copied_and_compared(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = fill(fake_registry)
+    target = pushable_registry.address
+    lines = f"# a comment\n{source.address}/team/one\t{target}/x/one 1\n{source.address}/team/two:1\n"
+    (tmp_path / "list.txt").write_text(lines)
+    flags = ("-f", "list.txt", "-d", target, "-j", "4")
+    rows = (await call(tmp_path, "mirror", *flags)).rows()
+    assert rows["copied"] == ["2 of 2 images, 2 platforms"]
+    again = (await call(tmp_path, "mirror", *flags)).rows()
+    assert again["unchanged"] == ["2 images, there already"]
+    assert "sent" in again
+    done = await call(tmp_path, "mirror-validate", *flags)
+    assert (done.status, done.rows()["same"]) == (0, ["2 of 2 images"])
+    assert await call(tmp_path, "mirror-validate", *flags, "--quiet") == Done(0, "", "")
+
+
+async def test_the_next_step_copies_the_failed_images(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = fill(fake_registry)
+    names = [f"{source.address}/team/{name}:1" for name in ("one", "two")]
+    source.fail("/team/two/manifests", Status(403), times=None)
+    to = f"{pushable_registry.address}/{{name}}"
+    done = await call(tmp_path, "mirror", *names, "--to", to, "-a", "amd64")
+    assert done.status == 1
+    assert (tmp_path / "mirror-failed.txt").read_text() == f"# hangar-async failed images\n{names[1]}\n"
+    source.faults.rules.clear()
+    words = done.rows()["next"][1].split()[1:]
+    again = await call(tmp_path, *[word.strip("'") for word in words])
+    assert again.status == 0
+    assert await pushable_registry.content.resolve("two", "1") is not None
+
+
+async def test_a_dry_run_shows_what_would_be_copied(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = fill(fake_registry)
+    name = f"{source.address}/team/one:1"
+    rows = (await call(tmp_path, "mirror", name, "-d", pushable_registry.address, "--dry-run")).rows()
+    assert rows["would copy"] == ["1 image, 1 platform"]
+    assert rows["image"] == [f"{name} -> {pushable_registry.address}/team/one:1"]
+    assert {request.method for request in pushable_registry.requests} <= {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("command", ["mirror", "mirror-validate"])
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ((), r"name a list of images with --file, or images: one of the two"),
+        (("-f", "list.txt", "nginx"), r"name a list of images with --file, or images: one of the two"),
+        (("nginx",), r"command line names no image: all 1 lines are invalid; .* has no destination"),
+        (("nginx", "-d", "reg.local", "--to", "reg.local/{name}"), r"write one of them"),
+        (("nginx", "-d", "reg.local", "--index", "some"), r"unknown word 'some' \(--index\)|no such option: --index"),
+    ],
+)
+def test_a_wrong_command_line_is_an_error(program: Program, command: str, flags: tuple[str, ...], line: str) -> None:
+    done = program(command, *flags)
+    assert (done.status, done.out) == (2, "")
+    assert re.search(line, done.err), done.err

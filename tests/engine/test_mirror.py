@@ -1,0 +1,266 @@
+"""Images go from registry to registry as they are; what is there already costs a HEAD on each side."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.config.environment import Environment
+from hangar_async.config.registries import RegistrySettings, RetryPolicy
+from hangar_async.config.target_options import MirrorOptions
+from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, RunStarted
+from hangar_async.engine.mirror import mirror, mirror_validate
+from hangar_async.engine.reports import MirrorReport
+from hangar_async.errors import Differs, NotFound, SourceError, UsageError
+from hangar_async.testing.images import attestation, image, index, layer
+from tests.engine.loading import tagged
+from tests.fakes.clock import FakeClock
+from tests.fakes.faults import Close, Cut, CutBody, Status
+from tests.fakes.images import AMD64, ARM64, library, small
+from tests.fakes.registry import FakeRegistry
+
+RETRY = RetryPolicy(retries=2, first=0.0, longest=0.0, outage_pauses=(0.0,))
+SETTINGS = RegistrySettings(retry=RETRY, stall_timeout=20.0)
+BIG = layer({"big": random.Random(1).randbytes(700_000)}, "none")
+
+
+def options(source: FakeRegistry, target: FakeRegistry, *lines: str, **keywords: Any) -> MirrorOptions:
+    """Options of a mirror of all platforms below `copies` of the target."""
+    values: dict[str, Any] = {
+        "images": [line.replace("SOURCE", source.address).replace("TARGET", target.address) for line in lines],
+        "destination": None if keywords.get("template") else f"{target.address}/copies",
+        "architectures": ["all"],
+        "systems": ["all"],
+        "environment": Environment(registries=SETTINGS, destinations=SETTINGS),
+        "jobs": 4,
+    }
+    return MirrorOptions(**{**values, **keywords})
+
+
+async def run(source: FakeRegistry, target: FakeRegistry, *lines: str, **keywords: Any) -> MirrorReport:
+    return await mirror(options(source, target, *lines, **keywords), clock=FakeClock().clock)
+
+
+def wire(registry: FakeRegistry) -> list[tuple[str, str]]:
+    """List the requests but those that look for the registry, and forget them."""
+    found = [(one.method, one.path.partition("?")[0]) for one in registry.requests if one.path not in ("/v2/", "/v2")]
+    registry.requests.clear()
+    return found
+
+
+async def test_every_kind_of_image_arrives_as_it_was(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    kinds = library()
+    for name, built in kinds.items():
+        fake_registry.add(f"{name}:1", built)
+    report = await run(fake_registry, pushable_registry, *(f"SOURCE/{name}:1" for name in kinds))
+    assert [str(outcome.error) for outcome in report.failed] == []
+    assert report.status == 0
+    for name, built in kinds.items():
+        assert await tagged(pushable_registry.content, f"copies/{name}:1") == built.digest, name
+        for digest, (_, raw) in built.documents.items():
+            found = await pushable_registry.content.resolve(f"copies/{name}", digest)
+            assert found is not None, f"{name}: {digest}"
+            assert found.size == len(raw)
+    uploads = [one.query["digest"] for one in pushable_registry.asked("/blobs/uploads/", "PUT")]
+    assert len(set(uploads)) == len(uploads)
+
+
+async def test_an_unchanged_tag_costs_a_head_on_each_side_and_a_digest_one(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    built = index([small("amd"), small("arm", platform=ARM64)])
+    fake_registry.add("app:1", built)
+    lines = ["SOURCE/app:1", f"SOURCE/app:1@{built.digest}"]
+    assert (await run(fake_registry, pushable_registry, lines[0])).status == 0
+    wire(fake_registry), wire(pushable_registry)
+    report = await run(fake_registry, pushable_registry, lines[0])
+    assert [outcome.state for outcome in report.outcomes] == ["unchanged"]
+    assert wire(fake_registry) == [("HEAD", "/v2/app/manifests/1")]
+    assert wire(pushable_registry) == [("HEAD", "/v2/copies/app/manifests/1")]
+    assert (await run(fake_registry, pushable_registry, lines[1])).outcomes[0].state == "unchanged"
+    assert wire(fake_registry) == []
+    assert wire(pushable_registry) == [("HEAD", "/v2/copies/app/manifests/1")]
+
+
+async def test_a_partial_index_that_is_there_costs_the_index_of_the_source(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    built = index([small("amd"), small("arm", platform=ARM64), attestation(small("amd"))])
+    fake_registry.add("app:1", built)
+    keywords: dict[str, Any] = {"architectures": ["amd64"], "index": "partial"}
+    first = (await run(fake_registry, pushable_registry, "SOURCE/app:1", **keywords)).outcomes[0]
+    assert first.state == "copied"
+    assert first.digest != first.source_digest == built.digest
+    wire(fake_registry), wire(pushable_registry)
+    again = (await run(fake_registry, pushable_registry, "SOURCE/app:1", **keywords)).outcomes[0]
+    assert (again.state, again.digest) == ("unchanged", first.digest)
+    assert wire(fake_registry) == [("HEAD", "/v2/app/manifests/1"), ("GET", f"/v2/app/manifests/{built.digest}")]
+    assert wire(pushable_registry) == [("HEAD", "/v2/copies/app/manifests/1")]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_sparse_index_and_a_partial_one_where_that_is_refused(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, *, refused: bool
+) -> None:
+    built = {name: index([small(name), small(f"{name}-arm", platform=ARM64)]) for name in ("one", "two")}
+    for name, one in built.items():
+        fake_registry.add(f"{name}:1", one)
+    assert pushable_registry.pushes is not None
+    pushable_registry.pushes.complete = refused
+    report = await run(
+        fake_registry, pushable_registry, "SOURCE/one:1", "SOURCE/two:1", architectures=["amd64"], jobs=1, requests=1
+    )
+    assert [str(outcome.error) for outcome in report.failed] == []
+    for name, outcome in zip(built, report.outcomes, strict=True):
+        assert await tagged(pushable_registry.content, f"copies/{name}:1") == outcome.digest
+        assert (outcome.digest == built[name].digest) != refused
+        assert outcome.note
+    sparse = [one for one in pushable_registry.asked("/manifests/1$", "PUT") if one.status and one.status >= 400]
+    assert len(sparse) == refused
+
+
+async def test_the_same_registry_at_both_ends_mounts_all(pushable_registry: FakeRegistry) -> None:
+    pushable_registry.add("app:1", index([small("amd"), small("arm", platform=ARM64)]))
+    assert (await run(pushable_registry, pushable_registry, "SOURCE/app:1")).status == 0
+    assert pushable_registry.asked("/blobs/sha256", "GET") == []
+    assert pushable_registry.asked("/blobs/uploads/", "PUT") == []
+    assert all("mount" in one.query for one in pushable_registry.asked("/blobs/uploads/", "POST"))
+
+
+async def test_a_blob_goes_once_to_a_registry(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    for number in range(5):
+        fake_registry.add(f"app{number}:1", image([BIG], AMD64, labels={"n": str(number)}))
+    assert (await run(fake_registry, pushable_registry, *(f"SOURCE/app{number}:1" for number in range(5)))).status == 0
+    [digest] = [digest for digest in fake_registry.blobs_asked() if digest == str(BIG.digest)]
+    assert fake_registry.blobs_asked()[digest] == 1
+    assert len([one for one in pushable_registry.asked("/uploads/", "POST") if one.query.get("mount") == digest]) == 4
+
+
+@pytest.mark.parametrize("fault", [Cut(300_000), Cut(0), Close()])
+async def test_a_source_that_breaks_off_goes_on_in_one_upload(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, fault: Any
+) -> None:
+    fake_registry.add("app:1", image([BIG], AMD64))
+    fake_registry.fail(f"/blobs/{BIG.digest}", fault, method="GET")
+    assert (await run(fake_registry, pushable_registry, "SOURCE/app:1")).status == 0
+    uploads = [one for one in pushable_registry.asked("/uploads/", "PUT") if one.query["digest"] == str(BIG.digest)]
+    assert len(uploads) == 1
+    assert len([one for one in fake_registry.asked("/blobs/", "GET") if str(BIG.digest) in one.path]) == 2
+
+
+async def test_a_target_that_breaks_off_gets_the_rest(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    fake_registry.add("app:1", image([BIG], AMD64))
+    pushable_registry.fail("/uploads/.*digest=", CutBody(100), method="PUT")
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1")
+    assert [str(outcome.error) for outcome in report.failed] == []
+
+
+async def test_failures_are_of_the_side_that_made_them(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for name in ("good", "lost", "refused"):
+        fake_registry.add(f"{name}:1", image([layer({name: name.encode()})], AMD64))
+    fake_registry.fail("/lost/blobs/", Status(404), times=None)
+    pushable_registry.fail("/copies/refused/", Status(403), method="PUT", times=None)
+    lines = ["SOURCE/none:1", "SOURCE/good:1", "SOURCE/lost:1", "SOURCE/refused:1"]
+    report = await run(fake_registry, pushable_registry, *lines, failed=tmp_path / "mirror-failed.txt")
+    assert report.status == 1
+    errors = {outcome.entry.line: outcome.error for outcome in report.outcomes}
+    assert isinstance(errors[1], NotFound)
+    assert errors[1].host == fake_registry.address
+    assert errors[2] is None
+    assert isinstance(errors[3], SourceError)
+    assert errors[3].failure.host == fake_registry.address
+    assert errors[4] is not None
+    assert pushable_registry.address in str(errors[4])
+    written = (tmp_path / "mirror-failed.txt").read_text().splitlines()[1:]
+    assert written == [line.replace("SOURCE", fake_registry.address) for line in (lines[0], *lines[2:])]
+
+
+async def test_two_images_of_one_name_are_refused_before_any_byte(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    fake_registry.add("a/app:1", small("one"))
+    fake_registry.add("b/app:1", small("two"))
+    lines = ["SOURCE/a/app TARGET/x/app 1", "SOURCE/b/app TARGET/x/app 1"]
+    with pytest.raises(UsageError, match=r"image list:1 and image list:2 would both be .*/x/app:1"):
+        await run(fake_registry, pushable_registry, *lines, destination=None)
+    assert pushable_registry.requests == []
+
+
+async def test_two_sources_of_one_image_are_one(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    for name in ("a/app:1", "b/app:1"):
+        fake_registry.add(name, small("one"))
+    lines = ["SOURCE/a/app TARGET/x/app 1", "SOURCE/b/app TARGET/x/app 1"]
+    report = await run(fake_registry, pushable_registry, *lines, destination=None)
+    assert report.status == 0
+    assert report.outcomes[1].same_as == report.outcomes[0].entry
+    assert report.outcomes[1].digest == small("one").digest
+    assert len(pushable_registry.asked("/manifests/1$", "PUT")) == 1
+
+
+async def test_a_dry_run_sends_nothing(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fake_registry.add("app:1", small("one"))
+    fake_registry.add("new:1", small("two"))
+    await run(fake_registry, pushable_registry, "SOURCE/app:1")
+    wire(pushable_registry)
+    failed = tmp_path / "mirror-failed.txt"
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", "SOURCE/new:1", dry_run=True, failed=failed)
+    assert [outcome.state for outcome in report.outcomes] == ["unchanged", "planned"]
+    assert {method for method, _ in wire(pushable_registry)} == {"HEAD"}
+    assert not failed.exists()
+
+
+async def test_a_tag_that_moves_is_told(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    fake_registry.add("app:1", small("one"))
+    await run(fake_registry, pushable_registry, "SOURCE/app:1")
+    fake_registry.add("app:1", small("two"))
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1")
+    assert report.outcomes[0].replaced == small("one").digest
+    assert f"was {small('one').digest}, and is {small('two').digest} now" in report.notices[0]
+
+
+async def test_events(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    fake_registry.add("app:1", small("one"))
+    events: list[Event] = []
+    report = await mirror(options(fake_registry, pushable_registry, "SOURCE/app:1", "wrong line"), events.append)
+    assert events[0] == RunStarted(1, 24)
+    assert events[-1] == MirrorEnded(report)
+    assert sum(isinstance(event, ImageEnded) for event in events) == 1
+    assert report.status == 1
+    assert len(report.invalid) == 1
+
+
+async def test_bytes_are_hashed_where_that_is_wanted(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    built = image([BIG], AMD64)
+    fake_registry.add("app:1", built)
+    fake_registry.content.add_blob("app", BIG.data)
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", verify_bytes=True)
+    assert report.status == 0
+
+
+async def test_an_image_that_differs_is_found(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    one = index([small("amd"), small("arm", platform=ARM64)])
+    for name in ("same", "moved", "missing", "sparse"):
+        fake_registry.add(f"{name}:1", one)
+    lines = [f"SOURCE/{name}:1" for name in ("same", "moved", "missing", "sparse")]
+    await run(fake_registry, pushable_registry, *lines[:2])
+    assert pushable_registry.pushes is not None
+    pushable_registry.pushes.complete = False
+    await run(fake_registry, pushable_registry, lines[3], architectures=["amd64"])
+    fake_registry.add("moved:1", small("other"))
+    report = await mirror_validate(options(fake_registry, pushable_registry, *lines), clock=FakeClock().clock)
+    assert [type(outcome.error) for outcome in report.outcomes] == [type(None), Differs, Differs, Differs]
+    filtered = options(fake_registry, pushable_registry, lines[3], architectures=["amd64"])
+    assert (await mirror_validate(filtered, clock=FakeClock().clock)).status == 0
