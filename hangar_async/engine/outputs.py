@@ -1,16 +1,17 @@
 """The outputs of a run: the checks before any work starts, temporary directories, and the list of failed images."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hangar_async import imagelist
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, incomplete_path
-from hangar_async.config.options import SaveOptions
-from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import (
@@ -25,6 +26,10 @@ from hangar_async.store.directory import check_aside
 from hangar_async.system import system_advice, system_reason
 from hangar_async.temporary import LONGEST_ADDITION, TemporaryFiles, write_output
 from hangar_async.threads import in_thread
+
+if TYPE_CHECKING:
+    from hangar_async.config.options import SaveOptions
+    from hangar_async.config.output import OutputSettings
 
 #: The first line of a list of failed images.
 _FAILED = "# hangar-async failed images"

@@ -1,13 +1,17 @@
 """The results of a run: the outcome of each image, and the sums."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
-from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Digest, Image, Reference
+
+if TYPE_CHECKING:
+    from hangar_async.mirrorlist import MirrorEntry
 
 
 class _Outcome:
@@ -126,7 +130,7 @@ class Sent:
     present_blobs: int = 0
     present_bytes: int = 0
 
-    def add(self, other: "Sent") -> None:
+    def add(self, other: Sent) -> None:
         """Add what was sent to another registry."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))

@@ -1,16 +1,21 @@
 """The next steps after failures: commands that can be pasted into a shell."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hangar_async.cli.view.summary import Rows
 from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
 from hangar_async.config.jobs import BLOBS, JobLimits
-from hangar_async.config.options import CompressOptions, FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import DEFAULT_NAME
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.config.target_options import LoadOptions, MirrorOptions
-from hangar_async.engine.reports import ComparisonReport, LoadReport, MirrorReport, Report
 from hangar_async.layout.files import CACHE_NAME
+
+if TYPE_CHECKING:
+    from hangar_async.config.options import CompressOptions, FetchOptions, SaveOptions, SyncOptions
+    from hangar_async.config.target_options import LoadOptions, MirrorOptions
+    from hangar_async.engine.reports import ComparisonReport, LoadReport, MirrorReport, Report
 
 _CACHE, _NAME = Path(CACHE_NAME), Path(DEFAULT_NAME)
 

@@ -1,8 +1,10 @@
 """The summary at the end of a command."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from hangar_async.archive.names import archive_path
 from hangar_async.cli.view.text import (
@@ -15,8 +17,6 @@ from hangar_async.cli.view.text import (
     size_text,
     time_text,
 )
-from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
-from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import (
     Comparison,
     ComparisonReport,
@@ -28,6 +28,10 @@ from hangar_async.engine.reports import (
     Report,
     Sent,
 )
+
+if TYPE_CHECKING:
+    from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
+    from hangar_async.config.output import OutputSettings
 
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
 #: Invalid lines and notes of a list are shown up to this number; every failed image is.

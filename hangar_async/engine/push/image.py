@@ -1,14 +1,16 @@
 """One image into a registry: children before parents, its tag last."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hangar_async import oci
 from hangar_async.config.jobs import MAX_REQUESTS
-from hangar_async.config.target_options import IndexMode
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
@@ -16,6 +18,9 @@ from hangar_async.engine.push.referrers import ReferrersTags, is_referrers_tag
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 from hangar_async.tasks import each
+
+if TYPE_CHECKING:
+    from hangar_async.config.target_options import IndexMode
 
 #: Documents of one image that are pushed at once, each with as many blobs as there may be permits.
 _MAX_DOCUMENTS_AT_ONCE = 10

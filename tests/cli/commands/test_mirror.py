@@ -30,7 +30,7 @@ async def test_a_list_of_both_forms_is_copied_and_compared(
     (tmp_path / "list.txt").write_text(lines)
     flags = ("-f", "list.txt", "-d", target, "-j", "4")
     rows = (await call(tmp_path, "mirror", *flags)).rows()
-    assert rows["copied"] == ["2 of 2 images, 2 platforms"]
+    assert rows["copied"] == ["2 images, 2 platforms"]
     again = (await call(tmp_path, "mirror", *flags)).rows()
     assert again["unchanged"] == ["2 images, there already"]
     assert "sent" in again
