@@ -26,6 +26,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     # The system may allow older versions by default.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A client of TLS 1.2 could have handshake after handshake on one connection; OpenSSL 1.1 allows it by default.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     for path, flag in ((certificate, "--tls-cert"), (key, "--tls-key")):
         try:
             with path.open("rb"):

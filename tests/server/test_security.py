@@ -20,6 +20,7 @@ from tests.server.rig import HASHES, PASSWORD, basic
 def test_certificate_and_key(certificate_files: tuple[Path, Path]) -> None:
     context = server_context(*certificate_files)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_files_that_are_not_there(certificate_files: tuple[Path, Path], tmp_path: Path) -> None:
