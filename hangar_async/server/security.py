@@ -6,7 +6,7 @@ import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hangar_async.errors import UsageError
 
@@ -51,6 +51,19 @@ def _refuse() -> str:
     raise _Encrypted
 
 
+class _NewestContext(ssl.SSLContext):
+    """Begins each connection with the context in `newest`, and is for that alone.
+
+    With `sni_callback` a name of a client that is not ASCII would be a traceback of Python.
+    """
+
+    newest: ssl.SSLContext
+
+    def wrap_bio(self, *arguments: Any, **settings: Any) -> ssl.SSLObject:
+        """Begin a connection."""
+        return self.newest.wrap_bio(*arguments, **settings)
+
+
 class Security:
     """The certificate and the users of a server, each None without its files.
 
@@ -58,7 +71,7 @@ class Security:
     """
 
     def __init__(self, certificate: Path | None = None, key: Path | None = None, htpasswd: Path | None = None) -> None:
-        self.tls: ssl.SSLContext | None = None
+        self.tls: _NewestContext | None = None
         self.users: Users | None = None
         self._files: list[_Files] = []
         if certificate is not None and key is not None:
@@ -83,13 +96,8 @@ class Security:
     def _use_tls(self, certificate: Path, key: Path) -> None:
         context = server_context(certificate, key)
         if self.tls is None:
-            self.tls = context
-
-        def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-            connection.context = context
-
-        # It is called in each handshake, also without a name.
-        self.tls.sni_callback = choose
+            self.tls = _NewestContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.newest = context
 
     def _use_users(self, htpasswd: Path) -> None:
         from hangar_async.server.htpasswd import Users, read_hashes

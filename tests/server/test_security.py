@@ -75,6 +75,22 @@ def shown(security: Security, client: ssl.SSLContext) -> bytes | None:
     return client_side.getpeercert(binary_form=True)
 
 
+def test_a_name_that_is_not_ascii_is_passed_over(certificate_files: tuple[Path, Path]) -> None:
+    security = Security(*certificate_files)
+    assert security.tls is not None
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    name = "registry.test"
+    client_side = ssl.create_default_context().wrap_bio(to_client, to_server, server_hostname=name)
+    with suppress(ssl.SSLWantReadError):
+        client_side.do_handshake()
+    hello = to_server.read().replace(name.encode(), b"\xff" * len(name))
+    assert b"\xff" * len(name) in hello
+    to_server.write(hello)
+    server_side = security.tls.wrap_bio(to_server, to_client, server_side=True)
+    with pytest.raises(ssl.SSLWantReadError):
+        server_side.do_handshake()
+
+
 def renew(ca: trustme.CA) -> tuple[bytes, bytes]:
     """Make another certificate, and return the contents of both files."""
     leaf = ca.issue_cert("localhost", "127.0.0.1")
