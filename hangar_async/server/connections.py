@@ -229,6 +229,8 @@ class Entrance:
             if not isinstance(error, OSError):
                 raise
             _log.debug("%s: no connection came about: %s", address, error)
+            # It is in a cycle with frames that hold a buffer of 256 KiB; cycles are looked for late.
+            error.__traceback__ = None
 
     def _refuse(self, client: socket.socket, address: str) -> None:
         _log.debug("%s: refused, too many connections", address)

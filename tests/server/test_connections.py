@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import logging
 import socket
 import ssl
+import weakref
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -148,6 +152,40 @@ def test_a_handshake_that_does_not_end_leaves_its_place(
             await until_answered(address, client_tls)
 
     run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("first", [b"", REQUEST])
+def test_a_handshake_that_fails_leaves_no_memory(loop: str, first: bytes, server_certificate: trustme.LeafCert) -> None:
+    count = 0
+    kept: weakref.WeakSet[ssl.SSLObject] = weakref.WeakSet()
+
+    class Context(ssl.SSLContext):
+        def wrap_bio(self, *arguments: Any, **settings: Any) -> ssl.SSLObject:
+            nonlocal count
+            count += 1
+            side = super().wrap_bio(*arguments, **settings)
+            kept.add(side)
+            return side
+
+    async def main() -> None:
+        tls = Context(ssl.PROTOCOL_TLS_SERVER)
+        server_certificate.configure_cert(tls)
+        async with serving(MemoryContent(), tls=tls, limits=Limits(connections=1, per_address=1)) as address:
+            reader, writer = await asyncio.open_connection(*address.split(":"))
+            writer.write(first)
+            writer.write_eof()
+            with suppress(ConnectionError):
+                assert not (await reader.read()).startswith(b"HTTP")
+            writer.close()
+        assert count == 1
+
+    gc.disable()
+    try:
+        run(loop, main)
+        assert not kept
+    finally:
+        gc.enable()
 
 
 async def until_answered(address: str, client_tls: ssl.SSLContext) -> None:
