@@ -64,7 +64,7 @@ class Connection(web.RequestHandler):
         self._stalled = limits.stalled
         #: How often the client has taken all that was written.
         self._drained = 0
-        self._progress = (0, 0)
+        self._progress = (0, 0, False)
         self._timer: asyncio.TimerHandle | None = None
         self._first = b""
         self._is_refused = False
@@ -95,11 +95,17 @@ class Connection(web.RequestHandler):
         self._first = self._first or data[: len(_TLS_RECORD)]
         super().data_received(data)
 
+    def eof_received(self) -> None:
+        """Close the connection when the client has closed its side: TLS throws away what is written from then on."""
+        # Closed twice, asyncio's TLS could not be aborted any more.
+        if self.transport is not None and not self.transport.is_closing():
+            self.force_close()
+
     def _watch(self, transport: asyncio.WriteTransport) -> None:
         """Disconnect the client when it has taken nothing since the last time."""
-        # A transport that is closed still waits until its client has taken all.
-        progress = (self._drained, transport.get_write_buffer_size())
-        if progress == self._progress and progress[1]:
+        # A transport that is closed still waits until its client has taken all, and TLS does not tell how much that is.
+        progress = (self._drained, transport.get_write_buffer_size(), transport.is_closing())
+        if progress == self._progress and any(progress[1:]):
             transport.abort()
             return
         self._progress = progress

@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.server.app import serving
-from hangar_async.server.connections import Limits, OpenConnections
+from hangar_async.server.connections import Connection, Limits, OpenConnections
 from hangar_async.server.page import Page
 from hangar_async.testing.memory import MemoryContent
 from tests.server.rig import LOOPS, ask, run
@@ -222,6 +222,44 @@ def test_requests_whose_responses_are_not_taken_are_cut_off(
             await asyncio.to_thread(flood, address, request * 100, tls_contexts[1])
 
     run(loop, main)
+
+
+class Unread(asyncio.Transport):
+    """A transport of TLS whose client takes no more bytes; what waits for it is not told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = 0
+        self.aborted = asyncio.Event()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Take any limits."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return bool(self.closed)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+async def test_a_client_that_closes_its_side_and_takes_nothing_is_cut_off() -> None:
+    async def handler(_: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError
+
+    transport = Unread()
+    connection = Connection(web.Server(handler), Limits(stalled=0.001), lambda: None)
+    connection.connection_made(transport)
+    connection.eof_received()
+    connection.eof_received()
+    await transport.aborted.wait()
+    assert transport.closed == 1
+    connection.connection_lost(None)
 
 
 def test_connections_by_address() -> None:
