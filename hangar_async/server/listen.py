@@ -22,6 +22,9 @@ _BACKLOG = 256
 _log = logging.getLogger(__name__)
 # Text from clients must not reach the terminal of a program that shows no logs.
 logging.getLogger("hangar_async.server").addHandler(logging.NullHandler())
+#: The warnings of event loops for each write to a client that is gone: as many lines as clients want.
+_GONE = ("SSL connection is closed", "socket.send() raised exception.")
+logging.getLogger("asyncio").addFilter(lambda record: record.msg not in _GONE)
 
 
 @asynccontextmanager

@@ -224,6 +224,32 @@ def test_requests_whose_responses_are_not_taken_are_cut_off(
     run(loop, main)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_writes_to_a_client_that_is_gone_are_no_lines(
+    loop: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = MemoryContent()
+    request = f"GET /v2/a/blobs/{content.add_blob('a', bytes(1 << 20))} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+    def ask_and_close(address: str) -> None:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), 60) as plain:
+            client = client_tls.wrap_socket(plain, server_hostname="localhost")
+            # With many requests the end of the client's side is read after most of them are answered.
+            client.sendall(request * 100)
+            client.shutdown(socket.SHUT_WR)
+            with client, suppress(OSError):
+                while client.recv(1 << 16):
+                    pass
+
+    async def main() -> None:
+        async with serving(content, tls=server_tls) as address:
+            await asyncio.to_thread(ask_and_close, address)
+
+    run(loop, main)
+    assert caplog.records == []
+
+
 class Unread(asyncio.Transport):
     """A transport of TLS whose client takes no more bytes; what waits for it is not told."""
 
