@@ -1,6 +1,7 @@
 """Addresses from other servers: which of them are safe, and redirects."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Container, Iterator
 from functools import lru_cache
@@ -14,6 +15,9 @@ from hangar_async.oci import DOCKER_HUB
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: The longest name of a host (RFC 1123, 2.1).
 _LONGEST_HOST = 253
+#: The name of a host, or its address in IPv4; some names have underscores. No resolver finds another text, such as one
+#: with an escape, and a proxy may read an address out of it that is not seen here.
+_HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 #: So many hosts are judged once for all requests to them.
 _KNOWN_HOSTS = 256
 
@@ -29,10 +33,17 @@ def web_address(text: str, base: URL | None = None) -> URL:
         url = URL(text, encoded=True)
         url = (url if base is None else base.join(url)).with_fragment(None)
         # yarl checks host and port only when they are read.
-        named = url.port and url.host_port_subcomponent and len(url.host or "") <= _LONGEST_HOST
+        named = url.port and url.host_port_subcomponent and _is_host(url)
     except (ValueError, IndexError):  # yarl raises an IndexError for brackets before an empty host
         return URL()
     return url if named and url.scheme in ("http", "https") else URL()
+
+
+def _is_host(url: URL) -> bool:
+    host, raw = url.host or "", url.raw_host or ""
+    if ":" in raw:
+        return address_of(host) is not None
+    return len(host) <= _LONGEST_HOST and _HOST.fullmatch(raw) is not None
 
 
 def unsafe(url: URL, *, tls: bool, internal: bool, named: Container[str] = ()) -> str:

@@ -36,7 +36,7 @@ BASE = URL("https://registry.test/v2/app/blobs/x?sig=1")
 @pytest.mark.parametrize(
     "host",
     ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.8.7", "127.1", "2130706433", "0x7f.1", "0177.0.0.1",
-     "::1", "[::1]", "::ffff:127.0.0.1", "[::ffff:7f00:1]"],
+     "::1", "[::1]", "::ffff:127.0.0.1", "[::ffff:7f00:1]", "127.0.0.1.", "0177.0.0.1.", "::1%lo", "::ffff:7f00:1%lo"],
 )  # fmt: skip
 def test_loopback_in_all_its_spellings(host: str) -> None:
     assert is_loopback(host)
@@ -49,7 +49,8 @@ def test_loopback_in_all_its_spellings(host: str) -> None:
      "239.255.255.250", "255.255.255.255", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "[fd00:ec2::23]",
      "::ffff:169.254.169.254", "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::127.0.0.1", "2002:7f00:1::",
      "2002:a9fe:a9fe::1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fd00::5efe:127.0.0.1", "fd00::200:5efe:7f00:1",
-     "2001:0:7f00:1::1", "2001:0:808:808:0:0:80ff:fffe"],
+     "2001:0:7f00:1::1", "2001:0:808:808:0:0:80ff:fffe", "169.254.169.254.", "0251.0376.0251.0376", "0xa9fea9fe", "0.",
+     "FD00:EC2::254%eth0"],
 )  # fmt: skip
 def test_internal_but_not_loopback(host: str) -> None:
     assert is_internal(host)
@@ -112,7 +113,9 @@ def test_addresses_are_kept_as_they_are(text: str, found: str) -> None:
     "text",
     ["", " ", "https://", "https:///x", "ftp://a.test/", "file:///etc/passwd", "https://a b/", "https://\u00e4.test/",
      "https://a.test:0/", "https://a.test:65536/", "https://a.test:x/", "https://a.test/\r\nX: y", "https://../x",
-     "https://[x]@/", "https://.[02]@/", "https://[::/", "https://xn--/", f"https://{'a' * 254}/", "socks5://a:1oc0"],
+     "https://[x]@/", "https://.[02]@/", "https://[::/", "https://xn--/", f"https://{'a' * 254}/", "socks5://a:1oc0",
+     "https://loc%61lhost/", "https://[v1.a:b]/", "https://[::ffff:127.1]/", "https://a..test/", "https://a.test../",
+     f"https://{'a' * 64}.test/"],
 )  # fmt: skip
 def test_a_text_that_is_no_web_address_is_empty(text: str) -> None:
     assert not web_address(text)
