@@ -116,6 +116,7 @@ LoadIndex = Annotated[
     ),
 ]
 VerifyBytes = Annotated[bool, _flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
+Recheck = Annotated[bool, _flag("--recheck", "Look for each manifest of images whose tags are right already.")]
 MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
 
 # The output.

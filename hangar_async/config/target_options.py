@@ -132,7 +132,8 @@ class MirrorOptions:
     every source; `destination`, REGISTRY[/PREFIX], that of every target, or `template` names these. `failed`,
     `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
     `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
-    wanted. `verify_bytes` hashes here too what is copied. Raises UsageError when made with a wrong value.
+    wanted. `verify_bytes` hashes here too what is copied; `recheck` looks for the content of images whose tags are
+    right already. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -156,6 +157,7 @@ class MirrorOptions:
     harbor_public: bool = False
     dry_run: bool = False
     verify_bytes: bool = False
+    recheck: bool = False
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:

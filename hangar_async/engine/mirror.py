@@ -126,8 +126,8 @@ class _MirrorRun:
         options = self.options
         entries = self.images.entries
         async with Sides.opened(options, entries, self.observe, self.notice, self.clock, push=push) as sides:
-            worker = kind(options, sides, self.observe)
-            same = await _same_images(self.images, worker)
+            worker = kind(options, sides, self.observe, push=push)
+            same, unknown = await _same_images(self.images, worker)
             if options.harbor and push:
                 targets = [entry.target for entry in entries]
                 https, public = options.harbor_https, options.harbor_public
@@ -137,6 +137,8 @@ class _MirrorRun:
                 number, entry = item
                 if entry in same:
                     outcome = MirrorOutcome(entry, "unchanged", same_as=same[entry])
+                elif entry in unknown:
+                    outcome = MirrorOutcome(entry, "failed", error=unknown[entry])
                 else:
                     outcome = await worker.outcome(entry, number)
                 sides.client.image_ended()
@@ -178,31 +180,40 @@ def _with_failures_of_the_same(outcomes: Sequence[MirrorOutcome]) -> list[Mirror
     ]
 
 
-async def _same_images(images: MirrorList, worker: _Worker) -> dict[MirrorEntry, MirrorEntry]:
+async def _same_images(
+    images: MirrorList, worker: _Worker
+) -> tuple[dict[MirrorEntry, MirrorEntry], dict[MirrorEntry, HangarError]]:
     """Find the entries that are the same image under one name as an earlier entry.
 
-    Raises UsageError where two entries would be other images of one name. An image whose digest is not known fails in
-    its turn.
+    Also returns the errors of those of which that is not known: they fail, since they could be another image. Raises
+    UsageError where two entries are other images of one name.
     """
     entries = [entry for group in images.shared_targets for entry in group]
+    unknown: dict[MirrorEntry, HangarError] = {}
+    digests: dict[Reference, Digest] = {}
 
-    async def ask(entry: MirrorEntry) -> tuple[Reference, Digest] | None:
+    async def ask(entry: MirrorEntry) -> None:
         try:
-            return entry.source, (await worker.source(entry, planning_rank(0)))[0]
-        except HangarError:
-            return None
+            digests[entry.source] = (await worker.source(entry, planning_rank(0)))[0]
+        except (HangarError, ExceptionGroup) as error:
+            unknown[entry] = the_error(error)
 
-    answers = await each(entries, ask, _MOST_COMPARED_AT_ONCE)
-    for conflict in images.conflicts(dict(answer for answer in answers if answer is not None)):
+    await each(entries, ask, _MOST_COMPARED_AT_ONCE)
+    for conflict in images.conflicts(digests):
         raise UsageError(f"{conflict}: leave one of them out, or give it another name")
-    return {entry: first for first, *others in images.shared_targets for entry in others}
+    same: dict[MirrorEntry, MirrorEntry] = {}
+    for group in images.shared_targets:
+        first, *others = [entry for entry in group if entry not in unknown] or group[:1]
+        same |= dict.fromkeys(others, first)
+    return same, unknown
 
 
 class _Worker:
     """Work on the images of a mirror, one by one."""
 
-    def __init__(self, options: MirrorOptions, sides: Sides, observe: Observer) -> None:
+    def __init__(self, options: MirrorOptions, sides: Sides, observe: Observer, *, push: bool) -> None:
         self._options = options
+        self._push_rights = push
         self._sides = sides
         self._observe = observe
         selector = PlatformSelector.parse(["all"]) if options.takes_all else options.selector
@@ -235,7 +246,9 @@ class _Worker:
 
     async def heads(self, entry: MirrorEntry, rank: Rank) -> _Heads:
         """Ask both sides at the same time."""
-        ask_target = self._sides.client.head_manifest(entry.target, None, Ticket(rank, ahead=True), push=True)
+        ask_target = self._sides.client.head_manifest(
+            entry.target, None, Ticket(rank, ahead=True), push=self._push_rights
+        )
         async with asyncio.TaskGroup() as group:
             source = group.create_task(self.source(entry, rank))
             target = group.create_task(ask_target)
@@ -253,7 +266,7 @@ class _Worker:
 
     async def is_part_there(self, entry: MirrorEntry, heads: _Heads, rank: Rank) -> bool:
         """Tell whether the target has the part of an index that is wanted."""
-        if heads.target is None or self._options.takes_all:
+        if heads.target is None or self._options.takes_all or self._options.index_mode == "original":
             return False
         part = selected_part(await self.root(entry, heads, rank), self._options.selector)
         return part is not None and part.digest == heads.target.digest
@@ -266,7 +279,8 @@ class _Copier(_Worker):
         """Copy an image unless its target has it; raises HangarError."""
         rank = planning_rank(number)
         heads = await self.heads(entry, rank)
-        if heads.is_same or await self.is_part_there(entry, heads, rank):
+        has_more = self._options.recheck or self._options.platform_tags
+        if not has_more and (heads.is_same or await self.is_part_there(entry, heads, rank)):
             return MirrorOutcome(entry, "unchanged", heads.digest, heads.target.digest if heads.target else None)
         root = await self.root(entry, heads, rank)
         plan = await self._planner.plan(entry.source, root, rank)
@@ -289,6 +303,8 @@ class _Copier(_Worker):
             target.blobs.holds(entry.source.repository, plan.image.blobs)
         target.images.expect(plan.image, entry.target)
         target.images.found(number, existing)
+        if existing is None:
+            await target.blobs.look(entry.target, planning_rank(number))
         try:
             return await target.images.push(plan.image, entry.target, number)
         except (HangarError, ExceptionGroup) as group:

@@ -139,6 +139,13 @@ class RegistryClient:
         """
         return await self._manifests.lists_referrers(image, subject)
 
+    async def is_new(self, image: Reference) -> bool:
+        """Tell whether the registry knows no repository of this name; one request, with the rights to push.
+
+        Source: OCI distribution-spec, "Listing Tags".
+        """
+        return await self._manifests.is_new(image)
+
     async def has_blob(self, image: Reference, blob: Descriptor) -> bool:
         """Tell whether the repository of an image has a blob; one request, without a body, with the rights to push.
 

@@ -136,6 +136,20 @@ class Manifests:
             content_type = _media_type(response.headers.get("Content-Type", ""))
             return response.status == 200 and content_type == media_types.OCI_INDEX
 
+    async def is_new(self, image: Reference) -> bool:
+        """Tell whether the registry knows no repository of this name; see RegistryClient.is_new."""
+        call = Call(
+            subject=f"the tags of {image.name}",
+            registry=image.registry,
+            repository=image.repository,
+            path="tags/list?n=1",
+            push=True,
+            accepted=(200, *NOT_THERE),
+        )
+        async with self._exchange.ask(call) as response:
+            await response.drain()
+            return response.status in NOT_THERE
+
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:
             self._on_quota(image.registry, quota)

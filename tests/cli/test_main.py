@@ -106,6 +106,7 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--platform-tags": "false",
         "--include-foreign": "false",
         "--verify-bytes": "false",
+        "--recheck": "false",
         "--dry-run": "false",
         "--limit-rate": "no limit",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hangar_async.config.target_options import MirrorOptions
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, RunStarted
 from hangar_async.engine.mirror import mirror, mirror_validate
 from hangar_async.engine.reports import MirrorReport
-from hangar_async.errors import Differs, NotFound, SourceError, UsageError
+from hangar_async.errors import Differs, NoPlatform, NotFound, SourceError, UsageError
 from hangar_async.testing.images import attestation, image, index, layer
 from tests.engine.loading import tagged
 from tests.fakes.clock import FakeClock
@@ -141,6 +142,25 @@ async def test_a_blob_goes_once_to_a_registry(fake_registry: FakeRegistry, pusha
     assert len([one for one in pushable_registry.asked("/uploads/", "POST") if one.query.get("mount") == digest]) == 4
 
 
+async def test_a_new_repository_is_asked_for_nothing(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    built = index([small("amd"), small("arm", platform=ARM64)])
+    fake_registry.add("app:1", built)
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1")
+    assert [outcome.state for outcome in report.outcomes] == ["copied"]
+    counts = Counter((method, path.split("/")[4]) for method, path in wire(pushable_registry))
+    blobs = len(built.blobs)
+    # Its tag and its tags, a POST and a PUT for each blob, and a PUT for each document.
+    assert counts == {
+        ("GET", "tags"): 1,
+        ("HEAD", "manifests"): 1,
+        ("POST", "blobs"): blobs,
+        ("PUT", "blobs"): blobs,
+        ("PUT", "manifests"): 3,
+    }
+
+
 @pytest.mark.parametrize("fault", [Cut(300_000), Cut(0), Close()])
 async def test_a_source_that_breaks_off_goes_on_in_one_upload(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, fault: Any
@@ -264,3 +284,112 @@ async def test_an_image_that_differs_is_found(fake_registry: FakeRegistry, pusha
     assert [type(outcome.error) for outcome in report.outcomes] == [type(None), Differs, Differs, Differs]
     filtered = options(fake_registry, pushable_registry, lines[3], architectures=["amd64"])
     assert (await mirror_validate(filtered, clock=FakeClock().clock)).status == 0
+
+
+async def test_a_whole_index_teaches_nothing_about_sparse_ones(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    """The registry refuses sparse indexes; the first image is whole there with what an earlier run has brought."""
+    whole, other = (index([small(name), small(f"{name}-arm", platform=ARM64)]) for name in ("whole", "other"))
+    fake_registry.add("app:whole", whole)
+    fake_registry.add("app:other", other)
+    lines = ["SOURCE/app:whole", "SOURCE/app:other"]
+    assert (await run(fake_registry, pushable_registry, lines[0], architectures=["amd64"])).status == 0
+    report = await run(fake_registry, pushable_registry, *lines, architectures=["arm64"], jobs=1, requests=1)
+    assert [str(outcome.error) for outcome in report.failed] == []
+    assert report.outcomes[0].digest == whole.digest
+    assert report.outcomes[1].digest != other.digest
+    # And once more: the registry refuses sparse ones, and the first image becomes whole.
+    fake_registry.add("app:third", index([small("third"), small("third-arm", platform=ARM64)]))
+    await run(fake_registry, pushable_registry, "SOURCE/app:third", architectures=["amd64"])
+    lines = ["SOURCE/app:other", "SOURCE/app:third"]
+    report = await run(fake_registry, pushable_registry, *lines[::-1], architectures=["arm64"], jobs=1, requests=1)
+    assert [str(outcome.error) for outcome in report.failed] == []
+
+
+async def test_an_image_that_shares_its_name_and_cannot_be_asked_for_fails(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    fake_registry.add("a/app:1", small("one"))
+    fake_registry.add("b/app:1", small("one"))
+    fake_registry.fail("/v2/a/app/", Status(403), times=None)
+    lines = [f"SOURCE/{name}/app TARGET/x/app 1" for name in ("a", "b")]
+    report = await run(fake_registry, pushable_registry, *lines, destination=None)
+    assert [outcome.state for outcome in report.outcomes] == ["failed", "copied"]
+
+
+@pytest.mark.parametrize("fault", [Status(404), Status(403), Close(), Cut(0)])
+async def test_another_image_s_repository_gives_what_the_first_one_does_not(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, fault: Any
+) -> None:
+    for name in ("a", "b"):
+        fake_registry.add(f"{name}:1", image([BIG], AMD64, labels={"n": name}))
+    fake_registry.fail(f"/a/blobs/{BIG.digest}", fault, method="GET", times=None)
+    report = await run(fake_registry, pushable_registry, "SOURCE/b:1", "SOURCE/a:1", jobs=1, requests=1)
+    assert [str(outcome.error) for outcome in report.failed] == []
+    report = await run(
+        fake_registry, pushable_registry, "SOURCE/a:1", "SOURCE/b:1", destination=pushable_registry.address
+    )
+    assert report.outcomes[1].error is None
+
+
+async def test_an_image_without_a_tag_is_copied_under_its_digest(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    built = index([small("amd"), small("arm", platform=ARM64)])
+    fake_registry.add("app:1", built)
+    line = f"SOURCE/app@{built.digest}"
+    part = await run(fake_registry, pushable_registry, line, architectures=["amd64"], platform_tags=True)
+    assert [str(outcome.error) for outcome in part.failed] == []
+    assert "by its digest alone" in part.outcomes[0].note
+    assert part.outcomes[0].digest != built.digest
+    whole = await run(fake_registry, pushable_registry, line)
+    assert (whole.outcomes[0].digest, whole.outcomes[0].note) == (built.digest, "")
+    assert (await run(fake_registry, pushable_registry, line)).outcomes[0].state == "unchanged"
+    assert pushable_registry.content._repositories["copies/app"].tags == {}
+
+
+async def test_what_a_comparison_finds_can_be_copied(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    fake_registry.add("app:1", index([small("amd"), small("arm", platform=ARM64)]))
+    assert pushable_registry.pushes is not None
+    pushable_registry.pushes.complete = False
+    await run(fake_registry, pushable_registry, "SOURCE/app:1", architectures=["amd64"])
+    assert (await run(fake_registry, pushable_registry, "SOURCE/app:1")).outcomes[0].state == "unchanged"
+    compared = options(fake_registry, pushable_registry, "SOURCE/app:1")
+    assert isinstance((await mirror_validate(compared, clock=FakeClock().clock)).outcomes[0].error, Differs)
+    assert (await run(fake_registry, pushable_registry, "SOURCE/app:1", recheck=True)).status == 0
+    assert (await mirror_validate(compared, clock=FakeClock().clock)).status == 0
+
+
+async def test_no_selected_platform_is_never_the_same(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    fake_registry.add("app:1", index([small("amd"), small("arm", platform=ARM64)]))
+    await run(fake_registry, pushable_registry, "SOURCE/app:1")
+    chosen = options(fake_registry, pushable_registry, "SOURCE/app:1", architectures=["s390x"])
+    assert isinstance((await mirror_validate(chosen, clock=FakeClock().clock)).outcomes[0].error, NoPlatform)
+
+
+async def test_the_original_replaces_a_part(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    built = index([small("amd"), small("arm", platform=ARM64)])
+    fake_registry.add("app:1", built)
+    assert pushable_registry.pushes is not None
+    pushable_registry.pushes.complete = False
+    keywords: dict[str, Any] = {"architectures": ["amd64"]}
+    await run(fake_registry, pushable_registry, "SOURCE/app:1", index="partial", **keywords)
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", index="original", **keywords)
+    assert (report.outcomes[0].state, report.outcomes[0].digest) == ("copied", built.digest)
+
+
+async def test_a_foreign_layer_comes_from_its_own_address(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    address = f"http://{fake_registry.address}/v2/store/blobs/{BIG.digest}"
+    files = {"big": random.Random(1).randbytes(700_000)}
+    fake_registry.add("app:1", image([layer(files, "none", docker=True, urls=[address])], AMD64, docker=True))
+    fake_registry.content.add_blob("store", BIG.data)
+    fake_registry.fail(f"/app/blobs/{BIG.digest}", Status(404), times=None)
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", include_foreign=True)
+    assert [str(outcome.error) for outcome in report.failed] == []

@@ -1,4 +1,4 @@
-"""`hangar-async demo`: a save, a load and a serve, without a network."""
+"""`hangar-async demo`: a save, a mirror, a load and a serve, without a network."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LIST = "images.txt"
 _ARCHIVE = "saved-images.tar.gz"
 _SAVE = ("save", "-f", _LIST, "-a", "amd64,arm64,arm/v7", "-j", "4", "--part", "--part-size", "1M")
+_MIRROR = ("mirror", "-f", _LIST, "-a", "all", "--os", "all", "-j", "4")
 _FROM = ("-s", _ARCHIVE, "-j", "4")
 #: The exit statuses of a save that has written an archive.
 _WRITTEN = (0, 1)
@@ -41,13 +42,13 @@ def demo_command(
         str, typer.Argument(metavar="DIRECTORY", show_default=True, help="Directory of all files of the demo.")
     ] = "demo",
 ) -> int:
-    """Save, load and serve a few images between embedded registries; needs no network."""
+    """Save, mirror, load and serve a few images between embedded registries; needs no network."""
     flags = values.flags(context)
     return demo(Path(directory), [name for name in ("debug", "quiet") if getattr(flags, name)])
 
 
 def demo(directory: Path, flags: Iterable[str] = ()) -> int:
-    """Build images and serve them; save, load and serve them in processes of their own in the directory.
+    """Build images and serve them; save, mirror, load and serve them in processes of their own in the directory.
 
     `flags` names the global flags that these are started with. Returns the exit status of the first that fails, 0 when
     none does. Raises UsageError for a directory that cannot be made.
@@ -65,7 +66,7 @@ def demo(directory: Path, flags: Iterable[str] = ()) -> int:
 
 
 async def _run(directory: Path, programs: _Programs) -> int:
-    """Save from one registry, load into another, serve without any, and return the exit status."""
+    """Save from a registry, mirror and load into others, serve without any, and return the exit status."""
     from hangar_async.server.app import serving
     from hangar_async.testing.demo import demo_content
     from hangar_async.testing.memory import MemoryContent, Pushes
@@ -78,10 +79,15 @@ async def _run(directory: Path, programs: _Programs) -> int:
         _say(f"a registry with {len(names)} images is at {address}; the list is {directory / _LIST}")
         _say(f"$ cd {directory}")
         status = await programs.run(*_SAVE)
-    if status in _WRITTEN:
-        _say("")
-        _list_files(directory)
-        _list_images(directory)
+        if status in _WRITTEN:
+            _say("")
+            _list_files(directory)
+            _list_images(directory)
+        if status == 0:
+            copies = MemoryContent()
+            async with serving(copies, middlewares=[Pushes(copies).middleware]) as target_address:
+                _say(f"\nwhere both registries can be reached, here {target_address}, nothing needs a file")
+                status = await programs.run(*_MIRROR, "-d", target_address)
     if status:
         return status
     target = MemoryContent()

@@ -28,6 +28,7 @@ def mirror_command(
     platform_tags: options.PlatformTags = False,
     include_foreign: options.IncludeForeign = False,
     verify_bytes: options.VerifyBytes = False,
+    recheck: options.Recheck = False,
     dry_run: options.MirrorDryRun = False,
     mirror: options.Mirror = None,
     retries: options.Retries = 4,
@@ -67,6 +68,7 @@ def mirror_command(
         platform_tags=platform_tags,
         include_foreign=include_foreign,
         verify_bytes=verify_bytes,
+        recheck=recheck,
         dry_run=dry_run,
         environment=network.apply_to(values.environment_for(flags)),
     )

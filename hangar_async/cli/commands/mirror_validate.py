@@ -49,7 +49,7 @@ def mirror_validate_command(
         default_project=default_project,
         environment=network.apply_to(values.environment_for(flags)),
     )
-    rows, steps = summary.after_mirror_validate, next_steps.after_mirror
+    rows, steps = summary.after_mirror_validate, next_steps.after_mirror_validate
     return run_verb(
         mirror_validate, mirror_options, rows, steps, quiet=flags.quiet, remains="not all was compared"
     ).status

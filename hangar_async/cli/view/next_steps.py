@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,16 @@ def after_load(report: LoadReport | ComparisonReport, options: LoadOptions) -> R
 
 
 def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
-    """Make the lines after a mirror or a comparison of both sides; none when nothing failed."""
+    """Make the lines after a mirror; none when nothing failed."""
+    yield from _copy_again(report, options)
+
+
+def after_mirror_validate(report: MirrorReport, options: MirrorOptions) -> Rows:
+    """Make the lines after a comparison of both sides; none when nothing failed."""
+    yield from _copy_again(report, replace(options, recheck=True))
+
+
+def _copy_again(report: MirrorReport, options: MirrorOptions) -> Rows:
     if report.failed and report.failed_list is not None:
         yield "next", f"the failed lines are in {one_line(str(report.failed_list))}; to copy these images:"
         yield "", command_text([PROGRAM, "mirror", *_mirror_copy_flags(options, report.failed_list)])
@@ -176,6 +186,7 @@ def _mirror_copy_flags(options: MirrorOptions, failed: Path) -> list[str]:
     words += _project_flags(options)
     words += ["--include-foreign"] if options.include_foreign else []
     words += ["--verify-bytes"] if options.verify_bytes else []
+    words += ["--recheck"] if options.recheck else []
     settings = options.environment.registries
     return words + _registry_flags(settings) + _mirror_flags(settings)
 

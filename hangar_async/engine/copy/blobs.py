@@ -1,20 +1,31 @@
 """Blobs of registries, as a source for others: they are streamed, and never stored."""
 
-from collections.abc import Iterable
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field
 from functools import partial
 
 from hangar_async.config.registries import Mirrors, RetryPolicy
 from hangar_async.engine.limits.client import LimitedClient
-from hangar_async.engine.limits.hosts import Clock, backoff
+from hangar_async.engine.limits.hosts import Clock, backoff, failure_at_host
 from hangar_async.engine.push.blobs import Pieces
-from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError
+from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, SourceError, copied
 from hangar_async.oci import Descriptor, Digest, Reference, Verifier
+from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import in_thread
 
 #: The seconds that a target waits, in one upload, for a source that broke off: some registries give up after a minute.
 _PATIENCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """A place that gives a blob: its name, its host, and the way to open the blob there at a byte."""
+
+    name: str
+    host: str
+    open: Callable[[int], AbstractAsyncContextManager[BlobBody]] = field(repr=False)
 
 
 class RegistryBlobs:
@@ -42,25 +53,37 @@ class RegistryBlobs:
         self._policy = policy
         self._clock = clock
         self._verify = verify
-        #: The repositories that name each blob, by name, without those that do not give it.
-        self._sources: dict[Digest, dict[str, Reference]] = {}
-        self._errors: dict[Digest, HangarError] = {}
+        #: The places that may give each blob, by name, without those that did not; and the last error of these.
+        self._origins: dict[Digest, dict[str, _Origin]] = {}
+        self._dropped: dict[Digest, dict[str, HangarError]] = {}
 
     def offer(self, blobs: Iterable[Descriptor], image: Reference) -> None:
-        """Offer the repository of an image, and its mirrors, as sources of blobs."""
+        """Offer the repository of an image, its mirrors, and the addresses of foreign layers, as sources of blobs."""
         for blob in blobs:
-            sources = self._sources.setdefault(blob.digest, {})
             for source in self._mirrors.sources(image):
-                sources.setdefault(source.name, source)
+                self._offer(blob, _Origin(source.name, source.registry, partial(self._client.open_blob, source, blob)))
+            for url in blob.urls if blob.is_foreign else ():
+                self._offer(blob, _Origin(url, host_of(url), partial(self._client.open_foreign, url, blob)))
+
+    def _offer(self, blob: Descriptor, origin: _Origin) -> None:
+        origins = self._origins.setdefault(blob.digest, {})
+        if origin.name not in self._dropped.get(blob.digest, {}):
+            origins.setdefault(origin.name, origin)
 
     def host(self, blob: Descriptor) -> str:
-        """Return the registry that a blob is read from next."""
-        return next((source.registry for source in self._sources[blob.digest].values()), "")
+        """Return the host that a blob is read from next."""
+        return next((origin.host for origin in self._origins[blob.digest].values()), "")
 
     def gone(self, blobs: Iterable[Descriptor]) -> dict[Digest, NotFound]:
         """Return the answers for those of the blobs that no source has."""
-        errors = {blob.digest: self._errors.get(blob.digest) for blob in blobs if not self._sources[blob.digest]}
-        return {digest: error for digest, error in errors.items() if isinstance(error, NotFound)}
+        return {
+            blob.digest: error
+            for blob in blobs
+            if not self._origins[blob.digest] and isinstance(error := self._last_error(blob), NotFound)
+        }
+
+    def _last_error(self, blob: Descriptor) -> HangarError | None:
+        return next(reversed(self._dropped.get(blob.digest, {}).values()), None)
 
     def read(self, blob: Descriptor, start: int) -> Pieces:
         """Read a blob from byte `start` on, in pieces of at most 0.5 MiB; the caller closes them.
@@ -85,9 +108,9 @@ class RegistryBlobs:
     async def _read(self, blob: Descriptor, start: int) -> Pieces:
         position, failures, waited = start, 0, 0.0
         while True:
-            source, before = self._source(blob), position
+            origin, before = self._origin(blob), position
             try:
-                async with self._client.open_blob(source, blob, position) as body:
+                async with origin.open(position) as body:
                     skipped = position - body.start
                     async for piece in body.pieces():
                         # A source without ranges begins with the first byte.
@@ -101,37 +124,52 @@ class RegistryBlobs:
                 waited = 0.0 if position > before else waited
                 pause = backoff(self._policy, failures)
                 if not error.transient or failures > self._policy.retries or waited + pause > _PATIENCE:
+                    if not self._drop(blob, origin, error):
+                        raise
+                    failures, waited, pause = 0, 0.0, 0.0
+            except (RegistryError, DigestMismatch) as error:
+                # An overloaded one is left alone for a while, by all.
+                if error.transient or not self._drop(blob, origin, error):
                     raise
-            except RegistryError as error:
-                if error.transient or not self._drop(blob, source, error):
-                    raise
-                continue
+                failures, waited, pause = 0, 0.0, 0.0
             waited += pause
             await self._clock.sleep(pause)
 
-    def _source(self, blob: Descriptor) -> Reference:
-        """Return the next source of a blob; raises the error of the last one where none is left."""
-        for source in self._sources[blob.digest].values():
-            return source
-        raise self._errors[blob.digest]
+    def _origin(self, blob: Descriptor) -> _Origin:
+        """Return the next place that may give a blob; raises the error of the last one where none is left."""
+        for origin in self._origins[blob.digest].values():
+            return origin
+        error = self._last_error(blob)
+        assert error is not None  # noqa: S101 - a blob that nothing offers is not read
+        raise copied(error)
 
-    def _drop(self, blob: Descriptor, source: Reference, error: RegistryError) -> bool:
-        """Leave out a source that does not give a blob; tell whether another one is left."""
-        self._sources[blob.digest].pop(source.name, None)
-        self._errors[blob.digest] = error
-        return bool(self._sources[blob.digest])
+    def _drop(self, blob: Descriptor, origin: _Origin, error: HangarError) -> bool:
+        """Leave out a place that does not give a blob, where another one is left, or for good where it has answered."""
+        others = len(self._origins[blob.digest]) > (origin.name in self._origins[blob.digest])
+        if others or not isinstance(error, NetworkError):
+            self._origins[blob.digest].pop(origin.name, None)
+            self._dropped.setdefault(blob.digest, {})[origin.name] = error
+        return others
+
+    def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
+        """Leave out the source of a blob for an error of its host; tell whether another one is left."""
+        failure, origin = failure_at_host(error), next(iter(self._origins[blob.digest].values()), None)
+        is_its = isinstance(error, SourceError | DigestMismatch)
+        if origin is not None and failure is not None and failure.host == origin.host != target:
+            is_its = True
+        return is_its and origin is not None and self._drop(blob, origin, error)
 
     async def damage(self, blob: Descriptor) -> str:
         """Read a blob once more, and return its damage at the source, "" for none."""
-        source = self._source(blob)
-        subject = f"blob {blob.digest.short} of {source.name}"
-        return await self._limited.call(subject, source.registry, partial(self._damage, blob, source))
+        origin = self._origin(blob)
+        subject = f"blob {blob.digest.short} of {origin.name}"
+        return await self._limited.call(subject, origin.host, partial(self._damage, blob, origin))
 
-    async def _damage(self, blob: Descriptor, source: Reference) -> str:
-        verifier = Verifier(blob.digest, blob.size, f"blob {blob.digest} of {source.name}")
+    async def _damage(self, blob: Descriptor, origin: _Origin) -> str:
+        verifier = Verifier(blob.digest, blob.size, f"blob {blob.digest} of {origin.name}")
         try:
-            async with aclosing(self.read(blob, 0)) as pieces:
-                async for piece in pieces:
+            async with origin.open(0) as body:
+                async for piece in body.pieces():
                     await in_thread(verifier.update, piece)
             verifier.finish()
         except DigestMismatch as error:

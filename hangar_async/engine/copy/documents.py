@@ -68,19 +68,25 @@ class RegistryDocuments:
 
     async def config(self, config: Descriptor, image: Reference, rank: Rank) -> ImageConfig:
         """Get the config of an image; raises HangarError."""
-        raw = bytearray()
 
-        async def receive(open_blob: OpenBlob) -> None:
-            raw.clear()
-            async with open_blob(0) as body:
-                async for piece in body.pieces():
-                    raw.extend(piece)
+        async def ask(source: Reference, mirror: bool) -> bytes | None:
+            raw = bytearray()
 
-        verifier = Verifier(config.digest, config.size)
-        await self._client.receive(image, config, Ticket(rank, ahead=True), receive)
-        verifier.update(bytes(raw))
-        verifier.finish()
-        return ImageConfig.parse(bytes(raw), config.digest)
+            async def receive(open_blob: OpenBlob) -> None:
+                raw.clear()
+                verifier = Verifier(config.digest, config.size, f"config {config.digest} of {source.name}")
+                async with open_blob(0) as body:
+                    async for piece in body.pieces():
+                        verifier.update(piece)
+                        raw.extend(piece)
+                verifier.finish()
+
+            await self._client.receive(source, config, Ticket(rank, ahead=True), receive, alternatives=mirror)
+            return bytes(raw)
+
+        raw: bytes | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
+        assert raw is not None  # noqa: S101 - a registry without it is an error
+        return ImageConfig.parse(raw, config.digest)
 
     def _keep(self, document: Document) -> None:
         if document.digest in self._kept:

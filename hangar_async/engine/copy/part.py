@@ -6,7 +6,7 @@ from hangar_async.oci import Document, Index, PlatformSelector, partial_index
 def selected_part(root: Document, selector: PlatformSelector) -> Index | None:
     """Return the index of the selected platforms and what accompanies them, the root itself where that is all of it.
 
-    None where only the manifests tell the platforms, and for a root that is no index.
+    None where only the manifests tell the platforms, where no platform is selected, and for a root that is no index.
     """
     if not isinstance(root, Index):
         return None
@@ -18,6 +18,8 @@ def selected_part(root: Document, selector: PlatformSelector) -> Index | None:
         for entry in manifests
         if entry.platform is not None and not entry.platform.unknown and entry.platform in selector
     }
+    if not kept:
+        return None
     names = {str(digest) for digest in kept}
     kept |= {entry.digest for entry in root.manifests if entry.attests in names}
     kept |= {

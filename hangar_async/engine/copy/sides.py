@@ -105,9 +105,11 @@ class Sides:
         """Return a registry that images are pushed to."""
         if registry not in self._targets:
             # A flight of a digest is one at a registry.
-            flights = SingleFlight()
+            flights, options = SingleFlight(), self._options
             blobs = BlobPusher(self.client, flights, self._rate, self.blobs, self._observe)
-            images = ImagePusher(self.client, blobs, PushOptions(self._options.index_mode, self._options.platform_tags))
+            images = ImagePusher(
+                self.client, blobs, PushOptions(options.index_mode, options.platform_tags, options.recheck)
+            )
             self._targets[registry] = Target(blobs, images)
             await self._stack.enter_async_context(flights)
         return self._targets[registry]

@@ -204,6 +204,12 @@ class LimitedClient:
         name = f"the referrers of {subject.short}"
         return await self._retrier.run(name, image.registry, ticket, request, kind=_DOCUMENTS)
 
+    async def is_new(self, image: Reference, ticket: Ticket) -> bool:
+        """Ask whether the registry knows no repository of this name."""
+        request = partial(self._client.is_new, image)
+        subject = f"the tags of {image.name}"
+        return await self._retrier.run(subject, image.registry, ticket, request, kind=_DOCUMENTS)
+
     async def has_blob(self, image: Reference, blob: Descriptor, ticket: Ticket) -> bool:
         """Ask whether the repository of an image has a blob."""
         request = partial(self._client.has_blob, image, blob)

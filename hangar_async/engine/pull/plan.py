@@ -183,7 +183,7 @@ class Planner:
         chosen = {str(digest) for digest in selection.manifests}
         needed = [entry for entry in attestations if entry.attests in chosen]
         documents = await self._documents(needed, image, rank, selection)
-        selection.attestations = [document for document in documents if isinstance(document, oci.Manifest)]
+        selection.attestations += [document for document in documents if isinstance(document, oci.Manifest)]
         return Plan(image, root, selection, self._include_foreign)
 
     def _check_empty(self, image: oci.Reference, root: oci.Document, selection: _Selection) -> None:
@@ -303,9 +303,13 @@ class WholePlanner(Planner):
         self, root: oci.Descriptor, image: oci.Reference, rank: Rank, selection: _Selection
     ) -> list[oci.Descriptor]:
         for node in oci.walk(root, selection.documents):
-            document = node.document
-            if isinstance(document, oci.Manifest) and document.digest not in selection.chosen:
-                selection.choose(document, node.descriptor.platform or oci.NO_PLATFORM)
+            entry, document = node.descriptor, node.document
+            if not isinstance(document, oci.Manifest) or document.digest in selection.chosen:
+                continue
+            if entry.attests is not None:
+                selection.attestations.append(document)
+            else:
+                selection.choose(document, entry.platform or oci.NO_PLATFORM)
         return []
 
     def _contents(self, selection: _Selection) -> list[oci.Descriptor]:

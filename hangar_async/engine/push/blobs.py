@@ -11,7 +11,7 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.reports import Sent
-from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, StorageError
+from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, RegistryError, StorageError
 from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
 from hangar_async.oci import Descriptor, Digest, Piece, Reference, read_pieces, verified
 from hangar_async.registry.uploads import Upload
@@ -45,6 +45,10 @@ class BlobSource(Protocol):
         """Return the host that a blob is read from, "" for none."""
         ...
 
+    def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
+        """Leave out the source of a blob for an error that is not of the target; tell whether another one is left."""
+        ...
+
 
 class LayoutBlobs:
     """The blobs of a layout that can open any of them; nothing is unpacked."""
@@ -67,6 +71,10 @@ class LayoutBlobs:
     def host(self, blob: Descriptor) -> str:
         """Return "": a layout is here."""
         return ""
+
+    def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
+        """Return False: there is no other layout."""
+        return False
 
     def _damage(self, blob: Descriptor, check_interrupted: Callable[[], None]) -> str:
         try:
@@ -127,6 +135,8 @@ class BlobPusher:
         self._observe = observe
         #: The repositories, by name, that are known to have a blob.
         self._repositories: dict[Digest, dict[str, None]] = {}
+        #: The repositories that had nothing when they were looked at; they have what this run has sent.
+        self._new: dict[str, bool] = {}
         #: The blobs that were sent, to any repository.
         self._sent: set[Digest] = set()
         #: The repositories whose word about blobs was wrong.
@@ -152,17 +162,37 @@ class BlobPusher:
         """Tell whether all that is known of these blobs is the word of the registry: none of them was sent."""
         return repository in self._doubted or self._sent.isdisjoint(blob.digest for blob in blobs)
 
+    async def look(self, image: Reference, rank: Rank) -> None:
+        """Ask once whether the repository of an image exists: one that is new is not asked for content."""
+
+        async def ask() -> None:
+            if image.repository in self._new:
+                return
+            try:
+                self._new[image.repository] = await self._client.is_new(image, Ticket(rank))
+            except RegistryError:
+                self._new[image.repository] = False  # a login that may push need not be allowed to list
+
+        await self._flights.join(("repository", image.repository), ask)
+
+    def is_new(self, repository: str) -> bool:
+        """Tell whether a repository had nothing when it was looked at."""
+        return self._new.get(repository, False)
+
     def holds(self, repository: str, blobs: Iterable[Descriptor]) -> None:
         """Note that a repository of the registry has blobs: they are mounted from there."""
-        for blob in blobs:
-            self._repositories.setdefault(blob.digest, {}).setdefault(repository)
+        if repository not in self._doubted:
+            for blob in blobs:
+                self._repositories.setdefault(blob.digest, {}).setdefault(repository)
 
     async def has(self, image: Reference, blob: Descriptor, rank: Rank) -> bool:
         """Ask whether a blob is in the repository of an image; raises HangarError."""
         repositories = self._repositories.setdefault(blob.digest, {})
         if image.repository in repositories:
             return True
-        if image.repository in self._doubted or not await self._client.has_blob(image, blob, Ticket(rank)):
+        if image.repository in self._doubted or self.is_new(image.repository):
+            return False
+        if not await self._client.has_blob(image, blob, Ticket(rank)):
             return False
         if image.repository in self._doubted:
             return False  # since the question was asked
@@ -224,18 +254,25 @@ class BlobPusher:
         self._observe(BlobReused(blob.digest, blob.size))
 
     async def _send(self, upload: Upload, rank: Rank, source: OpenPieces | None = None) -> None:
-        blob = upload.blob
+        blob, registry = upload.blob, upload.image.registry
         open_pieces = source or partial(self._source.read, blob)
         async with upload:
-            try:
+            while not upload.complete:
                 host = "" if source else self._source.host(blob)
-                await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces), host)
-            except DigestMismatch as error:
-                if damage := await self._source.damage(blob):
-                    raise DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice) from error
-                raise
+                try:
+                    await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces), host)
+                except HangarError as error:
+                    failure = await self._explained(blob, error)
+                    if source or not self._source.give_up(blob, failure, registry):
+                        raise failure from error
         self.sent.uploaded_blobs += 1
         self._sent.add(blob.digest)
+
+    async def _explained(self, blob: Descriptor, error: HangarError) -> HangarError:
+        """Return the error for a blob whose bytes a target refused: that of its source, where it is damaged there."""
+        if isinstance(error, DigestMismatch) and (damage := await self._source.damage(blob)):
+            return DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice)
+        return error
 
     async def _send_once(self, upload: Upload, source: OpenPieces) -> None:
         blob = upload.blob

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
 from hangar_async.engine.push.referrers import ReferrersTags, is_referrers_tag
-from hangar_async.engine.reports import LoadOutcome
+from hangar_async.engine.reports import LoadOutcome, State
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 from hangar_async.tasks import each
 
@@ -28,10 +29,14 @@ _MAX_DOCUMENTS_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """Options of a push: the index of an image of which only a part is pushed, and a tag for each platform."""
+    """Options of a push: the index of an image of which only a part is pushed, and a tag for each platform.
+
+    `recheck` looks for the contents of an image whose tag is right already.
+    """
 
     index: IndexMode = "partial"
     platform_tags: bool = False
+    recheck: bool = False
 
 
 class ImagePusher:
@@ -48,6 +53,8 @@ class ImagePusher:
         self._accepting: set[str] = set()
         self._refusing: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: The documents that this run has pushed under their digests, by repository.
+        self._pushed: dict[tuple[str, oci.Digest], oci.Descriptor] = {}
         self._failures: dict[int, HangarError] = {}
 
     def expect(self, image: oci.Image, target: oci.Reference) -> None:
@@ -73,18 +80,23 @@ class ImagePusher:
         if number not in self._targets:
             await self.is_present(image, target, number)
         existing = self._targets[number]
-        if existing is None or existing.digest != root.digest:
+        # A tag that should name the original index says nothing about what is there of it.
+        names_more = self._options.index == "original" and image.original is not None
+        is_there = existing is not None and existing.digest == root.digest and not names_more
+        if not is_there or self._options.recheck:
             await self._push_contents(image, root, target, number)
-            outcome = await self._push_tag(image, root, target, existing, rank)
-        else:
-            outcome = LoadOutcome(image, target, "present", existing.digest)
+            if oci.referrer_of(root) is not None:
+                await self._put_missing(root, target, root.digest, image.blobs, rank)
+        # The tag comes last: a run that finds it there looks for nothing else.
         for document in oci.documents_below(root, image.documents):
             await self._referrers.add(target, document, rank)
-        for platform in image.platforms if self._options.platform_tags else ():
+        for platform in image.platforms if self._options.platform_tags and target.tag else ():
             tag = f"{target.tag}-{platform.platform.suffix}"[:128]
             document, name = image.document(platform.descriptor), oci.Reference(target.registry, target.repository, tag)
             await self._put_missing(document, name, None, image.blobs, rank)
-        return outcome
+        if is_there:
+            return LoadOutcome(image, target, "present", existing.digest if existing else None)
+        return await self._push_tag(image, root, target, existing, rank)
 
     def doubts(self, image: oci.Image, target: oci.Reference, number: int, error: HangarError) -> bool:
         """Tell whether a push that failed should be done once more, with all blobs sent again.
@@ -177,6 +189,8 @@ class ImagePusher:
         """
         pushed = await self._client.put_manifest(target, document, digest, Ticket(rank), once=once)
         self._referrers.pushed(target, pushed)
+        if self._blobs.is_new(target.repository):
+            self._pushed[target.repository, document.digest] = document.descriptor
         if not self._blobs.is_doubtful(target.repository, blobs) or await self._is_readable(target, digest, rank):
             return
         if self._blobs.doubted(target.repository):
@@ -185,13 +199,19 @@ class ImagePusher:
             await self._client.put_manifest(target, document, digest, Ticket(rank))
             if await self._is_readable(target, digest, rank):
                 return
-        message = f"{target.registry} took {digest or target.tag} of {target.name}, and does not have it"
+        message = (
+            f"{target.registry} took {digest or target.tag or target.digest} of {target.name}, and does not have it"
+        )
         advice = "restart the registry, so that it forgets what its garbage collection removed; then load again"
         raise Incomplete(message, host=target.registry, status=404, advice=advice)
 
     async def _existing(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
         """Ask for a document that need not be pushed where it is there; a registry that was wrong is not asked."""
-        return None if self._blobs.doubted(target.repository) else await self._head(target, digest, rank)
+        if self._blobs.doubted(target.repository):
+            return None
+        if digest is not None and self._blobs.is_new(target.repository):
+            return self._pushed.get((target.repository, digest))
+        return await self._head(target, digest, rank)
 
     async def _is_readable(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> bool:
         try:
@@ -213,6 +233,10 @@ class ImagePusher:
             return LoadOutcome(image, target, "present", document.digest, note=note)
         if document.digest != root.digest:
             await self._put_indexes(document, image, target, rank)
+        if target.tag is None and target.digest not in (None, document.digest):
+            state: State = "present" if await self._existing(target, document.digest, rank) else "pushed"
+            await self._put_missing(document, target, document.digest, image.blobs, rank)
+            return LoadOutcome(image, target, state, document.digest, note=f"{note}, by its digest alone")
         if is_referrers_tag(target.tag) and not await self._may_take_tag(original or root, target, replaced, rank):
             await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it has no tag, only its digest: {target.name}:{target.tag} is for the list of its referrers"
@@ -228,18 +252,23 @@ class ImagePusher:
     ) -> bool:
         """Let the tag name a document; False where the registry takes no sparse index, and need not."""
         registry = target.registry
-        if not is_sparse or self._options.index != "auto" or registry in self._accepting:
+        if not is_sparse or self._options.index != "auto" or registry in self._refusing:
             await self._put(document, target, None, image.blobs, rank)
             return True
-        # The first answer is for all images.
-        async with self._locks[registry]:
-            if registry not in self._refusing:
-                try:
-                    await self._put(document, target, None, image.blobs, rank, once=True)
-                    self._accepting.add(registry)
-                except Incomplete:
-                    self._refusing.add(registry)
-        return registry in self._accepting
+        # The first answer is for all images that wait for it.
+        async with nullcontext() if registry in self._accepting else self._locks[registry]:
+            if registry in self._refusing:
+                return False
+            try:
+                await self._put(document, target, None, image.blobs, rank, once=True)
+            except RegistryError as error:
+                if not isinstance(error, Incomplete) and error.code != "MANIFEST_INVALID":
+                    raise
+                self._refusing.add(registry)
+                return False
+            # Only a hint: all of that index may have been there.
+            self._accepting.add(registry)
+            return True
 
     async def _may_take_tag(
         self, image: oci.Document, target: oci.Reference, replaced: oci.Descriptor | None, rank: Rank

@@ -68,6 +68,10 @@ class Spool:
         """Return "": the directory is here."""
         return ""
 
+    def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
+        """Return False: there is no other archive."""
+        return False
+
     async def feed(self, numbered: Sequence[tuple[int, Named]], images: ImagePusher, blobs: BlobPusher) -> None:
         """Push all blobs that the images need and their repositories lack, in one pass over the archive.
 

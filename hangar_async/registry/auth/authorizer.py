@@ -42,14 +42,6 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Authorization:
-    """The value of an Authorization header (None: send none), and the source of its credential ("" for none)."""
-
-    value: str | None = field(default=None, repr=False)
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Scope:
     """The access that a request needs: `actions` on a repository, and to pull from another one to mount from.
 
@@ -76,6 +68,23 @@ class Scope:
         rights = [word.rpartition(":") for word in challenge.scope.split()]
         kept = [(name, _common(actions, self.actions)) for name, _, actions in rights]
         return tuple(f"{name}:{actions}" for name, actions in kept if name and actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The value of an Authorization header (None: send none), and the source of its credential ("" for none).
+
+    `shared` marks a token of several repositories, which may grant less than one of its own.
+    """
+
+    value: str | None = field(default=None, repr=False)
+    source: str = ""
+    shared: bool = False
+
+    def refuses(self, status: int, scope: Scope) -> bool:
+        """Tell whether a status may be for what a shared token does not grant, though one of its own would."""
+        # To a push that asks what is there, 404 is the usual answer.
+        return self.shared and status in ((403,) if "push" in scope.actions else (403, 404))
 
 
 def actions_of(*, push: bool) -> str:
@@ -134,8 +143,9 @@ class Authorizer:
             credential,
             challenge.internal,
         )
-        token = await self._shared_token(endpoint, scope, request, refused) or await self._token(request, refused)
-        return Authorization(token.header, source)
+        if (token := await self._shared_token(endpoint, scope, request, refused)) is not None:
+            return Authorization(token.header, source, shared=True)
+        return Authorization((await self._token(request, refused)).header, source)
 
     def expect(self, registry: str, repositories: Iterable[str], actions: str) -> None:
         """Note the repositories of a registry that requests for these actions will need: several share a token."""
@@ -192,7 +202,7 @@ class Authorizer:
         try:
             token = await self._token(shared)
         except (RegistryError, ContentError) as error:
-            if error.transient:
+            if isinstance(error, RegistryError) and error.status == 429:
                 raise
             self._shared.end(shared)
             return None

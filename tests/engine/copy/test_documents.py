@@ -65,7 +65,7 @@ async def test_a_config_is_checked(fake_registry: FakeRegistry) -> None:
         root = await source.documents.root(image, RANK)
         assert isinstance(root, Manifest)
         assert (await source.documents.config(root.config, image, RANK)).platform.architecture == "amd64"
-        fake_registry.fail("/blobs/", Status(200, body=b"x" * root.config.size), method="GET")
+        fake_registry.fail("/blobs/", Status(200, body=b"x" * root.config.size), method="GET", times=None)
         wrong = Descriptor(root.config.media_type, root.config.digest, root.config.size)
         with pytest.raises(DigestMismatch):
             await source.documents.config(wrong, image, RANK)

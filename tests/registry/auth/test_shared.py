@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import RegistryError, Unauthorized
@@ -117,16 +118,39 @@ async def test_a_server_that_refuses_to_be_asked_for_several_is_asked_for_each()
     assert len(registry.asked("/token")) == 31
 
 
-async def test_an_overloaded_server_is_asked_for_several_again() -> None:
+@pytest.mark.parametrize(("status", "tokens_asked"), [(503, [1, 1, 1, 1, 1]), (429, [5])])
+async def test_a_server_that_fails_for_several_is_asked_for_each(status: int, tokens_asked: list[int]) -> None:
     tokens = TokenServer()
-    tokens.faults.add("", Status(503))
+    tokens.faults.add("", Status(status))
     async with fake_registry(auth=tokens) as registry, RegistryClient(RegistrySettings()) as client:
         images = named(registry, 5)
         client.expect(images)
-        with pytest.raises(RegistryError):
-            await client.get_manifest(images[0])
+        if status == 429:
+            with pytest.raises(RegistryError):
+                await client.get_manifest(images[0])
         assert await get_all(client, images) == []
-    assert [len(request.scopes) for request in tokens.requests] == [5]
+    assert [len(request.scopes) for request in tokens.requests] == tokens_asked
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_repository_that_a_shared_token_does_not_show_is_asked_with_its_own(status: int) -> None:
+    """Some registries hide what a token does not grant."""
+    tokens = TokenServer()
+
+    async def hide(request: web.Request, handler: Handler) -> web.StreamResponse:
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        granted = tokens._tokens[bearer][0] if bearer in tokens.issued else set()
+        if len(granted) > 1 and "/app1/" in request.path:
+            return web.Response(status=status)
+        return await handler(request)
+
+    async with fake_registry(auth=tokens) as registry, RegistryClient(RegistrySettings()) as client:
+        images = named(registry, 3)
+        client.expect(images)
+        registry.fail("", hide, times=None)
+        assert await get_all(client, images) == []
+        assert (await client.head_manifest(images[1])) is not None
+    assert [len(request.scopes) for request in tokens.requests] == [3, 1]
 
 
 async def test_repositories_of_two_credentials_share_no_token(tmp_path: Path) -> None:
