@@ -122,6 +122,11 @@ class _Run(ABC):
         """The output that is written beside the cache; None for none."""
         return None
 
+    @property
+    def keeps_cache(self) -> bool:
+        """True where the cache itself becomes the output."""
+        return self.output is None or self.output.format == "dir"
+
     def created(self, saved: _Saved) -> Sequence[str]:
         """Return the creation times of the images that the index names."""
         return saved.created
@@ -150,7 +155,7 @@ class _Run(ABC):
         settings = options.environment.registries
         async with (
             self.open_cache() as cache,
-            open_store(cache, self.disk) as store,
+            open_store(cache, self.disk, write_back=options.sync and self.keeps_cache) as store,
             RegistryClient(
                 settings,
                 username_for=registry,

@@ -42,9 +42,12 @@ class ContentStore:
         earlier: Iterable[str],
         partials: Mapping[str, int],
         unlock: Callable[[], None] = lambda: None,
+        *,
+        write_back: bool = False,
     ) -> None:
         self.root = root
         self.disk = disk
+        self._write_back = write_back
         #: Frees the lock before the end of the block: nothing may be written afterwards. May be called again.
         self.unlock = unlock
         self._partial_files = root / PARTIALS
@@ -100,7 +103,8 @@ class ContentStore:
         It begins with the bytes of an earlier ingest. One at a time for a digest and size.
         """
         name = _partial_name(digest, size)
-        ingest = Ingest(self.disk, self._partial_files / name, self.path(digest), digest, size)
+        partial, target = self._partial_files / name, self.path(digest)
+        ingest = Ingest(self.disk, partial, target, digest, size, write_back=self._write_back)
         try:
             if name in self._partials:
                 async with self._hashing:
@@ -138,16 +142,17 @@ class ContentStore:
 
 
 @asynccontextmanager
-async def open_store(root: Path, disk: Disk | None = None) -> AsyncIterator[ContentStore]:
+async def open_store(root: Path, disk: Disk | None = None, *, write_back: bool = False) -> AsyncIterator[ContentStore]:
     """Open the store below `root`, making it (mode 0700) where it is not there, and hold its lock.
 
+    With `write_back`, for a store that is synced in the end, the disk begins to write while blobs still come.
     Raises UsageError when another run holds it, StorageError when it cannot be written.
     """
     disk = disk or Disk()
     with ExitStack() as stack:
         # The lock is on the stack before the thread ends: a cancellation here must free it too.
         earlier, partials = await in_thread(_prepare, root, disk, stack)
-        yield ContentStore(root, disk, earlier, partials, stack.close)
+        yield ContentStore(root, disk, earlier, partials, stack.close, write_back=write_back)
 
 
 def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], Mapping[str, int]]:

@@ -8,6 +8,9 @@ from hangar_async.errors import DigestMismatch
 from hangar_async.oci import PIECE, Digest, Verifier
 from hangar_async.threads import in_thread
 
+#: The bytes after which the disk is told to take what was written, where the output is synced.
+_WRITE_BACK_EVERY = 8 << 20
+
 
 class Ingest:
     """A blob that is hashed and written piece by piece, and renamed into place when its digest is right.
@@ -16,7 +19,9 @@ class Ingest:
     file, with which the next ingest of the digest begins, in this run or a later one.
     """
 
-    def __init__(self, disk: Disk, partial: Path, target: Path, digest: Digest, size: int) -> None:
+    def __init__(
+        self, disk: Disk, partial: Path, target: Path, digest: Digest, size: int, *, write_back: bool = False
+    ) -> None:
         self._disk = disk
         self._partial = partial
         self._target = target
@@ -24,6 +29,9 @@ class Ingest:
         self._size = size
         self._verifier = Verifier(digest, size)
         self._file: int | None = None
+        self._write_back = write_back
+        #: The bytes that the disk has, or is told to take.
+        self._written_back = 0
         #: The last piece, which `commit` writes.
         self._last = b""
         #: All bytes, where they came as one piece that stays as it is.
@@ -112,8 +120,13 @@ class Ingest:
     def _append(self, piece: bytes | memoryview) -> None:
         self._append_last()
         self._verifier.update(piece)
-        self._disk.write(self._open(), piece, self._partial)
+        file = self._open()
+        self._disk.write(file, piece, self._partial)
         self.highest = max(self.highest, self.offset)
+        count = self._verifier.count
+        if self._write_back and (count - self._written_back >= _WRITE_BACK_EVERY or count == self._size > PIECE):
+            self._written_back = count
+            self._disk.write_back(file)
 
     def _reset(self) -> None:
         self._verifier, self.resumed = Verifier(self._digest, self._size), 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from hangar_async.disk import Disk
 from hangar_async.errors import DigestMismatch
 from hangar_async.oci.digest import Digest
 from hangar_async.store.content import ContentStore, open_store
@@ -147,3 +148,27 @@ def test_any_pieces_make_the_blob(tmp_path: Path, data: bytes, cuts: list[int]) 
         assert store.path(Digest.of(data)).read_bytes() == data
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("write_back", [True, False])
+async def test_the_disk_begins_to_write_while_a_blob_still_comes(tmp_path: Path, *, write_back: bool) -> None:
+    class Noting(Disk):
+        hints = 0
+
+        def write_back(self, descriptor: int) -> None:
+            super().write_back(descriptor)
+            self.hints += 1
+
+    disk, data = Noting(), bytes(20 << 20)
+    digest = Digest.of(data)
+    async with open_store(tmp_path / "cache", disk, write_back=write_back) as store:
+        async with store.ingest(digest, len(data)) as ingest:
+            for start in range(0, len(data), 1 << 20):
+                await ingest.write(memoryview(data)[start : start + (1 << 20)])
+            await ingest.commit()
+        async with store.ingest(Digest.of(b"small"), 5) as ingest:
+            await ingest.write(b"small")
+            await ingest.commit()
+        assert store.path(digest).read_bytes() == data
+    # Every 8 MiB, and at the end; a small blob is not worth it.
+    assert disk.hints == (3 if write_back else 0)
