@@ -29,6 +29,11 @@ def blob_rank(number: int, size: int) -> Rank:
     return (number, 1, -size)
 
 
+def _size_of(rank: Rank) -> int:
+    """Return the size of the blob that a rank is of, 0 for other ranks."""
+    return -sum(rank[2:3]) if rank[1:2] == (1,) else 0
+
+
 class Ticket:
     """A place in the queue; its rank may be raised while it waits. `ahead` marks requests that only plan.
 
@@ -54,6 +59,8 @@ class _Wait:
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: The image that the permit is of; None for a request that plans ahead.
         self.image: int | None = None
+        #: The bytes of its blob while it waits.
+        self.size = 0
 
 
 class HostQueue:
@@ -155,8 +162,9 @@ class RequestQueue:
     """A semaphore whose permits go to the lowest rank among the hosts and images that have space.
 
     An image has at most `limits.blobs` of them, and an equal share of all when fewer images are left than jobs.
-    Requests that plan ahead get those that nothing else waits for. Belongs to one event loop. `repr()` is a line of its
-    state.
+    Requests that plan ahead get one of several, and those that nothing else waits for. A blob that would take longer
+    than all others that wait, on all permits, goes before these: the end would wait for it. Belongs to one event loop.
+    `repr()` is a line of its state.
     """
 
     def __init__(self, limits: JobLimits) -> None:
@@ -170,6 +178,11 @@ class RequestQueue:
         #: The number of permits of each image that has some.
         self._busy: dict[int, int] = {}
         self._numbers = itertools.count()
+        #: The number of permits of requests that plan ahead.
+        self._ahead = 0
+        #: The waits for blobs, the largest first, and the sum of their bytes.
+        self._largest: list[tuple[int, int, _Wait]] = []
+        self._waiting_bytes = 0
         self._host_queues: list[HostQueue] = []
 
     def host_queue(self, *parts: HostQueue) -> HostQueue:
@@ -210,6 +223,10 @@ class RequestQueue:
     def _next(self) -> _Wait | None:
         """Choose the next wait."""
         queues = [queue for queue in self._host_queues if queue.has_space]
+        if self.count > 1 and not self._ahead and (plans := self._first_plans(queues)):
+            return min(plans, key=lambda entry: entry[:2])[2]
+        if (longest := self._longest()) is not None:
+            return longest
         entries = [
             entry
             for queue in queues
@@ -217,9 +234,22 @@ class RequestQueue:
             if self._has_space(image) and (entry := queue.first_of(image)) is not None
         ]
         entries += [entry for queue in queues if (entry := queue.first_idle(self._busy)) is not None]
-        if not entries:
-            entries = [entry for queue in queues if (entry := queue.first_planning()) is not None]
+        entries = entries or self._first_plans(queues)
         return min(entries, key=lambda entry: entry[:2])[2] if entries else None
+
+    @staticmethod
+    def _first_plans(queues: Iterable[HostQueue]) -> list[_Entry]:
+        return [entry for queue in queues if (entry := queue.first_planning()) is not None]
+
+    def _longest(self) -> _Wait | None:
+        """Return the wait for the largest blob, where all others take less time on all permits."""
+        heap = self._largest
+        while heap and (heap[0][2].granted.done() or not heap[0][2].size):
+            heapq.heappop(heap)
+        if not heap or not heap[0][2].host_queue.has_space:
+            return None
+        wait = heap[0][2]
+        return wait if wait.size * self.count >= self._waiting_bytes else None
 
     def _has_space(self, image: int) -> bool:
         """Tell whether an image may have one more permit."""
@@ -231,8 +261,12 @@ class RequestQueue:
     def _take(self, wait: _Wait) -> None:
         """Take a permit for a wait, and note the image that it is of."""
         self._free -= 1
+        self._waiting_bytes -= wait.size
+        wait.size = 0
         wait.host_queue.add(1)
-        if not wait.ticket.ahead:
+        if wait.ticket.ahead:
+            self._ahead += 1
+        else:
             wait.image = wait.ticket.rank[0]
             self._busy[wait.image] = self._busy.get(wait.image, 0) + 1
 
@@ -244,9 +278,15 @@ class RequestQueue:
             return wait
         ticket._wait = wait
         host_queue.push(wait, next(self._numbers))
+        if not ticket.ahead and (size := _size_of(ticket.rank)):
+            wait.size = size
+            self._waiting_bytes += size
+            heapq.heappush(self._largest, (-size, next(self._numbers), wait))
         try:
             await wait.granted
         except asyncio.CancelledError:
+            self._waiting_bytes -= wait.size
+            wait.size = 0
             # Either nothing was granted, and the entry in the heap is over; or a permit must be given back.
             if wait.granted.done() and not wait.granted.cancelled():
                 self._release(wait)
@@ -258,7 +298,9 @@ class RequestQueue:
     def _release(self, wait: _Wait) -> None:
         self._free += 1
         wait.host_queue.add(-1)
-        if (image := wait.image) is not None:
+        if (image := wait.image) is None:
+            self._ahead -= 1
+        else:
             self._busy[image] -= 1
             if not self._busy[image]:
                 del self._busy[image]

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from hangar_async.config.jobs import JobLimits
-from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
+from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket, blob_rank
 from tests.engine.limits.rig import permits
 
 #: A machine of many steps takes long where other work takes the processors.
@@ -181,24 +181,71 @@ def test_never_more_than_there_are_and_none_lost(jobs: list[tuple[int, int, bool
     asyncio.run(run())
 
 
-async def test_planning_gets_what_nothing_else_waits_for() -> None:
+async def test_planning_gets_one_permit_and_what_nothing_else_waits_for() -> None:
     queue = RequestQueue(permits(3))
     host_queue = queue.host_queue()
-    order: list[str] = []
+    held: list[str] = []
+    done = {f"{name} {number}": asyncio.Event() for name in ("blob", "plan") for number in range(3)}
 
     async def work(name: str, ticket: Ticket) -> None:
         async with queue.hold(ticket, host_queue):
-            order.append(name)
-            await asyncio.sleep(0)
+            held.append(name)
+            await done[name].wait()
+
+    async with asyncio.TaskGroup() as group:
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                await stack.enter_async_context(queue.hold(Ticket((0,)), host_queue))
+            for number in range(3):
+                group.create_task(work(f"blob {number}", Ticket((number, 1, -5))))
+                group.create_task(work(f"plan {number}", Ticket((number, 0), ahead=True)))
+            await _settle()
+        await _settle()
+        assert held == ["plan 0", "blob 0", "blob 1"]
+        for name, following in (("blob 0", "blob 2"), ("plan 0", "plan 1"), ("blob 1", "plan 2")):
+            done[name].set()
+            await _settle()
+            assert held[-1] == following
+        for event in done.values():
+            event.set()
+
+
+async def test_a_blob_for_which_the_end_would_wait_goes_first() -> None:
+    queue = RequestQueue(permits(2))
+    host_queue = queue.host_queue()
+    order: list[int] = []
+
+    async def work(image: int, size: int) -> None:
+        async with queue.hold(Ticket(blob_rank(image, size)), host_queue):
+            order.append(size)
 
     async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
-        for _ in range(3):
+        for _ in range(2):
             await stack.enter_async_context(queue.hold(Ticket((0,)), host_queue))
-        for number in range(4):
-            group.create_task(work(f"blob {10 + number}", Ticket((10 + number, 1))))
-            group.create_task(work(f"plan {number}", Ticket((number, 0), ahead=True)))
+        # Together they take 58 / 2, less than the last one alone when the first ones are gone.
+        for image, size in ((1, 30), (2, 4), (3, 3), (4, 21)):
+            group.create_task(work(image, size))
         await _settle()
-    assert order == [f"blob {10 + number}" for number in range(4)] + [f"plan {number}" for number in range(4)]
+    assert order == [30, 21, 4, 3]
+
+
+async def test_a_cancelled_wait_counts_for_no_end() -> None:
+    queue = RequestQueue(permits(2))
+    host_queue = queue.host_queue()
+    order: list[int] = []
+
+    async def work(image: int, size: int) -> None:
+        async with queue.hold(Ticket(blob_rank(image, size)), host_queue):
+            order.append(size)
+
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(queue.hold(Ticket((0,)), host_queue))
+        tasks = [group.create_task(work(*one)) for one in ((1, 5), (2, 90), (3, 9), (4, 8))]
+        await _settle()
+        tasks[1].cancel()
+        await _settle()
+    assert order == [5, 9, 8]
 
 
 async def test_a_plan_that_an_earlier_image_needs_as_a_blob_is_no_plan_any_more() -> None:
@@ -317,8 +364,10 @@ class QueueMachine(RuleBasedStateMachine):
         """Give permits as the documentation of the queue says."""
         while len(self.held()) < self.count:
             waiting = [wish for wish in self.all if wish.expected == "waiting" and self.space(wish.host)]
+            plans = [wish for wish in waiting if wish.ticket.ahead]
             blobs = [wish for wish in waiting if not wish.ticket.ahead and self.has_image_space(wish.rank)]
-            waiting = blobs or [wish for wish in waiting if wish.ticket.ahead]
+            first = self.count > 1 and all(wish.image is not None for wish in self.held())
+            waiting = (plans or blobs) if first else (blobs or plans)
             if not waiting:
                 return
             self.give(min(waiting, key=lambda wish: (wish.rank, wish.number)))
