@@ -77,8 +77,8 @@ class RegistryClient:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
-    def watch(self, answered: Callable[[str], None]) -> None:
-        """Have `answered` called with the host, HOST[:PORT], of each response when it begins."""
+    def watch(self, answered: Callable[[str, int], None]) -> None:
+        """Have `answered` called with the host, HOST[:PORT], and the status of each response when it begins."""
         self._transport.answered = answered
 
     def expect(self, images: Iterable[Reference], *, push: bool = False) -> None:

@@ -40,9 +40,10 @@ _SKIP_SECONDS = 60.0
 class Host:
     """One host: at most `limit` requests at once, and none while it is closed.
 
-    The limit begins at 12, and grows by one with each request that is answered, up to the number of permits. It is
-    halved when the host is overloaded, once for all requests that were under way then, and grows from then on by about
-    one with each round of requests that are answered. Requests have numbers, which grow with the time of their begin.
+    The limit begins at 12, and grows by one with each response that begins, since a blob may take long, and with each
+    request that is answered, up to the number of permits. It is halved when the host is overloaded, once for all
+    requests that were under way then, and grows from then on by about one with each round of requests that are
+    answered. Requests have numbers, which grow with the time of their begin.
     """
 
     def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
@@ -98,10 +99,17 @@ class Host:
         if _is_overload(error):
             self._skipped = self._clock.monotonic() + _SKIP_SECONDS, error
 
-    def reached(self) -> None:
-        """Note that an answer begins."""
+    def reached(self, status: int) -> None:
+        """Note that a response begins."""
         if self._circuit.reached():
             self._observe(HostReached(self.name))
+        if status < 400 and not self._last_before_cut:
+            self._grow(1)
+
+    def _grow(self, count: float) -> None:
+        if self.queue.limit < self._queue.count:
+            self.queue.limit = min(self._queue.count, self.queue.limit + count)
+            self._queue.grant()
 
     def answered(self, number: int) -> None:
         """Note that a request was answered."""
@@ -110,10 +118,7 @@ class Host:
         if number <= self._last_before_cut:
             return
         self._refusals = 0
-        if self.queue.limit < self._queue.count:
-            growth = 1 / self.queue.limit if self._last_before_cut else 1
-            self.queue.limit = min(self._queue.count, self.queue.limit + growth)
-            self._queue.grant()
+        self._grow(1 / self.queue.limit if self._last_before_cut else 1)
 
     def failed(self, error: NetworkError | RegistryError, number: int, active: int) -> None:
         """Note that a request has failed while `active` ones were under way.
@@ -226,9 +231,9 @@ class Hosts:
         """
         return Place(self, asked, ticket, wait)
 
-    def reached(self, name: str) -> None:
-        """Note that an answer of a host begins, which ends the pauses of one that gave none."""
-        self.host(name).reached()
+    def reached(self, name: str, status: int) -> None:
+        """Note that a response of a host begins, which ends the pauses of one that gave none."""
+        self.host(name).reached(status)
 
     def answered(self, asked: Asked, number: int) -> None:
         """Note that a request was answered."""

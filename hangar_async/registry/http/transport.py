@@ -54,7 +54,7 @@ class Transport:
         self._tls = TlsContexts(settings)
         self._limits, self._committing = _limits(settings), _limits(settings, commits=True)
         #: Called with the host of each response when it begins.
-        self.answered: Callable[[str], None] = lambda host: None
+        self.answered: Callable[[str, int], None] = lambda host, status: None
         #: The speeds of blobs.
         self.speeds = Speeds(settings.least_speed, settings.least_speed_span)
         self._buffers = PieceBuffers() if settings.buffered else None
@@ -126,7 +126,7 @@ class Transport:
                 internal=internal,
                 settled=None if sent is None else sent.settled,
             )
-            self.answered(name)
+            self.answered(name, response.status)
             if response.status not in MOVED:
                 return response
             async with response:

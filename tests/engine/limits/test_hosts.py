@@ -294,7 +294,7 @@ class HostsMachine(RuleBasedStateMachine):
         self.hosts = self.retrier.hosts
         for name in (*self.NAMES, "storage"):
             if known:
-                self.hosts.reached(name)
+                self.hosts.reached(name, 200)
 
     @rule(
         target=jobs, name=st.sampled_from(NAMES), kind=st.sampled_from(["blobs", "documents"]), rank=st.integers(0, 5)
