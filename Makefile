@@ -71,7 +71,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/bin/python
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.fuzz: pyproject.toml $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
 	@touch $@ $(VENV)/.run
 
 clean:
