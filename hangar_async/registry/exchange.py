@@ -203,10 +203,11 @@ class Exchange:
         while True:
             tries += 1
             response = await self._send(url, endpoint.registry, call, authorization)
-            if not response.redirected and authorization.refuses(response.status, call.scope):
-                async with response:
-                    authorization = await self._authorizer.authorize(endpoint, call.scope, authorization)
-                    continue
+            if not response.redirected and authorization.may_lack(response.status, call.scope):
+                await response.drain()
+                # The next one is shared no more.
+                authorization = await self._authorizer.authorize(endpoint, call.scope, authorization)
+                continue
             if response.status in call.accepted or self._wants_login_elsewhere(response, call):
                 return response
             error = await self._refusal(response, call, authorization.source)

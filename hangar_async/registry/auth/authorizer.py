@@ -81,8 +81,8 @@ class Authorization:
     source: str = ""
     shared: bool = False
 
-    def refuses(self, status: int, scope: Scope) -> bool:
-        """Tell whether a status may be for what a shared token does not grant, though one of its own would."""
+    def may_lack(self, status: int, scope: Scope) -> bool:
+        """Tell whether a shared token may be the reason of a status, since it does not grant the scope."""
         # To a push that asks what is there, 404 is the usual answer.
         return self.shared and status in ((403,) if "push" in scope.actions else (403, 404))
 
@@ -119,8 +119,9 @@ class Authorizer:
     async def authorize(self, endpoint: Endpoint, scope: Scope, refused: Authorization | None = None) -> Authorization:
         """Return the Authorization of a request that needs a scope.
 
-        `refused` is the one that the registry has just answered 401 to: its token is renewed. Raises Unauthorized
-        where credentials are wanted and none are known, and the errors of the token server.
+        `refused` is the one that the registry has just refused: its token is renewed, and one of several repositories
+        is followed by one of this repository alone. Raises Unauthorized where credentials are wanted and none are
+        known, and the errors of the token server.
         """
         challenge = _choose(endpoint.challenges)
         if challenge is None:
@@ -189,6 +190,10 @@ class Authorizer:
         """Return the token of several repositories that a request may use; None where it gets one of its own."""
         if request.scopes != scope.words:
             return None
+        if refused is not None and refused.shared:
+            # Whatever token of several comes next: each request gets one of its own once, and ends then.
+            self._shared.leave(request)
+            return None
         if others := self._shared.next_repositories(endpoint.registry, scope.repository, scope.actions):
             alike = [
                 replace(request, scopes=Scope(other, scope.actions).words)
@@ -200,16 +205,12 @@ class Authorizer:
         if shared is None:
             return None
         try:
-            token = await self._token(shared)
+            return await self._token(shared)
         except (RegistryError, ContentError) as error:
             if isinstance(error, RegistryError) and error.status == 429:
                 raise
             self._shared.end(shared)
             return None
-        if refused and refused.value == token.header:
-            self._shared.leave(request)
-            return None
-        return token
 
     async def _token(self, request: TokenRequest, refused: Authorization | None = None) -> Token:
         token = self._tokens.get(request)

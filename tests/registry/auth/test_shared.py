@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,24 @@ async def test_a_repository_that_a_shared_token_does_not_show_is_asked_with_its_
         assert await get_all(client, images) == []
         assert (await client.head_manifest(images[1])) is not None
     assert [len(request.scopes) for request in tokens.requests] == [3, 1]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_registry_that_refuses_each_new_token_is_asked_few_times(status: int) -> None:
+    """The token server gives another token each time, since each has run out at once."""
+    bearer = BearerRegistry({"expires_in": 0.001})
+
+    async def refuse(request: web.Request) -> web.Response:
+        answer = await bearer(request)
+        return answer if request.path == "/token" or answer.status == 401 else web.Response(status=status)
+
+    async with answering(refuse) as registry, RegistryClient(RegistrySettings(), clock=count().__next__) as client:
+        images = [Reference.parse(f"{registry.address}/app{number}:1") for number in range(3)]
+        client.expect(images)
+        async with asyncio.timeout(30):
+            with pytest.raises(RegistryError):
+                await client.get_manifest(images[0])
+    assert len(registry.asked("/manifests/")) <= 4
 
 
 async def test_repositories_of_two_credentials_share_no_token(tmp_path: Path) -> None:
