@@ -46,6 +46,8 @@ class Ticket:
         self._wait: _Wait | None = None
 
 
+#: Waits for blobs that are noted by size before those that are over are looked for.
+_LEAST_NOTED = 1_000
 #: A wait in a heap: its rank there, its number, and the wait.
 _Entry: TypeAlias = tuple[Rank, int, "_Wait"]
 
@@ -59,7 +61,7 @@ class _Wait:
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: The image that the permit is of; None for a request that plans ahead.
         self.image: int | None = None
-        #: The bytes of its blob while it waits.
+        #: The bytes of its blob while it waits, 0 for none.
         self.size = 0
 
 
@@ -182,6 +184,7 @@ class RequestQueue:
         self._ahead = 0
         #: The waits for blobs, the largest first, and the sum of their bytes.
         self._largest: list[tuple[int, int, _Wait]] = []
+        self._most_noted = _LEAST_NOTED
         self._waiting_bytes = 0
         self._host_queues: list[HostQueue] = []
 
@@ -243,13 +246,30 @@ class RequestQueue:
 
     def _longest(self) -> _Wait | None:
         """Return the wait for the largest blob, where all others take less time on all permits."""
-        heap = self._largest
-        while heap and (heap[0][2].granted.done() or not heap[0][2].size):
-            heapq.heappop(heap)
-        if not heap or not heap[0][2].host_queue.has_space:
+        # A cancelled one is over before its task has noted that.
+        while self._largest and (self._largest[0][2].granted.done() or not self._largest[0][2].size):
+            heapq.heappop(self._largest)
+        if not self._largest:
             return None
-        wait = heap[0][2]
-        return wait if wait.size * self.count >= self._waiting_bytes else None
+        wait = self._largest[0][2]
+        has_space = wait.host_queue.has_space and self._has_space(wait.ticket.rank[0])
+        return wait if has_space and wait.size * self.count >= self._waiting_bytes else None
+
+    def _note_size(self, wait: _Wait) -> None:
+        """Note that a blob waits."""
+        wait.size = _size_of(wait.ticket.rank)
+        self._waiting_bytes += wait.size
+        if len(self._largest) >= self._most_noted:
+            # Most of them may be over, below a larger one that still waits.
+            self._largest = [entry for entry in self._largest if entry[2].size]
+            heapq.heapify(self._largest)
+            self._most_noted = max(_LEAST_NOTED, 2 * len(self._largest))
+        heapq.heappush(self._largest, (-wait.size, next(self._numbers), wait))
+
+    def _forget_size(self, wait: _Wait) -> None:
+        """Note that a blob waits no more."""
+        self._waiting_bytes -= wait.size
+        wait.size = 0
 
     def _has_space(self, image: int) -> bool:
         """Tell whether an image may have one more permit."""
@@ -261,8 +281,7 @@ class RequestQueue:
     def _take(self, wait: _Wait) -> None:
         """Take a permit for a wait, and note the image that it is of."""
         self._free -= 1
-        self._waiting_bytes -= wait.size
-        wait.size = 0
+        self._forget_size(wait)
         wait.host_queue.add(1)
         if wait.ticket.ahead:
             self._ahead += 1
@@ -278,15 +297,12 @@ class RequestQueue:
             return wait
         ticket._wait = wait
         host_queue.push(wait, next(self._numbers))
-        if not ticket.ahead and (size := _size_of(ticket.rank)):
-            wait.size = size
-            self._waiting_bytes += size
-            heapq.heappush(self._largest, (-size, next(self._numbers), wait))
+        if not ticket.ahead:
+            self._note_size(wait)
         try:
             await wait.granted
         except asyncio.CancelledError:
-            self._waiting_bytes -= wait.size
-            wait.size = 0
+            self._forget_size(wait)
             # Either nothing was granted, and the entry in the heap is over; or a permit must be given back.
             if wait.granted.done() and not wait.granted.cancelled():
                 self._release(wait)

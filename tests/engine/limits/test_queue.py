@@ -210,42 +210,58 @@ async def test_planning_gets_one_permit_and_what_nothing_else_waits_for() -> Non
             event.set()
 
 
-async def test_a_blob_for_which_the_end_would_wait_goes_first() -> None:
-    queue = RequestQueue(permits(2))
+@pytest.mark.parametrize(
+    ("blobs", "sizes", "cancelled", "order"),
+    [
+        # Together they take 58 / 2, less than the last one alone when the first one is gone.
+        (2, [(1, 30), (2, 4), (3, 3), (4, 21)], None, [30, 21, 4, 3]),
+        # A cancelled wait is no part of that.
+        (2, [(1, 5), (2, 90), (3, 9), (4, 8)], 1, [5, 9, 8]),
+        # An image has no more permits for it.
+        (1, [(9, 40), (9, 40), (10, 1)], None, [40, 1, 40]),
+    ],
+)
+async def test_a_blob_for_which_the_end_would_wait_goes_first(
+    blobs: int, sizes: Sequence[tuple[int, int]], cancelled: int | None, order: list[int]
+) -> None:
+    queue = RequestQueue(permits(2, blobs))
     host_queue = queue.host_queue()
-    order: list[int] = []
+    begun: list[int] = []
 
     async def work(image: int, size: int) -> None:
         async with queue.hold(Ticket(blob_rank(image, size)), host_queue):
-            order.append(size)
+            begun.append(size)
+            await _settle()
 
     async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
-        for _ in range(2):
-            await stack.enter_async_context(queue.hold(Ticket((0,)), host_queue))
-        # Together they take 58 / 2, less than the last one alone when the first ones are gone.
-        for image, size in ((1, 30), (2, 4), (3, 3), (4, 21)):
-            group.create_task(work(image, size))
+        for image in range(2):
+            await stack.enter_async_context(queue.hold(Ticket((image,)), host_queue))
+        tasks = [group.create_task(work(*one)) for one in sizes]
         await _settle()
-    assert order == [30, 21, 4, 3]
+        if cancelled is not None:
+            tasks[cancelled].cancel()
+            await _settle()
+    assert begun == order
 
 
-async def test_a_cancelled_wait_counts_for_no_end() -> None:
-    queue = RequestQueue(permits(2))
+async def test_waits_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hangar_async.engine.limits.queue._LEAST_NOTED", 10)
+    queue = RequestQueue(permits(1))
     host_queue = queue.host_queue()
-    order: list[int] = []
 
-    async def work(image: int, size: int) -> None:
-        async with queue.hold(Ticket(blob_rank(image, size)), host_queue):
-            order.append(size)
+    async def work(size: int) -> None:
+        async with queue.hold(Ticket(blob_rank(1, size)), host_queue):
+            await asyncio.Event().wait()
 
-    async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
-        for _ in range(2):
-            await stack.enter_async_context(queue.hold(Ticket((0,)), host_queue))
-        tasks = [group.create_task(work(*one)) for one in ((1, 5), (2, 90), (3, 9), (4, 8))]
-        await _settle()
-        tasks[1].cancel()
-        await _settle()
-    assert order == [5, 9, 8]
+    async with asyncio.TaskGroup() as group, queue.hold(Ticket((0,)), host_queue):
+        large = group.create_task(work(1_000_000))
+        for size in range(1, 200):
+            task = group.create_task(work(size))
+            await _settle()
+            task.cancel()
+            await _settle()
+        assert len(queue._largest) <= 10
+        large.cancel()
 
 
 async def test_a_plan_that_an_earlier_image_needs_as_a_blob_is_no_plan_any_more() -> None:
