@@ -30,8 +30,6 @@ class Ingest:
         self._verifier = Verifier(digest, size)
         self._file: int | None = None
         self._write_back = write_back
-        #: The bytes that the disk has, or is told to take.
-        self._written_back = 0
         #: The last piece, which `commit` writes.
         self._last = b""
         #: All bytes, where they came as one piece that stays as it is.
@@ -124,8 +122,8 @@ class Ingest:
         self._disk.write(file, piece, self._partial)
         self.highest = max(self.highest, self.offset)
         count = self._verifier.count
-        if self._write_back and (count - self._written_back >= _WRITE_BACK_EVERY or count == self._size > PIECE):
-            self._written_back = count
+        is_due = count // _WRITE_BACK_EVERY > (count - len(piece)) // _WRITE_BACK_EVERY
+        if self._write_back and (is_due or count == self._size > PIECE):
             self._disk.write_back(file)
 
     def _reset(self) -> None:
