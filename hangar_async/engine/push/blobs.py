@@ -166,14 +166,13 @@ class BlobPusher:
         """Ask once whether the repository of an image exists: one that is new is not asked for content."""
 
         async def ask() -> None:
-            if image.repository in self._new:
-                return
             try:
                 self._new[image.repository] = await self._client.is_new(image, Ticket(rank))
             except RegistryError:
                 self._new[image.repository] = False  # a login that may push need not be allowed to list
 
-        await self._flights.join(("repository", image.repository), ask)
+        if image.repository not in self._new:
+            await self._flights.join(("repository", image.repository), ask)
 
     def is_new(self, repository: str) -> bool:
         """Tell whether a repository had nothing when it was looked at."""
@@ -262,17 +261,16 @@ class BlobPusher:
                 try:
                     await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces), host)
                 except HangarError as error:
-                    failure = await self._explained(blob, error)
-                    if source or not self._source.give_up(blob, failure, registry):
-                        raise failure from error
+                    is_refused = isinstance(error, DigestMismatch)
+                    damage = await self._source.damage(blob) if is_refused else ""
+                    is_of_target = source is not None or (is_refused and not damage)
+                    if not is_of_target and self._source.give_up(blob, error, registry):
+                        continue
+                    if damage:
+                        raise DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice) from error
+                    raise
         self.sent.uploaded_blobs += 1
         self._sent.add(blob.digest)
-
-    async def _explained(self, blob: Descriptor, error: HangarError) -> HangarError:
-        """Return the error for a blob whose bytes a target refused: that of its source, where it is damaged there."""
-        if isinstance(error, DigestMismatch) and (damage := await self._source.damage(blob)):
-            return DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice)
-        return error
 
     async def _send_once(self, upload: Upload, source: OpenPieces) -> None:
         blob = upload.blob
