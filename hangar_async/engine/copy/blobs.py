@@ -10,13 +10,15 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.hosts import Clock, backoff, failure_at_host
 from hangar_async.engine.push.blobs import Pieces
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, SourceError, copied
-from hangar_async.oci import Descriptor, Digest, Reference, Verifier
+from hangar_async.oci import Descriptor, Digest, Piece, Reference, Verifier
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import in_thread
 
 #: The seconds that a target waits, in one upload, for a source that broke off: some registries give up after a minute.
 _PATIENCE = 30.0
+#: The bytes that a source gives before it breaks off, from which that is progress; fewer use up a try.
+_LEAST_GAIN = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class RegistryBlobs:
                 await in_thread(verifier.update, piece)
                 if verifier.count == blob.size:
                     verifier.finish()
-                part, skipped = memoryview(piece)[skipped:], max(0, skipped - len(piece))
+                part, skipped = _after(piece, skipped)
                 if part:
                     yield part
 
@@ -111,29 +113,29 @@ class RegistryBlobs:
             origin, before = self._origin(blob), position
             try:
                 async with origin.open(position) as body:
+                    # A source without ranges begins with the first byte.
                     skipped = position - body.start
                     async for piece in body.pieces():
-                        # A source without ranges begins with the first byte.
-                        part, skipped = memoryview(piece)[skipped:], max(0, skipped - len(piece))
+                        part, skipped = _after(piece, skipped)
                         if part:
                             position += len(part)
                             yield part
                 return
-            except NetworkError as error:
-                failures = 1 if position > before else failures + 1
-                waited = 0.0 if position > before else waited
+            except (NetworkError, RegistryError, DigestMismatch) as error:
+                if position - before >= _LEAST_GAIN:
+                    failures, waited = 0, 0.0
+                failures += 1
                 pause = backoff(self._policy, failures)
-                if not error.transient or failures > self._policy.retries or waited + pause > _PATIENCE:
-                    if not self._drop(blob, origin, error):
-                        raise
-                    failures, waited, pause = 0, 0.0, 0.0
-            except (RegistryError, DigestMismatch) as error:
-                # An overloaded one is left alone for a while, by all.
-                if error.transient or not self._drop(blob, origin, error):
+                is_break = isinstance(error, NetworkError) and error.transient
+                if is_break and failures <= self._policy.retries and waited + pause <= _PATIENCE:
+                    waited += pause
+                    await self._clock.sleep(pause)
+                    continue
+                # An overloaded registry is left alone for a while, by all.
+                is_overloaded = isinstance(error, RegistryError) and error.transient
+                if is_overloaded or not self._drop(blob, origin, error):
                     raise
-                failures, waited, pause = 0, 0.0, 0.0
-            waited += pause
-            await self._clock.sleep(pause)
+                failures, waited = 0, 0.0
 
     def _origin(self, blob: Descriptor) -> _Origin:
         """Return the next place that may give a blob; raises the error of the last one where none is left."""
@@ -152,7 +154,7 @@ class RegistryBlobs:
         return others
 
     def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
-        """Leave out the source of a blob for an error of its host; tell whether another one is left."""
+        """Leave out the source of a blob for an error of its own; tell whether another one is left."""
         failure, origin = failure_at_host(error), next(iter(self._origins[blob.digest].values()), None)
         is_its = isinstance(error, SourceError | DigestMismatch)
         if origin is not None and failure is not None and failure.host == origin.host != target:
@@ -175,3 +177,8 @@ class RegistryBlobs:
         except DigestMismatch as error:
             return str(error)
         return ""
+
+
+def _after(piece: Piece, skipped: int) -> tuple[memoryview, int]:
+    """Return what is left of a piece behind so many bytes, and how many more to skip."""
+    return memoryview(piece)[skipped:], max(0, skipped - len(piece))

@@ -46,7 +46,7 @@ class BlobSource(Protocol):
         ...
 
     def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
-        """Leave out the source of a blob for an error that is not of the target; tell whether another one is left."""
+        """Leave out the source of a blob for an error of its own; tell whether another one is left."""
         ...
 
 

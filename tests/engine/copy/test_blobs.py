@@ -11,7 +11,7 @@ import pytest
 from hangar_async.errors import DigestMismatch, NetworkError, NotFound, RegistryError
 from hangar_async.oci import Descriptor, Reference
 from hangar_async.testing.images import image, layer
-from tests.engine.copy.rig import open_source
+from tests.engine.copy.rig import POLICY, open_source
 from tests.fakes.faults import Close, Cut, Status
 from tests.fakes.images import AMD64
 from tests.fakes.registry import FakeRegistry
@@ -36,6 +36,15 @@ async def test_a_source_that_breaks_off_is_asked_for_the_rest(
         source.blobs.offer([BLOB], named(fake_registry, "app")[0])
         fake_registry.fail("/blobs/", Cut(after), method="GET")
         assert await source.read(BLOB, start) == DATA.data[start:]
+
+
+async def test_a_source_that_breaks_off_at_each_byte_makes_no_progress(fake_registry: FakeRegistry) -> None:
+    async with open_source() as source:
+        source.blobs.offer([BLOB], named(fake_registry, "app")[0])
+        fake_registry.fail("/blobs/", Cut(1), method="GET", times=None)
+        with pytest.raises(NetworkError):
+            await source.read(BLOB)
+        assert len(fake_registry.asked("/blobs/", "GET")) == POLICY.retries + 1
 
 
 async def test_a_source_without_ranges_begins_again(fake_registry: FakeRegistry) -> None:
