@@ -68,6 +68,11 @@ class InvalidLine:
     def __str__(self) -> str:
         return f"{self.name}:{self.line}: {self.why}"
 
+    @property
+    def comment(self) -> str:
+        """The line as a comment, so that a list with it stays one to be read."""
+        return f"# {' '.join(str(self).split())}"
+
 
 @dataclass(frozen=True, slots=True)
 class ImageList:

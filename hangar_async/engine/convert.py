@@ -55,8 +55,7 @@ def _convert(options: ConvertListOptions) -> tuple[Conversion, bytes]:
                 converted += 1
         except InvalidValue as error:
             invalid.append(InvalidLine(name, number, str(error)))
-            # A comment, so that the list stays one to be read.
-            written.append(f"# {' '.join(str(invalid[-1]).split())}")
+            written.append(invalid[-1].comment)
     check_names_images(name, range(converted + kept), invalid, lines)
     return Conversion(options.target, converted, kept, tuple(invalid)), _encoded(written)
 

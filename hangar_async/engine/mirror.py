@@ -100,11 +100,10 @@ class _MirrorRun:
         except BaseExceptionGroup as group:
             raise the_error(group) from group
         failed = [outcome.entry.text for outcome in outcomes if not outcome.ok]
-        invalid = [f"# {' '.join(str(line).split())}" for line in self.images.invalid]
-        dry = self.options.dry_run
-        failed_list = (
-            None if dry else await write_failed_list(self.options.failed, [*failed, *invalid], self.notice, self._disk)
-        )
+        invalid = [line.comment for line in self.images.invalid]
+        dry, failed_list = self.options.dry_run, None
+        if not dry:
+            failed_list = await write_failed_list(self.options.failed, [*failed, *invalid], self.notice, self._disk)
         tell_remarks(self._disk, self.notice)
         report = MirrorReport(
             outcomes=tuple(outcomes),
@@ -147,7 +146,7 @@ class _MirrorRun:
 
             # More than the permits, so that none is idle while an image waits for its last request.
             outcomes = await each(list(enumerate(entries)), work, 2 * options.limits.requests)
-            return _with_failures_of_the_same(outcomes), sides.sent
+            return _as_the_first(outcomes), sides.sent
 
     def _report(self, outcome: MirrorOutcome) -> None:
         entry = outcome.entry
@@ -163,19 +162,13 @@ class _MirrorRun:
         self.observe(Notice(text))
 
 
-def _with_failures_of_the_same(outcomes: Sequence[MirrorOutcome]) -> list[MirrorOutcome]:
-    """Let an image that an earlier entry stands for fail as that one did."""
+def _as_the_first(outcomes: Sequence[MirrorOutcome]) -> list[MirrorOutcome]:
+    """Let an image that an earlier entry stands for end as that one did."""
     by_entry = {outcome.entry: outcome for outcome in outcomes}
     return [
         outcome
         if outcome.same_as is None
-        else replace(
-            outcome,
-            state="failed" if not (first := by_entry[outcome.same_as]).ok else outcome.state,
-            error=first.error,
-            source_digest=first.source_digest,
-            digest=first.digest,
-        )
+        else replace(by_entry[outcome.same_as], entry=outcome.entry, same_as=outcome.same_as)
         for outcome in outcomes
     ]
 
@@ -246,12 +239,10 @@ class _Worker:
 
     async def heads(self, entry: MirrorEntry, rank: Rank) -> _Heads:
         """Ask both sides at the same time."""
-        ask_target = self._sides.client.head_manifest(
-            entry.target, None, Ticket(rank, ahead=True), push=self._push_rights
-        )
+        client, ticket = self._sides.client, Ticket(rank, ahead=True)
         async with asyncio.TaskGroup() as group:
             source = group.create_task(self.source(entry, rank))
-            target = group.create_task(ask_target)
+            target = group.create_task(client.head_manifest(entry.target, None, ticket, push=self._push_rights))
         return _Heads(*source.result(), target.result())
 
     async def root(self, entry: MirrorEntry, heads: _Heads, rank: Rank) -> Document:
@@ -297,7 +288,7 @@ class _Copier(_Worker):
 
     async def _push(self, entry: MirrorEntry, number: int, plan: Plan, existing: Descriptor | None) -> LoadOutcome:
         """Push an image that its source has; raises HangarError."""
-        target = await self._sides.target(entry.target.registry)
+        target = self._sides.targets[entry.target.registry]
         self._sides.blobs.offer(plan.image.blobs, entry.source)
         if entry.source.registry == entry.target.registry:
             target.blobs.holds(entry.source.repository, plan.image.blobs)

@@ -6,8 +6,8 @@ import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,6 @@ from pathlib import Path
 from hangar_async import imagelist
 from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
-from hangar_async.config.registries import Mirrors
 from hangar_async.disk import Disk
 from hangar_async.engine import pack
 from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
@@ -38,10 +37,10 @@ from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report
-from hangar_async.errors import UsageError, the_error
+from hangar_async.errors import the_error
 from hangar_async.filesystem import make_directory
 from hangar_async.imagelist import ImageList
-from hangar_async.oci import Image, Reference
+from hangar_async.oci import Image
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore, open_store, write_cache
@@ -76,13 +75,6 @@ async def _run(run: _Run) -> Report:
         raise the_error(group) from group
     run.observe(RunEnded(report))
     return report
-
-
-def _sources(images: ImageList, mirrors: Mirrors) -> Iterator[Reference]:
-    for entry in images.entries:
-        # An image of a blocked registry fails when its turn comes.
-        with suppress(UsageError):
-            yield from mirrors.sources(entry.reference)
 
 
 @dataclass
@@ -165,7 +157,7 @@ class _Run(ABC):
                 quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
             ) as registry_client,
         ):
-            registry_client.expect(_sources(images, settings.mirrors))
+            registry_client.expect(entry.reference for entry in images.entries)
             retrier = Retrier(options.limits, settings.retry, self.observe, self._clock)
             client = LimitedClient(registry_client, retrier, len(images.entries))
             receiver = Receiver(client, RateLimit(settings.limit_rate, self._clock), self.observe)
@@ -177,8 +169,7 @@ class _Run(ABC):
                 output = await self._finish(saved, store, packer)
             validated = output is not None and await self.validate(saved, output, client)
         failed = [outcome.entry.text for outcome in saved.outcomes if not outcome.ok]
-        # As comments, so that the list stays one to be read.
-        invalid = [f"# {' '.join(str(line).split())}" for line in images.invalid]
+        invalid = [line.comment for line in images.invalid]
         failed_list = await write_failed_list(options.failed, [*failed, *invalid], self.notice, self.disk)
         tell_remarks(self.disk, self.notice)
         ended = time.monotonic()

@@ -5,11 +5,12 @@ Source: OCI distribution-spec.
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from itertools import chain
 from typing import Self
 
 from hangar_async.config.registries import RegistrySettings
+from hangar_async.errors import UsageError
 from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.registry import blobs
 from hangar_async.registry.auth.authorizer import Authorizer, actions_of
@@ -55,6 +56,7 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._flights = SingleFlight()
+        self._mirrors = settings.mirrors
         self._transport = Transport(settings, connections, notice)
         self._transport.named.update(chain(*map(places_of, (*named, *settings.mirrors.registries))))
         #: The credentials that are known, by registry.
@@ -82,10 +84,13 @@ class RegistryClient:
         self._transport.answered = answered
 
     def expect(self, images: Iterable[Reference], *, push: bool = False) -> None:
-        """Note the images that will be asked for, or pushed: one token serves several repositories where it may."""
+        """Note the images that will be asked for, here or at their mirrors, or pushed: several may share a token."""
         repositories: dict[str, dict[str, None]] = {}
         for image in images:
-            repositories.setdefault(image.registry, {})[image.repository] = None
+            # An image of a blocked registry fails when its turn comes.
+            with suppress(UsageError):
+                for source in (image,) if push else self._mirrors.sources(image):
+                    repositories.setdefault(source.registry, {})[source.repository] = None
         for registry, names in repositories.items():
             self._authorizer.expect(registry, names, actions_of(push=push))
 

@@ -213,14 +213,13 @@ def after_validate(report: ComparisonReport, _: object) -> Rows:
 
 def after_mirror(report: MirrorReport, _: object) -> Rows:
     """Make the lines of the summary of a mirror."""
-    word = "would copy" if report.dry else "copied"
-    state = "planned" if report.dry else "copied"
-    copied = [outcome for outcome in report.outcomes if outcome.state == state]
-    yield word, images_text([one.image for one in copied if one.image is not None], len(report.outcomes))
-    if unchanged := sum(outcome.state == "unchanged" and outcome.same_as is None for outcome in report.outcomes):
+    word, state = ("would copy", "planned") if report.dry else ("copied", "copied")
+    images = [outcome for outcome in report.outcomes if outcome.same_as is None]
+    copied = [outcome for outcome in images if outcome.state == state]
+    yield word, images_text([one.image for one in copied if one.image is not None], len(images))
+    if unchanged := sum(outcome.state == "unchanged" for outcome in images):
         yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
-    same = sum(outcome.same_as is not None for outcome in report.outcomes)
-    if twice := same + report.duplicates:
+    if twice := len(report.outcomes) - len(images) + report.duplicates:
         yield "", f"{count_text(twice, 'line')} of the list named an image once more"
     if report.dry:
         for outcome in copied:

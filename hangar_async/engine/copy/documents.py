@@ -38,33 +38,26 @@ class RegistryDocuments:
         """Get the document that a reference names, or that its registry has just told; raises HangarError."""
         if expected is not None:
             return await self.document(expected, image, rank)
-
-        async def ask(source: Reference, mirror: bool) -> Document | None:
-            ticket = Ticket(rank, ahead=True)
-            return (await self._client.get_document(source, ticket, alternatives=mirror))[0]
-
-        document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
-        assert document is not None  # noqa: S101 - a registry without it is an error
-        self._keep(document)
-        return document
+        if image.digest is not None and (kept := self._kept.get(image.digest)) is not None:
+            return kept
+        return await self._get(image, rank)
 
     async def document(self, entry: Descriptor, image: Reference, rank: Rank) -> Document:
         """Get a document of the repository of an image; raises HangarError."""
         if (kept := self._kept.get(entry.digest)) is not None and kept.media_type == entry.media_type:
             self._kept.move_to_end(entry.digest)
             return kept
+        return await self._flights.join((image.name, entry.digest), lambda: self._get(image, rank, entry))
 
+    async def _get(self, image: Reference, rank: Rank, entry: Descriptor | None = None) -> Document:
         async def ask(source: Reference, mirror: bool) -> Document | None:
             ticket = Ticket(rank, ahead=True)
             return (await self._client.get_document(source, ticket, entry, alternatives=mirror))[0]
 
-        async def get() -> Document:
-            document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
-            assert document is not None  # noqa: S101 - a registry without it is an error
-            self._keep(document)
-            return document
-
-        return await self._flights.join((image.name, entry.digest), get)
+        document: Document | None = await ask_mirrors_first(self._mirrors.sources(image), ask)
+        assert document is not None  # noqa: S101 - a registry without it is an error
+        self._keep(document)
+        return document
 
     async def config(self, config: Descriptor, image: Reference, rank: Rank) -> ImageConfig:
         """Get the config of an image; raises HangarError."""

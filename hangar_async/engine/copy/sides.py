@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Target:
 
 
 class Sides:
-    """The sources of a mirror, `documents` and `blobs`; and its targets, by registry."""
+    """The sources of a mirror, `documents` and `blobs`; and its `targets`, by registry."""
 
     def __init__(
         self,
@@ -41,18 +41,20 @@ class Sides:
         source: tuple[RegistryClient, LimitedClient],
         target: tuple[RegistryClient, LimitedClient],
         flights: SingleFlight,
-        stack: AsyncExitStack,
+        target_flights: Mapping[str, SingleFlight],
     ) -> None:
         settings = options.environment.registries
         self.documents = RegistryDocuments(source[1], flights, settings.mirrors)
         self.blobs = RegistryBlobs(*source, settings.mirrors, settings.retry, clock, verify=options.verify_bytes)
         #: The client of the targets, without and with limits.
         self.target_client, self.client = target
-        self._options = options
-        self._observe = observe
-        self._stack = stack
-        self._rate = RateLimit(settings.limit_rate, clock)
-        self._targets: dict[str, Target] = {}
+        rate = RateLimit(settings.limit_rate, clock)
+        push_options = PushOptions(options.index_mode, options.platform_tags, options.recheck)
+        #: The registries that images are pushed to. A flight of a digest is one at a registry.
+        self.targets: dict[str, Target] = {}
+        for registry, own_flights in target_flights.items():
+            blobs = BlobPusher(self.client, own_flights, rate, self.blobs, observe)
+            self.targets[registry] = Target(blobs, ImagePusher(self.client, blobs, push_options))
 
     @classmethod
     @asynccontextmanager
@@ -98,26 +100,13 @@ class Sides:
             retrier = Retrier(options.limits, environment.registries.retry, observe, clock)
             limited = [LimitedClient(client, retrier, len(entries)) for client in (source, target)]
             flights = await stack.enter_async_context(SingleFlight())
-            targets_stack = await stack.enter_async_context(AsyncExitStack())
-            yield cls(options, observe, clock, (source, limited[0]), (target, limited[1]), flights, targets_stack)
-
-    async def target(self, registry: str) -> Target:
-        """Return a registry that images are pushed to."""
-        if registry not in self._targets:
-            # A flight of a digest is one at a registry.
-            flights, options = SingleFlight(), self._options
-            blobs = BlobPusher(self.client, flights, self._rate, self.blobs, self._observe)
-            images = ImagePusher(
-                self.client, blobs, PushOptions(options.index_mode, options.platform_tags, options.recheck)
-            )
-            self._targets[registry] = Target(blobs, images)
-            await self._stack.enter_async_context(flights)
-        return self._targets[registry]
+            target_flights = {name: await stack.enter_async_context(SingleFlight()) for name in sorted(targets)}
+            yield cls(options, observe, clock, (source, limited[0]), (target, limited[1]), flights, target_flights)
 
     @property
     def sent(self) -> Sent:
         """The sum of what was sent to all targets."""
         total = Sent()
-        for target in self._targets.values():
+        for target in self.targets.values():
             total.add(target.blobs.sent)
         return total

@@ -16,7 +16,7 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
 from hangar_async.engine.push.referrers import ReferrersTags, is_referrers_tag
-from hangar_async.engine.reports import LoadOutcome, State
+from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 from hangar_async.tasks import each
 
@@ -165,10 +165,13 @@ class ImagePusher:
         digest: oci.Digest | None,
         blobs: Collection[oci.Descriptor],
         rank: Rank,
-    ) -> None:
+    ) -> bool:
+        """Push a document unless it is there; tell whether it was pushed."""
         existing = await self._existing(target, digest, rank)
-        if existing is None or existing.digest != document.digest:
-            await self._put(document, target, digest, blobs, rank)
+        if existing is not None and existing.digest == document.digest:
+            return False
+        await self._put(document, target, digest, blobs, rank)
+        return True
 
     async def _put(
         self,
@@ -234,9 +237,9 @@ class ImagePusher:
         if document.digest != root.digest:
             await self._put_indexes(document, image, target, rank)
         if target.tag is None and target.digest not in (None, document.digest):
-            state: State = "present" if await self._existing(target, document.digest, rank) else "pushed"
-            await self._put_missing(document, target, document.digest, image.blobs, rank)
-            return LoadOutcome(image, target, state, document.digest, note=f"{note}, by its digest alone")
+            is_new = await self._put_missing(document, target, document.digest, image.blobs, rank)
+            note = f"it is named by its digest alone, and only a part of it is there: {document.digest}"
+            return LoadOutcome(image, target, "pushed" if is_new else "present", document.digest, note=note)
         if is_referrers_tag(target.tag) and not await self._may_take_tag(original or root, target, replaced, rank):
             await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it has no tag, only its digest: {target.name}:{target.tag} is for the list of its referrers"

@@ -11,14 +11,13 @@ from hangar_async.oci import Reference
 
 
 async def test_targets_by_registry() -> None:
-    names = Reference.parse("a.example.com/x:1"), Reference.parse("b.example.com/x:1")
+    source = Reference.parse("a.example.com/x:1")
     options = MirrorOptions(images=["x"], destination="b.example.com")
     notices: list[str] = []
-    entries = [MirrorEntry(1, "x", *names)]
+    entries = [MirrorEntry(1, "x", source, Reference.parse(f"{host}.example.com/x:1")) for host in "bcb"]
     async with Sides.opened(options, entries, ignore, notices.append, Clock(), push=True) as sides:
-        one, other = await sides.target("b.example.com"), await sides.target("c.example.com")
-        assert one is await sides.target("b.example.com")
-        assert one is not other
+        assert list(sides.targets) == ["b.example.com", "c.example.com"]
+        one, other = sides.targets.values()
         one.blobs.sent.uploaded_bytes, other.blobs.sent.uploaded_bytes = 3, 4
         assert sides.sent.uploaded_bytes == 7
     assert notices == []
