@@ -107,7 +107,7 @@ class UploadSession:
                     pass
 
     async def _open(self, call: Call) -> bool:
-        """Make a request that opens a session, or mounts the blob; True for a session.
+        """Make a request that opens a session or mounts the blob, and tell whether it opened a session.
 
         A cancellation waits a moment for the response: nobody else learns the address of the session.
         """

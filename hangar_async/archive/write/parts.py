@@ -234,7 +234,7 @@ class PartWriter:
 
 
 class JobThread:
-    """Runs jobs one after the other in its own thread; the first error of a job is in `error`.
+    """A thread that does jobs one after the other; `error` is the first error of them.
 
     The queue is not bounded, but the buffers of the jobs are. Where the system starts no more threads, the caller's
     thread does the job at once.
