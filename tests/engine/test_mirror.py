@@ -104,6 +104,18 @@ async def test_a_partial_index_that_is_there_costs_the_index_of_the_source(
     assert wire(pushable_registry) == [("HEAD", "/v2/copies/app/manifests/1")]
 
 
+async def test_an_index_that_is_named_by_its_digest_is_read_once(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    built = index([small("amd"), small("arm", platform=ARM64)])
+    fake_registry.add("app:1", built)
+    line = f"SOURCE/app:1@{built.digest}"
+    for _ in range(2):
+        await run(fake_registry, pushable_registry, line, architectures=["amd64"], index="partial")
+        reads = [path for method, path in wire(fake_registry) if method == "GET" and str(built.digest) in path]
+        assert len(reads) == 1
+
+
 @pytest.mark.parametrize("refused", [True, False])
 async def test_a_sparse_index_and_a_partial_one_where_that_is_refused(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, *, refused: bool
@@ -177,9 +189,11 @@ async def test_a_target_that_breaks_off_gets_the_rest(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:
     fake_registry.add("app:1", image([BIG], AMD64))
-    pushable_registry.fail("/uploads/.*digest=", CutBody(100), method="PUT")
+    pushable_registry.fail(f"/uploads/.*digest={BIG.digest}", CutBody(300_000), method="PUT")
     report = await run(fake_registry, pushable_registry, "SOURCE/app:1")
     assert [str(outcome.error) for outcome in report.failed] == []
+    ranges = [one.headers.get("Range") for one in fake_registry.asked(f"/blobs/{BIG.digest}", "GET")]
+    assert ranges == [None, "bytes=300000-"]
 
 
 async def test_failures_are_of_the_side_that_made_them(
@@ -223,6 +237,7 @@ async def test_two_sources_of_one_image_are_one(fake_registry: FakeRegistry, pus
     assert report.status == 0
     assert report.outcomes[1].same_as == report.outcomes[0].entry
     assert report.outcomes[1].digest == small("one").digest
+    assert [outcome.state for outcome in report.outcomes] == ["copied", "copied"]
     assert len(pushable_registry.asked("/manifests/1$", "PUT")) == 1
 
 
@@ -260,14 +275,17 @@ async def test_events(fake_registry: FakeRegistry, pushable_registry: FakeRegist
     assert len(report.invalid) == 1
 
 
-async def test_bytes_are_hashed_where_that_is_wanted(
-    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+@pytest.mark.parametrize("hashed", [True, False])
+async def test_wrong_bytes_reach_no_target_where_they_are_hashed(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, *, hashed: bool
 ) -> None:
-    built = image([BIG], AMD64)
-    fake_registry.add("app:1", built)
-    fake_registry.content.add_blob("app", BIG.data)
-    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", verify_bytes=True)
-    assert report.status == 0
+    fake_registry.add("app:1", image([BIG], AMD64))
+    fake_registry.fail(f"/blobs/{BIG.digest}", Status(200, body=bytes(len(BIG.data))), method="GET", times=None)
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", verify_bytes=hashed)
+    [failed] = report.failed
+    assert f"blob {BIG.digest} of {fake_registry.address}/app is damaged" in str(failed.error)
+    refused = [one for one in pushable_registry.asked("/uploads/", "PUT") if one.status == 400]
+    assert bool(refused) != hashed
 
 
 async def test_an_image_that_differs_is_found(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
@@ -341,7 +359,7 @@ async def test_an_image_without_a_tag_is_copied_under_its_digest(
     line = f"SOURCE/app@{built.digest}"
     part = await run(fake_registry, pushable_registry, line, architectures=["amd64"], platform_tags=True)
     assert [str(outcome.error) for outcome in part.failed] == []
-    assert "by its digest alone" in part.outcomes[0].note
+    assert "named by its digest alone" in part.outcomes[0].note
     assert part.outcomes[0].digest != built.digest
     whole = await run(fake_registry, pushable_registry, line)
     assert (whole.outcomes[0].digest, whole.outcomes[0].note) == (built.digest, "")
