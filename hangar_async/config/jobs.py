@@ -47,3 +47,17 @@ class JobLimits:
         if self.requests == most_transfers() < self.jobs * self.blobs:
             return f"{self.requests} requests at once, since ulimit -n allows no more open files"
         return None
+
+
+class JobOptions:
+    """Options that say how much is done at once."""
+
+    __slots__ = ()
+    jobs: int
+    blobs_per_image: int
+    requests: int
+
+    @property
+    def limits(self) -> JobLimits:
+        """The numbers of images, blobs and requests at the same time."""
+        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)

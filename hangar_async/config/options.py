@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
-from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
+from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.output import OutputSettings, check_archive_format, output_path
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, parse_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FetchOptions:
+class FetchOptions(JobOptions):
     """The options that `save` and `sync` share: the images, their platforms, and how they are fetched.
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
@@ -55,11 +55,6 @@ class FetchOptions:
         """The registry that replaces that of every image: the option, else the environment's."""
         name = self.source or self.environment.source_registry
         return parse_registry(name.rstrip("/")) if name else None
-
-    @property
-    def limits(self) -> JobLimits:
-        """The numbers of images, blobs and requests at the same time."""
-        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

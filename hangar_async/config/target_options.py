@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
-from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobLimits
+from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
 from hangar_async.config.output import FORMATS
 from hangar_async.errors import InvalidValue, UsageError
@@ -60,7 +60,7 @@ class ConvertListOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
+class LoadOptions(JobOptions):
     """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
 
     `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
@@ -118,14 +118,9 @@ class LoadOptions:
         """The index of an image of which only a part is held."""
         return "original" if self.sparse_index else checked_index_mode(self.index)
 
-    @property
-    def limits(self) -> JobLimits:
-        """The numbers of images, blobs and requests at the same time."""
-        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorOptions:
+class MirrorOptions(JobOptions):
     """The options of `mirror` and `mirror_validate`: a list of images, and the registries that they go to.
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
@@ -189,8 +184,3 @@ class MirrorOptions:
         if self.template is None:
             destination = destination or self.environment.destination_registry
         return MirrorNames.parse(source, destination, self.template, self.default_project)
-
-    @property
-    def limits(self) -> JobLimits:
-        """The numbers of images, blobs and requests at the same time."""
-        return JobLimits.chosen(self.jobs, self.blobs_per_image, self.requests)
