@@ -33,9 +33,12 @@ house: $(VENV)/.dev
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# Many states of the disk after a loss of power, and a death, at each operation; `make test` tries fewer.
+# Many states of the disk after a loss of power, and a death, at each operation; `make test` tries fewer. Each operation
+# is followed by so many losses of power; the numbers of states stand at the end.
+CRASHES ?= 40
 crash: $(VENV)/.dev
-	CRASHES=40 $(BIN)/python -m pytest -q --timeout 36000 tests/faults/test_power.py tests/faults/test_crash.py tests/faults/test_filesystems.py
+	CRASHES=$(CRASHES) $(BIN)/python -m pytest -q -rP -n 2 --timeout 36000 -o faulthandler_timeout=36000 \
+	    tests/faults/test_power.py tests/faults/test_crash.py tests/faults/test_filesystems.py
 
 # Many random runs beside a plain model, with everything that goes wrong; `make test` tries 500. MODEL=5000 for fewer.
 MODEL ?= 50000
