@@ -12,12 +12,11 @@ from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.push.referrers import is_referrers_tag
 from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutcome
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
 from hangar_async.layout.images import LayoutImages, read_images
-from hangar_async.oci import Descriptor, Digest, Document, Image, Index, Reference, walk
+from hangar_async.oci import Descriptor, Digest, Document, Image, Index, Reference, is_referrers_tag, walk
 from hangar_async.tasks import each
 from hangar_async.threads import Interrupt
 

@@ -17,7 +17,6 @@ _LONGEST_DIRECTORY = 100
 _KIND = re.compile(r"dev\.(?:cosignproject\.cosign|hauler)/(\w+)(?:/(?:sha256[-:]?)?([0-9a-f]{64}))?")
 #: The ends of the tags of what belongs to an image. Source: cosign, SIGNATURE_SPEC.md, "Tag-based Discovery".
 _ENDS = {"sigs": ".sig", "atts": ".att", "sboms": ".sbom"}
-_COSIGN_TAG = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}\.(?:sig|att|sbom)")
 #: The digest of the image that an entry belongs to, as hauler writes it.
 _SUBJECT = "hauler.dev/subject-digest"
 _LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
@@ -97,7 +96,7 @@ class _Names:
         if place is None:
             return None
         tag = root.annotations.get(oci.REF_NAME, "").rpartition(":")[2]
-        if not _COSIGN_TAG.fullmatch(tag):
+        if not oci.cosign_type(tag):
             subject = _subject(root) or (image.digest if image is not None else None)
             if subject is None:
                 return None

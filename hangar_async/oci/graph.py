@@ -1,23 +1,16 @@
-"""Manifest graphs: the one bounded walk over documents and their children; partial indexes; referrers.
+"""Manifest graphs: the one bounded walk over documents and their children; partial indexes.
 
 A document is a manifest or an index. The children of an index are its entries, those of a manifest are its config and
 layers. An entry of an index whose type is that of no document is a blob, as in the caches of BuildKit. A digest is
-visited once, so that the work is bounded by the number of entries. Referrers are documents that refer to another one,
-their subject, such as signatures and lists of parts.
-Source: OCI image-spec, manifest.md, "subject"; OCI distribution-spec 1.1, "Listing Referrers".
+visited once, so that the work is bounded by the number of entries.
 """
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
-import msgspec
-
-from hangar_async.errors import ContentError, InvalidValue
-from hangar_async.oci import media_types
+from hangar_async.errors import ContentError
 from hangar_async.oci.digest import Digest
-from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor, Index, Manifest, parse_manifest
+from hangar_async.oci.manifest import Descriptor, Index, Manifest
 from hangar_async.oci.platform import Platform
 
 Document: TypeAlias = Manifest | Index
@@ -149,66 +142,3 @@ def _check_depth(descriptor: Descriptor, depth: int) -> None:
     if depth > MAX_DEPTH:
         message = f"manifest {descriptor.digest} is nested too deep: more than {MAX_DEPTH} indexes within indexes"
         raise ContentError(message, digest=str(descriptor.digest))
-
-
-class _SubjectJson(msgspec.Struct):
-    digest: str
-
-
-class _DocumentJson(msgspec.Struct):
-    subject: _SubjectJson | None = None
-    artifactType: str | None = None  # noqa: N815 - the specification's name
-    annotations: dict[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Referrer:
-    """A manifest or index, with its own annotations, and the digest of its subject."""
-
-    descriptor: Descriptor
-    artifact_type: str
-    subject: Digest
-
-
-def referrer_of(document: Manifest | Index) -> Referrer | None:
-    """Read the subject of a document; return None without one that can be read."""
-    try:
-        fields = msgspec.json.decode(document.raw, type=_DocumentJson)
-        if fields.subject is None:
-            return None
-        subject = Digest.parse(fields.subject.digest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidValue):
-        return None
-    # A manifest that names no type has that of its config.
-    implied = document.config.media_type if isinstance(document, Manifest) else ""
-    size = len(document.raw)
-    descriptor = Descriptor(document.media_type, document.digest, size, annotations=fields.annotations or {})
-    return Referrer(descriptor, fields.artifactType or implied, subject)
-
-
-def referrers_index(referrers: Iterable[Referrer]) -> bytes:
-    """Make the image index that lists referrers."""
-    entries = [_entry(referrer) for referrer in referrers]
-    return json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries}).encode()
-
-
-def with_referrer(index: Index | None, referrer: Referrer) -> Index | None:
-    """Add a referrer at the end of an index of referrers, None for an empty one; None where it is in it already.
-
-    The entries that are there stay as they are. Raises ContentError where it would be larger than an index may be.
-    """
-    entries = () if index is None else index.manifests
-    if any(entry.digest == referrer.descriptor.digest for entry in entries):
-        return None
-    new = parse_manifest(referrers_index([referrer]))
-    assert isinstance(new, Index)  # noqa: S101 - it was made above
-    joined = new.with_only((*entries, *new.manifests))
-    if len(joined.raw) > MAX_DOCUMENT:
-        message = f"the list of the referrers of {referrer.subject} would be larger than {MAX_DOCUMENT} bytes"
-        raise ContentError(message, digest=str(referrer.subject), advice="remove some of them there")
-    return joined
-
-
-def _entry(referrer: Referrer) -> dict[str, Any]:
-    fields = referrer.descriptor.to_json(referrer.descriptor.annotations)
-    return {**fields, "artifactType": referrer.artifact_type} if referrer.artifact_type else fields

@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from itertools import chain
 from typing import Self
 
+from yarl import URL
+
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import UsageError
 from hangar_async.oci import Descriptor, Digest, Reference
@@ -19,6 +21,7 @@ from hangar_async.registry.auth.tokens import TokenServer
 from hangar_async.registry.exchange import Endpoints, Exchange
 from hangar_async.registry.http.addresses import places_of
 from hangar_async.registry.http.transport import Transport
+from hangar_async.registry.lists import Lists, ReferrerPage, TagPage
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
 from hangar_async.registry.uploads import Upload
 from hangar_async.singleflight import SingleFlight
@@ -66,6 +69,7 @@ class RegistryClient:
         #: Sends other requests to the same registries.
         self.exchange = Exchange(self._transport, endpoints, self._authorizer)
         self._manifests = Manifests(self.exchange, quota)
+        self._lists = Lists(self.exchange)
         # The largest body that each registry was found to take.
         self._largest: dict[str, int] = {}
         self._stack = AsyncExitStack()
@@ -136,20 +140,40 @@ class RegistryClient:
         """
         return await self._manifests.put(image, raw, media_type, digest)
 
+    async def list_tags(self, image: Reference, page: URL | None = None) -> TagPage | None:
+        """Get a page of the tags of an image's repository: the first one, or the one that another page names.
+
+        Returns None where the repository is not there. Tags that no request can name are left out. Raises ContentError
+        for a page of more than 32 MiB, or that is no list of tags.
+        Source: OCI distribution-spec, "Listing Tags".
+        """
+        return await self._lists.tags(image, page)
+
+    async def list_referrers(
+        self, image: Reference, subject: Digest, artifact_type: str = "", page: URL | None = None
+    ) -> ReferrerPage | None:
+        """Get a page of the referrers of a digest in an image's repository, the first one, or one that another names.
+
+        With `artifact_type` the registry may leave out others. Returns None where the registry lists no referrers.
+        Raises ContentError for a page of more than 32 MiB or 10,000 entries, or that is no index.
+        Source: OCI distribution-spec, "Listing Referrers".
+        """
+        return await self._lists.referrers(image, subject, artifact_type, page)
+
     async def lists_referrers(self, image: Reference, subject: Digest) -> bool:
         """Tell whether the registry of an image lists the manifests that have a subject; with the rights to push.
 
         Any subject will do; it need not be there.
         Source: OCI distribution-spec, "Listing Referrers".
         """
-        return await self._manifests.lists_referrers(image, subject)
+        return await self._lists.lists_referrers(image, subject)
 
     async def is_new(self, image: Reference) -> bool:
         """Tell whether the registry knows no repository of this name; one request, with the rights to push.
 
         Source: OCI distribution-spec, "Listing Tags".
         """
-        return await self._manifests.is_new(image)
+        return await self._lists.is_new(image)
 
     async def has_blob(self, image: Reference, blob: Descriptor) -> bool:
         """Tell whether the repository of an image has a blob; one request, without a body, with the rights to push.

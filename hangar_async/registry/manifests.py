@@ -19,8 +19,6 @@ from hangar_async.threads import in_thread
 _LONGEST_SIZE = 19
 #: A longer document is hashed in a thread, in bytes.
 _INLINE = 64 << 10
-#: The statuses of registries that do not know referrers.
-_NO_REFERRERS = (400, 404, 405, 406, 501)
 _PUT = (200, 201, 202, 204)
 _QUOTA = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
 
@@ -108,7 +106,7 @@ class Manifests:
             manifest = await self.get(image, digest)
         except NotFound:
             return None
-        return Descriptor(_media_type(manifest.content_type), manifest.digest, len(manifest.raw))
+        return Descriptor(media_type_of(manifest.content_type), manifest.digest, len(manifest.raw))
 
     async def put(self, image: Reference, raw: bytes, media_type: str, digest: Digest | None = None) -> PushedManifest:
         """Push a manifest; see RegistryClient.put_manifest."""
@@ -123,32 +121,6 @@ class Manifests:
             await response.drain()
             response.require_digest(actual, subject)
             return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
-
-    async def lists_referrers(self, image: Reference, subject: Digest) -> bool:
-        """Tell whether the registry lists referrers; see RegistryClient.lists_referrers."""
-        path, name = f"referrers/{subject}", f"the referrers of {subject} of {image.name}"
-        accepted = (200, *_NO_REFERRERS)
-        call = Call(
-            subject=name, registry=image.registry, repository=image.repository, path=path, push=True, accepted=accepted
-        )
-        async with self._exchange.ask(call) as response:
-            await response.drain()
-            content_type = _media_type(response.headers.get("Content-Type", ""))
-            return response.status == 200 and content_type == media_types.OCI_INDEX
-
-    async def is_new(self, image: Reference) -> bool:
-        """Tell whether the registry knows no repository of this name; see RegistryClient.is_new."""
-        call = Call(
-            subject=f"the tags of {image.name}",
-            registry=image.registry,
-            repository=image.repository,
-            path="tags/list?n=1",
-            push=True,
-            accepted=(200, *NOT_THERE),
-        )
-        async with self._exchange.ask(call) as response:
-            await response.drain()
-            return response.status in NOT_THERE
 
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:
@@ -175,10 +147,11 @@ def _descriptor(response: Response, digest: Digest | None, subject: str) -> Desc
         return None
     if digest and actual.algorithm == digest.algorithm and actual != digest:
         raise DigestMismatch(f"{subject} from {response.host} has another digest, {actual}", digest=str(digest))
-    return Descriptor(_media_type(response.headers.get("Content-Type", "")), actual, int(length))
+    return Descriptor(media_type_of(response.headers.get("Content-Type", "")), actual, int(length))
 
 
-def _media_type(content_type: str) -> str:
+def media_type_of(content_type: str) -> str:
+    """Return the media type of a Content-Type, without its parameters."""
     return content_type.partition(";")[0].strip()
 
 

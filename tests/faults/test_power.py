@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from fnmatch import filter as fnmatch_filter, fnmatch
@@ -91,7 +92,7 @@ async def test_an_output_is_the_old_or_the_new_one(
     crashes, expected, _ = await record(command, command_scene, monkeypatch)
     assert expected.outputs[0] != expected.outputs[1] or name == "load"
     assert len(crashes.states) >= 3
-    print(f"{name}: {len(crashes.states)} states")
+    sys.stdout.write(f"{name}: {len(crashes.states)} states\n")
     for state, (operation, ended) in crashes.states.items():
         assert await problem(command, command_scene, dict(state), expected, ended=ended) == "", f"after {operation}"
 

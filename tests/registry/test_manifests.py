@@ -17,8 +17,7 @@ from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.manifests import Quota, ServedManifest
-from tests.fakes.faults import Close, Fault, Headers, Status
-from tests.fakes.images import small
+from tests.fakes.faults import Close, Headers, Status
 from tests.fakes.registry import FakeRegistry, answering
 from tests.registry.rig import MANIFEST, OCI, client_of, describe, get_manifest, image_at, manifest_server
 
@@ -253,15 +252,3 @@ async def test_a_put_on_a_connection_that_was_closed_meanwhile_is_sent_on_anothe
     async with client_of(pushable_registry.address) as client:
         assert (await client.put_manifest(image_at(pushable_registry), MANIFEST, OCI)).digest == Digest.of(MANIFEST)
     assert len(pushable_registry.asked("/manifests/")) == 2
-
-
-@pytest.mark.parametrize(
-    ("fault", "lists"),
-    [(Headers({}), True), *((Status(status), False) for status in (400, 404, 405, 406, 501)), (Status(200), False)],
-)
-async def test_a_registry_that_lists_referrers(fault: Fault, lists: bool, pushable_registry: FakeRegistry) -> None:
-    """Asked of a repository that is there."""
-    pushable_registry.add("team/app", small("app"))
-    pushable_registry.fail("/referrers/", fault)
-    async with client_of(pushable_registry.address) as client:
-        assert await client.lists_referrers(image_at(pushable_registry), Digest.of(MANIFEST)) is lists

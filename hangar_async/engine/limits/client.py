@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from yarl import URL
+
 from hangar_async.config.jobs import JobLimits
 from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Observer, Retrying
@@ -14,6 +16,7 @@ from hangar_async.errors import DigestMismatch, HangarError, Incomplete, Registr
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
+from hangar_async.registry.lists import ReferrerPage, TagPage
 from hangar_async.registry.manifests import PushedManifest
 from hangar_async.registry.uploads import Upload
 
@@ -203,6 +206,33 @@ class LimitedClient:
         request = partial(self._client.lists_referrers, image, subject)
         name = f"the referrers of {subject.short}"
         return await self._retrier.run(name, image.registry, ticket, request, kind=_DOCUMENTS)
+
+    async def list_tags(
+        self, image: Reference, ticket: Ticket, page: URL | None = None, *, alternatives: bool = False
+    ) -> TagPage | None:
+        """Ask for a page of the tags of an image's repository; None where it is not there."""
+        request = partial(self._client.list_tags, image, page)
+        subject = f"the tags of {image.name}"
+        return await self._retrier.run(
+            subject, image.registry, ticket, request, kind=_DOCUMENTS, alternatives=alternatives
+        )
+
+    async def list_referrers(
+        self,
+        image: Reference,
+        subject: Digest,
+        ticket: Ticket,
+        *,
+        artifact_type: str = "",
+        page: URL | None = None,
+        alternatives: bool = False,
+    ) -> ReferrerPage | None:
+        """Ask for a page of the referrers of a digest; None where the registry lists none."""
+        request = partial(self._client.list_referrers, image, subject, artifact_type, page)
+        name = f"the referrers of {subject.short}"
+        return await self._retrier.run(
+            name, image.registry, ticket, request, kind=_DOCUMENTS, alternatives=alternatives
+        )
 
     async def is_new(self, image: Reference, ticket: Ticket) -> bool:
         """Ask whether the registry knows no repository of this name."""

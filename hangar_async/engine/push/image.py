@@ -15,7 +15,7 @@ from hangar_async.config.jobs import MAX_REQUESTS
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
-from hangar_async.engine.push.referrers import ReferrersTags, is_referrers_tag
+from hangar_async.engine.push.referrers import ReferrersTags
 from hangar_async.engine.reports import LoadOutcome
 from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
 from hangar_async.tasks import each
@@ -240,7 +240,7 @@ class ImagePusher:
             is_new = await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it is named by its digest alone, and only a part of it is there: {document.digest}"
             return LoadOutcome(image, target, "pushed" if is_new else "present", document.digest, note=note)
-        if is_referrers_tag(target.tag) and not await self._may_take_tag(original or root, target, replaced, rank):
+        if oci.is_referrers_tag(target.tag) and not await self._may_take_tag(original or root, target, replaced, rank):
             await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it has no tag, only its digest: {target.name}:{target.tag} is for the list of its referrers"
             return LoadOutcome(image, target, "pushed", document.digest, note=note)

@@ -4,7 +4,6 @@ Source: OCI distribution-spec 1.1, "Pushing Manifests with Subject" and "Referre
 """
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 
@@ -16,12 +15,6 @@ from hangar_async.registry.manifests import PushedManifest
 
 #: Another client may replace the list while it is written here; so often it is written again.
 _TRIES = 4
-_TAG = re.compile("sha(?:256|512)-[0-9a-f]{64}")
-
-
-def is_referrers_tag(tag: str | None) -> bool:
-    """Tell whether a tag may name a list of referrers; an image that has only a digest gets such a tag too."""
-    return tag is not None and _TAG.fullmatch(tag) is not None
 
 
 class ReferrersTags:
