@@ -97,6 +97,7 @@ from hangar_async.engine.reports import (
     MirrorOutcome as MirrorOutcome,
     MirrorReport as MirrorReport,
     Output as Output,
+    ReferrerCounts as ReferrerCounts,
     Report as Report,
     Sent as Sent,
     Traffic as Traffic,
@@ -152,6 +153,7 @@ from hangar_async.oci.digest import (
     Digest as Digest,
 )
 from hangar_async.oci.image import (
+    Attachment as Attachment,
     Image as Image,
     ImagePlatform as ImagePlatform,
 )
@@ -173,6 +175,10 @@ from hangar_async.registry.blobs import (
 )
 from hangar_async.registry.client import (
     RegistryClient as RegistryClient,
+)
+from hangar_async.registry.lists import (
+    ReferrerPage as ReferrerPage,
+    TagPage as TagPage,
 )
 from hangar_async.registry.manifests import (
     PushedManifest as PushedManifest,

@@ -47,6 +47,16 @@ Checksum = Annotated[
     _option("--checksum", "DIGEST", "sha256, or none: no NAME.sha256, and the archive is not hashed.", shown=True),
 ]
 IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
+Referrers = Annotated[
+    str,
+    _option(
+        "--referrers",
+        "TYPES",
+        "Signatures, attestations and other referrers that go with the images: all, none, or artifact types, separated "
+        "by commas.",
+        shown=True,
+    ),
+]
 Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
 
 ListToConvert = Annotated[str, _option("-i --input", "LIST", "Image list, one image a line; - is standard input.")]
@@ -117,6 +127,9 @@ LoadIndex = Annotated[
 ]
 VerifyBytes = Annotated[bool, _flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
 Recheck = Annotated[bool, _flag("--recheck", "Look for each manifest of images whose tags are right already.")]
+RecheckReferrers = Annotated[
+    bool, _flag("--recheck-referrers", "Look for new signatures and other referrers of unchanged images too.")
+]
 MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
 
 # The output.

@@ -8,8 +8,9 @@ from pathlib import Path
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.output import OutputSettings, check_archive_format, output_path
+from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci import PlatformSelector, parse_registry
+from hangar_async.oci import PlatformSelector, ReferrerSelector, parse_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +21,10 @@ class FetchOptions(JobOptions):
     every image; `failed` is the path of the list of failed images (None: none is written). `lenient` lets a run with
     invalid lines in its list end with status 0. `jobs` images are fetched at once, 1 to 20 (the nearest of these for
     another number), each with at most `blobs_per_image` blobs at once, 1 to 12, and all together with at most
-    `requests` requests, 1 to 60. `environment` holds settings and credentials; nothing is read from the environment of
-    the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when made with a wrong
-    value.
+    `requests` requests, 1 to 60. `referrers` are the signatures and other referrers that come with the images: "all",
+    "none", or artifact types separated by commas. `environment` holds settings and credentials; nothing is read from
+    the environment of the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when
+    made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -36,10 +38,12 @@ class FetchOptions(JobOptions):
     requests: int = MAX_REQUESTS
     source: str | None = None
     include_foreign: bool = False
+    referrers: str = "all"
     environment: Environment = NO_ENVIRONMENT
     sync: bool = True
 
     def __post_init__(self) -> None:
+        _ = self.referrer_selector
         try:
             _ = self.selector, self.source_registry, self.limits
         except InvalidValue as error:
@@ -49,6 +53,11 @@ class FetchOptions(JobOptions):
     def selector(self) -> PlatformSelector:
         """The platforms that are fetched."""
         return PlatformSelector.parse(self.architectures, self.systems)
+
+    @property
+    def referrer_selector(self) -> ReferrerSelector:
+        """The referrers that come with the images."""
+        return checked_referrers(self.referrers)
 
     @property
     def source_registry(self) -> str | None:

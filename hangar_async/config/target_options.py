@@ -9,8 +9,9 @@ from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
 from hangar_async.config.output import FORMATS
+from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci import PlatformSelector
+from hangar_async.oci import PlatformSelector, ReferrerSelector
 
 #: The index of an image of which only a part goes to a registry: the original one, the part, or the original one where
 #: the registry takes it.
@@ -68,9 +69,9 @@ class LoadOptions(JobOptions):
     or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
     or its lines, which names images too. `jobs`, `blobs_per_image` and `requests` are as in `save`. `failed` is the
     path of the list of failed images (None: none is written). `index` is that of an image of which only a part is held;
-    `sparse_index` is an older way to say "original". `spool` is a directory for a few blobs at a time of an
-    archive without index; None is the system's temporary one. `harbor` makes missing projects at the registry first.
-    Raises UsageError when made with a wrong value.
+    `sparse_index` is an older way to say "original". `referrers` are as in `save`. `spool` is a directory for a few
+    blobs at a time of an archive without index; None is the system's temporary one. `harbor` makes missing projects at
+    the registry first. Raises UsageError when made with a wrong value.
     """
 
     source: Path
@@ -91,13 +92,19 @@ class LoadOptions(JobOptions):
     harbor: bool = False
     harbor_https: bool = True
     harbor_public: bool = False
+    referrers: str = "all"
     spool: Path | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
-        _ = self.limits, self.naming, self.index_mode
+        _ = self.limits, self.naming, self.index_mode, self.referrer_selector
+
+    @property
+    def referrer_selector(self) -> ReferrerSelector:
+        """The referrers that go with the images."""
+        return checked_referrers(self.referrers)
 
     @property
     def target(self) -> str:
@@ -128,7 +135,8 @@ class MirrorOptions(JobOptions):
     `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
     `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
     wanted. `verify_bytes` hashes here too what is copied; `recheck` looks for the content of images whose tags are
-    right already. Raises UsageError when made with a wrong value.
+    right already. `referrers` are as in `save`; `recheck_referrers` looks for those of unchanged images too. Raises
+    UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -153,9 +161,12 @@ class MirrorOptions(JobOptions):
     dry_run: bool = False
     verify_bytes: bool = False
     recheck: bool = False
+    referrers: str = "all"
+    recheck_referrers: bool = False
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
+        _ = self.referrer_selector
         try:
             _ = self.selector, self.names, self.limits, self.index_mode
         except InvalidValue as error:
@@ -165,6 +176,11 @@ class MirrorOptions(JobOptions):
     def selector(self) -> PlatformSelector:
         """The platforms that are copied."""
         return PlatformSelector.parse(self.architectures, self.systems)
+
+    @property
+    def referrer_selector(self) -> ReferrerSelector:
+        """The referrers that go with the images."""
+        return checked_referrers(self.referrers)
 
     @property
     def takes_all(self) -> bool:

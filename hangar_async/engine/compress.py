@@ -45,7 +45,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     await in_thread(check_directory, options.cache, "-f", is_made=False)
     settings = await in_thread(check_output, options.output, [options.cache])
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
-    observer(events.RunStarted(len(cache.images), 0))
+    observer(events.RunStarted(sum(image.attachment is None for image in cache.images), 0))
     parts = PartCheck(settings, lambda text: observer(events.Notice(text)))
     parts.plan(content for image in cache.images for content in image.contents)
     try:
@@ -76,6 +76,8 @@ async def _pack(
                 await packer.add(image)
                 created += await created_of(store, image)
                 images.append(image.without_contents())
+                if image.attachment is not None:
+                    continue  # it belongs to another one
                 outcome = ImageOutcome(entry, images[-1])
             outcomes.append(outcome)
             observer(events.ImageEnded(outcome))

@@ -1,6 +1,6 @@
 """`load`: images of an archive, read in place, into a registry."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import gettempdir
@@ -14,7 +14,7 @@ from hangar_async.engine.outputs import check_directory
 from hangar_async.engine.push.blobs import BlobPusher, BlobSource, LayoutBlobs
 from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.push.projects import make_projects
-from hangar_async.engine.push.run import LoadRun
+from hangar_async.engine.push.run import LoadRun, Named, Selection
 from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
 from hangar_async.errors import HangarError, the_error
@@ -55,15 +55,16 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
             rate = RateLimit(options.environment.destinations.limit_rate, run.clock)
             blobs = BlobPusher(client, flights, rate, source, run.observe)
             images = ImagePusher(client, blobs, PushOptions(options.index_mode, options.platform_tags))
-            for image, target in run.selection.images:
+            numbered = list(_numbered(run.selection))
+            for _, (image, target) in numbered:
                 images.expect(image, target)
-            numbered = list(enumerate(run.selection.images))
             if isinstance(source, Spool):
                 await source.feed(numbered, images, blobs)
 
             async def push(number: int, image: Image, target: Reference) -> LoadOutcome:
+                referrers = run.selection.referrers_of(image)
                 try:
-                    outcome = await images.push(image, target, number)
+                    outcome = await images.push(image, target, number, referrers)
                 except (HangarError, ExceptionGroup) as group:
                     if not images.doubts(image, target, number, the_error(group)):
                         raise
@@ -71,13 +72,20 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
                         # One pass for all images that need it.
                         same = [one for one in numbered if one[1][1].repository == target.repository]
                         await source.feed(same, images, blobs)
-                    outcome = await images.push(image, target, number)
+                    outcome = await images.push(image, target, number, referrers)
                 if outcome.replaced is not None:
                     name = f"{target.name}:{target.tag}"
                     run.notice(f"{name} was {outcome.replaced}, and is {outcome.digest} now")
                 return outcome
 
             return await run.each(client, push, _failed), blobs.sent
+
+
+def _numbered(selection: Selection) -> Iterator[tuple[int, Named]]:
+    """Return the images and their referrers, these with the number and the target of theirs."""
+    for number, (image, target) in enumerate(selection.images):
+        for one in (image, *selection.referrers_of(image)):
+            yield number, (one, target)
 
 
 @asynccontextmanager
@@ -97,7 +105,8 @@ def _spool(options: LoadOptions) -> Path:
 def _report_plan(run: LoadRun) -> None:
     seen: set[Digest] = set()
     for image, _ in run.selection.images:
-        new = [content for content in image.contents if content.digest not in seen]
+        contents = (content for one in (image, *run.selection.referrers_of(image)) for content in one.contents)
+        new = [content for content in dict.fromkeys(contents) if content.digest not in seen]
         seen.update(content.digest for content in new)
         size = sum(content.size for content in new)
         run.observe(ImagePlanned(image.name, len(image.platforms), len(new), size))

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hangar_async import mirrorlist
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.copy.part import selected_part
+from hangar_async.engine.copy.image import ImageCopier, ImageValidator, ImageWorker
 from hangar_async.engine.copy.sides import Sides
-from hangar_async.engine.events import ImageEnded, ImagePlanned, MirrorEnded, Notice, Observer, RunStarted, ignore
+from hangar_async.engine.events import ImageEnded, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.limits.hosts import Clock
-from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
+from hangar_async.engine.limits.queue import planning_rank
 from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
-from hangar_async.engine.pull.plan import Plan, Planner, WholePlanner
 from hangar_async.engine.push.projects import make_projects
-from hangar_async.engine.reports import ImageOutcome, LoadOutcome, MirrorOutcome, MirrorReport, MirrorState, Sent
-from hangar_async.engine.validate import Comparer
-from hangar_async.errors import Differs, HangarError, NotFound, UsageError, the_error
+from hangar_async.engine.reports import ImageOutcome, MirrorOutcome, MirrorReport, Sent
+from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.mirrorlist import MirrorEntry, MirrorList
-from hangar_async.oci import Descriptor, Digest, Document, Image, Index, PlatformSelector, Reference
+from hangar_async.oci import Digest, Reference
 from hangar_async.tasks import each
 from hangar_async.threads import in_thread
 
@@ -39,7 +36,7 @@ async def mirror(options: MirrorOptions, observer: Observer = ignore, *, clock: 
     sent, also where two images of the list would have one name.
     """
     run = await _MirrorRun.prepare(options, observer, clock or Clock())
-    return await run.run(_Copier, push=not options.dry_run)
+    return await run.run(ImageCopier, push=not options.dry_run)
 
 
 async def mirror_validate(
@@ -50,21 +47,7 @@ async def mirror_validate(
     An image that differs is an outcome in the report. Raises as `mirror` does.
     """
     run = await _MirrorRun.prepare(replace(options, dry_run=False), observer, clock or Clock())
-    return await run.run(_Validator, push=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Heads:
-    """The answers of both sides: the digest at the source, its descriptor where it was asked for, and the target."""
-
-    digest: Digest
-    source: Descriptor | None
-    target: Descriptor | None
-
-    @property
-    def is_same(self) -> bool:
-        """True when the target has the very image."""
-        return self.target is not None and self.target.digest == self.digest
+    return await run.run(ImageValidator, push=False)
 
 
 class _MirrorRun:
@@ -93,7 +76,7 @@ class _MirrorRun:
             run.notice(str(line))
         return run
 
-    async def run(self, kind: type[_Copier] | type[_Validator], *, push: bool) -> MirrorReport:
+    async def run(self, kind: type[ImageCopier] | type[ImageValidator], *, push: bool) -> MirrorReport:
         """Work on all images, and report."""
         try:
             outcomes, sent = await self._work(kind, push=push)
@@ -115,12 +98,13 @@ class _MirrorRun:
             lenient=self.options.lenient,
             failed_list=failed_list,
             notices=tuple(self.notices),
+            with_referrers=kind is ImageCopier and bool(self.options.referrer_selector),
         )
         self.observe(MirrorEnded(report))
         return report
 
     async def _work(
-        self, kind: type[_Copier] | type[_Validator], *, push: bool
+        self, kind: type[ImageCopier] | type[ImageValidator], *, push: bool
     ) -> tuple[Sequence[MirrorOutcome], Sent]:
         options = self.options
         entries = self.images.entries
@@ -174,7 +158,7 @@ def _as_the_first(outcomes: Sequence[MirrorOutcome]) -> list[MirrorOutcome]:
 
 
 async def _same_images(
-    images: MirrorList, worker: _Worker
+    images: MirrorList, worker: ImageWorker
 ) -> tuple[dict[MirrorEntry, MirrorEntry], dict[MirrorEntry, HangarError]]:
     """Find the entries that are the same image under one name as an earlier entry.
 
@@ -199,132 +183,3 @@ async def _same_images(
         first, *others = [entry for entry in group if entry not in unknown] or group[:1]
         same |= dict.fromkeys(others, first)
     return same, unknown
-
-
-class _Worker:
-    """Work on the images of a mirror, one by one."""
-
-    def __init__(self, options: MirrorOptions, sides: Sides, observe: Observer, *, push: bool) -> None:
-        self._options = options
-        self._push_rights = push
-        self._sides = sides
-        self._observe = observe
-        selector = PlatformSelector.parse(["all"]) if options.takes_all else options.selector
-        planner = WholePlanner if options.takes_all else Planner
-        self._planner = planner(sides.documents, selector, options.include_foreign, options.limits.blobs)
-
-    async def outcome(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
-        """Work on an image; a failure is an outcome."""
-        try:
-            return await self.work(entry, number)
-        except (HangarError, ExceptionGroup) as group:
-            error = the_error(group)
-            if error.ends_run:
-                raise error from group
-            return MirrorOutcome(entry, "failed", error=error)
-
-    async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
-        """Work on an image; raises HangarError."""
-        raise NotImplementedError
-
-    async def source(self, entry: MirrorEntry, rank: Rank) -> tuple[Digest, Descriptor | None]:
-        """Return the digest that an image has at its source, and its descriptor where it had to be asked for."""
-        if entry.source.digest is not None:
-            return entry.source.digest, None
-        descriptor = await self._sides.documents.head(entry.source, rank)
-        if descriptor is None:
-            # The answer to a GET says why.
-            descriptor = (await self._sides.documents.root(entry.source, rank)).descriptor
-        return descriptor.digest, descriptor
-
-    async def heads(self, entry: MirrorEntry, rank: Rank) -> _Heads:
-        """Ask both sides at the same time."""
-        client, ticket = self._sides.client, Ticket(rank, ahead=True)
-        async with asyncio.TaskGroup() as group:
-            source = group.create_task(self.source(entry, rank))
-            target = group.create_task(client.head_manifest(entry.target, None, ticket, push=self._push_rights))
-        return _Heads(*source.result(), target.result())
-
-    async def root(self, entry: MirrorEntry, heads: _Heads, rank: Rank) -> Document:
-        """Get the root of an image, as it was when its source was asked."""
-        try:
-            return await self._sides.documents.root(entry.source, rank, heads.source)
-        except NotFound:
-            if heads.source is None:
-                raise
-            # The tag has moved, and its earlier image is gone.
-            return await self._sides.documents.root(entry.source, rank)
-
-    async def is_part_there(self, entry: MirrorEntry, heads: _Heads, rank: Rank) -> bool:
-        """Tell whether the target has the part of an index that is wanted."""
-        if heads.target is None or self._options.takes_all or self._options.index_mode == "original":
-            return False
-        part = selected_part(await self.root(entry, heads, rank), self._options.selector)
-        return part is not None and part.digest == heads.target.digest
-
-
-class _Copier(_Worker):
-    """Copies images."""
-
-    async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
-        """Copy an image unless its target has it; raises HangarError."""
-        rank = planning_rank(number)
-        heads = await self.heads(entry, rank)
-        has_more = self._options.recheck or self._options.platform_tags
-        if not has_more and (heads.is_same or await self.is_part_there(entry, heads, rank)):
-            return MirrorOutcome(entry, "unchanged", heads.digest, heads.target.digest if heads.target else None)
-        root = await self.root(entry, heads, rank)
-        plan = await self._planner.plan(entry.source, root, rank)
-        image = plan.image
-        size = sum(content.size for content in image.contents)
-        self._observe(ImagePlanned(str(entry.source), len(image.platforms), len(image.contents), size))
-        if self._options.dry_run:
-            return MirrorOutcome(entry, "planned", root.digest, image=image.without_contents())
-        loaded = await self._push(entry, number, plan, heads.target)
-        notes = "; ".join(filter(None, (*plan.image.notes, loaded.note)))
-        state: MirrorState = "copied" if loaded.state == "pushed" else "unchanged"
-        copied = plan.image.without_contents()
-        return MirrorOutcome(entry, state, root.digest, loaded.digest, copied, note=notes, replaced=loaded.replaced)
-
-    async def _push(self, entry: MirrorEntry, number: int, plan: Plan, existing: Descriptor | None) -> LoadOutcome:
-        """Push an image that its source has; raises HangarError."""
-        target = self._sides.targets[entry.target.registry]
-        self._sides.blobs.offer(plan.image.blobs, entry.source)
-        if entry.source.registry == entry.target.registry:
-            target.blobs.holds(entry.source.repository, plan.image.blobs)
-        target.images.expect(plan.image, entry.target)
-        target.images.found(number, existing)
-        if existing is None:
-            await target.blobs.look(entry.target, planning_rank(number))
-        try:
-            return await target.images.push(plan.image, entry.target, number)
-        except (HangarError, ExceptionGroup) as group:
-            gone = self._sides.blobs.gone(plan.image.blobs)
-            if gone and plan.needed().isdisjoint(gone):
-                plan.leave_out(gone)
-            elif not target.images.doubts(plan.image, entry.target, number, the_error(group)):
-                raise
-        return await target.images.push(plan.image, entry.target, number)
-
-
-class _Validator(_Worker):
-    """Compares images with their targets."""
-
-    async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
-        """Compare an image with its target; raises HangarError: Differs where they differ."""
-        rank = planning_rank(number)
-        heads = await self.heads(entry, rank)
-        if heads.target is None:
-            raise Differs("it is not there", advice="mirror it")
-        root = await self.root(entry, heads, rank)
-        image = await self._image(entry, root, rank)
-        await Comparer(self._sides.client).compare(image, entry.target, number)
-        return MirrorOutcome(entry, "unchanged", root.digest, heads.target.digest, image.without_contents())
-
-    async def _image(self, entry: MirrorEntry, root: Document, rank: Rank) -> Image:
-        """Return what is compared of an image: its index and the indexes in it; all documents where these tell less."""
-        part = root if self._options.takes_all else selected_part(root, self._options.selector)
-        if part is None or (isinstance(part, Index) and any(one.is_index for one in part.manifests)):
-            return (await self._planner.plan(entry.source, root, rank)).image
-        original = None if part.digest == root.digest else root.digest
-        return Image(entry.source, part.descriptor, (), documents={part.digest: part}, original=original)

@@ -128,8 +128,9 @@ class ArchivePacker:
         """Tell whether the earlier archive holds more of all these images than this one."""
         if not failed or self._settings.replace:
             return False
-        wanted = {image.reference.cache_name for image in images} | set(failed)
-        return len(wanted & held_names(self._settings.target, self._interrupt)) > len(images)
+        names = {image.reference.cache_name for image in images if image.attachment is None}
+        wanted = names | set(failed)
+        return len(wanted & held_names(self._settings.target, self._interrupt)) > len(names)
 
     def _add(self, image: Image) -> None:
         for content in image.contents:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
@@ -27,12 +28,38 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferrerCounts:
+    """The numbers of the referrers that came with an image."""
+
+    signatures: int = 0
+    attestations: int = 0
+    others: int = 0
+
+    @classmethod
+    def of(cls, images: Iterable[Image]) -> Self:
+        """Count images that are referrers."""
+        kinds = [image.attachment.kind for image in images if image.attachment is not None]
+        return cls(kinds.count("signature"), kinds.count("attestation"), kinds.count("other"))
+
+    def __add__(self, other: ReferrerCounts) -> ReferrerCounts:
+        return ReferrerCounts(
+            self.signatures + other.signatures, self.attestations + other.attestations, self.others + other.others
+        )
+
+    @property
+    def total(self) -> int:
+        """The number of all."""
+        return self.signatures + self.attestations + self.others
+
+
+@dataclass(frozen=True, slots=True)
 class ImageOutcome(_Outcome):
     """The outcome of one image of the list: `image` when it was saved, else `error`; both where its source differs.
 
     `same_as` is the earlier entry that turned out to be the same image, saved once under that entry. `notes` name the
     content that was left out: foreign layers, entries of unknown platform, attestations that are gone. `left_out` is
-    the number of the last: what only accompanies an image, and is no longer at its registry.
+    the number of the last: what only accompanies an image, and is no longer at its registry. `referrers` is None where
+    they were not looked for.
     """
 
     entry: Entry
@@ -41,6 +68,7 @@ class ImageOutcome(_Outcome):
     same_as: Entry | None = None
     notes: tuple[str, ...] = ()
     left_out: int = 0
+    referrers: ReferrerCounts | None = None
 
 
 @dataclass(slots=True)
@@ -145,7 +173,7 @@ class LoadOutcome(_Outcome):
     """The outcome of one image: its name at the target, and the digest of its tag there; `error` where it failed.
 
     `note` is for people: that only a part of its index is there. `replaced` is the digest of another image that the tag
-    named before.
+    named before. `referrers` are those that are at the target, None where they were not looked for.
     """
 
     image: Image
@@ -155,6 +183,7 @@ class LoadOutcome(_Outcome):
     error: HangarError | None = None
     note: str = ""
     replaced: Digest | None = None
+    referrers: ReferrerCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +219,7 @@ class MirrorOutcome(_Outcome):
     """The outcome of one image of a mirror: the digests at its source and of its name at the target.
 
     `image` has the platforms of one that was copied; `same_as` is the earlier entry that is the same image under the
-    same name. `note` and `replaced` are as in a LoadOutcome.
+    same name. `note`, `replaced` and `referrers` are as in a LoadOutcome.
     """
 
     entry: MirrorEntry
@@ -202,11 +231,15 @@ class MirrorOutcome(_Outcome):
     same_as: MirrorEntry | None = None
     note: str = ""
     replaced: Digest | None = None
+    referrers: ReferrerCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorReport:
-    """The sum of a mirror; `seconds` is its length. `dry` says that nothing was sent; `lenient` as in a Report."""
+    """The sum of a mirror; `seconds` is its length. `dry` says that nothing was sent; `lenient` as in a Report.
+
+    `with_referrers` says that referrers were wanted.
+    """
 
     outcomes: tuple[MirrorOutcome, ...]
     invalid: tuple[InvalidLine, ...]
@@ -217,6 +250,13 @@ class MirrorReport:
     lenient: bool = False
     failed_list: Path | None = None
     notices: tuple[str, ...] = ()
+    with_referrers: bool = False
+
+    @property
+    def unlooked(self) -> int:
+        """The number of unchanged images whose referrers are wanted, and were not looked for."""
+        unchanged = [one for one in self.outcomes if one.state == "unchanged" and one.same_as is None]
+        return sum(one.referrers is None for one in unchanged) if self.with_referrers else 0
 
     @property
     def failed(self) -> tuple[MirrorOutcome, ...]:

@@ -35,6 +35,7 @@ from hangar_async.engine.outputs import (
 from hangar_async.engine.pull.fetch import Fetcher, Receiver
 from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
+from hangar_async.engine.pull.referrers import ReferrersFinder
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.errors import the_error
@@ -198,18 +199,32 @@ class _Run(ABC):
             mirrors = options.environment.registries.mirrors
             fetcher = Fetcher(flights, receiver, store, len(images.entries), mirrors)
             planner = Planner(fetcher, options.selector, options.include_foreign, options.limits.blobs)
-            work = ImageFetcher(fetcher, planner, store, space, self.observe)
+            finder = self._finder(receiver.client, fetcher, flights)
+            work = ImageFetcher(fetcher, planner, finder, store, space, self.observe)
             tasks = [group.create_task(work.fetch(entry, number)) for number, entry in enumerate(images.entries)]
             for task in tasks:
                 task.add_done_callback(partial(self._image_ended, receiver.client))
+            names = {entry.reference.cache_name for entry in images.entries}
             for task in tasks:
                 fetched = await task
                 saved.outcomes.append(fetched.outcome)
-                if fetched.image is not None:
-                    await packer.add(fetched.image)
-                    saved.images.append(fetched.image.without_contents())
-                    saved.created.extend(fetched.created)
+                if fetched.image is None:
+                    continue
+                # A referrer may be one of several images, or of the list.
+                referrers = [image for image in fetched.referrers if image.name not in names]
+                names.update(image.name for image in referrers)
+                for image in (fetched.image, *referrers):
+                    await packer.add(image)
+                    saved.images.append(image.without_contents())
+                saved.created.extend(fetched.created)
         return saved
+
+    def _finder(self, client: LimitedClient, fetcher: Fetcher, flights: SingleFlight) -> ReferrersFinder | None:
+        options = self.options
+        if not options.referrer_selector:
+            return None
+        mirrors, at_once = options.environment.registries.mirrors, options.limits.blobs
+        return ReferrersFinder(client, fetcher, flights, mirrors, options.referrer_selector, at_once)
 
     def _image_ended(self, client: LimitedClient, task: asyncio.Task[FetchedImage]) -> None:
         client.image_ended()

@@ -69,7 +69,7 @@ async def serving(
             ) as address,
             _reading_again(security, reload or asyncio.Event(), observer),
         ):
-            served = Served(address, _url(options, address), source.images)
+            served = Served(address, _url(options, address), source.shown)
             observer(Listening(served))
             yield served
 
@@ -101,9 +101,10 @@ async def _read_again(security: Security, reload: asyncio.Event, observer: Obser
 
 @dataclass(frozen=True, slots=True)
 class _OpenSource:
-    """The source of the options, ready to be served."""
+    """The source of the options, ready to be served; `shown` are its images without their referrers."""
 
     images: tuple[Image, ...]
+    shown: tuple[Image, ...]
     repositories: Repositories
     blobs: BlobReader
     page: Page
@@ -115,8 +116,9 @@ def _open(options: ServeOptions, check_interrupted: Callable[[], None]) -> _Open
     if not catalog.images:
         raise UsageError(f"there is no image in {options.source}: nothing can be served")
     repositories = read_repositories(catalog, layout.sizes())
-    page = Page(options.source.resolve().name, [_shown(image, repositories) for image in catalog.images])
-    return _OpenSource(catalog.images, repositories, BlobReader(layout), page)
+    shown = tuple(image for image in catalog.images if image.attachment is None)
+    page = Page(options.source.resolve().name, [_shown(image, repositories) for image in shown])
+    return _OpenSource(catalog.images, shown, repositories, BlobReader(layout), page)
 
 
 def _notices(options: ServeOptions, source: _OpenSource) -> Iterator[str]:

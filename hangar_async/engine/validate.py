@@ -40,6 +40,9 @@ async def load_validate(
 
             async def compare(number: int, image: Image, target: Reference) -> Comparison:
                 await comparer.compare(image, target, number)
+                for referrer in run.selection.referrers_of(image):
+                    name = Reference(target.registry, target.repository, referrer.reference.tag, referrer.digest)
+                    await comparer.compare(referrer, name, number)
                 return Comparison(image, target)
 
             comparisons = await run.each(client, compare, Comparison)

@@ -22,6 +22,8 @@ BLOBS = "blobs"
 LIST_VERSION = "v1.1.0"
 #: Annotation of a partial index in `index.json`: the digest of the index that the registry served.
 ORIGINAL_DIGEST = "io.hangar-async.original.digest"
+#: Annotation of a referrer in `index.json`: the digest of its subject, in the same repository.
+SUBJECT_DIGEST = "io.hangar-async.subject.digest"
 #: The content of `oci-layout` (image-spec, image-layout.md).
 MARKER = b'{"imageLayoutVersion":"1.0.0"}\n'
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,6 +70,8 @@ def _cache_index(images: Iterable[Image]) -> bytes:
         annotations = {REF_NAME: image.reference.layout_name}
         if image.original is not None:
             annotations[ORIGINAL_DIGEST] = str(image.original)
+        if image.attachment is not None:
+            annotations[SUBJECT_DIGEST] = str(image.attachment.subject)
         assert image.root is not None  # noqa: S101 - every image that is saved has one
         entries.append(image.root.to_json(annotations))
     return _dump({"schemaVersion": 2, "manifests": entries})

@@ -155,14 +155,24 @@ class _ImageBuilder:
             image.original,
             tuple(self.problems),
             named=image.named,
+            attachment=self._attachment(image),
         )
+
+    def _attachment(self, image: oci.Image) -> oci.Attachment | None:
+        """Read the type of a referrer, which only its document tells."""
+        if image.attachment is None or image.root is None:
+            return image.attachment
+        root = self._loader.documents.get(image.root.digest)
+        return oci.Attachment.of(image.attachment.subject, image.reference, root)
 
 
 def _unlisted_image(loader: ManifestLoader, root: oci.Image) -> oci.Image:
     builder = _ImageBuilder(loader)
     _add_root(builder, root)
-    # Its list names the platforms of images, so none without any.
-    if any(isinstance(loader.documents.get(digest), oci.Manifest) for digest in builder.contents):
+    # Its list names the platforms of images, so none without any, and no referrer.
+    if root.attachment is None and any(
+        isinstance(loader.documents.get(digest), oci.Manifest) for digest in builder.contents
+    ):
         builder.problems[f"{LIST_NAME} does not name it, which {INDEX_NAME} does"] = None
     return builder.build(root, ())
 

@@ -7,7 +7,7 @@ import msgspec
 
 from hangar_async import oci
 from hangar_async.errors import ContentError, InvalidValue
-from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST
+from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST, SUBJECT_DIGEST
 from hangar_async.layout.limits import most_list_bytes
 from hangar_async.oci.manifest import MOST_VALUES
 
@@ -84,13 +84,20 @@ def parse_index(raw: bytes, most: int = MOST_VALUES) -> tuple[oci.Image, ...]:
     for entry in _index(raw, INDEX_NAME, most=most).manifests:
         try:
             reference = oci.Reference.parse(entry.annotations.get(oci.REF_NAME, ""))
-            original = entry.annotations.get(ORIGINAL_DIGEST)
-            image = oci.Image(reference, entry, (), original=oci.Digest.parse(original) if original else None)
+            original = _digest_of(entry, ORIGINAL_DIGEST)
+            subject = _digest_of(entry, SUBJECT_DIGEST)
+            attachment = None if subject is None else oci.Attachment.of(subject, reference, None)
+            image = oci.Image(reference, entry, (), original=original, attachment=attachment)
         except InvalidValue:
             continue
         if images.setdefault(reference.cache_name, image) != image:
             raise ContentError(f"{INDEX_NAME} names {reference.cache_name} twice")
     return tuple(images.values())
+
+
+def _digest_of(entry: oci.Descriptor, annotation: str) -> oci.Digest | None:
+    text = entry.annotations.get(annotation)
+    return oci.Digest.parse(text) if text else None
 
 
 def parse_folder(raw: bytes, folder: str) -> oci.Descriptor:

@@ -4,7 +4,7 @@
 from hangar_async.oci.digest import ALGORITHMS, Digest, Hasher
 from hangar_async.oci.graph import MAX_DEPTH, Document, Documents, EntryBudget, children, complete
 from hangar_async.oci.graph import documents_below, joined_index, partial_index, walk
-from hangar_async.oci.image import Image, ImagePlatform
+from hangar_async.oci.image import Attachment, Image, ImagePlatform
 from hangar_async.oci.integrity import (
     PIECE,
     AsyncPieces,

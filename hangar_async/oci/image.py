@@ -10,6 +10,7 @@ from hangar_async.oci.graph import Document, Documents, walk
 from hangar_async.oci.manifest import Descriptor, Manifest, join_index
 from hangar_async.oci.platform import NO_PLATFORM, Platform
 from hangar_async.oci.reference import Reference
+from hangar_async.oci.referrers import ReferrerKind, cosign_type, kind_of, referrer_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,23 @@ class ImagePlatform:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """The way that an image belongs to another one, of its repository: the subject, a digest of that one; its type."""
+
+    subject: Digest
+    artifact_type: str
+    kind: ReferrerKind
+
+    @classmethod
+    def of(cls, subject: Digest, reference: Reference, root: Document | None) -> Attachment:
+        """Read the type of a referrer: from its tag, where it is one of cosign, else from its document."""
+        referrer = None if root is None else referrer_of(root)
+        artifact_type = cosign_type(reference.tag) or ("" if referrer is None else referrer.artifact_type)
+        annotations = {} if referrer is None else referrer.descriptor.annotations
+        return cls(subject, artifact_type, kind_of(artifact_type, annotations))
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """One image: its name, its root, its platforms, and all its contents.
 
@@ -37,7 +55,8 @@ class Image:
     digest of the index that the registry served when `root` is a partial one. `contents` are manifests, indexes,
     configs and layers, each digest once, parents first; `documents` has the manifests and indexes among them.
     `problems` name content that is missing or cannot be read, `notes` content that was left out. `named` is False for
-    an image of a layout that has no name: its reference has the directory and the digest.
+    an image of a layout that has no name: its reference has the directory and the digest. `attachment` is that of a
+    referrer that came with another image; it has no platforms.
     """
 
     reference: Reference
@@ -49,6 +68,7 @@ class Image:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     named: bool = True
+    attachment: Attachment | None = None
 
     @property
     def name(self) -> str:

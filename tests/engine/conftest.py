@@ -26,8 +26,9 @@ from hangar_async.server import listen
 from hangar_async.testing.images import Layer, image, index, layer
 from tests.engine.forms import Saved, make
 from tests.engine.made import make_cache
-from tests.engine.rig import BASE
+from tests.engine.rig import BASE, run
 from tests.engine.served import Client, Site, make_site, served
+from tests.engine.signed import Signed
 from tests.fakes.images import AMD64, ARM64, library, small
 from tests.fakes.registry import FakeRegistry, fake_registry
 
@@ -156,3 +157,14 @@ async def client(site: Site) -> AsyncIterator[Client]:
     """A client of the archive in parts."""
     async with served(site.archive) as one:
         yield one
+
+
+@pytest.fixture
+async def signed(tmp_path: Path) -> Signed:
+    """A signed image that was saved; its registry is gone."""
+    async with fake_registry() as registry:
+        found = Signed(registry.address, tmp_path / "signed" / "out")
+        found.add_to(registry)
+        found.saved.parent.mkdir()
+        assert (await run(found.saved.parent, f"{registry.address}/team/app:1")).status == 0
+    return found

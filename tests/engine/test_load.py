@@ -1,19 +1,31 @@
 """`load`: every kind of image out of every form into a registry, unchanged, each digest once."""
 
 import asyncio
+import json
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hangar_async.config.environment import Environment
+from hangar_async.config.options import CompressOptions, ListOptions, VerifyOptions
+from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import RegistrySettings
+from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event, ImageEnded, LoadEnded, Notice, RunStarted
+from hangar_async.engine.ls import ls
+from hangar_async.engine.reports import LoadReport, ReferrerCounts
+from hangar_async.engine.verify import verify
 from hangar_async.errors import RegistryError
 from hangar_async.testing.images import artifact
 from tests.engine.forms import FORMS, HANGARS, Saved
 from tests.engine.loading import document, manifests_below, named_blobs, run_load, run_validate, tagged, where
 from tests.engine.made import make_cache, make_layout
+from tests.engine.push.rig import without_referrers
+from tests.engine.served import served
+from tests.engine.signed import Signed
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Status
 from tests.fakes.images import small
@@ -97,3 +109,116 @@ async def test_ten_repositories_share_a_token(pushable_registry: FakeRegistry, t
     assert [len(request.scopes) for request in tokens.requests] == [0, 10, 2]
     assert (await run_validate(tmp_path, source, pushable_registry, environment=settings)).status == 0
     assert [len(request.scopes) for request in tokens.requests[3:]] == [0, 10, 2]
+
+
+async def load_signed(saved: Path, registry: FakeRegistry, tmp_path: Path, form: str, **keywords: Any) -> LoadReport:
+    """Load a saved directory with referrers, or an archive of it without index."""
+    source = saved
+    if form == "stream":
+        source = tmp_path / "made.tar.gz"
+        with tarfile.open(source, "w:gz") as archive:
+            archive.add(saved, "saved-image-cache")
+    return await run_load(tmp_path, source, registry, **keywords)
+
+
+@pytest.mark.parametrize("form", ["dir", "stream"])
+@pytest.mark.parametrize("api", [True, False])
+async def test_referrers_are_restored(
+    signed: Signed, pushable_registry: FakeRegistry, tmp_path: Path, api: bool, form: str
+) -> None:
+    """By digest, cosign's under their tags; the tag of the image comes last, and all is there already the next time."""
+    if not api:
+        without_referrers(pushable_registry)
+    report = await load_signed(signed.saved, pushable_registry, tmp_path, form)
+    assert report.status == 0, report.failed
+    [outcome] = report.outcomes
+    assert outcome.referrers == ReferrerCounts(1, 1, 2)
+    content = pushable_registry.content
+    tags = {f"sha256-{signed.image.digest.hex}.{end}" for end in ("sig", "att")}
+    lists = set() if api else {signed.image.digest.tag, signed.parts.digest.tag}
+    assert set(await content.tags("team/app") or ()) == {"1", *tags, *lists}
+    for built in signed.referrers:
+        assert await content.resolve("team/app", built.digest) is not None
+        for blob, data in built.blobs.items():
+            assert await content.size("team/app", blob) == len(data)
+    puts = [one.path.rpartition("/")[2] for one in pushable_registry.asked("/manifests/", "PUT")]
+    assert puts[-1] == "1"
+    pushable_registry.requests.clear()
+    again = await load_signed(signed.saved, pushable_registry, tmp_path, form)
+    assert [one.state for one in again.outcomes] == ["present"]
+    assert pushable_registry.asked(method="PUT") == pushable_registry.asked(method="POST") == []
+    assert (await run_validate(tmp_path, signed.saved, pushable_registry)).status == 0
+    content.remove("team/app", signed.parts.digest)
+    [failed] = (await run_validate(tmp_path, signed.saved, pushable_registry)).failed
+    assert "it is not there" in str(failed.error)
+    assert (await run_validate(tmp_path, signed.saved, pushable_registry, referrers="none")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("selected", "count"), [("none", ReferrerCounts()), ("application/vnd.example.signature", ReferrerCounts(0, 0, 2))]
+)
+async def test_referrers_of_some_types_are_loaded(
+    signed: Signed, pushable_registry: FakeRegistry, tmp_path: Path, selected: str, count: ReferrerCounts
+) -> None:
+    report = await run_load(tmp_path, signed.saved, pushable_registry, referrers=selected)
+    assert report.outcomes[0].referrers == count
+    assert await pushable_registry.content.tags("team/app") == ["1"]
+
+
+async def test_referrers_that_a_registry_does_not_take_are_notes(
+    signed: Signed, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """Some registries take no artifacts."""
+    pushable_registry.fail(f"/manifests/{signed.parts.digest}", Status(405), method="PUT", times=None)
+    report = await run_load(tmp_path, signed.saved, pushable_registry)
+    assert report.status == 0
+    [outcome] = report.outcomes
+    assert f"left out the referrer {signed.address}/team/app@{signed.parts.digest}: " in outcome.note
+    assert outcome.referrers == ReferrerCounts(1, 1, 1)
+
+
+async def test_a_damaged_referrer_fails_its_image(
+    signed: Signed, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(signed.saved, copy, symlinks=True)
+    (copy / "share" / "sha256" / list(signed.parts.blobs)[-1].hex).unlink()
+    [failed] = (await run_load(tmp_path, copy, pushable_registry)).failed
+    assert "is missing" in str(failed.error)
+    assert failed.error is not None
+    assert "--referrers none" in failed.error.advice
+    assert (await run_load(tmp_path, copy, pushable_registry, referrers="none")).status == 0
+
+
+async def test_referrers_whose_image_is_not_there_are_told(
+    signed: Signed, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(signed.saved, copy, symlinks=True)
+    listed, indexed = (json.loads((copy / name).read_text()) for name in ("saved-images-list.json", "index.json"))
+    other = listed["List"][0] | {"Source": f"{signed.address}/team/other"}
+    indexed["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = f"{other['Source']}:1"
+    (copy / "saved-images-list.json").write_text(json.dumps(listed | {"List": [other]}))
+    (copy / "index.json").write_text(json.dumps(indexed))
+    report = await run_load(tmp_path, copy, pushable_registry)
+    assert report.notices[0].startswith("left out 4 referrers of images that are not in ")
+    assert await pushable_registry.content.tags("team/other") == ["1"]
+
+
+async def test_a_layout_with_referrers_is_listed_verified_served_and_packed(signed: Signed, tmp_path: Path) -> None:
+    listing = await ls(ListOptions(signed.saved))
+    assert ReferrerCounts.of(listing.images) == ReferrerCounts(1, 1, 2)
+    assert listing.incomplete == ()
+    assert (await verify(VerifyOptions(signed.saved))).status == 0
+    async with served(signed.saved) as client:
+        async with client.session.get(f"/v2/team/app/referrers/{signed.image.digest}") as answer:
+            assert [one["digest"] for one in (await answer.json(content_type=None))["manifests"]] == [
+                str(signed.parts.digest)
+            ]
+        async with client.session.get(f"/v2/team/app/manifests/sha256-{signed.image.digest.hex}.sig") as answer:
+            assert answer.status == 200
+        assert len(client.served.images) == 1
+    output = OutputSettings(target=tmp_path / "packed.tar.gz", format="gzip", sync=False)
+    report = await compress(CompressOptions(cache=signed.saved, output=output))
+    assert (report.status, len(report.outcomes)) == (0, 1)
+    assert ReferrerCounts.of((await ls(ListOptions(output.target))).images) == ReferrerCounts(1, 1, 2)

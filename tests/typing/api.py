@@ -133,7 +133,9 @@ async def mirror() -> None:
     outcome: h.MirrorOutcome
     for outcome in (*report.outcomes, *(await h.mirror_validate(options, observer)).failed):
         entry: h.MirrorEntry = outcome.entry
-        print(entry.source.name, entry.target.name, outcome.state)
+        counts: h.ReferrerCounts | None = outcome.referrers
+        attachment: h.Attachment | None = outcome.image.attachment if outcome.image else None
+        print(entry.source.name, entry.target.name, outcome.state, counts and counts.total, attachment)
 
 
 async def load() -> None:
@@ -173,6 +175,9 @@ async def copy(source: h.Reference, target: h.Reference, blob: h.Descriptor) -> 
         pushed: h.PushedManifest = await client.put_manifest(target, served.raw, served.content_type)
         parsed: h.Manifest | h.Index = h.parse_manifest(served.raw, served.content_type)
         print(pushed.digest == parsed.digest)
+        tags: h.TagPage | None = await client.list_tags(source)
+        referrers: h.ReferrerPage | None = await client.list_referrers(source, parsed.digest)
+        print(tags and tags.next, referrers and referrers.next)
         body: h.BlobBody
         async with client.open_blob(source, blob) as body:
             upload: h.Upload

@@ -18,6 +18,7 @@ def load_validate_command(
     blobs_per_image: options.BlobsPerImage = 6,
     requests: options.Requests = 60,
     default_project: options.DefaultProject = "library",
+    referrers: options.Referrers = "all",
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -40,6 +41,7 @@ def load_validate_command(
         default_project=default_project,
         images=tuple(image or ()),
         image_list=None if file is None else values.image_list(file)[0],
+        referrers=referrers,
         environment=values.Network(retries, stall_timeout, max_wait, None).apply_to(values.environment_for(flags)),
     )
     rows, steps = summary.after_validate, next_steps.after_load

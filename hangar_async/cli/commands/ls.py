@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.view.text import count_text, images_text, one_line, size_text
+from hangar_async.cli.view.text import count_text, images_text, one_line, referrers_text, size_text
 
 if TYPE_CHECKING:
     from hangar_async import Image, ImagePlatform, Listing
+    from hangar_async.oci import Attachment
 
 _COLUMNS = ("IMAGE", "DIGEST", "SIZE", "PLATFORMS")
 #: Problems of one image that are shown; the rest are counted.
@@ -64,6 +65,7 @@ def _image(image: Image) -> dict[str, Any]:
         "size": image.size,
         "complete": not image.problems,
         "problems": list(image.problems),
+        "referrer": None if image.attachment is None else _referrer(image.attachment),
         "platforms": [
             {
                 "os": item.platform.os,
@@ -79,8 +81,18 @@ def _image(image: Image) -> dict[str, Any]:
     }
 
 
+def _referrer(attachment: Attachment) -> dict[str, str]:
+    return {
+        "subject": str(attachment.subject),
+        "kind": attachment.kind,
+        "artifact_type": attachment.artifact_type,
+    }
+
+
 def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
     """Make the lines about the archive or directory as a whole."""
+    from hangar_async.engine.reports import ReferrerCounts
+
     kind = "directory" if listing.format == "dir" else "archive"
     text = f"{one_line(str(listing.path.absolute()))}, {size_text(listing.size)}"
     yield kind, text if listing.format == "dir" else f"{text}, {listing.format}"
@@ -92,6 +104,8 @@ def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
     if not listing.indexed:
         yield "index", "none: one image cannot be read without passing over the others"
     yield "holds", f"{images_text(listing.images)}, {size_text(listing.content_size)} unpacked"
+    if text := referrers_text(ReferrerCounts.of(listing.images)):
+        yield "referrers", text
 
 
 def _row(image: Image, *, short: bool) -> tuple[str, ...]:
@@ -99,6 +113,10 @@ def _row(image: Image, *, short: bool) -> tuple[str, ...]:
     if image.digest is not None:
         digest = f"{image.digest.algorithm}:{image.digest.short}" if short else str(image.digest)
     platforms = ", ".join(map(_platform, image.platforms)) or "-"
+    if image.attachment is not None:
+        kind = "referrer" if image.attachment.kind == "other" else image.attachment.kind
+        subject = image.attachment.subject
+        platforms = f"{kind} of {subject.algorithm}:{subject.short}"
     return one_line(image.name), digest, size_text(image.size), f"{'incomplete: ' if image.problems else ''}{platforms}"
 
 

@@ -18,6 +18,7 @@ def sync_command(
     requests: options.Requests = 60,
     source: options.Source = None,
     include_foreign: options.IncludeForeign = False,
+    referrers: options.Referrers = "all",
     mirror: options.Mirror = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
@@ -46,6 +47,7 @@ def sync_command(
         requests=requests,
         source=source,
         include_foreign=include_foreign,
+        referrers=referrers,
         cache=cache,
         environment=environment,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +14,7 @@ from hangar_async.cli.view.text import (
     images_text,
     one_line,
     quoted_path,
+    referrers_text,
     size_text,
     time_text,
 )
@@ -21,10 +22,13 @@ from hangar_async.engine.reports import (
     Comparison,
     ComparisonReport,
     Conversion,
+    ImageOutcome,
     LoadOutcome,
     LoadReport,
+    MirrorOutcome,
     MirrorReport,
     Output,
+    ReferrerCounts,
     Report,
     Sent,
 )
@@ -107,6 +111,13 @@ def _images(word: str, report: Report) -> Rows:
     twice = len(same) + report.duplicates
     if twice:
         yield "", f"{count_text(twice, 'line')} of the list named an image once more"
+    yield from _referrers(report.outcomes)
+
+
+def _referrers(outcomes: Iterable[ImageOutcome | LoadOutcome | MirrorOutcome]) -> Rows:
+    counts = sum((outcome.referrers for outcome in outcomes if outcome.referrers is not None), ReferrerCounts())
+    if text := referrers_text(counts):
+        yield "referrers", text
 
 
 def _traffic(report: Report) -> Rows:
@@ -187,6 +198,7 @@ def after_load(report: LoadReport, _: object) -> Rows:
     yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes))
     if known := sum(outcome.state == "present" for outcome in loaded):
         yield "", f"{known} of them were there already"
+    yield from _referrers(report.outcomes)
     yield from _sent(report.sent)
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
@@ -221,6 +233,10 @@ def after_mirror(report: MirrorReport, _: object) -> Rows:
         yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
     if twice := len(report.outcomes) - len(images) + report.duplicates:
         yield "", f"{count_text(twice, 'line')} of the list named an image once more"
+    yield from _referrers(images)
+    if unlooked := report.unlooked:
+        text = f"not looked for at {count_text(unlooked, 'unchanged image')} (--recheck-referrers)"
+        yield "referrers", text
     if report.dry:
         for outcome in copied:
             yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")

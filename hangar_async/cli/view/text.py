@@ -14,6 +14,7 @@ from hangar_async.errors import HangarError, StorageError
 
 if TYPE_CHECKING:
     from hangar_async import Image
+    from hangar_async.engine.reports import ReferrerCounts
 
 PROGRAM = "hangar-async"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -58,10 +59,25 @@ def count_text(number: int, noun: str) -> str:
 
 
 def images_text(images: "Sequence[Image]", total: int | None = None) -> str:
-    """Write the number of images, of `total` where that is larger, and of their platforms."""
-    total = len(images) if total is None else total
-    number = count_text(total, "image") if len(images) == total else f"{len(images)} of {count_text(total, 'image')}"
+    """Write the number of images, of `total` where that is larger, and of their platforms; referrers are none."""
+    found = sum(image.attachment is None for image in images)
+    total = found if total is None else total
+    number = count_text(total, "image") if found == total else f"{found} of {count_text(total, 'image')}"
     return f"{number}, {count_text(sum(len(image.platforms) for image in images), 'platform')}"
+
+
+def referrers_text(counts: "ReferrerCounts") -> str:
+    """Write the numbers of referrers by their kinds; "" for none."""
+    parts = [
+        count_text(number, noun)
+        for number, noun in (
+            (counts.signatures, "signature"),
+            (counts.attestations, "attestation"),
+            (counts.others, "other referrer"),
+        )
+        if number
+    ]
+    return ", ".join(parts)
 
 
 def one_line(text: str) -> str:

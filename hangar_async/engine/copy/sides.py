@@ -14,6 +14,7 @@ from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.logins import registry_of_login
+from hangar_async.engine.pull.referrers import ReferrersFinder
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.reports import Sent
@@ -52,6 +53,11 @@ class Sides:
         push_options = PushOptions(options.index_mode, options.platform_tags, options.recheck)
         #: The registries that images are pushed to. A flight of a digest is one at a registry.
         self.targets: dict[str, Target] = {}
+        #: Finds the referrers at the sources; None where none are wanted.
+        self.referrers: ReferrersFinder | None = None
+        if selector := options.referrer_selector:
+            mirrors, at_once = settings.mirrors, options.limits.blobs
+            self.referrers = ReferrersFinder(source[1], self.documents, flights, mirrors, selector, at_once)
         for registry, own_flights in target_flights.items():
             blobs = BlobPusher(self.client, own_flights, rate, self.blobs, observe)
             self.targets[registry] = Target(blobs, ImagePusher(self.client, blobs, push_options))

@@ -1,16 +1,17 @@
 """Images into the store: from an entry of the list to an image that is complete."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from hangar_async.config.jobs import MAX_REQUESTS
 from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.limits.queue import blob_rank, planning_rank
 from hangar_async.engine.pull.fetch import Fetcher
 from hangar_async.engine.pull.plan import Plan, Planner
+from hangar_async.engine.pull.referrers import FoundReferrers, ReferrersFinder, Subjects
 from hangar_async.engine.pull.space import SpaceCheck
-from hangar_async.engine.reports import ImageOutcome
+from hangar_async.engine.reports import ImageOutcome, ReferrerCounts
 from hangar_async.errors import Conflict, HangarError, NotFound, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci import Descriptor, Digest, Image
@@ -23,21 +24,32 @@ MAX_TASKS = MAX_REQUESTS
 
 @dataclass(frozen=True, slots=True)
 class FetchedImage:
-    """The outcome of an image; its value where it is in the store, and when its configs say that it was made."""
+    """The outcome of an image; its value where it is in the store, and when its configs say that it was made.
+
+    `referrers` are in the store too.
+    """
 
     outcome: ImageOutcome
     image: Image | None = None
     created: Sequence[str] = ()
+    referrers: Sequence[Image] = ()
 
 
 class ImageFetcher:
     """Fetches the images of one run, all at the same time; `fetch` is called once for each entry."""
 
     def __init__(
-        self, fetcher: Fetcher, planner: Planner, store: ContentStore, space: SpaceCheck, observe: Observer
+        self,
+        fetcher: Fetcher,
+        planner: Planner,
+        finder: ReferrersFinder | None,
+        store: ContentStore,
+        space: SpaceCheck,
+        observe: Observer,
     ) -> None:
         self._fetcher = fetcher
         self._planner = planner
+        self._finder = finder
         self._store = store
         self._space = space
         self._observe = observe
@@ -51,10 +63,10 @@ class ImageFetcher:
         """
         root = self._root_of(entry)
         try:
-            plan = await self._plan(entry, number, root)
-            if plan is None:
+            planned = await self._plan(entry, number, root)
+            if planned is None:
                 return FetchedImage(ImageOutcome(entry, same_as=entry.earlier))
-            return await self._fetch_contents(entry, number, plan)
+            return await self._fetch_contents(entry, number, *planned)
         except (HangarError, ExceptionGroup) as error:
             failure = the_error(error)
             if failure.ends_run:
@@ -63,7 +75,9 @@ class ImageFetcher:
                 failure = _lost_part(failure)
             return FetchedImage(ImageOutcome(entry, error=failure))
 
-    async def _plan(self, entry: Entry, number: int, root_digest: asyncio.Future[Digest | None]) -> Plan | None:
+    async def _plan(
+        self, entry: Entry, number: int, root_digest: asyncio.Future[Digest | None]
+    ) -> tuple[Plan, FoundReferrers | None] | None:
         """Plan an image and offer the sources of its content; None when an earlier entry is the same image."""
         try:
             if entry.contradicts:
@@ -77,20 +91,26 @@ class ImageFetcher:
                 if earlier != root.digest:
                     raise _conflict(entry)
                 return None
-            plan = await self._planner.plan(entry.reference, root, planning_rank(number))
-            image = plan.image
-            await self._space.plan(image.contents, self._store.missing)
-            for blob in image.blobs:
-                self._fetcher.offer(blob, entry.reference, blob_rank(number, blob.size))
+            rank = planning_rank(number)
+            plan = await self._planner.plan(entry.reference, root, rank)
+            image, found = plan.image, None
+            if self._finder is not None:
+                found = await self._finder.find(entry.reference, Subjects.of(image), rank)
+            for planned in (image, *(found.images if found is not None else ())):
+                await self._space.plan(planned.contents, self._store.missing)
+                for blob in planned.blobs:
+                    self._fetcher.offer(blob, entry.reference, blob_rank(number, blob.size))
         finally:
             if not root_digest.done():
                 root_digest.set_result(None)
             self._fetcher.named(number)
         self._report_plan(entry, image)
-        return plan
+        return plan, found
 
-    async def _fetch_contents(self, entry: Entry, number: int, plan: Plan) -> FetchedImage:
-        if gone := await self._fetch_blobs(entry, number, plan):
+    async def _fetch_contents(
+        self, entry: Entry, number: int, plan: Plan, found: FoundReferrers | None
+    ) -> FetchedImage:
+        if gone := await self._fetch_blobs(entry, number, plan.image.blobs, plan.needed()):
             plan.leave_out(gone)
         image = plan.image
         if image.original is not None:
@@ -98,11 +118,28 @@ class ImageFetcher:
             await self._store.put(partial.raw, partial.digest)
         created = await write_image(self._store, image)
         outcome = ImageOutcome(entry, image.without_contents(), notes=image.notes, left_out=plan.left_out)
-        return FetchedImage(outcome, image, created)
+        if found is None:
+            return FetchedImage(outcome, image, created)
+        referrers, notes = await self._fetch_referrers(entry, number, found)
+        outcome = replace(outcome, notes=(*image.notes, *notes), referrers=ReferrerCounts.of(referrers))
+        return FetchedImage(outcome, image, created, referrers)
 
-    async def _fetch_blobs(self, entry: Entry, number: int, plan: Plan) -> dict[Digest, NotFound]:
-        """Fetch the blobs of an image; return the answers for those that are gone, and that it is whole without."""
-        needed = plan.needed()
+    async def _fetch_referrers(
+        self, entry: Entry, number: int, found: FoundReferrers
+    ) -> tuple[list[Image], tuple[str, ...]]:
+        """Fetch the blobs of referrers; return those that are whole, and notes about all others."""
+        whole, notes = [], list(found.notes)
+        for image in found.images:
+            gone = await self._fetch_blobs(entry, number, image.blobs, ())
+            notes += [f"left out the referrer {image.reference}: {error}" for error in [*gone.values()][:1]]
+            if not gone:
+                whole.append(image)
+        return whole, tuple(notes)
+
+    async def _fetch_blobs(
+        self, entry: Entry, number: int, contents: Iterable[Descriptor], needed: Collection[Digest]
+    ) -> dict[Digest, NotFound]:
+        """Fetch blobs; return the answers for those that are gone, and that are not needed."""
         gone: dict[Digest, NotFound] = {}
 
         async def fetch(blob: Descriptor) -> None:
@@ -114,7 +151,7 @@ class ImageFetcher:
                 gone[blob.digest] = error
 
         # In the order of their ranks, so that those that have no task yet come last anyway.
-        blobs = sorted((blob for blob in plan.image.blobs if not self._fetcher.has(blob)), key=lambda blob: -blob.size)
+        blobs = sorted((blob for blob in contents if not self._fetcher.has(blob)), key=lambda blob: -blob.size)
         await each(blobs, fetch, MAX_TASKS)
         return gone
 

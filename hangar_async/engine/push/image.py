@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,17 @@ from hangar_async.config.jobs import MAX_REQUESTS
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket, blob_rank, planning_rank
 from hangar_async.engine.push.blobs import BlobPusher, Pieces
-from hangar_async.engine.push.referrers import ReferrersTags
-from hangar_async.engine.reports import LoadOutcome
-from hangar_async.errors import ContentError, HangarError, Incomplete, RegistryError
+from hangar_async.engine.push.referrers import ReferrersTags, target_index
+from hangar_async.engine.reports import LoadOutcome, ReferrerCounts
+from hangar_async.errors import (
+    ContentError,
+    HangarError,
+    Incomplete,
+    RegistryError,
+    SourceError,
+    Unauthorized,
+    the_error,
+)
 from hangar_async.tasks import each
 
 if TYPE_CHECKING:
@@ -70,8 +78,17 @@ class ImagePusher:
         """Note the image that the tag names now, which need not be asked again."""
         self._targets[number] = descriptor
 
-    async def push(self, image: oci.Image, target: oci.Reference, number: int) -> LoadOutcome:
-        """Push an image to its name at the target; `number` is its place in the order. Raises HangarError."""
+    async def push(
+        self,
+        image: oci.Image,
+        target: oci.Reference,
+        number: int,
+        referrers: Sequence[oci.Image] | None = None,
+    ) -> LoadOutcome:
+        """Push an image to its name at the target, with its referrers; `number` is its place in the order.
+
+        None for the referrers says that they were not looked for. Raises HangarError.
+        """
         if image.problems:
             raise ContentError(image.problems[0], advice="get the archive again, or load the others with --image")
         if (failure := self._failures.pop(number, None)) is not None:
@@ -87,7 +104,8 @@ class ImagePusher:
             await self._push_contents(image, root, target, number)
             if oci.referrer_of(root) is not None:
                 await self._put_missing(root, target, root.digest, image.blobs, rank)
-        # The tag comes last: a run that finds it there looks for nothing else.
+        # The tag comes last: a run that finds it there looks for nothing else, and who pulls it finds its signatures.
+        counts, notes = await self.attach(referrers or (), target, number)
         for document in oci.documents_below(root, image.documents):
             await self._referrers.add(target, document, rank)
         for platform in image.platforms if self._options.platform_tags and target.tag else ():
@@ -95,8 +113,51 @@ class ImagePusher:
             document, name = image.document(platform.descriptor), oci.Reference(target.registry, target.repository, tag)
             await self._put_missing(document, name, None, image.blobs, rank)
         if is_there:
-            return LoadOutcome(image, target, "present", existing.digest if existing else None)
-        return await self._push_tag(image, root, target, existing, rank)
+            outcome = LoadOutcome(image, target, "present", existing.digest if existing else None)
+        else:
+            outcome = await self._push_tag(image, root, target, existing, rank)
+        note = "; ".join(filter(None, (outcome.note, *notes)))
+        return replace(outcome, note=note, referrers=None if referrers is None else counts)
+
+    async def attach(
+        self, referrers: Sequence[oci.Image], target: oci.Reference, number: int
+    ) -> tuple[ReferrerCounts, list[str]]:
+        """Push referrers into the repository of a target; return the counts, and notes about those that it refused.
+
+        Raises HangarError.
+        """
+        attached, notes = [], []
+        # One after the other: a list that the registry does not keep is written for each.
+        for image in referrers:
+            try:
+                await self._attach(image, target, number)
+            except (HangarError, ExceptionGroup) as group:
+                error = the_error(group)
+                # Some registries take no artifacts, and a source may lack one that it lists.
+                failure = error.failure if isinstance(error, SourceError) else error
+                is_refusal = isinstance(failure, RegistryError) and not isinstance(failure, Unauthorized)
+                if not is_refusal or failure.transient:
+                    raise
+                notes.append(f"left out the referrer {image.reference}: {error}")
+            else:
+                attached.append(image)
+        return ReferrerCounts.of(attached), notes
+
+    async def _attach(self, image: oci.Image, target: oci.Reference, number: int) -> None:
+        """Push a referrer, under its tag where it has one."""
+        if image.problems:
+            raise ContentError(image.problems[0], advice="get the archive again, or load without it: --referrers none")
+        root, rank = image.root_document(), planning_rank(number)
+        name = oci.Reference(target.registry, target.repository, image.reference.tag, root.digest)
+        existing = await self._existing(name, root.digest, rank)
+        if existing is None or self._options.recheck:
+            await self._push_contents(image, root, name, number)
+            await self._put_missing(root, name, root.digest, image.blobs, rank)
+        for document in oci.documents_below(root, image.documents):
+            await self._referrers.add(name, document, rank)
+        if name.tag is not None:
+            tag = oci.Reference(name.registry, name.repository, name.tag)
+            await self._put_missing(root, tag, None, image.blobs, rank)
 
     def doubts(self, image: oci.Image, target: oci.Reference, number: int, error: HangarError) -> bool:
         """Tell whether a push that failed should be done once more, with all blobs sent again.
@@ -240,7 +301,9 @@ class ImagePusher:
             is_new = await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it is named by its digest alone, and only a part of it is there: {document.digest}"
             return LoadOutcome(image, target, "pushed" if is_new else "present", document.digest, note=note)
-        if oci.is_referrers_tag(target.tag) and not await self._may_take_tag(original or root, target, replaced, rank):
+        if oci.is_referrers_tag(target.tag) and not await self._referrers.may_take(
+            original or root, target, replaced, rank
+        ):
             await self._put_missing(document, target, document.digest, image.blobs, rank)
             note = f"it has no tag, only its digest: {target.name}:{target.tag} is for the list of its referrers"
             return LoadOutcome(image, target, "pushed", document.digest, note=note)
@@ -273,19 +336,6 @@ class ImagePusher:
             self._accepting.add(registry)
             return True
 
-    async def _may_take_tag(
-        self, image: oci.Document, target: oci.Reference, replaced: oci.Descriptor | None, rank: Rank
-    ) -> bool:
-        """Tell whether an image without another name may take a tag that may be for its referrers.
-
-        Of images, it can name only this one, or parts of it.
-        """
-        if replaced is not None:
-            other = await self._target_index(target, rank)
-            known = {entry.digest for entry in image.manifests} if isinstance(image, oci.Index) else set()
-            return other is not None and all(entry.digest in known for entry in other.manifests)
-        return not await self._referrers.claims(target, rank)
-
     async def _choose_index(
         self,
         image: oci.Image,
@@ -305,7 +355,7 @@ class ImagePusher:
             return original, "", None
         if self._options.index != "partial" and target.registry not in self._refusing:
             return original, f"{part}, and the tag names all of it", existing
-        other = None if existing is None else await self._target_index(target, rank)
+        other = None if existing is None else await target_index(self._client, target, rank)
         joined = None if other is None else oci.joined_index(original, (other, root), image.documents)
         if joined is None:
             return root, f"{part}: the tag names {root.digest}", existing
@@ -313,14 +363,6 @@ class ImagePusher:
             note = f"with what was there it is complete: the tag names {original.digest}, as at the source"
             return original, note, None
         return joined, f"{part}, joined with what was there: the tag names {joined.digest}", None
-
-    async def _target_index(self, target: oci.Reference, rank: Rank) -> oci.Index | None:
-        """Get the index that the tag names now; None where it names anything else."""
-        try:
-            document, _ = await self._client.get_document(target, Ticket(rank))
-        except ContentError:
-            return None
-        return document if isinstance(document, oci.Index) else None
 
     async def _head(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
         return await self._client.head_manifest(target, digest, Ticket(rank), push=True)

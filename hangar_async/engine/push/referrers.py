@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.errors import ContentError, Differs, NotFound
-from hangar_async.oci import Document, Index, Reference, Referrer, media_types, referrer_of, with_referrer
+from hangar_async.oci import Descriptor, Document, Index, Reference, Referrer, media_types, referrer_of, with_referrer
 from hangar_async.registry.manifests import PushedManifest
 
 #: Another client may replace the list while it is written here; so often it is written again.
@@ -34,8 +34,19 @@ class ReferrersTags:
             if (referrer := referrer_of(document)) is not None:
                 self._expected[target.repository, referrer.subject.tag] = referrer
 
-    async def claims(self, target: Reference, rank: Rank) -> bool:
-        """Tell whether the tag of a target is for a list of referrers that this run adds to; raises HangarError."""
+    async def may_take(self, image: Document, target: Reference, replaced: Descriptor | None, rank: Rank) -> bool:
+        """Tell whether an image without another name may take a tag that may be for its referrers.
+
+        Of images, it can name only this one, or parts of it.
+        """
+        if replaced is not None:
+            other = await target_index(self._client, target, rank)
+            known = {entry.digest for entry in image.manifests} if isinstance(image, Index) else set()
+            return other is not None and all(entry.digest in known for entry in other.manifests)
+        return not await self._claims(target, rank)
+
+    async def _claims(self, target: Reference, rank: Rank) -> bool:
+        """Tell whether the tag of a target is for a list of referrers that this run adds to."""
         referrer = self._expected.get((target.repository, str(target.tag)))
         return referrer is not None and not await self._is_listing(target, referrer, rank)
 
@@ -85,3 +96,12 @@ class ReferrersTags:
                 advice="remove this tag there, or give the image that it names another one; then load again",
             )
         return document
+
+
+async def target_index(client: LimitedClient, target: Reference, rank: Rank) -> Index | None:
+    """Get the index that the tag of a target names now; None where it names anything else."""
+    try:
+        document, _ = await client.get_document(target, Ticket(rank))
+    except ContentError:
+        return None
+    return document if isinstance(document, Index) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -26,7 +26,8 @@ from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageEr
 from hangar_async.imagelist import Entry
 from hangar_async.layout.files import Layout
 from hangar_async.layout.images import read_images
-from hangar_async.oci import Image, Reference
+from hangar_async.layout.referrers import group_referrers
+from hangar_async.oci import Image, Reference, ReferrerSelector
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt, in_thread
 
@@ -36,16 +37,25 @@ Named: TypeAlias = tuple[Image, Reference]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A layout, and the images that are selected of it, each with its name at the destination."""
+    """A layout, and the images that are selected of it, each with its name at the destination.
+
+    `referrers` are those of the images, by their names, that go with them; `left_out` of images that are not there.
+    """
 
     layout: Layout
     images: tuple[Named, ...]
     registry: str
+    referrers: Mapping[str, tuple[Image, ...]]
+    left_out: int = 0
 
     @property
     def is_seekable(self) -> bool:
         """True when each file of the layout can be read alone."""
         return not isinstance(self.layout, StreamedLayout)
+
+    def referrers_of(self, image: Image) -> tuple[Image, ...]:
+        """Return the referrers that go with an image."""
+        return self.referrers.get(image.name, ())
 
 
 def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) -> Selection:
@@ -60,9 +70,18 @@ def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) 
     if options.format not in (None, source_format):
         raise UsageError(f"{options.source} is {source_format}, not {options.format} (--compress)")
     layout = layout_at(options.source, archive, check_interrupted)
-    images = _select(options, read_images(layout).images)
-    named = name_images(images, naming)
-    return Selection(layout, tuple(named), _only_registry(named, naming))
+    grouped = group_referrers(read_images(layout).images)
+    named = name_images(_select(options, grouped.images), naming)
+    selector = options.referrer_selector
+    referrers = {image.name: tuple(_chosen(grouped.of(image), selector)) for image, _ in named}
+    left_out = len(grouped.others) if selector else 0
+    return Selection(layout, tuple(named), _only_registry(named, naming), referrers, left_out)
+
+
+def _chosen(referrers: Iterable[Image], selector: ReferrerSelector) -> Iterator[Image]:
+    for image in referrers:
+        if image.attachment is not None and image.attachment.artifact_type in selector:
+            yield image
 
 
 def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
@@ -156,6 +175,8 @@ class LoadRun:
         observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.limits.requests))
         if note := options.limits.note(options.jobs):
             run.notice(note)
+        if left_out := run.selection.left_out:
+            run.notice(f"left out {left_out:,} referrers of images that are not in {options.source}")
         return run
 
     @asynccontextmanager

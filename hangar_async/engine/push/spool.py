@@ -98,7 +98,10 @@ class Spool:
         async def look(number: int, image: Image, target: Reference) -> None:
             async with images_at_once:
                 try:
-                    if image.problems or await images.is_present(image, target, number):
+                    if image.problems:
+                        return
+                    # That an image is there says nothing about its referrers.
+                    if image.attachment is None and await images.is_present(image, target, number):
                         return
                     for blob in image.blobs:
                         if not await blobs.has(target, blob, blob_rank(number, blob.size)):

@@ -133,9 +133,9 @@ async def test_a_second_run_fetches_no_blob_and_a_damaged_one_again(
 async def test_an_image_by_digest_that_is_held_needs_no_request(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     digest = fake_registry.add("a:1", small("a"))
     line = f"{fake_registry.address}/a@{digest}"
-    await run(tmp_path, line, format="gzip")
+    await run(tmp_path, line, format="gzip", referrers="none")
     fake_registry.requests.clear()
-    await run(tmp_path, line, format="gzip")
+    await run(tmp_path, line, format="gzip", referrers="none")
     assert fake_registry.requests == []
 
 
@@ -540,7 +540,7 @@ async def test_the_same_of_sync(
 async def test_an_image_by_digest_costs_no_request(
     fake_registry: FakeRegistry, warm_cache: Callable[..., Awaitable[Report]], tag: str
 ) -> None:
-    report = await warm_cache(f"{fake_registry.address}/app0{tag}@{app(0).digest}")
+    report = await warm_cache(f"{fake_registry.address}/app0{tag}@{app(0).digest}", referrers="none")
     assert report.status == 0
     assert fake_registry.requests == []
 

@@ -1,0 +1,205 @@
+"""One image of a mirror: both sides are asked, and it is copied, or compared."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from hangar_async.config.target_options import MirrorOptions
+from hangar_async.engine.copy.part import selected_part
+from hangar_async.engine.copy.sides import Sides
+from hangar_async.engine.events import ImagePlanned, Observer
+from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
+from hangar_async.engine.pull.plan import Plan, Planner, WholePlanner
+from hangar_async.engine.pull.referrers import FoundReferrers, Subjects
+from hangar_async.engine.reports import LoadOutcome, MirrorOutcome, MirrorState, ReferrerCounts
+from hangar_async.engine.validate import Comparer
+from hangar_async.errors import Differs, HangarError, NotFound, the_error
+from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.oci import Descriptor, Digest, Document, Image, Index, PlatformSelector
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The answers of both sides: the digest at the source, its descriptor where it was asked for, and the target."""
+
+    digest: Digest
+    source: Descriptor | None
+    target: Descriptor | None
+
+    @property
+    def is_same(self) -> bool:
+        """True when the target has the very image."""
+        return self.target is not None and self.target.digest == self.digest
+
+
+class ImageWorker:
+    """Work on the images of a mirror, one by one."""
+
+    def __init__(self, options: MirrorOptions, sides: Sides, observe: Observer, *, push: bool) -> None:
+        self._options = options
+        self._push_rights = push
+        self._sides = sides
+        self._observe = observe
+        selector = PlatformSelector.parse(["all"]) if options.takes_all else options.selector
+        planner = WholePlanner if options.takes_all else Planner
+        self._planner = planner(sides.documents, selector, options.include_foreign, options.limits.blobs)
+
+    async def outcome(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
+        """Work on an image; a failure is an outcome."""
+        try:
+            return await self.work(entry, number)
+        except (HangarError, ExceptionGroup) as group:
+            error = the_error(group)
+            if error.ends_run:
+                raise error from group
+            return MirrorOutcome(entry, "failed", error=error)
+
+    async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
+        """Work on an image; raises HangarError."""
+        raise NotImplementedError
+
+    async def source(self, entry: MirrorEntry, rank: Rank) -> tuple[Digest, Descriptor | None]:
+        """Return the digest that an image has at its source, and its descriptor where it had to be asked for."""
+        if entry.source.digest is not None:
+            return entry.source.digest, None
+        descriptor = await self._sides.documents.head(entry.source, rank)
+        if descriptor is None:
+            # The answer to a GET says why.
+            descriptor = (await self._sides.documents.root(entry.source, rank)).descriptor
+        return descriptor.digest, descriptor
+
+    async def heads(self, entry: MirrorEntry, rank: Rank) -> Heads:
+        """Ask both sides at the same time."""
+        client, ticket = self._sides.client, Ticket(rank, ahead=True)
+        async with asyncio.TaskGroup() as group:
+            source = group.create_task(self.source(entry, rank))
+            target = group.create_task(client.head_manifest(entry.target, None, ticket, push=self._push_rights))
+        return Heads(*source.result(), target.result())
+
+    async def root(self, entry: MirrorEntry, heads: Heads, rank: Rank) -> Document:
+        """Get the root of an image, as it was when its source was asked."""
+        try:
+            return await self._sides.documents.root(entry.source, rank, heads.source)
+        except NotFound:
+            if heads.source is None:
+                raise
+            # The tag has moved, and its earlier image is gone.
+            return await self._sides.documents.root(entry.source, rank)
+
+    async def is_part_there(self, entry: MirrorEntry, heads: Heads, rank: Rank) -> bool:
+        """Tell whether the target has the part of an index that is wanted."""
+        if heads.target is None or self._options.takes_all or self._options.index_mode == "original":
+            return False
+        part = selected_part(await self.root(entry, heads, rank), self._options.selector)
+        return part is not None and part.digest == heads.target.digest
+
+    async def compared_image(self, entry: MirrorEntry, root: Document, rank: Rank) -> Image:
+        """Return what is compared of an image: its index and the indexes in it; all documents where these tell less."""
+        part = root if self._options.takes_all else selected_part(root, self._options.selector)
+        if part is None or (isinstance(part, Index) and any(one.is_index for one in part.manifests)):
+            return (await self._planner.plan(entry.source, root, rank)).image
+        original = None if part.digest == root.digest else root.digest
+        return Image(entry.source, part.descriptor, (), documents={part.digest: part}, original=original)
+
+
+class ImageCopier(ImageWorker):
+    """Copies images."""
+
+    async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
+        """Copy an image unless its target has it; raises HangarError."""
+        rank = planning_rank(number)
+        heads = await self.heads(entry, rank)
+        has_more = self._options.recheck or self._options.platform_tags
+        if not has_more and (heads.is_same or await self.is_part_there(entry, heads, rank)):
+            outcome = MirrorOutcome(entry, "unchanged", heads.digest, heads.target.digest if heads.target else None)
+            return await self._recheck_referrers(outcome, heads, number)
+        root = await self.root(entry, heads, rank)
+        plan = await self._planner.plan(entry.source, root, rank)
+        image, found = plan.image, await self._referrers(entry, Subjects.of(plan.image), rank)
+        referrers = () if found is None else found.images
+        contents = [content for one in (image, *referrers) for content in one.contents]
+        size = sum(content.size for content in contents)
+        self._observe(ImagePlanned(str(entry.source), len(image.platforms), len(contents), size))
+        if self._options.dry_run:
+            counts = None if found is None else ReferrerCounts.of(referrers)
+            return MirrorOutcome(entry, "planned", root.digest, image=image.without_contents(), referrers=counts)
+        loaded = await self._push(entry, number, plan, heads.target, found)
+        notes = "; ".join(filter(None, (*plan.image.notes, *(found.notes if found is not None else ()), loaded.note)))
+        state: MirrorState = "copied" if loaded.state == "pushed" else "unchanged"
+        return MirrorOutcome(
+            entry,
+            state,
+            root.digest,
+            loaded.digest,
+            plan.image.without_contents(),
+            note=notes,
+            replaced=loaded.replaced,
+            referrers=loaded.referrers,
+        )
+
+    async def _referrers(self, entry: MirrorEntry, subjects: Subjects, rank: Rank) -> FoundReferrers | None:
+        """Find the referrers of an image at its source; None where none are wanted."""
+        finder = self._sides.referrers
+        return None if finder is None else await finder.find(entry.source, subjects, rank)
+
+    async def _recheck_referrers(self, outcome: MirrorOutcome, heads: Heads, number: int) -> MirrorOutcome:
+        """Bring the referrers of an unchanged image where the options say so; raises HangarError."""
+        entry, rank = outcome.entry, planning_rank(number)
+        if not self._options.recheck_referrers or self._sides.referrers is None:
+            return outcome
+        subjects = Subjects((heads.digest,))
+        if heads.source is None or heads.source.is_index:
+            image = await self.compared_image(entry, await self.root(entry, heads, rank), rank)
+            subjects = Subjects.of_indexes(heads.digest, image.documents.values())
+        found = await self._sides.referrers.find(entry.source, subjects, rank)
+        for referrer in found.images:
+            self._offer(entry, referrer)
+        counts, notes = ReferrerCounts.of(found.images), list[str]()
+        if not self._options.dry_run:
+            images = self._sides.targets[entry.target.registry].images
+            counts, notes = await images.attach(found.images, entry.target, number)
+        return replace(outcome, referrers=counts, note="; ".join([*found.notes, *notes]))
+
+    def _offer(self, entry: MirrorEntry, image: Image) -> None:
+        """Offer the source of an entry for the blobs of an image, and note it at its target."""
+        target = self._sides.targets[entry.target.registry]
+        self._sides.blobs.offer(image.blobs, entry.source)
+        if entry.source.registry == entry.target.registry:
+            target.blobs.holds(entry.source.repository, image.blobs)
+        target.images.expect(image, entry.target)
+
+    async def _push(
+        self, entry: MirrorEntry, number: int, plan: Plan, existing: Descriptor | None, found: FoundReferrers | None
+    ) -> LoadOutcome:
+        """Push an image that its source has, and its referrers; raises HangarError."""
+        target, referrers = self._sides.targets[entry.target.registry], None if found is None else found.images
+        for image in (plan.image, *(referrers or ())):
+            self._offer(entry, image)
+        target.images.found(number, existing)
+        if existing is None:
+            await target.blobs.look(entry.target, planning_rank(number))
+        try:
+            return await target.images.push(plan.image, entry.target, number, referrers)
+        except (HangarError, ExceptionGroup) as group:
+            gone = self._sides.blobs.gone(plan.image.blobs)
+            if gone and plan.needed().isdisjoint(gone):
+                plan.leave_out(gone)
+            elif not target.images.doubts(plan.image, entry.target, number, the_error(group)):
+                raise
+        return await target.images.push(plan.image, entry.target, number, referrers)
+
+
+class ImageValidator(ImageWorker):
+    """Compares images with their targets."""
+
+    async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
+        """Compare an image with its target; raises HangarError: Differs where they differ."""
+        rank = planning_rank(number)
+        heads = await self.heads(entry, rank)
+        if heads.target is None:
+            raise Differs("it is not there", advice="mirror it")
+        root = await self.root(entry, heads, rank)
+        image = await self.compared_image(entry, root, rank)
+        await Comparer(self._sides.client).compare(image, entry.target, number)
+        return MirrorOutcome(entry, "unchanged", root.digest, heads.target.digest, image.without_contents())
