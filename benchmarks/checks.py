@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,15 +44,30 @@ def tagged_at(registry: str, images: Sequence[str]) -> Check:
 
     def check(directory: Path) -> None:
         for image in images:
-            repository, _, tag = image.rpartition(":")
-            url = f"http://{registry}/v2/{repository}/manifests/{tag}"
-            request = urllib.request.Request(url, method="HEAD", headers={"Accept": media_types.ACCEPT})
-            try:
-                urllib.request.urlopen(request).close()  # noqa: S310 - it is http
-            except OSError as error:
-                raise RunFailed(f"{image} is not at the registry: {error}") from error
+            _digest(registry, image)
 
     return check
+
+
+def copied_to(source: str, target: str, names: Mapping[str, str]) -> None:
+    """Check that a registry has images, each `repository:tag`, with the digests that they have at their source.
+
+    `names` are those at the target, by those at the source. Raises RunFailed.
+    """
+    for name, copy in names.items():
+        if _digest(source, name) != _digest(target, copy):
+            raise RunFailed(f"{copy} is another image than {name}")
+
+
+def _digest(registry: str, image: str) -> str:
+    repository, _, tag = image.rpartition(":")
+    url = f"http://{registry}/v2/{repository}/manifests/{tag}"
+    request = urllib.request.Request(url, method="HEAD", headers={"Accept": media_types.ACCEPT})
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - it is http
+            return str(answer.headers["Docker-Content-Digest"])
+    except OSError as error:
+        raise RunFailed(f"{image} is not at the registry: {error}") from error
 
 
 def file_of(name: str, size: float) -> Check:

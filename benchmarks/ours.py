@@ -82,6 +82,13 @@ def load_inside(archive: Path, registry: Path, jobs: int, check: Check, name: st
     return Command(f"{name} -j {jobs}", argv, check=check, measures=_inner)
 
 
+def mirror(images: Path, registry: Path, jobs: int, check: Check, name: str = "mirror") -> Command:
+    """`mirror` of a list, all of each image, to the registry whose address is in a file."""
+    script = 'exec "$0" -m hangar_async mirror -f "$1" -d "$(cat "$2")" -a all --os all -j "$3"'
+    argv = ("sh", "-c", script, sys.executable, str(images), str(registry), str(jobs))
+    return Command(f"{name} -j {jobs}", argv, check=check)
+
+
 def _saved(corpus: Corpus, kind: str, whole: bool) -> Check:
     if kind == "dir":
         return blobs_in("saved/share/sha256", corpus.layers if whole else ())

@@ -88,6 +88,29 @@ def curl_put(corpus: Corpus, registry: Path, check: Check) -> Command:
     return _shell("curl PUT", script, str(registry), str(files), check=check)
 
 
+def skopeo_sync(images: Path, registry: Path, check: Check, name: str = "skopeo sync --all") -> Command:
+    """Copy the images of a list in YAML to the registry whose address is in a file; a name there is its last part."""
+    script = """exec skopeo --insecure-policy sync --all --src yaml --dest docker --dest-tls-verify=false \\
+        "$1" "$(cat "$2")" """
+    return _shell(name, script, str(images), str(registry), check=check)
+
+
+def curl_through(urls: Path, registry: Path, check: Check) -> Command:
+    """Copy blobs 4 at a time to the registry whose address is in a file: a GET piped into a PUT, after a POST.
+
+    Each line of `urls` is the URL of a blob.
+    """
+    script = """
+    base="http://$(cat "$1")/v2/uploads/curl/blobs/uploads/"; export base
+    xargs -P 4 -n 1 sh -c '
+        place=$(curl -sSf -X POST -o /dev/null -D - "$base" | tr -d "\\r" | sed -n "s/^Location: //p") &&
+        curl -sSf "$0" | curl -sSf -H "Content-Type: application/octet-stream" -H "Expect:" -T - \\
+            "$place&digest=${0##*/}"
+    ' < "$2"
+    """
+    return _shell("curl GET | curl PUT", script, str(registry), str(urls), check=check)
+
+
 def disk(size: int, files: int = 1) -> Command:
     """Write and sync files of so many bytes each: no save is faster."""
     names = [f"file{number}" for number in range(files)]

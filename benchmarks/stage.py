@@ -53,6 +53,22 @@ class Corpus:
         path.write_text("".join(f"{registry}/{image}\n" for image in self.images[:count]))
         return path
 
+    def yaml_file(self, registry: str, count: int | None = None) -> Path:
+        """Write the same list as `skopeo sync` reads it."""
+        path = self.list_file(registry, count).with_suffix(".yaml")
+        names = dict(image.rpartition(":")[::2] for image in self.images[:count])
+        document = {registry: {"tls-verify": False, "images": {name: [tag] for name, tag in names.items()}}}
+        path.write_text(json.dumps(document, indent=1))  # JSON is YAML too
+        return path
+
+    def urls_file(self, registry: str) -> Path:
+        """Write the URLs of its blobs at a registry."""
+        path = self.directory / f"urls-{registry.replace(':', '-')}.txt"
+        path.write_text(
+            "".join(f"http://{registry}/v2/{blob['repository']}/blobs/{blob['digest']}\n" for blob in self.blobs)
+        )
+        return path
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

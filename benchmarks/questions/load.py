@@ -51,17 +51,19 @@ def ask(stage: Stage) -> Answer:
 
 
 class Far:
-    """A registry on the other side; its address is in a file, because each new one has another."""
+    """A registry on the other side, whose address is in a file; a new one has the address of the earlier one."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._running = ExitStack()
         self.address = directory / "address"
         self.host = ""
+        self._port = 0
 
     def __enter__(self) -> Far:
         shutil.rmtree(self._directory, ignore_errors=True)
-        self.host = self._running.enter_context(docker_registry(self._directory))
+        self.host = self._running.enter_context(docker_registry(self._directory, port=self._port))
+        self._port = int(self.host.rpartition(":")[2])
         self.address.write_text(self.host)
         return self
 
