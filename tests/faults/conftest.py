@@ -11,7 +11,11 @@ import pytest
 import trustme
 
 pytest.register_assert_rewrite(
-    "tests.faults.rig", "tests.faults.commands", "tests.faults.load_rig", "tests.faults.rows_registry"
+    "tests.faults.rig",
+    "tests.faults.commands",
+    "tests.faults.load_rig",
+    "tests.faults.mirror_rig",
+    "tests.faults.rows_registry",
 )
 
 from hangar_async.testing.images import image, index, layer  # noqa: E402
@@ -21,6 +25,7 @@ from tests.fakes.names import Names  # noqa: E402
 from tests.fakes.registry import FakeRegistry, fake_registry  # noqa: E402
 from tests.faults.commands import Scene as CommandScene, add_images, make_shared  # noqa: E402
 from tests.faults.load_rig import Scene, save_both  # noqa: E402
+from tests.faults.mirror_rig import Scene as MirrorScene  # noqa: E402
 from tests.faults.mounts import mounting  # noqa: E402
 
 
@@ -94,3 +99,23 @@ def file_system(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Makes and mounts a file system of a kind."""
     with mounting(tmp_path) as mount:
         yield mount
+
+
+@pytest.fixture
+def mirror_scene(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> MirrorScene:
+    """A source, and a target that is empty."""
+    return MirrorScene(fake_registry, pushable_registry)
+
+
+@pytest.fixture
+async def other_registry() -> AsyncIterator[FakeRegistry]:
+    """One more source."""
+    async with fake_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+async def other_target() -> AsyncIterator[FakeRegistry]:
+    """One more target."""
+    async with fake_registry(pushable=True) as registry:
+        yield registry
