@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from hangar_async.config.registries import join_routes, parse_mirror
 from hangar_async.engine.events import Event, ImageEnded
 from hangar_async.oci import Digest
 from hangar_async.testing.images import Built, image, index
@@ -341,3 +342,39 @@ async def test_a_signed_address_that_expires_is_asked_for_anew(mirror_scene: Sce
     await mirror_scene.check(("app", built))
     assert storage.asked == ["1", "2"]
     assert mirror_scene.received() == configs(built)
+
+
+@pytest.mark.parametrize(
+    "fault", [Close(), Cut(_MIDDLE), Status(429, {"Retry-After": "600"}), Status(503), Status(404)]
+)
+async def test_a_mirror_that_fails_after_the_documents_is_not_waited_for(
+    mirror_scene: Scene, other_registry: FakeRegistry, fault: Fault
+) -> None:
+    """The registry itself gives the blobs, and the rest of the one that broke off."""
+    images = {f"app{number}": with_big(f"{number}") for number in range(3)}
+    for name, built in images.items():
+        mirror_scene.source.add(f"{name}:1", built)
+        other_registry.add(f"{name}:1", built)
+    other_registry.fail("/blobs/", fault, method="GET", times=None)
+    mirrors = join_routes([parse_mirror(f"{mirror_scene.source.address}={other_registry.address}")])
+    mirror_scene.settings |= {"mirrors": mirrors}
+    await mirror_scene.mirror(*(f"SOURCE/{name}:1" for name in images))
+    await mirror_scene.check(*images.items())
+    assert other_registry.asked("/manifests/", "GET")
+    assert mirror_scene.time.waits == []
+    assert mirror_scene.source.asked(f"/blobs/{BIG.digest}", "GET")
+
+
+async def test_a_mirror_that_fails_is_passed_over_for_the_other_blobs(
+    mirror_scene: Scene, other_registry: FakeRegistry
+) -> None:
+    built = image([few_bytes(number) for number in range(10)], AMD64)
+    for registry in (mirror_scene.source, other_registry):
+        registry.add("app:1", built)
+    other_registry.fail("/blobs/", Close(), method="GET", times=None)
+    mirrors = join_routes([parse_mirror(f"{mirror_scene.source.address}={other_registry.address}")])
+    mirror_scene.settings |= {"mirrors": mirrors}
+    await mirror_scene.mirror("SOURCE/app:1", jobs=1, requests=1)
+    await mirror_scene.check(("app", built))
+    # A connection that was used before is tried once more.
+    assert len(other_registry.asked("/blobs/", "GET")) <= 2

@@ -23,11 +23,15 @@ _LEAST_GAIN = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A place that gives a blob: its name, its host, and the way to open the blob there at a byte."""
+    """A place that gives a blob: its name, its host, and the way to open the blob there at a byte.
+
+    A mirror is not waited for: where it fails, another place is asked.
+    """
 
     name: str
     host: str
     open: Callable[[int], AbstractAsyncContextManager[BlobBody]] = field(repr=False)
+    is_mirror: bool = False
 
 
 class RegistryBlobs:
@@ -62,8 +66,10 @@ class RegistryBlobs:
     def offer(self, blobs: Iterable[Descriptor], image: Reference) -> None:
         """Offer the repository of an image, its mirrors, and the addresses of foreign layers, as sources of blobs."""
         for blob in blobs:
-            for source in self._mirrors.sources(image):
-                self._offer(blob, _Origin(source.name, source.registry, partial(self._client.open_blob, source, blob)))
+            *mirrors, registry = self._mirrors.sources(image)
+            for source in (*mirrors, registry):
+                opens = partial(self._client.open_blob, source, blob)
+                self._offer(blob, _Origin(source.name, source.registry, opens, source is not registry))
             for url in blob.urls if blob.is_foreign else ():
                 self._offer(blob, _Origin(url, host_of(url), partial(self._client.open_foreign, url, blob)))
 
@@ -74,7 +80,14 @@ class RegistryBlobs:
 
     def host(self, blob: Descriptor) -> str:
         """Return the host that a blob is read from next."""
-        return next((origin.host for origin in self._origins[blob.digest].values()), "")
+        origin = self._next(blob)
+        return "" if origin is None else origin.host
+
+    def _next(self, blob: Descriptor) -> _Origin | None:
+        """Return the next place that may give a blob, without mirrors that have just failed."""
+        origins = self._origins[blob.digest].values()
+        asked = (one for one in origins if not (one.is_mirror and self._limited.passes_over(one.host)))
+        return next(asked, next(iter(origins), None))
 
     def gone(self, blobs: Iterable[Descriptor]) -> dict[Digest, NotFound]:
         """Return the answers for those of the blobs that no source has."""
@@ -126,6 +139,10 @@ class RegistryBlobs:
                     failures, waited = 0, 0.0
                 failures += 1
                 pause = backoff(self._policy, failures)
+                if origin.is_mirror and self._drop(blob, origin, error):
+                    self._limited.pass_over(origin.host, error)
+                    failures, waited = 0, 0.0
+                    continue
                 is_break = isinstance(error, NetworkError) and error.transient
                 if is_break and failures <= self._policy.retries and waited + pause <= _PATIENCE:
                     waited += pause
@@ -139,7 +156,7 @@ class RegistryBlobs:
 
     def _origin(self, blob: Descriptor) -> _Origin:
         """Return the next place that may give a blob; raises the error of the last one where none is left."""
-        for origin in self._origins[blob.digest].values():
+        if (origin := self._next(blob)) is not None:
             return origin
         error = self._last_error(blob)
         assert error is not None  # noqa: S101 - a blob that nothing offers is not read
@@ -155,7 +172,7 @@ class RegistryBlobs:
 
     def give_up(self, blob: Descriptor, error: HangarError, target: str) -> bool:
         """Leave out the source of a blob for an error of its own; tell whether another one is left."""
-        failure, origin = failure_at_host(error), next(iter(self._origins[blob.digest].values()), None)
+        failure, origin = failure_at_host(error), self._next(blob)
         is_its = isinstance(error, SourceError | DigestMismatch)
         if origin is not None and failure is not None and failure.host == origin.host != target:
             is_its = True

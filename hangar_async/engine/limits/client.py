@@ -120,6 +120,14 @@ class LimitedClient:
         """Let a ticket go earlier, also while it waits."""
         self._retrier.raise_rank(ticket, rank)
 
+    def pass_over(self, mirror: str, error: HangarError) -> None:
+        """Note the failure of a mirror in place of which another host is asked."""
+        self._retrier.hosts.host(mirror).skip(error)
+
+    def passes_over(self, mirror: str) -> bool:
+        """Tell whether a mirror is not asked now, since it has failed or takes no requests."""
+        return not self._retrier.hosts.host(mirror).takes_now
+
     def image_ended(self) -> None:
         """Note that an image is done; the requests that are left share the permits."""
         self._retrier.hosts.queue.image_ended()

@@ -79,6 +79,12 @@ class Host:
         """True while it gives no answer."""
         return not self._circuit.is_closed
 
+    @property
+    def takes_now(self) -> bool:
+        """True when it takes requests now, and is not passed over."""
+        skipped_until = -math.inf if self._skipped is None else self._skipped[0]
+        return self.is_open and not self.is_away and self._clock.monotonic() >= skipped_until
+
     def begin(self, number: int) -> None:
         """Note that a request begins; it must be open."""
         self._circuit.begin(number)
