@@ -203,6 +203,8 @@ async def test_a_target_that_limits_leaves_another_one_at_full_speed(
         (400, "BLOB_UNKNOWN"),
         (404, "MANIFEST_UNKNOWN"),
         (400, "MANIFEST_INVALID"),
+        (400, ""),
+        (404, ""),
     ],
 )
 async def test_a_sparse_index_that_is_refused_is_asked_for_once(mirror_scene: Scene, status: int, code: str) -> None:
@@ -378,3 +380,18 @@ async def test_a_mirror_that_fails_is_passed_over_for_the_other_blobs(
     await mirror_scene.check(("app", built))
     # A connection that was used before is tried once more.
     assert len(other_registry.asked("/blobs/", "GET")) <= 2
+
+
+async def test_a_tag_that_is_refused_teaches_nothing_about_sparse_indexes(mirror_scene: Scene) -> None:
+    images = {
+        f"app{number}": index([small(f"{number}"), small(f"{number}-arm", platform=ARM64)]) for number in range(2)
+    }
+    for name, built in images.items():
+        mirror_scene.source.add(f"{name}:1", built)
+    assert mirror_scene.target.pushes is not None
+    mirror_scene.target.pushes.complete = False
+    mirror_scene.target.fail("/app0/manifests/1$", Status(400), method="PUT", times=None)
+    mirror_scene.source.fail("/app1/manifests/1$", Hold(after_the_first(mirror_scene)), method="HEAD")
+    report = await mirror_scene.mirror(*(f"SOURCE/{name}:1" for name in images), architectures=["amd64"])
+    assert [outcome.state for outcome in report.outcomes] == ["failed", "copied"]
+    assert report.outcomes[1].digest == images["app1"].digest

@@ -309,7 +309,12 @@ class ImagePusher:
             return LoadOutcome(image, target, "pushed", document.digest, note=note)
         is_sparse = document is original and document.digest != root.digest
         if not await self._put_tag(document, target, image, rank, is_sparse=is_sparse):
-            return await self._push_tag(image, root, target, existing, rank)
+            try:
+                return await self._push_tag(image, root, target, existing, rank)
+            except RegistryError:
+                # The answer was perhaps about the tag, and says nothing about the indexes of others.
+                self._refusing.discard(target.registry)
+                raise
         replaced_digest = None if replaced is None else replaced.digest
         return LoadOutcome(image, target, "pushed", document.digest, note=note, replaced=replaced_digest)
 
@@ -328,7 +333,7 @@ class ImagePusher:
             try:
                 await self._put(document, target, None, image.blobs, rank, once=True)
             except RegistryError as error:
-                if not isinstance(error, Incomplete) and error.code != "MANIFEST_INVALID":
+                if not _may_refuse_sparse(error):
                     raise
                 self._refusing.add(registry)
                 return False
@@ -366,6 +371,12 @@ class ImagePusher:
 
     async def _head(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
         return await self._client.head_manifest(target, digest, Ticket(rank), push=True)
+
+
+def _may_refuse_sparse(error: RegistryError) -> bool:
+    """Tell whether an answer to a sparse index may be about the manifests that are not there; some have no code."""
+    of_names = error.code in ("NAME_INVALID", "NAME_UNKNOWN", "TAG_INVALID")
+    return isinstance(error, Incomplete) or (error.status in (400, 404) and not of_names)
 
 
 async def _pieces(data: bytes, start: int) -> Pieces:
