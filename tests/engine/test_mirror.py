@@ -304,6 +304,28 @@ async def test_an_image_that_differs_is_found(fake_registry: FakeRegistry, pusha
     assert (await mirror_validate(filtered, clock=FakeClock().clock)).status == 0
 
 
+@pytest.mark.parametrize("platforms", [["all"], ["amd64"]], ids=["all", "amd64"])
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("gone", ["manifest", "blob"])
+async def test_an_attestation_that_is_gone_at_its_source_is_no_difference(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, *, gone: str, sparse: bool, platforms: list[str]
+) -> None:
+    proof = attestation(small("amd"))
+    fake_registry.add("app:1", index([small("amd"), small("arm", platform=ARM64), proof]))
+    digest = proof.built.digest if gone == "manifest" else next(iter(proof.built.blobs))
+    fake_registry.content.remove("app", digest)
+    assert pushable_registry.pushes is not None
+    pushable_registry.pushes.complete = not sparse
+    assert (await run(fake_registry, pushable_registry, "SOURCE/app:1", architectures=platforms)).status == 0
+    compared = options(fake_registry, pushable_registry, "SOURCE/app:1", architectures=platforms)
+    report = await mirror_validate(compared, clock=FakeClock().clock)
+    assert [str(outcome.error) for outcome in report.failed] == []
+    assert str(proof.built.digest) in report.outcomes[0].note
+    # One platform less is a difference all the same.
+    pushable_registry.content.remove("copies/app", small("amd").digest)
+    assert isinstance((await mirror_validate(compared, clock=FakeClock().clock)).outcomes[0].error, Differs)
+
+
 async def test_a_whole_index_teaches_nothing_about_sparse_ones(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:

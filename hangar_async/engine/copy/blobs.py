@@ -1,24 +1,28 @@
 """Blobs of registries, as a source for others: they are streamed, and never stored."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from hangar_async.config.registries import Mirrors, RetryPolicy
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.hosts import Clock, backoff, failure_at_host
+from hangar_async.engine.pull.plan import Plan
 from hangar_async.engine.push.blobs import Pieces
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, SourceError, copied
 from hangar_async.oci import Descriptor, Digest, Piece, Reference, Verifier
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
+from hangar_async.tasks import each
 from hangar_async.threads import in_thread
 
 #: The seconds that a target waits, in one upload, for a source that broke off: some registries give up after a minute.
 _PATIENCE = 30.0
 #: The bytes that a source gives before it breaks off, from which that is progress; fewer use up a try.
 _LEAST_GAIN = 64 << 10
+#: Blobs of one image that are looked for at once.
+_MOST_ASKED_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,23 @@ class RegistryBlobs:
             for blob in blobs
             if not self._origins[blob.digest] and isinstance(error := self._last_error(blob), NotFound)
         }
+
+    async def leave_out_gone(self, plan: Plan, image: Reference) -> None:
+        """Leave out of a plan what only accompanies the image and is at no source any more; raises HangarError."""
+        needed = plan.needed()
+        blobs = [blob for blob in plan.image.blobs if blob.digest not in needed]
+        self.offer(blobs, image)
+
+        async def ask(blob: Descriptor) -> None:
+            async with aclosing(self._read(blob, 0)) as pieces:
+                await anext(pieces, b"")
+
+        async def look(blob: Descriptor) -> None:
+            with suppress(NotFound):
+                await self._limited.call(f"blob {blob.digest.short}", self.host(blob), partial(ask, blob))
+
+        await each(blobs, look, _MOST_ASKED_AT_ONCE)
+        plan.leave_out(self.gone(blobs))
 
     def _last_error(self, blob: Descriptor) -> HangarError | None:
         return next(reversed(self._dropped.get(blob.digest, {}).values()), None)
