@@ -19,7 +19,7 @@ from hangar_async.errors import Differs, NoPlatform, NotFound, SourceError, Usag
 from hangar_async.testing.images import attestation, image, index, layer
 from tests.engine.loading import tagged
 from tests.fakes.clock import FakeClock
-from tests.fakes.faults import Close, Cut, CutBody, Status
+from tests.fakes.faults import Close, Cut, CutBody, Status, redirect
 from tests.fakes.images import AMD64, ARM64, library, small
 from tests.fakes.registry import FakeRegistry
 
@@ -433,3 +433,63 @@ async def test_a_foreign_layer_comes_from_its_own_address(
     fake_registry.fail(f"/app/blobs/{BIG.digest}", Status(404), times=None)
     report = await run(fake_registry, pushable_registry, "SOURCE/app:1", include_foreign=True)
     assert [str(outcome.error) for outcome in report.failed] == []
+
+
+def of_blob(registry: FakeRegistry, repository: str) -> Counter[str]:
+    """Count the requests of a repository for the large blob; each other blob that was sent has one POST too."""
+    counts = Counter[str]()
+    for one in registry.asked(f"^/v2/{repository}/blobs/"):
+        name = "mount" if "mount" in one.query else one.method
+        if str(BIG.digest) in one.raw_path or name == "POST":
+            counts[name] += 1
+        elif name == "PUT":
+            counts["POST"] -= 1
+    return +counts
+
+
+@pytest.mark.parametrize(
+    ("case", "source", "target"),
+    [
+        ("new repository", {"GET": 1}, {"POST": 1, "PUT": 1}),
+        ("repository without it", {"GET": 1}, {"HEAD": 1, "POST": 1, "PUT": 1}),
+        ("repository with it", {}, {"HEAD": 1}),
+        ("repository of an earlier image", {"GET": 1}, {"POST": 1, "PUT": 1}),
+        ("another repository", {"GET": 1}, {"mount": 1}),
+        ("another repository without mounts", {"GET": 2}, {"mount": 1, "PUT": 1}),
+        ("a storage elsewhere", {"GET": 2}, {"POST": 1, "PUT": 1}),
+        ("the same registry", {}, {"mount": 1}),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+async def test_the_requests_for_a_blob_are_the_fewest(
+    fake_registry: FakeRegistry,
+    pushable_registry: FakeRegistry,
+    case: str,
+    source: dict[str, int],
+    target: dict[str, int],
+) -> None:
+    from_ = pushable_registry if case == "the same registry" else fake_registry
+    for name in ("app:1", "app:2", "second:1"):
+        from_.add(name, image([BIG], AMD64, labels={"n": name}))
+    lines, seen = ["SOURCE/app:1"], "app"
+    assert pushable_registry.pushes is not None
+    if case == "repository without it":
+        pushable_registry.add("copies/app:0", small("unrelated"))
+    elif case == "repository with it":
+        pushable_registry.add("copies/app:0", small("unrelated"))
+        pushable_registry.content.add_blob("copies/app", BIG.data)
+    elif case == "repository of an earlier image":
+        lines.append("SOURCE/app:2")
+    elif case.startswith("another repository"):
+        pushable_registry.pushes.mounts = "without" not in case
+        lines.append("SOURCE/second:1")
+        seen = "second"
+    elif case == "a storage elsewhere":
+        host = fake_registry.address.replace("127.0.0.1", "localhost")
+        place = f"http://{host}/v2/second/blobs/{BIG.digest}"
+        fake_registry.fail(f"/app/blobs/{BIG.digest}", redirect(place), method="GET")
+    report = await run(from_, pushable_registry, *lines, jobs=1, requests=1)
+    assert [outcome.state for outcome in report.outcomes] == ["copied"] * len(lines)
+    assert of_blob(pushable_registry, f"copies/{seen}") == target
+    if from_ is fake_registry:
+        assert of_blob(fake_registry, "(app|second)") == source
