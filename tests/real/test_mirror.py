@@ -1,0 +1,86 @@
+"""`mirror` between two real registries: each image arrives with the digests of its source, as a real client sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hangar_async.config.target_options import MirrorOptions
+from hangar_async.engine.mirror import mirror, mirror_validate
+from hangar_async.errors import Differs
+from hangar_async.oci import Digest
+from hangar_async.testing.images import Built, index
+from tests.fakes.images import ARM64, small
+from tests.fakes.push import push
+from tests.fakes.skopeo import Skopeo, check_directory
+from tests.real.rig import push_all
+
+#: The kinds that skopeo does not copy: one names what is nowhere, one is an index in an index.
+_NOT_COPIED = ("foreign", "nested")
+
+
+def mirrored(target: str, names: Mapping[str, Built], **keywords: Any) -> MirrorOptions:
+    """Options of a mirror of images, whole, below `copies` of a registry."""
+    values: dict[str, Any] = {
+        "architectures": ["all"],
+        "systems": ["all"],
+        "destination": f"{target}/copies",
+        "jobs": 8,
+    }
+    return MirrorOptions(**{"images": list(names), **values, **keywords})
+
+
+def copied(target: str, name: str) -> str:
+    """Return the name of a copy."""
+    return f"{target}/copies/{name.partition('/')[2]}"
+
+
+async def raw(skopeo: Skopeo, name: str) -> bytes:
+    return (await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}")).encode()
+
+
+async def test_every_kind_of_image_from_registry_to_registry(
+    docker_registry: str, second_registry: str, images: Mapping[str, Built], skopeo: Skopeo, tmp_path: Path
+) -> None:
+    """Each document byte for byte, each blob hashed by a client; once more, nothing is sent; and both sides agree."""
+    names = await push_all(docker_registry, images, "mirrored")
+    report = await mirror(mirrored(second_registry, names))
+    assert [str(outcome.error) for outcome in report.failed] == []
+    blobs = {digest: len(data) for built in images.values() for digest, data in built.blobs.items()}
+    assert report.sent.uploaded_blobs == len(blobs)
+    assert report.sent.uploaded_bytes == sum(blobs.values())
+    assert report.sent.mounted_blobs
+    for number, (name, built) in enumerate(names.items()):
+        copy = copied(second_registry, name)
+        assert await raw(skopeo, copy) == built.raw, name
+        for digest, (_, document) in built.documents.items():
+            assert await raw(skopeo, f"{copy.rpartition(':')[0]}@{digest}") == document
+        if name.rpartition("/")[2].partition(":")[0] not in _NOT_COPIED:
+            place = tmp_path / str(number)
+            words = ("copy", "--all", "--preserve-digests", "--src-tls-verify=false")
+            await skopeo(*words, f"docker://{copy}", f"dir:{place}")
+            check_directory(place, built)
+    again = await mirror(mirrored(second_registry, names))
+    assert {outcome.state for outcome in again.outcomes} == {"unchanged"}
+    assert again.sent.uploaded_blobs == again.sent.mounted_blobs == again.sent.present_blobs == 0
+    compared = await mirror_validate(mirrored(second_registry, names))
+    assert [str(outcome.error) for outcome in compared.failed] == []
+
+
+async def test_some_platforms_of_a_tag_that_moves(docker_registry: str, second_registry: str, skopeo: Skopeo) -> None:
+    """This registry takes no sparse index: the tag names a partial one, which is found again."""
+    before, after = (index([small(name), small(f"{name}-arm", platform=ARM64)]) for name in ("before", "after"))
+    await push(docker_registry, "moving/app:1", before)
+    chosen = mirrored(second_registry, {f"{docker_registry}/moving/app:1": before}, architectures=["amd64"])
+    for built in (before, after):
+        await push(docker_registry, "moving/app:1", built)
+        if built is after:
+            assert isinstance((await mirror_validate(chosen)).outcomes[0].error, Differs)
+        [outcome] = (await mirror(chosen)).outcomes
+        assert (outcome.state, outcome.source_digest) == ("copied", built.digest)
+        found = await raw(skopeo, f"{second_registry}/copies/moving/app:1")
+        assert Digest.of(found) == outcome.digest != built.digest
+        assert str(small("before" if built is before else "after").digest).encode() in found
+        assert (await mirror(chosen)).outcomes[0].state == "unchanged"
+        assert (await mirror_validate(chosen)).status == 0
