@@ -17,7 +17,7 @@ from hangar_async.testing.images import Built, image, index
 from tests.engine.loading import tagged
 from tests.fakes.auth import TokenServer
 from tests.fakes.clock import FakeClock
-from tests.fakes.faults import Bytes, Close, Cut, CutBody, Fault, Headers, Hold, IgnoreRange, Status, flipped
+from tests.fakes.faults import Bytes, Close, Cut, CutBody, Fault, Headers, Hold, IgnoreRange, Lost, Status, flipped
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
 from tests.faults.mirror_rig import BIG, FEW, LEAST_TOLD, After, Each, Scene, few_bytes, with_big, with_own
@@ -25,6 +25,8 @@ from tests.faults.mirror_rig import BIG, FEW, LEAST_TOLD, After, Each, Scene, fe
 #: Each byte of a blob of 64 at which it may break off, and its end.
 _CUTS = range(FEW + 1)
 _PAIRS = 200
+#: More requests than a mirror of two small images makes.
+_MOST_DEATHS = 40
 _MIDDLE = len(BIG.data) // 2
 #: The images on each of two sides, the requests that one of these answers only together, and a pause in seconds.
 _IMAGES, _IN_FLIGHT, _LONG = 12, 20, 600
@@ -395,3 +397,60 @@ async def test_a_tag_that_is_refused_teaches_nothing_about_sparse_indexes(mirror
     report = await mirror_scene.mirror(*(f"SOURCE/{name}:1" for name in images), architectures=["amd64"])
     assert [outcome.state for outcome in report.outcomes] == ["failed", "copied"]
     assert report.outcomes[1].digest == images["app1"].digest
+
+
+class Death:
+    """Lets a client die at its request of a number: before it, after it, or in its body; nothing comes after that."""
+
+    def __init__(self, number: int, moment: str) -> None:
+        self.event = asyncio.Event()
+        self._left = number
+        self._moment = moment
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._left -= 1
+        if self._left > 0:
+            return await handler(request)
+        is_last, _ = not self._left, self.event.set()
+        if is_last and self._moment == "within" and request.method == "PUT":
+            return await CutBody(FEW // 2)(request, handler)
+        return await (Lost() if is_last and self._moment == "after" else Close())(request, handler)
+
+
+def sent(target: FakeRegistry, prefix: str) -> set[tuple[str, str]]:
+    """Return the blobs that the repositories below a prefix have got, each with its repository."""
+    uploads = target.asked(f"/{prefix}/.*/uploads/", "PUT")
+    return {(one.path.partition("/blobs/")[0], one.query["digest"]) for one in uploads if one.status == 201}
+
+
+@pytest.mark.parametrize("moment", ["before", "within", "after"])
+async def test_a_mirror_that_is_killed_sends_nothing_again_that_was_confirmed(mirror_scene: Scene, moment: str) -> None:
+    """At each request of the target; the same command again ends with the right images."""
+    shared = few_bytes(0)
+    images = {f"app{number}": image([shared, few_bytes(number)], AMD64) for number in (1, 2)}
+    for name, built in images.items():
+        mirror_scene.source.add(f"{name}:1", built)
+    lines = [f"{mirror_scene.source.address}/{name}:1" for name in images]
+    target = mirror_scene.target
+    assert target.pushes is not None
+    for number in range(1, _MOST_DEATHS):
+        prefix = f"copies/{number}"
+        death = Death(number, moment)
+        rule = target.fail(f"/{prefix}/", death, times=None)
+        running = asyncio.create_task(mirror_scene.mirror(*lines, destination=f"{target.address}/{prefix}"))
+        dead = asyncio.create_task(death.event.wait())
+        await asyncio.wait({running, dead}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (running, dead):
+            task.cancel()
+        await asyncio.gather(running, dead, return_exceptions=True)
+        target.faults.rules.remove(rule)
+        confirmed = sent(target, prefix)
+        target.requests.clear()
+        target.pushes.sessions.clear()
+        await mirror_scene.mirror(*lines, destination=f"{target.address}/{prefix}")
+        await mirror_scene.check(*((f"{number}/{name}", built) for name, built in images.items()))
+        assert not sent(target, prefix) & confirmed
+        if not death.event.is_set():
+            assert 3 * (number - 1) >= 50  # all three together
+            return
+    raise AssertionError("it made more requests than there were deaths")
