@@ -96,11 +96,14 @@ from hangar_async.engine.reports import (
     LoadReport as LoadReport,
     MirrorOutcome as MirrorOutcome,
     MirrorReport as MirrorReport,
+    Outcome as Outcome,
     Output as Output,
     ReferrerCounts as ReferrerCounts,
     Report as Report,
     Sent as Sent,
     Traffic as Traffic,
+    Verdict as Verdict,
+    VerifiedImage as VerifiedImage,
 )
 from hangar_async.engine.save import (
     save as save,
@@ -114,7 +117,6 @@ from hangar_async.engine.validate import (
     load_validate as load_validate,
 )
 from hangar_async.engine.verify import (
-    Verdict as Verdict,
     verify as verify,
 )
 from hangar_async.errors import (

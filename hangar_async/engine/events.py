@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from hangar_async.engine.reports import ImageOutcome, LoadReport, MirrorReport, Report
+    from hangar_async.engine.reports import LoadReport, MirrorReport, Outcome, Report
     from hangar_async.oci import Digest, Image
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The list is read: the number of images, and of requests at the same time (0: none are made)."""
+    """The list is read: the number of images, and of requests at the same time (0: none are made).
+
+    `planned` has an outcome for each image, as it is before anything is done for it.
+    """
 
     images: int
     jobs: int
+    planned: Sequence[Outcome] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,9 @@ class QuotaReported:
 
 @dataclass(frozen=True, slots=True)
 class ImageEnded:
-    """An image is complete in the cache, or has failed."""
+    """The end of an image, with its outcome: it is complete, or has failed."""
 
-    outcome: ImageOutcome
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import planning_rank
 from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
 from hangar_async.engine.push.projects import make_projects
-from hangar_async.engine.reports import ImageOutcome, MirrorOutcome, MirrorReport, Sent
+from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError, UsageError, the_error
-from hangar_async.imagelist import Entry
 from hangar_async.mirrorlist import MirrorEntry, MirrorList
 from hangar_async.oci import Digest, Reference
 from hangar_async.tasks import each
@@ -69,7 +68,8 @@ class _MirrorRun:
         await in_thread(check_outputs, [options.failed], [options.images])
         options = replace(options, failed=await in_thread(check_failed_list, options.failed))
         run = cls(options, observe, clock, images)
-        observe(RunStarted(len(images.entries), options.limits.requests))
+        planned = [MirrorOutcome(entry, "planned") for entry in images.entries]
+        observe(RunStarted(len(planned), options.limits.requests, planned))
         if note := options.limits.note(options.jobs):
             run.notice(note)
         for line in images.invalid:
@@ -125,20 +125,19 @@ class _MirrorRun:
                 else:
                     outcome = await worker.outcome(entry, number)
                 sides.client.image_ended()
-                self._report(outcome)
+                self._report(sides.client.usage.measured(outcome, number))
                 return outcome
 
             # More than the permits, so that none is idle while an image waits for its last request.
             outcomes = await each(list(enumerate(entries)), work, 2 * options.limits.requests)
-            return _as_the_first(outcomes), sides.sent
+            return _as_the_first(sides.client.usage.all_measured(outcomes)), sides.sent
 
     def _report(self, outcome: MirrorOutcome) -> None:
         entry = outcome.entry
         if outcome.replaced is not None:
             name = f"{entry.target.name}:{entry.target.tag}"
             self.notice(f"{name} was {outcome.replaced}, and is {outcome.digest} now")
-        listed = Entry(entry.source, entry.line, entry.text)
-        self.observe(ImageEnded(ImageOutcome(listed, error=outcome.error)))
+        self.observe(ImageEnded(outcome))
 
     def notice(self, text: str) -> None:
         """Report something that a person should know."""
@@ -152,7 +151,9 @@ def _as_the_first(outcomes: Sequence[MirrorOutcome]) -> list[MirrorOutcome]:
     return [
         outcome
         if outcome.same_as is None
-        else replace(by_entry[outcome.same_as], entry=outcome.entry, same_as=outcome.same_as)
+        else replace(
+            by_entry[outcome.same_as], entry=outcome.entry, same_as=outcome.same_as, seconds=0.0, transferred=0
+        )
         for outcome in outcomes
     ]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
@@ -25,6 +25,20 @@ class _Outcome:
     def ok(self) -> bool:
         """True when the image did not fail."""
         return self.error is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(_Outcome):
+    """An outcome with what the image took.
+
+    `seconds` is the time in which a request for it was under way, and `transferred` the number of bytes that were
+    fetched or sent for it: content that several images share counts for one of them. `size` is the number of bytes of
+    all its content, None where that is not known.
+    """
+
+    seconds: float = field(default=0.0, compare=False)
+    transferred: int = field(default=0, compare=False)
+    size: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ class ReferrerCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageOutcome(_Outcome):
+class ImageOutcome(Measured):
     """The outcome of one image of the list: `image` when it was saved, else `error`; both where its source differs.
 
     `same_as` is the earlier entry that turned out to be the same image, saved once under that entry. `notes` name the
@@ -69,6 +83,11 @@ class ImageOutcome(_Outcome):
     notes: tuple[str, ...] = ()
     left_out: int = 0
     referrers: ReferrerCounts | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the image."""
+        return str(self.entry.reference)
 
 
 @dataclass(slots=True)
@@ -160,8 +179,8 @@ class Sent:
 
     def add(self, other: Sent) -> None:
         """Add what was sent to another registry."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        for name in (one.name for one in fields(self)):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 #: pushed: it is at the target now; present: it was there before; planned: nothing was done.
@@ -169,7 +188,7 @@ State = Literal["pushed", "present", "planned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class LoadOutcome(_Outcome):
+class LoadOutcome(Measured):
     """The outcome of one image: its name at the target, and the digest of its tag there; `error` where it failed.
 
     `note` is for people: that only a part of its index is there. `replaced` is the digest of another image that the tag
@@ -184,6 +203,11 @@ class LoadOutcome(_Outcome):
     note: str = ""
     replaced: Digest | None = None
     referrers: ReferrerCounts | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the image in the layout."""
+        return self.image.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +239,7 @@ MirrorState = Literal["copied", "unchanged", "planned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class MirrorOutcome(_Outcome):
+class MirrorOutcome(Measured):
     """The outcome of one image of a mirror: the digests at its source and of its name at the target.
 
     `image` has the platforms of one that was copied; `same_as` is the earlier entry that is the same image under the
@@ -232,6 +256,11 @@ class MirrorOutcome(_Outcome):
     note: str = ""
     replaced: Digest | None = None
     referrers: ReferrerCounts | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the image at its source."""
+        return str(self.entry.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +301,21 @@ class MirrorReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison(_Outcome):
-    """One image compared by digests: `error` is the difference, or the reason why that is not known."""
+class Comparison(Measured):
+    """One image compared by digests: `error` is the difference, or the reason why that is not known.
+
+    `digest` is that of the name at the target, where it is the same image.
+    """
 
     image: Image
     target: Reference
     error: HangarError | None = None
+    digest: Digest | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the image in the layout."""
+        return self.image.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +338,49 @@ class ComparisonReport:
     def status(self) -> int:
         """The exit status of the command: 0 all are the same, 1 some are not."""
         return 1 if self.failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedImage(Measured):
+    """One image of an archive or a directory that was read: `error` names what is wrong with it."""
+
+    image: Image
+    error: HangarError | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the image."""
+        return self.image.name
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of `verify`: all images, how many files and bytes were read, and all problems.
+
+    `checksum` is the kind of digest that the parts of an archive were compared with: sha256, or none where there is no
+    `NAME.sha256`; then the archive was decoded to its end. It is None for a directory.
+    """
+
+    outcomes: tuple[VerifiedImage, ...]
+    files: int
+    size: int
+    problems: tuple[str, ...]
+    checksum: str | None = None
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All images."""
+        return tuple(outcome.image for outcome in self.outcomes)
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 without problems, 1 otherwise."""
+        return 1 if self.problems else 0
+
+
+#: The outcome of an image of any verb, and its report.
+Outcome: TypeAlias = ImageOutcome | LoadOutcome | MirrorOutcome | Comparison | VerifiedImage
+AnyReport: TypeAlias = Report | LoadReport | MirrorReport | ComparisonReport | Verdict
 
 
 @dataclass(frozen=True, slots=True)

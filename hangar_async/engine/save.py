@@ -131,7 +131,8 @@ class _Run(ABC):
     async def fetch_all(self, images: ImageList) -> Report:
         """Fetch the images of a list, and pack them."""
         options = self.options
-        self.observe(RunStarted(len(images.entries), options.limits.requests))
+        planned = [ImageOutcome(entry) for entry in images.entries]
+        self.observe(RunStarted(len(planned), options.limits.requests, planned))
         registries = {entry.reference.registry for entry in images.entries}
         registry = registry_of_login(
             options.environment.registries,
@@ -175,7 +176,7 @@ class _Run(ABC):
         tell_remarks(self.disk, self.notice)
         ended = time.monotonic()
         return Report(
-            outcomes=tuple(saved.outcomes),
+            outcomes=client.usage.all_measured(saved.outcomes),
             invalid=images.invalid,
             duplicates=images.duplicates,
             traffic=receiver.traffic,
@@ -202,8 +203,8 @@ class _Run(ABC):
             finder = self._finder(receiver.client, fetcher, flights)
             work = ImageFetcher(fetcher, planner, finder, store, space, self.observe)
             tasks = [group.create_task(work.fetch(entry, number)) for number, entry in enumerate(images.entries)]
-            for task in tasks:
-                task.add_done_callback(partial(self._image_ended, receiver.client))
+            for number, task in enumerate(tasks):
+                task.add_done_callback(partial(self._image_ended, receiver.client, number))
             names = {entry.reference.cache_name for entry in images.entries}
             for task in tasks:
                 fetched = await task
@@ -226,11 +227,11 @@ class _Run(ABC):
         mirrors, at_once = options.environment.registries.mirrors, options.limits.blobs
         return ReferrersFinder(client, fetcher, flights, mirrors, options.referrer_selector, at_once)
 
-    def _image_ended(self, client: LimitedClient, task: asyncio.Task[FetchedImage]) -> None:
+    def _image_ended(self, client: LimitedClient, number: int, task: asyncio.Task[FetchedImage]) -> None:
         client.image_ended()
         if not task.cancelled() and task.exception() is None:
             self._last_image_at = time.monotonic()
-            self.observe(ImageEnded(task.result().outcome))
+            self.observe(ImageEnded(client.usage.measured(task.result().outcome, number)))
 
     async def _finish(self, saved: _Saved, store: ContentStore, packer: pack.Packer) -> Output | None:
         if not saved.images:

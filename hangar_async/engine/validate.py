@@ -39,11 +39,11 @@ async def load_validate(
             comparer = Comparer(client)
 
             async def compare(number: int, image: Image, target: Reference) -> Comparison:
-                await comparer.compare(image, target, number)
+                digest = await comparer.compare(image, target, number)
                 for referrer in run.selection.referrers_of(image):
                     name = Reference(target.registry, target.repository, referrer.reference.tag, referrer.digest)
                     await comparer.compare(referrer, name, number)
-                return Comparison(image, target)
+                return Comparison(image, target, digest=digest)
 
             comparisons = await run.each(client, compare, Comparison)
     except BaseExceptionGroup as group:
@@ -104,8 +104,8 @@ class Comparer:
         self._client = client
         self._mirrors = mirrors
 
-    async def compare(self, image: Image, target: Reference, number: int) -> None:
-        """Compare an image with the image of its name at the target.
+    async def compare(self, image: Image, target: Reference, number: int) -> Digest | None:
+        """Compare an image with the image of its name at the target, and return the digest of the name there.
 
         Raises Differs, or the error that prevents the comparison.
         """
@@ -125,12 +125,22 @@ class Comparer:
             heads = group.create_task(each(entries, head, _MAX_HEADS_AT_ONCE))
         answers = zip(entries, heads.result(), strict=True)
         missing = [f"{_entry_name(entry)} is not there" for entry, answer in answers if answer is None]
-        if differences := [*tag.result(), *missing]:
+        existing, differences = tag.result()
+        if differences := [*differences, *missing]:
             raise Differs("; ".join(differences), advice="bring it there again")
+        return existing
 
-    async def _compare_tag(self, image: Image, root: Document, target: Reference, rank: Rank) -> list[str]:
-        """Return the differences of the image that the tag names; its index may have more platforms than this one."""
+    async def _compare_tag(
+        self, image: Image, root: Document, target: Reference, rank: Rank
+    ) -> tuple[Digest | None, list[str]]:
+        """Return the digest of the tag, and the differences of its image, whose index may have more platforms."""
         existing = await self._head(target, None, rank)
+        digest = None if existing is None else existing.digest
+        return digest, await self._differences(image, root, target, existing, rank)
+
+    async def _differences(
+        self, image: Image, root: Document, target: Reference, existing: Descriptor | None, rank: Rank
+    ) -> list[str]:
         if existing is not None and existing.digest in (root.digest, image.original):
             return []
         if existing is not None and isinstance(root, Index):

@@ -1,8 +1,8 @@
 """`verify`: a check that an archive or a directory is whole, and that each blob has its digest."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,31 +12,15 @@ from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.engine.reports import Verdict, VerifiedImage
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
 from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
 from hangar_async.oci import Image, verified
 from hangar_async.threads import Interrupt
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The result of `verify`: all images, how many files and bytes were read, and all problems.
-
-    `checksum` is the kind of digest that the parts of an archive were compared with: sha256, or none where there is no
-    `NAME.sha256`; then the archive was decoded to its end. It is None for a directory.
-    """
-
-    images: tuple[Image, ...]
-    files: int
-    size: int
-    problems: tuple[str, ...]
-    checksum: str | None = None
-
-    @property
-    def status(self) -> int:
-        """The exit status: 0 without problems, 1 otherwise."""
-        return 1 if self.problems else 0
+#: The advice for an image with damaged or missing content.
+ADVICE = "get the archive again, or sync the images into the directory again"
 
 
 async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict:
@@ -108,9 +92,15 @@ def _check_contents(path: Path, archive: Archive | None, interrupt: Interrupt, o
             problems.append(f"{path}: its end is damaged, where the place of its index should stand")
     except (ArchiveError, ContentError) as error:
         problems.append(str(error))
+    outcomes = tuple(_outcome(image, damaged) for image in images)
     problems += [f"{image.name}: {problem}" for image in images for problem in image.problems]
-    problems += _damaged_images(damaged, images)
-    return Verdict(images, count, size, tuple(problems))
+    problems += [f"{image.name}: {problem}" for image in images for problem in _damages(image, damaged)]
+    return Verdict(outcomes, count, size, tuple(problems))
+
+
+def _outcome(image: Image, damaged: set[str]) -> VerifiedImage:
+    problems = [*image.problems, *_damages(image, damaged)]
+    return VerifiedImage(image, ContentError("; ".join(problems), advice=ADVICE) if problems else None)
 
 
 def _check_file(file: LayoutFile, report: Callable[[int], None]) -> str:
@@ -124,9 +114,8 @@ def _check_file(file: LayoutFile, report: Callable[[int], None]) -> str:
     return ""
 
 
-def _damaged_images(damaged: set[str], images: Iterable[Image]) -> Iterator[str]:
-    """Name the images that need a damaged file."""
-    for image in images:
-        for content in image.contents:
-            if blob_name(content.digest) in damaged:
-                yield f"{image.name}: needs the damaged blob {content.digest}"
+def _damages(image: Image, damaged: set[str]) -> Iterator[str]:
+    """Name the damaged files that an image needs."""
+    for content in image.contents:
+        if blob_name(content.digest) in damaged:
+            yield f"needs the damaged blob {content.digest}"

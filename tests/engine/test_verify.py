@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import Checked, CheckStarted, Event
-from hangar_async.engine.verify import Verdict, verify
+from hangar_async.engine.reports import Verdict
+from hangar_async.engine.verify import verify
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.files import blob_name
 from hangar_async.layout.images import LayoutImages
@@ -134,6 +135,7 @@ async def test_a_damaged_blob_is_named_with_its_images(everything: Saved, tmp_pa
         flip(path, entry.offset + entry.length // 2)
     verdict = await verify(VerifyOptions(path))
     assert f"{image.name}: needs the damaged blob {image.contents[-1].digest}" in verdict.problems
+    assert image.name in [outcome.name for outcome in verdict.outcomes if not outcome.ok]
     assert name in said(verdict)
     assert [one.name for one in verdict.images] == list(everything.built)
     assert not any(f"{one.name}: needs" in said(verdict) for one in verdict.images if "/oci:1" in one.name)

@@ -36,7 +36,7 @@ def observe(event: h.Event) -> None:
         case h.QuotaReported(host, remaining, limit, window):
             print(host.upper(), remaining + limit + window)
         case h.ImageEnded(outcome):
-            print(outcome.ok)
+            show_outcome(outcome)
         case h.ArchiveProgress(written, part):
             print(written + part)
         case h.Committing(path):
@@ -55,6 +55,10 @@ def observe(event: h.Event) -> None:
             print(load_report.status)
         case h.MirrorEnded(mirror_report):
             print(mirror_report.status)
+
+
+def show_outcome(outcome: h.Outcome) -> None:
+    print(outcome.name.upper(), outcome.ok, outcome.seconds / 2, outcome.transferred + (outcome.size or 0))
 
 
 def show(served: h.Served) -> str:
@@ -119,7 +123,8 @@ async def archives(path: Path) -> None:
     for part in listing.parts:
         print(part.size)
     verdict: h.Verdict = await h.verify(h.VerifyOptions(path), observer)
-    print(verdict.status)
+    verified: tuple[h.VerifiedImage, ...] = verdict.outcomes
+    print(verdict.status, [one.error for one in verified])
     await h.extract(h.ExtractOptions(source=path, image="nginx:1.27", destination=Path("out")), observer)
     await h.compress(h.CompressOptions(cache=path, output=h.OutputSettings(target=path)), observer)
     await h.decompress(h.DecompressOptions(archive=path, destination=Path("cache")), observer)

@@ -9,7 +9,7 @@ from hangar_async.cli.view.tally import Rate, Tally
 from hangar_async.cli.view.text import PROGRAM, clock_text, count_text, error_text, one_line, size_text, time_text
 from hangar_async.engine import events
 from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaReported
-from hangar_async.engine.reports import ImageOutcome
+from hangar_async.engine.reports import ImageOutcome, MirrorOutcome, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
             return None
 
 
-def _ended(outcome: ImageOutcome, advice: bool) -> Line:
-    name = str(outcome.entry.reference)
+def _ended(outcome: Outcome, advice: bool) -> Line:
+    name = outcome.name
     if outcome.error is not None:
         text = error_text(outcome.error) if advice else one_line(str(outcome.error))
         return Line("failed", f"{name}: {outcome.error.reason}: {text}")
-    if outcome.same_as is not None:
+    if isinstance(outcome, ImageOutcome | MirrorOutcome) and outcome.same_as is not None:
         return Line("done", f"{name}: the same image as line {outcome.same_as.line}")
     return Line("done", name)
 

@@ -98,7 +98,7 @@ class Tally:
                 self.blobs += blobs
                 self.planned_bytes += size
             case events.ImageEnded(outcome):
-                self._unplanned -= str(outcome.entry.reference) not in self._planned
+                self._unplanned -= outcome.name not in self._planned
                 self.done += outcome.ok
                 self.failed += not outcome.ok
             case events.Committing():

@@ -123,7 +123,9 @@ class ImageCopier(ImageWorker):
         self._observe(ImagePlanned(str(entry.source), len(image.platforms), len(contents), size))
         if self._options.dry_run:
             counts = None if found is None else ReferrerCounts.of(referrers)
-            return MirrorOutcome(entry, "planned", root.digest, image=image.without_contents(), referrers=counts)
+            return MirrorOutcome(
+                entry, "planned", root.digest, image=image.without_contents(), referrers=counts, size=size
+            )
         loaded = await self._push(entry, number, plan, heads.target, found)
         notes = "; ".join(filter(None, (*plan.image.notes, *(found.notes if found is not None else ()), loaded.note)))
         state: MirrorState = "copied" if loaded.state == "pushed" else "unchanged"
@@ -136,6 +138,7 @@ class ImageCopier(ImageWorker):
             note=notes,
             replaced=loaded.replaced,
             referrers=loaded.referrers,
+            size=plan.image.size,
         )
 
     async def _referrers(self, entry: MirrorEntry, subjects: Subjects, rank: Rank) -> FoundReferrers | None:

@@ -12,6 +12,7 @@ from hangar_async.config.registries import RetryPolicy
 from hangar_async.engine.events import Observer, Retrying
 from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota, is_unconnected
 from hangar_async.engine.limits.queue import Rank, RequestQueue, Ticket
+from hangar_async.engine.limits.usage import Usage
 from hangar_async.errors import DigestMismatch, HangarError, Incomplete, RegistryError, StorageError
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.registry.blobs import BlobBody, host_of
@@ -46,6 +47,8 @@ class Retrier:
         self._clock = clock or Clock()
         #: The hosts that are asked, and the queue for them.
         self.hosts = Hosts(RequestQueue(limits), policy, observe, self._clock)
+        #: The part of each image in the requests.
+        self.usage = Usage()
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""
@@ -73,7 +76,7 @@ class Retrier:
         while True:
             async with self.hosts.hold(asked, ticket, wait=not alternatives) as number:
                 try:
-                    result = await request()
+                    result = await self.usage.during(ticket.rank, request)
                 except HangarError as error:
                     failure = error
                 else:
@@ -115,6 +118,11 @@ class LimitedClient:
         self._retrier = retrier
         retrier.hosts.queue.images_left = images
         client.watch(retrier.hosts.reached)
+
+    @property
+    def usage(self) -> Usage:
+        """The part of each image in the requests."""
+        return self._retrier.usage
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""

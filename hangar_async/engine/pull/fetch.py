@@ -46,7 +46,7 @@ class Receiver:
         """Get the manifest or index that a reference names; raises HangarError. See `LimitedClient.get_document`."""
         document, fetched = await self.client.get_document(image, ticket, find=find, alternatives=mirror)
         if fetched:
-            self._count_document(document)
+            self._count_document(document, ticket)
         return document
 
     async def document(
@@ -57,7 +57,7 @@ class Receiver:
         await ingest.restart()
         await ingest.write(document.raw)
         await ingest.commit()
-        self._count_document(document)
+        self._count_document(document, ticket)
         return document
 
     async def blob(
@@ -67,10 +67,12 @@ class Receiver:
 
         Raises HangarError: the last answer.
         """
-        receive = partial(self._receive, blob, image, ingest)
+        receive = partial(self._receive, blob, image, ticket, ingest)
         await self.client.receive(image, blob, ticket, receive, alternatives=mirror)
 
-    async def _receive(self, blob: oci.Descriptor, image: oci.Reference, ingest: Ingest, open_blob: OpenBlob) -> None:
+    async def _receive(
+        self, blob: oci.Descriptor, image: oci.Reference, ticket: Ticket, ingest: Ingest, open_blob: OpenBlob
+    ) -> None:
         if ingest.offset == blob.size > 0:
             # The last try broke off after the last byte.
             await self._commit(ingest)
@@ -84,6 +86,7 @@ class Receiver:
                 async for piece in body.pieces():
                     await ingest.write(piece)
                     self.traffic.fetched_bytes += len(piece)
+                    self.client.usage.count(ticket.rank, len(piece))
                     self.received += len(piece)
                     received += len(piece)
                     self.observe(BlobProgress(blob.digest, len(piece), ingest.offset))
@@ -107,10 +110,11 @@ class Receiver:
         self.traffic.fetched_blobs += 1
         self.traffic.resumed_bytes += resumed
 
-    def _count_document(self, document: oci.Document) -> None:
+    def _count_document(self, document: oci.Document, ticket: Ticket) -> None:
         size = len(document.raw)
         self.traffic.fetched_blobs += 1
         self.traffic.fetched_bytes += size
+        self.client.usage.count(ticket.rank, size)
         self.observe(BlobProgress(document.digest, size, size))
 
 

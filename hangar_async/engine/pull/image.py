@@ -117,7 +117,9 @@ class ImageFetcher:
             partial = image.root_document()
             await self._store.put(partial.raw, partial.digest)
         created = await write_image(self._store, image)
-        outcome = ImageOutcome(entry, image.without_contents(), notes=image.notes, left_out=plan.left_out)
+        outcome = ImageOutcome(
+            entry, image.without_contents(), notes=image.notes, left_out=plan.left_out, size=image.size
+        )
         if found is None:
             return FetchedImage(outcome, image, created)
         referrers, notes = await self._fetch_referrers(entry, number, found)

@@ -259,7 +259,8 @@ class BlobPusher:
             while not upload.complete:
                 host = "" if source else self._source.host(blob)
                 try:
-                    await self._client.send(upload, Ticket(rank), partial(self._send_once, upload, open_pieces), host)
+                    send = partial(self._send_once, upload, rank, open_pieces)
+                    await self._client.send(upload, Ticket(rank), send, host)
                 except HangarError as error:
                     is_refused = isinstance(error, DigestMismatch)
                     damage = await self._source.damage(blob) if is_refused else ""
@@ -272,15 +273,15 @@ class BlobPusher:
         self.sent.uploaded_blobs += 1
         self._sent.add(blob.digest)
 
-    async def _send_once(self, upload: Upload, source: OpenPieces) -> None:
+    async def _send_once(self, upload: Upload, rank: Rank, source: OpenPieces) -> None:
         blob = upload.blob
         self._observe(BlobStarted(blob.digest, blob.size, str(upload.image), upload.offset))
         try:
-            await upload.send(partial(self._pieces, blob, source))
+            await upload.send(partial(self._pieces, blob, rank, source))
         finally:
             self._observe(BlobEnded(blob.digest, blob.size, upload.complete))
 
-    async def _pieces(self, blob: Descriptor, source: OpenPieces, start: int) -> Pieces:
+    async def _pieces(self, blob: Descriptor, rank: Rank, source: OpenPieces, start: int) -> Pieces:
         done = start
         async with aclosing(source(start)) as pieces:
             async for piece in pieces:
@@ -288,5 +289,6 @@ class BlobPusher:
                 await self._rate.take(len(piece))
                 done += len(piece)
                 self.sent.uploaded_bytes += len(piece)
+                self._client.usage.count(rank, len(piece))
                 self._observe(BlobProgress(blob.digest, len(piece), done))
                 yield piece

@@ -21,9 +21,8 @@ from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
-from hangar_async.engine.reports import ImageOutcome
+from hangar_async.engine.reports import Comparison, LoadOutcome
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
-from hangar_async.imagelist import Entry
 from hangar_async.layout.files import Layout
 from hangar_async.layout.images import read_images
 from hangar_async.layout.referrers import group_referrers
@@ -148,7 +147,7 @@ def _only_registry(named: Sequence[Named], naming: Naming) -> str:
     return first.registry
 
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", LoadOutcome, Comparison)
 #: The work on one image: its place in the order, the image, and its name at the target.
 Work: TypeAlias = Callable[[int, Image, Reference], Awaitable[_T]]
 
@@ -172,7 +171,8 @@ class LoadRun:
         options = replace(options, failed=await in_thread(check_failed_list, options.failed))
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))
-        observe(RunStarted(len(run.selection.images), 0 if options.dry_run else options.limits.requests))
+        planned = [LoadOutcome(*named, "planned") for named in run.selection.images]
+        observe(RunStarted(len(planned), 0 if options.dry_run else options.limits.requests, planned))
         if note := options.limits.note(options.jobs):
             run.notice(note)
         if left_out := run.selection.left_out:
@@ -211,20 +211,17 @@ class LoadRun:
 
         async def work_on(number: int, image: Image, target: Reference) -> _T:
             async with images_at_once:
-                error = None
                 try:
                     result = await work(number, image, target)
                 except (HangarError, ExceptionGroup) as group:
-                    error = the_error(group)
-                    result = failed(image, target, error)
+                    result = failed(image, target, the_error(group))
                 client.image_ended()
-                entry = Entry(image.reference, number + 1, image.name)
-                self.observe(ImageEnded(ImageOutcome(entry, error=error)))
+                self.observe(ImageEnded(client.usage.measured(result, number)))
                 return result
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work_on(number, *named)) for number, named in enumerate(self.selection.images)]
-        return tuple(task.result() for task in tasks)
+        return client.usage.all_measured(task.result() for task in tasks)
 
     async def write_failed_list(self, failed: list[Image]) -> Path | None:
         """Write the names of failed images, for the next run."""

@@ -1,0 +1,72 @@
+"""The part of each image in the transfers of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from hangar_async.engine.events import Event, ImageEnded
+from hangar_async.engine.limits.usage import Usage
+from hangar_async.engine.load import load
+from hangar_async.engine.reports import ImageOutcome
+from hangar_async.imagelist import Entry
+from hangar_async.oci import Reference
+from hangar_async.testing.images import layer
+from tests.engine.loading import load_options
+from tests.engine.rig import run
+from tests.fakes.images import small
+from tests.fakes.registry import FakeRegistry
+
+OUTCOME = ImageOutcome(Entry(Reference.parse("reg.example.com/app:1"), 1, "reg.example.com/app:1"))
+
+
+async def test_seconds_are_those_with_a_request_under_way() -> None:
+    now = [10.0]
+    usage = Usage(lambda: now[0])
+    ends = [asyncio.Event() for _ in range(3)]
+
+    async def start(number: int, end: asyncio.Event) -> asyncio.Task[bool]:
+        task = asyncio.create_task(usage.during((number, 1, -5), end.wait))
+        await asyncio.sleep(0)
+        return task
+
+    async def stop(task: asyncio.Task[bool], end: asyncio.Event) -> None:
+        end.set()
+        await task
+
+    first = await start(0, ends[0])
+    now[0] = 11.0
+    second, other = await start(0, ends[1]), await start(1, ends[2])
+    now[0] = 13.0
+    await stop(first, ends[0])
+    now[0] = 14.0
+    await stop(second, ends[1])
+    now[0] = 20.0
+    await stop(other, ends[2])
+    now[0] = 21.0
+    third = await start(0, ends[0])
+    await stop(third, ends[0])
+    assert [one.seconds for one in usage.all_measured([OUTCOME] * 3)] == [4.0, 9.0, 0.0]
+
+
+async def test_the_bytes_of_the_images_are_those_of_the_run(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    shared = layer({"shared": bytes(5_000)}, "none")
+    for name in ("one", "two"):
+        fake_registry.add(f"{name}:1", small(name, shared))
+    fake_registry.add("three:1", small("three"))
+    names = [f"{fake_registry.address}/{name}:1" for name in ("one", "two", "three", "none")]
+    saved = await run(tmp_path, *names, destination=tmp_path / "out.tar.gz")
+    moved = [outcome.transferred for outcome in saved.outcomes]
+    assert sum(moved) == saved.traffic.fetched_bytes
+    assert moved[0] > moved[1] + 4_000 > moved[2] > moved[3] == 0
+    assert all(outcome.seconds > 0 for outcome in saved.outcomes)
+    assert [outcome.size is None for outcome in saved.outcomes] == [False, False, False, True]
+    events: list[Event] = []
+    loaded = await load(load_options(tmp_path, tmp_path / "out.tar.gz", pushable_registry.address), events.append)
+    assert sum(outcome.transferred for outcome in loaded.outcomes) == loaded.sent.uploaded_bytes > 0
+    ended = {event.outcome.name: event.outcome for event in events if isinstance(event, ImageEnded)}
+    assert {outcome.name: outcome.transferred for outcome in loaded.outcomes} == {
+        name: outcome.transferred for name, outcome in ended.items()
+    }
