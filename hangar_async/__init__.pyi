@@ -87,6 +87,18 @@ from hangar_async.engine.mirror import (
     mirror as mirror,
     mirror_validate as mirror_validate,
 )
+from hangar_async.engine.outcomes import (
+    Verdict as Verdict,
+    VerifiedImage as VerifiedImage,
+)
+from hangar_async.engine.reporting.document import (
+    report_document as report_document,
+)
+from hangar_async.engine.reporting.records import (
+    ImageRecord as ImageRecord,
+    ReportDocument as ReportDocument,
+    Totals as Totals,
+)
 from hangar_async.engine.reports import (
     Comparison as Comparison,
     ComparisonReport as ComparisonReport,
@@ -102,8 +114,6 @@ from hangar_async.engine.reports import (
     Report as Report,
     Sent as Sent,
     Traffic as Traffic,
-    Verdict as Verdict,
-    VerifiedImage as VerifiedImage,
 )
 from hangar_async.engine.save import (
     save as save,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
-from hangar_async.config.output import OutputSettings, check_archive_format, output_path
+from hangar_async.config.output import OutputSettings, ReportTarget, check_archive_format, output_path
 from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, ReferrerSelector, parse_registry
@@ -19,12 +19,13 @@ class FetchOptions(JobOptions):
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
     every image; `failed` is the path of the list of failed images (None: none is written). `lenient` lets a run with
-    invalid lines in its list end with status 0. `jobs` images are fetched at once, 1 to 20 (the nearest of these for
-    another number), each with at most `blobs_per_image` blobs at once, 1 to 12, and all together with at most
-    `requests` requests, 1 to 60. `referrers` are the signatures and other referrers that come with the images: "all",
-    "none", or artifact types separated by commas. `environment` holds settings and credentials; nothing is read from
-    the environment of the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError when
-    made with a wrong value.
+    invalid lines in its list end with status 0. `report` is the path of the report for machines, or a function that
+    takes its JSON; it is written also where the run breaks off. `jobs` images are fetched at once, 1 to 20 (the nearest
+    of these for another number), each with at most `blobs_per_image` blobs at once, 1 to 12, and all together with at
+    most `requests` requests, 1 to 60. `referrers` are the signatures and other referrers that come with the images:
+    "all", "none", or artifact types separated by commas. `environment` holds settings and credentials; nothing is read
+    from the environment of the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError
+    when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -32,6 +33,7 @@ class FetchOptions(JobOptions):
     architectures: Sequence[str] = ("amd64", "arm64")
     systems: Sequence[str] = ()
     failed: Path | None = None
+    report: ReportTarget | None = None
     lenient: bool = False
     jobs: int = 1
     blobs_per_image: int = BLOBS
@@ -210,9 +212,13 @@ class ListOptions:
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """The options of `verify`: an archive, with or without `.partN`, a cache directory, or an OCI image layout."""
+    """The options of `verify`: an archive, with or without `.partN`, a cache directory, or an OCI image layout.
+
+    `report` is as in `save`.
+    """
 
     source: Path
+    report: ReportTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Outputs: formats, levels, names and parts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from hangar_async.errors import UsageError
 
@@ -12,6 +14,8 @@ LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
 #: The digests that `NAME.sha256` may have; `none` leaves the file out.
 CHECKSUMS = ("sha256", "none")
 DEFAULT_NAME = "saved-images"
+#: The path of a report for machines, or a function that takes its JSON.
+ReportTarget: TypeAlias = Path | Callable[[str], object]
 DEFAULT_PART_SIZE = "2G"
 
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
-from hangar_async.config.output import FORMATS
+from hangar_async.config.output import FORMATS, ReportTarget
 from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, ReferrerSelector
@@ -67,11 +67,11 @@ class LoadOptions(JobOptions):
     `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
     `registry.local/{registry}/{repository}`, all at one registry. `format` is the only one that is accepted (gzip, zstd
     or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
-    or its lines, which names images too. `jobs`, `blobs_per_image` and `requests` are as in `save`. `failed` is the
-    path of the list of failed images (None: none is written). `index` is that of an image of which only a part is held;
-    `sparse_index` is an older way to say "original". `referrers` are as in `save`. `spool` is a directory for a few
-    blobs at a time of an archive without index; None is the system's temporary one. `harbor` makes missing projects at
-    the registry first. Raises UsageError when made with a wrong value.
+    or its lines, which names images too. `jobs`, `blobs_per_image`, `requests` and `report` are as in `save`. `failed`
+    is the path of the list of failed images (None: none is written). `index` is that of an image of which only a part
+    is held; `sparse_index` is an older way to say "original". `referrers` are as in `save`. `spool` is a directory for
+    a few blobs at a time of an archive without index; None is the system's temporary one. `harbor` makes missing
+    projects at the registry first. Raises UsageError when made with a wrong value.
     """
 
     source: Path
@@ -79,6 +79,7 @@ class LoadOptions(JobOptions):
     template: str | None = None
     format: str | None = None
     failed: Path | None = None
+    report: ReportTarget | None = None
     jobs: int = 1
     blobs_per_image: int = BLOBS
     requests: int = MAX_REQUESTS
@@ -131,7 +132,7 @@ class MirrorOptions(JobOptions):
     """The options of `mirror` and `mirror_validate`: a list of images, and the registries that they go to.
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
-    every source; `destination`, REGISTRY[/PREFIX], that of every target, or `template` names these. `failed`,
+    every source; `destination`, REGISTRY[/PREFIX], that of every target, or `template` names these. `failed`, `report`,
     `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
     `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
     wanted. `verify_bytes` hashes here too what is copied; `recheck` looks for the content of images whose tags are
@@ -148,6 +149,7 @@ class MirrorOptions(JobOptions):
     template: str | None = None
     default_project: str = "library"
     failed: Path | None = None
+    report: ReportTarget | None = None
     lenient: bool = False
     jobs: int = 1
     blobs_per_image: int = BLOBS

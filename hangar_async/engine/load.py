@@ -16,6 +16,7 @@ from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.push.projects import make_projects
 from hangar_async.engine.push.run import LoadRun, Named, Selection
 from hangar_async.engine.push.spool import Spool
+from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
 from hangar_async.errors import HangarError, the_error
 from hangar_async.layout.files import SeekableLayout
@@ -31,9 +32,14 @@ async def load(options: LoadOptions, observer: Observer = ignore, *, clock: Cloc
     outcome in the report. Raises UsageError before any request, ArchiveError and ContentError for a source that cannot
     be read, RegistryErrors and NetworkError where the registry does not answer at all.
     """
-    run = await LoadRun.prepare(options, observer, clock or Clock())
-    _report_plan(run)
-    if options.dry_run:
+    async with reported("load", options, observer) as journal:
+        run = await LoadRun.prepare(options, journal.observe, clock or Clock())
+        _report_plan(run)
+        return journal.completed(await _load(run))
+
+
+async def _load(run: LoadRun) -> LoadReport:
+    if run.options.dry_run:
         return await _report(run, [LoadOutcome(*named, "planned") for named in run.selection.images], Sent())
     try:
         outcomes, sent = await _push(run)

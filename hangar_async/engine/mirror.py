@@ -16,6 +16,7 @@ from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import planning_rank
 from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
 from hangar_async.engine.push.projects import make_projects
+from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.mirrorlist import MirrorEntry, MirrorList
@@ -34,8 +35,9 @@ async def mirror(options: MirrorOptions, observer: Observer = ignore, *, clock: 
     in its further repositories. An image that fails is an outcome in the report. Raises UsageError before any byte is
     sent, also where two images of the list would have one name.
     """
-    run = await _MirrorRun.prepare(options, observer, clock or Clock())
-    return await run.run(ImageCopier, push=not options.dry_run)
+    async with reported("mirror", options, observer) as journal:
+        run = await _MirrorRun.prepare(options, journal.observe, clock or Clock())
+        return journal.completed(await run.run(ImageCopier, push=not options.dry_run))
 
 
 async def mirror_validate(
@@ -45,8 +47,10 @@ async def mirror_validate(
 
     An image that differs is an outcome in the report. Raises as `mirror` does.
     """
-    run = await _MirrorRun.prepare(replace(options, dry_run=False), observer, clock or Clock())
-    return await run.run(ImageValidator, push=False)
+    options = replace(options, dry_run=False)
+    async with reported("mirror-validate", options, observer) as journal:
+        run = await _MirrorRun.prepare(options, journal.observe, clock or Clock())
+        return journal.completed(await run.run(ImageValidator, push=False))
 
 
 class _MirrorRun:

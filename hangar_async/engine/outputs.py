@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from hangar_async.config.options import SaveOptions
     from hangar_async.config.output import OutputSettings
 
-#: The first line of a list of failed images.
+#: The first bytes of a report, and of a list of failed images its first line.
+_REPORT = b'{"version":'
 _FAILED = "# hangar-async failed images"
-_DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate|mirror|mirror-validate)-failed\.txt")
+_DEFAULT_LIST = re.compile(r"(save|sync|load|load-validate|mirror|mirror-validate|report)-failed\.txt")
 
 
 def tell_remarks(disk: Disk, notice: Callable[[str], None]) -> None:
@@ -254,6 +255,32 @@ def check_failed_list(path: Path | None) -> Path | None:
     if path.exists() and not _is_failed_list(path):
         raise UsageError(f"{path} is no list of failed images and would be lost: write another name (-o)")
     return path
+
+
+@_checking()
+def check_report(path: Path, used: Sequence[Path], flag: str = "--report") -> Path:
+    """Return the path to which a report is written, the one that a link leads to.
+
+    Raises UsageError when it cannot be written, another file has its name, or it would lie among the files that are
+    `used`: these are the inputs and the other outputs.
+    """
+    path = real_path(path)
+    check_parent(path, flag)
+    _check_file(path, "the report", flag)
+    _check_name(path, flag)
+    check_outputs([path], used)
+    parents = Path(os.path.realpath(path)).parents
+    for directory in used:
+        if Path(os.path.realpath(directory)) in parents:
+            raise UsageError(f"{path} would lie in {directory}, which this command uses: write another name ({flag})")
+    if path.exists() and path.stat().st_size and not _is_report(path):
+        raise UsageError(f"{path} is no report and would be lost: write another name ({flag})")
+    return path
+
+
+def _is_report(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_REPORT)) == _REPORT
 
 
 def _is_failed_list(path: Path) -> bool:

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
+from hangar_async.engine.outcomes import Measured, Verdict, VerifiedImage
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
 from hangar_async.oci import Digest, Image, Reference
 
 if TYPE_CHECKING:
     from hangar_async.mirrorlist import MirrorEntry
-
-
-class _Outcome:
-    """An outcome with an `error` where it is a failure."""
-
-    __slots__ = ()
-    error: HangarError | None
-
-    @property
-    def ok(self) -> bool:
-        """True when the image did not fail."""
-        return self.error is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured(_Outcome):
-    """An outcome with what the image took.
-
-    `seconds` is the time in which a request for it was under way, and `transferred` the number of bytes that were
-    fetched or sent for it: content that several images share counts for one of them. `size` is the number of bytes of
-    all its content, None where that is not known.
-    """
-
-    seconds: float = field(default=0.0, compare=False)
-    transferred: int = field(default=0, compare=False)
-    size: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +305,11 @@ class ComparisonReport:
     notices: tuple[str, ...] = ()
 
     @property
+    def outcomes(self) -> tuple[Comparison, ...]:
+        """The comparisons, by the name that other reports have."""
+        return self.comparisons
+
+    @property
     def failed(self) -> tuple[Comparison, ...]:
         """The images that differ, or could not be compared."""
         return tuple(comparison for comparison in self.comparisons if not comparison.ok)
@@ -338,44 +318,6 @@ class ComparisonReport:
     def status(self) -> int:
         """The exit status of the command: 0 all are the same, 1 some are not."""
         return 1 if self.failed else 0
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedImage(Measured):
-    """One image of an archive or a directory that was read: `error` names what is wrong with it."""
-
-    image: Image
-    error: HangarError | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of the image."""
-        return self.image.name
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The result of `verify`: all images, how many files and bytes were read, and all problems.
-
-    `checksum` is the kind of digest that the parts of an archive were compared with: sha256, or none where there is no
-    `NAME.sha256`; then the archive was decoded to its end. It is None for a directory.
-    """
-
-    outcomes: tuple[VerifiedImage, ...]
-    files: int
-    size: int
-    problems: tuple[str, ...]
-    checksum: str | None = None
-
-    @property
-    def images(self) -> tuple[Image, ...]:
-        """All images."""
-        return tuple(outcome.image for outcome in self.outcomes)
-
-    @property
-    def status(self) -> int:
-        """The exit status: 0 without problems, 1 otherwise."""
-        return 1 if self.problems else 0
 
 
 #: The outcome of an image of any verb, and its report.

@@ -37,6 +37,7 @@ from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
 from hangar_async.engine.pull.plan import Planner
 from hangar_async.engine.pull.referrers import ReferrersFinder
 from hangar_async.engine.pull.space import SpaceCheck
+from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.errors import the_error
 from hangar_async.filesystem import make_directory
@@ -55,7 +56,8 @@ async def save(options: SaveOptions, observer: Observer = ignore, *, clock: Cloc
     blobs stay in the cache. Raises UsageError before any work starts, StorageError when the output or the cache
     cannot be written; an earlier output is whole then.
     """
-    return await _run(_SaveRun(options, observer, clock or Clock()))
+    async with reported("save", options, observer) as journal:
+        return journal.completed(await _run(_SaveRun(options, journal.observe, clock or Clock())))
 
 
 async def sync(options: SyncOptions, observer: Observer = ignore, *, clock: Clock | None = None) -> Report:
@@ -63,7 +65,8 @@ async def sync(options: SyncOptions, observer: Observer = ignore, *, clock: Cloc
 
     An image replaces an earlier one of its name. Everything else is as in `save`.
     """
-    return await _run(_SyncRun(options, observer, clock or Clock()))
+    async with reported("sync", options, observer) as journal:
+        return journal.completed(await _run(_SyncRun(options, journal.observe, clock or Clock())))
 
 
 async def _run(run: _Run) -> Report:

@@ -13,6 +13,7 @@ from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.push.run import LoadRun
+from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutcome
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
 from hangar_async.layout.images import LayoutImages, read_images
@@ -33,7 +34,13 @@ async def load_validate(
 
     Nothing is sent. An image that differs is an outcome in the report. Raises as `load` does.
     """
-    run = await LoadRun.prepare(replace(options, dry_run=False), observer, clock or Clock())
+    options = replace(options, dry_run=False)
+    async with reported("load-validate", options, observer) as journal:
+        run = await LoadRun.prepare(options, journal.observe, clock or Clock())
+        return journal.completed(await _validate(run))
+
+
+async def _validate(run: LoadRun) -> ComparisonReport:
     try:
         async with run.clients(push=False) as (_, client):
             comparer = Comparer(client)
@@ -50,8 +57,8 @@ async def load_validate(
         raise the_error(group) from group
     failed_list = await run.write_failed_list([comparison.image for comparison in comparisons if not comparison.ok])
     return ComparisonReport(
-        source=options.source,
-        destination=options.target,
+        source=run.options.source,
+        destination=run.options.target,
         comparisons=comparisons,
         seconds=run.seconds,
         failed_list=failed_list,

@@ -12,7 +12,8 @@ from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.reports import Verdict, VerifiedImage
+from hangar_async.engine.outcomes import Verdict, VerifiedImage
+from hangar_async.engine.reporting.journal import reported
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
 from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
@@ -28,6 +29,11 @@ async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict
 
     Nothing is unpacked. Raises UsageError for a path that does not exist, StorageError where it cannot be read.
     """
+    async with reported("verify", options, observer) as journal:
+        return journal.completed(await _verify(options, journal.observe))
+
+
+async def _verify(options: VerifyOptions, observer: Observer) -> Verdict:
     parts_interrupt, contents_interrupt = Interrupt(), Interrupt()
     try:
         archive = await contents_interrupt.in_thread(find_archive, options.source, contents_interrupt)

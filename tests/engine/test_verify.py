@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import Checked, CheckStarted, Event
-from hangar_async.engine.reports import Verdict
+from hangar_async.engine.outcomes import Verdict
 from hangar_async.engine.verify import verify
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.layout.files import blob_name

@@ -124,7 +124,10 @@ async def archives(path: Path) -> None:
         print(part.size)
     verdict: h.Verdict = await h.verify(h.VerifyOptions(path), observer)
     verified: tuple[h.VerifiedImage, ...] = verdict.outcomes
-    print(verdict.status, [one.error for one in verified])
+    document: h.ReportDocument = h.report_document("verify", verdict, h.VerifyOptions(path, report=path))
+    records: list[h.ImageRecord] = document.images
+    totals: h.Totals = document.totals
+    print(verdict.status, [one.error for one in verified], [one.status for one in records], totals.failed + 1)
     await h.extract(h.ExtractOptions(source=path, image="nginx:1.27", destination=Path("out")), observer)
     await h.compress(h.CompressOptions(cache=path, output=h.OutputSettings(target=path)), observer)
     await h.decompress(h.DecompressOptions(archive=path, destination=Path("cache")), observer)
