@@ -11,6 +11,7 @@ from hangar_async.config.options import (
     ListOptions as ListOptions,
     LoginOptions as LoginOptions,
     LogoutOptions as LogoutOptions,
+    MergeReportsOptions as MergeReportsOptions,
     SaveOptions as SaveOptions,
     ServeOptions as ServeOptions,
     SyncOptions as SyncOptions,
@@ -83,6 +84,9 @@ from hangar_async.engine.ls import (
     Listing as Listing,
     ls as ls,
 )
+from hangar_async.engine.merge_reports import (
+    merge_reports as merge_reports,
+)
 from hangar_async.engine.mirror import (
     mirror as mirror,
     mirror_validate as mirror_validate,
@@ -96,6 +100,7 @@ from hangar_async.engine.reporting.document import (
 )
 from hangar_async.engine.reporting.records import (
     ImageRecord as ImageRecord,
+    MergedReports as MergedReports,
     ReportDocument as ReportDocument,
     Totals as Totals,
 )

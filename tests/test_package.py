@@ -28,6 +28,7 @@ VERBS = {
     "compress",
     "decompress",
     "convert_list",
+    "merge_reports",
     "mirror",
     "mirror_validate",
     "login",

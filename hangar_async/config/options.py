@@ -221,6 +221,23 @@ class VerifyOptions:
     report: ReportTarget | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReportsOptions:
+    """The options of `merge_reports`: the `reports` of runs, and the one that is made of them.
+
+    `report` is its path, or a function that takes its JSON; `failed` is the path of the list of the images that are
+    still to be tried (None: none is written). Raises UsageError when made without reports.
+    """
+
+    reports: Sequence[Path]
+    report: ReportTarget
+    failed: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.reports:
+            raise UsageError("no report is named: name those of the runs")
+
+
 @dataclass(frozen=True, slots=True)
 class LoginOptions:
     """The options of `login`: a registry, HOST[:PORT], and the user name and password for it.

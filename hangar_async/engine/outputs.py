@@ -241,7 +241,7 @@ def _check_file(path: Path, role: str, flag: str) -> None:
 
 
 @_checking()
-def check_failed_list(path: Path | None) -> Path | None:
+def check_failed_list(path: Path | None, flag: str = "-o") -> Path | None:
     """Return the path to which the list of failed images is written, the one that a link leads to.
 
     Raises UsageError when it cannot be written, or another file has its name.
@@ -249,11 +249,11 @@ def check_failed_list(path: Path | None) -> Path | None:
     if path is None:
         return None
     path = real_path(path)
-    check_parent(path, "-o")
-    _check_file(path, "the list of failed images", "-o")
-    _check_name(path, "-o")
+    check_parent(path, flag)
+    _check_file(path, "the list of failed images", flag)
+    _check_name(path, flag)
     if path.exists() and not _is_failed_list(path):
-        raise UsageError(f"{path} is no list of failed images and would be lost: write another name (-o)")
+        raise UsageError(f"{path} is no list of failed images and would be lost: write another name ({flag})")
     return path
 
 

@@ -131,6 +131,8 @@ async def archives(path: Path) -> None:
     await h.extract(h.ExtractOptions(source=path, image="nginx:1.27", destination=Path("out")), observer)
     await h.compress(h.CompressOptions(cache=path, output=h.OutputSettings(target=path)), observer)
     await h.decompress(h.DecompressOptions(archive=path, destination=Path("cache")), observer)
+    merged: h.MergedReports = await h.merge_reports(h.MergeReportsOptions(reports=[path], report=path), observer)
+    print(merged.status, merged.document.end, merged.failed_list)
     conversion: h.Conversion = await h.convert_list(h.ConvertListOptions(images=path), observer)
     print(conversion.path, conversion.converted + conversion.kept)
 

@@ -119,7 +119,7 @@ def make_document(
     sums = {_RENAMED.get(name, name): value for name, value in transfers.items()}
     return ReportDocument(
         command=command,
-        program=f"hangar-async {__version__}",
+        program=program_name(),
         options={} if options is None else public_options(options),
         started=time_text(started),
         seconds=round(seconds, 3),
@@ -134,6 +134,11 @@ def make_document(
         totals=totals_of(images, sums, invalid=len(lines), duplicates=duplicates),
         runs=[],
     )
+
+
+def program_name() -> str:
+    """Return the name and the version of this program."""
+    return f"hangar-async {__version__}"
 
 
 def time_text(moment: datetime) -> str:

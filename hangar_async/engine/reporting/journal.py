@@ -16,6 +16,7 @@ from hangar_async.archive.names import incomplete_path
 from hangar_async.config.options import FetchOptions, SaveOptions, VerifyOptions
 from hangar_async.config.output import ReportTarget
 from hangar_async.config.target_options import LoadOptions, MirrorOptions
+from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.events import Event, Notice, Observer
 from hangar_async.engine.outputs import check_report, told_disk
@@ -60,11 +61,8 @@ class Journal:
         if self._target is None:
             return
         document = self._document() if error is None else self._broken(error)
-        if callable(self._target):
-            self._target(str(document))
-            return
         with told_disk(lambda text: self._forward(Notice(text))) as disk:
-            await in_thread(write_output, self._target, f"{document}\n".encode(), disk)
+            await write_report(self._target, document, disk)
 
     def _note(self, event: Event) -> None:
         match event:
@@ -112,6 +110,14 @@ class Journal:
             error=None if end == "interrupted" else _cause(error),
             notices=self._notices,
         )
+
+
+async def write_report(target: ReportTarget, document: ReportDocument, disk: Disk) -> None:
+    """Write a report, or give it to the function that takes it; raises StorageError."""
+    if callable(target):
+        target(str(document))
+    else:
+        await in_thread(write_output, target, f"{document}\n".encode(), disk)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from inspect import cleandoc
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+#: The number of this form.
+VERSION = 1
 #: done: it is there now; unchanged: it was there before; skipped: nothing was done for it, and `reason` says why.
 Status: TypeAlias = Literal["done", "unchanged", "failed", "skipped"]
 #: complete: each image was tried; interrupted: by a signal, or cancelled; failed: `error` ended the run.
@@ -107,6 +111,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     end: End
     error: ErrorRecord | None
+    output: OutputRecord | None
+    failed_list: str | None
 
 
 class ReportDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +148,21 @@ class ReportDocument(msgspec.Struct, frozen=True, kw_only=True):
     def run(self) -> RunRecord:
         """The run itself, for a report of several."""
         return RunRecord(**{name: getattr(self, name) for name in RunRecord.__struct_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class MergedReports:
+    """The report that was joined of several, and the path of the list of images that are still to be tried."""
+
+    document: ReportDocument
+    failed_list: Path | None = None
+
+    @property
+    def status(self) -> int:
+        """The exit status of the command: 0 all images are there, 1 some are not, or lines are invalid."""
+        is_whole = self.document.end == "complete" and not self.document.problems
+        is_missing = any(record.is_missing for record in self.document.images)
+        return 1 if is_missing or self.document.invalid or not is_whole else 0
 
 
 def schema(kind: Any = ReportDocument, title: str = "Report of hangar-async") -> dict[str, Any]:

@@ -29,7 +29,8 @@ NAME = "reg.example.com/app:1"
 SOURCE, TARGET = Reference.parse(NAME), Reference.parse("new.example.com/x/app:1")
 MANIFEST = Descriptor("application/vnd.oci.image.manifest.v1+json", PART, 7, platform=Platform("linux", "amd64"))
 IMAGE = Image(SOURCE, MANIFEST, (ImagePlatform(MANIFEST),), original=ROOT)
-ENTRY, LATER = Entry(SOURCE, 3, NAME), Entry(SOURCE, 5, f"{NAME}@{ROOT}")
+ENTRY = Entry(SOURCE, 3, NAME)
+LATER = Entry(Reference.parse(f"{NAME}@{ROOT}"), 5, f"{NAME}@{ROOT}")
 PAIR = MirrorEntry(3, f"{NAME} new.example.com/x/app 1", SOURCE, TARGET)
 ERROR = NetworkError("the connection broke", host="reg.example.com", advice="try again")
 

@@ -17,7 +17,7 @@ from tests.engine.reporting.samples import LOADED, SAVED
 FIELDS = {
     "ReportDocument": "version command program options started seconds end error images invalid problems notices "
     "output failed_list totals runs",
-    "RunRecord": "command program options started seconds end error",
+    "RunRecord": "command program options started seconds end error output failed_list",
     "ErrorRecord": "reason message advice retriable",
     "ImageRecord": "name target line text status reason message advice retriable same_as source_digest digest replaced "
     "platforms size bytes seconds notes",
