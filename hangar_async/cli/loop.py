@@ -170,14 +170,21 @@ def run_verb(
 ) -> _T:
     """Run a verb to its end with a view, write its summary and the next steps, and return its report.
 
-    If `quiet`, only the steps are written, on standard error, below the failures that the view wrote there.
+    If `quiet`, only the steps are written, on standard error, below the failures that the view wrote there. All of it
+    goes there where standard output is for a report.
     """
     report = watch(lambda view: verb(options, view), quiet=quiet, remains=remains)
+    stream = sys.stderr if quiet or has_report_on_output(options) else sys.stdout
     if not quiet:
-        write_rows(summary(report, options), sys.stdout)
+        write_rows(summary(report, options), stream)
     if next_steps is not None:
-        write_rows(next_steps(report, options), sys.stderr if quiet else sys.stdout)
+        write_rows(next_steps(report, options), stream)
     return report
+
+
+def has_report_on_output(options: object) -> bool:
+    """Tell whether the report of a verb goes to standard output."""
+    return callable(getattr(options, "report", None))
 
 
 class View(Protocol):

@@ -96,6 +96,7 @@ COMMANDS = (
     "compress",
     "decompress",
     "convert-list",
+    "report",
     "login",
     "logout",
     "demo",

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,8 +17,10 @@ from hangar_async.errors import InvalidValue, UsageError
 
 if TYPE_CHECKING:
     from hangar_async.config.environment import Environment
+    from hangar_async.config.output import ReportTarget
 
-_STANDARD_INPUT = "-"
+#: Standard input as an input, and standard output as an output.
+_STANDARD = "-"
 _T = TypeVar("_T")
 
 
@@ -37,6 +40,18 @@ def file_path(text: str, flag: str) -> Path:
     if not Path(text).name:
         raise UsageError(f"{text!r} names no file to write ({flag})")
     return Path(text)
+
+
+def report_target(text: str | None) -> ReportTarget | None:
+    """Read the value of `--report`; raises UsageError."""
+    return None if text is None else output_target(text, "--report")
+
+
+def output_target(text: str, flag: str) -> ReportTarget:
+    """Read the place of a report: a path, or the function that writes to standard output; raises UsageError."""
+    from hangar_async.cli.view.text import write_document
+
+    return partial(write_document, stream=sys.stdout) if text == _STANDARD else file_path(text, flag)
 
 
 def existing_path(text: str, flag: str) -> Path:
@@ -111,7 +126,7 @@ def _read(flag: str, parse: Callable[[str], _T], text: str) -> _T:
 
 def image_list(file: str) -> tuple[Path | Sequence[str], str]:
     """Read the value of `-f`: the path of a list, or its lines and their name where it is standard input."""
-    return (_lines_of_standard_input(), "standard input") if file == _STANDARD_INPUT else (Path(file), "")
+    return (_lines_of_standard_input(), "standard input") if file == _STANDARD else (Path(file), "")
 
 
 def mirrored_images(images: Sequence[str] | None, file: str | None) -> tuple[Path | Sequence[str], str]:

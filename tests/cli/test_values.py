@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
-from hangar_async.cli.values import parse_duration, parse_size
-from hangar_async.errors import InvalidValue
+from hangar_async.cli.values import parse_duration, parse_size, report_target
+from hangar_async.errors import InvalidValue, UsageError
 from tests.refusal import attempt
 
 
@@ -42,3 +44,14 @@ def test_durations(text: str, seconds: float) -> None:
 def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_duration(text)
+
+
+def test_a_report_goes_to_a_path_or_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_target(None) is None
+    assert report_target("sub/report.json") == Path("sub/report.json")
+    target = report_target("-")
+    assert callable(target)
+    target("{}")
+    assert capsys.readouterr().out == "{}\n"
+    with pytest.raises(UsageError, match=r"names no file to write \(--report\)"):
+        report_target("")

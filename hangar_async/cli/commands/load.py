@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import options, report_options, values
 from hangar_async.errors import UsageError
 
 
@@ -17,6 +17,7 @@ def load_command(
     image: options.ChosenImages = None,
     file: options.ChosenList = None,
     failed: options.FailedList = "load-failed.txt",
+    report: report_options.ReportFile = None,
     jobs: options.Jobs = 1,
     blobs_per_image: options.BlobsPerImage = 6,
     requests: options.Requests = 60,
@@ -50,6 +51,7 @@ def load_command(
         template=to,
         format=compress,
         failed=values.file_path(failed, "--failed"),
+        report=values.report_target(report),
         jobs=jobs,
         blobs_per_image=blobs_per_image,
         requests=requests,

@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import options, report_options, values
 
 
 def load_validate_command(
@@ -14,6 +14,7 @@ def load_validate_command(
     image: options.ChosenImages = None,
     file: options.ChosenList = None,
     failed: options.FailedList = "load-validate-failed.txt",
+    report: report_options.ReportFile = None,
     jobs: options.Jobs = 1,
     blobs_per_image: options.BlobsPerImage = 6,
     requests: options.Requests = 60,
@@ -35,6 +36,7 @@ def load_validate_command(
         template=to,
         format=compress,
         failed=values.file_path(failed, "--failed"),
+        report=values.report_target(report),
         jobs=jobs,
         blobs_per_image=blobs_per_image,
         requests=requests,

@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import options, report_options, values
 
 
 def mirror_validate_command(
@@ -15,6 +15,7 @@ def mirror_validate_command(
     destination: options.MirrorTo = None,
     to: options.NameTemplate = None,
     failed: options.FailedList = "mirror-validate-failed.txt",
+    report: report_options.ReportFile = None,
     lenient: options.Lenient = False,
     jobs: options.Jobs = 1,
     blobs_per_image: options.BlobsPerImage = 6,
@@ -42,6 +43,7 @@ def mirror_validate_command(
         destination=destination,
         template=to,
         failed=values.file_path(failed, "--failed"),
+        report=values.report_target(report),
         lenient=lenient,
         jobs=jobs,
         blobs_per_image=blobs_per_image,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import options, report_options, values
 
 
 def save_command(
@@ -16,6 +16,7 @@ def save_command(
     compress_level: options.Level = None,
     destination: options.Destination = None,
     failed: options.FailedList = "save-failed.txt",
+    report: report_options.ReportFile = None,
     lenient: options.Lenient = False,
     jobs: options.Jobs = 1,
     blobs_per_image: options.BlobsPerImage = 6,
@@ -56,6 +57,7 @@ def save_command(
         level=compress_level,
         destination=Path(DEFAULT_NAME if destination is None else destination),
         failed=values.file_path(failed, "--failed"),
+        report=values.report_target(report),
         lenient=lenient,
         jobs=jobs,
         blobs_per_image=blobs_per_image,

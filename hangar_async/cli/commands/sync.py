@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import options, report_options, values
 
 
 def sync_command(
@@ -12,6 +12,7 @@ def sync_command(
     systems: options.Systems = ["all"],  # noqa: B006
     destination: options.MergedCache = "saved-image-cache",
     failed: options.FailedList = "sync-failed.txt",
+    report: report_options.ReportFile = None,
     lenient: options.Lenient = False,
     jobs: options.Jobs = 1,
     blobs_per_image: options.BlobsPerImage = 6,
@@ -41,6 +42,7 @@ def sync_command(
         architectures=values.words(arch),
         systems=values.words(systems),
         failed=values.file_path(failed, "--failed"),
+        report=values.report_target(report),
         lenient=lenient,
         jobs=jobs,
         blobs_per_image=blobs_per_image,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hangar_async.cli import options, values
-from hangar_async.errors import ArchiveError, StorageError
+from hangar_async.cli import options, report_options, values
+from hangar_async.errors import ArchiveError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from hangar_async import Verdict
@@ -22,25 +22,32 @@ _PARTS = {
 }
 
 
-def verify_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
+def verify_command(
+    context: typer.Context,
+    archive: options.Archive,
+    as_json: options.Json = False,
+    report: report_options.ReportFile = None,
+) -> int:
     """Read all of an archive, its parts, or a cache directory, and name every part, blob and image that is broken."""
     from hangar_async import Verdict, VerifyOptions, verify
-    from hangar_async.cli.loop import watch
+    from hangar_async.cli.loop import has_report_on_output, watch
     from hangar_async.cli.view.text import write_document, write_rows
 
     flags = values.flags(context)
     path = values.existing_path(archive, "ARCHIVE")
+    verify_options = VerifyOptions(path, values.report_target(report))
+    has_report = has_report_on_output(verify_options)
+    if as_json and has_report:
+        raise UsageError("--json and --report - would both write standard output: leave one of them out")
     try:
-        verdict = watch(
-            lambda view: verify(VerifyOptions(path), view), quiet=flags.quiet, remains="not all was checked"
-        )
+        verdict = watch(lambda view: verify(verify_options, view), quiet=flags.quiet, remains="not all was checked")
     except (ArchiveError, StorageError) as error:
         # A part that is missing, or cannot be read, is a finding like others.
         verdict = Verdict((), 0, 0, (str(error),))
     if as_json:
         write_document(json_document(path, verdict), sys.stdout)
     else:
-        write_rows(_rows(path, verdict, flags.quiet), sys.stdout)
+        write_rows(_rows(path, verdict, flags.quiet), sys.stderr if has_report else sys.stdout)
     return verdict.status
 
 

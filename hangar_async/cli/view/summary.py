@@ -34,8 +34,15 @@ from hangar_async.engine.reports import (
 )
 
 if TYPE_CHECKING:
-    from hangar_async.config.options import CompressOptions, ExtractOptions, SaveOptions, SyncOptions
+    from hangar_async.config.options import (
+        CompressOptions,
+        ExtractOptions,
+        MergeReportsOptions,
+        SaveOptions,
+        SyncOptions,
+    )
     from hangar_async.config.output import OutputSettings
+    from hangar_async.engine.reporting.records import MergedReports
 
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
 #: Invalid lines and notes of a list are shown up to this number; every failed image is.
@@ -314,3 +321,19 @@ def after_convert(conversion: Conversion, _: object) -> Rows:
         yield "kept", f"{count_text(conversion.kept, 'line')} that had the form SOURCE DEST TAG"
     yield "list", one_line(str(conversion.path))
     yield from some_rows("invalid", [str(line) for line in conversion.invalid])
+
+
+def after_merge_reports(merged: MergedReports, options: MergeReportsOptions) -> Rows:
+    """Make the lines of the summary of a merge of reports."""
+    totals = merged.document.totals
+    yield "joined", f"{count_text(len(merged.document.runs), 'run')}, {count_text(totals.images, 'image')}"
+    for status in ("done", "unchanged", "failed", "skipped"):
+        if number := getattr(totals, status):
+            yield status, count_text(number, "image")
+    if merged.document.end != "complete":
+        yield "", f"a run was {merged.document.end}, and no later one made it good"
+    yield from some_rows("invalid", [f"{one.list}:{one.line}: {one.message}" for one in merged.document.invalid])
+    if not callable(options.report):
+        yield "report", one_line(str(options.report))
+    if merged.failed_list is not None:
+        yield "list", f"the images that are still to be tried are in {one_line(str(merged.failed_list))}"

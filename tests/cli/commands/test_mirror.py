@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Program
 from tests.cli.site import Done, call
+from tests.engine.reporting.rig import checked
 from tests.fakes.faults import Status
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
@@ -82,3 +83,17 @@ def test_a_wrong_command_line_is_an_error(program: Program, command: str, flags:
     done = program(command, *flags)
     assert (done.status, done.out) == (2, "")
     assert re.search(line, done.err), done.err
+
+
+async def test_a_report_has_failed_images_too_and_the_summary_goes_to_standard_error(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    names = [f"{fill(fake_registry).address}/team/{name}:1" for name in ("one", "none")]
+    secret = {"HTTPS_PROXY": "http://me:hunter2@proxy.invalid:1", "NO_PROXY": "127.0.0.1"}
+    done = await call(tmp_path, "mirror", *names, "-d", f"{pushable_registry.address}/x", "--report", "-", **secret)
+    document = checked(done.out)
+    assert done.status == 1
+    assert [one["status"] for one in document["images"]] == ["done", "failed"]
+    assert "hunter2" not in done.out
+    for label in ("copied", "failed", "next"):
+        assert f"\n{label:<10} " in done.err

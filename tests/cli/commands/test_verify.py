@@ -12,6 +12,7 @@ from hangar_async.oci.manifest import Manifest, parse_manifest
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
 from tests.cli.shelf import Shelf, huge_cache
+from tests.engine.reporting.rig import checked
 
 FORMS = ["plain.tar.gz", "plain.tar.zstd", "split.tar.gz", "split.tar.gz.part2", "foreign.tar.gz", "saved-image-cache"]
 
@@ -118,3 +119,27 @@ def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
     word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
     assert (process.returncode, out) == (128 + number, "")
     assert err == f"hangar-async: {word}: not all was checked (once more ends at once)\n"
+
+
+def test_a_report_takes_standard_output_alone(shelf: Shelf, program: Program) -> None:
+    path = str(shelf.home / "plain.tar.gz")
+    done = program("verify", path, "--report", "-")
+    document = checked(done.out)
+    assert (done.status, document["command"], document["totals"]["done"]) == (0, "verify", 2)
+    assert document["options"] == {"source": path}
+    assert "ok         " in done.err
+    quiet = program("verify", path, "--report=-", "--quiet")
+    assert (quiet.err, checked(quiet.out)["totals"]["done"]) == ("", 2)
+    both = program("verify", path, "--report", "-", "--json")
+    assert (both.status, both.out) == (2, "")
+    assert "--json and --report - would both write standard output" in both.err
+
+
+def test_a_report_names_the_damaged_images(shelf: Shelf, program: Program, tmp_path: Path) -> None:
+    shelf.copy("split.tar.gz.*", tmp_path)
+    damage(tmp_path / "split.tar.gz.part1", 50_000)
+    done = program("verify", "split.tar.gz", "--report", "report.json")
+    document = checked((tmp_path / "report.json").read_text())
+    assert done.status == 1
+    assert {one["status"] for one in document["images"]} == {"failed"}
+    assert any("split.tar.gz.part1" in problem for problem in document["problems"])
