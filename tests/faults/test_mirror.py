@@ -411,7 +411,8 @@ class Death:
         self._left -= 1
         if self._left > 0:
             return await handler(request)
-        is_last, _ = not self._left, self.event.set()
+        is_last = not self._left
+        self.event.set()
         if is_last and self._moment == "within" and request.method == "PUT":
             return await CutBody(FEW // 2)(request, handler)
         return await (Lost() if is_last and self._moment == "after" else Close())(request, handler)
