@@ -202,6 +202,11 @@ class Disk:
         finally:
             self.close(descriptor, path)
 
+    def restrict(self, path: Path, mode: int) -> None:
+        """Give a file other rights."""
+        with Failing("restrict", path):
+            path.chmod(mode)
+
     def rename(self, source: Path, target: Path) -> None:
         """Give a file or directory its final name, in place of a file that has it."""
         with Failing("rename to", target):

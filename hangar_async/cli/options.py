@@ -245,6 +245,14 @@ MaxWait = Annotated[
         shown=True,
     ),
 ]
+StateFile = Annotated[
+    Text,
+    _option(
+        "--state",
+        "FILE",
+        "File of what a run knows that saves requests to the next one; large uploads go on with it.  [default: none]",
+    ),
+]
 LimitRate = Annotated[
     Text,
     _option(

@@ -136,8 +136,9 @@ class MirrorOptions(JobOptions):
     `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
     `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
     wanted. `verify_bytes` hashes here too what is copied; `recheck` looks for the content of images whose tags are
-    right already. `referrers` are as in `save`; `recheck_referrers` looks for those of unchanged images too. Raises
-    UsageError when made with a wrong value.
+    right already. `referrers` are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is
+    the path of a file with what a run may know of the next one (None: nothing is kept). Raises UsageError when made
+    with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -165,6 +166,7 @@ class MirrorOptions(JobOptions):
     recheck: bool = False
     referrers: str = "all"
     recheck_referrers: bool = False
+    state: Path | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:

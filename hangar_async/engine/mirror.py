@@ -14,13 +14,14 @@ from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImageEnded, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import planning_rank
-from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
+from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
 from hangar_async.engine.push.projects import make_projects
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.mirrorlist import MirrorEntry, MirrorList
 from hangar_async.oci import Digest, Reference
+from hangar_async.state.hints import State
 from hangar_async.tasks import each
 from hangar_async.threads import in_thread
 
@@ -69,8 +70,9 @@ class _MirrorRun:
     async def prepare(cls, options: MirrorOptions, observe: Observer, clock: Clock) -> _MirrorRun:
         """Read the list; raises UsageError."""
         images = await in_thread(mirrorlist.read, options.images, options.names, options.list_name)
-        await in_thread(check_outputs, [options.failed], [options.images])
-        options = replace(options, failed=await in_thread(check_failed_list, options.failed))
+        await in_thread(check_outputs, [options.failed, options.state], [options.images])
+        failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, options.state)
+        options = replace(options, failed=failed, state=state)
         run = cls(options, observe, clock, images)
         planned = [MirrorOutcome(entry, "planned") for entry in images.entries]
         observe(RunStarted(len(planned), options.limits.requests, planned))
@@ -112,7 +114,10 @@ class _MirrorRun:
     ) -> tuple[Sequence[MirrorOutcome], Sent]:
         options = self.options
         entries = self.images.entries
-        async with Sides.opened(options, entries, self.observe, self.notice, self.clock, push=push) as sides:
+        async with (
+            State.opened(options.state, self._disk, self.notice, self.clock.wall) as state,
+            Sides.opened(options, entries, self.observe, self.notice, self.clock, state, push=push) as sides,
+        ):
             worker = kind(options, sides, self.observe, push=push)
             same, unknown = await _same_images(self.images, worker)
             if options.harbor and push:

@@ -283,6 +283,17 @@ def _is_report(path: Path) -> bool:
         return file.read(len(_REPORT)) == _REPORT
 
 
+def check_state(path: Path | None) -> Path | None:
+    """Return the path of a state, the one that a link leads to; raises UsageError where there can be no such file."""
+    if path is None:
+        return None
+    path = real_path(path)
+    check_parent(path, "--state")
+    _check_file(path, "the state", "--state")
+    _check_name(path, "--state")
+    return path
+
+
 def _is_failed_list(path: Path) -> bool:
     """Tell a list of failed images by its first line; without it, a default name and valid lines are needed."""
     lines = path.read_bytes().decode(errors="replace").splitlines()

@@ -115,6 +115,7 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--include-foreign": "false",
         "--verify-bytes": "false",
         "--recheck": "false",
+        "--state": "none",
         "--dry-run": "false",
         "--limit-rate": "no limit",
     },

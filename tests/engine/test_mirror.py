@@ -16,6 +16,7 @@ from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, RunStarte
 from hangar_async.engine.mirror import mirror, mirror_validate
 from hangar_async.engine.reports import MirrorReport
 from hangar_async.errors import Differs, NoPlatform, NotFound, SourceError, UsageError
+from hangar_async.oci import Platform
 from hangar_async.testing.images import attestation, image, index, layer
 from tests.engine.loading import tagged
 from tests.fakes.clock import FakeClock
@@ -104,6 +105,54 @@ async def test_a_partial_index_that_is_there_costs_the_index_of_the_source(
     assert wire(pushable_registry) == [("HEAD", "/v2/copies/app/manifests/1")]
 
 
+async def test_with_a_state_a_partial_index_that_is_there_costs_two_heads_and_a_digest_one(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    other = small("other", platform=Platform("linux", "s390x"))
+    built = index([small("amd"), small("arm", platform=ARM64), other, attestation(small("amd"))])
+    fake_registry.add("app:1", built)
+    head = ("HEAD", "/v2/copies/app/manifests/1")
+    keywords: dict[str, Any] = {"index": "partial", "state": tmp_path / "state"}
+    for platform in ("amd64", "arm64"):  # the second one is joined with the first one
+        first = await run(fake_registry, pushable_registry, "SOURCE/app:1", architectures=[platform], **keywords)
+        assert first.outcomes[0].state == "copied"
+        wire(fake_registry), wire(pushable_registry)
+        for line, asked in (("SOURCE/app:1", [("HEAD", "/v2/app/manifests/1")]), (f"SOURCE/app:1@{built.digest}", [])):
+            again = await run(fake_registry, pushable_registry, line, architectures=[platform], **keywords)
+            assert again.outcomes[0].state == "unchanged"
+            assert again.outcomes[0].digest == first.outcomes[0].digest
+            assert (wire(fake_registry), wire(pushable_registry)) == (asked, [head])
+    # Of other platforms it knows nothing, and asks.
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", architectures=["amd64", "arm64"], **keywords)
+    assert len(wire(fake_registry)) > 1
+    assert report.notices == ()
+
+
+async def test_a_state_learns_of_a_partial_index_that_is_there(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fake_registry.add("app:1", index([small("amd"), small("arm", platform=ARM64)]))
+    keywords: dict[str, Any] = {"architectures": ["amd64"], "index": "partial"}
+    await run(fake_registry, pushable_registry, "SOURCE/app:1", **keywords)
+    gets = []
+    for _ in range(2):
+        fake_registry.requests.clear()
+        await run(fake_registry, pushable_registry, "SOURCE/app:1", **keywords, state=tmp_path / "state")
+        gets.append(len(fake_registry.asked("/manifests/", "GET")))
+    assert gets == [1, 0]
+
+
+async def test_a_state_that_cannot_be_used_ends_the_run_before_any_request(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "list").write_text("nginx")
+    with pytest.raises(UsageError, match="is no state of hangar-async"):
+        await run(fake_registry, pushable_registry, "SOURCE/app:1", state=tmp_path / "list")
+    with pytest.raises(UsageError, match=r"the state .* is a directory"):
+        await run(fake_registry, pushable_registry, "SOURCE/app:1", state=tmp_path)
+    assert fake_registry.requests == pushable_registry.requests == []
+
+
 async def test_an_index_that_is_named_by_its_digest_is_read_once(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:
@@ -135,6 +184,23 @@ async def test_a_sparse_index_and_a_partial_one_where_that_is_refused(
         assert outcome.note
     sparse = [one for one in pushable_registry.asked("/manifests/1$", "PUT") if one.status and one.status >= 400]
     assert len(sparse) == refused
+
+
+async def test_a_registry_that_refused_a_sparse_index_is_not_asked_to_take_one_in_the_next_run(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for number, expected in ((1, [400, 201]), (2, [201])):
+        fake_registry.add(f"app{number}:1", index([small(f"{number}"), small(f"{number}-arm", platform=ARM64)]))
+        pushable_registry.requests.clear()
+        report = await run(
+            fake_registry,
+            pushable_registry,
+            f"SOURCE/app{number}:1",
+            architectures=["amd64"],
+            state=tmp_path / "state",
+        )
+        assert report.status == 0
+        assert [one.status for one in pushable_registry.asked("/manifests/1$", "PUT")] == expected
 
 
 async def test_the_same_registry_at_both_ends_mounts_all(pushable_registry: FakeRegistry) -> None:

@@ -32,6 +32,7 @@ def mirror_command(
     recheck_referrers: options.RecheckReferrers = False,
     verify_bytes: options.VerifyBytes = False,
     recheck: options.Recheck = False,
+    state: options.StateFile = None,
     dry_run: options.MirrorDryRun = False,
     mirror: options.Mirror = None,
     retries: options.Retries = 4,
@@ -75,6 +76,7 @@ def mirror_command(
         recheck_referrers=recheck_referrers,
         verify_bytes=verify_bytes,
         recheck=recheck,
+        state=None if state is None else values.file_path(state, "--state"),
         dry_run=dry_run,
         environment=network.apply_to(values.environment_for(flags)),
     )

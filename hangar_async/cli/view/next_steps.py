@@ -187,6 +187,7 @@ def _mirror_copy_flags(options: MirrorOptions, failed: Path) -> list[str]:
     words += ["--include-foreign"] if options.include_foreign else []
     words += ["--verify-bytes"] if options.verify_bytes else []
     words += ["--recheck"] if options.recheck else []
+    words += ["--state", str(options.state)] if options.state is not None else []
     settings = options.environment.registries
     return words + _registry_flags(settings) + _mirror_flags(settings)
 

@@ -42,6 +42,7 @@ class ImageWorker:
         self._sides = sides
         self._observe = observe
         selector = PlatformSelector.parse(["all"]) if options.takes_all else options.selector
+        self._platforms = str(selector)
         planner = WholePlanner if options.takes_all else Planner
         self._planner = planner(sides.documents, selector, options.include_foreign, options.limits.blobs)
 
@@ -91,8 +92,13 @@ class ImageWorker:
         """Tell whether the target has the part of an index that is wanted."""
         if heads.target is None or self._options.takes_all or self._options.index_mode == "original":
             return False
+        if await self._sides.state.has_part(heads.digest, self._platforms, heads.target.digest):
+            return True
         part = selected_part(await self.root(entry, heads, rank), self._options.selector)
-        return part is not None and part.digest == heads.target.digest
+        if part is None or part.digest != heads.target.digest:
+            return False
+        await self._sides.state.note_part(heads.digest, self._platforms, part.digest)
+        return True
 
     async def compared_image(self, entry: MirrorEntry, root: Document, rank: Rank) -> Image:
         """Return what is compared of an image: its index and the indexes in it; all documents where these tell less."""
@@ -127,6 +133,8 @@ class ImageCopier(ImageWorker):
                 entry, "planned", root.digest, image=image.without_contents(), referrers=counts, size=size
             )
         loaded = await self._push(entry, number, plan, heads.target, found)
+        if image.original is not None and loaded.digest not in (None, root.digest):
+            await self._sides.state.note_part(root.digest, self._platforms, loaded.digest)
         notes = "; ".join(filter(None, (*plan.image.notes, *(found.notes if found is not None else ()), loaded.note)))
         state: MirrorState = "copied" if loaded.state == "pushed" else "unchanged"
         return MirrorOutcome(

@@ -21,6 +21,7 @@ from hangar_async.engine.reports import Sent
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
+from hangar_async.state.hints import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ class Sides:
         target: tuple[RegistryClient, LimitedClient],
         flights: SingleFlight,
         target_flights: Mapping[str, SingleFlight],
+        state: State,
     ) -> None:
+        #: The hints of earlier runs, and for later ones.
+        self.state = state
         settings = options.environment.registries
         self.documents = RegistryDocuments(source[1], flights, settings.mirrors)
         self.blobs = RegistryBlobs(*source, settings.mirrors, settings.retry, clock, verify=options.verify_bytes)
@@ -60,7 +64,7 @@ class Sides:
             self.referrers = ReferrersFinder(source[1], self.documents, flights, mirrors, selector, at_once)
         for registry, own_flights in target_flights.items():
             blobs = BlobPusher(self.client, own_flights, rate, self.blobs, observe)
-            self.targets[registry] = Target(blobs, ImagePusher(self.client, blobs, push_options))
+            self.targets[registry] = Target(blobs, ImagePusher(self.client, blobs, push_options, state))
 
     @classmethod
     @asynccontextmanager
@@ -71,6 +75,7 @@ class Sides:
         observe: Observer,
         notice: Callable[[str], None],
         clock: Clock,
+        state: State,
         *,
         push: bool,
     ) -> AsyncIterator[Sides]:
@@ -107,7 +112,9 @@ class Sides:
             limited = [LimitedClient(client, retrier, len(entries)) for client in (source, target)]
             flights = await stack.enter_async_context(SingleFlight())
             target_flights = {name: await stack.enter_async_context(SingleFlight()) for name in sorted(targets)}
-            yield cls(options, observe, clock, (source, limited[0]), (target, limited[1]), flights, target_flights)
+            yield cls(
+                options, observe, clock, (source, limited[0]), (target, limited[1]), flights, target_flights, state
+            )
 
     @property
     def sent(self) -> Sent:

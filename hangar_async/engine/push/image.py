@@ -26,6 +26,7 @@ from hangar_async.errors import (
     Unauthorized,
     the_error,
 )
+from hangar_async.state.hints import NO_STATE, State
 from hangar_async.tasks import each
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Documents of one image that are pushed at once, each with as many blobs as there may be permits.
 _MAX_DOCUMENTS_AT_ONCE = 10
+#: The quirk of a registry that takes no index whose manifests it lacks.
+_NO_SPARSE_INDEX = "no sparse index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,13 @@ class PushOptions:
 
 
 class ImagePusher:
-    """Pushes images of a layout."""
+    """Pushes images of a layout; `state` has what is known of registries."""
 
-    def __init__(self, client: LimitedClient, blobs: BlobPusher, options: PushOptions) -> None:
+    def __init__(self, client: LimitedClient, blobs: BlobPusher, options: PushOptions, state: State = NO_STATE) -> None:
         self._client = client
         self._blobs = blobs
         self._options = options
+        self._state = state
         self._referrers = ReferrersTags(client)
         #: The descriptors of the tags when they were asked for first.
         self._targets: dict[int, oci.Descriptor | None] = {}
@@ -323,7 +327,7 @@ class ImagePusher:
     ) -> bool:
         """Let the tag name a document; False where the registry takes no sparse index, and need not."""
         registry = target.registry
-        if not is_sparse or self._options.index != "auto" or registry in self._refusing:
+        if not is_sparse or self._options.index != "auto" or self._refuses(registry):
             await self._put(document, target, None, image.blobs, rank)
             return True
         # The first answer is for all images that wait for it.
@@ -336,10 +340,16 @@ class ImagePusher:
                 if not _may_refuse_sparse(error):
                     raise
                 self._refusing.add(registry)
+                await self._state.note_quirk(registry, _NO_SPARSE_INDEX)
                 return False
             # Only a hint: all of that index may have been there.
             self._accepting.add(registry)
             return True
+
+    def _refuses(self, registry: str) -> bool:
+        """Tell whether a registry takes no sparse index, as it said now or in an earlier run."""
+        is_known = self._options.index == "auto" and self._state.has_quirk(registry, _NO_SPARSE_INDEX)
+        return is_known or registry in self._refusing
 
     async def _choose_index(
         self,
@@ -358,7 +368,7 @@ class ImagePusher:
         part = f"only a part of {original.digest} is held ({platforms})"
         if existing is not None and existing.digest == original.digest:
             return original, "", None
-        if self._options.index != "partial" and target.registry not in self._refusing:
+        if self._options.index != "partial" and not self._refuses(target.registry):
             return original, f"{part}, and the tag names all of it", existing
         other = None if existing is None else await target_index(self._client, target, rank)
         joined = None if other is None else oci.joined_index(original, (other, root), image.documents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,13 @@ async def test_the_next_step_copies_the_failed_images(
     names = [f"{source.address}/team/{name}:1" for name in ("one", "two")]
     source.fail("/team/two/manifests", Status(403), times=None)
     to = f"{pushable_registry.address}/{{name}}"
-    done = await call(tmp_path, "mirror", *names, "--to", to, "-a", "amd64")
+    done = await call(tmp_path, "mirror", *names, "--to", to, "-a", "amd64", "--state", "a state")
     assert done.status == 1
     assert (tmp_path / "mirror-failed.txt").read_text() == f"# hangar-async failed images\n{names[1]}\n"
     source.faults.rules.clear()
-    words = done.rows()["next"][1].split()[1:]
-    again = await call(tmp_path, *[word.strip("'") for word in words])
+    words = shlex.split(done.rows()["next"][1])[1:]
+    assert words[-2:] == ["--state", "a state"]
+    again = await call(tmp_path, *words)
     assert again.status == 0
     assert await pushable_registry.content.resolve("two", "1") is not None
 

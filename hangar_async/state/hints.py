@@ -1,0 +1,168 @@
+"""The hints of a state: what a run has learned that saves requests to the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hangar_async.disk import Disk
+from hangar_async.errors import StorageError
+from hangar_async.oci import Descriptor, Digest, Reference
+from hangar_async.threads import in_thread
+
+if TYPE_CHECKING:
+    from hangar_async.state.database import Database, Statement
+
+#: The sessions of larger uploads are kept, in bytes.
+LARGE = 256 << 20
+_DAY = 24 * 3600
+#: Seconds for which hints are kept that were not used, and sessions: docker-registry removes these after a week.
+AGE, SESSION_AGE = 30 * _DAY, 7 * _DAY
+_OLD = (
+    ("DELETE FROM part WHERE seen < ? OR seen > ?", AGE),
+    ("DELETE FROM quirk WHERE seen < ? OR seen > ?", AGE),
+    ("DELETE FROM upload WHERE seen < ? OR seen > ?", SESSION_AGE),
+)
+
+
+class State:
+    """The hints of earlier runs. All of them may be wrong, or gone: the answer of a registry corrects them.
+
+    Without a database, as where none is wanted, nothing is known and nothing is kept. So it is from a failure of the
+    database on, which is told once. Made by `opened`, but for `NO_STATE`.
+    """
+
+    def __init__(
+        self,
+        database: Database | None = None,
+        notice: Callable[[str], None] = lambda _: None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._notice = notice
+        self._wall = wall
+        #: Changes that are not written yet. One write takes all that have come while the one before it ran.
+        self._pending: list[Statement] = []
+        self._lock = asyncio.Lock()
+        self._quirks: set[tuple[str, str]] = set()
+        #: The addresses of upload sessions, by registry, repository and digest.
+        self._sessions: dict[tuple[str, str, str], str] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, path: Path | None, disk: Disk, notice: Callable[[str], None], wall: Callable[[], float] = time.time
+    ) -> AsyncIterator[State]:
+        """Open the state in a file, made where it is not there, or none; it is closed at the end of the block.
+
+        One that is damaged is told, and left out. Raises UsageError for one that is not ours, of a newer version, or in
+        use by another run.
+        """
+        if path is None:
+            yield NO_STATE
+            return
+        # Imported late: most runs need no database.
+        from hangar_async.state.database import open_database
+
+        stack, state = ExitStack(), cls(None, notice, wall)
+        try:
+            try:
+                # What was opened is on the stack before the thread ends: a cancellation here must close it too.
+                state._database = await in_thread(open_database, path, disk, stack)
+                await state._load()
+            except StorageError as error:
+                state._give_up(error)
+            yield state
+        finally:
+            await state._close(stack)
+
+    async def _close(self, stack: ExitStack) -> None:
+        await self._write()
+        try:
+            await in_thread(stack.close)
+        except StorageError as error:
+            self._give_up(error)
+
+    async def _load(self) -> None:
+        """Read the hints that are kept in memory, and remove those that are too old, or of a time to come."""
+        now = int(self._wall())
+        await self._write(*((sql, (now - age, now + _DAY)) for sql, age in _OLD))
+        self._quirks = {(registry, name) for registry, name in await self._read("SELECT registry, name FROM quirk")}
+        rows = await self._read("SELECT registry, repository, digest, CAST(address AS TEXT) FROM upload")
+        self._sessions = {(registry, repository, digest): address for registry, repository, digest, address in rows}
+
+    async def has_part(self, source: Digest, platforms: str, digest: Digest) -> bool:
+        """Tell whether an index is known to be a part of the index `source` that has these platforms."""
+        query = "SELECT seen < ? FROM part WHERE source = ? AND platforms = ? AND digest = ?"
+        rows = await self._read(query, int(self._wall()) - _DAY, str(source), platforms, str(digest))
+        if rows and rows[0][0]:
+            await self.note_part(source, platforms, digest)
+        return bool(rows)
+
+    async def note_part(self, source: Digest, platforms: str, digest: Digest) -> None:
+        """Note that an index is a part of the index `source` that has these platforms."""
+        values = str(source), platforms, str(digest), int(self._wall())
+        await self._write(("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)", values))
+
+    def has_quirk(self, registry: str, name: str) -> bool:
+        """Tell whether a registry had a quirk when it was met last."""
+        return (registry, name) in self._quirks
+
+    async def note_quirk(self, registry: str, name: str) -> None:
+        """Note that a registry has a quirk."""
+        await self._write(("INSERT OR REPLACE INTO quirk VALUES (?, ?, ?)", (registry, name, int(self._wall()))))
+
+    def session(self, image: Reference, blob: Descriptor) -> str:
+        """Return the address of the session in which a blob was on its way to a repository, "" for none."""
+        return self._sessions.get(_key(image, blob), "")
+
+    async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
+        """Note the session in which a large blob is on its way, and the byte that it has reached."""
+        if self._database is None or blob.size <= LARGE:
+            return
+        self._sessions[_key(image, blob)] = address
+        values = *_key(image, blob), address, offset, int(self._wall())
+        await self._write(("INSERT OR REPLACE INTO upload VALUES (?, ?, ?, ?, ?, ?)", values))
+
+    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
+        """Forget the session of a blob, which is there, or has no such session."""
+        if self._sessions.pop(key := _key(image, blob), None) is not None:
+            await self._write(("DELETE FROM upload WHERE registry = ? AND repository = ? AND digest = ?", key))
+
+    async def _read(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
+        async with self._using() as database:
+            return [] if database is None else await in_thread(database.read, query, *values)
+        return []
+
+    async def _write(self, *statements: Statement) -> None:
+        self._pending += statements
+        async with self._using() as database:
+            pending, self._pending = self._pending, []
+            if database is not None and pending:
+                await in_thread(database.write, pending)
+
+    @asynccontextmanager
+    async def _using(self) -> AsyncIterator[Database | None]:
+        """Give the database, where there is one, to one caller at a time; its failure is the end of it."""
+        async with self._lock:
+            try:
+                yield self._database
+            except StorageError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: StorageError) -> None:
+        self._database = None
+        self._sessions.clear()
+        self._notice(f"{error}; this run goes on without it: {error.advice}")
+
+
+def _key(image: Reference, blob: Descriptor) -> tuple[str, str, str]:
+    return image.registry, image.repository, str(blob.digest)
+
+
+#: The state of a run that keeps none.
+NO_STATE = State()

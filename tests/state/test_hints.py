@@ -1,0 +1,126 @@
+"""Hints save requests; a state that fails is told once, and costs no more than these."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hangar_async.disk import Disk
+from hangar_async.errors import UsageError
+from hangar_async.oci import Descriptor, Digest, Reference
+from hangar_async.state import hints
+from hangar_async.state.hints import AGE, LARGE, NO_STATE, SESSION_AGE, State
+
+ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
+IMAGE = Reference.parse("reg.example/app:1")
+BLOB = Descriptor("application/octet-stream", ONE, LARGE + 1)
+START = 1_800_000_000.0
+
+
+@asynccontextmanager
+async def opened(path: Path | None, now: float = START, notices: list[str] | None = None) -> AsyncIterator[State]:
+    notice = pytest.fail if notices is None else notices.append
+    async with State.opened(path, Disk(), notice, lambda: now) as state:
+        yield state
+
+
+async def fill(state: State) -> None:
+    await state.note_part(ONE, "amd64", TWO)
+    await state.note_quirk("reg.example", "odd")
+    await state.note_session(IMAGE, BLOB, "http://reg.example/v2/app/blobs/uploads/1?_state=a%2Fb", 7)
+
+
+async def found(state: State) -> tuple[bool, bool, str]:
+    return (await state.has_part(ONE, "amd64", TWO), state.has_quirk("reg.example", "odd"), state.session(IMAGE, BLOB))
+
+
+async def test_the_next_run_knows_what_the_last_one_has_noted(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x") as state:
+        assert await found(state) == (False, False, "")
+        await fill(state)
+    async with opened(tmp_path / "x") as state:
+        assert await found(state) == (True, True, "http://reg.example/v2/app/blobs/uploads/1?_state=a%2Fb")
+        assert not await state.has_part(ONE, "arm64", TWO)
+        assert not await state.has_part(ONE, "amd64", THREE)
+        assert not state.has_quirk("other.example", "odd")
+        assert state.session(Reference.parse("reg.example/other:1"), BLOB) == ""
+        await state.forget_session(IMAGE, BLOB)
+        assert state.session(IMAGE, BLOB) == ""
+    async with opened(tmp_path / "x") as state:
+        assert state.session(IMAGE, BLOB) == ""
+
+
+async def test_hints_have_an_age(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x") as state:
+        await fill(state)
+    async with opened(tmp_path / "x", START + SESSION_AGE + 1) as state:
+        # A part that is used is as good as new.
+        assert (await found(state))[::2] == (True, "")
+    async with opened(tmp_path / "x", START + AGE + 1) as state:
+        assert await found(state) == (True, False, "")
+    async with opened(tmp_path / "x", START - 2 * AGE) as state:
+        # A clock that was wrong.
+        assert await found(state) == (False, False, "")
+
+
+async def test_small_uploads_are_not_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x") as state:
+        small = Descriptor(BLOB.media_type, TWO, LARGE)
+        await state.note_session(IMAGE, small, "http://reg.example/", 0)
+        assert state.session(IMAGE, small) == ""
+
+
+async def test_without_a_file_nothing_is_known() -> None:
+    async with opened(None) as state:
+        assert state is NO_STATE
+        await fill(state)
+        assert await found(state) == (False, False, "")
+
+
+async def test_a_state_of_another_run_or_program_ends_the_run(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x"):
+        with pytest.raises(UsageError, match="in use by"):
+            async with opened(tmp_path / "x"):
+                pass
+    (tmp_path / "y").write_text("nginx")
+    with pytest.raises(UsageError, match="is no state"):
+        async with opened(tmp_path / "y"):
+            pass
+
+
+async def test_a_damaged_state_is_told_once_and_left_out(tmp_path: Path) -> None:
+    """Whatever bytes it has, nothing but a notice comes of it."""
+    async with opened(tmp_path / "x") as state:
+        await fill(state)
+    whole, chosen, told = (tmp_path / "x").read_bytes(), random.Random(1), 0
+    for _ in range(30):
+        damaged = bytearray(whole)
+        start, count = chosen.choice(
+            ((28, 4), (36, 4), (100, 8), (4096, 300), (8192, 300), (12288, 4096), (16384, 4096))
+        )
+        start += chosen.randrange(20)  # neither the mark nor the schema number
+        damaged[start : start + count] = chosen.randbytes(count)
+        (tmp_path / "x").write_bytes(damaged)
+        notices: list[str] = []
+        async with opened(tmp_path / "x", notices=notices) as state:
+            await found(state)
+            await fill(state)
+            await state.forget_session(IMAGE, BLOB)
+        assert len(notices) <= 1
+        told += len(notices)
+        for notice in notices:
+            assert "this run goes on without it: " in notice
+            assert "\n" not in notice
+    assert told > 5
+
+
+async def test_a_lock_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notices: list[str] = []
+    async with opened(tmp_path / "x", notices=notices):
+        (tmp_path / "x.lock").unlink()
+        (tmp_path / "x.lock").mkdir()
+        monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    assert len(notices) == 1
+    assert hints.LARGE == 256 << 20
