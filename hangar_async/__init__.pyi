@@ -204,6 +204,7 @@ from hangar_async.registry.manifests import (
 )
 from hangar_async.registry.uploads import (
     Upload as Upload,
+    UploadSessions as UploadSessions,
 )
 
 __version__: str

@@ -143,7 +143,10 @@ class Report:
 
 @dataclass(slots=True)
 class Sent:
-    """Blobs and bytes: uploaded (bytes of tries that failed count), mounted from another repository, there already."""
+    """Blobs and bytes: uploaded (bytes of tries that failed count), mounted from another repository, there already.
+
+    `resumed_bytes` are those of the uploaded blobs that an earlier run had sent.
+    """
 
     uploaded_blobs: int = 0
     uploaded_bytes: int = 0
@@ -151,6 +154,7 @@ class Sent:
     mounted_bytes: int = 0
     present_blobs: int = 0
     present_bytes: int = 0
+    resumed_bytes: int = 0
 
     def add(self, other: Sent) -> None:
         """Add what was sent to another registry."""

@@ -23,7 +23,7 @@ from hangar_async.registry.http.addresses import places_of
 from hangar_async.registry.http.transport import Transport
 from hangar_async.registry.lists import Lists, ReferrerPage, TagPage
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
-from hangar_async.registry.uploads import Upload
+from hangar_async.registry.uploads import NoSessions, Upload, UploadSessions
 from hangar_async.singleflight import SingleFlight
 
 
@@ -41,7 +41,7 @@ class RegistryClient:
     and password are for; no other host ever gets them. `named` are registries that may have any address when another
     server sends us there, as those of the calls and of the mirrors may. `connections` must be at least the number of
     requests that run at once. `notice` is called with texts for the user, `quota` with the number of requests that a
-    registry still allows. `clock` counts seconds.
+    registry still allows. `clock` counts seconds. `sessions` know uploads of earlier runs, and keep those of this one.
 
     Every call is a single try: only a request whose token has expired is repeated. Every call raises NetworkError
     where a host cannot be reached, or stalls, and RegistryError where it refuses: Unauthorized, NotFound and others.
@@ -57,6 +57,7 @@ class RegistryClient:
         notice: Callable[[str], None] = _ignore,
         quota: OnQuota = _ignore,
         clock: Callable[[], float] = time.monotonic,
+        sessions: UploadSessions | None = None,
     ) -> None:
         self._flights = SingleFlight()
         self._mirrors = settings.mirrors
@@ -72,6 +73,7 @@ class RegistryClient:
         self._lists = Lists(self.exchange)
         # The largest body that each registry was found to take.
         self._largest: dict[str, int] = {}
+        self._sessions = sessions or NoSessions()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -180,7 +182,10 @@ class RegistryClient:
 
         Source: OCI distribution-spec, "Checking if content exists in the registry".
         """
-        return await blobs.has_blob(self.exchange, image, blob)
+        is_there = await blobs.has_blob(self.exchange, image, blob)
+        if is_there:
+            await self._sessions.forget_session(image, blob)
+        return is_there
 
     def open_blob(
         self, image: Reference, blob: Descriptor, start: int = 0
@@ -218,4 +223,4 @@ class RegistryClient:
         Use it as an asynchronous context manager: at the end of the block it is cancelled unless it is complete.
         Source: OCI distribution-spec, "Pushing blobs".
         """
-        return Upload(self.exchange, image, blob, self._largest)
+        return Upload(self.exchange, image, blob, self._largest, self._sessions)

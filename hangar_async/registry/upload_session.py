@@ -47,6 +47,13 @@ class UploadSession:
         registry, repository, path = image.registry, image.repository, "blobs/uploads/"
         self._call = Call(subject=self.subject, registry=registry, repository=repository, path=path, push=True)
 
+    async def adopt(self, address: str) -> None:
+        """Take the address of a session of an earlier run; raises RegistryError for one that is not safe any more."""
+        endpoint, named = await self._exchange.endpoints.find(self._image.registry), self._exchange.transport.named
+        registry, internal = self._image.registry, endpoint.internal
+        self.address = upload_address(endpoint.url, endpoint.url, address, registry, 0, internal=internal, named=named)
+        self._call = replace(self._call, internal=internal)
+
     async def open(self) -> None:
         """Have the registry open one."""
         await self._open(replace(self._call, method="POST", accepted=(202,)))

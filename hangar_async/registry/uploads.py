@@ -4,7 +4,7 @@ Source: OCI distribution-spec, "Pushing blobs"; Docker Registry HTTP API V2, "Bl
 """
 
 from contextlib import aclosing
-from typing import Self
+from typing import Protocol, Self
 
 from yarl import URL
 
@@ -34,6 +34,36 @@ _MAX_CONFLICTS = 3
 _LOST = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 
 
+class UploadSessions(Protocol):
+    """A memory of upload sessions that outlives the process; which blobs are worth it is its own matter."""
+
+    def session(self, image: Reference, blob: Descriptor) -> str:
+        """Return the address of the session in which a blob was on its way to a repository, "" for none."""
+        ...
+
+    async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
+        """Note the session in which a blob is on its way, and the byte that it has reached."""
+        ...
+
+    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
+        """Forget the session of a blob, which is there, or has no such session."""
+        ...
+
+
+class NoSessions:
+    """A memory that keeps nothing."""
+
+    def session(self, image: Reference, blob: Descriptor) -> str:
+        """Return "": none is known."""
+        return ""
+
+    async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
+        """Keep nothing."""
+
+    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
+        """Do nothing: none is known."""
+
+
 class Upload:
     """An upload of a blob to the repository of an image, over several tries.
 
@@ -41,18 +71,32 @@ class Upload:
             while not upload.complete:          # the caller counts the tries and waits between them
                 await upload.send(open_pieces)
 
-    A new one sends no request. At the end of the block it is cancelled unless it is complete. One task may use it.
+    A new one sends no request; it goes on in the session of an earlier run that `sessions` know. At the end of the
+    block it is cancelled unless it is complete, or its session is kept there for the next run. One task may use it.
     """
 
-    def __init__(self, exchange: Exchange, image: Reference, blob: Descriptor, largest: dict[str, int]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        image: Reference,
+        blob: Descriptor,
+        largest: dict[str, int],
+        sessions: UploadSessions,
+    ) -> None:
         self.image = image
         self.blob = blob
         #: The number of bytes that the registry is known to have.
         self.offset = 0
+        #: The number of bytes that an earlier run had sent.
+        self.resumed = 0
         #: True when the registry has all bytes, and has compared the digest.
         self.complete = False
         self._exchange = exchange
         self._session = UploadSession(exchange, image, blob)
+        self._sessions = sessions
+        # The session may be one of an earlier run, about which nothing is known yet; that is tried once.
+        self._is_earlier = False
+        self._earlier = self._sessions.session(image, blob)
         # The largest body that each registry was found to take, of all uploads; and the one that this upload tries.
         self._largest = largest
         self._limit = blob.size
@@ -66,7 +110,9 @@ class Upload:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.cancel()
+        kept = self._sessions.session(self.image, self.blob)
+        if not kept or kept != str(self._session.address):
+            await self.cancel()
 
     async def send(self, source: OpenPieces) -> None:
         """Try once to complete the upload, from the byte that the registry has reached; returns when the blob is there.
@@ -86,6 +132,7 @@ class Upload:
             async with aclosing(blob):
                 while not self.complete:
                     await self._step(blob)
+                    await self._note()
         except (NetworkError, SourceError) as error:
             error.gained = self._confirmed - before
             raise
@@ -104,6 +151,7 @@ class Upload:
         A later send starts from the beginning.
         """
         await self._session.cancel()
+        await self._sessions.forget_session(self.image, self.blob)
         self._restart()
 
     async def mount(self, source_repository: str) -> bool:
@@ -117,10 +165,21 @@ class Upload:
             if error.transient and not isinstance(error, Incomplete):
                 raise
         self._begin()
+        await self._note()
         return self.complete
+
+    async def _note(self) -> None:
+        """Keep the session for a later run, or forget that of a blob that is there."""
+        if self.complete:
+            await self._sessions.forget_session(self.image, self.blob)
+        elif self._session.address and not self._is_earlier:
+            await self._sessions.note_session(self.image, self.blob, str(self._session.address), self.offset)
 
     async def _step(self, blob: SourceBlob) -> None:
         """Make the next request, and note its outcome."""
+        if self._earlier:
+            await self._adopt()
+            return
         if not self._session.address:
             await self._session.open()
             self._begin()
@@ -177,9 +236,36 @@ class Upload:
         else:
             raise error
 
+    async def _adopt(self) -> None:
+        """Take the session of an earlier run, whose offset is asked for next."""
+        try:
+            await self._session.adopt(self._earlier)
+        except RegistryError:
+            self._earlier = ""
+            await self._sessions.forget_session(self.image, self.blob)
+            return
+        self._earlier = ""
+        # All of its bytes may have been sent.
+        self._is_earlier = self._uncertain = True
+        self._furthest = self.blob.size
+
+    async def _offset(self) -> int | None:
+        """Ask for the offset of the upload; None where it cannot be continued."""
+        try:
+            offset = await self._session.offset()
+        except (RegistryError, NetworkError) as error:
+            # A session of an earlier run may be refused in any way, or be at a host that is gone.
+            if not self._is_earlier or (error.transient and error.host == self.image.registry):
+                raise
+            offset = None
+        if self._is_earlier and offset is not None and offset <= self.blob.size:
+            self.resumed = offset
+        self._is_earlier = False
+        return offset
+
     async def _ask_offset(self) -> None:
         """Ask for the offset of the upload; one that cannot be continued starts again."""
-        offset = await self._session.offset()
+        offset = await self._offset()
         if offset is not None and offset <= min(self._furthest, self.blob.size):
             self._advance(offset)
             return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +262,30 @@ async def test_a_target_that_breaks_off_gets_the_rest(
     assert [str(outcome.error) for outcome in report.failed] == []
     ranges = [one.headers.get("Range") for one in fake_registry.asked(f"/blobs/{BIG.digest}", "GET")]
     assert ranges == [None, "bytes=300000-"]
+
+
+async def test_a_large_upload_goes_on_in_the_next_run(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hangar_async.state.hints.LARGE", len(BIG.data) - 1)
+    fake_registry.add("app:1", image([BIG], AMD64))
+    pushes = pushable_registry.pushes
+    assert pushes is not None
+    pushable_registry.fail(f"/uploads/.*{BIG.digest.hex}", CutBody(500_000), method="PUT")
+    pushable_registry.fail("/uploads/", Status(503), method="GET", times=None)
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", state=tmp_path / "state")
+    assert report.status == 3
+    assert len(pushes.sessions) == 1
+    pushable_registry.faults.rules.clear()
+    pushes.received.clear()
+    report = await run(fake_registry, pushable_registry, "SOURCE/app:1", state=tmp_path / "state")
+    assert report.status == 0
+    assert sum(pushes.received) <= len(BIG.data) - 500_000 + 5_000
+    assert report.sent.resumed_bytes == 500_000
+    assert report.sent.uploaded_bytes == sum(pushes.received)
+    assert pushes.sessions == {}
+    with closing(sqlite3.connect(tmp_path / "state")) as state:
+        assert state.execute("SELECT * FROM upload").fetchall() == []
 
 
 async def test_failures_are_of_the_side_that_made_them(

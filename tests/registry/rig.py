@@ -21,6 +21,7 @@ from hangar_async.registry.blobs import BlobBody
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.request_body import StreamedBody
 from hangar_async.registry.manifests import ServedManifest
+from hangar_async.registry.uploads import UploadSessions
 from tests.fakes.registry import FakeRegistry, answering
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -249,9 +250,12 @@ async def fetch_blob(
 
 
 @asynccontextmanager
-async def client_of(host: str = "", settings: RegistrySettings | None = None) -> AsyncIterator[RegistryClient]:
+async def client_of(
+    host: str = "", settings: RegistrySettings | None = None, sessions: UploadSessions | None = None
+) -> AsyncIterator[RegistryClient]:
     """Open a client with one connection, and the credentials of `settings` for a host."""
-    async with RegistryClient(settings or RegistrySettings(), username_for=host, connections=1) as client:
+    settings = settings or RegistrySettings()
+    async with RegistryClient(settings, username_for=host, connections=1, sessions=sessions) as client:
         yield client
 
 

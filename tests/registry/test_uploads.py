@@ -5,7 +5,7 @@ import random
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -646,6 +646,128 @@ async def test_cancelled_at_any_request_it_leaves_no_task_and_no_session(
         ours = [one for one in asyncio.all_tasks() - before if "aiohttp.client" in repr(one.get_coro())]
         assert not ours
     assert method == "HEAD" or not pushes_of(pushable_registry).sessions
+
+
+@dataclass
+class Memory:
+    """Sessions that are kept, by repository; and the offsets that were noted."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+    offsets: list[int] = field(default_factory=list)
+
+    def session(self, image: Reference, blob: Descriptor) -> str:
+        return self.addresses.get(image.repository, "")
+
+    async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
+        self.addresses[image.repository] = address
+        self.offsets.append(offset)
+
+    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
+        self.addresses.pop(image.repository, None)
+
+
+async def broken_off(registry: FakeRegistry, after: int = 100_000) -> Memory:
+    """Break an upload off, and return what was kept of it."""
+    memory = Memory()
+    registry.fail(UPLOADS, CutBody(after), method="PUT")
+    async with client_of(sessions=memory) as client, client.upload(image_at(registry), BLOB) as upload:
+        with pytest.raises(NetworkError):
+            await upload.send(Lent(DATA))
+    assert asked(registry) == ["POST 202", "PUT 200"]
+    assert list(memory.addresses) == [REPOSITORY]
+    registry.requests.clear()
+    pushes_of(registry).received.clear()
+    return memory
+
+
+async def resume(registry: FakeRegistry, memory: Memory) -> tuple[Lent, int]:
+    """Send the blob in another run; returns its source, and the number of bytes that were there."""
+    lent = Lent(DATA)
+    async with client_of(sessions=memory) as client, client.upload(image_at(registry), BLOB) as upload:
+        await finish(upload, lent)
+    assert await content_of(registry) == DATA
+    assert memory.addresses == {}
+    return lent, upload.resumed
+
+
+@pytest.mark.parametrize("after", [100_000, len(DATA)])
+async def test_the_next_run_goes_on_in_a_session_that_was_kept(pushable_registry: FakeRegistry, after: int) -> None:
+    memory = await broken_off(pushable_registry, after)
+    lent, resumed = await resume(pushable_registry, memory)
+    assert resumed == after
+    assert sum(pushes_of(pushable_registry).received) == len(DATA) - after
+    rest = ["PATCH 202"] if after < len(DATA) else []
+    assert asked(pushable_registry) == ["GET 204", *rest, "PUT 201"]
+    assert lent.opened == [after] * len(rest)
+    assert memory.offsets == [0, after, *[len(DATA)] * len(rest)]
+
+
+async def test_a_kept_session_that_is_lost_is_started_again(pushable_registry: FakeRegistry) -> None:
+    memory = await broken_off(pushable_registry)
+    pushes_of(pushable_registry).sessions.clear()
+    assert (await resume(pushable_registry, memory))[1] == 0
+    assert asked(pushable_registry) == ["GET 404", "POST 202", "PUT 201"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 416])
+async def test_a_kept_session_that_is_refused_is_started_again(pushable_registry: FakeRegistry, status: int) -> None:
+    memory = await broken_off(pushable_registry)
+    pushable_registry.fail(UPLOADS, Status(status), method="GET")
+    assert (await resume(pushable_registry, memory))[1] == 0
+    assert asked(pushable_registry) == [f"GET {status}", "DELETE 204", "POST 202", "PUT 201"]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1/upload", "http://169.254.169.254/latest", "file:///etc/passwd", "", "\udcff"]
+)
+async def test_a_kept_address_that_leads_elsewhere_costs_no_more_than_a_new_session(
+    pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """The state may be old, or wrong."""
+    monkeypatch.setattr("hangar_async.registry.exchange.is_internal", lambda host: not host.startswith("127."))
+    monkeypatch.setattr("hangar_async.registry.upload_session._CANCEL_TIMEOUT", 0.01)
+    memory = Memory({REPOSITORY: address})
+    assert (await resume(pushable_registry, memory))[1] == 0
+    assert asked(pushable_registry) == ["POST 202", "PUT 201"]
+
+
+async def test_a_kept_session_waits_for_a_registry_that_is_overloaded(pushable_registry: FakeRegistry) -> None:
+    memory = await broken_off(pushable_registry)
+    pushable_registry.fail(UPLOADS, Status(503), method="GET", times=2)
+    assert (await resume(pushable_registry, memory))[1] == 100_000
+
+
+async def test_a_kept_session_with_other_bytes_is_found_by_the_registry(pushable_registry: FakeRegistry) -> None:
+    memory = await broken_off(pushable_registry)
+    [session] = pushes_of(pushable_registry).sessions.values()
+    session.data[:3] = b"???"
+    await resume(pushable_registry, memory)
+    assert asked(pushable_registry) == ["GET 204", "PATCH 202", "PUT 400", "DELETE 404", "POST 202", "PUT 201"]
+
+
+async def test_a_kept_session_is_not_cancelled_by_a_cancellation(pushable_registry: FakeRegistry) -> None:
+    memory, hold = Memory(), Hold(asyncio.Event())
+    pushable_registry.fail(UPLOADS, hold, method="PUT")
+
+    async def work() -> None:
+        async with client_of(sessions=memory) as client, client.upload(image_at(pushable_registry), BLOB) as upload:
+            await upload.send(Lent(DATA))
+
+    task = asyncio.ensure_future(work())
+    await hold.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert pushable_registry.asked(UPLOADS, "DELETE") == []
+    assert list(memory.addresses) == [REPOSITORY]
+
+
+async def test_a_blob_that_is_there_needs_no_session(pushable_registry: FakeRegistry) -> None:
+    memory = await broken_off(pushable_registry)
+    pushable_registry.content.add_blob(REPOSITORY, DATA)
+    async with client_of(sessions=memory) as client:
+        assert await client.has_blob(image_at(pushable_registry), BLOB)
+    assert memory.addresses == {}
 
 
 async def test_an_upload_address_may_be_absolute_and_change(pushable_registry: FakeRegistry) -> None:

@@ -215,6 +215,8 @@ def after_load(report: LoadReport, _: object) -> Rows:
 
 def _sent(sent: Sent) -> Rows:
     yield "sent", f"{count_text(sent.uploaded_blobs, 'blob')}, {size_text(sent.uploaded_bytes)}"
+    if sent.resumed_bytes:
+        yield "resumed", f"{size_text(sent.resumed_bytes)} of blobs that an earlier run had sent"
     if sent.mounted_blobs:
         yield "mounted", f"{_blobs(sent.mounted_blobs, sent.mounted_bytes)}, from other repositories there"
     if sent.present_blobs:

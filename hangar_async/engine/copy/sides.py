@@ -103,6 +103,7 @@ class Sides:
                 named=sources | targets,
                 connections=requests,
                 notice=notice,
+                sessions=state,
             )
             for client in (source, target):
                 await stack.enter_async_context(client)

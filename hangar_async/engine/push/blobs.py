@@ -271,6 +271,7 @@ class BlobPusher:
                         raise DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice) from error
                     raise
         self.sent.uploaded_blobs += 1
+        self.sent.resumed_bytes += upload.resumed
         self._sent.add(blob.digest)
 
     async def _send_once(self, upload: Upload, rank: Rank, source: OpenPieces) -> None:
