@@ -245,6 +245,10 @@ MaxWait = Annotated[
         shown=True,
     ),
 ]
+KeepQuota = Annotated[
+    int | None,
+    _option("--keep-quota", NUMBER, "Pulls of a registry's quota that are left to others.  [default: none is left]"),
+]
 StateFile = Annotated[
     Text,
     _option(
@@ -317,13 +321,7 @@ DefaultProject = Annotated[
     str, _option("--default-project", "NAME", "Project of images whose name has none; '' for none.", shown=True)
 ]
 DryRun = Annotated[bool, _flag("--dry-run", "Show which images would be pushed under which names, and ask nothing.")]
-SparseIndex = Annotated[
-    bool,
-    _flag(
-        "--sparse-index",
-        "The same as --index original.",
-    ),
-]
+SparseIndex = Annotated[bool, _flag("--sparse-index", "The same as --index original.")]
 PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
 RepoType = Annotated[
     Text, _option("--repo-type", "TYPE", "harbor: make the projects that are missing.  [default: nothing is made]")

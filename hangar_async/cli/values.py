@@ -89,6 +89,7 @@ class Network:
     max_wait: str
     limit_rate: str | None
     mirror: Sequence[str] = ()
+    keep_quota: int | None = None
 
     def apply_to(self, environment: Environment) -> Environment:
         """Apply the flags to the settings of both sides; raises UsageError."""
@@ -97,6 +98,8 @@ class Network:
 
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries}: write 0 or more")
+        if self.keep_quota is not None and self.keep_quota < 0:
+            raise UsageError(f"--keep-quota {self.keep_quota}: write 0 or more")
         routes = [_read("--mirror", parse_mirror, text) for text in self.mirror]
         stall = _read("--stall-timeout", parse_duration, self.stall_timeout)
         if stall <= 0:
@@ -106,7 +109,7 @@ class Network:
         sources, destinations = (
             replace(
                 settings,
-                retry=replace(settings.retry, retries=self.retries, max_wait=max_wait),
+                retry=replace(settings.retry, retries=self.retries, max_wait=max_wait, keep_quota=self.keep_quota),
                 stall_timeout=stall,
                 limit_rate=rate,
             )

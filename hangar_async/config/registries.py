@@ -213,7 +213,8 @@ class RetryPolicy:
 
     A pause that a host asks for is at most `longest_pause`, and all pauses together `max_wait`. A host that gives no
     answer is left alone for the `outage_pauses`, one after the other, and then for the last of them again and again,
-    all together for at most `max_wait`. Times are in seconds.
+    all together for at most `max_wait`. Times are in seconds. `keep_quota` manifests that a registry still lets us get
+    are left to others (None: its quota is used up, and waited for).
     """
 
     retries: int = 4
@@ -222,6 +223,7 @@ class RetryPolicy:
     longest_pause: float = 900.0
     max_wait: float = 3600.0
     outage_pauses: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0, 30.0)
+    keep_quota: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

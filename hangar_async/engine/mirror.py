@@ -17,7 +17,7 @@ from hangar_async.engine.limits.queue import planning_rank
 from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
 from hangar_async.engine.push.projects import make_projects
 from hangar_async.engine.reporting.journal import reported
-from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
+from hangar_async.engine.reports import MirrorOutcome, MirrorReport
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.mirrorlist import MirrorEntry, MirrorList
 from hangar_async.oci import Digest, Reference
@@ -85,7 +85,7 @@ class _MirrorRun:
     async def run(self, kind: type[ImageCopier] | type[ImageValidator], *, push: bool) -> MirrorReport:
         """Work on all images, and report."""
         try:
-            outcomes, sent = await self._work(kind, push=push)
+            outcomes, sides = await self._work(kind, push=push)
         except BaseExceptionGroup as group:
             raise the_error(group) from group
         failed = [outcome.entry.text for outcome in outcomes if not outcome.ok]
@@ -98,20 +98,21 @@ class _MirrorRun:
             outcomes=tuple(outcomes),
             invalid=self.images.invalid,
             duplicates=self.images.duplicates,
-            sent=sent,
+            sent=sides.sent,
             seconds=time.monotonic() - self._started,
             dry=dry,
             lenient=self.options.lenient,
             failed_list=failed_list,
             notices=tuple(self.notices),
             with_referrers=kind is ImageCopier and bool(self.options.referrer_selector),
+            quotas=sides.client.quotas,
         )
         self.observe(MirrorEnded(report))
         return report
 
     async def _work(
         self, kind: type[ImageCopier] | type[ImageValidator], *, push: bool
-    ) -> tuple[Sequence[MirrorOutcome], Sent]:
+    ) -> tuple[Sequence[MirrorOutcome], Sides]:
         options = self.options
         entries = self.images.entries
         async with (
@@ -139,7 +140,7 @@ class _MirrorRun:
 
             # More than the permits, so that none is idle while an image waits for its last request.
             outcomes = await each(list(enumerate(entries)), work, 2 * options.limits.requests)
-            return _as_the_first(sides.client.usage.all_measured(outcomes)), sides.sent
+            return _as_the_first(sides.client.usage.all_measured(outcomes)), sides
 
     def _report(self, outcome: MirrorOutcome) -> None:
         entry = outcome.entry

@@ -13,6 +13,7 @@ from hangar_async.imagelist import Entry, InvalidLine
 from hangar_async.oci import Digest, Image, Reference
 
 if TYPE_CHECKING:
+    from hangar_async.engine.events import QuotaReported
     from hangar_async.mirrorlist import MirrorEntry
 
 
@@ -103,7 +104,7 @@ class Report:
     """The sum of a save; `seconds` is its length, `tail_seconds` the time of the archive after the last image.
 
     `output` is None when nothing was saved; `validated` says that it was compared with its source; `lenient` that
-    invalid lines are no failure.
+    invalid lines are no failure. `quotas` are the last that registries have told.
     """
 
     outcomes: tuple[ImageOutcome, ...]
@@ -117,6 +118,7 @@ class Report:
     lenient: bool = False
     failed_list: Path | None = None
     notices: tuple[str, ...] = ()
+    quotas: tuple[QuotaReported, ...] = ()
 
     @property
     def saved(self) -> tuple[ImageOutcome, ...]:
@@ -259,6 +261,7 @@ class MirrorReport:
     failed_list: Path | None = None
     notices: tuple[str, ...] = ()
     with_referrers: bool = False
+    quotas: tuple[QuotaReported, ...] = ()
 
     @property
     def unlooked(self) -> int:

@@ -18,7 +18,7 @@ from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine import pack
-from hangar_async.engine.events import ImageEnded, Notice, Observer, QuotaReported, RunEnded, RunStarted, ignore
+from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.rate import RateLimit
@@ -159,7 +159,6 @@ class _Run(ABC):
                 named=registries,
                 connections=options.limits.requests,
                 notice=self.notice,
-                quota=lambda host, quota: self.observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
             ) as registry_client,
         ):
             registry_client.expect(entry.reference for entry in images.entries)
@@ -190,6 +189,7 @@ class _Run(ABC):
             lenient=options.lenient,
             failed_list=failed_list,
             notices=tuple(self._notices),
+            quotas=client.quotas,
         )
 
     async def _save_images(

@@ -85,9 +85,13 @@ class RegistryClient:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
-    def watch(self, answered: Callable[[str, int], None]) -> None:
-        """Have `answered` called with the host, HOST[:PORT], and the status of each response when it begins."""
+    def watch(self, answered: Callable[[str, int], None], quota: OnQuota = _ignore) -> None:
+        """Have `answered` called with the host, HOST[:PORT], and the status of each response when it begins.
+
+        From now on `quota` is called in place of that of the constructor.
+        """
         self._transport.answered = answered
+        self._manifests.on_quota = quota
 
     def expect(self, images: Iterable[Reference], *, push: bool = False) -> None:
         """Note the images that will be asked for, here or at their mirrors, or pushed: several may share a token."""

@@ -70,7 +70,8 @@ class Manifests:
 
     def __init__(self, exchange: Exchange, on_quota: OnQuota) -> None:
         self._exchange = exchange
-        self._on_quota = on_quota
+        #: Called with the quota that an answer tells.
+        self.on_quota = on_quota
 
     async def get(self, image: Reference, digest: Digest | None = None) -> ServedManifest:
         """Get a manifest; see RegistryClient.get_manifest."""
@@ -124,7 +125,7 @@ class Manifests:
 
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:
-            self._on_quota(image.registry, quota)
+            self.on_quota(image.registry, quota)
 
 
 def _pull(image: Reference, digest: Digest | None, **more: Any) -> Call:

@@ -81,12 +81,14 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "-o, --failed": "save-failed.txt",
         "--report": "none",
         "--validate": "false",
+        "--keep-quota": "none is left",
     },
     "sync": {
         **LIST_FLAGS,
         "-d, --destination": "saved-image-cache",
         "-o, --failed": "sync-failed.txt",
         "--report": "none",
+        "--keep-quota": "none is left",
     },
     "load": {
         **HELD_FLAGS,
@@ -116,6 +118,7 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--verify-bytes": "false",
         "--recheck": "false",
         "--state": "none",
+        "--keep-quota": "none is left",
         "--dry-run": "false",
         "--limit-rate": "no limit",
     },

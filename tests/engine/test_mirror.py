@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ import pytest
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings, RetryPolicy
 from hangar_async.config.target_options import MirrorOptions
-from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, RunStarted
+from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, QuotaReported, RunStarted
 from hangar_async.engine.mirror import mirror, mirror_validate
 from hangar_async.engine.reports import MirrorReport
-from hangar_async.errors import Differs, NoPlatform, NotFound, SourceError, UsageError
+from hangar_async.errors import Differs, NoPlatform, NotFound, RateLimited, SourceError, UsageError
 from hangar_async.oci import Platform
 from hangar_async.testing.images import attestation, image, index, layer
 from tests.engine.loading import tagged
 from tests.fakes.clock import FakeClock
-from tests.fakes.faults import Close, Cut, CutBody, Status, redirect
+from tests.fakes.faults import Close, Cut, CutBody, PullQuota, Status, redirect
 from tests.fakes.images import AMD64, ARM64, library, small
 from tests.fakes.registry import FakeRegistry
 
@@ -286,6 +287,35 @@ async def test_a_large_upload_goes_on_in_the_next_run(
     assert pushes.sessions == {}
     with closing(sqlite3.connect(tmp_path / "state")) as state:
         assert state.execute("SELECT * FROM upload").fetchall() == []
+
+
+async def test_pulls_are_left_to_others(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    names = [f"app{number}" for number in range(10)]
+    for name in names:
+        fake_registry.add(f"{name}:1", small(name))
+    hub = PullQuota(limit=10)
+    fake_registry.fail("/manifests/", hub, times=None)
+    retry = replace(RETRY, keep_quota=4)
+    settings = replace(SETTINGS, retry=retry)
+    lines = [f"SOURCE/{name}:1" for name in names]
+    keywords: dict[str, Any] = {
+        "environment": Environment(registries=settings, destinations=settings),
+        "failed": tmp_path / "failed.txt",
+    }
+    for _ in range(2):
+        report = await run(fake_registry, pushable_registry, *lines, **keywords)
+        assert report.status == 1
+        assert hub.pulls == 6
+        assert len(report.failed) == 4
+        assert {type(outcome.error) for outcome in report.failed} == {RateLimited}
+        assert all("window ends" in str(outcome.error) for outcome in report.failed)
+        failed = [outcome.entry.text for outcome in report.failed]
+        assert (tmp_path / "failed.txt").read_text().splitlines()[1:] == failed
+        assert report.quotas == (QuotaReported(fake_registry.address, 4, 10, 21600),)
+    # What is there needs none of them.
+    assert Counter(outcome.state for outcome in report.outcomes) == {"unchanged": 6, "failed": 4}
 
 
 async def test_failures_are_of_the_side_that_made_them(

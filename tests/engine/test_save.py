@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from aiohttp.typedefs import Handler
 from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
-from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, RunEnded, RunStarted
+from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, QuotaReported, RunEnded, RunStarted
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.reports import Report
@@ -37,7 +37,7 @@ from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
 from tests.engine.served import served
 from tests.fakes.auth import TokenServer
 from tests.fakes.clock import FakeClock
-from tests.fakes.faults import Hold, Status
+from tests.fakes.faults import Hold, PullQuota, Status
 from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry
 
@@ -102,6 +102,21 @@ async def test_a_registry_that_takes_eight_requests_at_once_refuses_few(
     refused = [request for request in fake_registry.requests if request.status == 429]
     assert len(fake_registry.requests) == needed + len(refused)
     assert 0 < len(refused) <= needed // 10
+
+
+async def test_pulls_are_left_to_others(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    names = [f"{fake_registry.address}/app{number}:1" for number in range(6)]
+    for number in range(6):
+        fake_registry.add(f"app{number}:1", small(str(number)))
+    hub = PullQuota(limit=6)
+    fake_registry.fail("/manifests/", hub, times=None)
+    plain = options(tmp_path, *names)
+    settings = plain.environment.registries
+    kept = replace(settings, retry=replace(settings.retry, keep_quota=2))
+    report = await save(replace(plain, environment=replace(plain.environment, registries=kept)))
+    assert (report.status, hub.pulls, len(report.saved)) == (1, 4, 4)
+    assert {outcome.error.reason for outcome in report.failed if outcome.error} == {"rate limited"}
+    assert report.quotas == (QuotaReported(fake_registry.address, 2, 6, 21600),)
 
 
 @pytest.mark.parametrize("parts", [{}, {"part_size": 2_000}], ids=["file", "parts"])

@@ -255,6 +255,25 @@ class Headers:
         return answer
 
 
+@dataclass
+class PullQuota:
+    """Answers rightly and tells a quota of pulls, as Docker Hub does; refuses more of them. HEADs do not count."""
+
+    limit: int
+    window: int = 21600
+    pulls: int = 0
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "GET":
+            if self.pulls >= self.limit:
+                return web.Response(status=429, headers={"Retry-After": "21600"})
+            self.pulls += 1
+        answer = await handler(request)
+        for name, value in (("limit", self.limit), ("remaining", self.limit - self.pulls)):
+            answer.headers[f"ratelimit-{name}"] = f"{value};w={self.window}"
+        return answer
+
+
 class IgnoreRange:
     """Sends the whole with 200, whatever range is asked for."""
 

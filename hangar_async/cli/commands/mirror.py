@@ -39,6 +39,7 @@ def mirror_command(
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
     limit_rate: options.LimitRate = None,
+    keep_quota: options.KeepQuota = None,
 ) -> int:
     """Copy the images of a list from registry to registry."""
     # Imported late: the help does not need it.
@@ -49,7 +50,7 @@ def mirror_command(
     if repo_type not in (None, "harbor"):
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
     flags = values.flags(context)
-    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
+    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
     images, name = values.mirrored_images(image, file)
     mirror_options = MirrorOptions(
         images=images,

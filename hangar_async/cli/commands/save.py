@@ -34,6 +34,7 @@ def save_command(
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
     limit_rate: options.LimitRate = None,
+    keep_quota: options.KeepQuota = None,
 ) -> int:
     """Save the images of a list into one archive, parts of one, or a directory."""
     # Imported late: the help does not need it.
@@ -44,7 +45,7 @@ def save_command(
     from hangar_async.layout.files import CACHE_NAME
 
     flags = values.flags(context)
-    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
+    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
     environment = network.apply_to(values.environment_for(flags))
     size = values.size_of_part(part_size)
     images, name = values.image_list(file)

@@ -25,6 +25,7 @@ def sync_command(
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
     limit_rate: options.LimitRate = None,
+    keep_quota: options.KeepQuota = None,
 ) -> int:
     """Add the images of a list to a cache directory, whose index keeps all others."""
     from hangar_async import SyncOptions, sync
@@ -32,7 +33,7 @@ def sync_command(
     from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
-    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or ())
+    network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
     environment = network.apply_to(values.environment_for(flags))
     cache = values.existing_path(destination, "--destination")
     images, name = values.image_list(file)

@@ -137,7 +137,8 @@ def _registry_flags(settings: RegistrySettings) -> list[str]:
         ("--max-wait", settings.retry.max_wait, usual.retry.max_wait),
     ):
         words += [flag, f"{value:g}"] if value != default else []
-    return words + (["--limit-rate", flag_size(settings.limit_rate)] if settings.limit_rate else [])
+    words += ["--limit-rate", flag_size(settings.limit_rate)] if settings.limit_rate else []
+    return words + (["--keep-quota", str(settings.retry.keep_quota)] if settings.retry.keep_quota is not None else [])
 
 
 def _mirror_flags(settings: RegistrySettings) -> list[str]:

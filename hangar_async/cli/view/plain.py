@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from hangar_async.cli.view.tally import Rate, Tally
-from hangar_async.cli.view.text import PROGRAM, clock_text, count_text, error_text, one_line, size_text, time_text
+from hangar_async.cli.view.text import PROGRAM, clock_text, count_text, error_text, one_line, quota_text, size_text
 from hangar_async.engine import events
 from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaReported
 from hangar_async.engine.reports import ImageOutcome, MirrorOutcome, Outcome
@@ -50,9 +50,8 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
                 "wait",
                 one_line(f"{host} gives no answer, and is asked again for up to {clock_text(longest)}: {reason}"),
             )
-        case events.QuotaReported(host, remaining, limit, window):
-            within = f" within {time_text(window)}" if window else ""
-            return Line("quota", one_line(f"{host}: {remaining:,} of {limit:,} requests{within} are left"))
+        case events.QuotaReported():
+            return Line("quota", quota_text(event))
         case events.ImageEnded(outcome):
             return _ended(outcome, advice)
         case events.Reloaded(name):

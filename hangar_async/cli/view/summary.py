@@ -13,6 +13,7 @@ from hangar_async.cli.view.text import (
     flag_size,
     images_text,
     one_line,
+    quota_text,
     quoted_path,
     referrers_text,
     size_text,
@@ -64,6 +65,7 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
         yield "unpack", "nothing: it is ready for use"
     else:
         yield from _archive(report.output, options.output)
+    yield from _quotas(report)
     yield from _time(report, options.format != "dir")
     if report.validated:
         differ = sum(outcome.image is not None for outcome in report.failed)
@@ -84,6 +86,7 @@ def after_sync(report: Report, options: SyncOptions) -> Rows:
     else:
         yield "directory", one_line(str(report.output.path.absolute()))
         yield from index_rows(report.output.path)
+    yield from _quotas(report)
     yield from _time(report, False)
     yield from _remarks(report)
     yield from _failures(report, "line")
@@ -135,6 +138,10 @@ def _traffic(report: Report) -> Rows:
         yield "reused", f"{text}, from the cache"
     if traffic.resumed_bytes:
         yield "resumed", f"{size_text(traffic.resumed_bytes)} of blobs that an earlier run had begun"
+
+
+def _quotas(report: Report | MirrorReport) -> Rows:
+    yield from (("quota", quota_text(quota)) for quota in report.quotas)
 
 
 def _archive(output: Output, settings: OutputSettings) -> Rows:
@@ -251,6 +258,7 @@ def after_mirror(report: MirrorReport, _: object) -> Rows:
             yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
     else:
         yield from _sent(report.sent)
+    yield from _quotas(report)
     yield "time", time_text(report.seconds)
     yield from some_rows("invalid", [str(line) for line in report.invalid])
     yield from some_rows("note", [f"{one.entry.target}: {one.note}" for one in report.outcomes if one.note])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from hangar_async.errors import HangarError, StorageError
 
 if TYPE_CHECKING:
-    from hangar_async import Image
+    from hangar_async import Image, QuotaReported
     from hangar_async.engine.reports import ReferrerCounts
 
 PROGRAM = "hangar-async"
@@ -51,6 +51,12 @@ def clock_text(seconds: float) -> str:
     """Write a time to wait as a clock does, rounded up: `0:01:23`."""
     whole = math.ceil(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def quota_text(quota: "QuotaReported") -> str:
+    """Write a quota: `docker.io: 76 of 100 requests within 6 h 00 min are left`."""
+    within = f" within {time_text(quota.window)}" if quota.window else ""
+    return one_line(f"{quota.host}: {quota.remaining:,} of {quota.limit:,} requests{within} are left")
 
 
 def count_text(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.engine.copy.blobs import RegistryBlobs
 from hangar_async.engine.copy.documents import RegistryDocuments
-from hangar_async.engine.events import Observer, QuotaReported
+from hangar_async.engine.events import Observer
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.rate import RateLimit
@@ -93,7 +93,6 @@ class Sides:
                 named=sources | targets,
                 connections=requests,
                 notice=notice,
-                quota=lambda host, quota: observe(QuotaReported(host, quota.remaining, quota.limit, quota.window)),
             )
             target = RegistryClient(
                 environment.destinations,

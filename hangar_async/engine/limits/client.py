@@ -9,9 +9,10 @@ from yarl import URL
 
 from hangar_async.config.jobs import JobLimits
 from hangar_async.config.registries import RetryPolicy
-from hangar_async.engine.events import Observer, Retrying
+from hangar_async.engine.events import Observer, QuotaReported, Retrying
 from hangar_async.engine.limits.hosts import Asked, Clock, Hosts, backoff, is_quota, is_unconnected
 from hangar_async.engine.limits.queue import Rank, RequestQueue, Ticket
+from hangar_async.engine.limits.quota import Quotas
 from hangar_async.engine.limits.usage import Usage
 from hangar_async.errors import DigestMismatch, HangarError, Incomplete, RegistryError, StorageError
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
@@ -49,6 +50,8 @@ class Retrier:
         self.hosts = Hosts(RequestQueue(limits), policy, observe, self._clock)
         #: The part of each image in the requests.
         self.usage = Usage()
+        #: The manifests that the hosts let us get.
+        self.quotas = Quotas(policy.keep_quota, observe, self._clock)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""
@@ -117,7 +120,7 @@ class LimitedClient:
         self._client = client
         self._retrier = retrier
         retrier.hosts.queue.images_left = images
-        client.watch(retrier.hosts.reached)
+        client.watch(retrier.hosts.reached, retrier.quotas.reported)
 
     @property
     def usage(self) -> Usage:
@@ -135,6 +138,11 @@ class LimitedClient:
     def passes_over(self, mirror: str) -> bool:
         """Tell whether a mirror is not asked now, since it has failed or takes no requests."""
         return not self._retrier.hosts.host(mirror).takes_now
+
+    @property
+    def quotas(self) -> tuple[QuotaReported, ...]:
+        """The last quota that each host has told."""
+        return self._retrier.quotas.last
 
     def image_ended(self) -> None:
         """Note that an image is done; the requests that are left share the permits."""
@@ -170,7 +178,10 @@ class LimitedClient:
             find_now, next_find = next_find, None
             if find_now is not None and (document := await self._find(image, find_now)) is not None:
                 return document, False
-            served = await self._client.get_manifest(image, entry.digest if entry else None)
+            digest = entry.digest if entry else None
+            head = partial(self._client.head_manifest, image, digest, get=False)
+            async with self._retrier.quotas.of(image.registry).pull(head):
+                served = await self._client.get_manifest(image, digest)
             if entry is not None and len(served.raw) != entry.size:
                 message = f"manifest {entry.digest} has {len(served.raw)} bytes, but its index says {entry.size}"
                 raise DigestMismatch(message, digest=str(entry.digest))

@@ -258,6 +258,8 @@ class Hosts:
 
     def failed(self, asked: Asked, failure: HangarError, number: int) -> None:
         """Note that a request, which is not ended yet, has failed. Raises as `Host.failed`."""
+        if isinstance(failure, RateLimited):
+            return  # it was not made
         host, error = self.charged(asked, failure), failure_at_host(failure)
         if isinstance(failure, ContentError) or (error is not None and not error.transient):
             host.answered(number)
@@ -341,5 +343,5 @@ def backoff(policy: RetryPolicy, failures: int) -> float:
 
 def _is_overload(error: HangarError) -> bool:
     if isinstance(error, RegistryError):
-        return error.status in _OVERLOADED
+        return error.status in _OVERLOADED and not isinstance(error, RateLimited)
     return isinstance(error, NetworkError) and error.transient and error.uses_try

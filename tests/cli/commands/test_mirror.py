@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Program
 from tests.cli.site import Done, call
 from tests.engine.reporting.rig import checked
-from tests.fakes.faults import Status
+from tests.fakes.faults import PullQuota, Status
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
 
@@ -70,6 +70,20 @@ async def test_a_dry_run_shows_what_would_be_copied(
     assert {request.method for request in pushable_registry.requests} <= {"GET", "HEAD"}
 
 
+async def test_a_quota_is_shown_and_kept(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = fill(fake_registry)
+    source.fail("/manifests/", PullQuota(limit=100, pulls=87), times=None)
+    names = [f"{source.address}/team/{name}:1" for name in ("one", "two")]
+    done = await call(tmp_path, "mirror", *names, "-d", pushable_registry.address, "--keep-quota", "12")
+    rows = done.rows()
+    assert done.status == 1
+    assert rows["quota"] == [f"{source.address}: 12 of 100 requests within 6 h 00 min are left"]
+    assert "12 of 100 pulls left, which --keep-quota leaves to others; its window ends at" in rows["failed"][1]
+    assert shlex.split(rows["next"][1])[-2:] == ["--keep-quota", "12"]
+
+
 @pytest.mark.parametrize("command", ["mirror", "mirror-validate"])
 @pytest.mark.parametrize(
     ("flags", "line"),
@@ -78,6 +92,7 @@ async def test_a_dry_run_shows_what_would_be_copied(
         (("-f", "list.txt", "nginx"), r"name a list of images with --file, or images: one of the two"),
         (("nginx",), r"command line names no image: all 1 lines are invalid; .* has no destination"),
         (("nginx", "-d", "reg.local", "--to", "reg.local/{name}"), r"write one of them"),
+        (("nginx", "-d", "reg.local", "--keep-quota", "-1"), r"--keep-quota -1: write 0 or more|no such option"),
         (("nginx", "-d", "reg.local", "--index", "some"), r"unknown word 'some' \(--index\)|no such option: --index"),
     ],
 )
