@@ -165,6 +165,8 @@ class Upload:
             if error.transient and not isinstance(error, Incomplete):
                 raise
         self._begin()
+        if self._session.address:
+            self._earlier = ""  # the new session is used
         await self._note()
         return self.complete
 

@@ -30,6 +30,10 @@ MIGRATIONS = (
         source TEXT NOT NULL, platforms TEXT NOT NULL, digest TEXT NOT NULL, seen INTEGER NOT NULL,
         PRIMARY KEY (source, platforms, digest)
     ) WITHOUT ROWID;
+    CREATE TABLE holder (
+        registry TEXT NOT NULL, digest TEXT NOT NULL, repository TEXT NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (registry, digest, repository)
+    ) WITHOUT ROWID;
     CREATE TABLE upload (
         registry TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, address TEXT NOT NULL,
         offset INTEGER NOT NULL, seen INTEGER NOT NULL,

@@ -24,6 +24,7 @@ _DAY = 24 * 3600
 AGE, SESSION_AGE = 30 * _DAY, 7 * _DAY
 _OLD = (
     ("DELETE FROM part WHERE seen < ? OR seen > ?", AGE),
+    ("DELETE FROM holder WHERE seen < ? OR seen > ?", AGE),
     ("DELETE FROM quirk WHERE seen < ? OR seen > ?", AGE),
     ("DELETE FROM upload WHERE seen < ? OR seen > ?", SESSION_AGE),
 )
@@ -108,6 +109,17 @@ class State:
         values = str(source), platforms, str(digest), int(self._wall())
         await self._write(("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)", values))
 
+    async def holder(self, image: Reference, blob: Descriptor) -> str | None:
+        """Return the other repository of the registry that got a blob last; None where none is known."""
+        query = "SELECT repository FROM holder WHERE registry = ? AND digest = ? AND repository != ? ORDER BY seen DESC"
+        rows = await self._read(f"{query} LIMIT 1", image.registry, str(blob.digest), image.repository)
+        return str(rows[0][0]) if rows else None
+
+    async def note_holder(self, image: Reference, blob: Descriptor) -> None:
+        """Note that the repository of an image has got a blob."""
+        values = image.registry, str(blob.digest), image.repository, int(self._wall())
+        await self._write(("INSERT OR REPLACE INTO holder VALUES (?, ?, ?, ?)", values))
+
     def has_quirk(self, registry: str, name: str) -> bool:
         """Tell whether a registry had a quirk when it was met last."""
         return (registry, name) in self._quirks
@@ -139,6 +151,8 @@ class State:
         return []
 
     async def _write(self, *statements: Statement) -> None:
+        if self._database is None:
+            return
         self._pending += statements
         async with self._using() as database:
             pending, self._pending = self._pending, []

@@ -289,6 +289,24 @@ async def test_a_large_upload_goes_on_in_the_next_run(
         assert state.execute("SELECT * FROM upload").fetchall() == []
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_blob_that_an_earlier_run_has_sent_is_mounted(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, *, lost: bool
+) -> None:
+    for name in ("one", "two"):
+        fake_registry.add(f"{name}:1", image([BIG], AMD64, labels={"name": name}))
+    assert pushable_registry.pushes is not None
+    await run(fake_registry, pushable_registry, "SOURCE/one:1", state=tmp_path / "state")
+    # What is known may be wrong by now.
+    pushable_registry.pushes.mounts = not lost
+    pushable_registry.requests.clear()
+    report = await run(fake_registry, pushable_registry, "SOURCE/one:1", "SOURCE/two:1", state=tmp_path / "state")
+    assert report.status == 0
+    asked = [one for one in pushable_registry.asked("/uploads/") if str(BIG.digest) in one.raw_path.replace("%3A", ":")]
+    assert [one.method for one in asked] == ["POST", "PUT"][: 1 + lost]
+    assert asked[0].query["from"] == "copies/one"
+
+
 async def test_pulls_are_left_to_others(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ async def opened(path: Path | None, now: float = START, notices: list[str] | Non
 
 async def fill(state: State) -> None:
     await state.note_part(ONE, "amd64", TWO)
+    await state.note_holder(IMAGE, BLOB)
     await state.note_quirk("reg.example", "odd")
     await state.note_session(IMAGE, BLOB, "http://reg.example/v2/app/blobs/uploads/1?_state=a%2Fb", 7)
 
@@ -63,6 +64,18 @@ async def test_hints_have_an_age(tmp_path: Path) -> None:
     async with opened(tmp_path / "x", START - 2 * AGE) as state:
         # A clock that was wrong.
         assert await found(state) == (False, False, "")
+
+
+async def test_the_repository_that_got_a_blob_last_has_it(tmp_path: Path) -> None:
+    other, own = (Reference.parse(f"reg.example/{name}:1") for name in ("other", "own"))
+    for number, image in enumerate((IMAGE, other, own)):
+        async with opened(tmp_path / "x", START + number) as state:
+            await state.note_holder(image, BLOB)
+    async with opened(tmp_path / "x", START + 9) as state:
+        assert await state.holder(own, BLOB) == "other"
+        assert await state.holder(other, BLOB) == "own"
+        assert await state.holder(Reference.parse("elsewhere.example/own:1"), BLOB) is None
+        assert await state.holder(own, Descriptor(BLOB.media_type, TWO, 1)) is None
 
 
 async def test_small_uploads_are_not_kept(tmp_path: Path) -> None:
@@ -106,6 +119,7 @@ async def test_a_damaged_state_is_told_once_and_left_out(tmp_path: Path) -> None
         notices: list[str] = []
         async with opened(tmp_path / "x", notices=notices) as state:
             await found(state)
+            await state.holder(Reference.parse("reg.example/other:1"), BLOB)
             await fill(state)
             await state.forget_session(IMAGE, BLOB)
         assert len(notices) <= 1

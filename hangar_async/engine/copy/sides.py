@@ -63,7 +63,7 @@ class Sides:
             mirrors, at_once = settings.mirrors, options.limits.blobs
             self.referrers = ReferrersFinder(source[1], self.documents, flights, mirrors, selector, at_once)
         for registry, own_flights in target_flights.items():
-            blobs = BlobPusher(self.client, own_flights, rate, self.blobs, observe)
+            blobs = BlobPusher(self.client, own_flights, rate, self.blobs, observe, state)
             self.targets[registry] = Target(blobs, ImagePusher(self.client, blobs, push_options, state))
 
     @classmethod

@@ -16,6 +16,7 @@ from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
 from hangar_async.oci import Descriptor, Digest, Piece, Reference, read_pieces, verified
 from hangar_async.registry.uploads import Upload
 from hangar_async.singleflight import SingleFlight
+from hangar_async.state.hints import NO_STATE, State
 from hangar_async.threads import Interrupt, in_thread
 
 #: The bytes of a blob; a caller that does not read them to their end closes them.
@@ -121,11 +122,18 @@ async def read_in_thread(open_reader: Callable[[], LayoutReader], buffers: Piece
 class BlobPusher:
     """Pushes blobs; one that another repository of the registry has is mounted from there.
 
-    A blob that is on its way to another repository is waited for. The `flights` belong to the run.
+    A blob that is on its way to another repository is waited for. The `flights` belong to the run; `state` knows where
+    earlier runs have put blobs.
     """
 
     def __init__(
-        self, client: LimitedClient, flights: SingleFlight, rate: RateLimit, source: BlobSource, observe: Observer
+        self,
+        client: LimitedClient,
+        flights: SingleFlight,
+        rate: RateLimit,
+        source: BlobSource,
+        observe: Observer,
+        state: State = NO_STATE,
     ) -> None:
         self.sent = Sent()
         self._client = client
@@ -133,6 +141,7 @@ class BlobPusher:
         self._rate = rate
         self._source = source
         self._observe = observe
+        self._state = state
         #: The repositories, by name, that are known to have a blob.
         self._repositories: dict[Digest, dict[str, None]] = {}
         #: The repositories that had nothing when they were looked at; they have what this run has sent.
@@ -220,7 +229,7 @@ class BlobPusher:
                 nonlocal is_leader
                 is_leader = True
                 if is_asked or not await self.has(image, blob, rank):
-                    await self.send(image, blob, rank)
+                    await self._bring(image, blob, rank)
 
             try:
                 await self._flights.join(blob.digest, upload)
@@ -239,6 +248,23 @@ class BlobPusher:
         """
         await self._send(self._client.upload(image, blob), rank, source)
         self._repositories.setdefault(blob.digest, {})[image.repository] = None
+        await self._state.note_holder(image, blob)
+
+    async def _bring(self, image: Reference, blob: Descriptor, rank: Rank) -> None:
+        """Send a blob that this run has not sent yet, or mount it from where an earlier run has sent it."""
+        is_begun = bool(self._state.session(image, blob))
+        holder = None if is_begun else await self._state.holder(image, blob)
+        if holder is None:
+            await self.send(image, blob, rank)
+            return
+        upload = await self._client.mount(image, blob, holder, Ticket(rank))
+        if upload is None:
+            self._mounted(blob)
+        else:
+            async with upload:
+                await self._send(upload, rank)
+            await self._state.note_holder(image, blob)
+        self._repositories.setdefault(blob.digest, {})[image.repository] = None
 
     async def _mount(self, image: Reference, blob: Descriptor, source_repository: str, rank: Rank) -> None:
         upload = await self._client.mount(image, blob, source_repository, Ticket(rank))
@@ -248,6 +274,9 @@ class BlobPusher:
                 if not await self.has(image, blob, rank):
                     await self._send(upload, rank)
             return
+        self._mounted(blob)
+
+    def _mounted(self, blob: Descriptor) -> None:
         self.sent.mounted_blobs += 1
         self.sent.mounted_bytes += blob.size
         self._observe(BlobReused(blob.digest, blob.size))
