@@ -9,12 +9,14 @@ from pathlib import Path
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
 from hangar_async.archive.read.layout import StreamedLayout
+from hangar_async.archive.read.search import parts_that_are_there
+from hangar_async.archive.read.volume import Volume
 from hangar_async.config.options import VerifyOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outcomes import Verdict, VerifiedImage
 from hangar_async.engine.reporting.journal import reported
-from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, the_error
+from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, StorageError, the_error
 from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
 from hangar_async.oci import Image, verified
@@ -38,7 +40,9 @@ async def _verify(options: VerifyOptions, observer: Observer) -> Verdict:
     try:
         archive = await contents_interrupt.in_thread(find_archive, options.source, contents_interrupt)
     except ArchiveError as error:
-        return Verdict((), 0, 0, (str(error),))
+        # The parts that are there are hashed all the same: all that must be copied again is told at once.
+        damaged = await parts_interrupt.in_thread(_check_parts_there, options.source, parts_interrupt)
+        return Verdict((), 0, 0, tuple(dict.fromkeys((*error.problems, *damaged))))
     check_contents = partial(_check_contents, options.source, archive, contents_interrupt, threadsafe(observer))
     try:
         async with asyncio.TaskGroup() as group:
@@ -64,17 +68,33 @@ def _check_parts(archive: Archive | None, check_interrupted: Callable[[], None])
         return []
     volume = archive.volume
     problems = [f"{stray} is not of this archive" for stray in volume.strays]
-    checks = [partial(check_part, volume, part, lambda _: check_interrupted()) for part in volume.parts]
+    checks = _checks_of_parts(volume, check_interrupted)
     checks.append(partial(check_index, archive, check_interrupted))
     if archive.index is not None and _checksum(archive) == "none":
         # Parts without a digest are decoded as other programs do it.
         checks.append(partial(check_stream, archive, check_interrupted))
+    return [*problems, *_problems(checks)]
+
+
+def _check_parts_there(path: Path, check_interrupted: Callable[[], None]) -> list[str]:
+    """Hash the parts of an archive that is not whole."""
+    try:
+        volume = parts_that_are_there(path)
+    except StorageError:
+        return []
+    return [] if volume is None else list(_problems(_checks_of_parts(volume, check_interrupted)))
+
+
+def _checks_of_parts(volume: Volume, check_interrupted: Callable[[], None]) -> list[Callable[[], object]]:
+    return [partial(check_part, volume, part, lambda _: check_interrupted()) for part in volume.parts]
+
+
+def _problems(checks: Iterable[Callable[[], object]]) -> Iterator[str]:
     for check in checks:
         try:
             check()
         except ArchiveError as error:
-            problems.append(str(error))
-    return problems
+            yield str(error)
 
 
 def _check_contents(path: Path, archive: Archive | None, interrupt: Interrupt, observer: Observer) -> Verdict:

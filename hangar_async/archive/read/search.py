@@ -18,13 +18,16 @@ from hangar_async.temporary import run_of_record
 
 #: So often an archive that changes is looked at.
 _MOST_LOOKS = 20
+#: So many missing parts are counted, and so many names stand in one message.
+_MOST_MISSING, _MOST_TOLD = 1_000, 20
+_CHECK = "hangar-async verify NAME"
 
 
 def find_volume(path: Path, check_interrupted: Callable[[], None] = lambda: None) -> Volume:
     """Find an archive by its name, with or without `.partN`: one file, or parts with or without padding.
 
-    `NAME.sha256` lists its files. Without one, the numbers and sizes of the parts must fit. Raises
-    ArchiveError with the part that is missing, of the wrong size, or of another archive, and StorageError.
+    `NAME.sha256` lists its files. Without one, the numbers and sizes of the parts must fit. Raises ArchiveError with
+    all parts that are missing, of the wrong size, or of another archive, and StorageError.
 
     A commit that a dead run left is finished, or else read through its record; `check_interrupted` is called on the
     way, and ends it by an exception. While another process puts an archive in place, the earlier or the new one is
@@ -78,21 +81,45 @@ def _look(path: Path, check_interrupted: Callable[[], None]) -> Volume:
         with Failing("read", path):
             path.stat()
         raise _wrong(path, "is not a file")
-    if digests:
-        names = _listed_names(base, numbers, list(digests))
-    elif base.name in numbers and path == base:
-        names = [base.name]
-    else:
-        names = _numbered_names(base, {name: number for name, number in numbers.items() if number >= 0})
+    names = _expected_names(path, base, numbers, list(digests))
     if path.name in numbers and path.name not in names:
         raise ArchiveError(
             f"{path} is not of the archive that {base.name}{CHECKSUMS_SUFFIX} lists: one of the two is of another run",
             path=str(path),
             advice="move away what is older of them",
         )
-    parts = _parts(base, names, digests)
-    _check_sizes(parts)
+    present = [name for name in names if name in numbers]
+    parts = _parts(base, present, digests)
+    wrong = [(base.with_name(name), "is missing") for name in names if name not in numbers]
+    wrong += _wrong_sizes(parts, last_is_there=names[-1] in numbers)
+    if wrong:
+        raise _wrong_parts(base, wrong)
     return Volume(base, tuple(parts), _strays(base, numbers, names))
+
+
+def parts_that_are_there(path: Path) -> Volume | None:
+    """Return the parts of an archive that are there, of those that its list of digests names; None where there is none.
+
+    The volume is no archive where others are missing: only its parts can be read. Raises StorageError.
+    """
+    base = archive_path(listed_archive(path))
+    try:
+        digests = {listed_path(base.with_name(name), _names(base)).name: text for name, text in _digests(base).items()}
+        present = [name for name in digests if name in _numbers(base)]
+        return Volume(base, tuple(_parts(base, present, digests))) if present else None
+    except ArchiveError:
+        return None
+
+
+def _expected_names(path: Path, base: Path, numbers: dict[str, int], listed: list[str]) -> list[str]:
+    """Return the names that the files of an archive should have, in order; raises ArchiveError."""
+    if listed:
+        if [part_number(name, base.name) for name in listed] not in ([-1], list(range(len(listed)))):
+            raise _wrong(checksums_path(base), f"lists other files than those of {base.name}")
+        return listed
+    if base.name in numbers and path == base:
+        return [base.name]
+    return _numbered_names(base, {name: number for name, number in numbers.items() if number >= 0})
 
 
 def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
@@ -100,7 +127,8 @@ def _recorded_volume(base: Path, record: CommitRecord) -> Volume:
     names = list(renames)
     digests = {name: rename.digest for name, rename in renames.items() if rename.digest is not None}
     parts = _parts(base, names, digests, {name: base.with_name(rename.source) for name, rename in renames.items()})
-    _check_sizes(parts)
+    if wrong := _wrong_sizes(parts):
+        raise _wrong_parts(base, wrong)
     return Volume(base, tuple(parts), _strays(base, _numbers(base), (*renames, *record.removals)))
 
 
@@ -160,24 +188,18 @@ def _digests(base: Path) -> dict[str, str]:
         raise _wrong(path, f"is damaged: {error}") from error
 
 
-def _listed_names(base: Path, numbers: dict[str, int], listed: list[str]) -> list[str]:
-    if [part_number(name, base.name) for name in listed] not in ([-1], list(range(len(listed)))):
-        raise _wrong(checksums_path(base), f"lists other files than those of {base.name}")
-    for name in listed:
-        if name not in numbers:
-            raise _wrong(base.with_name(name), "is missing")
-    return listed
-
-
 def _numbered_names(base: Path, numbers: dict[str, int]) -> list[str]:
-    names = list(numbers)
-    for expected, (name, number) in enumerate(numbers.items()):
-        if number > expected:
-            start, _, digits = name.rpartition(".part")
-            raise _wrong(base.with_name(f"{start}.part{expected:0{len(digits)}}"), "is missing")
-        if number < expected:
-            raise _wrong(base.with_name(name), f"is there beside {names[expected - 1]}: one of them is of another run")
-    return names
+    by_number: dict[int, str] = {}
+    for name, number in numbers.items():
+        other = by_number.setdefault(number, name)
+        if other != name:
+            raise _wrong(base.with_name(name), f"is there beside {other}: one of them is of another run")
+    # Numbers of one width, or none with zeros before it.
+    width = min(len(name.rpartition(".part")[2]) for name in numbers)
+    # Of the missing ones no more than can be told.
+    most = min(max(by_number) + 1, len(by_number) + _MOST_MISSING)
+    expected = sorted({*range(most), *by_number})
+    return [by_number.get(number, f"{base.name}.part{number:0{width}}") for number in expected]
 
 
 def _parts(
@@ -196,19 +218,51 @@ def _parts(
     return parts
 
 
-def _check_sizes(parts: list[Part]) -> None:
-    *full, last = parts
+def _wrong_sizes(parts: list[Part], *, last_is_there: bool = True) -> list[tuple[Path, str]]:
+    full, last = (parts[:-1], parts[-1:]) if last_is_there else (parts, [])
+    wrong: list[tuple[Path, str]] = []
+    expected = 0
     if full:
         counts = Counter(part.size for part in full)
         # If two sizes are as frequent, the smaller parts were cut.
         expected = max(counts, key=lambda size: (counts[size], size))
-        for part in full:
-            if part.size != expected:
-                raise _wrong(part.path, f"has {part.size} bytes and the parts beside it {expected}")
-        if last.size > expected:
-            raise _wrong(last.path, f"has {last.size} bytes, more than the {expected} of the parts before it")
-    if not last.size:
-        raise _wrong(last.path, "is empty")
+        wrong = [
+            (part.path, f"has {part.size} bytes and the parts beside it {expected}")
+            for part in full
+            if part.size != expected
+        ]
+    for part in last:
+        if full and part.size > expected:
+            wrong.append((part.path, f"has {part.size} bytes, more than the {expected} of the parts before it"))
+        elif not part.size:
+            wrong.append((part.path, "is empty"))
+    return wrong
+
+
+def _wrong_parts(base: Path, wrong: list[tuple[Path, str]]) -> ArchiveError:
+    """Make the error of some parts, which names all of them."""
+    if len(wrong) == 1:
+        [(path, problem)] = wrong
+        return ArchiveError(
+            f"{path} {problem}", path=str(path), advice=f"copy {path.name} here again, and check with: {_CHECK}"
+        )
+    missing = [path.name for path, problem in wrong if problem == "is missing"]
+    texts = [f"{_joined(missing)} {'are' if len(missing) > 1 else 'is'} missing"] if missing else []
+    texts += [f"{path.name} {problem}" for path, problem in wrong if problem != "is missing"]
+    if len(texts) > _MOST_TOLD:
+        texts = [*texts[:_MOST_TOLD], f"{len(texts) - _MOST_TOLD} more are wrong"]
+    return ArchiveError(
+        f"{base}: {'; '.join(texts)}",
+        path=str(wrong[0][0]),
+        advice=f"copy these parts here again, and check with: {_CHECK}",
+        problems=tuple(f"{path} {problem}" for path, problem in wrong),
+    )
+
+
+def _joined(names: list[str]) -> str:
+    more = [f"{len(names) - _MOST_TOLD} more"] if len(names) > _MOST_TOLD else []
+    *others, last = [*names[:_MOST_TOLD], *more]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _wrong(path: Path, problem: str) -> ArchiveError:

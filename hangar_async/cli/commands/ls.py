@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from hangar_async.oci import Attachment
 
 _COLUMNS = ("IMAGE", "DIGEST", "SIZE", "PLATFORMS")
-#: Problems of one image that are shown; the rest are counted.
-_SHOWN = 3
+#: Problems of one image, and incomplete images, that are shown; the rest are counted.
+_SHOWN, _MOST_IMAGES = 3, 10
 
 
 def ls_command(context: typer.Context, archive: options.Archive, as_json: options.Json = False) -> int:
@@ -125,8 +125,10 @@ def _platform(item: ImagePlatform) -> str:
 
 
 def _problems(listing: Listing) -> Iterator[tuple[str, str]]:
-    for image in listing.incomplete:
+    for image in listing.incomplete[:_MOST_IMAGES]:
         for problem in image.problems[:_SHOWN]:
             yield "incomplete", one_line(f"{image.name}: {problem}")
         if len(image.problems) > _SHOWN:
             yield "", f"and {len(image.problems) - _SHOWN} more"
+    if len(listing.incomplete) > _MOST_IMAGES:
+        yield "incomplete", f"and {len(listing.incomplete) - _MOST_IMAGES:,} more images: --json has all"

@@ -16,6 +16,8 @@ from hangar_async.errors import ArchiveError, StorageError, UsageError
 if TYPE_CHECKING:
     from hangar_async import Verdict
 
+#: Problems that are shown; the rest are counted.
+_SHOWN = 20
 _PARTS = {
     "sha256": "compared with their SHA-256",
     "none": "there is no SHA-256 of them; they were decoded to the end instead",
@@ -42,7 +44,7 @@ def verify_command(
     try:
         verdict = watch(lambda view: verify(verify_options, view), quiet=flags.quiet, remains="not all was checked")
     except (ArchiveError, StorageError) as error:
-        # A part that is missing, or cannot be read, is a finding like others.
+        # A part that cannot be read is a finding like others.
         verdict = Verdict((), 0, 0, (str(error),))
     if as_json:
         write_document(json_document(path, verdict), sys.stdout)
@@ -68,8 +70,10 @@ def json_document(path: Path, verdict: Verdict) -> str:
 def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]]:
     from hangar_async.cli.view.text import count_text, images_text, one_line, size_text
 
-    for problem in verdict.problems:
+    for problem in verdict.problems[:_SHOWN]:
         yield "wrong", one_line(problem)
+    if len(verdict.problems) > _SHOWN:
+        yield "wrong", f"and {len(verdict.problems) - _SHOWN:,} more problems: --json has all"
     if quiet:
         return
     if verdict.checksum is not None:

@@ -99,6 +99,40 @@ def test_a_missing_last_part_is_named_by_the_list_of_digests(tmp_path: Path) -> 
         find_volume(tmp_path / "a")
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_all_missing_and_wrong_parts_are_named(tmp_path: Path, listed: bool) -> None:
+    made = write(tmp_path / "a", "gzip", [noise(280_000)], part_size=40_000).files
+    for number in (1, 3):
+        made[number].unlink()
+    made[4].write_bytes(b"cut")
+    if not listed:
+        (tmp_path / "a.sha256").unlink()
+    with pytest.raises(ArchiveError) as caught:
+        find_volume(tmp_path / "a")
+    wrong = "a.part4 has 3 bytes and the parts beside it 40000"
+    assert str(caught.value) == f"{tmp_path}/a: a.part1 and a.part3 are missing; {wrong}"
+    assert caught.value.problems == (
+        f"{tmp_path}/a.part1 is missing",
+        f"{tmp_path}/a.part3 is missing",
+        f"{tmp_path}/{wrong}",
+    )
+    assert caught.value.advice.startswith("copy these parts here again")
+
+
+def test_one_part_with_a_high_number_does_not_make_a_list_without_end(tmp_path: Path) -> None:
+    parts(tmp_path, 3)
+    (tmp_path / "a.part900000000").write_bytes(noise(100))
+    with pytest.raises(ArchiveError, match=r"a\.part3, a\.part4, .* and 981 more are missing") as caught:
+        find_volume(tmp_path / "a")
+    assert len(caught.value.problems) <= 1002
+
+
+def test_of_two_thousand_parts_one_in_the_middle_is_missed(tmp_path: Path) -> None:
+    (tmp_path / parts(tmp_path, 2000, width=4)[1700]).unlink()
+    with pytest.raises(ArchiveError, match=r"a\.part1700 is missing"):
+        find_volume(tmp_path / "a")
+
+
 def test_a_listed_name_that_no_file_can_have_is_missing(tmp_path: Path) -> None:
     made = parts(tmp_path, 2)
     name = f"a.part{'0' * 300}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import hangar_async
+from hangar_async import Verdict
 from hangar_async.layout.parse import parse_index
 from hangar_async.oci.manifest import Manifest, parse_manifest
 from tests.cli.conftest import Program
@@ -92,8 +94,26 @@ def test_a_missing_part_is_a_finding(shelf: Shelf, program: Program, tmp_path: P
     (tmp_path / "split.tar.gz.part2").unlink()
     done = program("verify", "split.tar.gz")
     assert (done.status, done.rows()["wrong"]) == (1, ["split.tar.gz.part2 is missing"])
+    damage(tmp_path / "split.tar.gz.part1", 50_000)
+    (tmp_path / "split.tar.gz.part3").unlink()
+    wrong = [
+        "split.tar.gz.part2 is missing",
+        "split.tar.gz.part3 is missing",
+        "split.tar.gz.part1 is damaged: its digest is not the one in split.tar.gz.sha256",
+    ]
     done = program("verify", "split.tar.gz", "--json")
-    assert (done.status, json.loads(done.out)["problems"]) == (1, ["split.tar.gz.part2 is missing"])
+    assert (done.status, json.loads(done.out)["problems"]) == (1, wrong)
+    listed = program("ls", "split.tar.gz")
+    assert "split.tar.gz: split.tar.gz.part2 and split.tar.gz.part3 are missing; copy these parts here" in listed.err
+
+
+def test_of_many_problems_a_screen_is_shown(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def verify(*_: object) -> Verdict:
+        return Verdict((), 0, 0, tuple(f"problem {number}" for number in range(300)))
+
+    monkeypatch.setattr(hangar_async, "verify", verify)
+    rows = program("verify", "x").rows()["wrong"]
+    assert (len(rows), rows[-1]) == (21, "and 280 more problems: --json has all")
 
 
 def test_a_path_that_is_no_archive_is_an_error(program: Program, tmp_path: Path) -> None:
