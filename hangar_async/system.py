@@ -11,6 +11,11 @@ _SYSTEM_ADVICE = {
     errno.ENFILE: "end other programs that hold files open, then run the same command again",
     errno.ELOOP: "make the links lead to a file or a directory, or choose another path",
     errno.EROFS: "choose a place that can be written",
+    errno.EEXIST: "move away what has this name, or choose another one",
+    errno.ENOTEMPTY: "empty the directory, or choose another name",
+    errno.EISDIR: "choose the name of a file",
+    errno.ENOTDIR: "choose another path: a part of this one is a file",
+    errno.EIO: "check the disk (dmesg), then run the same command again",
 }
 #: Errors of the system that only a fault of the program causes.
 _OWN_FAULTS = frozenset({errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK})

@@ -15,6 +15,11 @@ from hangar_async.system import is_file_limit, is_own_fault, system_reason
         (errno.ENFILE, "end other programs"),
         (errno.EROFS, "a place that can be written"),
         (errno.ENOSPC, "make room"),
+        (errno.EEXIST, "another one"),
+        (errno.ENOTEMPTY, "empty the directory"),
+        (errno.EISDIR, "name of a file"),
+        (errno.ENOTDIR, "choose another path"),
+        (errno.EIO, "check the disk"),
     ],
 )
 def test_the_advice_fits_the_error_of_the_system(number: int, advice: str) -> None:

@@ -71,8 +71,8 @@ def find_image(images: Iterable[oci.Image], name: str) -> oci.Image:
     """Return the image of this name; raises UsageError that names some others."""
     by_name = {image.name: image for image in images}
     if name not in by_name:
-        some = ", ".join(list(by_name)[:5]) or "none"
-        raise UsageError(f"there is no image {name} in it, but {len(by_name)} others: {some}")
+        some = ", ".join(list(by_name)[:5]) + (f" and {len(by_name) - 5:,} more" if len(by_name) > 5 else "")
+        raise UsageError(f"there is no image {name} in it; it has {some or 'none'}")
     return by_name[name]
 
 

@@ -189,10 +189,15 @@ def _system(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError) and (reason := getattr(error, "reason", None)):
         return _plain(str(reason).replace("_", " ").lower())
     if not isinstance(error, OSError):
-        return type(error).__name__
+        return _words(type(error))
     # asyncio puts the address into strerror; errors of the resolver have numbers of their own, below zero.
     text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-    return _plain(text or str(error) or type(error).__name__).lower()
+    return _plain(text or str(error)).lower() or _words(type(error))
+
+
+def _words(kind: type[BaseException]) -> str:
+    """Write the name of an exception as words: `connection reset`."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", kind.__name__).removesuffix(" Error").lower()
 
 
 def refused(

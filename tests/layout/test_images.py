@@ -96,9 +96,9 @@ def test_partial_images_are_read(partial: Saved, form: str) -> None:
 def test_an_image_is_found_by_its_name(everything: Saved, form: str) -> None:
     images = read(everything.at(form)).images
     assert find_image(images, images[3].name) is images[3]
-    with pytest.raises(UsageError, match=r"no image a:1 in it, but 14 others: 127\.0\.0\.1"):
+    with pytest.raises(UsageError, match=r"no image a:1 in it; it has 127\.0\.0\.1"):
         find_image(images, "a:1")
-    with pytest.raises(UsageError, match="0 others: none"):
+    with pytest.raises(UsageError, match="it has none"):
         find_image((), "a:1")
 
 

@@ -182,6 +182,12 @@ def test_the_message_of_the_system_is_quoted() -> None:
     assert str(fail(unknown)) == "reg.io: its address cannot be found (name or service not known)"
 
 
+def test_an_error_without_a_text_is_told_in_words() -> None:
+    key = aiohttp.client_reqrep.ConnectionKey("reg.io", 443, True, True, None, None, None)
+    error = fail(aiohttp.ClientConnectorError(key, ConnectionResetError()))
+    assert str(error) == "reg.io: the connection failed (connection reset)"
+
+
 def test_an_untrusted_certificate_is_lasting_and_has_advice() -> None:
     error = fail(ssl.SSLCertVerificationError(1, "certificate verify failed"))
     assert not error.transient

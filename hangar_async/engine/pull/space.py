@@ -71,22 +71,26 @@ class SpaceCheck:
             return self._compare(self._cache, fetch)
         place, rest = self._output.target.parent, max(0, self._to_output - self._archived())
         if device(place) != device(self._cache):
-            left = min(self._compare(self._cache, fetch), self._compare(place, rest))
+            left = min(self._compare(self._cache, fetch), self._compare(place, 0, rest))
         else:
             # On one file system the cache becomes the directory; from another one it is copied.
-            left = self._compare(self._cache, fetch if self._is_directory else fetch + rest)
+            left = self._compare(self._cache, fetch, 0 if self._is_directory else rest)
         if self._is_directory:
             self._check_longest(place)
         elif self._output.part_size is None:
             left = min(left, self._check_length(self._output))
         return left
 
-    def _compare(self, directory: Path, needed: int) -> int:
+    def _compare(self, directory: Path, fetch: int, output: int = 0) -> int:
+        """Compare the bytes of blobs, and of the output, that are still to be written with the free space."""
         free = free_bytes(directory)
+        needed = fetch + output
         if needed + _RESERVE > free:
+            kinds = {"blobs": fetch, "the output": output}
+            of = " and ".join(f"{_mib(size)} for {kind}" for kind, size in kinds.items() if size)
             raise StorageError(
-                f"there is not enough room at {directory.absolute()}: {_mib(needed)} more are needed at least, and "
-                f"{_mib(free)} are free",
+                f"there is not enough room at {directory.absolute()}: at least {_mib(needed + _RESERVE)} are needed, "
+                f"and {_mib(free, up=False)} are free ({of}; {_mib(_RESERVE)} are kept back for indexes)",
                 path=str(directory),
                 advice="make room, or save fewer images or architectures at once; what was fetched is kept",
             )
@@ -158,5 +162,6 @@ def archived_size(size: int) -> int:
     return size + size // 8192 + 2048
 
 
-def _mib(size: int) -> str:
-    return f"{-(-size // MIB):,} MiB"
+def _mib(size: int, *, up: bool = True) -> str:
+    """Write a number of bytes in MiB: of what is needed rounded up, else down, so that the two can be compared."""
+    return f"{-(-size // MIB) if up else size // MIB:,} MiB"

@@ -67,7 +67,7 @@ def test_a_tar_for_docker(shelf: Shelf, program: Program, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nginx"], "there is no image docker.io/library/nginx:latest in it, but 2 others: "),
+        (["nginx"], "there is no image docker.io/library/nginx:latest in it; it has "),
         (["a b"], "'a b' is not"),
         (["ONE", "--platform", "linux/s390x"], "no linux/s390x in "),
         (["ONE", "--platform", "a/b/c/d"], "--platform: 'a/b/c/d' is not an architecture"),
