@@ -74,6 +74,11 @@ class InvalidLine:
         return f"# {' '.join(str(self).split())}"
 
 
+def as_comment(text: str) -> str:
+    """Write a text of any origin as a comment of a list: one line of printable characters."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in f"# {' '.join(text.split())}")
+
+
 @dataclass(frozen=True, slots=True)
 class ImageList:
     """An image list: entries in order, each image once; invalid lines; the number of lines that repeat an image."""
@@ -166,7 +171,8 @@ def check_names_images(
     """Raise UsageError, with the reason, for a list that names no image."""
     if not entries:
         empty = "all of its lines are comments or blank" if any(lines) else "it is empty"
-        reason = f"all {len(invalid)} lines are invalid; {invalid[0]}" if invalid else empty
+        wrong = "its one line is" if len(invalid) == 1 else f"all {len(invalid):,} lines are"
+        reason = f"{wrong} invalid; {invalid[0]}" if invalid else empty
         raise UsageError(f"{name} names no image: {reason}")
 
 

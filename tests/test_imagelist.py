@@ -105,7 +105,7 @@ def test_a_tag_and_its_digest_are_told_to_belong_together_only_when_asked() -> N
         (b"# only\n\n", "all of its lines are comments or blank"),
         (b"A\nB\n", "all 2 lines are invalid"),
         (b"\xff\xfe", "it is empty"),
-        (b"\xff", "all 1 lines are invalid"),
+        (b"\xff", "its one line is invalid"),
     ],
 )
 def test_a_list_of_nothing_is_a_usage_error(tmp_path: Path, content: bytes, told: str) -> None:

@@ -24,6 +24,7 @@ class GlobalFlags:
     debug: bool = False
     quiet: bool = False
     tls_verify: bool = True
+    verbose: bool = False
     version: bool = False
 
 
@@ -32,6 +33,7 @@ GLOBAL_FLAGS = {
     "--debug": ("debug", "Write each step on standard error.  [default: false]"),
     "--quiet": ("quiet", "Show only warnings and failures.  [default: false]"),
     "--tls-verify": ("tls_verify", "Verify TLS; --tls-verify=false also allows plain HTTP.  [default: true]"),
+    "--verbose": ("verbose", "Show each note about an image, where the summary counts them.  [default: false]"),
     "--version": ("version", "Show the version and exit."),
 }
 

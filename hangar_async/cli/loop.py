@@ -148,9 +148,11 @@ def _can_start(count: int) -> bool:
     return True
 
 
-def watch(work: Callable[[Observer], Coroutine[Any, Any, _T]], *, quiet: bool, remains: str) -> _T:
+def watch(
+    work: Callable[[Observer], Coroutine[Any, Any, _T]], *, quiet: bool, remains: str, verbose: bool = False
+) -> _T:
     """Run a verb to its end with a view and return its result; `remains` is shown when a signal ends it."""
-    with open_view(quiet) as view:
+    with open_view(quiet, verbose) as view:
 
         def say(text: str) -> None:
             view.close()
@@ -167,13 +169,14 @@ def run_verb(
     *,
     quiet: bool,
     remains: str,
+    verbose: bool = False,
 ) -> _T:
     """Run a verb to its end with a view, write its summary and the next steps, and return its report.
 
     If `quiet`, only the steps are written, on standard error, below the failures that the view wrote there. All of it
     goes there where standard output is for a report.
     """
-    report = watch(lambda view: verb(options, view), quiet=quiet, remains=remains)
+    report = watch(lambda view: verb(options, view), quiet=quiet, remains=remains, verbose=verbose)
     stream = sys.stderr if quiet or has_report_on_output(options) else sys.stdout
     if not quiet:
         write_rows(summary(report, options), stream)
@@ -204,9 +207,12 @@ class View(Protocol):
 
 
 @contextmanager
-def open_view(quiet: bool = False) -> Iterator[View]:
-    """Open the view for standard error: live on a terminal, lines elsewhere, only problems if `quiet`."""
-    view = _choose(quiet)
+def open_view(quiet: bool = False, verbose: bool = False) -> Iterator[View]:
+    """Open the view for standard error: live on a terminal, lines elsewhere.
+
+    If `quiet` it shows only problems, if `verbose` the notes of each image too.
+    """
+    view = _choose(quiet, verbose)
     try:
         yield view
     finally:
@@ -215,7 +221,7 @@ def open_view(quiet: bool = False) -> Iterator[View]:
         drain(sys.stderr)
 
 
-def _choose(quiet: bool) -> View:
+def _choose(quiet: bool, verbose: bool) -> View:
     from hangar_async.cli.view.plain import PlainView
 
     if not quiet and sys.stderr.isatty():
@@ -225,8 +231,8 @@ def _choose(quiet: bool) -> View:
 
         console = Console(stderr=True)
         if not console.is_dumb_terminal:
-            return LiveView(console)
-    return PlainView(sys.stderr, quiet=quiet)
+            return LiveView(console, verbose=verbose)
+    return PlainView(sys.stderr, quiet=quiet, verbose=verbose)
 
 
 class _Lines(logging.Formatter):

@@ -161,7 +161,7 @@ Level = Annotated[
 ]
 Part = Annotated[bool, _flag("--part", "Split the archive into parts.")]
 PartSize = Annotated[
-    str, _option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M or G.", shown=True)
+    Text, _option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M, G or T.  [default: 2G]")
 ]
 CacheToPack = Annotated[str, _option("-f --file", "DIR", "Cache directory to be packed.", shown=True)]
 ArchiveName = Annotated[
@@ -262,7 +262,7 @@ LimitRate = Annotated[
     _option(
         "--limit-rate",
         "SIZE",
-        "Bytes a second of all transfers together: a number, or one with K, M or G.  [default: no limit]",
+        "Bytes a second of all transfers together: a number, or one with K, M, G or T.  [default: no limit]",
     ),
 ]
 Registry = Annotated[str, _argument("REGISTRY", "HOST[:PORT]; docker.io is Docker Hub.")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from hangar_async.cli.argv import GlobalFlags
+from hangar_async.cli.view.text import PROGRAM
 from hangar_async.errors import InvalidValue, UsageError
 
 if TYPE_CHECKING:
@@ -61,11 +62,19 @@ def existing_path(text: str, flag: str) -> Path:
     return Path(text)
 
 
-def size_of_part(text: str) -> int:
-    """Read the value of `--part-size`; raises UsageError."""
-    from hangar_async.cli.values import parse_size
+def size_of_part(text: str | None, *, part: bool) -> int | None:
+    """Read the value of `--part-size`, None without `--part`; raises UsageError."""
+    from hangar_async.config.output import DEFAULT_PART_SIZE
 
-    return _read("--part-size", parse_size, text)
+    size = _read("--part-size", parse_size, DEFAULT_PART_SIZE if text is None else text)
+    if not part and text is not None:
+        warn("--part-size makes no parts without --part, and is ignored")
+    return size if part else None
+
+
+def warn(text: str) -> None:
+    """Write a warning about the command line."""
+    typer.echo(f"{PROGRAM}: warning: {text}", err=True)
 
 
 def environment_for(flags: GlobalFlags) -> Environment:
@@ -151,20 +160,25 @@ def _lines_of_standard_input() -> list[str]:
         raise UsageError(f"cannot read the image list from standard input: {error.strerror}") from error
 
 
-_SIZE = re.compile(r"([0-9]{1,15})([kmgKMG]?)")
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+#: `2G`, `2GB`, `2GiB`, `4.5G`: as other tools write them, and always in powers of 1024.
+_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))? ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhSMH]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def parse_size(text: str) -> int:
-    """Read a size in bytes: a number, or one with K, M or G (powers of 1024); raises InvalidValue."""
+    """Read a size in bytes: a number, or one with K, M, G or T (powers of 1024); raises InvalidValue."""
     match = _SIZE.fullmatch(text.strip())
-    if not match or int(match[1]) == 0:
+    size = 0
+    if match and (match[3] or not match[2]):
+        fraction = match[2] or ""
+        size = int(match[1] + fraction) * _UNITS[match[3].lower()] // 10 ** len(fraction)
+    if not size:
         raise InvalidValue(
-            f"{text[:100]!r} is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G"
+            f"{text[:100]!r} is not a size: write a number of bytes above 0, or one with K, M, G or T, such as 2G"
         )
-    return int(match[1]) * _UNITS[match[2].lower()]
+    return size
 
 
 def parse_duration(text: str) -> float:

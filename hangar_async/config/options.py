@@ -12,6 +12,8 @@ from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.oci import PlatformSelector, ReferrerSelector, parse_registry
 
+DEFAULT_ARCHITECTURES = ("amd64", "arm64")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions(JobOptions):
@@ -30,7 +32,7 @@ class FetchOptions(JobOptions):
 
     images: Path | Sequence[str]
     list_name: str = ""
-    architectures: Sequence[str] = ("amd64", "arm64")
+    architectures: Sequence[str] = DEFAULT_ARCHITECTURES
     systems: Sequence[str] = ()
     failed: Path | None = None
     report: ReportTarget | None = None

@@ -13,6 +13,8 @@ FORMATS = {"gzip": ".tar.gz", "zstd": ".tar.zstd", "dir": ""}
 LEVELS = {"gzip": (0, 9), "zstd": (1, 19)}
 #: The digests that `NAME.sha256` may have; `none` leaves the file out.
 CHECKSUMS = ("sha256", "none")
+#: Endings of names that tell a format.
+_ENDINGS = {"gzip": (".tar.gz", ".tgz", ".gz"), "zstd": (".tar.zstd", ".tar.zst", ".zst", ".zstd")}
 DEFAULT_NAME = "saved-images"
 #: The path of a report for machines, or a function that takes its JSON.
 ReportTarget: TypeAlias = Path | Callable[[str], object]
@@ -52,6 +54,15 @@ class OutputSettings:
             raise UsageError("a directory has no file of checksums: leave out --checksum")
         if self.part_size is not None and self.format == "dir":
             raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
+
+    @property
+    def remark(self) -> str:
+        """A warning about a name that is that of another format; "" where it is right."""
+        for name, endings in _ENDINGS.items():
+            if name != self.format and self.target.name.lower().endswith(endings):
+                kind = "directory" if self.format == "dir" else f"{self.format} archive"
+                return f"{self.target} will be a {kind}: its name is that of {name} (--compress, or another -d)"
+        return ""
 
 
 def output_path(destination: Path, format_: str) -> Path:

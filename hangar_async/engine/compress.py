@@ -46,6 +46,8 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     settings = await in_thread(check_output, options.output, [options.cache])
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
     observer(events.RunStarted(sum(image.attachment is None for image in cache.images), 0))
+    if settings.remark:
+        observer(events.Notice(settings.remark))
     parts = PartCheck(settings, lambda text: observer(events.Notice(text)))
     parts.plan(content for image in cache.images for content in image.contents)
     try:

@@ -124,7 +124,6 @@ def _failed(image: Image, target: Reference, error: HangarError) -> LoadOutcome:
 
 async def _report(run: LoadRun, outcomes: Sequence[LoadOutcome], sent: Sent) -> LoadReport:
     options = run.options
-    failed = [outcome.image for outcome in outcomes if not outcome.ok]
     report = LoadReport(
         source=options.source,
         destination=options.target,
@@ -132,7 +131,7 @@ async def _report(run: LoadRun, outcomes: Sequence[LoadOutcome], sent: Sent) -> 
         sent=sent,
         seconds=run.seconds,
         dry=options.dry_run,
-        failed_list=None if options.dry_run else await run.write_failed_list(failed),
+        failed_list=None if options.dry_run else await run.write_failed_list(outcomes),
         notices=tuple(run.notices),
     )
     run.observe(LoadEnded(report))

@@ -14,7 +14,14 @@ from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImageEnded, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import planning_rank
-from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
+from hangar_async.engine.outputs import (
+    check_failed_list,
+    check_outputs,
+    check_state,
+    failed_lines,
+    tell_remarks,
+    write_failed_list,
+)
 from hangar_async.engine.push.projects import make_projects
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport
@@ -88,7 +95,7 @@ class _MirrorRun:
             outcomes, sides = await self._work(kind, push=push)
         except BaseExceptionGroup as group:
             raise the_error(group) from group
-        failed = [outcome.entry.text for outcome in outcomes if not outcome.ok]
+        failed = failed_lines((outcome.entry.text, outcome.error) for outcome in outcomes)
         invalid = [line.comment for line in self.images.invalid]
         dry, failed_list = self.options.dry_run, None
         if not dry:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hangar_async import imagelist
 from hangar_async.archive.names import CHECKSUMS_SUFFIX, archive_path, incomplete_path
 from hangar_async.disk import Disk
-from hangar_async.errors import StorageError, UsageError
+from hangar_async.errors import HangarError, StorageError, UsageError
 from hangar_async.filesystem import (
     check_made_directory,
     check_parent,
@@ -300,6 +300,18 @@ def _is_failed_list(path: Path) -> bool:
     if lines[:1] == [_FAILED]:
         return True
     return bool(_DEFAULT_LIST.fullmatch(path.name)) and not imagelist.parse(lines).invalid
+
+
+def failed_lines(outcomes: Iterable[tuple[str, HangarError | None]]) -> Iterator[str]:
+    """Make the lines of the failed ones among images, pairs of a line and an error, each reason as a comment before."""
+    told = ""
+    for line, error in outcomes:
+        if error is not None:
+            comment = imagelist.as_comment(f"{error.reason}: {error}{f'; {error.advice}' if error.advice else ''}")
+            if comment != told:
+                yield comment
+            told = comment
+            yield line
 
 
 async def write_failed_list(

@@ -55,7 +55,7 @@ async def _validate(run: LoadRun) -> ComparisonReport:
             comparisons = await run.each(client, compare, Comparison)
     except BaseExceptionGroup as group:
         raise the_error(group) from group
-    failed_list = await run.write_failed_list([comparison.image for comparison in comparisons if not comparison.ok])
+    failed_list = await run.write_failed_list(comparisons)
     return ComparisonReport(
         source=run.options.source,
         destination=run.options.target,

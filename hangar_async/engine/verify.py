@@ -1,7 +1,7 @@
 """`verify`: a check that an archive or a directory is whole, and that each blob has its digest."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

@@ -133,6 +133,11 @@ class PlatformSelector:
         """True when every architecture is wanted."""
         return PlatformPattern() in self.patterns
 
+    def unmatched(self, platforms: Iterable[Platform]) -> tuple[PlatformPattern, ...]:
+        """Return the patterns that match none of some platforms."""
+        found = tuple(platforms)
+        return tuple(pattern for pattern in self.patterns if not any(map(pattern.matches, found)))
+
     def __contains__(self, platform: Platform) -> bool:
         if self.systems and platform.os not in self.systems:
             return False

@@ -20,6 +20,7 @@ import pytest
 from hangar_async.testing.images import attestation, image, index, layer
 from tests.cli.programs import command, environment
 from tests.cli.site import ARM64, Done, Site, call, run_words
+from tests.failed_list import names_in
 from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Status
 from tests.fakes.images import small
@@ -48,7 +49,7 @@ async def test_a_list_is_saved(site: Site) -> None:
     done = await site.save("-f", "list.txt", "-j", "4")
     assert done.status == 0
     rows = done.rows()
-    assert list(rows) == ["saved", "fetched", "archive", "check", "unpack", "time"]
+    assert list(rows) == ["fetched", "archive", "check", "unpack", "time", "saved"]
     assert rows["saved"] == ["2 images, 3 platforms"]
     size = (site.home / "saved-images.tar.gz").stat().st_size
     assert normal(rows["archive"][0], site).startswith("HOME/saved-images.tar.gz, ")
@@ -202,10 +203,10 @@ async def test_the_commands_that_are_shown_add_the_failed_images(site: Site, fla
     first = await site.save("-f", "list.txt", *flags)
     rows = first.rows()
     assert first.status == 1
-    assert rows["saved"] == ["2 of 3 images, 3 platforms"]
+    assert rows["saved"] == ["2 of 3 images, 3 platforms; 1 failed"]
     assert normal(rows["failed"][0], site) == "line 2: REGISTRY/late:1: not found"
     failed = site.home / ("bad.txt" if "-o" in flags else "save-failed.txt")
-    assert failed.read_text() == f"# hangar-async failed images\n{site.address}/late:1\n"
+    assert names_in(failed) == [f"{site.address}/late:1"]
 
     site.push("late", "1", image([layer({"late": b"1"})], ARM64))
     for line in rows["next"][1:]:
@@ -261,13 +262,13 @@ async def test_quiet_says_what_is_wrong(site: Site) -> None:
 async def test_standard_input_is_a_list(site: Site, flags: list[str], status: int) -> None:
     done = await site.save("-f", "-", *flags, given=f"# two\r\n{site.address}/two:2\r\nno image\r\n".encode())
     assert done.status == status
-    assert done.rows()["saved"] == ["1 image, 1 platform"]
+    assert done.rows()["saved"] == ["1 image, 1 platform; 1 line invalid"]
     assert done.rows()["invalid"] == ["standard input:3: 'no image' has white space: write one image a line"]
 
 
 async def test_a_byte_that_is_no_text_is_told_by_its_line(site: Site) -> None:
     done = await site.save("-f", "-", given=b"# gr\xf6\xdfe\ncaf\xe9:1\n" + f"{site.address}/two:2\n".encode())
-    assert (done.status, done.rows()["saved"]) == (1, ["1 image, 1 platform"])
+    assert (done.status, done.rows()["saved"]) == (1, ["1 image, 1 platform; 1 line invalid"])
     assert done.rows()["invalid"] == [
         "standard input:2: the byte 0xe9 after 'caf' is not UTF-8: save the list as text in UTF-8"
     ]
@@ -276,7 +277,7 @@ async def test_a_byte_that_is_no_text_is_told_by_its_line(site: Site) -> None:
 async def test_a_list_of_yaml_is_told_line_by_line_as_it_should_be(site: Site) -> None:
     name = f"{site.address}/two:2"
     done = await site.save("-f", "-", given=f"{name}  # the newest\n- image: {name}\n".encode())
-    assert (done.status, done.rows()["saved"]) == (1, ["1 image, 1 platform"])
+    assert (done.status, done.rows()["saved"]) == (1, ["1 image, 1 platform; 1 line invalid"])
     assert done.rows()["invalid"] == [
         f"standard input:2: '- image: {name}' is more than the name of an image: write {name}"
     ]

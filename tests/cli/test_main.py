@@ -168,7 +168,7 @@ USAGE = [
     ),
     (
         ["sync", "-f", "list.txt", "--limit-rate", "fast"],
-        "--limit-rate: 'fast' is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G",
+        "--limit-rate: 'fast' is not a size: write a number of bytes above 0, or one with K, M, G or T, such as 2G",
     ),
     (
         ["save", "-f", "list.txt", "--mirror", "mirror.local"],
@@ -213,12 +213,12 @@ USAGE = [
     (["save", "-f", "gone.txt"], "cannot read the image list gone.txt: No such file or directory"),
     (["save", "-f", "list.txt", "-c", "bzip2"], "unknown format 'bzip2' (--compress): write gzip, zstd or dir"),
     (
-        ["save", "-f", "list.txt", "--part-size", "2T"],
-        "--part-size: '2T' is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G",
+        ["save", "-f", "list.txt", "--part-size", "2P"],
+        "--part-size: '2P' is not a size: write a number of bytes above 0, or one with K, M, G or T, such as 2G",
     ),
     (
         ["save", "-f", "list.txt", "--part", "--part-size=0"],
-        "--part-size: '0' is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G",
+        "--part-size: '0' is not a size: write a number of bytes above 0, or one with K, M, G or T, such as 2G",
     ),
     (
         ["save", "-f", "list.txt", "-a", "amd 64"],
@@ -276,7 +276,7 @@ USAGE = [
     (["compress", "--format", "dir"], "unknown format 'dir' (--format): write gzip or zstd"),
     (
         ["compress", "--part-size", "none"],
-        "--part-size: 'none' is not a size: write a number of bytes above 0, or one with K, M or G, such as 2G",
+        "--part-size: 'none' is not a size: write a number of bytes above 0, or one with K, M, G or T, such as 2G",
     ),
     (["compress", "--compress-level", "-1"], "--compress-level -1 is not a level of gzip: write 0 to 9"),
     (["decompress"], "missing option '-f' / '--file'; try 'hangar-async decompress --help'"),

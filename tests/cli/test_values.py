@@ -10,13 +10,28 @@ from tests.refusal import attempt
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("1", 1), ("2G", 2 << 30), ("2g", 2 << 30), ("10M", 10 << 20), ("3k", 3072), (" 5K ", 5120)],
+    [
+        ("1", 1),
+        ("2G", 2 << 30),
+        ("2g", 2 << 30),
+        ("10M", 10 << 20),
+        ("3k", 3072),
+        (" 5K ", 5120),
+        ("2GB", 2 << 30),
+        ("2 GiB", 2 << 30),
+        ("4.5G", 9 << 29),
+        ("1T", 1 << 40),
+        ("700b", 700),
+        ("0.5k", 512),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "0G", "-1", "1.5G", "2GB", "G", "1 000", "٣", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "0", "0G", "0.0001K", "-1", "1.5", "1.5B", "2Gb/s", "2GI", "G", "1 000", "٣", "9" * 5000]
+)
 def test_a_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match="is not a size"):
         parse_size(text)

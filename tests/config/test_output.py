@@ -64,3 +64,20 @@ def test_a_directory_is_no_archive() -> None:
     for format_ in ("dir", "lzma", ""):
         with pytest.raises(UsageError, match="write gzip or zstd"):
             check_archive_format(format_)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "remark"),
+    [
+        ("x.tar.gz", "zstd", "x.tar.gz will be a zstd archive: its name is that of gzip (--compress, or another -d)"),
+        ("x.TGZ", "dir", "x.TGZ will be a directory: its name is that of gzip (--compress, or another -d)"),
+        ("x.tar.zst", "gzip", "x.tar.zst will be a gzip archive: its name is that of zstd (--compress, or another -d)"),
+        ("x.tar.gz", "gzip", ""),
+        ("x.tgz", "gzip", ""),
+        ("x.tar.zstd", "zstd", ""),
+        ("x.tar", "zstd", ""),
+        ("v1.2", "dir", ""),
+    ],
+)
+def test_a_name_of_another_format_is_remarked_on(name: str, format_: str, remark: str) -> None:
+    assert OutputSettings(target=Path(name), format=format_).remark == remark

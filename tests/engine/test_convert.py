@@ -80,7 +80,7 @@ async def test_an_output_that_names_the_input_is_refused(tmp_path: Path) -> None
 
 async def test_a_list_without_a_right_line_leaves_no_output(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
-    for content, why in ((b"# only\n", "comments or blank"), (b"Nginx\n", r"all 1 lines are invalid; .*list\.txt:1: ")):
+    for content, why in ((b"# only\n", "comments or blank"), (b"Nginx\n", r"its one line is invalid; .*list\.txt:1: ")):
         path.write_bytes(content)
         with pytest.raises(UsageError, match=why):
             await convert_list(ConvertListOptions(images=path))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hangar_async import imagelist
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import (
     CompressOptions,
@@ -37,12 +38,13 @@ from hangar_async.engine.outputs import (
     check_file,
     check_outputs,
     check_target,
+    failed_lines,
     temporary_directory,
     write_failed_list,
 )
 from hangar_async.engine.save import sync
 from hangar_async.engine.verify import verify
-from hangar_async.errors import StorageError, UsageError
+from hangar_async.errors import NotFound, StorageError, UsageError
 from hangar_async.temporary import LONGEST_ADDITION, run_of
 from hangar_async.threads import in_thread
 from tests.engine.forms import Saved
@@ -141,6 +143,13 @@ async def test_a_list_of_failed_images_may_be_replaced_and_removed(tmp_path: Pat
     assert await write_failed_list(path, [], notices.append, Disk()) is None
     assert list(tmp_path.iterdir()) == []
     assert notices == []
+
+
+def test_the_reasons_stand_in_the_list_as_comments() -> None:
+    gone = NotFound("no image\nhere\x1b[2J", host="h", status=404, advice="look")
+    lines = list(failed_lines([("a:1", gone), ("b:1", None), ("c:1", gone), ("d:1", UsageError("no"))]))
+    assert lines == [r"# not found: no image here\x1b[2J; look", "a:1", "c:1", "# usage: no", "d:1"]
+    assert [entry.text for entry in imagelist.parse(lines).entries] == ["a:1", "c:1", "d:1"]
 
 
 async def test_a_list_names_files_with_any_bytes(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from tests.engine.loading import run_load, run_validate, tagged
 from tests.engine.pull.rig import buildkit_cache
 from tests.engine.rig import BASE, Countdown, listed, options, run, sync_options
 from tests.engine.served import served
+from tests.failed_list import names_in
 from tests.fakes.auth import TokenServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Hold, PullQuota, Status
@@ -54,8 +55,9 @@ async def test_failures_stop_nobody_else(fake_registry: FakeRegistry, tmp_path: 
     assert report.status == 1
     assert [type(outcome.error) for outcome in report.outcomes] == [NotFound, type(None), NotFound]
     written = (tmp_path / "failed.txt").read_text().splitlines()
-    assert written[:3] == ["# hangar-async failed images", lines[0].strip(), lines[3]]
-    assert written[3].startswith("# image list:3: ")
+    assert names_in(tmp_path / "failed.txt") == [lines[0].strip(), lines[3]]
+    assert written[1].startswith("# not found: ")
+    assert written[-1].startswith("# image list:3: ")
     assert [line.line for line in report.invalid] == [3]
     assert len(listed(tmp_path / "out")) == 1
     again = await run(tmp_path, f"{fake_registry.address}/good:1", destination=tmp_path / "again")
@@ -397,7 +399,7 @@ async def test_a_failed_image_costs_the_index_nothing(dated_apps: FakeRegistry, 
     missing = f"{dated_apps.address}/none:1"
     report = await bring(tmp_path, missing, failed=tmp_path / "sync-failed.txt")
     assert report.status == 3
-    assert (tmp_path / "sync-failed.txt").read_text() == f"# hangar-async failed images\n{missing}\n"
+    assert names_in(tmp_path / "sync-failed.txt") == [missing]
     assert tree(cache(tmp_path)) == before
     report = await bring(tmp_path, missing, *lines(dated_apps, 2), failed=tmp_path / "sync-failed.txt")
     assert report.status == 1
@@ -578,3 +580,23 @@ async def _packed(cache: Path, tmp_path: Path) -> Path:
     report = await compress(CompressOptions(cache=cache, output=output))
     assert report.status == 0, report.failed
     return output.target
+
+
+@pytest.mark.parametrize(
+    ("keywords", "remarks"),
+    [
+        ({"architectures": ("amd64", "arm/v6")}, ["no image has the architecture arm/v6 (--arch)"]),
+        ({"architectures": ("amd64",)}, []),
+        ({}, []),
+        ({"format": "gzip", "name": "out.tar.zst"}, ["out.tar.zst will be a gzip archive: its name is that of zstd"]),
+    ],
+)
+async def test_ignored_wishes_are_warned_of(
+    fake_registry: FakeRegistry, tmp_path: Path, keywords: dict[str, Any], remarks: list[str]
+) -> None:
+    fake_registry.add("app:1", small("app"))
+    if name := keywords.pop("name", ""):
+        keywords["destination"] = tmp_path / name
+    report = await run(tmp_path, f"{fake_registry.address}/app:1", **keywords)
+    assert report.status == 0
+    assert [text.removeprefix(f"{tmp_path}/").partition(" (--compress")[0] for text in report.notices] == remarks

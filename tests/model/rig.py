@@ -34,6 +34,7 @@ from hangar_async.engine.reports import ImageOutcome, Report
 from hangar_async.engine.save import save, sync
 from hangar_async.engine.verify import verify
 from tests.engine.rig import held, options, sync_options
+from tests.failed_list import names_in
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Bytes, Close, Cut, Fault, IgnoreRange, Script, Status, flipped
 from tests.fakes.faulty_disk import OPERATIONS, FaultyDisk
@@ -387,13 +388,13 @@ def check_report(world: World, report: Report) -> None:
     for line, outcome, one in zip(plan.entries, report.outcomes, expected, strict=True):
         check_outcome(line, outcome, one)
     assert report.status == (3 if not saved(report) else 1 if report.failed else 0)
-    failed = [f"{outcome.entry.text}\n" for outcome in report.failed]
+    failed = [outcome.entry.text for outcome in report.failed]
     path = world.place / "failed.txt"
     if isinstance(world.disk, FaultyDisk) and any("the list of failed images" in text for text in report.notices):
         assert report.failed_list is None
     else:
         assert path.exists() == bool(failed)
-        assert not failed or path.read_text().partition("\n")[2] == "".join(failed)
+        assert not failed or names_in(path) == failed
 
 
 def check_outcome(line: Line, outcome: ImageOutcome, expected: Expected) -> None:

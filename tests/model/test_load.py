@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from hangar_async.engine.reports import LoadReport
 from hangar_async.errors import NetworkError, RateLimited
+from tests.failed_list import names_in
 from tests.model.expected import Answer
 from tests.model.loads import LoadModel, LoadPlan, LoadScene, load_plans
 from tests.model.plans import JOBS, examples
@@ -31,9 +32,9 @@ def check_report(scene: LoadScene, report: LoadReport) -> None:
             assert outcome.error.reason in expected.reasons, f"{image}: {outcome.error!r}, against {expected}"
             assert outcome.error.advice
     assert report.status == bool(report.failed)
-    failed = [f"{outcome.image.name}\n" for outcome in report.failed]
+    failed = [outcome.image.name for outcome in report.failed]
     assert (scene.place / "failed.txt").exists() == bool(failed)
-    assert not failed or (scene.place / "failed.txt").read_text().partition("\n")[2] == "".join(failed)
+    assert not failed or names_in(scene.place / "failed.txt") == failed
     assert registry.pushes is not None
     if plan.state == "well" and report.status == 0:
         # An upload that is given up at the moment at which it is opened stays open at the registry.

@@ -110,3 +110,10 @@ def test_a_long_word_is_told_in_short() -> None:
         with pytest.raises(InvalidValue) as caught:
             PlatformSelector.parse(*arguments)
         assert len(str(caught.value)) < 400
+
+
+def test_patterns_that_match_nothing_are_known() -> None:
+    selector = PlatformSelector.parse(["amd64", "arm/v6", "riscv64"])
+    found = selector.unmatched([Platform("linux", "amd64"), Platform("linux", "arm", "v7")])
+    assert [str(pattern) for pattern in found] == ["arm/v6", "riscv64"]
+    assert PlatformSelector.parse(["all"]).unmatched([Platform("linux", "s390x")]) == ()

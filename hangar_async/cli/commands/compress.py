@@ -14,7 +14,7 @@ def compress_command(
     archive_format: options.ArchiveFormat = "gzip",
     compress_level: options.Level = None,
     part: options.Part = False,
-    part_size: options.PartSize = "2G",
+    part_size: options.PartSize = None,
     replace: options.Replace = False,
     checksum: options.Checksum = "sha256",
 ) -> int:
@@ -26,11 +26,11 @@ def compress_command(
 
     flags = values.flags(context)
     check_archive_format(archive_format)
-    size = values.size_of_part(part_size)
+    size = values.size_of_part(part_size, part=part)
     output = OutputSettings(
         target=output_path(Path(destination), archive_format),
         format=archive_format,
-        part_size=size if part else None,
+        part_size=size,
         level=compress_level,
         epoch=values.environment_for(flags).source_date_epoch,
         replace=replace,

@@ -73,5 +73,11 @@ def load_command(
     )
     rows, steps = summary.after_load, next_steps.after_load
     return run_verb(
-        load, load_options, rows, steps, quiet=flags.quiet, remains="what was pushed stays at the registry"
+        load,
+        load_options,
+        rows,
+        steps,
+        quiet=flags.quiet,
+        verbose=flags.verbose,
+        remains="what was pushed stays at the registry",
     ).status

@@ -83,5 +83,11 @@ def mirror_command(
     )
     rows, steps = summary.after_mirror, next_steps.after_mirror
     return run_verb(
-        run_mirror, mirror_options, rows, steps, quiet=flags.quiet, remains="what was copied stays at its registry"
+        run_mirror,
+        mirror_options,
+        rows,
+        steps,
+        quiet=flags.quiet,
+        verbose=flags.verbose,
+        remains="what was copied stays at its registry",
     ).status

@@ -22,7 +22,7 @@ def save_command(
     blobs_per_image: options.BlobsPerImage = 6,
     requests: options.Requests = 60,
     part: options.Part = False,
-    part_size: options.PartSize = "2G",
+    part_size: options.PartSize = None,
     replace: options.Replace = False,
     checksum: options.Checksum = "sha256",
     source: options.Source = None,
@@ -47,7 +47,7 @@ def save_command(
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
     environment = network.apply_to(values.environment_for(flags))
-    size = values.size_of_part(part_size)
+    size = values.size_of_part(part_size, part=part)
     images, name = values.image_list(file)
     save_options = SaveOptions(
         images=images,
@@ -63,7 +63,7 @@ def save_command(
         jobs=jobs,
         blobs_per_image=blobs_per_image,
         requests=requests,
-        part_size=size if part else None,
+        part_size=size,
         replace=replace,
         checksum=checksum,
         source=source,
@@ -75,5 +75,11 @@ def save_command(
     )
     rows, steps = summary.after_save, next_steps.after_save
     return run_verb(
-        save, save_options, rows, steps, quiet=flags.quiet, remains="what was fetched stays in the cache"
+        save,
+        save_options,
+        rows,
+        steps,
+        quiet=flags.quiet,
+        verbose=flags.verbose,
+        remains="what was fetched stays in the cache",
     ).status

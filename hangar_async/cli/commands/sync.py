@@ -56,5 +56,11 @@ def sync_command(
     )
     rows, steps = summary.after_sync, next_steps.after_sync
     return run_verb(
-        sync, sync_options, rows, steps, quiet=flags.quiet, remains="what was fetched stays in the cache"
+        sync,
+        sync_options,
+        rows,
+        steps,
+        quiet=flags.quiet,
+        verbose=flags.verbose,
+        remains="what was fetched stays in the cache",
     ).status

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hangar_async.cli.view.plain import Line, line_of
+from hangar_async.cli.view.plain import Line, line_of, note_lines
 from hangar_async.cli.view.tally import Flight, Rate, Tally
 from hangar_async.cli.view.text import PROGRAM, clock_text, one_line, size_text
 from hangar_async.engine.events import BlobProgress, Checked, Event
@@ -19,14 +19,15 @@ REFRESH = 8
 _BAR = 28
 #: Lines of the screen that are not for blobs.
 _OTHER_LINES = 5
-_STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "yellow"}
+_STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "yellow", "note": ""}
 
 
 class LiveView:
     """Shows images, bytes, the blobs that are fetched and the archive; problems stay as lines above."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic, *, verbose: bool = False) -> None:
         self._console = console
+        self._verbose = verbose
         self._clock = clock
         self._tally = Tally(clock)
         self._rate = Rate()
@@ -47,6 +48,8 @@ class LiveView:
         line = None if type(event) in (BlobProgress, Checked) or self._closed else line_of(event)
         if line is not None and line.word in _STYLES:
             self._above(line)
+        for note in note_lines(event) if self._verbose and not self._closed else ():
+            self._above(note)
 
     def say(self, text: str) -> None:
         """Show a line that is no event."""

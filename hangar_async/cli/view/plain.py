@@ -1,7 +1,7 @@
 """Lines with times, for pipes, logs and CI."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -9,7 +9,7 @@ from hangar_async.cli.view.tally import Rate, Tally
 from hangar_async.cli.view.text import PROGRAM, clock_text, count_text, error_text, one_line, quota_text, size_text
 from hangar_async.engine import events
 from hangar_async.engine.events import BlobProgress, Checked, Event, QuotaReported
-from hangar_async.engine.reports import ImageOutcome, MirrorOutcome, Outcome
+from hangar_async.engine.reports import ImageOutcome, LoadOutcome, MirrorOutcome, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,9 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
             new = f"{count_text(blobs, 'blob')}, {size_text(size)}" if blobs else "nothing new"
             return Line("planned", f"{name}: {count_text(platforms, 'platform')}, {new}")
         case events.Retrying(request, reason, wait, attempt):
-            return Line("retry", one_line(f"{request} in {wait:.1f} s, try {attempt} failed: {reason}"))
+            # A try that has gained bytes is none of those that are counted.
+            failed = f"try {attempt} failed: {reason}" if attempt else f"it broke off on its way: {reason}"
+            return Line("retry", one_line(f"{request} in {wait:.1f} s, {failed}"))
         case events.HostClosed(host, reason, seconds):
             return Line("wait", one_line(f"{host}: asked again in {clock_text(seconds)}: {reason}"))
         case events.HostUnreachable(host, reason, longest):
@@ -72,6 +74,19 @@ def _ended(outcome: Outcome, advice: bool) -> Line:
     return Line("done", name)
 
 
+def note_lines(event: Event) -> Iterator[Line]:
+    """Make a line of each note about an image that has ended."""
+    if not isinstance(event, events.ImageEnded):
+        return
+    outcome, notes = event.outcome, tuple[str, ...]()
+    if isinstance(outcome, ImageOutcome):
+        notes = outcome.notes
+    elif isinstance(outcome, LoadOutcome | MirrorOutcome) and outcome.note:
+        notes = (outcome.note,)
+    for note in notes:
+        yield Line("note", one_line(f"{outcome.name}: {note}"))
+
+
 #: Seconds between two lines of progress, at least.
 INTERVAL = 10.0
 
@@ -79,7 +94,8 @@ INTERVAL = 10.0
 class PlainView:
     """Writes one line for each begin and end, and a line of progress from time to time.
 
-    `quiet` leaves only problems. `clock` counts seconds, `wall` tells the time of day.
+    `quiet` leaves only problems, `verbose` adds the notes of each image. `clock` counts seconds, `wall` tells the time
+    of day.
     """
 
     def __init__(
@@ -87,11 +103,13 @@ class PlainView:
         stream: TextIO,
         *,
         quiet: bool = False,
+        verbose: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], time.struct_time] = time.localtime,
     ) -> None:
         self._stream = stream
         self._quiet = quiet
+        self._verbose = verbose
         self._clock = clock
         self._wall = wall
         self._tally = Tally()
@@ -111,6 +129,8 @@ class PlainView:
             line = None
         if line is not None and (line.wrong or not self._quiet):
             self._write(line)
+        for note in note_lines(event) if self._verbose else ():
+            self._write(note)
         if not self._quiet and self._clock() >= self._due:
             self._write(self._progress())
 

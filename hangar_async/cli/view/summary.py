@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from hangar_async.archive.names import archive_path
+from hangar_async.cli.view.groups import Rows, failure_rows, note_rows, some_rows
 from hangar_async.cli.view.text import (
     count_text,
-    error_text,
     flag_size,
     images_text,
     one_line,
@@ -20,7 +20,6 @@ from hangar_async.cli.view.text import (
     time_text,
 )
 from hangar_async.engine.reports import (
-    Comparison,
     ComparisonReport,
     Conversion,
     ImageOutcome,
@@ -35,6 +34,7 @@ from hangar_async.engine.reports import (
 )
 
 if TYPE_CHECKING:
+    from hangar_async.config.jobs import JobLimits
     from hangar_async.config.options import (
         CompressOptions,
         ExtractOptions,
@@ -43,20 +43,18 @@ if TYPE_CHECKING:
         SyncOptions,
     )
     from hangar_async.config.output import OutputSettings
+    from hangar_async.config.target_options import LoadOptions, MirrorOptions
     from hangar_async.engine.reporting.records import MergedReports
 
+#: More images than these are many to move one at a time; and the jobs that are proposed then.
+_MANY, _JOBS = 5, 8
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
-#: Invalid lines and notes of a list are shown up to this number; every failed image is.
-_SHOWN = 20
-#: Rows of a label and a text that is safe on a terminal.
-Rows: TypeAlias = Iterator[tuple[str, str]]
 #: Seconds after the last image from which they are shown.
 _TAIL = 0.1
 
 
 def after_save(report: Report, options: SaveOptions) -> Rows:
-    """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
-    yield from _images("saved", report)
+    """Make the lines of the summary, each a label ("" where it goes on) and a text; the sum comes last."""
     yield from _traffic(report)
     if report.output is None:
         yield "output", "nothing was saved; nothing was written"
@@ -75,11 +73,12 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
         yield "compared", text
     yield from _remarks(report)
     yield from _failures(report, "line")
+    yield from _jobs_tip(options.limits, len(report.outcomes), report.traffic.fetched_blobs)
+    yield from _images("saved", report)
 
 
 def after_sync(report: Report, options: SyncOptions) -> Rows:
     """Make the lines of the summary of a sync."""
-    yield from _images("synced", report)
     yield from _traffic(report)
     if report.output is None:
         yield "directory", f"nothing was saved; the index of {one_line(str(options.cache))} is as it was"
@@ -90,17 +89,19 @@ def after_sync(report: Report, options: SyncOptions) -> Rows:
     yield from _time(report, False)
     yield from _remarks(report)
     yield from _failures(report, "line")
+    yield from _jobs_tip(options.limits, len(report.outcomes), report.traffic.fetched_blobs)
+    yield from _images("synced", report)
 
 
 def after_compress(report: Report, options: CompressOptions) -> Rows:
     """Make the lines of the summary of a compress."""
-    yield from _images("packed", report)
     if report.output is None:
         yield "output", f"no image of {one_line(str(options.cache))} is whole; nothing was written"
     else:
         yield from _archive(report.output, options.output)
     yield from _time(report, False)
     yield from _failures(report, "image")
+    yield from _images("packed", report)
 
 
 def index_rows(cache: Path) -> Rows:
@@ -115,19 +116,35 @@ def index_rows(cache: Path) -> Rows:
 
 
 def _images(word: str, report: Report) -> Rows:
-    saved = [outcome.image for outcome in report.saved if outcome.image is not None]
-    yield word, images_text(saved, sum(outcome.same_as is None for outcome in report.outcomes))
     same = [outcome for outcome in report.outcomes if outcome.same_as is not None]
-    twice = len(same) + report.duplicates
-    if twice:
-        yield "", f"{count_text(twice, 'line')} of the list named an image once more"
+    yield from _repeated(len(same) + report.duplicates)
     yield from _referrers(report.outcomes)
+    saved = [outcome.image for outcome in report.saved if outcome.image is not None]
+    text = images_text(saved, sum(outcome.same_as is None for outcome in report.outcomes))
+    yield word, text + _wrong(report.failed, report.invalid)
 
 
 def _referrers(outcomes: Iterable[ImageOutcome | LoadOutcome | MirrorOutcome]) -> Rows:
     counts = sum((outcome.referrers for outcome in outcomes if outcome.referrers is not None), ReferrerCounts())
     if text := referrers_text(counts):
         yield "referrers", text
+
+
+def _jobs_tip(limits: JobLimits, images: int, moved: int) -> Rows:
+    """Say what more jobs would do, after a run of many images one at a time."""
+    if limits.jobs == 1 and images > _MANY and moved:
+        yield "tip", f"the {images:,} images came one at a time: -j {_JOBS} would move {_JOBS} at once, and is faster"
+
+
+def _repeated(lines: int) -> Rows:
+    if lines:
+        yield "repeated", f"{count_text(lines, 'line')} of the list named an image once more"
+
+
+def _wrong(failed: Sequence[object], invalid: Sequence[object] = ()) -> str:
+    """Write the numbers of failed images and of invalid lines, behind those of the others; "" without any."""
+    text = f"; {len(failed):,} failed" if failed else ""
+    return text + (f"; {count_text(len(invalid), 'line')} invalid" if invalid else "")
 
 
 def _traffic(report: Report) -> Rows:
@@ -183,41 +200,32 @@ def _remarks(report: Report) -> Rows:
     yield from some_rows("invalid", [str(line) for line in report.invalid])
     if report.left_out:
         yield "left out", f"{count_text(report.left_out, 'companion')} of images, such as attestations, that are gone"
-    notes = [f"{outcome.entry.reference}: {note}" for outcome in report.outcomes for note in outcome.notes]
-    yield from some_rows("note", notes)
-
-
-def some_rows(label: str, texts: list[str]) -> Rows:
-    """Make a line of each text, up to a number that fits a screen."""
-    for text in texts[:_SHOWN]:
-        yield label, one_line(text)
-    if len(texts) > _SHOWN:
-        yield label, f"and {len(texts) - _SHOWN} more"
+    yield from note_rows((str(outcome.entry.reference), note) for outcome in report.outcomes for note in outcome.notes)
 
 
 def _failures(report: Report, noun: str) -> Rows:
-    """Make the lines about each failed image: its line in the list, the reason, and the advice."""
-    for outcome in report.failed:
-        if outcome.error is not None:
-            yield "failed", f"{noun} {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"
-            yield "", error_text(outcome.error)
+    failed = [(one.entry, one.error) for one in report.failed if one.error is not None]
+    yield from failure_rows(
+        [(f"{noun} {entry.line}: {entry.text}", error) for entry, error in failed], report.failed_list
+    )
 
 
-def after_load(report: LoadReport, _: object) -> Rows:
-    """Make the lines of the summary, each a label ("" where it goes on) and a text that is safe on a terminal."""
+def after_load(report: LoadReport, options: LoadOptions) -> Rows:
+    """Make the lines of the summary of a load."""
     if report.dry:
         yield from _planned(report)
         return
-    loaded = [outcome for outcome in report.outcomes if outcome.ok]
-    yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes))
-    if known := sum(outcome.state == "present" for outcome in loaded):
-        yield "", f"{known} of them were there already"
-    yield from _referrers(report.outcomes)
     yield from _sent(report.sent)
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
-    yield from some_rows("note", [f"{_name(outcome)}: {outcome.note}" for outcome in report.outcomes if outcome.note])
-    yield from _load_failures(report.failed)
+    yield from note_rows((_name(outcome), outcome.note) for outcome in report.outcomes if outcome.note)
+    yield from _load_failures(report)
+    yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
+    yield from _referrers(report.outcomes)
+    loaded = [outcome for outcome in report.outcomes if outcome.ok]
+    if known := sum(outcome.state == "present" for outcome in loaded):
+        yield "unchanged", f"{count_text(known, 'image')}, there already"
+    yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes)) + _wrong(report.failed)
 
 
 def _sent(sent: Sent) -> Rows:
@@ -232,27 +240,18 @@ def _sent(sent: Sent) -> Rows:
 
 def after_validate(report: ComparisonReport, _: object) -> Rows:
     """Make the lines of the summary of a comparison."""
-    same = [comparison.image for comparison in report.comparisons if comparison.ok]
-    yield "same", images_text(same, len(report.comparisons))
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
-    yield from _load_failures(report.failed)
+    yield from _load_failures(report)
+    same = [comparison.image for comparison in report.comparisons if comparison.ok]
+    yield "same", images_text(same, len(report.comparisons)) + _wrong(report.failed)
 
 
-def after_mirror(report: MirrorReport, _: object) -> Rows:
+def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
     """Make the lines of the summary of a mirror."""
     word, state = ("would copy", "planned") if report.dry else ("copied", "copied")
     images = [outcome for outcome in report.outcomes if outcome.same_as is None]
     copied = [outcome for outcome in images if outcome.state == state]
-    yield word, images_text([one.image for one in copied if one.image is not None], len(images))
-    if unchanged := sum(outcome.state == "unchanged" for outcome in images):
-        yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
-    if twice := len(report.outcomes) - len(images) + report.duplicates:
-        yield "", f"{count_text(twice, 'line')} of the list named an image once more"
-    yield from _referrers(images)
-    if unlooked := report.unlooked:
-        text = f"not looked for at {count_text(unlooked, 'unchanged image')} (--recheck-referrers)"
-        yield "referrers", text
     if report.dry:
         for outcome in copied:
             yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
@@ -260,37 +259,47 @@ def after_mirror(report: MirrorReport, _: object) -> Rows:
         yield from _sent(report.sent)
     yield from _quotas(report)
     yield "time", time_text(report.seconds)
-    yield from some_rows("invalid", [str(line) for line in report.invalid])
-    yield from some_rows("note", [f"{one.entry.target}: {one.note}" for one in report.outcomes if one.note])
-    yield from _mirror_failures(report)
+    yield from _mirror_remarks(report)
+    yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
+    yield from _repeated(len(report.outcomes) - len(images) + report.duplicates)
+    yield from _referrers(images)
+    if unlooked := report.unlooked:
+        text = f"not looked for at {count_text(unlooked, 'unchanged image')} (--recheck-referrers)"
+        yield "referrers", text
+    if unchanged := sum(outcome.state == "unchanged" for outcome in images):
+        yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
+    text = images_text([one.image for one in copied if one.image is not None], len(images))
+    yield word, text + _wrong(report.failed, report.invalid)
 
 
 def after_mirror_validate(report: MirrorReport, _: object) -> Rows:
     """Make the lines of the summary of a comparison of both sides."""
-    same = sum(outcome.ok for outcome in report.outcomes)
-    yield "same", f"{same} of {count_text(len(report.outcomes), 'image')}"
     yield "time", time_text(report.seconds)
+    yield from _mirror_remarks(report)
+    same = sum(outcome.ok for outcome in report.outcomes)
+    text = f"{same} of {count_text(len(report.outcomes), 'image')}"
+    yield "same", text + _wrong(report.failed, report.invalid)
+
+
+def _mirror_remarks(report: MirrorReport) -> Rows:
     yield from some_rows("invalid", [str(line) for line in report.invalid])
-    yield from _mirror_failures(report)
-
-
-def _mirror_failures(report: MirrorReport) -> Rows:
-    for outcome in report.failed:
-        if outcome.error is not None:
-            yield "failed", f"line {outcome.entry.line}: {one_line(outcome.entry.text)}: {outcome.error.reason}"
-            yield "", error_text(outcome.error)
+    yield from note_rows((str(one.entry.target), one.note) for one in report.outcomes if one.note)
+    failed = [(one.entry, one.error) for one in report.failed if one.error is not None]
+    yield from failure_rows(
+        [(f"line {entry.line}: {entry.text}", error) for entry, error in failed], report.failed_list
+    )
 
 
 def _planned(report: LoadReport) -> Rows:
-    images = [outcome.image for outcome in report.outcomes]
-    contents = {content.digest: content.size for image in images for content in image.contents}
-    yield "would load", images_text(images, len(images))
-    yield "at most", f"{count_text(len(contents), 'blob')} and manifests, {size_text(sum(contents.values()))}"
-    yield "registry", one_line(report.destination)
     for outcome in report.outcomes:
         yield "image", one_line(f"{outcome.image.name} -> {_name(outcome)}")
         for problem in outcome.image.problems:
             yield "failed", one_line(problem)
+    images = [outcome.image for outcome in report.outcomes]
+    contents = {content.digest: content.size for image in images for content in image.contents}
+    yield "registry", one_line(report.destination)
+    yield "at most", f"{count_text(len(contents), 'blob')} and manifests, {size_text(sum(contents.values()))}"
+    yield "would load", images_text(images, len(images))
 
 
 def _blobs(number: int, size: int) -> str:
@@ -301,11 +310,9 @@ def _name(outcome: LoadOutcome) -> str:
     return f"{outcome.target.name}:{outcome.target.tag}"
 
 
-def _load_failures(failed: tuple[LoadOutcome, ...] | tuple[Comparison, ...]) -> Rows:
-    for outcome in failed:
-        if outcome.error is not None:
-            yield "failed", one_line(f"{outcome.image.name}: {outcome.error.reason}")
-            yield "", error_text(outcome.error)
+def _load_failures(report: LoadReport | ComparisonReport) -> Rows:
+    failed = [(one.image.name, one.error) for one in report.failed if one.error is not None]
+    yield from failure_rows(failed, report.failed_list)
 
 
 def after_extract(written: Output, options: ExtractOptions) -> Rows:
@@ -326,17 +333,16 @@ def after_decompress(output: Output, _: object) -> Rows:
 
 def after_convert(conversion: Conversion, _: object) -> Rows:
     """Make the lines of the summary of a convert-list."""
-    yield "converted", count_text(conversion.converted, "line")
     if conversion.kept:
         yield "kept", f"{count_text(conversion.kept, 'line')} that had the form SOURCE DEST TAG"
     yield "list", one_line(str(conversion.path))
     yield from some_rows("invalid", [str(line) for line in conversion.invalid])
+    yield "converted", count_text(conversion.converted, "line") + _wrong((), conversion.invalid)
 
 
 def after_merge_reports(merged: MergedReports, options: MergeReportsOptions) -> Rows:
     """Make the lines of the summary of a merge of reports."""
     totals = merged.document.totals
-    yield "joined", f"{count_text(len(merged.document.runs), 'run')}, {count_text(totals.images, 'image')}"
     for status in ("done", "unchanged", "failed", "skipped"):
         if number := getattr(totals, status):
             yield status, count_text(number, "image")
@@ -347,3 +353,4 @@ def after_merge_reports(merged: MergedReports, options: MergeReportsOptions) -> 
         yield "report", one_line(str(options.report))
     if merged.failed_list is not None:
         yield "list", f"the images that are still to be tried are in {one_line(str(merged.failed_list))}"
+    yield "joined", f"{count_text(len(merged.document.runs), 'run')}, {count_text(totals.images, 'image')}"

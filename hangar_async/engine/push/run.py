@@ -20,7 +20,7 @@ from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.open_layout import find_archive, layout_at
-from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
+from hangar_async.engine.outputs import check_failed_list, check_outputs, failed_lines, tell_remarks, write_failed_list
 from hangar_async.engine.reports import Comparison, LoadOutcome
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.layout.files import Layout
@@ -223,10 +223,10 @@ class LoadRun:
             tasks = [group.create_task(work_on(number, *named)) for number, named in enumerate(self.selection.images)]
         return client.usage.all_measured(task.result() for task in tasks)
 
-    async def write_failed_list(self, failed: list[Image]) -> Path | None:
-        """Write the names of failed images, for the next run."""
-        names = [image.name for image in failed]
-        path = await write_failed_list(self.options.failed, names, self.notice, self.disk)
+    async def write_failed_list(self, outcomes: Iterable[LoadOutcome | Comparison]) -> Path | None:
+        """Write the names of failed images with their reasons, for the next run."""
+        lines = failed_lines((outcome.image.name, outcome.error) for outcome in outcomes)
+        path = await write_failed_list(self.options.failed, lines, self.notice, self.disk)
         tell_remarks(self.disk, self.notice)
         return path
 

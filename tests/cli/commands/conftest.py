@@ -20,7 +20,7 @@ def asked_saves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SaveOptions, bool
     """Keep the options of the verb, which is not run."""
     found: list[tuple[SaveOptions, bool]] = []
 
-    def keep(verb: object, options: SaveOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
+    def keep(verb: object, options: SaveOptions, *_: object, quiet: bool, **_flags: object) -> SimpleNamespace:
         found.append((options, quiet))
         return SimpleNamespace(status=0)
 
@@ -43,7 +43,7 @@ def asked_compressions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CompressOp
     """Keep the options of the verb, which is not run."""
     found: list[tuple[CompressOptions, bool]] = []
 
-    def keep(verb: object, options: CompressOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
+    def keep(verb: object, options: CompressOptions, *_: object, quiet: bool, **_flags: object) -> SimpleNamespace:
         found.append((options, quiet))
         return SimpleNamespace(status=0)
 
@@ -56,7 +56,7 @@ def asked_syncs(monkeypatch: pytest.MonkeyPatch) -> list[SyncOptions]:
     """Keep the options of the verb, which is not run."""
     found: list[SyncOptions] = []
 
-    def keep(verb: object, options: SyncOptions, *_: object, quiet: bool, remains: str) -> SimpleNamespace:
+    def keep(verb: object, options: SyncOptions, *_: object, quiet: bool, **_flags: object) -> SimpleNamespace:
         found.append(options)
         return SimpleNamespace(status=int(quiet))
 

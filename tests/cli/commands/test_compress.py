@@ -64,7 +64,7 @@ def test_the_archive_is_that_of_save(shelf: Shelf, program: Program, tmp_path: P
     done = program("compress", "-d", "plain")
     rows = done.rows()
     assert done.status == 0
-    assert list(rows) == ["packed", "archive", "check", "unpack", "time"]
+    assert list(rows) == ["archive", "check", "unpack", "time", "packed"]
     assert rows["packed"] == ["2 images, 3 platforms"]
     assert (tmp_path / "plain.tar.gz").read_bytes() == (shelf.home / "plain.tar.gz").read_bytes()
     said = [line.split(maxsplit=1)[1] for line in done.err.splitlines()]
@@ -121,7 +121,7 @@ def test_a_damaged_image_is_left_out_and_named(shelf: Shelf, program: Program, t
     if quiet:
         assert done.out == ""
     else:
-        assert done.rows()["packed"] == ["1 of 2 images, 1 platform"]
+        assert done.rows()["packed"] == ["1 of 2 images, 1 platform; 1 failed"]
     assert program("verify", "saved-images.tar.gz", "--quiet").status == 0
 
 
@@ -130,7 +130,7 @@ def test_without_a_whole_image_nothing_is_written(shelf: Shelf, program: Program
     for path in (cache / "share" / "sha256").iterdir():
         path.unlink()
     done = program("compress")
-    assert (done.status, done.rows()["packed"]) == (3, ["0 of 2 images, 0 platforms"])
+    assert (done.status, done.rows()["packed"]) == (3, ["0 of 2 images, 0 platforms; 2 failed"])
     assert done.rows()["output"] == ["no image of saved-image-cache is whole; nothing was written"]
     assert [path.name for path in tmp_path.iterdir()] == ["saved-image-cache"]
 

@@ -27,7 +27,7 @@ async def test_load_and_compare(form: str, shelf: Shelf, pushable_registry: Fake
     flags = ["-s", str(shelf.home / form), "-d", f"{pushable_registry.address}/mirror", "-j", "4"]
     before = await call(tmp_path, "load-validate", *flags)
     assert before.status == 1
-    assert before.rows()["same"] == ["0 of 2 images, 0 platforms"]
+    assert before.rows()["same"] == ["0 of 2 images, 0 platforms; 2 failed"]
     done = await call(tmp_path, "load", *flags)
     assert done.status == 0, done
     rows = done.rows()
@@ -38,7 +38,7 @@ async def test_load_and_compare(form: str, shelf: Shelf, pushable_registry: Fake
     assert await pushable_registry.content.tags("mirror/team/one") == ["1"]
     assert await pushable_registry.content.tags("mirror/two") == ["2"]
     again = await call(tmp_path, "load", *flags)
-    assert again.rows()["loaded"] == ["2 images, 3 platforms", "2 of them were there already"]
+    assert again.rows()["unchanged"] == ["2 images, there already"]
     assert again.rows()["sent"] == ["0 blobs, 0 B"]
     after = await call(tmp_path, "load-validate", *flags)
     assert (after.status, after.rows()["same"]) == (0, ["2 images, 3 platforms"])
@@ -51,7 +51,7 @@ def test_at_a_real_registry(source: str, shelf: Shelf, program: Program, docker_
     place = f"{docker_registry}/{source.partition('.')[0]}"
     flags = ("-s", str(shelf.home / source), "-d", place)
     before = program("load-validate", *flags)
-    assert (before.status, before.rows()["same"]) == (1, ["0 of 2 images, 0 platforms"])
+    assert (before.status, before.rows()["same"]) == (1, ["0 of 2 images, 0 platforms; 2 failed"])
     assert before.rows()["next"][1] == f"hangar-async load -s {flags[1]} -d {place} -f load-validate-failed.txt"
     assert (program("load", *flags).status, program("load-validate", *flags, "--quiet")) == (0, Done(0, "", ""))
     after = program("load-validate", *flags)
@@ -85,7 +85,7 @@ async def test_the_next_step_pushes_the_failed_images(
     done = await call(tmp_path, "load", "-s", source, "-d", address, "--platform-tags", "--retries=2")
     assert done.status == 1
     rows = done.rows()
-    assert rows["loaded"] == ["1 of 2 images, 2 platforms"]
+    assert rows["loaded"] == ["1 of 2 images, 2 platforms; 1 failed"]
     [reason, advice] = rows["failed"]
     assert reason == f"{shelf.images[1]}: unauthorised"
     assert "hangar-async login" in advice

@@ -221,3 +221,17 @@ async def test_a_registry_that_is_away_is_told_in_one_line_and_holds_up_no_other
     assert len(failed) == 20
     assert all("it gave no answer in this run" in line for line in failed)
     assert sum(line.startswith(address) for line in (tmp_path / "save-failed.txt").read_text().splitlines()) == 20
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("--part-size 2G", "hangar-async: warning: --part-size makes no parts without --part, and is ignored\n"),
+        ("--part --part-size 2G", ""),
+        ("", ""),
+    ],
+)
+def test_a_size_of_parts_without_parts_is_warned_of(
+    asked_saves: list[tuple[SaveOptions, bool]], program: Program, line: str, warning: str
+) -> None:
+    assert program("save", "-f", "x", *line.split()).err == warning

@@ -60,7 +60,7 @@ async def test_images_are_added(site: Site) -> None:
     first = await site.run("sync", "-f", "list.txt", "-j", "4")
     rows = first.rows()
     assert first.status == 1
-    assert rows["synced"] == ["1 of 2 images, 2 platforms"]
+    assert rows["synced"] == ["1 of 2 images, 2 platforms; 1 failed"]
     assert rows["directory"] == [str(site.home.resolve() / "saved-image-cache")]
     assert rows["index"] == ["names 2 images, 3 platforms"]
     assert rows["next"] == [

@@ -208,3 +208,11 @@ def test_progress_draws_nothing_by_itself() -> None:
         assert looks < 1000
     finally:
         view.close()
+
+
+def test_verbose_shows_each_note_above() -> None:
+    stream = io.StringIO()
+    view = LiveView(Console(force_terminal=True, file=stream, width=100, color_system=None), verbose=True)
+    view(ImageEnded(saved("one:1", notes=("left out 2 entries",))))
+    view.close()
+    assert "note     docker.io/library/one:1: left out 2 entries" in stream.getvalue()

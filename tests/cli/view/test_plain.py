@@ -30,9 +30,9 @@ NOON = time.struct_time((2024, 1, 2, 12, 3, 4, 1, 2, 0))
 MISSING = NotFound("manifest of gone:1 is not there", host="r.example", status=404, advice="check name and tag")
 
 
-def view(clock: Clock | None = None, *, quiet: bool = False) -> tuple[PlainView, io.StringIO]:
+def view(clock: Clock | None = None, *, quiet: bool = False, verbose: bool = False) -> tuple[PlainView, io.StringIO]:
     stream = io.StringIO()
-    return PlainView(stream, quiet=quiet, clock=clock or Clock(), wall=lambda: NOON), stream
+    return PlainView(stream, quiet=quiet, verbose=verbose, clock=clock or Clock(), wall=lambda: NOON), stream
 
 
 def test_lines_for_what_begins_and_ends() -> None:
@@ -212,3 +212,17 @@ def test_a_closed_output_ends_the_lines_and_not_the_run() -> None:
     for _ in range(3):
         show(RunStarted(2, 1))
     assert stream.writes == 1
+
+
+def test_verbose_shows_each_note_of_an_image() -> None:
+    for verbose in (False, True):
+        show, stream = view(verbose=verbose)
+        show(ImageEnded(saved("one:1", notes=("left out\n2 entries",))))
+        note = ["12:03:04 note     docker.io/library/one:1: left out 2 entries"]
+        assert stream.getvalue().splitlines()[1:] == (note if verbose else [])
+
+
+def test_a_try_that_gained_bytes_has_no_number() -> None:
+    show, stream = view()
+    show(Retrying("blob", "reset", 0.5, 0))
+    assert stream.getvalue() == "12:03:04 retry    blob in 0.5 s, it broke off on its way: reset\n"

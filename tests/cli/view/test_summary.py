@@ -14,10 +14,10 @@ from hangar_async.cli.view.summary import after_compress, after_save, after_sync
 from hangar_async.config.options import CompressOptions, SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
-from hangar_async.errors import DigestMismatch, NotFound
+from hangar_async.errors import Conflict, DigestMismatch, NoPlatform, NotFound, UnsupportedManifest, UsageError
 from hangar_async.imagelist import InvalidLine
 from hangar_async.layout.files import EPOCH, LIST_NAME, cache_files
-from tests.cli.samples import MIB, entry, failed, options, report, saved, sync_options
+from tests.cli.samples import MIB, TRAFFIC, entry, failed, options, report, saved, sync_options
 
 FAILED_LIST = Path("save-failed.txt")
 GONE = failed("gone:1", NotFound("the registry has no gone:1", host="h", status=404, advice="check name and tag"), 4)
@@ -41,13 +41,13 @@ def output(*names: str, form: str = "gzip") -> Output:
 def test_all_saved() -> None:
     one = report(saved("one:1"), saved("two:2", 2, platforms=1), output=output("saved-images.tar.gz"))
     assert list(after_save(one, options())) == [
-        ("saved", "2 images, 3 platforms"),
         ("fetched", "12 blobs and manifests, 3.0 MiB"),
         ("reused", "2 blobs and manifests, 1.0 MiB, from the cache"),
         ("archive", f"{Path.cwd()}/saved-images.tar.gz, 5.0 MiB, gzip by isal 9.8"),
         ("check", "sha256sum -c saved-images.tar.gz.sha256"),
         ("unpack", "tar -xzf saved-images.tar.gz"),
         ("time", "1 min 15 s"),
+        ("saved", "2 images, 3 platforms"),
     ]
 
 
@@ -136,7 +136,7 @@ def test_failures_are_named_with_reason_and_advice() -> None:
     wrong = failed("bad:1", DigestMismatch("other bytes\x1b[2J came", advice="tell its operator"), 7)
     one = report(saved("one:1"), GONE, wrong, output=output("saved-images.tar.gz"), failed_list=FAILED_LIST)
     found = shown(one, options())
-    assert found["saved"] == ["1 of 3 images, 2 platforms"]
+    assert found["saved"] == ["1 of 3 images, 2 platforms; 2 failed"]
     assert found["failed"] == [
         "line 4: gone:1: not found",
         "the registry has no gone:1; check name and tag",
@@ -145,16 +145,34 @@ def test_failures_are_named_with_reason_and_advice() -> None:
     ]
 
 
+def test_three_hundred_failures_are_a_screen_and_the_sum_is_last() -> None:
+    gone = [
+        failed(f"gone:{line}", NotFound(f"no gone:{line}", host="h", status=404, advice="check it"), line)
+        for line in range(300)
+    ]
+    others = [
+        failed(f"bad:{line}", kind(f"bad {line}", advice="look"), line)
+        for line in range(300, 310)
+        for kind in (DigestMismatch, Conflict, NoPlatform, UsageError, UnsupportedManifest)
+    ]
+    noted = [saved(f"one:{line}", line, notes=(f"left out {line} entries",)) for line in range(40)]
+    one = report(*gone, *others, *noted, output=output("saved-images.tar.gz"), failed_list=FAILED_LIST)
+    rows = list(after_save(one, options()))
+    assert len(rows) <= 40
+    assert rows[-1] == ("saved", "40 of 390 images, 80 platforms; 350 failed")
+
+
 def test_nothing_saved() -> None:
     found = shown(report(GONE, failed_list=FAILED_LIST), options())
-    assert found["saved"] == ["0 of 1 image, 0 platforms"]
+    assert found["saved"] == ["0 of 1 image, 0 platforms; 1 failed"]
     assert found["output"] == ["nothing was saved; nothing was written"]
 
 
 def test_lines_that_repeat_an_image() -> None:
     same = ImageOutcome(entry("docker.io/library/one:1@sha256:" + "0" * 64, 3), same_as=entry("one:1"))
     found = shown(report(saved("one:1"), same, duplicates=2, output=output("saved-images.tar.gz")), options())
-    assert found["saved"] == ["1 image, 2 platforms", "3 lines of the list named an image once more"]
+    assert found["repeated"] == ["3 lines of the list named an image once more"]
+    assert found["saved"] == ["1 image, 2 platforms"]
 
 
 def test_an_archive_that_replaces_none_has_another_name() -> None:
@@ -177,7 +195,8 @@ def test_invalid_lines_and_notes() -> None:
     )
     found = shown(one, options())
     assert found["invalid"][0] == r"images.txt:1: 'x y' has white\x07 space"
-    assert found["invalid"][20:] == ["and 5 more"]
+    assert found["invalid"][3:] == ["and 22 more"]
+    assert found["saved"] == ["1 image, 2 platforms; 25 lines invalid"]
     assert found["note"] == ["docker.io/library/one:1: left out 2 entries of unknown platform"]
 
 
@@ -187,12 +206,12 @@ def test_a_sync_tells_what_the_index_now_names(tmp_path: Path) -> None:
     (tmp_path / LIST_NAME).write_bytes(files[LIST_NAME])
     one = report(*names[:2], output=Output((tmp_path,), 5 * MIB, "cache"))
     assert list(after_sync(one, sync_options(cache=tmp_path))) == [
-        ("synced", "2 images, 3 platforms"),
         ("fetched", "12 blobs and manifests, 3.0 MiB"),
         ("reused", "2 blobs and manifests, 1.0 MiB, from the cache"),
         ("directory", str(tmp_path)),
         ("index", "names 3 images, 5 platforms"),
         ("time", "1 min 15 s"),
+        ("synced", "2 images, 3 platforms"),
     ]
 
 
@@ -210,7 +229,6 @@ def test_a_compress() -> None:
     asked = CompressOptions(cache=Path("c"), output=OutputSettings(target=Path("out.tar.gz"), part_size=MIB))
     parts = output("out.tar.gz.part0", "out.tar.gz.part1")
     assert list(after_compress(report(saved("one:1"), GONE, output=parts), asked)) == [
-        ("packed", "1 of 2 images, 2 platforms"),
         ("archive", f"{Path.cwd()}/out.tar.gz, 5.0 MiB, gzip by isal 9.8"),
         ("parts", "2 parts of 1M: out.tar.gz.part0 to out.tar.gz.part1"),
         ("check", "sha256sum -c out.tar.gz.sha256"),
@@ -218,9 +236,21 @@ def test_a_compress() -> None:
         ("time", "1 min 15 s"),
         ("failed", "image 4: gone:1: not found"),
         ("", "the registry has no gone:1; check name and tag"),
+        ("packed", "1 of 2 images, 2 platforms; 1 failed"),
     ]
 
 
 def test_a_compress_of_nothing() -> None:
     asked = CompressOptions(cache=Path("c"), output=OutputSettings(target=Path("out.tar.gz")))
     assert dict(after_compress(report(GONE), asked))["output"] == "no image of c is whole; nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("images", "jobs", "traffic", "told"),
+    [(6, 1, TRAFFIC, True), (5, 1, TRAFFIC, False), (6, 2, TRAFFIC, False), (6, 1, Traffic(reused_blobs=9), False)],
+)
+def test_many_images_one_at_a_time_are_told_of_jobs(images: int, jobs: int, traffic: Traffic, told: bool) -> None:
+    outcomes = [saved(f"one:{number}", number) for number in range(images)]
+    one = report(*outcomes, output=output("saved-images.tar.gz"), traffic=traffic)
+    tip = ["the 6 images came one at a time: -j 8 would move 8 at once, and is faster"] if told else []
+    assert shown(one, options(jobs=jobs)).get("tip", []) == tip
