@@ -15,6 +15,8 @@ _BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.
     ("0", "f", "F", "false", "FALSE", "False"), False
 )
 _HELP = {"-h": "--help", "--help": "--help"}
+#: The short spellings of global flags.
+SHORT_FLAGS = {"-V": "--version"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ class Grammar:
     flags: Mapping[str, str] = field(default_factory=dict)
     opposites: Mapping[str, str] = field(default_factory=dict)
     valued: frozenset[str] = frozenset()
+
+
+def without_help_word(argv: Sequence[str]) -> list[str]:
+    """Return a command line with `help COMMAND` as `COMMAND --help`, and any other as it is."""
+    words = list(argv)
+    first = next((place for place, word in enumerate(words) if not word.startswith("-")), None)
+    if first is not None and words[first] == "help":
+        # Its own flags would be read before the help is shown.
+        words[first:] = [*words[first + 1 : first + 2], "--help"]
+    return words
 
 
 def normalise(argv: Sequence[str], commands: Mapping[str, Grammar]) -> tuple[GlobalFlags, list[str]]:
@@ -125,7 +137,7 @@ class _Reader:
             self.switch(name, True)
 
     def is_flag(self, name: str) -> bool:
-        return name in self.grammar.flags or name in _HELP
+        return name in self.grammar.flags or name in _HELP or name in SHORT_FLAGS
 
     def bare(self, name: str) -> bool:
         # By getopt, `--tls-verify false` turns the flag on, and `false` is an argument: that is a mistake.
@@ -138,6 +150,7 @@ class _Reader:
         return [self.arguments.popleft()] if self.arguments else []
 
     def switch(self, name: str, on: bool) -> None:
+        name = SHORT_FLAGS.get(name, name)
         if name in GLOBAL_FLAGS:
             self.globals[GLOBAL_FLAGS[name][0]] = on
             return

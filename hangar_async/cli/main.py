@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,10 +17,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from hangar_async import __version__
-from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise
+from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise, without_help_word
 from hangar_async.cli.options import NUMBER
 from hangar_async.cli.view.stream import end, in_background
-from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document
+from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document, writing
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
 
@@ -43,8 +43,11 @@ class _Command(TyperCommand):
         return []
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        from hangar_async.cli.help import write_examples, write_global_flags
+
         super().format_options(ctx, formatter)
-        _format_global_flags(formatter)
+        write_global_flags(formatter)
+        write_examples(PROGRAM, self.name or "", formatter)
 
 
 def _values(parameters: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -70,14 +73,15 @@ def _values(parameters: Iterable[Any], given: Mapping[str, Any]) -> dict[str, An
 
 class _Group(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        from hangar_async.cli.help import write_global_flags
+
         super().format_options(ctx, formatter)
-        _format_global_flags(formatter)
+        write_global_flags(formatter)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        from hangar_async.cli.help import write_commands
 
-def _format_global_flags(formatter: Any) -> None:
-    # They are taken out of the command line before typer reads it.
-    with formatter.section("Global flags, before or after the command"):
-        formatter.write_dl([(flag, text) for flag, (_, text) in GLOBAL_FLAGS.items()])
+        write_commands([(name, command.help or "") for name, command in self.commands.items()], formatter)
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -100,6 +104,7 @@ COMMANDS = (
     "login",
     "logout",
     "demo",
+    "completion",
 )
 #: The commands that stand in the module of another one.
 _MODULES = {"logout": "login"}
@@ -216,11 +221,13 @@ def _repair_streams() -> None:
 
 def _run(argv: Sequence[str]) -> int:
     # Only global flags, which have no values of their own, stand before a command.
+    argv = without_help_word(argv)
     named = next((word for word in argv if not word.startswith("-")), "")
     program: Any = typer.main.get_command(make_app([named] if named in COMMANDS else COMMANDS))
     name = PROGRAM
+    grammars = _grammars(program)
     try:
-        flags, words = normalise(argv, _grammars(program))
+        flags, words = normalise(argv, grammars)
         if flags.version:
             write_document(f"{PROGRAM} {__version__}", sys.stdout)
             return 0
@@ -235,10 +242,16 @@ def _run(argv: Sequence[str]) -> int:
             if "--help" not in words:
                 _check_working_directory()
                 allow_open_files(MOST_OPEN_FILES)
-        status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
+        elif words and not words[0].startswith("-"):
+            from hangar_async.cli.suggestions import unknown_command
+
+            return _write_wrong(unknown_command(words[0], COMMANDS), name)
+        # What is written here is the help alone: a command writes in its own way.
+        with writing(sys.stdout) if "--help" in words else nullcontext():
+            status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
         return status if isinstance(status, int) else 0
     except TyperException as error:
-        return _write_error(f"{_sentence(error)} try '{name} --help'", error.exit_code)
+        return _write_wrong(_sentence(error, grammars.get(named, Grammar())), name)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -280,10 +293,19 @@ def _write_error(text: str, status: int) -> int:
     return status
 
 
-def _sentence(error: TyperException) -> str:
-    """Make the first half of a line of a message of typer."""
+def _write_wrong(message: str, program: str) -> int:
+    """Write a message about a wrong command line, and the way to its help."""
+    return _write_error(f"{message}{'' if message.endswith('?') else ';'} try '{program} --help'", USAGE)
+
+
+def _sentence(error: TyperException, grammar: Grammar) -> str:
+    """Make the first half of a line of a message of typer; a wrong flag comes with the one that is meant."""
+    if flag := getattr(error, "option_name", ""):
+        from hangar_async.cli.suggestions import unknown_flag
+
+        return unknown_flag(flag, [*grammar.flags, *grammar.valued, *GLOBAL_FLAGS, "--help"])
     message = one_line(error.format_message()).removesuffix(".")
-    return f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else ';'}"
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def _grammars(program: Any) -> Mapping[str, Grammar]:

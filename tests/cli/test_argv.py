@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given, strategies as st
 
-from hangar_async.cli.argv import GlobalFlags, Grammar, normalise
+from hangar_async.cli.argv import GlobalFlags, Grammar, normalise, without_help_word
 from hangar_async.errors import UsageError
 
 SAVE = Grammar(
@@ -201,3 +201,17 @@ def test_any_words_end_in_words_or_a_usage_error(line: list[str]) -> None:
         _, found = normalise(line, COMMANDS)
         # No word is made up: of what comes out, all but the names of flags stood in the line.
         assert all(word in "\n".join(line) or word.startswith("-") for word in found)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("help", "--help"),
+        ("help save", "save --help"),
+        ("--debug help save -f x", "--debug save --help"),
+        ("save -f help", "save -f help"),
+        ("", ""),
+    ],
+)
+def test_help_of_a_command_by_a_word(line: str, words: str) -> None:
+    assert without_help_word(line.split()) == words.split()

@@ -8,12 +8,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from hangar_async import __version__
 from hangar_async.archive.write.codec import GzipCodec, ZstdCodec
 from hangar_async.cli import main
+from hangar_async.cli.main import make_app
 from hangar_async.config.jobs import MAX_JOBS
 from hangar_async.config.options import DEFAULT_LISTEN, ExtractOptions, SaveOptions, ServeOptions
 from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
@@ -156,6 +159,7 @@ FLAGS: dict[str, dict[str, str | None]] = {
     "login": {"REGISTRY": None, "-u, --username": "asked for on a terminal", "--password-stdin": "false"},
     "logout": {"REGISTRY": None},
     "demo": {"DIRECTORY": "demo"},
+    "completion": {"SHELL": None},
 }
 USAGE = [
     (["save"], "missing option '-f' / '--file'; try 'hangar-async save --help'"),
@@ -241,7 +245,7 @@ USAGE = [
         "'yes' is not a value of --tls-verify: write --tls-verify=true or --tls-verify=false",
     ),
     (["save", "--nonsense"], "no such option: --nonsense; try 'hangar-async save --help'"),
-    (["saev"], "no such command 'saev'. Did you mean 'save', 'serve'? try 'hangar-async --help'"),
+    (["saev"], "no such command 'saev'. Did you mean save or serve? try 'hangar-async --help'"),
     (["save", "-f", "empty.txt"], "empty.txt names no image: all of its lines are comments or blank"),
     (["save", "-f", "-"], "standard input names no image: it is empty"),
     (["save", "-f", "list.txt", "--compress-level", "10"], "--compress-level 10 is not a level of gzip: write 0 to 9"),
@@ -253,6 +257,15 @@ USAGE = [
         ["save", "-f", "list.txt", "-c", "dir", "--compress-level", "1"],
         "--compress-level 1: a directory is not compressed",
     ),
+    (
+        ["save", "-f", "x", "--quite"],
+        "no such option: --quite. Did you mean --quiet or --file? try 'hangar-async save --help'",
+    ),
+    (
+        ["inspect", "x"],
+        "no such command 'inspect': 'ls --json' shows the images of an archive; try 'hangar-async --help'",
+    ),
+    (["completion", "tcsh"], "unknown shell 'tcsh': write bash, zsh or fish"),
     (["sync"], "missing option '-f' / '--file'; try 'hangar-async sync --help'"),
     (["sync", "-f", "list.txt", "-d", ""], "'' names nothing (--destination)"),
     (["sync", "-f", "gone.txt"], "cannot read the image list gone.txt: No such file or directory"),
@@ -373,7 +386,7 @@ def test_help_has_every_flag_with_its_default(program: Program, monkeypatch: pyt
 
 def test_ways_to_ask_for_help(home: Path) -> None:
     shown = run(home, "save", "--help")
-    for arguments in (["save", "-h"], ["--debug", "save", "-f", "x", "--help=true"]):
+    for arguments in (["save", "-h"], ["--debug", "save", "-f", "x", "--help=true"], ["help", "save"]):
         done = run(home, *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (0, shown.stdout, "")
 
@@ -411,13 +424,34 @@ def test_help_of_the_program(home: Path) -> None:
         assert f"\n  {flag} " in done.stdout
 
 
+def test_help_of_the_program_describes_each_command_in_full(home: Path) -> None:
+    shown = " ".join(run(home, "--help").stdout.split())
+    assert run(home, "help").stdout == run(home, "--help").stdout
+    program: Any = typer.main.get_command(make_app())
+    for one in program.commands.values():
+        assert " ".join(one.help.split("\n\n")[0].split()) in shown
+
+
+def test_help_that_cannot_be_written_says_so(home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command("save", "--help"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(home),
+            check=False,
+            text=True,
+        )
+    assert (done.returncode, done.stderr[:60]) == (3, "hangar-async: cannot write standard output: No space left on")
+
+
 def test_without_arguments_the_help_is_shown_as_an_error(home: Path) -> None:
     done = run(home)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == run(home, "--help").stdout
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["save", "--version"], ["--version=true", "--debug"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["-V"], ["save", "-V"], ["--version=true", "--debug"]])
 def test_version(home: Path, arguments: list[str]) -> None:
     done = run(home, *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"hangar-async {__version__}\n", "")

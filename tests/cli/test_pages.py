@@ -24,7 +24,7 @@ COMMAND = re.compile(r"^    (?:.*\| |\.venv/bin/)?(hangar-async [a-z][^\[\n]*)$"
 
 def lines() -> list[tuple[str, str]]:
     found = [(page.name, line) for page in PAGES for line in COMMAND.findall(page.read_text())]
-    return [(name, line.partition(" #")[0].partition(" ||")[0].strip()) for name, line in found]
+    return [(name, re.split(" #| [|][|]| >", line)[0].strip()) for name, line in found]
 
 
 @pytest.mark.parametrize(("page", "line"), lines())

@@ -1,0 +1,100 @@
+"""The parts of the help that are the same for all commands: examples, descriptions in full, and global flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hangar_async.cli.argv import GLOBAL_FLAGS, SHORT_FLAGS
+
+#: Examples of each command; the first one is the simplest.
+EXAMPLES = {
+    "save": (
+        "save -f images.txt                             # saved-images.tar.gz",
+        "save -f images.txt -j 10 -c zstd -d out        # out.tar.zstd, ten images at once",
+        "save -f images.txt --part --part-size 4000M    # parts for a FAT stick",
+        "save -f images.txt -c dir -d mirror            # an OCI layout in mirror/",
+    ),
+    "sync": (
+        "sync -f more.txt                      # into saved-image-cache",
+        "sync -f more.txt -d mirror -j 10      # into what `save -c dir -d mirror` made",
+    ),
+    "load": (
+        "load -s saved-images.tar.gz -d registry.local:5000 -j 10",
+        "load -s saved-images.tar.gz -d registry.local:5000/mirror --image 'rancher/*'",
+        "load -s saved-images.tar.gz -d registry.local:5000 --dry-run",
+        "load -s saved-image-cache -d harbor.local --repo-type harbor",
+    ),
+    "load-validate": ("load-validate -s saved-images.tar.gz -d registry.local:5000 -j 10",),
+    "mirror": (
+        "mirror -f mirror-list.txt -j 10                          # lines SOURCE DEST TAG",
+        "mirror -f rancher-images.txt -d registry.local:5000      # lines of one image",
+        "mirror nginx:1.27 quay.io/prometheus/prometheus:v3.0.0 -d registry.local:5000",
+    ),
+    "mirror-validate": ("mirror-validate -f mirror-list.txt -j 10",),
+    "serve": (
+        "serve saved-images.tar.gz                       # at 127.0.0.1:5000",
+        "serve saved-images.tar.gz --listen :5000        # for other machines",
+        "serve saved-images.tar.gz --tls-cert server.pem --tls-key server.key --htpasswd users",
+    ),
+    "ls": (
+        "ls saved-images.tar.gz          # an archive, or all its parts",
+        "ls saved-images.tar.gz.part0    # the same by one of its parts",
+        "ls saved-image-cache            # a cache directory",
+        "ls saved-images.tar.gz --json",
+    ),
+    "verify": (
+        "verify saved-images.tar.gz",
+        "verify saved-images.tar.gz.part0 --quiet || echo broken",
+        "verify saved-image-cache --json",
+    ),
+    "extract": (
+        "extract saved-images.tar.gz nginx:1.27 -o nginx",
+        "extract saved-images.tar.gz nginx:1.27 -o nginx.tar --format docker-archive",
+    ),
+    "compress": (
+        "compress                                     # saved-image-cache into saved-images.tar.gz",
+        "compress -f mirror -d out --format zstd      # out.tar.zstd",
+        "compress --part --part-size 4000M",
+    ),
+    "decompress": (
+        "decompress -f saved-images.tar.gz             # into saved-image-cache",
+        "decompress -f out.tar.zstd.part0 -d mirror    # all parts, by the name of one",
+    ),
+    "convert-list": (
+        "convert-list -i rancher-images.txt            # rancher-images.txt.converted",
+        "convert-list -i images.txt -o mirror.txt -d registry.local:5000/mirror",
+    ),
+    "login": (
+        "login registry.example.com:5000 -u me         # asks for the password",
+        "login registry.example.com -u me --password-stdin < password.txt",
+    ),
+    "logout": ("logout registry.example.com:5000",),
+    "demo": ("demo", "demo /tmp/demo"),
+    "completion": (
+        "completion bash > ~/.local/share/bash-completion/completions/hangar-async",
+        "completion zsh > ~/.zfunc/_hangar-async",
+        "completion fish > ~/.config/fish/completions/hangar-async.fish",
+    ),
+}
+
+
+def write_examples(program: str, command: str, formatter: Any) -> None:
+    """Write the examples of a command, as they are pasted: nothing is wrapped."""
+    if command in EXAMPLES:
+        formatter.write("\nExamples:\n")
+        for line in EXAMPLES[command]:
+            formatter.write(f"  {program} {line}\n")
+
+
+def write_commands(commands: Iterable[tuple[str, str]], formatter: Any) -> None:
+    """Write the commands with the whole first paragraph of each description."""
+    with formatter.section("Commands"):
+        formatter.write_dl([(name, " ".join(text.split("\n\n")[0].split())) for name, text in commands])
+
+
+def write_global_flags(formatter: Any) -> None:
+    """Write the flags that every command takes; they are taken out of the command line before typer reads it."""
+    short = {long: f"{flag}, {long}" for flag, long in SHORT_FLAGS.items()}
+    with formatter.section("Global flags, before or after the command"):
+        formatter.write_dl([(short.get(flag, flag), text) for flag, (_, text) in GLOBAL_FLAGS.items()])
