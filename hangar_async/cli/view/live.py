@@ -11,12 +11,16 @@ from rich.text import Text
 
 from hangar_async.cli.view.plain import Line, line_of, note_lines
 from hangar_async.cli.view.tally import Flight, Rate, Tally
-from hangar_async.cli.view.text import PROGRAM, clock_text, one_line, size_text
+from hangar_async.cli.view.text import PROGRAM, clock_text, cut_in_the_middle, one_line, size_text
 from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Drawings a second, by a thread of rich; an event only adds to the sums.
 REFRESH = 8
-_BAR = 28
+_BAR, _LEAST_BAR = 28, 8
+#: Columns for the words and numbers beside a bar.
+_TEXT = 55
+#: Columns of the digest, the bar and the numbers of a blob, and of the gaps; and the least of its image's name.
+_DIGEST, _SMALL_BAR, _AMOUNT, _GAP, _LEAST_NAME = 12, 16, 22, 2, 24
 #: Lines of the screen that are not for blobs.
 _OTHER_LINES = 5
 _STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "yellow", "note": ""}
@@ -67,11 +71,11 @@ class LiveView:
         if not tally.images:
             if not tally.to_check and not tally.checked:
                 return Text("reading")
-            sums.add_row("bytes", _bar(tally.checked, tally.to_check) if tally.to_check else "", self._checked())
+            sums.add_row("bytes", self._bar(tally.checked, tally.to_check) if tally.to_check else "", self._checked())
             return sums
-        sums.add_row("images", _bar(tally.done + tally.failed, tally.images), self._images())
+        sums.add_row("images", self._bar(tally.done + tally.failed, tally.images), self._images())
         if tally.jobs:
-            sums.add_row("bytes", _bar(tally.arrived_bytes, tally.planned_bytes), self._bytes())
+            sums.add_row("bytes", self._bar(tally.arrived_bytes, tally.expected_bytes), self._bytes())
         else:
             sums.add_row("bytes", "", self._checked())
         if tally.archive_bytes or tally.committing:
@@ -81,6 +85,11 @@ class LiveView:
         flights = tuple(tally.flights.values())[: max(1, min(tally.jobs, self._console.size.height - _OTHER_LINES))]
         # Room for the `^C` that a terminal echoes: if that wrapped, the lines could not be removed properly.
         return Group(sums, _flights(flights, self._console.size.width - 4)) if flights else sums
+
+    def _bar(self, done: int, total: int) -> RenderableType:
+        """Draw a part of a whole, where the terminal has the room for it."""
+        width = min(_BAR, self._console.size.width - _TEXT)
+        return ProgressBar(total=max(total, 1), completed=done, width=width) if width >= _LEAST_BAR else ""
 
     def _hosts(self) -> Iterator[tuple[str, str]]:
         """Make the lines about hosts that refuse requests, and about quotas."""
@@ -131,23 +140,25 @@ class LiveView:
         return f"{size_text(self._tally.archive_bytes)} written{part}"
 
 
-def _bar(done: int, total: int) -> ProgressBar:
-    return ProgressBar(total=max(total, 1), completed=done, width=_BAR)
-
-
 def _flights(flights: Iterable[Flight], width: int) -> Table:
-    table = Table.grid(padding=(0, 2))
+    """Draw the blobs that are fetched: what the terminal has no room for is left out, the digest last."""
+    room = width - _LEAST_NAME - _GAP
+    has_amount = room >= _DIGEST + _GAP + _AMOUNT
+    has_digest = room >= _DIGEST + _GAP + len("100 %")
+    has_bar = room >= _DIGEST + _SMALL_BAR + _AMOUNT + 2 * _GAP
+    table = Table.grid(padding=(0, _GAP))
     table.width = max(width, 1)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for _ in range(3):
-        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="crop", ratio=1)
+    taken = _GAP * 2 + (_DIGEST + _GAP) * has_digest + (_SMALL_BAR + _GAP) * has_bar
+    taken += _AMOUNT if has_amount else len("100 %")
     for flight in flights:
+        # A Text, since `[fe80::1]:5000/name` would read as markup.
+        cells: list[RenderableType] = [Text(f"  {cut_in_the_middle(flight.image, max(1, width - taken))}")]
+        cells += [flight.digest.short] if has_digest else []
+        cells += [ProgressBar(max(flight.size, 1), flight.done, _SMALL_BAR)] if has_bar else []
         amount = f"{size_text(flight.done)} of {size_text(flight.size)}"
-        table.add_row(
-            # A Text, since `[fe80::1]:5000/name` would read as markup.
-            Text(f"  {flight.image}"),
-            flight.digest.short,
-            ProgressBar(total=max(flight.size, 1), completed=flight.done, width=16),
-            amount,
-        )
+        cells.append(amount if has_amount else f"{flight.done * 100 // max(flight.size, 1)} %")
+        while len(table.columns) < len(cells):
+            table.add_column(no_wrap=True, justify="left")
+        table.add_row(*cells)
     return table

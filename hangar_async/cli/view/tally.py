@@ -112,6 +112,12 @@ class Tally:
         return self._unplanned <= 0
 
     @property
+    def expected_bytes(self) -> int:
+        """The planned bytes, scaled to all images while only some of them are planned."""
+        planned = self.images - self._unplanned
+        return self.planned_bytes if self.all_planned else self.planned_bytes * self.images // max(planned, 1)
+
+    @property
     def all_ended(self) -> bool:
         """True when all images have ended."""
         return self.done + self.failed >= self.images

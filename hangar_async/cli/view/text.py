@@ -86,6 +86,14 @@ def referrers_text(counts: "ReferrerCounts") -> str:
     return ", ".join(parts)
 
 
+def cut_in_the_middle(text: str, width: int) -> str:
+    """Cut a name to a width; its end is what tells it apart, so more of that is kept than of its begin."""
+    if len(text) <= width:
+        return text
+    begin = max(0, width - 1) // 3
+    return f"{text[:begin]}…{text[len(text) - (width - 1 - begin) :]}" if width > 1 else "…"[:width]
+
+
 def one_line(text: str) -> str:
     """Make text of any origin harmless on a terminal: one line of printable characters."""
     return printable(re.sub(r"\s+", " ", text).strip())
@@ -127,6 +135,8 @@ def _escaped(letter: str) -> str:
 
 
 _WIDTH = 10
+#: Columns into which the first and the last cell of a table may be folded.
+_LEAST_NAME, _LEAST_LAST = 28, 14
 _WRONG = frozenset({"failed", "wrong", "incomplete"})
 
 
@@ -199,25 +209,53 @@ def _write(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
 
 
 def _draw(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     if stream.isatty():
         from rich.console import Console
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="bold")
         console = Console(file=stream, highlight=False)
-        for number, column in enumerate(table.columns):
-            column.overflow = "fold"
-            column.no_wrap = 0 < number < len(heads) - 1
-        # The last column shrinks before the first, which has the name.
-        table.columns[0].min_width = min(max((len(row[0]) for row in rows), default=0), console.width // 2)
-        for row in rows:
-            # A Text, since `[fe80::1]:5000/name` would read as markup.
-            table.add_row(*map(Text, row))
-        console.print(table)
+        fitted = _fitted(widths, console.width)
+        for number, row in enumerate((heads, *rows) if fitted else rows):
+            lines = _table_lines(row, fitted) if fitted else [row[0], f"  {'  '.join(row[1:])}"]
+            for line in lines:
+                is_bold = line is lines[0] if not fitted else number == 0
+                console.print(Text(line.rstrip(), "bold" if is_bold else ""), soft_wrap=True)
         return
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         stream.write(f"{'  '.join(cells).rstrip()}\n")
     stream.flush()
+
+
+def _fitted(widths: Sequence[int], columns: int) -> list[int]:
+    """Fit the first and the last column of a table into a terminal; others cannot be folded. Empty for no room."""
+    first, *others, last = widths
+    room = columns - sum(others) - 2 * (len(widths) - 1)
+    if room < min(first, _LEAST_NAME) + min(last, _LEAST_LAST):
+        return []
+    first = min(first, max(room - last, room * 2 // 3, min(first, _LEAST_NAME)), room - min(last, _LEAST_LAST))
+    return [first, *others, min(last, room - first)]
+
+
+def _table_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    cells = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+    height = max(map(len, cells))
+    filled = [cell + [""] * (height - len(cell)) for cell in cells]
+    return [
+        "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True))
+        for line in zip(*filled, strict=True)
+    ]
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Fold a text between its words, and within those that are longer than a line."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(joined) <= width:
+            lines[-1] = joined
+            continue
+        pieces = [word[start : start + width] for start in range(0, len(word), width)]
+        lines = [*lines, *pieces] if lines[-1] else pieces if len(lines) == 1 else [*lines[:-1], *pieces]
+    return lines

@@ -166,7 +166,7 @@ def test_on_a_terminal_the_table_fits(shelf: Shelf, program: Program, monkeypatc
     ("name", "said"),
     [
         ("text", "text is neither gzip nor zstd; give the name of an archive, of one of its parts, or of a cache"),
-        ("split.tar.gz", "split.tar.gz.part1 is missing; copy the archive here again"),
+        ("split.tar.gz", "split.tar.gz.part1 is missing; copy split.tar.gz.part1 here again"),
         ("empty", "there is no saved-images-list.json in it; name an archive"),
         ("cut.tar.gz", "cut.tar.gz: the compressed data are damaged before here"),
     ],

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from hangar_async.cli.view.live import LiveView
@@ -24,7 +26,8 @@ from hangar_async.engine.events import (
     RunStarted,
 )
 from hangar_async.errors import DigestMismatch
-from tests.cli.samples import MIB, digest, failed, saved
+from hangar_async.oci.digest import Digest
+from tests.cli.samples import MIB, Clock, digest, failed, saved
 from tests.cli.view.rig import Terminal
 
 ONE = "registry.example.com:5000/team/a-rather-long-name/with-components-without-end/application:v1.2.3"
@@ -216,3 +219,30 @@ def test_verbose_shows_each_note_above() -> None:
     view(ImageEnded(saved("one:1", notes=("left out 2 entries",))))
     view.close()
     assert "note     docker.io/library/one:1: left out 2 entries" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (40, "  registry…application:v1.2.3   40 %"),
+        (60, "  registry.e…end/application:v1.2.3   000000000001  40 %"),
+        (80, "  registry.ex…t-end/application:v1.2.3    000000000001  20.0 MiB of 50.0 MiB"),
+        (
+            120,
+            "  registry.example.co…ponents-without-end/application:v1.2.3    000000000001  BAR  20.0 MiB of 50.0 MiB",
+        ),
+    ],
+)
+def test_a_name_keeps_its_end_on_any_terminal(width: int, line: str) -> None:
+    console = Console(force_terminal=True, file=io.StringIO(), width=width, height=12, color_system=None)
+    view = LiveView(console, Clock())
+    one = Digest("sha256", f"{1:012x}{'0' * 52}")
+    for event in (RunStarted(1, 1), BlobStarted(one, 50 * MIB, ONE), BlobProgress(one, 20 * MIB, 20 * MIB)):
+        view(event)
+    paper = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    paper.print(view.render())
+    view.close()
+    assert isinstance(paper.file, io.StringIO)
+    drawn = paper.file.getvalue().splitlines()
+    assert all(len(one) <= width for one in drawn)
+    assert re.sub("[━╸╺]+ *", "BAR  ", drawn[-1].rstrip()) == line

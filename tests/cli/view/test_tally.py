@@ -18,7 +18,7 @@ from hangar_async.engine.events import (
     RunStarted,
 )
 from hangar_async.errors import NoPlatform
-from tests.cli.samples import Clock, digest, failed, saved
+from tests.cli.samples import MIB, Clock, digest, failed, saved
 
 ONE, TWO = "docker.io/library/one:1", "docker.io/library/two:2"
 
@@ -124,3 +124,14 @@ def test_rate_of_the_last_seconds() -> None:
 def test_rate_at_one_moment() -> None:
     rate = Rate()
     assert [rate.per_second(5.0, amount) for amount in (0, 10)] == [0.0, 0.0]
+
+
+def test_the_bytes_of_all_images_are_reckoned_from_those_that_are_planned() -> None:
+    tally = Tally(Clock())
+    tally(RunStarted(4, 1))
+    assert tally.expected_bytes == 0
+    tally(ImagePlanned("one", 1, 1, 10 * MIB))
+    assert tally.expected_bytes == 40 * MIB
+    for name in ("two", "three", "four"):
+        tally(ImagePlanned(name, 1, 1, MIB))
+    assert tally.expected_bytes == 13 * MIB

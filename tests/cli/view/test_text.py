@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -93,6 +94,11 @@ def test_errors_come_with_their_advice() -> None:
     assert text.error_text(ContentError("odd", advice="")) == "odd"
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 ROWS = [("saved", "1 image"), ("", "and more"), ("failed", "[bold]x[/bold] " + "long " * 40)]
 
 
@@ -103,10 +109,6 @@ def test_in_a_file() -> None:
 
 
 def test_on_a_terminal_only_labels_have_a_style_and_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -173,3 +175,33 @@ def test_tables_and_documents_on_a_full_disk_are_an_error() -> None:
         text.write_document("{}", full)
     with Path("/dev/full").open("w") as full, pytest.raises(StorageError, match="cannot write standard output: No"):
         write_table(("A",), [("b",)], full)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"), [(20, "registry.io/app:v1.2"), (12, "reg…app:v1.2"), (3, "….2"), (1, "…"), (0, "")]
+)
+def test_a_name_is_cut_in_the_middle(width: int, shown: str) -> None:
+    assert text.cut_in_the_middle("registry.io/app:v1.2", width) == shown
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 200])
+def test_a_table_on_a_terminal_loses_nothing(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    rows = [
+        (
+            "registry.example.com:5000/team/a-rather-long-name/application:v1.2.3",
+            "sha256:0123456789ab",
+            "120.4 MiB",
+            "linux/amd64, linux/arm64/v8, windows/amd64 (10.0.17763.1234)",
+        ),
+        ("one:1", "-", "1 B", ""),
+    ]
+    terminal = Terminal()
+    write_table(["IMAGE", "DIGEST", "SIZE", "PLATFORMS"], rows, terminal)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    letters = sorted("".join(lines).replace(" ", "").removeprefix("IMAGEDIGESTSIZEPLATFORMS"))
+    assert letters == sorted("".join(map("".join, rows)).replace(" ", ""))
+    # Where the terminal is too narrow for columns, it wraps the lines itself.
+    assert width < 80 or max(map(len, lines)) <= width
