@@ -333,6 +333,7 @@ async def test_debug_changes_nothing_but_what_is_said(site: Site) -> None:
     plain = await site.save("-f", "list.txt", "-d", "plain")
     loud = await site.call(*command("--debug", "save", "-f", "list.txt", "-d", "loud", "--tls-verify=false"))
     assert (plain.status, loud.status) == (0, 0)
+    assert re.search(r"transport: GET http://127\.0\.0\.1:\d+/v2/[^ ]+: 200, after \d+ ms", loud.err)
     assert (site.home / "plain.tar.gz").read_bytes() == (site.home / "loud.tar.gz").read_bytes()
 
 

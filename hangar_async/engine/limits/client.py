@@ -1,5 +1,6 @@
 """The registry client of a run: its requests wait for permits, and failures are repeated while that can help."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -22,6 +23,7 @@ from hangar_async.registry.lists import ReferrerPage, TagPage
 from hangar_async.registry.manifests import PushedManifest
 from hangar_async.registry.uploads import Upload
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 #: Returns the document of a descriptor where it is known already.
 FindDocument: TypeAlias = Callable[[Descriptor], Awaitable[Document | None]]
@@ -104,6 +106,7 @@ class Retrier:
         if is_away:
             return failures
         wait = backoff(self._policy, max(failures, 1))
+        _log.debug("%s waits %.1f s, after: %s", subject, wait, failure)
         self._observe(Retrying(subject, str(failure), wait, failures))
         await self._clock.sleep(wait)
         return failures

@@ -3,6 +3,7 @@
 Source: Docker Registry v2 authentication, "Token Authentication"; RFC 7617 (Basic).
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,8 @@ from hangar_async.registry.auth.tokens import Challenge, Token, TokenRequest, To
 from hangar_async.registry.failures import denied
 from hangar_async.registry.http.proxies import basic
 from hangar_async.singleflight import SingleFlight
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -128,6 +131,7 @@ class Authorizer:
             return Authorization()
         credential = await self._credential(endpoint, scope.repository)
         source = credential.source if credential else ""
+        _log.debug("%s: %s by %s", endpoint.registry, scope.repository or "its API", source or "no credentials")
         if challenge.scheme == "basic":
             if credential is None or not credential.username:
                 subject = f"{endpoint.registry}/{scope.repository}" if scope.repository else "its API"

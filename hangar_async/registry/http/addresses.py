@@ -22,6 +22,12 @@ _HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _KNOWN_HOSTS = 256
 
 
+def shown_address(url: URL) -> str:
+    """Write an address for a log: without its user, and of its query, where signatures are, the names alone."""
+    address = str(url.with_user(None).with_query(None).with_fragment(None))
+    return f"{address}?{'&'.join(f'{name}=...' for name in url.query)}" if url.query else address
+
+
 def web_address(text: str, base: URL | None = None) -> URL:
     """Read an address from another server, which may be relative to `base`; an empty URL where it is none of the web.
 

@@ -1,6 +1,8 @@
 """Requests: one session for a run, TLS settings for each host, redirects followed by hand, responses bounded."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -15,7 +17,15 @@ from hangar_async.buffers import PieceBuffers
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import NetworkError
 from hangar_async.registry.failures import Reaching, is_of_another_time
-from hangar_async.registry.http.addresses import MOVED, Redirects, is_internal, place_of, same_origin
+from hangar_async.registry.http.addresses import (
+    MOVED,
+    Redirects,
+    is_internal,
+    place_of,
+    same_origin,
+    shown_address,
+    web_address,
+)
 from hangar_async.registry.http.body import ResponseBody, open_body
 from hangar_async.registry.http.limits import Deadline, Speeds
 from hangar_async.registry.http.proxies import proxy_for
@@ -25,6 +35,7 @@ from hangar_async.registry.http.response import Response
 from hangar_async.registry.http.self_test import aiohttp_is_known
 from hangar_async.registry.http.tls import TlsContexts
 
+_log = logging.getLogger(__name__)
 #: A stream pauses at twice as many bytes, and takes one more read of the event loop, at most 256 KiB: 512 KiB in all.
 #: More was no faster, and cost memory with many requests at once.
 READ_LIMIT = 128 << 10
@@ -115,7 +126,9 @@ class Transport:
             fields = {**headers, "Authorization": authorization} if authorization and at_origin else headers
             name = host if at_origin else address.host_port_subcomponent or host
             session = self._session_for(address, internal)
-            raw, sent = await self._send_once(session, address, name, redirects.method, fields, form, body)
+            with self._logged(redirects.method, address) as log:
+                raw, sent = await self._send_once(session, address, name, redirects.method, fields, form, body)
+                log(raw)
             internal = self._is_internal(address, raw)
             response = Response(
                 raw,
@@ -135,6 +148,27 @@ class Transport:
                 location = response.headers.get("Location", "") if form is None else ""
                 address = redirects.follow(response.status, location, internal=internal)
                 at_origin = at_origin and same_origin(url, address)
+
+    @contextmanager
+    def _logged(self, method: str, url: URL) -> Iterator[Callable[[aiohttp.ClientResponse], None]]:
+        """Log a request, its status, and where a redirect leads; no header, no body, and no value of a query."""
+        if not _log.isEnabledFor(logging.DEBUG):
+            yield lambda _: None
+            return
+        started, request = time.monotonic(), f"{method} {shown_address(url)}"
+        if proxy := proxy_for(url, self._settings.proxies):
+            request += f" by the proxy {URL(proxy.url).host}"
+
+        def log(raw: aiohttp.ClientResponse) -> None:
+            place = web_address(raw.headers.get("Location", ""), url) if raw.status in MOVED else URL()
+            leads = f" to {shown_address(place)}" if place else ""
+            _log.debug("%s: %d%s, after %.0f ms", request, raw.status, leads, (time.monotonic() - started) * 1000)
+
+        try:
+            yield log
+        except NetworkError as error:
+            _log.debug("%s: %s, after %.0f ms", request, error, (time.monotonic() - started) * 1000)
+            raise
 
     def _session_for(self, url: URL, internal: bool) -> aiohttp.ClientSession:
         """Choose the session for a place; a proxy finds the addresses of others itself."""

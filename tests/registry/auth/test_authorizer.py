@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -580,3 +581,16 @@ async def test_a_token_has_the_scopes_of_its_request() -> None:
         ("repository:team/app:pull,push", "repository:base/one:pull"),
     ]
     assert all(request.status != 401 for request in registry.requests[1:])
+
+
+async def test_the_source_of_a_credential_is_logged_and_nothing_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "hangar_async.registry")
+    async with (
+        answering(BearerRegistry()) as registry,
+        RegistryClient(config(tmp_path, registry.address, auth=b64("me:word"))) as client,
+    ):
+        assert await get_raw(client, f"{registry.address}/team/app") == MANIFEST
+    assert f"{registry.address}: team/app by {tmp_path / 'config.json'}" in caplog.messages
+    assert not {"word", b64("me:word"), "Bearer", "Basic"} & set(re.findall(r"[\w=+/]+", caplog.text))

@@ -24,6 +24,7 @@ from hangar_async.registry.http.addresses import (
     address_of,
     is_internal,
     is_loopback,
+    shown_address,
     web_address,
 )
 from tests.fakes.registry import FakeRegistry, answering
@@ -401,3 +402,14 @@ def test_addresses_are_joined_and_kept_as_they_are() -> None:
     assert str(redirects.follow(307, "?e")) == "https://cdn.test/a%2Fb?e"
     assert str(redirects.follow(307, "/f")) == "https://cdn.test/f"
     assert redirects.count == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://reg.io/v2/app/blobs/sha256:0", "https://reg.io/v2/app/blobs/sha256:0"),
+        ("https://me:word@cdn.io/x?X-Signature=secret&sig=word#word", "https://cdn.io/x?X-Signature=...&sig=..."),
+    ],
+)
+def test_an_address_in_a_log_has_no_secret(url: str, shown: str) -> None:
+    assert shown_address(URL(url)) == shown

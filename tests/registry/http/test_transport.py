@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -226,3 +228,27 @@ async def test_a_cancellation_while_it_is_closed_leaves_no_session_open(turns: i
         await asyncio.wait([task])
     assert transport._session.closed
     assert transport._outside.closed
+
+
+async def test_requests_are_logged_with_what_came_of_them_and_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/v2/app/first":
+            return web.Response(status=307, headers={"Location": f"http://{request.host}/second?sig=secret"})
+        return web.Response(status=404)
+
+    caplog.set_level(logging.DEBUG, "hangar_async.registry")
+    async with answering(answer) as registry, Transport(RegistrySettings(), 2) as transport:
+        transport.named.add(registry.address)
+        url = URL(f"http://{registry.address}/v2/app/first?token=secret")
+        async with await transport.send(url, "h", headers={}, authorization="Bearer secret"):
+            pass
+        with pytest.raises(NetworkError):
+            await transport.send(URL("http://127.0.0.1:1/gone"), "h", headers={}, internal=True)
+    lines = [re.sub(", after [0-9]+ ms", "", text) for text in caplog.messages]
+    place = f"http://{registry.address}"
+    assert lines[:2] == [
+        f"GET {place}/v2/app/first?token=...: 307 to {place}/second?sig=...",
+        f"GET {place}/second?sig=...: 404",
+    ]
+    assert lines[2].startswith("GET http://127.0.0.1:1/gone: h: the connection failed (")
+    assert "secret" not in caplog.text
