@@ -7,7 +7,7 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
     faketime:faketime bindfs:bindfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.exfat:exfatprogs mkfs.vfat:dosfstools \
     mount.exfat-fuse:exfat-fuse fusefat:fusefat
 
-.PHONY: demo test lint house real-parts bench fuzz crash model clean
+.PHONY: demo test lint house real-parts extra bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -29,6 +29,10 @@ lint: $(VENV)/.dev
 # The size of the package in numbers; tests/test_house.py has their limits.
 house: $(VENV)/.dev
 	$(BIN)/python -m tests.house
+
+# The tests with what `make test` does not install: chromium, podman, containerd, zsh, fish. Missing ones are skipped.
+extra: $(VENV)/.dev real-parts
+	$(BIN)/python -m pytest -q -m extra -rs $(PYTEST)
 
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -300,7 +300,7 @@ def _write_wrong(message: str, program: str) -> int:
 
 def _sentence(error: TyperException, grammar: Grammar) -> str:
     """Make the first half of a line of a message of typer; a wrong flag comes with the one that is meant."""
-    if flag := getattr(error, "option_name", ""):
+    if (flag := getattr(error, "option_name", "")) and hasattr(error, "possibilities"):
         from hangar_async.cli.suggestions import unknown_flag
 
         return unknown_flag(flag, [*grammar.flags, *grammar.valued, *GLOBAL_FLAGS, "--help"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.content import LayoutContent, Repositories, full_names, read_repositories
 from hangar_async.engine.serving.reader import BlobReader
 from hangar_async.errors import HangarError, UsageError
+from hangar_async.layout.files import Layout, blob_name
 from hangar_async.layout.images import read_images
-from hangar_async.oci import Image
+from hangar_async.layout.manifest_loader import read_files
+from hangar_async.oci import Digest, Image, ImageConfig, Manifest
 from hangar_async.server import app
 from hangar_async.server.connections import Limits
 from hangar_async.server.page import Page, ShownImage
@@ -29,6 +32,8 @@ _INTERVAL = 5.0
 _SHOWN = 5
 #: Failures of one text are reported once, up to this number of texts.
 _MAX_REPORTED = 1000
+#: The page tells the age of so many images at most, from configs of so many bytes.
+_MOST_DATED, _LARGEST_CONFIG = 2_000, 4 << 20
 
 
 async def serve(options: ServeOptions, observer: Observer = ignore, *, reload: asyncio.Event | None = None) -> None:
@@ -117,7 +122,13 @@ def _open(options: ServeOptions, check_interrupted: Callable[[], None]) -> _Open
         raise UsageError(f"there is no image in {options.source}: nothing can be served")
     repositories = read_repositories(catalog, layout.sizes())
     shown = tuple(image for image in catalog.images if image.attachment is None)
-    page = Page(options.source.resolve().name, [_shown(image, repositories) for image in shown])
+    created = _creation_days(layout, shown)
+    sizes = {content.digest: content.size for image in catalog.images for content in image.contents}
+    page = Page(
+        options.source.resolve().name,
+        [_shown(image, repositories, created) for image in shown],
+        sum(sizes.values()),
+    )
     return _OpenSource(catalog.images, shown, repositories, BlobReader(layout), page)
 
 
@@ -144,7 +155,25 @@ def _url(options: ServeOptions, address: str) -> str:
     return f"{'http' if options.tls_cert is None else 'https'}://{name}:{port}"
 
 
-def _shown(image: Image, repositories: Repositories) -> ShownImage:
+def _creation_days(layout: Layout, images: Sequence[Image]) -> dict[Digest, str]:
+    """Read the days on which images were made, by the digests of their first configs; none of very many images."""
+    configs = [image.configs[0] for image in images if image.configs] if len(images) <= _MOST_DATED else []
+    names = {blob_name(config.digest): config.digest for config in configs}
+    days: dict[Digest, str] = {}
+    # A file that cannot be read is told to the client that wants it.
+    with suppress(HangarError):
+        for name, content in read_files(layout, names, _LARGEST_CONFIG):
+            if isinstance(content, bytes):
+                with suppress(HangarError):
+                    days[names[name]] = _day(ImageConfig.parse(content, names[name]).created)
+    return days
+
+
+def _day(created: str) -> str:
+    return created[:10] if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", created) else ""
+
+
+def _shown(image: Image, repositories: Repositories, created: Mapping[Digest, str]) -> ShownImage:
     reference = image.reference
     name = reference.repository
     if reference.tag is not None:
@@ -155,7 +184,11 @@ def _shown(image: Image, repositories: Repositories) -> ShownImage:
     pull = f"{name}:{reference.tag}" if reference.tag is not None else f"{name}@{reference.digest}"
     platforms = tuple(str(one.platform) for one in image.platforms if not one.platform.unknown)
     digest = "" if image.digest is None else str(image.digest)
-    return ShownImage(image.name, digest, image.size, platforms, pull, not image.problems)
+    config = image.configs[0].digest if image.configs else None
+    manifests = [image.documents.get(one.descriptor.digest) for one in image.platforms]
+    layers = next((len(one.layers) for one in manifests if isinstance(one, Manifest) and one.is_image), 0)
+    day = created.get(config, "") if config is not None else ""
+    return ShownImage(image.name, digest, image.size, platforms, pull, not image.problems, layers, day)
 
 
 class _Failures:

@@ -420,7 +420,7 @@ def test_help_of_the_program(home: Path) -> None:
     done = run(home, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"^  ([a-z][a-z-]*)  ", done.stdout, re.MULTILINE) == list(FLAGS)
-    for flag in ("--debug", "--quiet", "--tls-verify", "--version"):
+    for flag in ("--debug", "--quiet", "--tls-verify", "-V, --version"):
         assert f"\n  {flag} " in done.stdout
 
 

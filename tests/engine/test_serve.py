@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -175,6 +176,8 @@ async def test_the_page(client: Client) -> None:
     assert f"<code>docker pull {host}/quay.io/library/nginx:1.27</code>" in text
     assert f"<code>docker pull {host}/team/app:2</code>" in text
     assert "all.tar.gz" in text
+    assert re.search(r"<p>\d+ images, \d+ platforms, [\d.]+ [KM]iB at ", text)
+    assert re.search(r" · \d layers? · made \d{4}-\d\d-\d\d<br>", text)
 
 
 async def test_the_address_is_reported(site: Site) -> None:

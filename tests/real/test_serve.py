@@ -109,7 +109,7 @@ async def _podman(site: Site, home: Path) -> None:
 
 
 @pytest.mark.extra
-@pytest.mark.parametrize(("width", "height"), [(1200, 800), (400, 800)], ids=["screen", "phone"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["screen", "phone"])
 async def test_a_browser_shows_the_page(site: Site, tmp_path: Path, width: int, height: int) -> None:
     needs("chromium")
     picture = tmp_path / "page.png"
@@ -117,6 +117,9 @@ async def test_a_browser_shows_the_page(site: Site, tmp_path: Path, width: int, 
         await _chromium(tmp_path, client, f"--window-size={width},{height}", f"--screenshot={picture}")
         text = await _chromium(tmp_path, client, "--dump-dom")
     assert f"docker pull {client.served.address}/library/nginx:1.27" in text
+    # The policy of the page lets its script run.
+    assert f'aria-label="Copy docker pull {client.served.address}/library/nginx:1.27"' in text
+    assert '<section id="tools">' in text
     # Something is drawn, in more than a few colours: letters have soft edges.
     assert len(set(await asyncio.to_thread(rows, picture))) > 50
 

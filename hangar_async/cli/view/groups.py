@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-from hangar_async.cli.view.text import error_text, one_line
+from hangar_async.cli.view.text import Rows, error_text, one_line
 from hangar_async.errors import HangarError
 
-#: Rows of a label and a text that is safe on a terminal.
-Rows: TypeAlias = Iterator[tuple[str, str]]
 #: Names of failed images that are shown of each reason, by the number of reasons that are shown.
 _NAMES = {1: 10, 2: 4, 3: 2, 4: 1}
 #: Texts of one label that are shown.

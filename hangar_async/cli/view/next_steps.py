@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hangar_async.cli.view.groups import Rows
-from hangar_async.cli.view.text import PROGRAM, command_text, flag_size, one_line
+from hangar_async.cli.view.text import PROGRAM, Rows, command_text, flag_size, one_line
 from hangar_async.config.jobs import BLOBS, JobLimits
 from hangar_async.config.output import DEFAULT_NAME
 from hangar_async.config.registries import RegistrySettings

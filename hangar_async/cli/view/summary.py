@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hangar_async.archive.names import archive_path
-from hangar_async.cli.view.groups import Rows, failure_rows, note_rows, some_rows
 from hangar_async.cli.view.text import (
+    Rows,
     count_text,
     flag_size,
     images_text,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from hangar_async.config.output import OutputSettings
     from hangar_async.config.target_options import LoadOptions, MirrorOptions
     from hangar_async.engine.reporting.records import MergedReports
+    from hangar_async.errors import HangarError
 
 #: More images than these are many to move one at a time; and the jobs that are proposed then.
 _MANY, _JOBS = 5, 8
@@ -197,17 +198,15 @@ def _time(report: Report, archive: bool) -> Rows:
 
 
 def _remarks(report: Report) -> Rows:
-    yield from some_rows("invalid", [str(line) for line in report.invalid])
+    yield from _some("invalid", [str(line) for line in report.invalid])
     if report.left_out:
         yield "left out", f"{count_text(report.left_out, 'companion')} of images, such as attestations, that are gone"
-    yield from note_rows((str(outcome.entry.reference), note) for outcome in report.outcomes for note in outcome.notes)
+    yield from _notes((str(outcome.entry.reference), note) for outcome in report.outcomes for note in outcome.notes)
 
 
 def _failures(report: Report, noun: str) -> Rows:
     failed = [(one.entry, one.error) for one in report.failed if one.error is not None]
-    yield from failure_rows(
-        [(f"{noun} {entry.line}: {entry.text}", error) for entry, error in failed], report.failed_list
-    )
+    yield from _failed([(f"{noun} {entry.line}: {entry.text}", error) for entry, error in failed], report.failed_list)
 
 
 def after_load(report: LoadReport, options: LoadOptions) -> Rows:
@@ -218,7 +217,7 @@ def after_load(report: LoadReport, options: LoadOptions) -> Rows:
     yield from _sent(report.sent)
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
-    yield from note_rows((_name(outcome), outcome.note) for outcome in report.outcomes if outcome.note)
+    yield from _notes((_name(outcome), outcome.note) for outcome in report.outcomes if outcome.note)
     yield from _load_failures(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
     yield from _referrers(report.outcomes)
@@ -282,12 +281,10 @@ def after_mirror_validate(report: MirrorReport, _: object) -> Rows:
 
 
 def _mirror_remarks(report: MirrorReport) -> Rows:
-    yield from some_rows("invalid", [str(line) for line in report.invalid])
-    yield from note_rows((str(one.entry.target), one.note) for one in report.outcomes if one.note)
+    yield from _some("invalid", [str(line) for line in report.invalid])
+    yield from _notes((str(one.entry.target), one.note) for one in report.outcomes if one.note)
     failed = [(one.entry, one.error) for one in report.failed if one.error is not None]
-    yield from failure_rows(
-        [(f"line {entry.line}: {entry.text}", error) for entry, error in failed], report.failed_list
-    )
+    yield from _failed([(f"line {entry.line}: {entry.text}", error) for entry, error in failed], report.failed_list)
 
 
 def _planned(report: LoadReport) -> Rows:
@@ -302,6 +299,30 @@ def _planned(report: LoadReport) -> Rows:
     yield "would load", images_text(images, len(images))
 
 
+# What many images share is grouped by a module that a run without remarks does not load.
+
+
+def _some(label: str, texts: Sequence[str]) -> Rows:
+    if texts:
+        from hangar_async.cli.view.groups import some_rows
+
+        yield from some_rows(label, texts)
+
+
+def _notes(notes: Iterable[tuple[str, str]]) -> Rows:
+    if found := list(notes):
+        from hangar_async.cli.view.groups import note_rows
+
+        yield from note_rows(found)
+
+
+def _failed(failures: Sequence[tuple[str, HangarError]], failed_list: Path | None) -> Rows:
+    if failures:
+        from hangar_async.cli.view.groups import failure_rows
+
+        yield from failure_rows(failures, failed_list)
+
+
 def _blobs(number: int, size: int) -> str:
     return f"{count_text(number, 'blob')}, {size_text(size)}"
 
@@ -312,7 +333,7 @@ def _name(outcome: LoadOutcome) -> str:
 
 def _load_failures(report: LoadReport | ComparisonReport) -> Rows:
     failed = [(one.image.name, one.error) for one in report.failed if one.error is not None]
-    yield from failure_rows(failed, report.failed_list)
+    yield from _failed(failed, report.failed_list)
 
 
 def after_extract(written: Output, options: ExtractOptions) -> Rows:
@@ -336,7 +357,7 @@ def after_convert(conversion: Conversion, _: object) -> Rows:
     if conversion.kept:
         yield "kept", f"{count_text(conversion.kept, 'line')} that had the form SOURCE DEST TAG"
     yield "list", one_line(str(conversion.path))
-    yield from some_rows("invalid", [str(line) for line in conversion.invalid])
+    yield from _some("invalid", [str(line) for line in conversion.invalid])
     yield "converted", count_text(conversion.converted, "line") + _wrong((), conversion.invalid)
 
 
@@ -348,7 +369,7 @@ def after_merge_reports(merged: MergedReports, options: MergeReportsOptions) -> 
             yield status, count_text(number, "image")
     if merged.document.end != "complete":
         yield "", f"a run was {merged.document.end}, and no later one made it good"
-    yield from some_rows("invalid", [f"{one.list}:{one.line}: {one.message}" for one in merged.document.invalid])
+    yield from _some("invalid", [f"{one.list}:{one.line}: {one.message}" for one in merged.document.invalid])
     if not callable(options.report):
         yield "report", one_line(str(options.report))
     if merged.failed_list is not None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from hangar_async.errors import HangarError, StorageError
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hangar_async.engine.reports import ReferrerCounts
 
 PROGRAM = "hangar-async"
+#: Rows of a label ("" where it goes on) and a text that is safe on a terminal.
+Rows: TypeAlias = Iterator[tuple[str, str]]
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
