@@ -299,18 +299,14 @@ class ListenError(HangarError):
 
 
 class ArchiveError(HangarError):
-    """Raised when an archive is not complete or breaks its format. `path` names the file, or the part of it.
-
-    `problems` has each problem where there are several.
-    """
+    """Raised when an archive is not complete or breaks its format; `path` names the file, `problems` has each one."""
 
     reason = "bad archive"
     default_advice = "copy the archive here again, and check it with: hangar-async verify NAME"
 
     def __init__(self, message: str, *, path: str, advice: str | None = None, problems: tuple[str, ...] = ()) -> None:
         super().__init__(message, advice=advice)
-        self.path = path
-        self.problems = problems or (message,)
+        self.path, self.problems = path, problems or (message,)
 
 
 def the_error(error: BaseException) -> HangarError:
