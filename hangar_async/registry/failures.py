@@ -48,12 +48,12 @@ _REPLACED = (
 _INCOMPLETE = ("lacks something that {subject} names", "push it again: all that a manifest names must be there first")
 #: The statuses of what is not there, or not any more.
 NOT_THERE = (404, 410)
-#: This code may stand beside others.
-_LACKS = "MANIFEST_BLOB_UNKNOWN"
+#: The code for a manifest whose content is missing; it may stand beside others.
+LACKS = "MANIFEST_BLOB_UNKNOWN"
 #: Refused pushes, by the registry's own code, else by the status: the message, and the advice.
 _BY_CODE = {
     "BLOB_UNKNOWN": _INCOMPLETE,
-    _LACKS: _INCOMPLETE,
+    LACKS: _INCOMPLETE,
     "MANIFEST_UNKNOWN": _INCOMPLETE,
     "MANIFEST_INVALID": (
         "does not take {subject}",
@@ -84,6 +84,11 @@ _BY_STATUS = {
     507: ("has no room for {subject}", "make room there, or raise the quota"),
 }
 _MAY_PUSH = "check or renew these credentials, and that they may push to this repository"
+#: Words of a registry about the rights of a login; any other reason for a 403 is a rule of its own, such as a quota.
+_OF_RIGHTS = re.compile(
+    r"access|permi|scope|token|credential|authori[sz]|authenti|log[- ]?in|forbidden|DENIED\W*\w*\W*$", re.I
+)
+_ASK_ADMIN = "its own words say why; no other login changes that: ask its administrator"
 _LOG_IN = "log in with hangar-async login, or set DEST_USERNAME and DEST_PASSWORD"
 
 
@@ -217,13 +222,16 @@ def refused(
     the registry redirected to.
     """
     code, said = read_error_list(body, headers.get("Content-Type", ""))
+    if status == 403 and said and not redirected and not _OF_RIGHTS.search(said):
+        text = f"{host} refuses {subject}: {said}"
+        return RegistryError(text, host=host, status=status, code=code, advice=_ASK_ADMIN, said=said)
     if status in (401, 403) and not redirected:
         return denied(host, subject, status, source=source, said=said, code=code, push=push)
     because, advice = f": {said}" if said else "", None
     wait = retry_after(headers.get("Retry-After", ""), http_date(headers.get("Date", "")))
     meaning = None
     if push and status not in RegistryError.TRANSIENT and not (redirected and status in (400, 401, 403)):
-        code = _LACKS if f"{_LACKS}:" in said else code
+        code = LACKS if f"{LACKS}:" in said else code
         meaning = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if meaning is not None:
         text, advice = f"{host} {meaning[0].format(subject=subject)}{because}", meaning[1]

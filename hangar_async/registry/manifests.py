@@ -8,10 +8,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 
-from hangar_async.errors import ContentError, DigestMismatch, NotFound
-from hangar_async.oci import MAX_DOCUMENT, Descriptor, Digest, Reference, media_types
+import msgspec
+
+from hangar_async.errors import ContentError, DigestMismatch, NotFound, RegistryError
+from hangar_async.oci import (
+    MAX_DOCUMENT,
+    Descriptor,
+    Digest,
+    Index,
+    Manifest,
+    Reference,
+    decode_json,
+    media_types,
+    parse_manifest,
+)
 from hangar_async.registry.exchange import NO_HEAD, Call, Exchange
-from hangar_async.registry.failures import NOT_THERE
+from hangar_async.registry.failures import LACKS, NOT_THERE
 from hangar_async.registry.http.response import Response, read_digest
 from hangar_async.threads import in_thread
 
@@ -19,6 +31,10 @@ from hangar_async.threads import in_thread
 _LONGEST_SIZE = 19
 #: A longer document is hashed in a thread, in bytes.
 _INLINE = 64 << 10
+#: The statuses to a HEAD of registries that hide a tag: a policy forbids its image, or one may push and not read.
+_HIDDEN = (403, 412)
+#: The characters of an address that advice shows.
+_LONGEST = 140
 _PUT = (200, 201, 202, 204)
 _QUOTA = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
 
@@ -95,7 +111,8 @@ class Manifests:
         self, image: Reference, digest: Digest | None = None, *, push: bool = False, get: bool = True
     ) -> Descriptor | None:
         """Get the descriptor of a manifest; see RegistryClient.head_manifest."""
-        call = _pull(image, digest, method="HEAD", accepted=(200, *NOT_THERE, *NO_HEAD), push=push)
+        accepted = (200, *NOT_THERE, *NO_HEAD, *(_HIDDEN if push else ()))
+        call = _pull(image, digest, method="HEAD", accepted=accepted, push=push)
         async with self._exchange.ask(call) as response:
             self._report_quota(image, response)
             if response.status in NOT_THERE:
@@ -118,10 +135,13 @@ class Manifests:
             raise ContentError(f"{subject} cannot be pushed: its bytes have the digest {actual}", digest=str(digest))
         headers, name = {"Content-Type": media_type}, digest or image.tag
         call = _call(image, name, subject, headers, push=True, method="PUT", body=raw, accepted=_PUT)
-        async with self._exchange.ask(call) as response:
-            await response.drain()
-            response.require_digest(actual, subject)
-            return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
+        try:
+            async with self._exchange.ask(call) as response:
+                await response.drain()
+                response.require_digest(actual, subject)
+                return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
+        except RegistryError as error:
+            raise _explained(error, subject, raw, media_type) from error
 
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:
@@ -149,6 +169,48 @@ def _descriptor(response: Response, digest: Digest | None, subject: str) -> Desc
     if digest and actual.algorithm == digest.algorithm and actual != digest:
         raise DigestMismatch(f"{subject} from {response.host} has another digest, {actual}", digest=str(digest))
     return Descriptor(media_type_of(response.headers.get("Content-Type", "")), actual, int(length))
+
+
+class _ArtifactJson(msgspec.Struct):
+    artifactType: Any = ""  # noqa: N815 - the specification's name
+
+
+def _explained(error: RegistryError, subject: str, raw: bytes, media_type: str) -> RegistryError:
+    """Name the cause of a refused push where it is in the manifest; the error itself where it is not."""
+    try:
+        document = parse_manifest(raw, media_type)
+    except ContentError:
+        return error
+    host, status, said = error.host, error.status, f": {error.said}"
+    if error.code == "UNSUPPORTED":
+        kind = _kind_of(document)
+        text, advice = (
+            f"{host} does not take {subject}: it takes no {kind}{said}",
+            "push it to a registry that takes them",
+        )
+        return RegistryError(text, host=host, status=status, code=error.code, advice=advice, said=error.said)
+    foreign = [layer for layer in document.blobs if layer.urls]
+    # Source: distribution, manifest handlers: an address that is not allowed is an unknown error, and a missing blob.
+    if foreign and error.said.startswith("UNKNOWN") and LACKS in error.said:
+        text = f"{host} does not take {subject}: it allows no layers that stay elsewhere, as {foreign[0].digest} does"
+        advice = (
+            f"allow {foreign[0].urls[0][:_LONGEST]!r} in its configuration (validation.manifests.urls.allow of "
+            "registry 2 and 3), or use one that takes them"
+        )
+        refusal = RegistryError(
+            f"{text}{said}", host=host, status=status, code=error.code, advice=advice, said=error.said
+        )
+        refusal.tries = 1  # whatever its status is: the next answer would be the same
+        return refusal
+    return error
+
+
+def _kind_of(document: Manifest | Index) -> str:
+    if isinstance(document, Index) or document.is_image:
+        return f"manifests of the type {document.media_type}"
+    return (
+        f"artifacts of the type {decode_json(document.raw, _ArtifactJson).artifactType or document.config.media_type}"
+    )
 
 
 def media_type_of(content_type: str) -> str:

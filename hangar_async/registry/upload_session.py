@@ -23,8 +23,8 @@ from hangar_async.tasks import undone_if_cancelled
 
 #: The time to cancel an upload at a registry, in seconds.
 _CANCEL_TIMEOUT = 2.0
-_COMPLETE = (200, 201, 204)
-_ACCEPTED = (200, 202, 204)
+#: Registries answer with 201 to a piece, and with 202 to the end.
+_COMPLETE = _ACCEPTED = (200, 201, 202, 204)
 #: Statuses of a registry that does not know an upload, or cannot tell its offset.
 _UNKNOWN = frozenset({*NOT_THERE, 400, 405, 409, 416, 501})
 _RANGE = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,19})", re.IGNORECASE)

@@ -76,6 +76,15 @@ async def test_every_kind_of_image_arrives_as_it_was(
     assert len(set(uploads)) == len(uploads)
 
 
+async def test_a_target_that_hides_its_tags_is_copied_to(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    fake_registry.add("app:1", small("app"))
+    for method in ("HEAD", "GET"):
+        pushable_registry.fail("/manifests/1", Status(412), method=method, times=None)
+    assert [one.state for one in (await run(fake_registry, pushable_registry, "SOURCE/app:1")).outcomes] == ["copied"]
+
+
 async def test_an_unchanged_tag_costs_a_head_on_each_side_and_a_digest_one(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:

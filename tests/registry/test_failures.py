@@ -258,6 +258,28 @@ def test_a_denied_push_names_the_source_of_the_credentials(status: int) -> None:
     assert "DEST_USERNAME" in error.advice
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "is_rule"),
+    [
+        ("DENIED", "adding 1.0 MiB of storage resource will exceed the configured upper limit of 1.0 GiB", True),
+        ("PROJECTPOLICYVIOLATION", "current image with 5 vulnerabilities cannot be pulled", True),
+        ("DENIED", "requested access to the resource is denied", False),
+        ("DENIED", "permission_denied: write_package", False),
+        ("FORBIDDEN", "unauthorized to access repository: a/b, action: delete", False),
+        ("DENIED", "denied", False),
+        ("DENIED", "", False),
+    ],
+)
+def test_a_rule_of_the_registry_is_told_in_its_own_words_and_a_lack_of_rights_with_advice(
+    code: str, said: str, is_rule: bool
+) -> None:
+    error = refuse(403, code, said)
+    assert said in str(error)
+    assert isinstance(error, Unauthorized) != is_rule
+    assert ("log in" in error.advice) != is_rule
+    assert not error.transient
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_transient_refusal_of_a_push_is_that_of_a_pull(status: int) -> None:
     error = refused("reg.io", WHAT, status, {"Retry-After": "7"}, b"", push=True)

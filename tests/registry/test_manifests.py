@@ -230,6 +230,44 @@ async def test_the_subject_of_a_pushed_referrer_is_returned(pushable_registry: F
         assert (await client.put_manifest(image_at(pushable_registry), raw, OCI)).subject == subject.digest
 
 
+def error_list(*codes: str) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": "no"} for code in codes]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"artifactType": "application/x-list"}, "artifacts of the type application/x-list"),
+        ({}, "artifacts of the type application/x-config"),
+    ],
+)
+async def test_a_registry_without_artifacts_is_told_as_such(
+    changes: dict[str, str], kind: str, pushable_registry: FakeRegistry
+) -> None:
+    config = describe(b"{}", media_type="application/x-config").to_json()
+    raw = json.dumps({"schemaVersion": 2, "config": config, "layers": [], **changes}).encode()
+    pushable_registry.fail("/manifests/", Status(405, body=error_list("UNSUPPORTED")), method="PUT")
+    async with client_of(pushable_registry.address) as client:
+        with pytest.raises(RegistryError, match=f"takes no {kind}: UNSUPPORTED: no"):
+            await client.put_manifest(image_at(pushable_registry), raw, OCI)
+
+
+async def test_layers_that_stay_elsewhere_are_the_cause_where_the_registry_does_not_allow_them(
+    pushable_registry: FakeRegistry,
+) -> None:
+    layer = {**describe(b"x").to_json(), "urls": ["https://mcr.example/layer"]}
+    raw = json.dumps({"schemaVersion": 2, "config": describe(b"{}").to_json(), "layers": [layer]}).encode()
+    # As Debian's docker-registry answers.
+    answer = Status(500, body=error_list("UNKNOWN", "MANIFEST_BLOB_UNKNOWN"))
+    pushable_registry.fail("/manifests/", answer, method="PUT")
+    async with client_of(pushable_registry.address) as client:
+        with pytest.raises(RegistryError, match="stay elsewhere") as caught:
+            await client.put_manifest(image_at(pushable_registry), raw, OCI)
+    assert caught.value.tries == 1
+    assert "mcr.example" in caught.value.advice
+    assert "validation.manifests.urls.allow" in caught.value.advice
+
+
 async def test_an_immutable_tag_takes_the_same_manifest_only(pushable_registry: FakeRegistry) -> None:
     assert pushable_registry.pushes
     pushable_registry.pushes.immutable.add("v1")

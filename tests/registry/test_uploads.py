@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 from hypothesis import given, settings, strategies as st
 
 from hangar_async.config.registries import Proxies, RegistrySettings
@@ -311,6 +313,30 @@ def test_pieces_that_break_in_any_way_make_the_blob(cuts: list[tuple[int, int]],
     with pytest.MonkeyPatch.context() as change:
         change.setattr(uploads, "_PIECE", 50_000)
         asyncio.run(run())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Does what it is asked for, and says so by another status."""
+
+    status: int
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        answer.set_status(self.status)
+        return answer
+
+
+async def test_other_statuses_of_success_are_taken(
+    pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of registries that answer with 201 to each piece."""
+    monkeypatch.setattr(uploads, "_PIECE", 80_000)
+    pushes_of(pushable_registry).minimum = 50_000
+    pushable_registry.fail(UPLOADS, Answered(201), method="PATCH", times=None)
+    pushable_registry.fail(UPLOADS, Answered(202), method="PUT", times=None)
+    assert not await push(pushable_registry, Lent(DATA, 70_000))
+    assert await content_of(pushable_registry) == DATA
 
 
 async def test_the_bytes_gained_before_a_break_are_told_by_the_next_error(pushable_registry: FakeRegistry) -> None:

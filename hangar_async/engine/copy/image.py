@@ -72,10 +72,11 @@ class ImageWorker:
 
     async def heads(self, entry: MirrorEntry, rank: Rank) -> Heads:
         """Ask both sides at the same time."""
-        client, ticket = self._sides.client, Ticket(rank, ahead=True)
+        client = self._sides.client
+        find = client.find_manifest if self._push_rights else client.head_manifest
         async with asyncio.TaskGroup() as group:
             source = group.create_task(self.source(entry, rank))
-            target = group.create_task(client.head_manifest(entry.target, None, ticket, push=self._push_rights))
+            target = group.create_task(find(entry.target, None, Ticket(rank, ahead=True)))
         return Heads(*source.result(), target.result())
 
     async def root(self, entry: MirrorEntry, heads: Heads, rank: Rank) -> Document:

@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 FindDocument: TypeAlias = Callable[[Descriptor], Awaitable[Document | None]]
 #: Opens a blob at a byte.
 OpenBlob: TypeAlias = Callable[[int], AbstractAsyncContextManager[BlobBody]]
+#: The statuses of a registry that tells neither whether a tag is there nor what it names.
+_UNTOLD = frozenset({403, 405, 412})
 #: The kinds of requests.
 _DOCUMENTS, _BLOBS, _UPLOADS = "documents", "blobs", "uploads"
 
@@ -213,6 +215,18 @@ class LimitedClient:
         return await self._retrier.run(
             _manifest(image, digest), image.registry, ticket, request, kind=_DOCUMENTS, alternatives=alternatives
         )
+
+    async def find_manifest(self, image: Reference, digest: Digest | None, ticket: Ticket) -> Descriptor | None:
+        """Ask for a descriptor as `head_manifest` does before a push; None also where the registry does not tell.
+
+        The push decides then: a policy may forbid to read the image, or the login to read at all.
+        """
+        try:
+            return await self.head_manifest(image, digest, ticket, push=True)
+        except RegistryError as error:
+            if error.status not in _UNTOLD:
+                raise
+            return None
 
     async def put_manifest(
         self, image: Reference, document: Document, digest: Digest | None, ticket: Ticket, *, once: bool = False

@@ -283,7 +283,7 @@ class ImagePusher:
 
     async def _is_readable(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> bool:
         try:
-            return await self._head(target, digest, rank) is not None
+            return await self._client.head_manifest(target, digest, Ticket(rank), push=True) is not None
         except RegistryError:
             return True  # a login that may push need not be allowed to read
 
@@ -380,7 +380,7 @@ class ImagePusher:
         return joined, f"{part}, joined with what was there: the tag names {joined.digest}", None
 
     async def _head(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
-        return await self._client.head_manifest(target, digest, Ticket(rank), push=True)
+        return await self._client.find_manifest(target, digest, Ticket(rank))
 
 
 def _may_refuse_sparse(error: RegistryError) -> bool:

@@ -142,6 +142,26 @@ async def test_two_loads_at_once(several_images: Source, pushable_registry: Fake
     assert await tagged(pushable_registry.content, "library/app:v1") == several_images.built.digest
 
 
+@pytest.mark.parametrize("status", [403, 405, 412])
+async def test_a_registry_that_hides_a_tag_takes_the_push_all_the_same(
+    status: int, several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """As Harbor does for an image with a known fault, and others for one that is not there yet."""
+    for method in ("HEAD", "GET"):
+        pushable_registry.fail("/manifests/v1", Status(status), method=method, times=None)
+    await loaded(tmp_path, await several_images.saved("amd64"), pushable_registry)
+    assert await tagged(pushable_registry.content, "library/app:v1") is not None
+
+
+async def test_a_tag_is_read_by_get_where_a_head_is_refused(
+    several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    held = await several_images.saved("amd64")
+    await loaded(tmp_path, held, pushable_registry)
+    pushable_registry.fail("/manifests/v1", Status(403), method="HEAD", times=None)
+    assert [one.state for one in (await loaded(tmp_path, held, pushable_registry)).outcomes] == ["present"]
+
+
 async def test_tags_of_platforms(several_images: Source, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     await loaded(tmp_path, await several_images.saved("all"), pushable_registry, platform_tags=True)
     tags = await pushable_registry.content.tags("library/app")
