@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 try:
@@ -25,11 +25,18 @@ else:
 
 GZIP = "gzip"
 ZSTD = "zstd"
+XZ = "xz"
+BZIP2 = "bzip2"
+ZIP = "zip"
+TAR = "tar"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 #: The first bytes of each format.
 MAGIC = {b"\x1f\x8b\x08": GZIP, ZSTD_MAGIC: ZSTD}
+_XZ_MAGIC, _BZIP2_MAGIC, _ZIP_MAGIC = b"\xfd7zXZ\0", b"BZh", b"PK\x03\x04"
+#: The first bytes of each format that can be read; the second one of zip is that of an empty one.
+READ_MAGIC = {**MAGIC, _XZ_MAGIC: XZ, _BZIP2_MAGIC: BZIP2, _ZIP_MAGIC: ZIP, b"PK\x05\x06": ZIP}
 #: The first bytes of compressed content: gzip, zstd, xz, bzip2, lz4, zip.
-COMPRESSED_MAGIC = (*MAGIC, b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18", b"PK\x03\x04")
+COMPRESSED_MAGIC = (*MAGIC, _XZ_MAGIC, _BZIP2_MAGIC, b"\x04\x22\x4d\x18", _ZIP_MAGIC)
 #: The size in bytes of the footer of an archive, which both formats have where readers skip it.
 FOOTER_SIZE = 24
 
@@ -77,6 +84,8 @@ MAX_HEADER = _FRAME_HEADER_SIZE + _RAW_HEADER_SIZE
 ERRORS: tuple[type[Exception], ...] = (zlib.error, _fast.error, EOFError, gzip.BadGzipFile, OverflowError)
 #: The levels that isal has; zlib has the others.
 FAST_LEVELS = range(1, 4)
+#: The level of content that is compressed on its way.
+_GZIP_LEVEL = 2
 crc32: Callable[[bytes | memoryview, int], int] = _fast.crc32
 
 
@@ -92,6 +101,34 @@ def deflate(data: bytes | memoryview, level: int) -> bytes:
     start: bytes = stream.compress(data)
     end: bytes = stream.flush(zlib.Z_FULL_FLUSH)
     return start + end
+
+
+def gzip_pieces(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Compress pieces to one gzip member without name and time; equal content gives equal bytes, however it is cut."""
+    crc = size = 0
+    yield GZIP_HEADER
+    for piece in _even(pieces):
+        crc, size = crc32(piece, crc), size + len(piece)
+        data = deflate(piece, _GZIP_LEVEL)
+        relax()
+        yield data
+    yield LAST_BLOCK + GZIP_TRAILER.pack(crc, size & 0xFFFFFFFF)
+
+
+def _even(pieces: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
+    """Cut pieces into those of equal size, each valid until the next one; isal's output depends on the cuts."""
+    buffer, filled = memoryview(bytearray(DEFLATE_PIECE)), 0
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            count = min(len(rest), len(buffer) - filled)
+            buffer[filled : filled + count] = rest[:count]
+            rest, filled = rest[count:], filled + count
+            if filled == len(buffer):
+                yield buffer
+                filled = 0
+    if filled:
+        yield buffer[:filled]
 
 
 def inflater() -> Any:

@@ -21,6 +21,7 @@ _USTAR = (b"ustar\0", b"00")
 _GNU = (b"ustar ", b" \0")
 _LONG_NAME = b"././@LongLink"
 FILE = b"0"
+HARD_LINK = b"1"
 LINK = b"2"
 DIRECTORY = b"5"
 LONG_NAME = b"L"

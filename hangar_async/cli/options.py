@@ -284,7 +284,9 @@ ExpectedFormat = Annotated[
 LoadSource = Annotated[
     str,
     _option(
-        "-s --source", "ARCHIVE", "An archive, with or without .partN, a cache directory, or any OCI image layout."
+        "-s --source",
+        "ARCHIVE",
+        "An archive of images in any form (docs/sources.md), with or without .partN, or a directory.",
     ),
 ]
 PushTo = Annotated[
@@ -302,7 +304,9 @@ NameTemplate = Annotated[
 HeldFormat = Annotated[
     Text,
     _option(
-        "-c --compress", "FORMAT", "gzip, zstd or dir; another one is refused.  [default: the format of the content]"
+        "-c --compress",
+        "FORMAT",
+        "gzip, zstd, dir, tar, xz, bzip2 or zip; another one is refused.  [default: the format of the content]",
     ),
 ]
 ChosenImages = Annotated[
@@ -313,6 +317,9 @@ ChosenImages = Annotated[
         "Only these images: REPOSITORY, REPOSITORY:TAG, or with the registry; * and ? stand for others. May be "
         "repeated.  [default: all]",
     ),
+]
+GivenName = Annotated[
+    Text, _option("--name", "IMAGE", "Name of the only image, or of the only one that has none.  [default: its own]")
 ]
 ChosenList = Annotated[
     Text, _option("-f --file", "LIST", "Only the images of this list; - is standard input.  [default: all]")

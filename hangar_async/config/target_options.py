@@ -11,11 +11,13 @@ from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
 from hangar_async.config.output import FORMATS, ReportTarget
 from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci import PlatformSelector, ReferrerSelector
+from hangar_async.oci import PlatformSelector, Reference, ReferrerSelector
 
 #: The index of an image of which only a part goes to a registry: the original one, the part, or the original one where
 #: the registry takes it.
 IndexMode: TypeAlias = Literal["original", "partial", "auto"]
+#: The formats of sources.
+SOURCE_FORMATS = (*FORMATS, "tar", "xz", "bzip2", "zip")
 INDEX_MODES: tuple[IndexMode, ...] = get_args(IndexMode)
 
 
@@ -65,13 +67,14 @@ class LoadOptions(JobOptions):
     """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
 
     `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
-    `registry.local/{registry}/{repository}`, all at one registry. `format` is the only one that is accepted (gzip, zstd
-    or dir; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an image list,
-    or its lines, which names images too. `jobs`, `blobs_per_image`, `requests` and `report` are as in `save`. `failed`
-    is the path of the list of failed images (None: none is written). `index` is that of an image of which only a part
-    is held; `sparse_index` is an older way to say "original". `referrers` are as in `save`. `spool` is a directory for
-    a few blobs at a time of an archive without index; None is the system's temporary one. `harbor` makes missing
-    projects at the registry first. Raises UsageError when made with a wrong value.
+    `registry.local/{registry}/{repository}`, all at one registry. `format` is the only one that is accepted (one of
+    SOURCE_FORMATS; None accepts all); `images` are patterns of names, none for all; `image_list` is the path of an
+    image list, or its lines, which names images too. `name` is that of the only image, or of the only one without a
+    name. `jobs`, `blobs_per_image`, `requests` and `report` are as in `save`. `failed` is the path of the list of
+    failed images (None: none is written). `index` is that of an image of which only a part is held; `sparse_index` is
+    an older way to say "original". `referrers` are as in `save`. `spool` is a directory for a few blobs at a time of an
+    archive that can only be read from its start; None is the system's temporary one. `harbor` makes missing projects at
+    the registry first. Raises UsageError when made with a wrong value.
     """
 
     source: Path
@@ -85,6 +88,7 @@ class LoadOptions(JobOptions):
     requests: int = MAX_REQUESTS
     default_project: str = "library"
     images: Sequence[str] = ()
+    name: str | None = None
     image_list: Path | Sequence[str] | None = None
     dry_run: bool = False
     index: str = "partial"
@@ -98,14 +102,22 @@ class LoadOptions(JobOptions):
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS:
-            raise UsageError(f"unknown format {self.format!r} (--compress): write gzip, zstd or dir")
-        _ = self.limits, self.naming, self.index_mode, self.referrer_selector
+        if self.format is not None and self.format not in SOURCE_FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--compress): write one of {', '.join(SOURCE_FORMATS)}")
+        _ = self.limits, self.naming, self.index_mode, self.given_name, self.referrer_selector
 
     @property
     def referrer_selector(self) -> ReferrerSelector:
         """The referrers that go with the images."""
         return checked_referrers(self.referrers)
+
+    @property
+    def given_name(self) -> Reference | None:
+        """The name that an image without one gets."""
+        try:
+            return None if self.name is None else Reference.parse(self.name)
+        except InvalidValue as error:
+            raise UsageError(f"--name: {error}") from error
 
     @property
     def target(self) -> str:

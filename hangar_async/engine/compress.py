@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hangar_async.archive.read.archive import Archive
-from hangar_async.archive.read.layout import archive_layout
+from hangar_async.archive.read.forms import archive_files
 from hangar_async.config.options import CompressOptions, DecompressOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine import events
@@ -142,8 +142,10 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: events.O
         raise UsageError(f"{options.archive} is a directory: there is nothing to unpack (-f)")
     if options.format not in (None, archive.compression):
         raise UsageError(f"{options.archive} is {archive.compression}, not {options.format} (--format)")
-    layout = archive_layout(archive, interrupt)
-    if archive.index is not None:
+    layout = archive_files(archive, interrupt)
+    if not getattr(layout, "own", True):
+        raise _not_ours(archive)
+    if layout.is_seekable:
         # Without an index the size is known at the end.
         observer(events.CheckStarted(sum(layout.sizes().values())))
     files = _ArchiveFiles(layout, archive)
@@ -151,6 +153,12 @@ def _unpack(options: DecompressOptions, interrupt: Interrupt, observer: events.O
         tree = NewTree(options.destination, disk, events.report_checked(interrupt, observer), options.sync)
         size = tree.write(files, {}, files.directories(), {BLOBS: SHARE})
     return Output((options.destination,), size, "dir")
+
+
+def _not_ours(archive: Archive) -> ArchiveError:
+    path = str(archive.volume.path)
+    advice = "read it where it is, with ls, load and extract; or unpack it with the tool that made it"
+    return ArchiveError(f"{path} is no archive of a cache: there is no {LIST_NAME} in it", path=path, advice=advice)
 
 
 class _ArchiveFiles:
@@ -166,8 +174,7 @@ class _ArchiveFiles:
             self._names.add(file.name)
             yield file.name, file
         if LIST_NAME not in self._names:
-            path = str(self._archive.volume.path)
-            raise ArchiveError(f"{path} is no archive of images: there is no {LIST_NAME} in it", path=path)
+            raise _not_ours(self._archive)
 
     def directories(self) -> Iterator[str]:
         """Yield the empty directories, once all files are unpacked."""

@@ -59,7 +59,8 @@ def _find(images: Sequence[oci.Image], text: str) -> oci.Image:
         reference = oci.Reference.parse(text)
     except InvalidValue as error:
         raise UsageError(str(error)) from error
-    image = find_image(images, reference.cache_name)
+    names = {image.name for image in images}
+    image = find_image(images, reference.cache_name if reference.cache_name in names else text.partition("@")[0])
     digests = [platform.descriptor.digest for platform in image.platforms]
     if image.root is not None:
         digests.append(image.original or image.root.digest)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.config.options import ListOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
@@ -60,7 +59,7 @@ async def ls(options: ListOptions, observer: Observer = ignore) -> Listing:
 def _ls(path: Path, interrupt: Interrupt, observer: Observer) -> Listing:
     archive = find_archive(path, interrupt)
     layout = layout_at(path, archive, interrupt)
-    if isinstance(layout, StreamedLayout) and archive is not None:
+    if not layout.is_seekable and archive is not None:
         observer(CheckStarted(archive.volume.size))
     contents = read_images(layout)
     content_size = sum(layout.sizes().values())
@@ -71,7 +70,7 @@ def _ls(path: Path, interrupt: Interrupt, observer: Observer) -> Listing:
     return Listing(
         path=volume.path,
         format=archive.compression,
-        indexed=archive.index is not None,
+        indexed=layout.is_seekable,
         parts=parts,
         strays=volume.strays,
         size=volume.size,

@@ -4,14 +4,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from hangar_async.archive.formats import BZIP2, GZIP, XZ, ZSTD
 from hangar_async.archive.names import archive_path, checksums_path
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.layout import IndexedLayout, archive_layout
+from hangar_async.archive.read.forms import archive_layout, directory_layout
 from hangar_async.archive.read.search import is_there
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import real_path
-from hangar_async.layout.directory import directory_layout
 from hangar_async.layout.files import Layout, SeekableLayout
+from hangar_async.layout.foreign import seekable
+
+#: The formats of archives that are read from their start alone where they have no index.
+STREAMED = frozenset({GZIP, ZSTD, XZ, BZIP2})
 
 
 def find_archive(path: Path, check_interrupted: Callable[[], None] = lambda: None) -> Archive | None:
@@ -42,23 +46,22 @@ def _followed(path: Path) -> Path:
 def layout_at(path: Path, archive: Archive | None, check_interrupted: Callable[[], None]) -> Layout:
     """Return the layout of an archive that `find_archive` opened, or of the directory.
 
-    `check_interrupted` is called between the pieces of a long pass over an archive without index, and ends it by an
-    exception.
+    `check_interrupted` is called between the pieces of a long pass over an archive, and ends it by an exception. Raises
+    ArchiveError, ContentError, StorageError.
     """
-    return directory_layout(path) if archive is None else archive_layout(archive, check_interrupted)
+    return directory_layout(path, check_interrupted) if archive is None else archive_layout(archive, check_interrupted)
 
 
 def seekable_layout_at(path: Path, check_interrupted: Callable[[], None] = lambda: None) -> SeekableLayout:
     """Return the layout at a path, to be read in any order; synchronous, for a thread. See `find_archive`.
 
-    Raises UsageError for a path that does not exist or an archive without index, ArchiveError, StorageError.
+    Raises UsageError for a path that does not exist or an archive that can only be read from its start, ArchiveError,
+    ContentError, StorageError.
     """
     archive = find_archive(path, check_interrupted)
-    if archive is None:
-        return directory_layout(path)
-    if archive.index is None:
+    if archive is not None and archive.index is None and archive.compression in STREAMED:
         raise UsageError(
             f"{path} has no index of its files, so that it can only be read from its start",
-            advice="unpack it with decompress, and name the directory",
+            advice=f"unpack its {archive.compression}, which leaves a tar, or make an archive of it with compress",
         )
-    return IndexedLayout(archive)
+    return seekable(layout_at(path, archive, check_interrupted))

@@ -105,7 +105,7 @@ def _check_contents(path: Path, archive: Archive | None, interrupt: Interrupt, o
     report = report_checked(interrupt, observer)
     try:
         layout = layout_at(path, archive, interrupt)
-        if archive is None or archive.index is not None:
+        if layout.is_seekable:
             # Without an index the size is known at the end.
             observer(CheckStarted(sum(layout.sizes().values())))
         for file in layout.files():

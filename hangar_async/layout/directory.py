@@ -1,4 +1,4 @@
-"""A directory as a layout: a cache, or an OCI image layout that another program made."""
+"""A directory as a layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hangar_async.disk import Failing
 from hangar_async.errors import StorageError
-from hangar_async.layout.files import BLOBS, INDEX_NAME, LIST_NAME, MARKER_NAME, SHARE, LayoutFile, named_digest
+from hangar_async.layout.files import LayoutFile, named_digest
 from hangar_async.oci import PIECE, read_pieces
 
 #: `share/sha256/<hex>` is the deepest.
@@ -19,6 +19,8 @@ _DEPTH = 3
 class DirectoryLayout:
     """The files below a cache directory; links, and names that begin with a dot, are passed over."""
 
+    is_seekable = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self._sizes: dict[str, int] | None = None
@@ -26,7 +28,7 @@ class DirectoryLayout:
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every regular file, by its name; raises StorageError."""
         if self._sizes is None:
-            self._sizes = {self._name(path): size for path, size in _walk(self.root, "", _DEPTH)}
+            self._sizes = dict(_walk(self.root, "", _DEPTH))
         return self._sizes
 
     def stored_size(self) -> int:
@@ -44,24 +46,8 @@ class DirectoryLayout:
         """Open the file of this name, which `sizes` has, at byte `start`; raises StorageError."""
         return FileReader(self._path(name), start)
 
-    def _name(self, path: str) -> str:
-        """Return the name in the layout of a path below the root."""
-        return path
-
     def _path(self, name: str) -> Path:
         return self.root / name
-
-
-class ForeignLayout(DirectoryLayout):
-    """An OCI image layout (image-spec, image-layout.md) as if it were a cache: its `blobs` are shown as `share`."""
-
-    def _name(self, path: str) -> str:
-        top, slash, rest = path.partition("/")
-        return f"{SHARE}/{rest}" if slash and top == BLOBS else path
-
-    def _path(self, name: str) -> Path:
-        top, slash, rest = name.partition("/")
-        return self.root / (f"{BLOBS}/{rest}" if slash and top == SHARE else name)
 
 
 class FileReader:
@@ -101,13 +87,6 @@ class FileReader:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
-
-
-def directory_layout(root: Path) -> DirectoryLayout:
-    """Return the layout of a directory: a `ForeignLayout` where it has no list of Hangar's and no shared blobs."""
-    foreign = {LIST_NAME: False, SHARE: False, MARKER_NAME: True, INDEX_NAME: True}
-    is_foreign = all(os.path.lexists(root / name) == expected for name, expected in foreign.items())
-    return ForeignLayout(root) if is_foreign else DirectoryLayout(root)
 
 
 def _identity(status: os.stat_result) -> Hashable:

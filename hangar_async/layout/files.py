@@ -144,6 +144,9 @@ class Layout(Protocol):
     StorageError.
     """
 
+    #: True for a SeekableLayout.
+    is_seekable: bool
+
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every regular file, by its name, in stored order."""
         ...

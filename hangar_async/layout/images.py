@@ -1,12 +1,15 @@
 """The images of a layout: the contents of each, and its problems."""
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from hangar_async import oci
 from hangar_async.errors import ContentError, UsageError
-from hangar_async.layout.directory import ForeignLayout
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
+from hangar_async.layout.foreign import ForeignLayout
 from hangar_async.layout.limits import most_list_bytes, most_list_values
 from hangar_async.layout.manifest_loader import ManifestLoader, read_files
 from hangar_async.layout.names import name_images
@@ -43,8 +46,8 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
     files = dict(read_files(layout, [LIST_NAME, INDEX_NAME], most_list_bytes(most)))
     if LIST_NAME not in files and not unlisted:
         raise ContentError(
-            f"there is no {LIST_NAME} in it",
-            advice="name an archive, its first part, or a cache directory made by save",
+            f"there are no images in it: neither a {LIST_NAME}, nor an OCI image layout, nor a list of docker save",
+            advice="name an archive of images, its first part, a cache directory made by save, or an OCI image layout",
         )
     listed = parse_list(_checked(files[LIST_NAME]), most) if LIST_NAME in files else SavedList((), "")
     indexed = parse_index(_checked(files[INDEX_NAME]), most) if INDEX_NAME in files else None
@@ -67,13 +70,33 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
     return LayoutImages(tuple(images), listed.saved, loader.documents)
 
 
+def matches(image: oci.Image, pattern: str) -> bool:
+    """Tell whether a pattern matches the name, with or without its registry, with or without its tag.
+
+    A name of Docker Hub may leave out `docker.io` and `library`, as everywhere.
+    """
+    reference = image.reference
+    repositories = [reference.repository, reference.name]
+    if reference.registry == oci.DOCKER_HUB:
+        short = reference.repository.removeprefix("library/")
+        repositories += [short, f"{oci.DOCKER_HUB}/{short}"]
+    tagged = [f"{repository}:{reference.cache_tag}" for repository in repositories]
+    return any(fnmatchcase(name, pattern) for name in (image.name, *repositories, *tagged))
+
+
 def find_image(images: Iterable[oci.Image], name: str) -> oci.Image:
-    """Return the image of this name; raises UsageError that names some others."""
+    """Return the image of this name, or the only one that it matches; raises UsageError that names some others."""
     by_name = {image.name: image for image in images}
-    if name not in by_name:
-        some = ", ".join(list(by_name)[:5]) + (f" and {len(by_name) - 5:,} more" if len(by_name) > 5 else "")
+    if name in by_name:
+        return by_name[name]
+    matching = [image for image in by_name.values() if matches(image, name)]
+    names = [image.name for image in matching] or list(by_name)
+    some = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    if not matching:
         raise UsageError(f"there is no image {name} in it; it has {some or 'none'}")
-    return by_name[name]
+    if len(matching) > 1:
+        raise UsageError(f"{name} may be each of {len(matching)} images: {some}")
+    return matching[0]
 
 
 def _checked(content: bytes | ContentError) -> bytes:
@@ -154,6 +177,7 @@ class _ImageBuilder:
             self._loader.documents,
             image.original,
             tuple(self.problems),
+            image.notes,
             named=image.named,
             attachment=self._attachment(image),
         )
@@ -235,16 +259,51 @@ def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
     if not isinstance(raw, bytes):
         raise raw or ContentError(f"its {INDEX_NAME} is no file", advice="name an archive, or an OCI image layout")
     roots = parse_layout_index(raw, most)
+    for root in roots:
+        _show_inline(root, layout)
     loader = ManifestLoader(layout)
     loader.load(roots)
-    entries = name_images(roots, layout.root.resolve().name, loader.documents)
+    for document in loader.documents.values():
+        for child in oci.children(document):
+            _show_inline(child, layout)
+    entries = name_images(roots, layout.title, loader.documents)
     images = tuple(_layout_image(entry, loader, layout) for entry in entries)
     return LayoutImages(images, "", loader.documents)
 
 
-def _layout_image(entry: oci.Image, loader: ManifestLoader, layout: Layout) -> oci.Image:
+def _show_inline(content: oci.Descriptor, layout: ForeignLayout) -> None:
+    """Show content that is in its descriptor alone (image-spec, descriptor.md, "Embedded Content")."""
+    name = blob_name(content.digest)
+    if not content.data or name in layout.sizes():
+        return
+    with suppress(ValueError):
+        data = base64.b64decode(content.data, validate=True)
+        if oci.Digest.of(data, content.digest.algorithm) == content.digest:
+            layout.make(name, data)
+
+
+def _part_of(entry: oci.Image, loader: ManifestLoader, layout: ForeignLayout) -> oci.Image:
+    """Return an image whose maker left out manifests of its index as one of which only a part is held."""
+    root = loader.documents.get(entry.root.digest) if entry.root is not None else None
+    if not isinstance(root, oci.Index):
+        return entry
+    nodes = [node for node in oci.walk(root.descriptor, loader.documents, loader.budget) if not node.is_blob]
+    missing = [node.descriptor.digest for node in nodes if node.document is None]
+    manifests = [node for node in nodes if isinstance(node.document, oci.Manifest)]
+    is_left_out = missing and all(blob_name(digest) not in layout.sizes() for digest in missing)
+    if not is_left_out or all(node.descriptor.attests is not None for node in manifests):
+        return entry
+    part = oci.partial_index(root, {node.descriptor.digest for node in manifests}, loader.indexes)
+    layout.make(blob_name(part.digest), part.raw)
+    loader.documents[part.digest] = part
+    return replace(entry, root=part.descriptor, original=root.digest)
+
+
+def _layout_image(entry: oci.Image, loader: ManifestLoader, layout: ForeignLayout) -> oci.Image:
+    entry = _part_of(entry, loader, layout)
     builder = _ImageBuilder(loader)
     _add_root(builder, entry)
+    builder.problems.update((layout.damage[digest], None) for digest in builder.contents if digest in layout.damage)
     platforms = [
         oci.ImagePlatform(oci.Descriptor(manifest.media_type, one.digest, one.size, platform), size=builder.add(one))
         for one, manifest, platform in list(_platforms(entry, builder, loader, layout))

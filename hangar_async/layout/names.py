@@ -13,6 +13,8 @@ _NO_REGISTRY = "localhost"
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _NOT_OF_A_NAME = re.compile(r"[^a-z0-9]+")
 _LONGEST_DIRECTORY = 100
+#: The characters of a wrong name that a note shows.
+_LONGEST_SAID = 140
 #: The role of an entry, as cosign and hauler write it; a digest may follow.
 _KIND = re.compile(r"dev\.(?:cosignproject\.cosign|hauler)/(\w+)(?:/(?:sha256[-:]?)?([0-9a-f]{64}))?")
 #: The ends of the tags of what belongs to an image. Source: cosign, SIGNATURE_SPEC.md, "Tag-based Discovery".
@@ -67,10 +69,11 @@ class _Names:
         elif kind == "referrers" and reference is not None:
             # Its subject is in it: it needs no tag, but the repository.
             reference = oci.Reference(reference.registry, reference.repository, None, root.digest)
+        notes = _notes(root) if reference is None else ()
         named = reference is not None and reference.cache_name not in self._images
         if reference is None or not named:
             reference = oci.Reference(_NO_REGISTRY, self._repository, None, root.digest)
-        image = oci.Image(reference, root, (), named=named)
+        image = oci.Image(reference, root, (), named=named, notes=notes)
         if self._images.setdefault(reference.cache_name, image) is not image:
             return None
         if len(self._first) < 2 and self.is_image(root):
@@ -104,6 +107,12 @@ class _Names:
         return oci.Reference(place.registry, place.repository, tag)
 
 
+def _notes(root: oci.Descriptor) -> tuple[str, ...]:
+    """Say that the name of an entry can name no image."""
+    name = root.annotations.get(_FULL_NAME) or root.annotations.get(oci.REF_NAME) or ""
+    return (f"{name[:_LONGEST_SAID]!r} is no name of an image",) if name else ()
+
+
 def _kind(root: oci.Descriptor) -> tuple[str, str]:
     """Read the role of an entry, and the digits of the digest after it; "" for none."""
     match = _KIND.fullmatch(root.annotations.get("kind", ""))
@@ -119,7 +128,8 @@ def _subject(root: oci.Descriptor) -> oci.Digest | None:
 
 
 def _annotated_reference(root: oci.Descriptor, repository: str) -> oci.Reference | None:
-    short = root.annotations.get(oci.REF_NAME, "")
+    # Helm writes the versions of charts, which may have a "+", with "_" in its place.
+    short = root.annotations.get(oci.REF_NAME, "").replace("+", "_")
     if _TAG.fullmatch(short):
         short = f"{_NO_REGISTRY}/{repository}:{short}"
     for name in (root.annotations.get(_FULL_NAME, ""), short):

@@ -73,6 +73,7 @@ class _DescriptorJson(msgspec.Struct):
     annotations: dict[str, str] | None = None
     urls: list[str] | None = None
     artifactType: str | None = None  # noqa: N815
+    data: str | None = None
 
 
 class _Document(msgspec.Struct):
@@ -115,6 +116,8 @@ class Descriptor:
     urls: tuple[str, ...] = ()
     raw: bytes = field(default=b"", repr=False, compare=False)
     artifact_type: str = ""
+    #: Its content in base64, "" where that is not in it.
+    data: str = field(default="", repr=False, compare=False)
 
     @property
     def is_index(self) -> bool:
@@ -331,6 +334,7 @@ def _value(fields: _DescriptorJson, document: Digest, raw: bytes = b"") -> Descr
         tuple(fields.urls or ()),
         raw,
         fields.artifactType or "",
+        fields.data or "",
     )
 
 

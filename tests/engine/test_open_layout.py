@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,34 @@ from hangar_async.config.options import (
     VerifyOptions,
 )
 from hangar_async.config.output import OutputSettings
+from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.compress import compress, decompress
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.open_layout import find_archive, layout_at, seekable_layout_at
-from hangar_async.engine.serve import serve
+from hangar_async.engine.serve import serve, serving
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, StorageError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.oci import Digest
+from hangar_async.oci import Digest, Reference
+from hangar_async.registry.client import RegistryClient
+from hangar_async.testing.images import image, index, layer
 from tests.engine.forms import Saved, parts
-from tests.engine.loading import run_load
+from tests.engine.loading import run_load, run_validate, tagged
+from tests.fakes.images import AMD64, ARM64, small
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.sources import (
+    COMPRESSIONS,
+    NAME,
+    docker,
+    hangar_zip,
+    haul,
+    named_oci,
+    skopeo_directory,
+    tar,
+    unpacked,
+    zipped,
+)
 
 
 def test_a_directory_is_no_archive_and_has_a_layout_of_files(everything: Saved) -> None:
@@ -63,7 +81,7 @@ def test_an_archive_without_index_is_read_in_one_pass(everything: Saved) -> None
     assert isinstance(layout_at(path, archive, lambda: None), StreamedLayout)
     with pytest.raises(UsageError, match="has no index of its files") as caught:
         seekable_layout_at(path)
-    assert "decompress" in caught.value.advice
+    assert "unpack its gzip" in caught.value.advice
 
 
 def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
@@ -136,3 +154,53 @@ async def test_a_cancellation_ends_the_hashing_for_a_commit_of_a_dead_run(
     monkeypatch.undo()
     assert await asyncio.to_thread(find_archive, path) is not None
     assert checksums.exists()
+
+
+PLAIN = image([layer({"a": b"a" * 9000}, "none"), layer({"b": b"b" * 3000}, "none")], AMD64)
+PAIR = index([small("app"), small("app2", platform=ARM64)])
+#: Sources of other programs that are made by hand: a name, its file or the files of a directory.
+SOURCES: dict[str, Callable[[], bytes | dict[str, bytes]]] = {
+    "oci-directory": lambda: named_oci(PAIR),
+    "skopeo-directory": lambda: skopeo_directory(PAIR),
+    **{f"oci-{kind}": partial(lambda pack: pack(tar(named_oci(PAIR))), pack) for kind, pack in COMPRESSIONS.items()},
+    **{f"docker-{kind}": partial(lambda pack: pack(tar(docker(PLAIN))), pack) for kind, pack in COMPRESSIONS.items()},
+    "docker-old": lambda: tar(docker(PLAIN, old=True)),
+    "hangar-zip": lambda: zipped(hangar_zip("registry.example.com/team/app", "1", PAIR)),
+    "haul": lambda: COMPRESSIONS["zstd"](tar(haul(PAIR, small("signature")))),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+async def test_a_source_of_another_program_goes_through_every_verb(
+    name: str, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """It is listed, checked, loaded, compared, extracted, and served where it can be read in any order."""
+    made, path = SOURCES[name](), tmp_path / "source"
+    if isinstance(made, bytes):
+        path.write_bytes(made)
+    else:
+        unpacked(path, made)
+    listing = await ls(ListOptions(path))
+    found = listing.images[0]
+    assert (await verify(VerifyOptions(path))).problems == ()
+    report = await run_load(tmp_path, path, pushable_registry, name=None if found.named else NAME)
+    assert [str(outcome.error) for outcome in report.failed] == []
+    target = await tagged(pushable_registry.content, "team/app:1")
+    assert target == found.digest or (name == "hangar-zip" and target is not None)
+    assert (await run_validate(tmp_path, path, pushable_registry, name=None if found.named else NAME)).status == 0
+    await extract(ExtractOptions(source=path, image=found.name, destination=tmp_path / "out"))
+    (extracted,) = (await ls(ListOptions(tmp_path / "out"))).images
+    assert (extracted.digest, extracted.problems) == (target, ())
+    options = ServeOptions(source=path, listen="127.0.0.1:0")
+    if not listing.indexed:
+        with pytest.raises(UsageError, match="can only be read from its start"):
+            await serve(options)
+        return
+    async with serving(options) as served:
+        reference = found.name.partition("/")[2] if found.named else f"source@{found.reference.digest}"
+        async with RegistryClient(RegistrySettings()) as client:
+            image = Reference.parse(f"{served.address}/{reference}")
+            assert (await client.get_manifest(image)).digest == target
+            for blob in found.blobs:
+                async with client.open_blob(image, blob) as body:
+                    assert len(b"".join([bytes(piece) async for piece in body])) == blob.size

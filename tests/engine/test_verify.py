@@ -257,9 +257,9 @@ async def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     plain = tmp_path / "plain.tar.gz"
     with tarfile.open(plain, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("etc/passwd"))
-    assert "no name that an archive of images may hold" in said(await verify(VerifyOptions(plain)))
+    assert "there are no images in it" in said(await verify(VerifyOptions(plain)))
     (tmp_path / "text").write_text("text")
-    assert "neither gzip nor zstd" in said(await verify(VerifyOptions(tmp_path / "text")))
+    assert "neither a tar, plain or compressed, nor a zip" in said(await verify(VerifyOptions(tmp_path / "text")))
     (tmp_path / "empty").touch()
     assert "empty" in said(await verify(VerifyOptions(tmp_path / "empty")))
     with gzip.open(tmp_path / "x.gz", "wb") as file:

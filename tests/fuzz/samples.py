@@ -26,6 +26,7 @@ from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
 from hangar_async.testing.images import Built, attestation, image, index, layer
+from tests.fakes import sources
 
 KINDS = ("gzip", "zstd")
 AMD64, ARM_V7 = Platform("linux", "amd64"), Platform("linux", "arm", "v7")
@@ -45,6 +46,16 @@ def several() -> Built:
     """An image for three platforms, one of them attested."""
     first = image([layer({"a": b"2"}, "none")], AMD64)
     return index([first, one(), image([], WINDOWS), attestation(first)])
+
+
+def docker() -> sources.Files:
+    """The files of a docker-archive."""
+    return sources.docker(image([layer({"a": b"1"}, "none"), layer({"b": b"2"}, "none")], AMD64), old=True)
+
+
+def haul() -> sources.Files:
+    """The files of a haul."""
+    return sources.haul(several(), one())
 
 
 def cached(name: str, built: Built, *, partial: bool = False) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ import zstandard
 from hangar_async.archive import tar_header
 from hangar_async.archive.formats import deflate
 from hangar_async.layout.files import CACHE_NAME, INDEX_NAME, LIST_NAME
+from tests.fakes import sources
 from tests.fuzz import samples
 
 #: The committed inputs: those that taught something, and those that reach what the seeds do not.
@@ -86,6 +87,38 @@ def _tars() -> list[bytes]:
     made = [header + small for header in headers]
     made += [samples.member(b"7", f"{CACHE_NAME}/{LIST_NAME}", b"{}"), small + small]
     return [data + tar_header.end(len(data)) for data in made] + [samples.plain(_caches()[0])]
+
+
+def _docker_archives() -> list[bytes]:
+    files = samples.docker()
+    shuffled = dict(sorted(files.items(), reverse=True))
+    round_about = {**files, next(iter(files)): "manifest.json", "a": "b", "b": "a"}
+    return [sources.tar(one) for one in (files, shuffled, round_about, samples.haul())]
+
+
+def _docker_lists() -> list[bytes]:
+    listed = json.loads(samples.docker()["manifest.json"])
+    twice = [{**listed[0], "RepoTags": ["a:1", "A B", ""]}, {**listed[0], "RepoTags": None}]
+    return [_dump(one) for one in (listed, twice, [], [{**listed[0], "Config": "../x", "Layers": ["/etc/passwd"]}])]
+
+
+def _zips() -> list[bytes]:
+    files = sources.hangar_zip("registry.example/a", "1", samples.several())
+    return [sources.zipped(files, method) for method in (0, 8)] + [
+        sources.zipped({"a": b""}),
+        b"PK\x05\x06" + bytes(18),
+    ]
+
+
+def _haul_indexes() -> list[bytes]:
+    index = json.loads(samples.haul()["index.json"])
+    first, second = index["manifests"]
+    others = [
+        {**first, "annotations": {}},
+        {**second, "annotations": {"kind": "dev.hauler/image"}},
+        {**first, "data": "e30="},
+    ]
+    return [_dump(index), _dump({**index, "manifests": [second, first, *others]})]
 
 
 def _indexes() -> list[bytes]:
@@ -272,6 +305,10 @@ def _dump(document: Any) -> bytes:
 _SEEDS: Mapping[str, Callable[[], list[bytes]]] = {
     "archive": _archives,
     "tar": _tars,
+    "docker-archive": _docker_archives,
+    "docker-list": _docker_lists,
+    "zip": _zips,
+    "hauler-index": _haul_indexes,
     "archive-index": _indexes,
     "content": _contents,
     "parts": _parts,

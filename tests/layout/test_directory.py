@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async.errors import StorageError
-from hangar_async.layout.directory import DirectoryLayout, FileReader, ForeignLayout, directory_layout
+from hangar_async.layout.directory import DirectoryLayout, FileReader
 from hangar_async.oci.digest import Digest
 from tests.layout.rig import BLOB, LARGE
 
@@ -97,31 +97,3 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(root: Path, tmp_path: P
     reader.close()
     with pytest.raises(StorageError, match="cannot read"):
         reader.readinto(memoryview(bytearray(1)))
-
-
-def test_a_layout_is_shown_as_a_cache(tmp_path: Path) -> None:
-    files = {"oci-layout": b"{}", "index.json": b"[]", f"blobs/sha256/{'a' * 64}": b"data", "manifest.json": b"x"}
-    for name, data in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(data)
-    layout = directory_layout(tmp_path)
-    assert isinstance(layout, ForeignLayout)
-    shown = f"share/sha256/{'a' * 64}"
-    assert layout.sizes() == {shown: 4, "index.json": 2, "manifest.json": 1, "oci-layout": 2}
-    assert read(layout.open(shown, 1)) == b"ata"
-    (file,) = layout.files([shown])
-    assert (b"".join(map(bytes, file.pieces)), file.digest) == (b"data", Digest("sha256", "a" * 64))
-
-
-@pytest.mark.parametrize("name", ["saved-images-list.json", "share/sha256/x"])
-def test_a_cache_is_no_foreign_layout(root: Path, name: str) -> None:
-    (root / "oci-layout").write_bytes(b"{}")
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_bytes(b"")
-    assert not isinstance(directory_layout(root), ForeignLayout)
-
-
-@pytest.mark.parametrize("name", ["oci-layout", "index.json"])
-def test_without_its_files_it_is_no_layout(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"{}")
-    assert not isinstance(directory_layout(tmp_path), ForeignLayout)

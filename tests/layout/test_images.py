@@ -25,10 +25,12 @@ from hangar_async.layout.images import LayoutImages, find_image, read_cache, rea
 from hangar_async.oci import graph, media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image
+from hangar_async.oci.manifest import Manifest
 from hangar_async.testing.images import Built, IndexEntry, index
 from hangar_async.threads import in_thread
 from tests.engine.forms import FORMS, HANGARS, Saved
-from tests.engine.made import dump, make_layout
+from tests.engine.made import dump, make_cache, make_layout
+from tests.fakes.images import small
 from tests.layout.rig import REF, Made, of, read
 
 
@@ -284,8 +286,18 @@ def test_a_huge_list_is_refused_unread(everything: Saved, tmp_path: Path) -> Non
         read(root)
 
 
+def test_an_image_is_found_by_any_of_its_names(tmp_path: Path) -> None:
+    names = ["docker.io/library/nginx:1.27", "quay.io/team/app:1", "quay.io/team/app:2"]
+    images = read_images(DirectoryLayout(make_cache(tmp_path / "x", {name: small(name) for name in names}))).images
+    for name in ("nginx:1.27", "nginx", names[0], "library/nginx"):
+        assert find_image(images, name) is images[0]
+    assert find_image(images, "team/app:2") is images[2]
+    with pytest.raises(UsageError, match="team/app may be each of 2 images"):
+        find_image(images, "team/app")
+
+
 def test_a_directory_without_a_list_is_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(ContentError, match=r"no saved-images-list\.json"):
+    with pytest.raises(ContentError, match="there are no images in it"):
         read(tmp_path)
 
 
@@ -455,13 +467,40 @@ async def test_one_without_a_name_is_extracted_by_its_digest(
 
 
 def test_an_index_of_which_a_part_is_there(tmp_path: Path, images: Mapping[str, Built]) -> None:
-    """As containerd exports one platform."""
+    """As containerd exports one platform, and Docker 29 saves an image."""
     path = make_layout(tmp_path / "part", [(images["multi"], {REF: "app:1"})])
-    (arm,) = [one for one in only(path).platforms if "v7" in str(one.platform)]
-    (path / "blobs" / "sha256" / arm.descriptor.digest.hex).unlink()
+    whole = only(path)
+    (arm,) = [one for one in whole.platforms if "v7" in str(one.platform)]
+    blobs = path / "blobs" / "sha256"
+    (blobs / arm.descriptor.digest.hex).unlink()
     image = only(path)
-    assert image.problems == (f"manifest {arm.descriptor.digest} is missing",)
+    assert image.problems == ()
+    assert image.original == images["multi"].digest
     assert [str(one.platform) for one in image.platforms] == ["linux/amd64", "linux/arm64/v8"]
+    (root,) = [one for one in image.contents if image.root is not None and one.digest == image.root.digest]
+    assert image.documents[root.digest].raw != images["multi"].raw
+    # A blob of a manifest that is there was not left out.
+    amd = image.documents[image.platforms[0].descriptor.digest]
+    assert isinstance(amd, Manifest)
+    (blobs / amd.config.digest.hex).unlink()
+    assert only(path).problems == (f"blob {amd.config.digest} is missing",)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_index_without_any_manifest_or_with_a_damaged_one_is_no_part(
+    tmp_path: Path, images: Mapping[str, Built], damaged: bool
+) -> None:
+    path = make_layout(tmp_path / "part", [(images["multi"], {REF: "app:1"})])
+    platforms = only(path).platforms
+    for platform in platforms[:1] if damaged else platforms:
+        file = path / "blobs" / "sha256" / platform.descriptor.digest.hex
+        if damaged:
+            file.write_bytes(b"{}")
+        else:
+            file.unlink()
+    image = only(path)
+    assert image.original is None
+    assert image.problems
 
 
 def test_an_attestation_that_no_annotation_tells_is_no_platform(tmp_path: Path, images: Mapping[str, Built]) -> None:
@@ -506,15 +545,15 @@ def test_an_index_that_is_none(tmp_path: Path, images: Mapping[str, Built], raw:
         read_foreign(path)
     (path / "index.json").unlink()
     (path / "index.json").mkdir()
-    with pytest.raises(ContentError, match=r"index\.json is no file"):
+    with pytest.raises(ContentError, match="there are no images in it"):
         read_foreign(path)
 
 
 async def test_a_directory_that_is_neither_is_refused_as_before(tmp_path: Path, images: Mapping[str, Built]) -> None:
     path = make_layout(tmp_path / "images", [(images["oci"], {})])
     output = OutputSettings(target=tmp_path / "x.tar.gz", sync=False)
-    with pytest.raises(ContentError, match=r"there is no saved-images-list\.json in it"):
+    with pytest.raises(ContentError, match="there are no images in it"):
         await compress(CompressOptions(cache=path, output=output))
     (path / "oci-layout").unlink()
-    with pytest.raises(ContentError, match=r"there is no saved-images-list\.json in it"):
+    with pytest.raises(ContentError, match="there are no images in it"):
         await ls(ListOptions(path))

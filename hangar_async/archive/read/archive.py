@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from hangar_async.archive import formats, index
+from hangar_async.archive import formats, index, tar_header
 from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
 from hangar_async.archive.read.decode import EntryReader, Inflater, PieceReader, Unwrapper, decode_units, frames
 from hangar_async.archive.read.search import find_volume
@@ -22,11 +22,13 @@ _MOST_TRIES = 10
 
 
 def compression_of(volume: Volume) -> str | None:
-    """Return the format by the first bytes: `gzip`, `zstd`, or None."""
-    start = volume.read(0, 4)
-    if len(start) == 4 and int.from_bytes(start, "little") in formats.SKIPPABLE_MAGIC:
+    """Return the format by the first bytes, one of `formats`, or None."""
+    start = volume.read(0, tar_header.BLOCK)
+    if int.from_bytes(start[:4], "little") in formats.SKIPPABLE_MAGIC:
         return formats.ZSTD
-    return next((name for magic, name in formats.MAGIC.items() if start.startswith(magic)), None)
+    if len(start) == tar_header.BLOCK and tar_header.parse(start) is not None and any(start):
+        return formats.TAR
+    return next((name for magic, name in formats.READ_MAGIC.items() if start.startswith(magic)), None)
 
 
 def gzip_footer(volume: Volume) -> Footer | None:
@@ -47,6 +49,8 @@ def zstd_footer(volume: Volume) -> Footer | None:
     return Footer.of(frame[len(start) :]) if frame.startswith(start) else None
 
 
+#: Only these formats can have a footer.
+_FOOTERS = {formats.GZIP: gzip_footer, formats.ZSTD: zstd_footer}
 #: Pieces of a file from one of them on: the start of that one in the data and in content; then of each the end in the
 #: stream, and the size of its content.
 Pieces = tuple[int, int, Iterator[tuple[int, int]]]
@@ -117,14 +121,14 @@ def _table_start(volume: Volume) -> int | None:
 
 
 class Archive:
-    """An archive, whole or in parts; `index` is None for one of another program, which `stream_files` reads.
+    """An archive, whole or in parts; `index` is None for one that another program made, or unpacked in part.
 
     It keeps no file open, and any number of threads may read it. Made by `open_archive`.
     """
 
     def __init__(self, volume: Volume, compression: str, footer: Footer | None) -> None:
         self.volume = volume
-        #: `gzip` or `zstd`.
+        #: One of `formats`.
         self.compression = compression
         self.footer = footer
         self.index = None if footer is None else _read_index(volume, compression, footer)
@@ -210,11 +214,12 @@ def _open(volume: Volume) -> Archive:
     compression = compression_of(volume)
     if compression is None:
         raise ArchiveError(
-            f"{volume.parts[0].path} is neither gzip nor zstd",
+            f"{volume.parts[0].path} is no archive: neither a tar, plain or compressed, nor a zip",
             path=str(volume.parts[0].path),
             advice="give the name of an archive, of one of its parts, or of a cache directory",
         )
-    return Archive(volume, compression, gzip_footer(volume) if compression == formats.GZIP else zstd_footer(volume))
+    read_footer = _FOOTERS.get(compression)
+    return Archive(volume, compression, read_footer(volume) if read_footer else None)
 
 
 def _read_index(volume: Volume, compression: str, footer: Footer) -> ArchiveIndex:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import zstandard
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 DECODE_SIZE = 1 << 18
 #: The largest window; neither our writer nor by default Hangar and the zstd program use a larger one.
 _MAX_WINDOW = 8 << 20
+#: The memory of a decoder of xz: enough for its highest level, which needs 65 MiB.
+_MAX_XZ_MEMORY = 128 << 20
 #: The blocks that are read at once.
 _MAX_BLOCKS = 64
 #: Blocks that a decoder at the end of a block and of a byte decodes to this text, and one in another state does not: an
@@ -137,6 +142,52 @@ def frames(window: Window) -> Reader:
     return reader
 
 
+class _Streams:
+    """The streams of xz or bzip2 in a window, one after the other, decoded in bounded memory; zeros may follow each."""
+
+    def __init__(self, window: Window, make: Callable[[], Any]) -> None:
+        self._window = window
+        self._make = make
+        self._decompressor = make()
+        self._input = b""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a part of a buffer; 0 at the end. Raises EOFError for damaged data."""
+        while not self._decompressor.eof or self._next_stream():
+            if self._decompressor.needs_input and not self._input:
+                self._input = self._window.read(DECODE_SIZE)
+                if not self._input:
+                    raise EOFError("they end too early")
+            try:
+                data: bytes = self._decompressor.decompress(self._input, len(buffer))
+            except (lzma.LZMAError, OSError, ValueError) as error:
+                raise EOFError(str(error)) from error
+            self._input = b""
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+        return 0
+
+    def _next_stream(self) -> bool:
+        """Begin the next stream; False at the end of the window."""
+        rest = self._decompressor.unused_data.lstrip(b"\0")
+        while not rest and self._window.left:
+            rest = self._window.read(DECODE_SIZE).lstrip(b"\0")
+        if rest:
+            self._decompressor, self._input = self._make(), rest
+        return bool(rest)
+
+
+def xz_streams(window: Window) -> Reader:
+    """Decode streams of xz; their checksums are checked."""
+    return _Streams(window, partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY))
+
+
+def bzip2_streams(window: Window) -> Reader:
+    """Decode streams of bzip2; their checksums are checked."""
+    return _Streams(window, bz2.BZ2Decompressor)
+
+
 def members(window: Window) -> Reader:
     """Decode gzip members; their CRC-32 is checked."""
     reader: Reader = formats.gzip_reader(window)
@@ -150,6 +201,22 @@ def decoding(window: Window) -> Iterator[None]:
         yield
     except _errors as error:
         window.broken(f"the compressed data are damaged before here: {error}")
+
+
+def as_they_are(window: Window) -> Reader:
+    """Read bytes that are not compressed."""
+    reader: Any = window
+    return cast("Reader", reader)
+
+
+#: The decoders of whole archives, by their formats.
+DECODERS: dict[str, Callable[[Window], Reader]] = {
+    formats.GZIP: members,
+    formats.ZSTD: frames,
+    formats.XZ: xz_streams,
+    formats.BZIP2: bzip2_streams,
+    formats.TAR: as_they_are,
+}
 
 
 class Decoder:

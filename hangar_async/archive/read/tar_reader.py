@@ -124,6 +124,11 @@ class TarReader:
             raise TarError(f"more than {self._most_headers:,} headers are in it")
 
     def _skip_rest(self) -> None:
+        skip = getattr(self._stream, "skip", None)
+        if self._left and skip is not None:
+            if not skip(self._left):
+                raise TarError("the tar ends too early")
+            self._left = 0
         while self._left:
             self.readinto(self._buffer)
         if self._padding:

@@ -7,12 +7,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from hangar_async import imagelist
-from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.config.naming import Naming
 from hangar_async.config.target_options import LoadOptions
 from hangar_async.disk import Disk
@@ -24,12 +22,14 @@ from hangar_async.engine.outputs import check_failed_list, check_outputs, failed
 from hangar_async.engine.reports import Comparison, LoadOutcome
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.layout.files import Layout
-from hangar_async.layout.images import read_images
+from hangar_async.layout.images import matches, read_images
 from hangar_async.layout.referrers import group_referrers
 from hangar_async.oci import Image, Reference, ReferrerSelector
 from hangar_async.registry.client import RegistryClient
 from hangar_async.threads import Interrupt, in_thread
 
+#: Images without a name that are told one by one.
+_SHOWN = 5
 #: An image, and its name at the target.
 Named: TypeAlias = tuple[Image, Reference]
 
@@ -50,7 +50,7 @@ class Selection:
     @property
     def is_seekable(self) -> bool:
         """True when each file of the layout can be read alone."""
-        return not isinstance(self.layout, StreamedLayout)
+        return self.layout.is_seekable
 
     def referrers_of(self, image: Image) -> tuple[Image, ...]:
         """Return the referrers that go with an image."""
@@ -70,7 +70,7 @@ def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) 
         raise UsageError(f"{options.source} is {source_format}, not {options.format} (--compress)")
     layout = layout_at(options.source, archive, check_interrupted)
     grouped = group_referrers(read_images(layout).images)
-    named = name_images(_select(options, grouped.images), naming)
+    named = name_images(_with_name(_select(options, grouped.images), options.given_name), naming)
     selector = options.referrer_selector
     referrers = {image.name: tuple(_chosen(grouped.of(image), selector)) for image, _ in named}
     left_out = len(grouped.others) if selector else 0
@@ -91,7 +91,7 @@ def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
         return list(images)
     names: set[str] = set()
     for pattern in options.images:
-        matching = {image.name for image in images if _matches(image, pattern)}
+        matching = {image.name for image in images if matches(image, pattern)}
         if not matching:
             some = ", ".join(image.name for image in images[:5])
             raise UsageError(f"no image in {options.source} matches {pattern!r} (--image); it has {some}")
@@ -101,11 +101,25 @@ def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
     return [image for image in images if image.name in names]
 
 
-def _matches(image: Image, pattern: str) -> bool:
-    """Tell whether a pattern matches the name, with or without the registry, with or without the tag."""
-    reference = image.reference
-    names = {image.name, f"{reference.repository}:{reference.cache_tag}", reference.name, reference.repository}
-    return any(fnmatchcase(name, pattern) for name in names)
+def _with_name(images: list[Image], name: Reference | None) -> list[Image]:
+    """Give the only image, or the only one without a name, a name; raises UsageError where there are several."""
+    if name is None:
+        return images
+    nameless = [image for image in images if not image.named] or images
+    if len(nameless) > 1:
+        some = ", ".join(image.name for image in nameless[:5])
+        raise UsageError(f"--name {name} is for one image, and these are selected: {some}; choose one with --image")
+    return [replace(image, reference=name, named=True) if image is nameless[0] else image for image in images]
+
+
+def _nameless(selection: Selection) -> Iterator[str]:
+    """Say of images without a name where they go."""
+    nameless = [(image, target) for image, target in selection.images if not image.named]
+    for image, target in nameless[:_SHOWN]:
+        because = f" ({image.notes[0]})" if image.notes else ""
+        yield f"{image.name} has no name{because} and goes to {target.name}:{target.tag}; --name gives it one"
+    if len(nameless) > _SHOWN:
+        yield f"{len(nameless) - _SHOWN} more images have no name"
 
 
 def _listed_names(image_list: Path | Sequence[str], images: Sequence[Image], source: Path) -> set[str]:
@@ -177,6 +191,8 @@ class LoadRun:
             run.notice(note)
         if left_out := run.selection.left_out:
             run.notice(f"left out {left_out:,} referrers of images that are not in {options.source}")
+        for text in _nameless(run.selection):
+            run.notice(text)
         return run
 
     @asynccontextmanager

@@ -16,7 +16,8 @@ import zstandard
 from hangar_async.archive import tar_header
 from hangar_async.archive.read import layout as module
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.layout import IndexedLayout, StreamedLayout, archive_layout, stream_files
+from hangar_async.archive.read.forms import archive_layout
+from hangar_async.archive.read.layout import IndexedLayout, StreamedLayout, stream_files
 from hangar_async.errors import ArchiveError, StorageError
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import Interrupted

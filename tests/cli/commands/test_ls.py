@@ -165,9 +165,12 @@ def test_on_a_terminal_the_table_fits(shelf: Shelf, program: Program, monkeypatc
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("text", "text is neither gzip nor zstd; give the name of an archive, of one of its parts, or of a cache"),
+        (
+            "text",
+            "text is no archive: neither a tar, plain or compressed, nor a zip; give the name of an archive",
+        ),
         ("split.tar.gz", "split.tar.gz.part1 is missing; copy split.tar.gz.part1 here again"),
-        ("empty", "there is no saved-images-list.json in it; name an archive"),
+        ("empty", "there are no images in it: neither"),
         ("cut.tar.gz", "cut.tar.gz: the compressed data are damaged before here"),
     ],
 )

@@ -119,7 +119,10 @@ def test_of_many_problems_a_screen_is_shown(program: Program, monkeypatch: pytes
 def test_a_path_that_is_no_archive_is_an_error(program: Program, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no archive\n")
     done = program("verify", "text")
-    assert (done.status, done.rows()["wrong"]) == (1, ["text is neither gzip nor zstd"])
+    assert (done.status, done.rows()["wrong"]) == (
+        1,
+        ["text is no archive: neither a tar, plain or compressed, nor a zip"],
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -15,10 +15,11 @@ from hangar_async.engine.push.run import open_selection
 from hangar_async.errors import NotFound, Unauthorized, UsageError
 from tests.engine.forms import Saved
 from tests.engine.loading import run_load, run_validate, tagged
-from tests.engine.made import make_cache
+from tests.engine.made import make_cache, make_layout
 from tests.fakes.harbor import PASSWORD, Harbor
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
+from tests.layout.rig import REF
 
 
 async def test_a_prefix_and_another_project(everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
@@ -52,6 +53,66 @@ def test_a_template_names_the_images(tmp_path: Path) -> None:
         targets("{registry}/x/{name}", images=["*app"])
     with pytest.raises(UsageError, match=r"quay\.io/app:1 has no \{2\}: write"):
         targets("reg.lan/{2}")
+
+
+def test_an_image_without_a_name_goes_under_its_digest_unless_it_gets_one(tmp_path: Path) -> None:
+    built = small("app")
+    source = make_layout(tmp_path / "My.Dir", [(built, {REF: "Not A Name"})])
+
+    def target(**keywords: Any) -> str:
+        options = LoadOptions(source=source, destination="reg.lan", **keywords)
+        ((_, target),) = open_selection(options, lambda: None).images
+        return str(target)
+
+    assert target() == f"reg.lan/library/my.dir:{built.digest.tag}"
+    assert target(name="team/app:2") == "reg.lan/team/app:2"
+    with pytest.raises(UsageError, match="--name: 'A B'"):
+        target(name="A B")
+    make_layout(source, [(built, {REF: "1.0+build.5"})])
+    assert target() == "reg.lan/library/my.dir:1.0_build.5"
+    make_layout(source, [(built, {}), (small("other"), {})])
+    with pytest.raises(UsageError, match="is for one image, and these are selected"):
+        target(name="a:1")
+    make_layout(source, [(built, {}), (small("other"), {REF: "app:1"})])
+    options = LoadOptions(source=source, destination="reg.lan", name="new:1")
+    assert [str(target) for _, target in open_selection(options, lambda: None).images] == [
+        "reg.lan/library/new:1",
+        "reg.lan/library/app:1",
+    ]
+
+
+async def test_images_without_a_name_are_told(pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    source = make_layout(
+        tmp_path / "dir", [(small(f"app{number}"), {REF: "a b"} if number else {}) for number in range(7)]
+    )
+    report = await run_load(tmp_path, source, pushable_registry, dry_run=True)
+    assert "has no name and goes to" in report.notices[0]
+    assert "('a b' is no name of an image)" in report.notices[1]
+    assert report.notices[-1] == "2 more images have no name"
+    assert len(report.notices) == 6
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("nginx:1.27", True),
+        ("nginx", True),
+        ("docker.io/nginx:1.27", True),
+        ("docker.io/library/nginx:1.27", True),
+        ("library/nginx", True),
+        ("ngin?:1.*", True),
+        ("nginx:1.26", False),
+        ("inx:1.27", False),
+    ],
+)
+def test_a_name_of_docker_hub_is_matched_as_everywhere(tmp_path: Path, pattern: str, found: bool) -> None:
+    source = make_cache(tmp_path / "cache", {"docker.io/library/nginx:1.27": small("a"), "quay.io/x:1": small("b")})
+    options = LoadOptions(source=source, destination="reg.lan", images=[pattern])
+    if found:
+        assert len(open_selection(options, lambda: None).images) == 1
+        return
+    with pytest.raises(UsageError, match="matches"):
+        open_selection(options, lambda: None)
 
 
 async def test_a_template_wins_over_the_environment(pushable_registry: FakeRegistry, tmp_path: Path) -> None:

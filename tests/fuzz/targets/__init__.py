@@ -9,6 +9,10 @@ Target = Callable[[bytes], None]
 TARGETS: Mapping[str, Target] = {
     "archive": archives.archive,
     "tar": archives.tar,
+    "docker-archive": archives.docker_archive,
+    "docker-list": archives.docker_list,
+    "zip": archives.zip_archive,
+    "hauler-index": archives.hauler_index,
     "archive-index": archives.archive_index,
     "content": archives.content,
     "parts": archives.parts,
@@ -32,6 +36,14 @@ TARGETS: Mapping[str, Target] = {
     "mirror-list": words.mirror_list,
     "words": words.words,
 }
-_ARCHIVES = {"archive-index", "images-list", "layout-index", "layout-names", "commit-record"}
+_ARCHIVES = {
+    "archive-index",
+    "images-list",
+    "layout-index",
+    "layout-names",
+    "commit-record",
+    "docker-list",
+    "hauler-index",
+}
 #: Those whose inputs are JSON documents.
 DOCUMENTS = frozenset({"manifest", "config", "token", "error-body", "credentials"} | _ARCHIVES)
