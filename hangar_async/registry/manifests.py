@@ -183,11 +183,8 @@ def _explained(error: RegistryError, subject: str, raw: bytes, media_type: str) 
         return error
     host, status, said = error.host, error.status, f": {error.said}"
     if error.code == "UNSUPPORTED":
-        kind = _kind_of(document)
-        text, advice = (
-            f"{host} does not take {subject}: it takes no {kind}{said}",
-            "push it to a registry that takes them",
-        )
+        text = f"{host} does not take {subject}: it takes no {_kind_of(document)}{said}"
+        advice = "push it to a registry that takes them"
         return RegistryError(text, host=host, status=status, code=error.code, advice=advice, said=error.said)
     foreign = [layer for layer in document.blobs if layer.urls]
     # Source: distribution, manifest handlers: an address that is not allowed is an unknown error, and a missing blob.
@@ -208,9 +205,8 @@ def _explained(error: RegistryError, subject: str, raw: bytes, media_type: str) 
 def _kind_of(document: Manifest | Index) -> str:
     if isinstance(document, Index) or document.is_image:
         return f"manifests of the type {document.media_type}"
-    return (
-        f"artifacts of the type {decode_json(document.raw, _ArtifactJson).artifactType or document.config.media_type}"
-    )
+    kind = decode_json(document.raw, _ArtifactJson).artifactType or document.config.media_type
+    return f"artifacts of the type {str(kind)[:_LONGEST]!r}"
 
 
 def media_type_of(content_type: str) -> str:

@@ -237,8 +237,8 @@ def error_list(*codes: str) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"artifactType": "application/x-list"}, "artifacts of the type application/x-list"),
-        ({}, "artifacts of the type application/x-config"),
+        ({"artifactType": "application/x-list"}, "artifacts of the type 'application/x-list'"),
+        ({}, "artifacts of the type 'application/x-config'"),
     ],
 )
 async def test_a_registry_without_artifacts_is_told_as_such(
