@@ -7,7 +7,10 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
     faketime:faketime bindfs:bindfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.exfat:exfatprogs mkfs.vfat:dosfstools \
     mount.exfat-fuse:exfat-fuse fusefat:fusefat
 
-.PHONY: demo test lint house real-parts extra bench fuzz crash model clean
+# Programs whose files are read by marked tests: as above.
+CLIENTS := podman:podman buildah:buildah umoci:umoci
+
+.PHONY: demo test test-clients lint house real-parts extra bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -19,6 +22,11 @@ UNMEASURED := tests/environments tests/faults tests/fuzz tests/model
 test: $(VENV)/.dev real-parts lint
 	$(BIN)/python -m pytest -n 2 $(UNMEASURED) $(PYTEST)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED)) $(PYTEST)
+
+# What other programs write, made by themselves.
+test-clients: $(VENV)/.dev
+	@$(MAKE) --no-print-directory real-parts REAL="$(REAL) $(CLIENTS)"
+	$(BIN)/python -m pytest -m clients tests/real $(PYTEST)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

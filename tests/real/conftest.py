@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hangar_async.engine.save import save
 from hangar_async.testing.images import Built
 from tests.engine.conftest import site
 from tests.fakes import docker_registry as real
+from tests.fakes.programs import run
 from tests.fakes.registry import FakeRegistry
 from tests.real.rig import options
 from tests.registry.conftest import authority
@@ -37,3 +40,20 @@ def second_registry(tmp_path: Path, docker_registry: str) -> Iterator[str]:
     with real.docker_registry(tmp_path / "second") as address:
         assert address != docker_registry
         yield address
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[..., Awaitable[str]]]:
+    """Runs a program that keeps images in a store of its own: `await client("podman", "pull", ...)`."""
+    # The paths of podman have at most 50 characters.
+    with tempfile.TemporaryDirectory(prefix="c") as directory:
+        home = Path(directory)
+        store = ["--root", str(home / "root"), "--runroot", str(home / "run"), "--storage-driver", "vfs"]
+        environment = {"HOME": directory, "XDG_RUNTIME_DIR": directory, "TMPDIR": directory}
+
+        async def start(program: str, *words: str) -> str:
+            if shutil.which(program) is None:
+                pytest.skip(f"{program} is not installed (make test-clients)")
+            return await run(program, *(() if program == "umoci" else store), *words, env=environment)
+
+        yield start
