@@ -286,7 +286,7 @@ LoadSource = Annotated[
     _option(
         "-s --source",
         "ARCHIVE",
-        "An archive of images in any form (docs/sources.md), with or without .partN, or a directory.",
+        "An archive of images in any form (docs/sources.md), with or without .partN, a directory, or - for standard input.",
     ),
 ]
 PushTo = Annotated[

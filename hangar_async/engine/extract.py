@@ -12,6 +12,7 @@ from hangar_async.engine.events import CheckStarted, Notice, Observer, ignore, r
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outputs import check_outputs, check_target, told_disk
 from hangar_async.engine.reports import Output
+from hangar_async.engine.standard_input import source_path
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
 from hangar_async.layout.images import find_image, read_images
@@ -30,7 +31,9 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     options = replace(options, destination=destination)
     interrupt = Interrupt()
     with told_disk(lambda text: observer(Notice(text))) as disk:
-        return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer), disk)
+        async with source_path(options.source, destination.parent) as path:
+            options = replace(options, source=path)
+            return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer), disk)
 
 
 def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer, disk: Disk) -> Output:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import cast
@@ -18,6 +19,7 @@ from hangar_async.engine.push.run import LoadRun, Named, Selection
 from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
+from hangar_async.engine.standard_input import source_path
 from hangar_async.errors import HangarError, the_error
 from hangar_async.layout.files import SeekableLayout
 from hangar_async.oci import Digest, Image, Reference
@@ -32,8 +34,8 @@ async def load(options: LoadOptions, observer: Observer = ignore, *, clock: Cloc
     outcome in the report. Raises UsageError before any request, ArchiveError and ContentError for a source that cannot
     be read, RegistryErrors and NetworkError where the registry does not answer at all.
     """
-    async with reported("load", options, observer) as journal:
-        run = await LoadRun.prepare(options, journal.observe, clock or Clock())
+    async with reported("load", options, observer) as journal, source_path(options.source, _spool(options)) as path:
+        run = await LoadRun.prepare(replace(options, source=path), journal.observe, clock or Clock())
         _report_plan(run)
         return journal.completed(await _load(run))
 

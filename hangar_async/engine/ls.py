@@ -1,11 +1,12 @@
 """`ls`: the images of an archive or a cache directory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hangar_async.config.options import ListOptions
 from hangar_async.engine.events import CheckStarted, Observer, ignore, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.engine.standard_input import source_path
 from hangar_async.layout.images import read_images
 from hangar_async.oci import Image
 from hangar_async.threads import Interrupt
@@ -53,7 +54,9 @@ async def ls(options: ListOptions, observer: Observer = ignore) -> Listing:
     cache, StorageError.
     """
     interrupt = Interrupt()
-    return await interrupt.in_thread(_ls, options.source, interrupt, threadsafe(observer))
+    async with source_path(options.source) as path:
+        listing = await interrupt.in_thread(_ls, path, interrupt, threadsafe(observer))
+    return listing if path == options.source else replace(listing, path=options.source, parts=())
 
 
 def _ls(path: Path, interrupt: Interrupt, observer: Observer) -> Listing:

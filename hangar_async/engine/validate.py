@@ -15,6 +15,7 @@ from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.push.run import LoadRun
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import Comparison, ComparisonReport, ImageOutcome
+from hangar_async.engine.standard_input import source_path
 from hangar_async.errors import ContentError, Differs, HangarError, the_error
 from hangar_async.layout.images import LayoutImages, read_images
 from hangar_async.oci import Descriptor, Digest, Document, Image, Index, Reference, is_referrers_tag, walk
@@ -35,8 +36,11 @@ async def load_validate(
     Nothing is sent. An image that differs is an outcome in the report. Raises as `load` does.
     """
     options = replace(options, dry_run=False)
-    async with reported("load-validate", options, observer) as journal:
-        run = await LoadRun.prepare(options, journal.observe, clock or Clock())
+    async with (
+        reported("load-validate", options, observer) as journal,
+        source_path(options.source, options.spool) as path,
+    ):
+        run = await LoadRun.prepare(replace(options, source=path), journal.observe, clock or Clock())
         return journal.completed(await _validate(run))
 
 

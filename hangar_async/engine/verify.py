@@ -16,6 +16,7 @@ from hangar_async.engine.events import CheckStarted, Observer, ignore, report_ch
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outcomes import Verdict, VerifiedImage
 from hangar_async.engine.reporting.journal import reported
+from hangar_async.engine.standard_input import source_path
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, StorageError, the_error
 from hangar_async.layout.files import LayoutFile, blob_name
 from hangar_async.layout.images import read_images
@@ -31,19 +32,19 @@ async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict
 
     Nothing is unpacked. Raises UsageError for a path that does not exist, StorageError where it cannot be read.
     """
-    async with reported("verify", options, observer) as journal:
-        return journal.completed(await _verify(options, journal.observe))
+    async with reported("verify", options, observer) as journal, source_path(options.source) as path:
+        return journal.completed(await _verify(path, journal.observe))
 
 
-async def _verify(options: VerifyOptions, observer: Observer) -> Verdict:
+async def _verify(path: Path, observer: Observer) -> Verdict:
     parts_interrupt, contents_interrupt = Interrupt(), Interrupt()
     try:
-        archive = await contents_interrupt.in_thread(find_archive, options.source, contents_interrupt)
+        archive = await contents_interrupt.in_thread(find_archive, path, contents_interrupt)
     except ArchiveError as error:
         # The parts that are there are hashed all the same: all that must be copied again is told at once.
-        damaged = await parts_interrupt.in_thread(_check_parts_there, options.source, parts_interrupt)
+        damaged = await parts_interrupt.in_thread(_check_parts_there, path, parts_interrupt)
         return Verdict((), 0, 0, tuple(dict.fromkeys((*error.problems, *damaged))))
-    check_contents = partial(_check_contents, options.source, archive, contents_interrupt, threadsafe(observer))
+    check_contents = partial(_check_contents, path, archive, contents_interrupt, threadsafe(observer))
     try:
         async with asyncio.TaskGroup() as group:
             # The parts on the disk, and the files in them, are hashed side by side.

@@ -20,6 +20,7 @@ from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outputs import check_failed_list, check_outputs, failed_lines, tell_remarks, write_failed_list
 from hangar_async.engine.reports import Comparison, LoadOutcome
+from hangar_async.engine.standard_input import FILE_NAME
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.layout.files import Layout
 from hangar_async.layout.images import matches, read_images
@@ -70,7 +71,8 @@ def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) 
         raise UsageError(f"{options.source} is {source_format}, not {options.format} (--compress)")
     layout = layout_at(options.source, archive, check_interrupted)
     grouped = group_referrers(read_images(layout).images)
-    named = name_images(_with_name(_select(options, grouped.images), options.given_name), naming)
+    selected = _with_name(_select(options, grouped.images), options.given_name, options.source)
+    named = name_images(selected, naming)
     selector = options.referrer_selector
     referrers = {image.name: tuple(_chosen(grouped.of(image), selector)) for image, _ in named}
     left_out = len(grouped.others) if selector else 0
@@ -101,9 +103,11 @@ def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
     return [image for image in images if image.name in names]
 
 
-def _with_name(images: list[Image], name: Reference | None) -> list[Image]:
+def _with_name(images: list[Image], name: Reference | None, source: Path) -> list[Image]:
     """Give the only image, or the only one without a name, a name; raises UsageError where there are several."""
     if name is None:
+        if source.name == FILE_NAME and (nameless := [image for image in images if not image.named]):
+            raise UsageError(f"{nameless[0].name} has no name, and standard input gives it none: write --name")
         return images
     nameless = [image for image in images if not image.named] or images
     if len(nameless) > 1:
