@@ -271,7 +271,7 @@ PasswordStdin = Annotated[bool, _flag("--password-stdin", "Read the password fro
 
 # Archives and layouts that are read.
 Archive = Annotated[
-    str, _argument("ARCHIVE", "An archive, with or without .partN, a cache directory, or an OCI layout.")
+    str, _argument("ARCHIVE", "An archive of images in any form, with or without .partN, a directory, or -.")
 ]
 Image = Annotated[str, _argument("IMAGE", "Name of the image, as in an image list.")]
 Json = Annotated[bool, _flag("--json", "Write one JSON document instead.")]
@@ -286,7 +286,7 @@ LoadSource = Annotated[
     _option(
         "-s --source",
         "ARCHIVE",
-        "An archive of images in any form (docs/sources.md), with or without .partN, a directory, or - for standard input.",
+        "An archive of images in any form, with or without .partN, a directory, or - for standard input.",
     ),
 ]
 PushTo = Annotated[
@@ -329,6 +329,15 @@ DefaultProject = Annotated[
 ]
 DryRun = Annotated[bool, _flag("--dry-run", "Show which images would be pushed under which names, and ask nothing.")]
 SparseIndex = Annotated[bool, _flag("--sparse-index", "The same as --index original.")]
+OnExistingTag = Annotated[
+    str,
+    _option(
+        "--on-existing-tag",
+        "WORD",
+        "For a tag that names another image there: overwrite, skip, or error, which fails the image.",
+        shown=True,
+    ),
+]
 PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
 RepoType = Annotated[
     Text, _option("--repo-type", "TYPE", "harbor: make the projects that are missing.  [default: nothing is made]")

@@ -20,6 +20,10 @@ IndexMode: TypeAlias = Literal["original", "partial", "auto"]
 SOURCE_FORMATS = (*FORMATS, "tar", "xz", "bzip2", "zip")
 INDEX_MODES: tuple[IndexMode, ...] = get_args(IndexMode)
 
+#: The treatment of tags that name another image.
+ON_EXISTING_TAG = ("overwrite", "error", "skip")
+_OR = "overwrite, error or skip"
+
 
 def checked_index_mode(text: str) -> IndexMode:
     """Read the value of `--index`; raises UsageError."""
@@ -72,9 +76,11 @@ class LoadOptions(JobOptions):
     image list, or its lines, which names images too. `name` is that of the only image, or of the only one without a
     name. `jobs`, `blobs_per_image`, `requests` and `report` are as in `save`. `failed` is the path of the list of
     failed images (None: none is written). `index` is that of an image of which only a part is held; `sparse_index` is
-    an older way to say "original". `referrers` are as in `save`. `spool` is a directory for a few blobs at a time of an
-    archive that can only be read from its start; None is the system's temporary one. `harbor` makes missing projects at
-    the registry first. Raises UsageError when made with a wrong value.
+    an older way to say "original". `on_existing_tag` is one of ON_EXISTING_TAG, for tags that name another image there:
+    `error` fails the image and `skip` leaves it out, both before the first blob is sent. `referrers` are as in `save`.
+    `spool` is a directory for a few blobs at a time of an archive that can only be read from its start, and for a copy
+    of standard input; None is the system's temporary one. `harbor` makes missing projects at the registry first. Raises
+    UsageError when made with a wrong value.
     """
 
     source: Path
@@ -94,6 +100,7 @@ class LoadOptions(JobOptions):
     index: str = "partial"
     sparse_index: bool = False
     platform_tags: bool = False
+    on_existing_tag: str = "overwrite"
     harbor: bool = False
     harbor_https: bool = True
     harbor_public: bool = False
@@ -104,6 +111,8 @@ class LoadOptions(JobOptions):
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in SOURCE_FORMATS:
             raise UsageError(f"unknown format {self.format!r} (--compress): write one of {', '.join(SOURCE_FORMATS)}")
+        if self.on_existing_tag not in ON_EXISTING_TAG:
+            raise UsageError(f"unknown word {self.on_existing_tag!r} (--on-existing-tag): write {_OR}")
         _ = self.limits, self.naming, self.index_mode, self.given_name, self.referrer_selector
 
     @property

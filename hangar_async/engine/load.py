@@ -20,10 +20,11 @@ from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent
 from hangar_async.engine.standard_input import source_path
-from hangar_async.errors import HangarError, the_error
+from hangar_async.errors import Conflict, HangarError, the_error
 from hangar_async.layout.files import SeekableLayout
 from hangar_async.oci import Digest, Image, Reference
 from hangar_async.singleflight import SingleFlight
+from hangar_async.tasks import each
 from hangar_async.threads import in_thread
 
 
@@ -66,10 +67,16 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
             numbered = list(_numbered(run.selection))
             for _, (image, target) in numbered:
                 images.expect(image, target)
+            decided = await _decide_tags(run, images)
+            numbered = [one for one in numbered if one[0] not in decided]
             if isinstance(source, Spool):
                 await source.feed(numbered, images, blobs)
 
             async def push(number: int, image: Image, target: Reference) -> LoadOutcome:
+                if (outcome_or_error := decided.get(number)) is not None:
+                    if isinstance(outcome_or_error, LoadOutcome):
+                        return outcome_or_error
+                    raise outcome_or_error
                 referrers = run.selection.referrers_of(image)
                 try:
                     outcome = await images.push(image, target, number, referrers)
@@ -94,6 +101,32 @@ def _numbered(selection: Selection) -> Iterator[tuple[int, Named]]:
     for number, (image, target) in enumerate(selection.images):
         for one in (image, *selection.referrers_of(image)):
             yield number, (one, target)
+
+
+async def _decide_tags(run: LoadRun, images: ImagePusher) -> dict[int, LoadOutcome | HangarError]:
+    """Find the images whose tags name others there, by their places, with what becomes of them; none to overwrite."""
+    decided: dict[int, LoadOutcome | HangarError] = {}
+    if run.options.on_existing_tag == "overwrite":
+        return decided
+
+    async def decide(numbered: tuple[int, Named]) -> None:
+        number, (image, target) = numbered
+        try:
+            existing = None if image.problems else await images.replaced(image, target, number)
+        except (HangarError, ExceptionGroup) as error:
+            decided[number] = the_error(error)
+            return
+        if existing is None:
+            return
+        digest = image.original or image.root_document().digest
+        text = f"{target.name}:{target.tag} is {existing.digest} there, and {digest} here"
+        if run.options.on_existing_tag == "skip":
+            decided[number] = LoadOutcome(image, target, "kept", existing.digest, note=text)
+        else:
+            decided[number] = Conflict(text, advice="load it with --on-existing-tag overwrite, or below another prefix")
+
+    await each(list(enumerate(run.selection.images)), decide, 2 * run.options.limits.requests)
+    return decided
 
 
 @asynccontextmanager

@@ -164,8 +164,9 @@ class Sent:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-#: pushed: it is at the target now; present: it was there before; planned: nothing was done.
-State = Literal["pushed", "present", "planned", "failed"]
+#: pushed: it is at the target now; present: it was there before; kept: another image has its tag there, and stays;
+#: planned: nothing was done.
+State = Literal["pushed", "present", "kept", "planned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

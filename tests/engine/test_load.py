@@ -18,10 +18,19 @@ from hangar_async.engine.events import Event, ImageEnded, LoadEnded, Notice, Run
 from hangar_async.engine.ls import ls
 from hangar_async.engine.reports import LoadReport, ReferrerCounts
 from hangar_async.engine.verify import verify
-from hangar_async.errors import RegistryError
+from hangar_async.errors import RegistryError, UsageError
 from hangar_async.testing.images import artifact
-from tests.engine.forms import FORMS, HANGARS, Saved
-from tests.engine.loading import document, manifests_below, named_blobs, run_load, run_validate, tagged, where
+from tests.engine.forms import FORMS, HANGARS, Saved, pack_as_hangar
+from tests.engine.loading import (
+    document,
+    load_options,
+    manifests_below,
+    named_blobs,
+    run_load,
+    run_validate,
+    tagged,
+    where,
+)
 from tests.engine.made import make_cache, make_layout
 from tests.engine.push.rig import without_referrers
 from tests.engine.served import served
@@ -223,3 +232,56 @@ async def test_a_layout_with_referrers_is_listed_verified_served_and_packed(sign
     report = await compress(CompressOptions(cache=signed.saved, output=output))
     assert (report.status, len(report.outcomes)) == (0, 1)
     assert ReferrerCounts.of((await ls(ListOptions(output.target))).images) == ReferrerCounts(1, 1, 2)
+
+
+@pytest.mark.parametrize("form", ["dir", "hangar"])
+@pytest.mark.parametrize("mode", ["overwrite", "error", "skip"])
+async def test_a_tag_that_names_another_image(
+    mode: str, form: str, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """It is overwritten, an error or left alone; the last two are known before the first blob is sent."""
+    old, new, other = small("old"), small("new"), small("other")
+    pushable_registry.add("library/app:1", old)
+    pushable_registry.add("library/same:1", other)
+    source = make_cache(tmp_path / "cache", {"app:1": new, "same:1": other, "fresh:1": small("fresh")})
+    if form == "hangar":
+        pack_as_hangar(source, tmp_path / "all.tar.gz")
+        source = tmp_path / "all.tar.gz"
+    report = await run_load(tmp_path, source, pushable_registry, on_existing_tag=mode)
+    outcomes = {outcome.target.repository: outcome for outcome in report.outcomes}
+    expected = {"overwrite": "pushed", "error": "failed", "skip": "kept"}[mode]
+    assert {name: outcome.state for name, outcome in outcomes.items()} == {
+        "library/app": expected,
+        "library/same": "present",
+        "library/fresh": "pushed",
+    }
+    app, there = outcomes["library/app"], await tagged(pushable_registry.content, "library/app:1")
+    assert there == (new.digest if mode == "overwrite" else old.digest)
+    assert report.status == (1 if mode == "error" else 0)
+    if mode == "overwrite":
+        assert app.replaced == old.digest
+        return
+    text = app.note if mode == "skip" else str(app.error)
+    assert f"is {old.digest} there, and {new.digest} here" in text
+    first = next(number for number, one in enumerate(pushable_registry.requests) if one.method == "POST")
+    heads = [
+        number
+        for number, one in enumerate(pushable_registry.requests)
+        if one.method == "HEAD" and "/manifests/1" in one.path
+    ]
+    assert len(heads) >= 3
+    assert sorted(heads)[2] < first
+    assert not any(one.method == "POST" and "/library/app/" in one.path for one in pushable_registry.requests)
+
+
+async def test_parts_of_one_index_add_up_whatever_is_wanted_of_existing_tags(
+    partial: Saved, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    await run_load(tmp_path, partial.at("dir"), pushable_registry, images=["multi"])
+    report = await run_load(tmp_path, partial.at("gzip"), pushable_registry, images=["multi"], on_existing_tag="error")
+    assert report.status == 0
+
+
+def test_an_unknown_word_for_existing_tags_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--on-existing-tag"):
+        load_options(tmp_path, tmp_path, "reg.lan", on_existing_tag="ask")

@@ -221,7 +221,9 @@ def after_load(report: LoadReport, options: LoadOptions) -> Rows:
     yield from _load_failures(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
     yield from _referrers(report.outcomes)
-    loaded = [outcome for outcome in report.outcomes if outcome.ok]
+    loaded = [outcome for outcome in report.outcomes if outcome.ok and outcome.state != "kept"]
+    if kept := sum(outcome.state == "kept" for outcome in report.outcomes):
+        yield "kept", f"{count_text(kept, 'tag')} that name{'s' if kept == 1 else ''} another image there"
     if known := sum(outcome.state == "present" for outcome in loaded):
         yield "unchanged", f"{count_text(known, 'image')}, there already"
     yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes)) + _wrong(report.failed)

@@ -180,6 +180,17 @@ class ImagePusher:
         self._targets.pop(number, None)
         return True
 
+    async def replaced(self, image: oci.Image, target: oci.Reference, number: int) -> oci.Descriptor | None:
+        """Return the other image that a push would take the tag from, None for none; raises HangarError."""
+        if await self.is_present(image, target, number):
+            return None
+        existing, root = self._targets[number], image.root_document()
+        original = image.documents.get(image.original) if image.original is not None else None
+        if existing is None or not isinstance(original, oci.Index) or not isinstance(root, oci.Index):
+            return existing
+        # Another part of the same index is joined with this one.
+        return (await self._choose_index(image, original, root, target, existing, planning_rank(number)))[2]
+
     async def is_present(self, image: oci.Image, target: oci.Reference, number: int) -> bool:
         """Ask whether the tag names the image already, which `push` need not ask again; raises HangarError."""
         existing = self._targets[number] = await self._head(target, None, planning_rank(number))
