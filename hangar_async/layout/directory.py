@@ -17,18 +17,22 @@ _DEPTH = 3
 
 
 class DirectoryLayout:
-    """The files below a cache directory; links, and names that begin with a dot, are passed over."""
+    """The files below a cache directory; links, and names that begin with a dot, are passed over.
+
+    `links` has the targets of links to files, by their names, once the sizes are known.
+    """
 
     is_seekable = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.links: dict[str, str] = {}
         self._sizes: dict[str, int] | None = None
 
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every regular file, by its name; raises StorageError."""
         if self._sizes is None:
-            self._sizes = dict(_walk(self.root, "", _DEPTH))
+            self._sizes = dict(_walk(self.root, "", _DEPTH, self.links))
         return self._sizes
 
     def stored_size(self) -> int:
@@ -93,7 +97,7 @@ def _identity(status: os.stat_result) -> Hashable:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
+def _walk(root: Path, below: str, depth: int, links: dict[str, str]) -> Iterator[tuple[str, int]]:
     try:
         with os.scandir(root / below) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
@@ -103,8 +107,10 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
                 continue
             if entry.is_file(follow_symlinks=False):
                 yield name, entry.stat(follow_symlinks=False).st_size
+            elif entry.is_symlink():
+                links[name] = str(Path(entry.path).readlink())
             elif entry.is_dir(follow_symlinks=False) and depth > 1:
-                yield from _walk(root, name, depth - 1)
+                yield from _walk(root, name, depth - 1, links)
     except OSError as error:
         raise StorageError.of(error, root / below, "read") from error
 

@@ -119,10 +119,10 @@ def small_file(layout: Layout, name: str, limit: int = oci.MAX_DOCUMENT) -> byte
     return b"".join(bytes(piece) for file in layout.files([name]) for piece in file.pieces)
 
 
-def oci_layout(base: Layout, title: str) -> Layout | None:
+def oci_layout(base: Layout, title: str, links: Collection[str] = ()) -> Layout | None:
     """Show an OCI image layout, with or without a leading directory; None where there is none.
 
-    Raises ContentError where there are several.
+    Blobs that are `links`, names in it, are damaged: none is followed. Raises ContentError where there are several.
     """
     names = base.sizes()
     markers = [name for name in names if posixpath.basename(name) == MARKER_NAME]
@@ -138,7 +138,12 @@ def oci_layout(base: Layout, title: str) -> Layout | None:
     blobs = {f"{SHARE}/{name.removeprefix(start)}": name for name in names if name.startswith(start)}
     shown = {name: source for name, source in blobs.items() if named_digest(name) is not None}
     own = {name: f"{root}{name}" for name in (MARKER_NAME, INDEX_NAME)}
-    return ForeignLayout(base, title, {**shown, **own})
+    layout = ForeignLayout(base, title, {**shown, **own})
+    for name in links:
+        digest = named_digest(f"{SHARE}/{name.removeprefix(start)}") if name.startswith(start) else None
+        if digest is not None:
+            layout.damage[digest] = f"blob {digest} is a symbolic link, which is not followed: copy the files (cp -rL)"
+    return layout
 
 
 class _HangarImageJson(msgspec.Struct):

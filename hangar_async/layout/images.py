@@ -17,6 +17,7 @@ from hangar_async.layout.parse import SavedList, parse_folder, parse_index, pars
 
 #: The index of a folder names one manifest.
 _MAX_FOLDER_INDEX = 1 << 20
+_ADVICE = "get the archive or directory again; verify names everything that is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,13 @@ def read_images(layout: Layout) -> LayoutImages:
     The digests of documents are checked, blobs are only looked for. Raises ContentError when the list of the images
     cannot be read, or names too much.
     """
-    return _read_oci_layout(layout) if isinstance(layout, ForeignLayout) else read_cache(layout)
+    try:
+        return _read_oci_layout(layout) if isinstance(layout, ForeignLayout) else read_cache(layout)
+    except ContentError as error:
+        if error.advice == ContentError.default_advice:
+            # It is about what a registry serves.
+            error.advice = _ADVICE
+        raise
 
 
 def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
@@ -290,7 +297,9 @@ def _part_of(entry: oci.Image, loader: ManifestLoader, layout: ForeignLayout) ->
     nodes = [node for node in oci.walk(root.descriptor, loader.documents, loader.budget) if not node.is_blob]
     missing = [node.descriptor.digest for node in nodes if node.document is None]
     manifests = [node for node in nodes if isinstance(node.document, oci.Manifest)]
-    is_left_out = missing and all(blob_name(digest) not in layout.sizes() for digest in missing)
+    is_left_out = missing and all(
+        blob_name(digest) not in layout.sizes() and digest not in layout.damage for digest in missing
+    )
     if not is_left_out or all(node.descriptor.attests is not None for node in manifests):
         return entry
     part = oci.partial_index(root, {node.descriptor.digest for node in manifests}, loader.indexes)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from hangar_async.errors import HangarError, RegistryError
+from hangar_async.errors import HangarError, NetworkError, RegistryError
 from hangar_async.oci import Descriptor, Reference
 from hangar_async.registry.exchange import Call, Exchange
 from hangar_async.registry.failures import NOT_THERE
@@ -26,6 +26,10 @@ _CANCEL_TIMEOUT = 2.0
 #: Registries answer with 201 to a piece, and with 202 to the end.
 _COMPLETE = _ACCEPTED = (200, 201, 202, 204)
 #: Statuses of a registry that does not know an upload, or cannot tell its offset.
+_LOST_PORT = (
+    "{registry} wants uploads to go on at its port {port}, where nothing answers: correct the address that it gives "
+    "(http.host in its configuration, or X-Forwarded-Host with the port in the proxy before it)"
+)
 _UNKNOWN = frozenset({*NOT_THERE, 400, 405, 409, 416, 501})
 _RANGE = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,19})", re.IGNORECASE)
 
@@ -152,10 +156,16 @@ class UploadSession:
 
     @asynccontextmanager
     async def _ask(self, call: Call) -> AsyncIterator[Response]:
-        async with self._exchange.ask(call) as response:
-            yield response
-            # After the end of the body the connection serves the next request.
-            await response.drain()
+        try:
+            async with self._exchange.ask(call) as response:
+                yield response
+                # After the end of the body the connection serves the next request.
+                await response.drain()
+        except NetworkError as error:
+            first = (await self._exchange.endpoints.find(self._image.registry)).url
+            if error.missing == "connection" and call.url.host == first.host and call.url.port != first.port:
+                error.advice = _LOST_PORT.format(registry=self._image.registry, port=call.url.port)
+            raise
 
 
 def received_bytes(text: str) -> int | None:

@@ -65,3 +65,23 @@ def test_a_list_of_any_size_is_not_read(tmp_path: Path) -> None:
     files = {**skopeo_directory(small("app")), "manifest.json": b" " * (5 << 20)}
     with pytest.raises(ContentError, match=r"manifest\.json has 5242880 bytes"):
         directory_layout(unpacked(tmp_path, files))
+
+
+def test_a_blob_that_is_a_link_is_told_as_such(tmp_path: Path) -> None:
+    """As in the stores of programs that link what they share."""
+    built = small("app")
+    path = make_layout(tmp_path / "a", [(built, {REF: "app:1"})])
+    blob = path / "blobs" / "sha256" / next(iter(built.blobs)).hex
+    blob.rename(tmp_path / "elsewhere")
+    blob.symlink_to(tmp_path / "elsewhere")
+    (image,) = read_images(directory_layout(path)).images
+    assert "is a symbolic link, which is not followed" in image.problems[0]
+
+
+def test_damage_here_is_not_blamed_on_a_registry(tmp_path: Path) -> None:
+    path = make_layout(tmp_path / "a", [(small("app"), {})])
+    (path / "index.json").write_bytes(b"{}")
+    with pytest.raises(ContentError) as caught:
+        read_images(directory_layout(path))
+    assert "registry" not in caught.value.advice
+    assert "verify" in caught.value.advice

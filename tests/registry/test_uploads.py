@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -492,6 +493,17 @@ async def test_bytes_that_were_not_taken_are_sent_again(
     assert not await push(pushable_registry, lent)
     assert lent.opened == [0, 70_000]
     assert await content_of(pushable_registry) == DATA
+
+
+async def test_an_address_that_lost_its_port_is_told_as_such(pushable_registry: FakeRegistry) -> None:
+    """As of a registry behind a proxy that does not tell it the port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    headers = {"Location": f"http://127.0.0.1:{port}/v2/app/blobs/uploads/1"}
+    pushable_registry.fail(UPLOADS, Status(202, headers), method="POST")
+    with pytest.raises(NetworkError, match="refused") as caught:
+        await push(pushable_registry, Lent(DATA), tries=1)
+    assert f"wants uploads to go on at its port {port}" in caught.value.advice
 
 
 async def test_other_bytes_are_found_by_the_registry(pushable_registry: FakeRegistry) -> None:

@@ -108,7 +108,7 @@ def _shown(files: Layout, title: str, check_interrupted: Callable[[], None]) -> 
         return files
     links: Mapping[str, str] = getattr(files, "links", {})
     return (
-        oci_layout(files, title)
+        oci_layout(files, title, links)
         or hangar_layout(files)
         or skopeo_layout(files, title)
         or docker_layout(files, title, links, check_interrupted)
