@@ -18,10 +18,6 @@ _NUMBERS = {None: 0, "major": 1, "minor": 2}
 _MOST_SHOWN = 12
 
 
-class NoPlainTags(InvalidValue):
-    """Raised when all versions have a variant, and the rules name none."""
-
-
 @dataclass(frozen=True, slots=True)
 class TagRules:
     """Rules for tags, each None for no rule; `select` applies them in the order in which they stand here.
@@ -102,7 +98,7 @@ class Selection:
 def select(
     rules: TagRules, tags: Iterable[str], now: datetime, created: Mapping[str, datetime | None] | None = None
 ) -> Selection:
-    """Choose tags out of all tags of a repository; raises NoPlainTags.
+    """Choose tags out of all tags of a repository; raises InvalidValue.
 
     With `newer_than` the times are needed at which the images of its candidates were created: see `before_times`.
     """
@@ -110,7 +106,10 @@ def select(
 
 
 def before_times(rules: TagRules, tags: Iterable[str]) -> Selection:
-    """Apply the rules before `newer_than`; what they choose are the candidates of it. Raises NoPlainTags."""
+    """Apply the rules before `newer_than`; what they choose are the candidates of it.
+
+    Raises InvalidValue where every version has a variant, and the rules name none.
+    """
     listed = tuple(dict.fromkeys(tags))
     filters = _Filters(listed, listed)
     filters.drop("signatures", is_referrer, lambda tag: "it names a signature or another referrer of an image")
@@ -175,7 +174,7 @@ class _Filters:
         return Selection(self.listed, tuple(self.left), tuple(self.steps), versions=self.versions)
 
     def by_version(self, rules: TagRules) -> None:
-        """Apply `version` and `variants`; raises NoPlainTags."""
+        """Apply `version` and `variants`; raises InvalidValue."""
         versions, floating = self.versions, _floating(self.versions)
         self.drop("has a version", lambda tag: tag not in versions, lambda tag: "it has no version")
         self.drop("stays", lambda tag: tag in floating, lambda tag: f"it floats: {floating[tag]} continues its numbers")
@@ -195,11 +194,13 @@ class _Filters:
         )
 
     def _check_plain(self) -> None:
-        """Raise NoPlainTags where every tag that is left has a variant."""
+        """Raise InvalidValue where every tag that is left has a variant."""
         found = dict.fromkeys(self.versions[tag].variant for tag in self.left)
         if found and "" not in found:
             shown = ", ".join(sorted(found)[:_MOST_SHOWN]) + (", ..." if len(found) > _MOST_SHOWN else "")
-            raise NoPlainTags(f"every version has a variant: name those that you want in `variants`; there are {shown}")
+            raise InvalidValue(
+                f"every version has a variant: name those that you want in `variants`; there are {shown}"
+            )
 
     def is_prerelease(self, tag: str) -> bool:
         """Tell whether a tag names a prerelease."""

@@ -1,0 +1,89 @@
+"""The fields of a job file, as types; its JSON Schema is made of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+#: One text, or several.
+Texts: TypeAlias = str | list[str]
+
+
+class Fields(msgspec.Struct, rename="kebab", forbid_unknown_fields=True):
+    """Fields of a mapping; a name has dashes in the file."""
+
+
+class TagFields(Fields):
+    """Rules that choose tags, applied in this order."""
+
+    match: Annotated[Texts, Meta(description="Patterns of whole tags: globs, or /REGEX/.")] | UnsetType = UNSET
+    version: Annotated[str, Meta(description="A range of versions, such as '>=1.25 <4'.")] | UnsetType = UNSET
+    variants: (
+        Annotated[Texts, Meta(description="Patterns of what follows the version; '' is a tag without.")] | UnsetType
+    ) = UNSET
+    prereleases: Annotated[bool, Meta(description="Whether prereleases are chosen too.")] | UnsetType = UNSET
+    exclude: Annotated[Texts, Meta(description="Patterns of tags that are left out.")] | UnsetType = UNSET
+    newer_than: Annotated[str, Meta(description="The greatest age of an image, such as 180d.")] | UnsetType = UNSET
+    newest: Annotated[int, Meta(ge=1, description="The number of newest versions of each line.")] | UnsetType = UNSET
+    per: Annotated[Literal["major", "minor"], Meta(description="The lines that `newest` counts in.")] | UnsetType = (
+        UNSET
+    )
+    also: Annotated[Texts, Meta(description="Tags that are always chosen.")] | UnsetType = UNSET
+    immutable: (
+        Annotated[Texts, Meta(description="Patterns of tags that never change: those on both sides are not asked for.")]
+        | UnsetType
+    ) = UNSET
+
+
+class ImageFields(Fields):
+    """Fields that a job has, or takes from the defaults."""
+
+    to: Annotated[str, Meta(description="The name of each repository there, with {repository} and others.")] | (
+        UnsetType
+    ) = UNSET
+    tags: Annotated[TagFields | Texts, Meta(description="The tags; all of them without it.")] | UnsetType = UNSET
+    platforms: Annotated[Texts, Meta(description="Platforms, such as linux/amd64; all without it.")] | UnsetType = UNSET
+    index: (
+        Annotated[
+            Literal["auto", "original", "partial"], Meta(description="The index of which some platforms are wanted.")
+        ]
+        | UnsetType
+    ) = UNSET
+    overwrite: (
+        Annotated[Literal["moved", "never"], Meta(description="Whether a tag there follows its source.")] | UnsetType
+    ) = UNSET
+
+
+class JobFields(ImageFields, kw_only=True):
+    """A job: images, and their names at another registry."""
+
+    name: Annotated[str, Meta(description="The name of the job.")]
+    sources: Annotated[Texts, Meta(description="Repositories.")] | UnsetType = msgspec.field(name="from", default=UNSET)
+    list: Annotated[str, Meta(description="A list of images, or of lines SOURCE DEST TAG.")] | UnsetType = UNSET
+
+
+class RegistryFields(Fields):
+    """Settings of a registry."""
+
+    create: Annotated[Literal["none", "harbor"], Meta(description="The kind of projects that are made.")] | (
+        UnsetType
+    ) = UNSET
+
+
+class FileFields(Fields, kw_only=True):
+    """A job file."""
+
+    version: Annotated[Literal[1], Meta(description="The version of the format.")]
+    registries: Annotated[dict[str, RegistryFields], Meta(description="Settings by registry.")] | UnsetType = UNSET
+    defaults: Annotated[ImageFields, Meta(description="Fields that the jobs have unless they say else.")] | (
+        UnsetType
+    ) = UNSET
+    jobs: Annotated[list[JobFields], Meta(description="The jobs, in the order in which they run.")]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of job files."""
+    made = msgspec.json.schema(FileFields)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "hangar-async job file", **made}

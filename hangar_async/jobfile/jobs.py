@@ -1,0 +1,101 @@
+"""Jobs: repositories or lists of images, rules for their tags, and their names at another registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hangar_async.config.naming import Template
+from hangar_async.errors import UsageError
+from hangar_async.jobfile.document import Place
+from hangar_async.oci import Reference
+from hangar_async.tags.patterns import Patterns
+from hangar_async.tags.rules import TagRules
+
+_NUMBERED = re.compile(r"\{([1-9])\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A repository of a job, or a pattern of several: `*` stands for a part of a component, `**` for several."""
+
+    registry: str
+    repository: str
+    place: Place = field(compare=False)
+
+    @property
+    def is_pattern(self) -> bool:
+        """True when its repositories must be looked for."""
+        return "*" in self.repository
+
+    @property
+    def prefix(self) -> str:
+        """The start of all names that it stands for."""
+        return self.repository.partition("*")[0]
+
+    def stars(self, repository: str) -> tuple[str, ...] | None:
+        """Return the texts that the wildcards stand for in a name; None for a name that it does not match."""
+        regex = "".join(
+            {"**": "(.+)", "*": "([^/]+)"}.get(part, re.escape(part)) for part in re.split(r"(\*\*?)", self.repository)
+        )
+        match = re.fullmatch(regex, repository)
+        return None if match is None else match.groups()
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.repository}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job: its images, the rules for their tags, and their names at another registry.
+
+    Either `sources` or `list`, a file of lines, name the images. `to` is the template of the names, None where each
+    line has its own; `platforms` is empty for all. `keeps` says that a tag that is there stays as it is.
+    """
+
+    name: str
+    place: Place = field(compare=False)
+    sources: tuple[Source, ...] = ()
+    list: Path | None = None
+    to: str | None = None
+    rules: TagRules | None = None
+    immutable: Patterns | None = None
+    platforms: tuple[str, ...] = ()
+    index: str = "auto"
+    keeps: bool = False
+
+    def target(self, source: Source, image: Reference) -> Reference:
+        """Return the name of an image of one of its sources; raises UsageError.
+
+        `{1}` is the text of the first wildcard of the source; without wildcards, the first component of the name.
+        """
+        text, stars = self.to or "", source.stars(image.repository) if source.is_pattern else None
+        if stars is not None:
+            text = _NUMBERED.sub(lambda match: _star(stars, match), text)
+        return Template(text).target(image)
+
+
+def _star(stars: tuple[str, ...], match: re.Match[str]) -> str:
+    number = int(match[1])
+    if number > len(stars):
+        raise UsageError(f"--to: {match[0]} is no wildcard: the source has {len(stars)}")
+    return stars[number - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A job file: its jobs, and the registries whose missing projects are made."""
+
+    name: str
+    jobs: tuple[Job, ...]
+    harbors: frozenset[str] = frozenset()
+
+    def only(self, names: Sequence[str]) -> tuple[Job, ...]:
+        """Return the jobs of these names, all for none; raises UsageError for an unknown one."""
+        known = {job.name for job in self.jobs}
+        for name in names:
+            if name not in known:
+                raise UsageError(f"{self.name} has no job {name!r} (--only): it has {', '.join(sorted(known))}")
+        return tuple(job for job in self.jobs if not names or job.name in names)

@@ -1,0 +1,209 @@
+"""A job file to its jobs: all values are checked, each fault with its place in the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from hangar_async.config.naming import Template
+from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.jobfile.document import Node, Place, parse_document, read_document
+from hangar_async.jobfile.fields import FileFields
+from hangar_async.jobfile.jobs import Job, JobFile, Source
+from hangar_async.jobfile.shape import check_shape
+from hangar_async.oci import PlatformSelector, Reference, parse_registry, split_registry
+from hangar_async.tags.patterns import Patterns
+from hangar_async.tags.rules import TagRules
+from hangar_async.tags.version import VersionRange
+
+_T = TypeVar("_T")
+_AGE = re.compile(r"([1-9][0-9]{0,5})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+#: The flags of the command line in messages of values that a file has under their names.
+_FLAG = re.compile(r"^--")
+
+
+def read(path: Path, environ: Mapping[str, str]) -> JobFile:
+    """Read a job file, YAML or JSON; raises UsageError that names the place."""
+    return _file(read_document(path, environ), path)
+
+
+def parse(text: str, path: Path, environ: Mapping[str, str]) -> JobFile:
+    """Read the text of a job file at a path; raises UsageError that names the place."""
+    return _file(parse_document(text, str(path), environ), path)
+
+
+def _file(root: Node, path: Path) -> JobFile:
+    check_shape(root, FileFields)
+    fields = root.fields
+    defaults = _normal(fields["defaults"]) if "defaults" in fields else None
+    jobs = tuple(_job(_normal(node).over(defaults), node, path.parent) for node in fields["jobs"].items)
+    if not jobs:
+        fields["jobs"].refuse("the file has no job")
+    _check_names(jobs)
+    _check_targets(jobs)
+    registries = fields["registries"] if "registries" in fields else Node({}, root.place)
+    return JobFile(str(path), jobs, frozenset(_harbors(registries)))
+
+
+def _normal(node: Node) -> Node:
+    """Return the fields of a job with `tags: [TEXT]` as `tags: {match: [TEXT]}`."""
+    tags = node.fields.get("tags")
+    if tags is None or isinstance(tags.value, dict):
+        return node
+    match = Node({"match": tags}, tags.place, {"match": tags.place})
+    return Node({**node.fields, "tags": match}, node.place, node.keys)
+
+
+def _harbors(registries: Node) -> Iterator[str]:
+    for name, settings in registries.fields.items():
+        with _at(Node(name, registries.keys[name])):
+            registry = parse_registry(name)
+        if settings.fields.get("create", settings).value == "harbor":
+            yield registry
+
+
+@contextmanager
+def _at(node: Node) -> Iterator[None]:
+    """Make an error of a value name its place, unless it names one already."""
+    try:
+        yield
+    except (InvalidValue, UsageError) as error:
+        if str(error).startswith(f"{node.place.name}:"):
+            raise
+        node.refuse(_FLAG.sub("", str(error)), error)
+
+
+def _job(merged: Node, own: Node, directory: Path) -> Job:
+    fields = merged.fields
+    name = fields["name"]
+    if not _NAME.fullmatch(str(name.value)):
+        name.refuse(f"{name.written!r} is no name of a job: write letters, digits, '.', '_' and '-'")
+    if ("from" in fields) == ("list" in fields):
+        own.place.refuse(f"job {name.value} needs `from` or `list`: one of the two")
+    if "list" in fields and "tags" in own.fields:
+        own.keys["tags"].refuse("the lines of a `list` name their tags: leave out `tags`")
+    if "from" in fields and "to" not in fields:
+        own.place.refuse(f"job {name.value} has no `to`: write it here or in `defaults`")
+    tags = fields.get("tags")
+    job = Job(
+        name=str(name.value),
+        place=own.place,
+        sources=tuple(_source(node) for node in fields["from"].items) if "from" in fields else (),
+        list=directory / str(fields["list"].value) if "list" in fields else None,
+        to=None if (to := _parsed(fields, "to", lambda node: Template(str(node.value)))) is None else to.text,
+        rules=None if tags is None or "list" in fields else _rules(tags.fields),
+        immutable=_patterns(tags.fields, "immutable") if tags else None,
+        platforms=_parsed(fields, "platforms", _platforms) or (),
+        index=str(fields["index"].value) if "index" in fields else "auto",
+        keeps="overwrite" in fields and fields["overwrite"].value == "never",
+    )
+    for source in job.sources:
+        with _at(fields["to"]):
+            job.target(source, _example(source))
+    return job
+
+
+def _parsed(fields: Mapping[str, Node], name: str, parse: Callable[[Node], _T]) -> _T | None:
+    """Return what a field is parsed to, None without it; raises UsageError that names its place."""
+    if (node := fields.get(name)) is None:
+        return None
+    with _at(node):
+        return parse(node)
+
+
+def _texts(node: Node, check: Callable[[str], object]) -> tuple[str, ...]:
+    """Return the texts of a list, or the single one; an error of `check` names the place of its text."""
+    texts = []
+    for item in node.items:
+        with _at(item):
+            check(str(item.value))
+        texts.append(str(item.value))
+    return tuple(texts)
+
+
+def _platforms(node: Node) -> tuple[str, ...]:
+    """Read platforms; none stands for all."""
+    texts = _texts(node, lambda text: PlatformSelector.parse([text]))
+    return () if not texts or PlatformSelector.parse(texts).all_architectures else texts
+
+
+def _patterns(fields: Mapping[str, Node], name: str, *, empty: bool = False) -> Patterns | None:
+    if (node := fields.get(name)) is None:
+        return None
+    return Patterns.parse(_texts(node, lambda text: Patterns.parse([text], empty=empty)), empty=empty)
+
+
+def _rules(fields: Mapping[str, Node]) -> TagRules:
+    values = {name: node.value for name, node in fields.items()}
+    newest, per = values.get("newest"), values.get("per")
+    if per is not None and newest is None:
+        fields["per"].refuse("`per` has a meaning beside `newest` alone: write both")
+    return TagRules(
+        match=_patterns(fields, "match"),
+        version=_parsed(fields, "version", lambda node: VersionRange.parse(str(node.value))),
+        variants=_patterns(fields, "variants", empty=True),
+        prereleases=values.get("prereleases") is True,
+        exclude=_patterns(fields, "exclude"),
+        newer_than=_parsed(fields, "newer-than", lambda node: _age(str(node.value))),
+        newest=newest if isinstance(newest, int) else None,
+        per="major" if per == "major" else "minor" if per == "minor" else None,
+        also=_texts(fields["also"], _check_tag) if "also" in fields else (),
+    )
+
+
+def _check_tag(text: str) -> None:
+    if not _TAG.fullmatch(text):
+        raise InvalidValue(f"{text[:140]!r} is no tag: write names alone in `also`, and patterns in `match`")
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise InvalidValue(f"{text[:100]!r} is no age: write a number with h, d or w, such as 180d")
+    return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+
+
+def _source(node: Node) -> Source:
+    text = str(node.value)
+    with _at(node):
+        name, at, _ = text.partition("@")
+        if at or ":" in name.rpartition("/")[2]:
+            raise InvalidValue(f"{text[:140]!r} is more than a repository: write REGISTRY/NAME, and tags in `tags`")
+        registry, path = split_registry(name)
+        # A wildcard may stand wherever letters may.
+        checked = Reference(registry, re.sub(r"\*+", "x", path) if "*" in path else path)
+        if "*" in path and checked.registry == "docker.io" and path.startswith("*"):
+            raise InvalidValue("Docker Hub lists no repositories of all: write docker.io/NAMESPACE/*")
+        return Source(checked.registry, path if "*" in path else checked.repository, node.place)
+
+
+def _example(source: Source) -> Reference:
+    return Reference(source.registry, re.sub(r"\*+", "x", source.repository))
+
+
+def _check_names(jobs: tuple[Job, ...]) -> None:
+    seen: dict[str, Place] = {}
+    for job in jobs:
+        if job.name in seen:
+            job.place.refuse(f"job {job.name} stands here twice; the first one is in line {seen[job.name].line}")
+        seen[job.name] = job.place
+
+
+def _check_targets(jobs: tuple[Job, ...]) -> None:
+    """Raise UsageError where two repositories would have one name."""
+    seen: dict[str, Source] = {}
+    for job in jobs:
+        for source in job.sources:
+            if source.is_pattern:
+                continue
+            target = job.target(source, _example(source)).name
+            first = seen.setdefault(target, source)
+            if first != source:
+                source.place.refuse(f"{source} would be {target}, as {first} in line {first.place.line} is")

@@ -1,0 +1,55 @@
+"""Names of a job's images at another registry."""
+
+from __future__ import annotations
+
+import pytest
+
+from hangar_async.errors import UsageError
+from hangar_async.jobfile.document import Place
+from hangar_async.jobfile.jobs import Job, JobFile, Source
+from hangar_async.oci import Reference
+
+HERE = Place("m.yaml", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "repository", "stars"),
+    [
+        ("prometheus/*", "prometheus/node-exporter", ("node-exporter",)),
+        ("prometheus/*", "prometheus/a/b", None),
+        ("group/**", "group/a/b", ("a/b",)),
+        ("*/app-*", "team/app-x", ("team", "x")),
+        ("a.b/*", "axb/c", None),
+    ],
+)
+def test_wildcards_of_a_source(pattern: str, repository: str, stars: tuple[str, ...] | None) -> None:
+    assert Source("quay.io", pattern, HERE).stars(repository) == stars
+
+
+@pytest.mark.parametrize(
+    ("pattern", "to", "target"),
+    [
+        ("team/*", "reg.local/{1}", "reg.local/app:1"),
+        ("*/app", "reg.local/x/{1}-{name}", "reg.local/x/team-app:1"),
+        ("team/app", "reg.local/{1}/{name}", "reg.local/team/app:1"),
+        ("team/app", "reg.local/{registry}/{repository}", "reg.local/quay.io/team/app:1"),
+    ],
+)
+def test_the_target_of_an_image(pattern: str, to: str, target: str) -> None:
+    job = Job("x", HERE, to=to)
+    image = Reference("quay.io", "team/app", "1")
+    assert str(job.target(Source("quay.io", pattern, HERE), image)) == target
+
+
+def test_a_wildcard_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match=r"\{2\} is no wildcard: the source has 1"):
+        Job("x", HERE, to="reg.local/{2}").target(Source("quay.io", "a/*", HERE), Reference("quay.io", "a/b", "1"))
+
+
+def test_some_jobs_of_a_file() -> None:
+    jobs = tuple(Job(name, HERE) for name in "abc")
+    file = JobFile("m.yaml", jobs)
+    assert file.only(()) == jobs
+    assert [job.name for job in file.only(("c", "a"))] == ["a", "c"]
+    with pytest.raises(UsageError, match=r"m.yaml has no job 'd' \(--only\): it has a, b, c"):
+        file.only(("a", "d"))

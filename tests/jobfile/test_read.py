@@ -1,0 +1,98 @@
+"""Jobs of a file, and each of their faults with its place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hangar_async.errors import UsageError
+from hangar_async.jobfile.read import read as read_file
+from tests.jobfile.rig import WHOLE, changed, read
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    (tmp_path / "mirror.yaml").write_text(WHOLE)
+    file = read_file(tmp_path / "mirror.yaml", {})
+    assert file.harbors == {"harbor.lan"}
+    bases, monitoring, pinned = file.jobs
+    assert [str(source) for source in bases.sources] == ["docker.io/library/nginx", "docker.io/library/python"]
+    assert bases.rules is not None
+    assert (bases.rules.newest, bases.rules.per, bases.rules.also) == (2, "minor", ("latest", "1.27"))
+    assert str(bases.rules.version) == ">=1.25 <4"
+    assert bases.platforms == ("linux/amd64", "linux/arm64")
+    assert monitoring.sources[0].is_pattern
+    assert monitoring.sources[0].prefix == "prometheus/"
+    assert monitoring.rules is not None
+    assert monitoring.rules.newer_than == timedelta(days=180)
+    assert monitoring.immutable is not None
+    assert monitoring.immutable.texts == ("v*.*.*",)
+    assert monitoring.index == "original"
+    assert pinned.list == tmp_path / "images.txt"
+    assert (pinned.rules, pinned.platforms, pinned.keeps) == (None, (), True)
+
+
+def test_a_job_takes_from_the_defaults_what_it_does_not_say() -> None:
+    bases, monitoring, _ = read(WHOLE).jobs
+    assert (bases.to, monitoring.to) == ("harbor.lan/mirror/{name}", "harbor.lan/mirror/{registry}/{repository}")
+    assert bases.rules is not None
+    assert monitoring.rules is not None
+    assert (bases.rules.prereleases, monitoring.rules.prereleases) == (True, True)
+    assert (bases.rules.newest, monitoring.rules.newest) == (2, 3)
+    assert not bases.keeps
+
+
+def test_a_list_of_tags_is_a_list_of_patterns() -> None:
+    old = 'tags: {match: "v*", exclude: ["*-debug"], newer-than: 180d, immutable: "v*.*.*"}'
+    job = read(changed(old, 'tags: [v1, "v2*"]')).jobs[1]
+    assert job.rules is not None
+    assert job.rules.match is not None
+    assert job.rules.match.texts == ("v1", "v2*")
+    assert job.rules.newest == 3
+
+
+def test_no_tags_at_all_are_all_tags() -> None:
+    assert read("version: 1\njobs: [{name: a, from: r.io/x, to: 'h.io/x'}]").jobs[0].rules is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (">=1.25 <4", "newest", "15:16: 'newest' is no comparison of versions"),
+        ("{name}", "{nmae}", "13:9: to 'harbor.lan/mirror/{nmae}': {nmae} is no field: write {name}"),
+        ("{name}", "${HOST:-x.io}/{nmae}", "13:9: to '.*{HOST}/{nmae}': {nmae} is no field"),
+        ("{registry}/{repository}", "{2}", r"6:7: to: \{2\} is no wildcard: the source has 1"),
+        ('"*-debug"', "a/b", "22:35: 'a/b' matches no tag"),
+        ('match: "v*"', 'match: "/[/"', r"22:19: '/\[/' is no regular expression"),
+        ("180d", "180 days", "22:59: '180 days' is no age: write a number with h, d or w"),
+        ("also: [latest", 'also: ["late*"', r"19:14: 'late\*' is no tag: write names alone in `also`"),
+        ("library/python", "library/python:3", "12:37: .*is more than a repository: write REGISTRY/NAME"),
+        ("docker.io/library/python", "quay.io/x/nginx", "12:37: quay.io/x/nginx would be .*, as .*nginx in line 12 is"),
+        ("quay.io/prometheus/*", "docker.io/*", "21:11: Docker Hub lists no repositories of all"),
+        ("library/python", "Library/python", "12:37: 'Library/python' has upper-case letters"),
+        ("name: monitoring", "name: bases", "20:5: job bases stands here twice; the first one is in line 11"),
+        ("name: bases", "name: a b", "11:11: 'a b' is no name of a job"),
+        ("linux/arm64", "a/b/c/d", "7:28: 'a/b/c/d' is not an architecture"),
+        ("    list: images.txt\n", "", "24:5: job pinned needs `from` or `list`: one of the two"),
+        ("    list: images.txt\n", "    list: i\n    from: r.io/x\n", "24:5: job pinned needs `from` or `list`"),
+        ("    list: images.txt\n", "    list: i\n    tags: x\n", "26:5: the lines of a `list` name their tags"),
+        ("  harbor.lan: {", "  harbor: {", "3:3: 'harbor' is taken for a part of a name"),
+    ],
+)
+def test_a_fault_names_its_place(old: str, new: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^jobs/mirror.yaml:{message}"):
+        read(changed(old, new))
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("{name: a, from: r.io/x}", "2:8: job a has no `to`: write it here or in `defaults`"),
+        ("{name: a, from: r.io/x, to: h.io/x, tags: {per: major}}", "2:56: `per` has a meaning beside `newest` alone"),
+        ("", "2:7: the file has no job"),
+    ],
+)
+def test_a_job_that_cannot_be(job: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^jobs/mirror.yaml:{message}"):
+        read(f"version: 1\njobs: [{job}]")
