@@ -156,10 +156,10 @@ class MirrorOptions(JobOptions):
     every source; `destination`, REGISTRY[/PREFIX], that of every target, or `template` names these. `failed`, `report`,
     `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
     `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
-    wanted. `verify_bytes` hashes here too what is copied; `recheck` looks for the content of images whose tags are
-    right already. `referrers` are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is
-    the path of a file with what a run may know of the next one (None: nothing is kept). Raises UsageError when made
-    with a wrong value.
+    wanted. `overwrite` is "moved" where a tag there follows its source, "never" where it stays as it is. `verify_bytes`
+    hashes here too what is copied; `recheck` looks for the content of images whose tags are right already. `referrers`
+    are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is the path of a file with
+    what a run may know of the next one (None: nothing is kept). Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -177,6 +177,7 @@ class MirrorOptions(JobOptions):
     blobs_per_image: int = BLOBS
     requests: int = MAX_REQUESTS
     index: str = "auto"
+    overwrite: str = "moved"
     include_foreign: bool = False
     platform_tags: bool = False
     harbor: bool = False
@@ -196,6 +197,8 @@ class MirrorOptions(JobOptions):
             _ = self.selector, self.names, self.limits, self.index_mode
         except InvalidValue as error:
             raise UsageError(str(error)) from error
+        if self.overwrite not in ("moved", "never"):
+            raise UsageError(f"unknown word {self.overwrite!r} (--overwrite): write moved or never")
 
     @property
     def selector(self) -> PlatformSelector:

@@ -216,8 +216,9 @@ class LoadReport:
         return 1 if self.failed else 0
 
 
-#: copied: it is at the target now; unchanged: it was there before; planned: it would be copied.
-MirrorState = Literal["copied", "unchanged", "planned", "failed"]
+#: copied: it is at the target now; unchanged: it was there before; kept: another one is there, and stays; planned: it
+#: would be copied.
+MirrorState = Literal["copied", "unchanged", "kept", "planned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

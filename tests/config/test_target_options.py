@@ -16,6 +16,7 @@ from hangar_async.errors import UsageError
     ("keywords", "message"),
     [
         ({"index": "some"}, r"unknown word 'some' \(--index\): write original, partial or auto"),
+        ({"overwrite": "always"}, r"unknown word 'always' \(--overwrite\): write moved or never"),
         ({"architectures": ["a/b/c/d"]}, "not an architecture"),
         ({"source": "https://reg"}, "--source: "),
         ({"requests": 0}, "--requests is 0"),

@@ -102,6 +102,19 @@ async def test_an_unchanged_tag_costs_a_head_on_each_side_and_a_digest_one(
     assert wire(pushable_registry) == [("HEAD", "/v2/copies/app/manifests/1")]
 
 
+async def test_a_tag_that_is_there_may_stay(fake_registry: FakeRegistry, pushable_registry: FakeRegistry) -> None:
+    fake_registry.add("app:1", small("first"))
+    keywords: dict[str, Any] = {"overwrite": "never"}
+    assert (await run(fake_registry, pushable_registry, "SOURCE/app:1", **keywords)).outcomes[0].state == "copied"
+    first = await tagged(pushable_registry.content, "copies/app:1")
+    moved = fake_registry.add("app:1", small("second"))
+    wire(fake_registry), wire(pushable_registry)
+    outcome = (await run(fake_registry, pushable_registry, "SOURCE/app:1", **keywords)).outcomes[0]
+    assert (outcome.state, outcome.source_digest, outcome.digest) == ("kept", moved, first)
+    assert [one[0] for one in (*wire(fake_registry), *wire(pushable_registry))] == ["HEAD", "HEAD"]
+    assert (await run(fake_registry, pushable_registry, "SOURCE/app:1")).outcomes[0].state == "copied"
+
+
 async def test_a_partial_index_that_is_there_costs_the_index_of_the_source(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:

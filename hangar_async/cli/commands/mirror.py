@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, report_options, values
+from hangar_async.cli import job_options, options, report_options, values
 from hangar_async.errors import UsageError
 
 
@@ -22,6 +22,7 @@ def mirror_command(
     blobs_per_image: options.BlobsPerImage = 6,
     requests: options.Requests = 60,
     index: options.MirrorIndex = "auto",
+    overwrite: job_options.Overwrite = "moved",
     default_project: options.DefaultProject = "library",
     repo_type: options.RepoType = None,
     harbor_https: options.HarborHttps = True,
@@ -67,6 +68,7 @@ def mirror_command(
         blobs_per_image=blobs_per_image,
         requests=requests,
         index=index,
+        overwrite=overwrite,
         default_project=default_project,
         harbor=repo_type == "harbor",
         harbor_https=harbor_https,

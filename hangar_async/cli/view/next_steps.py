@@ -183,6 +183,7 @@ def _mirror_copy_flags(options: MirrorOptions, failed: Path) -> list[str]:
     words += ["--to", options.template] if options.template is not None else []
     words += _job_flags(options.limits)
     words += ["--index", options.index] if options.index != "auto" else []
+    words += ["--overwrite", options.overwrite] if options.overwrite != "moved" else []
     words += _project_flags(options)
     words += ["--include-foreign"] if options.include_foreign else []
     words += ["--verify-bytes"] if options.verify_bytes else []

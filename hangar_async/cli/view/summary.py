@@ -267,6 +267,8 @@ def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
     if unlooked := report.unlooked:
         text = f"not looked for at {count_text(unlooked, 'unchanged image')} (--recheck-referrers)"
         yield "referrers", text
+    if kept := sum(outcome.state == "kept" for outcome in images):
+        yield "kept", f"{count_text(kept, 'image')}: another one has the tag there, and stays"
     if unchanged := sum(outcome.state == "unchanged" for outcome in images):
         yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
     text = images_text([one.image for one in copied if one.image is not None], len(images))

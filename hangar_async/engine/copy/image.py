@@ -121,6 +121,8 @@ class ImageCopier(ImageWorker):
         if not has_more and (heads.is_same or await self.is_part_there(entry, heads, rank)):
             outcome = MirrorOutcome(entry, "unchanged", heads.digest, heads.target.digest if heads.target else None)
             return await self._recheck_referrers(outcome, heads, number)
+        if heads.target is not None and not heads.is_same and self._options.overwrite == "never":
+            return MirrorOutcome(entry, "kept", heads.digest, heads.target.digest, note=f"its source is {heads.digest}")
         root = await self.root(entry, heads, rank)
         plan = await self._planner.plan(entry.source, root, rank)
         image, found = plan.image, await self._referrers(entry, Subjects.of(plan.image), rank)

@@ -85,6 +85,19 @@ async def test_a_quota_is_shown_and_kept(
     assert shlex.split(rows["next"][1])[-2:] == ["--keep-quota", "12"]
 
 
+async def test_a_tag_of_another_image_may_stay(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = fill(fake_registry)
+    name = f"{source.address}/team/one:1"
+    flags = (name, "-d", pushable_registry.address, "--overwrite", "never")
+    assert (await call(tmp_path, "mirror", *flags)).rows()["copied"] == ["1 image, 1 platform"]
+    source.add("team/one:1", small("moved"))
+    done = await call(tmp_path, "mirror", *flags)
+    assert done.status == 0
+    assert done.rows()["kept"] == ["1 image: another one has the tag there, and stays"]
+
+
 @pytest.mark.parametrize("command", ["mirror", "mirror-validate"])
 @pytest.mark.parametrize(
     ("flags", "line"),
