@@ -3,6 +3,9 @@
 from hangar_async.config.environment import (
     Environment as Environment,
 )
+from hangar_async.config.job_file_options import (
+    MirrorJobsOptions as MirrorJobsOptions,
+)
 from hangar_async.config.options import (
     CompressOptions as CompressOptions,
     DecompressOptions as DecompressOptions,
@@ -69,6 +72,18 @@ from hangar_async.engine.events import (
 )
 from hangar_async.engine.extract import (
     extract as extract,
+)
+from hangar_async.engine.jobs.explain import (
+    Explanation as Explanation,
+    explain_tag as explain_tag,
+)
+from hangar_async.engine.jobs.report import (
+    JobReport as JobReport,
+    JobsReport as JobsReport,
+    RepositoryChoice as RepositoryChoice,
+)
+from hangar_async.engine.jobs.run import (
+    mirror_jobs as mirror_jobs,
 )
 from hangar_async.engine.limits.hosts import Clock as Clock
 from hangar_async.engine.load import (
@@ -205,6 +220,10 @@ from hangar_async.registry.manifests import (
 from hangar_async.registry.uploads import (
     Upload as Upload,
     UploadSessions as UploadSessions,
+)
+from hangar_async.tags.rules import (
+    Selection as Selection,
+    Step as Step,
 )
 
 __version__: str

@@ -13,3 +13,40 @@ Overwrite = Annotated[
         show_default=True,
     ),
 ]
+JobFile = Annotated[
+    str | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="Job file, YAML or JSON: repositories, rules for their tags, and targets.  [default: no jobs]",
+        show_default=False,
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="Only the job of this name. May be repeated.  [default: all jobs of the file]",
+        show_default=False,
+    ),
+]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check", help="As --dry-run, with status 4 where an image of the jobs would be copied.  [default: false]"
+    ),
+]
+Explain = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        metavar="IMAGE:TAG",
+        help="Tell which filter of the jobs lets this tag fall, and copy nothing.  [default: nothing is told]",
+        show_default=False,
+    ),
+]
+Schema = Annotated[
+    bool, typer.Option("--schema", help="Write the JSON Schema of job files, and do nothing else.  [default: false]")
+]

@@ -27,7 +27,8 @@ class Environment:
     """Settings, as the environment of a process gives them.
 
     `registries` are the settings of registries to pull from, `destinations` those of registries to push to.
-    `login_file` is the configuration of Docker that keeps logins; None where none is known.
+    `login_file` is the configuration of Docker that keeps logins; None where none is known. `variables` are all values,
+    for the `${NAME}` of job files.
     """
 
     source_registry: str | None = None
@@ -36,6 +37,7 @@ class Environment:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
     destinations: RegistrySettings = field(default_factory=RegistrySettings)
     login_file: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -55,6 +57,7 @@ class Environment:
                 mirrors=_mirrors(values),
             ),
             login_file=_docker_config(values),
+            variables=values,
         )
         username, password = _secret(values, "DEST_USERNAME"), _secret(values, "DEST_PASSWORD")
         destinations = replace(environment.registries, username=username, password=password)

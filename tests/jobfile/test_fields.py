@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
+import pytest
 
 from hangar_async.jobfile.document import parse_document
 from hangar_async.jobfile.fields import FileFields, schema
-from tests.jobfile.rig import WHOLE
+from tests.jobfile.rig import WHOLE, read
 
 
 def test_the_schema_has_all_fields_and_their_descriptions() -> None:
@@ -19,6 +23,25 @@ def test_the_schema_has_all_fields_and_their_descriptions() -> None:
     for definition in definitions.values():
         assert definition["additionalProperties"] is False
         assert all(field["description"] for field in definition["properties"].values())
+
+
+def test_the_page_names_each_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
+    for definition in schema()["$defs"].values():
+        for name in definition["properties"]:
+            assert f"\n| `{name}` | " in page, name
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_examples_of_the_page_are_right(number: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 4
+    text = examples[number]
+    if not text.startswith("version"):
+        lines = "".join(f"    {line}\n" for line in text.splitlines())
+        text = f"version: 1\njobs:\n  - name: a\n    from: r.io/x\n    to: h.io/x\n{lines}"
+    assert read(text).jobs
 
 
 def test_the_types_take_a_whole_file() -> None:

@@ -148,6 +148,21 @@ async def mirror() -> None:
         print(entry.source.name, entry.target.name, outcome.state, counts and counts.total, attachment)
 
 
+async def jobs() -> None:
+    options = h.MirrorJobsOptions(config=Path("mirror.yaml"), only=["bases"], check=True)
+    report: h.JobsReport = await h.mirror_jobs(options, observer)
+    job: h.JobReport
+    for job in report.jobs:
+        choice: h.RepositoryChoice
+        for choice in job.choices:
+            selection: h.Selection | None = choice.selection
+            steps: tuple[h.Step, ...] = selection.steps if selection else ()
+            print(choice.source.name, choice.tags, [step.fallen for step in steps])
+    explanation: h.Explanation
+    for explanation in await h.explain_tag(options, "nginx:1.27", observer):
+        print(explanation.job, explanation.lines)
+
+
 async def load() -> None:
     options = h.LoadOptions(source=Path("out.tar.gz"), destination="registry.example.com")
     report: h.LoadReport = await h.load(options, observer)

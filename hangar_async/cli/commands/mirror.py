@@ -10,6 +10,8 @@ def mirror_command(
     context: typer.Context,
     image: options.MirroredImages = None,
     file: options.MirrorListFile = None,
+    config: job_options.JobFile = None,
+    only: job_options.Only = None,
     arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - never changed
     systems: options.Systems = ["linux,windows"],  # noqa: B006
     source: options.MirrorSource = None,
@@ -35,6 +37,9 @@ def mirror_command(
     recheck: options.Recheck = False,
     state: options.StateFile = None,
     dry_run: options.MirrorDryRun = False,
+    check: job_options.Check = False,
+    explain: job_options.Explain = None,
+    schema: job_options.Schema = False,
     mirror: options.Mirror = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
@@ -42,16 +47,47 @@ def mirror_command(
     limit_rate: options.LimitRate = None,
     keep_quota: options.KeepQuota = None,
 ) -> int:
-    """Copy the images of a list from registry to registry."""
+    """Copy the images of a list, or of the jobs of a file, from registry to registry."""
     # Imported late: the help does not need it.
-    from hangar_async import MirrorOptions, mirror as run_mirror
+    from hangar_async import MirrorJobsOptions, MirrorOptions, mirror as run_mirror
+    from hangar_async.cli import jobs as job_file
     from hangar_async.cli.loop import run_verb
     from hangar_async.cli.view import next_steps, summary
+
+    if schema:
+        return job_file.write_schema()
+    listed = {"IMAGE": image, "--file": file, "--arch": arch, "--os": systems, "--source": source, "--to": to}
+    listed |= {"--destination": destination, "--index": index, "--overwrite": overwrite, "--repo-type": repo_type}
+    listed["--default-project"] = default_project
+    job_file.check_flags(config, listed, {"--only": only, "--check": check, "--explain": explain})
 
     if repo_type not in (None, "harbor"):
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
+    environment = network.apply_to(values.environment_for(flags))
+    if config is not None:
+        jobs_options = MirrorJobsOptions(
+            config=values.existing_path(config, "--config"),
+            only=tuple(only or ()),
+            failed=values.file_path(failed, "--failed"),
+            lenient=lenient,
+            jobs=jobs,
+            blobs_per_image=blobs_per_image,
+            requests=requests,
+            include_foreign=include_foreign,
+            platform_tags=platform_tags,
+            harbor_https=harbor_https,
+            harbor_public=harbor_public,
+            verify_bytes=verify_bytes,
+            recheck=recheck,
+            dry_run=dry_run,
+            check=check,
+            environment=environment,
+        )
+        if explain is not None:
+            return job_file.explain(jobs_options, explain, quiet=flags.quiet)
+        return job_file.run_jobs(jobs_options, quiet=flags.quiet)
     images, name = values.mirrored_images(image, file)
     mirror_options = MirrorOptions(
         images=images,
@@ -81,7 +117,7 @@ def mirror_command(
         recheck=recheck,
         state=None if state is None else values.file_path(state, "--state"),
         dry_run=dry_run,
-        environment=network.apply_to(values.environment_for(flags)),
+        environment=environment,
     )
     rows, steps = summary.after_mirror, next_steps.after_mirror
     return run_verb(

@@ -214,7 +214,7 @@ def after_load(report: LoadReport, options: LoadOptions) -> Rows:
     if report.dry:
         yield from _planned(report)
         return
-    yield from _sent(report.sent)
+    yield from sent_rows(report.sent)
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
     yield from _notes((_name(outcome), outcome.note) for outcome in report.outcomes if outcome.note)
@@ -229,7 +229,8 @@ def after_load(report: LoadReport, options: LoadOptions) -> Rows:
     yield "loaded", images_text([outcome.image for outcome in loaded], len(report.outcomes)) + _wrong(report.failed)
 
 
-def _sent(sent: Sent) -> Rows:
+def sent_rows(sent: Sent) -> Rows:
+    """Make the lines of what was sent."""
     yield "sent", f"{count_text(sent.uploaded_blobs, 'blob')}, {size_text(sent.uploaded_bytes)}"
     if sent.resumed_bytes:
         yield "resumed", f"{size_text(sent.resumed_bytes)} of blobs that an earlier run had sent"
@@ -257,10 +258,10 @@ def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
         for outcome in copied:
             yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
     else:
-        yield from _sent(report.sent)
+        yield from sent_rows(report.sent)
     yield from _quotas(report)
     yield "time", time_text(report.seconds)
-    yield from _mirror_remarks(report)
+    yield from mirror_remarks(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
     yield from _repeated(len(report.outcomes) - len(images) + report.duplicates)
     yield from _referrers(images)
@@ -278,7 +279,7 @@ def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
 def after_mirror_validate(report: MirrorReport, _: object) -> Rows:
     """Make the lines of the summary of a comparison of both sides."""
     yield "time", time_text(report.seconds)
-    yield from _mirror_remarks(report)
+    yield from mirror_remarks(report)
     same = sum(outcome.ok for outcome in report.outcomes)
     text = f"{same} of {count_text(len(report.outcomes), 'image')}"
     yield "same", text + _wrong(report.failed, report.invalid)

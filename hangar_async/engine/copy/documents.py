@@ -25,6 +25,10 @@ class RegistryDocuments:
         self._kept: OrderedDict[Digest, Document] = OrderedDict()
         self._size = 0
 
+    def origin(self, image: Reference) -> Reference:
+        """Return the name of an image at its registry itself, not at a mirror; raises UsageError for a blocked one."""
+        return self._mirrors.sources(image)[-1]
+
     async def head(self, image: Reference, rank: Rank) -> Descriptor | None:
         """Ask which document a reference names; None where there is none. Raises HangarError."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -96,6 +97,61 @@ async def test_a_tag_of_another_image_may_stay(
     done = await call(tmp_path, "mirror", *flags)
     assert done.status == 0
     assert done.rows()["kept"] == ["1 image: another one has the tag there, and stays"]
+
+
+JOBS = """\
+version: 1
+jobs:
+- name: teams
+  from: [SOURCE/team/one, SOURCE/team/two]
+  to: "${TARGET}/copies/{name}"
+  tags: {match: "*", exclude: old}
+"""
+
+
+def write_jobs(directory: Path, source: FakeRegistry) -> None:
+    """Write a job file for two repositories of a registry, and give one of them a tag that is left out."""
+    fill(source).add("team/one:old", small("team/one"))
+    (directory / "mirror.yaml").write_text(JOBS.replace("SOURCE", source.address))
+
+
+async def test_jobs_of_a_file(fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    write_jobs(tmp_path, fake_registry)
+    env = {"TARGET": pushable_registry.address}
+    checked = await call(tmp_path, "mirror", "-c", "mirror.yaml", "--check", **env)
+    assert (checked.status, checked.rows()["check"]) == (4, ["images differ"])
+    assert checked.rows()["tags"][1] == "1 tag fell at exclude old: old"
+    rows = (await call(tmp_path, "mirror", "-c", "mirror.yaml", "--only", "teams", **env)).rows()
+    assert rows["job"] == ["teams: 2 copied"]
+    assert await pushable_registry.content.tags("copies/one") == ["1"]
+    again = await call(tmp_path, "mirror", "-c", "mirror.yaml", "--check", "--quiet", **env)
+    assert again == Done(0, "", "")
+    told = await call(
+        tmp_path, "mirror", "-c", "mirror.yaml", "--explain", f"{fake_registry.address}/team/one:old", **env
+    )
+    assert told.rows()["job"][-2:] == ["exclude old: falls: a pattern matches it", "not chosen"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("-c", "mirror.yaml"), r"mirror.yaml:5:7: \$\{TARGET\} is not set in the environment"),
+        (("-c", "none.yaml"), r"cannot read the job file none.yaml: No such file"),
+        (("-c", "mirror.yaml", "nginx"), r"IMAGE stands in the job file: leave it out beside --config"),
+        (("nginx", "--only", "a"), r"--only needs a job file: write --config FILE too"),
+    ],
+)
+def test_a_wrong_job_file_is_an_error(program: Program, tmp_path: Path, flags: tuple[str, ...], line: str) -> None:
+    (tmp_path / "mirror.yaml").write_text(JOBS)
+    done = program("mirror", *flags)
+    assert (done.status, done.out) == (2, "")
+    assert re.search(line, done.err), done.err
+
+
+def test_the_schema_of_job_files(program: Program) -> None:
+    done = program("mirror", "--schema")
+    assert done.status == 0
+    assert json.loads(done.out)["title"] == "hangar-async job file"
 
 
 @pytest.mark.parametrize("command", ["mirror", "mirror-validate"])

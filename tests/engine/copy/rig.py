@@ -23,8 +23,9 @@ POLICY = RetryPolicy(retries=2, first=8.0, longest=16.0, outage_pauses=(0.0,))
 
 @dataclass
 class Source:
-    """Documents and blobs of registries, and the clock of their waits."""
+    """Documents and blobs of registries, the client that asks for them, and the clock of its waits."""
 
+    client: LimitedClient
     documents: RegistryDocuments
     blobs: RegistryBlobs
     time: FakeClock
@@ -42,6 +43,7 @@ async def open_source(**keywords: Any) -> AsyncIterator[Source]:
         flights = await stack.enter_async_context(SingleFlight())
         limited = LimitedClient(client, Retrier(JobLimits(1, 6, 6), POLICY, ignore, time.clock))
         yield Source(
+            limited,
             RegistryDocuments(limited, flights, NO_MIRRORS),
             RegistryBlobs(client, limited, NO_MIRRORS, POLICY, time.clock, **keywords),
             time,

@@ -1,0 +1,72 @@
+"""The jobs of a file, as `hangar-async mirror --config` runs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hangar_async.errors import UsageError
+
+if TYPE_CHECKING:
+    from hangar_async.config.job_file_options import MirrorJobsOptions
+
+#: Flags of `mirror` whose values stand in a job file, with their defaults.
+_IN_THE_FILE: Mapping[str, object] = {
+    "IMAGE": None,
+    "--file": None,
+    "--arch": ["amd64,arm64"],
+    "--os": ["linux,windows"],
+    "--source": None,
+    "--destination": None,
+    "--to": None,
+    "--index": "auto",
+    "--overwrite": "moved",
+    "--default-project": "library",
+    "--repo-type": None,
+}
+
+
+def check_flags(config: str | None, listed: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Raise UsageError for a flag that has no meaning: `listed` beside a job file, `others` without one."""
+    if config is None:
+        for flag, value in others.items():
+            if value:
+                raise UsageError(f"{flag} needs a job file: write --config FILE too")
+        return
+    for flag, value in listed.items():
+        if value not in (_IN_THE_FILE[flag], []):
+            raise UsageError(f"{flag} stands in the job file: leave it out beside --config")
+
+
+def run_jobs(options: MirrorJobsOptions, *, quiet: bool) -> int:
+    """Run the jobs with a view, write what came of them, and return the exit status."""
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view.jobs import after_jobs, next_jobs
+    from hangar_async.engine.jobs.run import mirror_jobs
+
+    remains = "what was copied stays at its registry"
+    return run_verb(mirror_jobs, options, after_jobs, next_jobs, quiet=quiet, remains=remains).status
+
+
+def explain(options: MirrorJobsOptions, image: str, *, quiet: bool) -> int:
+    """Write the reasons why the jobs choose a tag or do not."""
+    from hangar_async.cli.loop import watch
+    from hangar_async.cli.view.jobs import explained
+    from hangar_async.cli.view.text import write_rows
+    from hangar_async.engine.jobs.explain import explain_tag
+
+    found = watch(lambda view: explain_tag(options, image, view), quiet=quiet, remains="nothing was sent")
+    write_rows(explained(found), sys.stdout)
+    return 0
+
+
+def write_schema() -> int:
+    """Write the JSON Schema of job files."""
+    import json
+
+    from hangar_async.cli.view.text import write_document
+    from hangar_async.jobfile.fields import schema
+
+    write_document(json.dumps(schema(), indent=2), sys.stdout)
+    return 0

@@ -1,0 +1,98 @@
+"""The lines after the jobs of a file, and the reasons of their choices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from hangar_async.cli.view.summary import mirror_remarks, sent_rows
+from hangar_async.cli.view.text import (
+    PROGRAM,
+    command_text,
+    count_text,
+    error_text,
+    one_line,
+    time_text,
+)
+
+if TYPE_CHECKING:
+    from hangar_async.config.job_file_options import MirrorJobsOptions
+    from hangar_async.engine.jobs.explain import Explanation
+    from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+
+#: The tags that fell at a filter of which a dry run names some.
+_EXAMPLES = 3
+_STATES = {
+    "copied": "copied",
+    "planned": "would be copied",
+    "unchanged": "unchanged",
+    "kept": "kept although they differ",
+    "failed": "failed",
+}
+
+
+def after_jobs(report: JobsReport, _: object) -> Iterator[tuple[str, str]]:
+    """Make the lines of the summary of jobs."""
+    for job in report.jobs:
+        yield from _job(job, dry=report.dry)
+    if not report.dry:
+        yield from sent_rows(report.sent)
+    yield "time", time_text(report.seconds)
+    if report.check:
+        yield "check", "images differ" if report.differs else "nothing differs"
+
+
+def _job(job: JobReport, *, dry: bool) -> Iterator[tuple[str, str]]:
+    outcomes = () if job.report is None else job.report.outcomes
+    states = Counter(outcome.state for outcome in outcomes if outcome.same_as is None)
+    words = [f"{count:,} {_STATES[state]}" for state, count in states.items()]
+    if job.immutable:
+        words.append(f"{job.immutable:,} immutable")
+    yield "job", one_line(f"{job.name}: {', '.join(words) or 'no image'}")
+    if dry:
+        for choice in job.choices:
+            yield from _filters(choice)
+        for outcome in outcomes:
+            if outcome.state == "planned":
+                yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
+    for choice in job.refused:
+        if choice.error is not None:
+            yield "failed", one_line(f"{choice.source.name}: {choice.error.reason}")
+            yield "", error_text(choice.error)
+    if job.error is not None:
+        yield "failed", error_text(job.error)
+    if job.report is not None:
+        yield from mirror_remarks(job.report)
+
+
+def _filters(choice: RepositoryChoice) -> Iterator[tuple[str, str]]:
+    """Tell how many tags of a repository fell at each filter, with examples."""
+    if choice.selection is None:
+        return
+    listed = len(choice.selection.listed)
+    yield "tags", one_line(f"{choice.source.name}: {len(choice.tags):,} of {listed:,} chosen")
+    for step in choice.selection.steps:
+        if step.fallen:
+            examples = ", ".join(step.fallen[:_EXAMPLES])
+            more = ", ..." if len(step.fallen) > _EXAMPLES else ""
+            yield "", one_line(f"{count_text(len(step.fallen), 'tag')} fell at {step.name}: {examples}{more}")
+
+
+def next_jobs(report: JobsReport, options: MirrorJobsOptions) -> Iterator[tuple[str, str]]:
+    """Make the lines after jobs; none when nothing failed."""
+    failed = [job.name for job in report.jobs if not job.ok]
+    if failed and not report.dry:
+        names = [] if len(failed) == len(report.jobs) and not options.only else [*failed]
+        yield "next", "to run the jobs that failed once more:"
+        only = [word for name in names for word in ("--only", name)]
+        yield "", command_text([PROGRAM, "mirror", "-c", str(options.config), *only])
+
+
+def explained(explanations: Iterable[Explanation]) -> Iterator[tuple[str, str]]:
+    """Make the lines of the reasons for a tag."""
+    for explanation in explanations:
+        label = "job"
+        for line in (explanation.job, *explanation.lines):
+            yield label, one_line(line)
+            label = ""

@@ -1,0 +1,50 @@
+"""The options of the verbs that read a job file: values that are checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hangar_async.config.environment import NO_ENVIRONMENT, Environment
+from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorJobsOptions(JobOptions):
+    """The options of `mirror_jobs` and `explain_tag`: a job file, and the names of jobs in it, none for all.
+
+    `dry_run` asks both sides and sends nothing; `check` is a dry run whose status tells whether something would be
+    copied. The other options are those of a MirrorOptions. The variables of the file are those of the `environment`.
+    Raises UsageError when made with a wrong value.
+    """
+
+    config: Path
+    only: Sequence[str] = ()
+    failed: Path | None = None
+    lenient: bool = False
+    jobs: int = 1
+    blobs_per_image: int = BLOBS
+    requests: int = MAX_REQUESTS
+    include_foreign: bool = False
+    platform_tags: bool = False
+    harbor_https: bool = True
+    harbor_public: bool = False
+    verify_bytes: bool = False
+    recheck: bool = False
+    dry_run: bool = False
+    check: bool = False
+    environment: Environment = NO_ENVIRONMENT
+
+    def __post_init__(self) -> None:
+        _ = self.limits
+
+    def for_file(self) -> MirrorJobsOptions:
+        """Return these options without the registries of the environment, which would replace those of the file."""
+        environment = replace(self.environment, source_registry=None, destination_registry=None)
+        return replace(self, environment=environment)
+
+    @property
+    def is_dry(self) -> bool:
+        """True when nothing is sent."""
+        return self.dry_run or self.check

@@ -1,0 +1,51 @@
+"""Tags of repositories, all pages of them, and the times at which images were created."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from yarl import URL
+
+from hangar_async.engine.copy.documents import RegistryDocuments
+from hangar_async.engine.limits.client import LimitedClient
+from hangar_async.engine.limits.queue import Rank, Ticket
+from hangar_async.errors import ContentError
+from hangar_async.oci import Index, Manifest, Reference
+
+#: The most tags of a repository.
+_MOST_TAGS = 1_000_000
+#: Builds that can be repeated give all images of a program one time, of these years at most.
+_NO_TIME = 1981
+
+
+async def all_tags(client: LimitedClient, image: Reference, rank: Rank) -> list[str] | None:
+    """List the tags of an image's repository; None where it is not there. Raises HangarError."""
+    tags: list[str] = []
+    page: URL | None = None
+    while (found := await client.list_tags(image, Ticket(rank, ahead=True), page)) is not None:
+        tags += found.tags
+        if len(tags) > _MOST_TAGS:
+            raise ContentError(f"the tags of {image.name} are more than {_MOST_TAGS:,}")
+        if (page := found.next) is None:
+            return tags
+    return None
+
+
+async def created(documents: RegistryDocuments, image: Reference, rank: Rank) -> datetime | None:
+    """Return the time at which an image was created, that of its first platform; None where it does not tell.
+
+    Raises HangarError.
+    """
+    document = await documents.root(image, rank)
+    while isinstance(document, Index) and document.manifests:
+        document = await documents.document(document.manifests[0], image, rank)
+    if not isinstance(document, Manifest) or not document.is_image:
+        return None
+    config = await documents.config(document.config, image, rank)
+    try:
+        time = datetime.fromisoformat(config.created)
+    except ValueError:
+        return None
+    if time.year <= _NO_TIME:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Standing jobs: tags are listed and chosen, then mirrored as a list is."""

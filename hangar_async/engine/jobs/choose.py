@@ -1,0 +1,118 @@
+"""The choice of a job: its repositories, their tags, and the names of these at the target."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.engine.copy.documents import RegistryDocuments
+from hangar_async.engine.copy.listing import all_tags, created
+from hangar_async.engine.events import Observer
+from hangar_async.engine.jobs.report import RepositoryChoice
+from hangar_async.engine.limits.client import LimitedClient, Retrier
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.limits.queue import planning_rank
+from hangar_async.engine.logins import registry_of_login
+from hangar_async.errors import HangarError, NotFound, the_error
+from hangar_async.jobfile.jobs import Job, Source
+from hangar_async.oci import Reference
+from hangar_async.registry.client import RegistryClient
+from hangar_async.singleflight import SingleFlight
+from hangar_async.tags.rules import Selection, TagRules, after_times, before_times
+from hangar_async.tasks import each
+from hangar_async.threads import in_thread
+
+#: The rules of a job without any: all tags but those of signatures.
+ALL = TagRules(prereleases=True)
+
+
+class Chooser:
+    """Chooses tags of repositories, over clients of the sources and the targets of all jobs.
+
+    Mirrors are not asked for lists, since one may hold a part. `now` is the time that ages are reckoned from.
+    """
+
+    def __init__(
+        self, sources: LimitedClient, targets: LimitedClient, documents: RegistryDocuments, at_once: int, now: datetime
+    ) -> None:
+        self._sources = sources
+        self._targets = targets
+        self._documents = documents
+        self._at_once = at_once
+        self._now = now
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls,
+        options: MirrorJobsOptions,
+        jobs: Iterable[Job],
+        observe: Observer,
+        notice: Callable[[str], None],
+        clock: Clock,
+    ) -> AsyncIterator[Chooser]:
+        """Open the clients for some jobs; they are closed at the end of the block."""
+        names = {source.registry for job in jobs for source in job.sources}
+        environment, requests = options.environment, options.limits.requests
+        login = registry_of_login(environment.registries, names, None, "SOURCE_USERNAME", "a login", notice)
+        async with AsyncExitStack() as stack:
+            retrier = Retrier(options.limits, environment.registries.retry, observe, clock)
+            limited = []
+            for settings, username_for in ((environment.registries, login), (environment.destinations, None)):
+                client = RegistryClient(settings, username_for=username_for, connections=requests, notice=notice)
+                await stack.enter_async_context(client)
+                limited.append(LimitedClient(client, retrier))
+            flights = await stack.enter_async_context(SingleFlight())
+            documents = RegistryDocuments(limited[0], flights, environment.registries.mirrors)
+            yield cls(limited[0], limited[1], documents, requests, datetime.now(UTC))
+
+    async def choose(self, job: Job) -> tuple[RepositoryChoice, ...]:
+        """Choose the tags of all repositories of a job; a failure is a part of its choice."""
+
+        async def one(item: tuple[int, tuple[Source, Reference]]) -> RepositoryChoice:
+            number, (source, image) = item
+            target = job.target(source, image)
+            try:
+                return await self._choice(job, image, target, number)
+            except (HangarError, ExceptionGroup) as group:
+                error = the_error(group)
+                if error.ends_run:
+                    raise
+                return RepositoryChoice(image, target, error=error)
+
+        repositories = [(source, Reference(source.registry, source.repository)) for source in job.sources]
+        return tuple(await each(list(enumerate(repositories)), one, self._at_once))
+
+    async def _choice(self, job: Job, source: Reference, target: Reference, number: int) -> RepositoryChoice:
+        rules = job.rules or ALL
+        if (names := rules.names) is not None:
+            return RepositoryChoice(source, target, names)
+        selection = await self.select(rules, source, number)
+        chosen = (*selection.chosen, *selection.missing)
+        immutable: frozenset[str] = frozenset()
+        if (patterns := job.immutable) is not None:
+            immutable = frozenset(tag for tag in selection.chosen if patterns.matches(tag))
+        if immutable:
+            immutable &= set(await all_tags(self._targets, target, planning_rank(number)) or ())
+        return RepositoryChoice(source, target, chosen, selection, immutable)
+
+    async def select(self, rules: TagRules, image: Reference, number: int) -> Selection:
+        """Choose tags of a repository; raises HangarError."""
+        rank = planning_rank(number)
+        listed = await all_tags(self._sources, self._documents.origin(image), rank)
+        if listed is None:
+            raise NotFound(f"{image.name} has no list of tags: it is not there", host=image.registry, status=404)
+        candidates = await in_thread(before_times, rules, listed)
+        times: dict[str, datetime | None] = {}
+
+        async def ask(tag: str) -> None:
+            try:
+                times[tag] = await created(self._documents, Reference(image.registry, image.repository, tag), rank)
+            except NotFound:
+                times[tag] = None
+
+        if rules.newer_than is not None:
+            await each(candidates.chosen, ask, self._at_once)
+        return await in_thread(after_times, rules, candidates, self._now, times)

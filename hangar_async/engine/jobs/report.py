@@ -1,0 +1,101 @@
+"""The outcome of jobs: the tags that were chosen of each repository, and the images that were copied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar_async.engine.reports import MirrorReport, Sent
+from hangar_async.errors import HangarError
+from hangar_async.oci import Reference
+from hangar_async.tags.rules import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryChoice:
+    """The tags that a job chooses of a repository; `source` and `target` have no tag that counts.
+
+    `selection` tells what became of all tags, None where no list was needed. `immutable` are chosen tags that both
+    sides list and that never change. `error` is the reason why no tags could be chosen.
+    """
+
+    source: Reference
+    target: Reference
+    tags: tuple[str, ...] = ()
+    selection: Selection | None = None
+    immutable: frozenset[str] = frozenset()
+    error: HangarError | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines `SOURCE DEST TAG` of the images that are asked for."""
+        tags = (tag for tag in self.tags if tag not in self.immutable)
+        return tuple(f"{self.source.name} {self.target.name} {tag}" for tag in tags)
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """The outcome of a job: its choices, and the report of its images, None where there are none."""
+
+    name: str
+    choices: tuple[RepositoryChoice, ...] = ()
+    report: MirrorReport | None = None
+    error: HangarError | None = None
+
+    @property
+    def refused(self) -> tuple[RepositoryChoice, ...]:
+        """The repositories whose tags could not be chosen."""
+        return tuple(choice for choice in self.choices if choice.error is not None)
+
+    @property
+    def immutable(self) -> int:
+        """The number of images that were not asked for."""
+        return sum(len(choice.immutable) for choice in self.choices)
+
+    @property
+    def ok(self) -> bool:
+        """True when all images of the job are there."""
+        return self.error is None and not self.refused and (self.report is None or self.report.status == 0)
+
+    @property
+    def reached(self) -> bool:
+        """True when something of the job could be done."""
+        if self.report is not None:
+            return self.report.status != 3 or self.immutable > 0
+        return self.error is None and not (self.choices and len(self.refused) == len(self.choices))
+
+
+@dataclass(frozen=True, slots=True)
+class JobsReport:
+    """The sum of jobs; `seconds` is its length. `dry` says that nothing was sent, `check` that differences are told."""
+
+    jobs: tuple[JobReport, ...]
+    seconds: float
+    dry: bool = False
+    check: bool = False
+    failed_list: Path | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def sent(self) -> Sent:
+        """The sum of what was sent by all jobs."""
+        total = Sent()
+        for job in self.jobs:
+            if job.report is not None:
+                total.add(job.report.sent)
+        return total
+
+    @property
+    def differs(self) -> bool:
+        """True when a run would copy an image."""
+        reports = [job.report for job in self.jobs if job.report is not None]
+        return any(outcome.state == "planned" for report in reports for outcome in report.outcomes)
+
+    @property
+    def status(self) -> int:
+        """The exit status of the command: as for a MirrorReport, and 4 where a check finds a difference."""
+        if not any(job.reached for job in self.jobs):
+            return 3
+        if not all(job.ok for job in self.jobs):
+            return 1
+        return 4 if self.check and self.differs else 0

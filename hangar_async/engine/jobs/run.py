@@ -1,0 +1,194 @@
+"""`mirror_jobs`: the jobs of a file, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hangar_async import mirrorlist
+from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.config.naming import MirrorNames
+from hangar_async.config.target_options import MirrorOptions
+from hangar_async.disk import Disk
+from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
+from hangar_async.engine.jobs.choose import Chooser
+from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.mirror import mirror
+from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
+from hangar_async.errors import HangarError, UsageError, the_error
+from hangar_async.jobfile.jobs import Job, JobFile
+from hangar_async.jobfile.read import read
+from hangar_async.mirrorlist import MirrorEntry, MirrorList
+from hangar_async.threads import in_thread
+
+
+async def mirror_jobs(
+    options: MirrorJobsOptions, observer: Observer = ignore, *, clock: Clock | None = None
+) -> JobsReport:
+    """Copy the images of the jobs of a file, each job as a list of its own.
+
+    All tags are chosen before the first image is copied. A repository whose tags cannot be listed and an image that
+    fails are outcomes in the report. Raises UsageError for a wrong file, before any request, and where two repositories
+    would have one name.
+    """
+    run = await _Run.prepare(options, observer, clock or Clock())
+    return await run.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A job and its images: lines, or the path of a list, and how many they are."""
+
+    job: Job
+    choices: tuple[RepositoryChoice, ...]
+    images: Path | Sequence[str]
+    count: int
+
+
+class _Run:
+    def __init__(self, options: MirrorJobsOptions, observe: Observer, clock: Clock, file: JobFile) -> None:
+        self._options = options
+        self._observe = observe
+        self._clock = clock
+        self._file = file
+        self._jobs = file.only(options.only)
+        self._notices: list[str] = []
+        self._disk = Disk()
+        self._started = time.monotonic()
+
+    @classmethod
+    async def prepare(cls, options: MirrorJobsOptions, observe: Observer, clock: Clock) -> _Run:
+        """Read the file; raises UsageError."""
+        file = await in_thread(read, options.config, options.environment.variables)
+        lists = [job.list for job in file.jobs if job.list is not None]
+        await in_thread(check_outputs, [options.failed], [options.config, *lists])
+        options = replace(options, failed=await in_thread(check_failed_list, options.failed))
+        run = cls(options.for_file(), observe, clock, file)
+        if note := options.limits.note(options.jobs):
+            run._notice(note)
+        return run
+
+    async def run(self) -> JobsReport:
+        """Choose the images of all jobs, copy them, and report."""
+        chosen = await self._choose()
+        _check_targets(chosen)
+        self._observe(RunStarted(sum(one.count for one in chosen), self._options.limits.requests))
+        reports = [await self._mirror(one) for one in chosen]
+        failed_list = None
+        if not self._options.is_dry:
+            lines = [line for report in reports for line in _failed_lines(report)]
+            failed_list = await write_failed_list(self._options.failed, lines, self._notice, self._disk)
+        tell_remarks(self._disk, self._notice)
+        options, seconds = self._options, time.monotonic() - self._started
+        return JobsReport(tuple(reports), seconds, options.is_dry, options.check, failed_list, tuple(self._notices))
+
+    async def _choose(self) -> list[_Chosen]:
+        # Lists are read before anything is asked for.
+        counts = {
+            job.name: len((await in_thread(read_list, job)).entries) for job in self._jobs if job.list is not None
+        }
+        chosen = []
+        try:
+            async with Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock) as chooser:
+                for job in self._jobs:
+                    if job.list is not None:
+                        chosen.append(_Chosen(job, (), job.list, counts[job.name]))
+                        continue
+                    choices = await chooser.choose(job)
+                    lines = [line for choice in choices for line in choice.lines]
+                    chosen.append(_Chosen(job, choices, lines, len(lines)))
+                    self._tell_empty(job, choices)
+        except BaseExceptionGroup as group:
+            raise the_error(group) from group
+        return chosen
+
+    def _tell_empty(self, job: Job, choices: Iterable[RepositoryChoice]) -> None:
+        for choice in choices:
+            if choice.selection is not None and not choice.tags:
+                listed = len(choice.selection.listed)
+                self._notice(f"job {job.name} chooses none of the {listed:,} tags of {choice.source.name}")
+
+    async def _mirror(self, chosen: _Chosen) -> JobReport:
+        job = chosen.job
+        if not chosen.count:
+            return JobReport(job.name, chosen.choices)
+        try:
+            report = await mirror(self._options_of(chosen), self._pass_on, clock=self._clock)
+        except HangarError as error:
+            if error.ends_run or isinstance(error, UsageError):
+                raise
+            return JobReport(job.name, chosen.choices, error=error)
+        return JobReport(job.name, chosen.choices, report)
+
+    def _options_of(self, chosen: _Chosen) -> MirrorOptions:
+        job, options = chosen.job, self._options
+        registry = (job.to or "").partition("/")[0]
+        return MirrorOptions(
+            images=chosen.images,
+            list_name="" if job.list is not None else f"job {job.name}",
+            architectures=job.platforms or ("all",),
+            systems=("all",),
+            template=job.to if job.list is not None else None,
+            default_project="",
+            lenient=options.lenient,
+            jobs=options.jobs,
+            blobs_per_image=options.blobs_per_image,
+            requests=options.requests,
+            index=job.index,
+            overwrite="never" if job.keeps else "moved",
+            include_foreign=options.include_foreign,
+            platform_tags=options.platform_tags,
+            harbor=registry in self._file.harbors,
+            harbor_https=options.harbor_https,
+            harbor_public=options.harbor_public,
+            dry_run=options.is_dry,
+            verify_bytes=options.verify_bytes,
+            recheck=options.recheck,
+            environment=options.environment,
+        )
+
+    def _pass_on(self, event: Event) -> None:
+        """Pass on the events of a job but those that are of the whole run."""
+        if not isinstance(event, RunStarted | MirrorEnded):
+            self._observe(event)
+
+    def _notice(self, text: str) -> None:
+        self._notices.append(text)
+        self._observe(Notice(text))
+
+
+def read_list(job: Job) -> MirrorList:
+    """Read the list of a job that has one; raises UsageError."""
+    return mirrorlist.read(job.list or (), MirrorNames.parse(template=job.to, default_project=""))
+
+
+def _check_targets(chosen: Iterable[_Chosen]) -> None:
+    """Raise UsageError where two repositories would have one name."""
+    seen: dict[str, tuple[str, Job]] = {}
+    for one in chosen:
+        for choice in one.choices:
+            source, target = choice.source.name, choice.target.name
+            first, job = seen.setdefault(target, (source, one.job))
+            if first != source:
+                names = job.name if job == one.job else f"{job.name} and {one.job.name}"
+                raise UsageError(f"job {names}: {first} and {source} would both be {target}")
+
+
+def _failed_lines(report: JobReport) -> Iterable[str]:
+    """Return the failed images of a job as lines of a list."""
+    for choice in report.refused:
+        yield f"# job {report.name}: {choice.source.name}: {' '.join(str(choice.error).split())}"
+    if report.error is not None:
+        yield f"# job {report.name}: {' '.join(str(report.error).split())}"
+    if report.report is not None:
+        yield from (_line(outcome.entry) for outcome in report.report.failed)
+        yield from (line.comment for line in report.report.invalid)
+
+
+def _line(entry: MirrorEntry) -> str:
+    source = entry.source
+    version = "@".join(str(part) for part in (source.tag, source.digest) if part is not None)
+    return f"{source.name} {entry.target.name} {version}"

@@ -1,0 +1,87 @@
+"""The lines after jobs tell what each of them did, and a dry run why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hangar_async.cli.view.jobs import after_jobs, explained, next_jobs
+from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.engine.jobs.explain import Explanation
+from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.reports import MirrorOutcome, MirrorReport, MirrorState, Sent
+from hangar_async.errors import NotFound
+from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.oci import Reference
+from hangar_async.tags.rules import select
+from tests.tags.rig import NOW, rules_of
+
+APP = Reference("in.local", "app")
+TARGET = Reference("out.local", "app")
+GONE = NotFound("gone", host="in.local", status=404)
+OPTIONS = MirrorJobsOptions(config=Path("mirror.yaml"))
+
+
+def job(name: str, *states: MirrorState) -> JobReport:
+    entry = MirrorEntry(7, "in.local/app:1", Reference("in.local", "app", "1"), Reference("out.local", "app", "1"))
+    outcomes = tuple(MirrorOutcome(entry, state, error=GONE if state == "failed" else None) for state in states)
+    selection = select(rules_of(match="v*", newest=1), ["v1", "v2", "v3", "v4", "v5", "main"], NOW)
+    choice = RepositoryChoice(APP, TARGET, selection.chosen, selection, frozenset({"v5"}))
+    return JobReport(name, (choice,), MirrorReport(outcomes, (), 0, Sent(), 1.0))
+
+
+REFUSED = JobReport("refused", (RepositoryChoice(APP, TARGET, error=GONE),))
+
+
+def test_the_summary_of_a_run() -> None:
+    report = JobsReport((job("a", "copied", "unchanged", "kept"), job("b", "failed"), REFUSED), 2.0)
+    rows = list(after_jobs(report, None))
+    assert [text for label, text in rows if label == "job"] == [
+        "a: 1 copied, 1 unchanged, 1 kept although they differ, 1 immutable",
+        "b: 1 failed, 1 immutable",
+        "refused: no image",
+    ]
+    assert [text for label, text in rows if label == "failed"] == [
+        "line 7: in.local/app:1: not found",
+        "in.local/app: not found",
+    ]
+    assert ("time", "2.0 s") in rows
+    assert not [row for row in rows if row[0] == "tags"]
+
+
+def test_a_dry_run_tells_how_many_tags_fell_at_each_filter() -> None:
+    rows = list(after_jobs(JobsReport((job("a", "planned"),), 2.0, dry=True, check=True), None))
+    begin = rows.index(("tags", "in.local/app: 1 of 6 chosen"))
+    assert rows[begin + 1 : begin + 4] == [
+        ("", "1 tag fell at match v*: main"),
+        ("", "4 tags fell at newest 1: v1, v2, v3, ..."),
+        ("image", "in.local/app:1 -> out.local/app:1"),
+    ]
+    assert rows[-1] == ("check", "images differ")
+    assert list(after_jobs(JobsReport((job("a", "unchanged"),), 2.0, dry=True, check=True), None))[-1][1] == (
+        "nothing differs"
+    )
+
+
+def test_a_job_that_fails_as_a_whole() -> None:
+    rows = list(after_jobs(JobsReport((JobReport("a", error=GONE),), 2.0), None))
+    assert rows[1][0] == "failed"
+    assert rows[1][1].startswith("gone")
+
+
+def test_the_next_step_runs_the_jobs_that_failed() -> None:
+    jobs = (job("a", "copied"), job("b", "failed"), REFUSED)
+    rows = list(next_jobs(JobsReport(jobs, 1.0), OPTIONS))
+    assert rows[1] == ("", "hangar-async mirror -c mirror.yaml --only b --only refused")
+    assert list(next_jobs(JobsReport(jobs[1:], 1.0), OPTIONS))[1][1] == "hangar-async mirror -c mirror.yaml"
+    assert list(next_jobs(JobsReport(jobs[:1], 1.0), OPTIONS)) == []
+    assert list(next_jobs(JobsReport(jobs, 1.0, dry=True), OPTIONS)) == []
+
+
+def test_reasons() -> None:
+    assert list(explained([Explanation("a", ("match v*: passes", "chosen")), Explanation("b", ("chosen",))])) == [
+        ("job", "a"),
+        ("", "match v*: passes"),
+        ("", "chosen"),
+        ("job", "b"),
+        ("", "chosen"),
+    ]

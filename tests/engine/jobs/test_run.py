@@ -1,0 +1,210 @@
+"""Jobs of a file are run one after the other, and each says what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.engine.events import Event, ImageEnded, Notice, RunStarted
+from hangar_async.engine.jobs.report import JobsReport
+from hangar_async.engine.jobs.run import mirror_jobs
+from hangar_async.errors import NotFound, UsageError
+from tests.engine.jobs.rig import fill, options, wire
+from tests.engine.loading import tagged
+from tests.fakes.clock import FakeClock
+from tests.fakes.faults import Status
+from tests.fakes.images import small
+from tests.fakes.registry import FakeRegistry
+
+JOB = "- {name: apps, from: SOURCE/team/app, tags: {match: 'v*', newest: 2}}\n"
+
+
+async def run(
+    directory: Path, jobs: str, source: FakeRegistry, target: FakeRegistry, seen: Any = None, **keywords: Any
+) -> JobsReport:
+    made = options(directory, jobs, source, target, **keywords)
+    return await mirror_jobs(made, seen or (lambda event: None), clock=FakeClock().clock)
+
+
+async def tags(registry: FakeRegistry, repository: str) -> list[str]:
+    return list(await registry.content.tags(repository) or ())
+
+
+async def test_chosen_tags_are_copied_and_cost_little_when_they_are_there(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    built = fill(fake_registry, "team/app", "v1.0.0 v1.1.0 v1.2.0 v1.3.0-rc1 v1 latest")
+    report = await run(tmp_path, JOB, fake_registry, pushable_registry)
+    assert (report.status, report.dry, len(report.jobs)) == (0, False, 1)
+    assert await tags(pushable_registry, "copies/app") == ["v1.1.0", "v1.2.0"]
+    assert await tagged(pushable_registry.content, "copies/app:v1.2.0") == built.digest
+    assert report.sent.uploaded_blobs > 0
+    wire(fake_registry), wire(pushable_registry)
+    again = await run(tmp_path, JOB, fake_registry, pushable_registry)
+    assert [outcome.state for outcome in again.jobs[0].report.outcomes] == ["unchanged"] * 2  # type: ignore[union-attr]
+    listed = ("GET", "/v2/team/app/tags/list")
+    assert wire(fake_registry) == [listed, *(("HEAD", f"/v2/team/app/manifests/v1.{n}.0") for n in (1, 2))]
+    assert wire(pushable_registry) == [("HEAD", f"/v2/copies/app/manifests/v1.{n}.0") for n in (1, 2)]
+
+
+async def test_tags_that_are_named_need_no_list(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "one two three")
+    await run(tmp_path, "- {name: apps, from: SOURCE/team/app, tags: [one, two]}", fake_registry, pushable_registry)
+    assert await tags(pushable_registry, "copies/app") == ["one", "two"]
+    assert not fake_registry.asked("/tags/list")
+
+
+async def test_immutable_tags_on_both_sides_are_not_asked_for(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    job = "- {name: apps, from: SOURCE/team/app, tags: {immutable: 'v*.*'}}"
+    fill(fake_registry, "team/app", "v1.0 v1.1 latest")
+    first = await run(tmp_path, job, fake_registry, pushable_registry)
+    assert (first.status, first.jobs[0].immutable) == (0, 0)
+    fill(fake_registry, "team/app", "v1.2")
+    wire(fake_registry), wire(pushable_registry)
+    again = await run(tmp_path, job, fake_registry, pushable_registry)
+    assert again.jobs[0].immutable == 2
+    asked = [path for _, path in wire(fake_registry) if "/manifests/v" in path]
+    assert {path.rpartition("/")[2] for path in asked} == {"v1.2"}
+    assert not [path for _, path in wire(pushable_registry) if path.endswith(("/v1.0", "/v1.1"))]
+    assert await tags(pushable_registry, "copies/app") == ["latest", "v1.0", "v1.1", "v1.2"]
+
+
+async def test_a_tag_that_is_there_may_stay(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    job = "- {name: apps, from: SOURCE/team/app, tags: latest, overwrite: never}"
+    first = fill(fake_registry, "team/app", "latest")
+    await run(tmp_path, job, fake_registry, pushable_registry)
+    fake_registry.add("team/app:latest", small("moved"))
+    report = await run(tmp_path, job, fake_registry, pushable_registry)
+    assert report.status == 0
+    assert await tagged(pushable_registry.content, "copies/app:latest") == first.digest
+
+
+async def test_a_dry_run_sends_nothing_and_a_check_tells_differences_by_its_status(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0 v1.1.0 v1.2.0 main")
+    dry = await run(tmp_path, JOB, fake_registry, pushable_registry, dry_run=True)
+    assert (dry.status, dry.differs) == (0, True)
+    selection = dry.jobs[0].choices[0].selection
+    assert selection is not None
+    assert [(step.name, len(step.fallen)) for step in selection.steps if step.fallen] == [
+        ("match v*", 1),
+        ("newest 2", 1),
+    ]
+    assert (await run(tmp_path, JOB, fake_registry, pushable_registry, check=True)).status == 4
+    assert {request.method for request in pushable_registry.requests} <= {"GET", "HEAD"}
+    await run(tmp_path, JOB, fake_registry, pushable_registry)
+    assert (await run(tmp_path, JOB, fake_registry, pushable_registry, check=True)).status == 0
+
+
+async def test_what_fails_of_one_job_leaves_the_others(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0 v1.1.0")
+    fake_registry.fail("/team/app/manifests/v1.0.0", Status(403), times=None)
+    jobs = f"- {{name: gone, from: SOURCE/team/none, tags: {{newest: 1}}}}\n{JOB}"
+    failed = tmp_path / "failed.txt"
+    report = await run(tmp_path, jobs, fake_registry, pushable_registry, failed=failed)
+    assert (report.status, [job.ok for job in report.jobs]) == (1, [False, False])
+    assert isinstance(report.jobs[0].refused[0].error, NotFound)
+    assert await tags(pushable_registry, "copies/app") == ["v1.1.0"]
+    source, target = fake_registry.address, pushable_registry.address
+    lines = failed.read_text().splitlines()[1:]
+    assert lines[0].startswith(f"# job gone: {source}/team/none: ")
+    assert lines[1:] == [f"{source}/team/app {target}/copies/app v1.0.0"]
+    only = await run(tmp_path, jobs, fake_registry, pushable_registry, only=["gone"], failed=failed)
+    assert (only.status, len(only.jobs)) == (3, 1)
+
+
+async def test_a_tag_that_also_names_and_that_is_missing_fails(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    job = "- {name: apps, from: SOURCE/team/app, tags: {version: '>=1', also: [stable]}}"
+    report = await run(tmp_path, job, fake_registry, pushable_registry)
+    assert report.status == 1
+    assert [str(outcome.entry.source.tag) for outcome in report.jobs[0].report.failed] == ["stable"]  # type: ignore[union-attr]
+    assert await tags(pushable_registry, "copies/app") == ["v1.0.0"]
+
+
+async def test_a_job_that_chooses_nothing_is_told(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "main")
+    seen: list[Event] = []
+    report = await run(tmp_path, JOB, fake_registry, pushable_registry, seen.append)
+    assert (report.status, report.jobs[0].report) == (0, None)
+    told = f"job apps chooses none of the 1 tags of {fake_registry.address}/team/app"
+    assert [event.text for event in seen if isinstance(event, Notice)] == [told]
+    assert report.notices == (told,)
+
+
+async def test_versions_that_all_have_variants_fail_their_repository(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0-k3s1 v1.1.0-k3s1")
+    report = await run(tmp_path, JOB, fake_registry, pushable_registry)
+    assert report.status == 3
+    assert "there are k3s1" in str(report.jobs[0].refused[0].error)
+
+
+async def test_a_list_is_copied_by_a_template(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "one two")
+    (tmp_path / "images.txt").write_text(
+        f"{fake_registry.address}/team/app:one\n"
+        f"{fake_registry.address}/team/app {pushable_registry.address}/other/app two\n"
+    )
+    seen: list[Event] = []
+    jobs = f"- {{name: pinned, list: images.txt}}\n{JOB.replace('v*', 'o*').replace(', newest: 2', '')}"
+    report = await run(tmp_path, jobs, fake_registry, pushable_registry, seen.append)
+    assert report.status == 0
+    assert await tags(pushable_registry, "copies/app") == ["one"]
+    assert await tags(pushable_registry, "other/app") == ["two"]
+    assert [event.images for event in seen if isinstance(event, RunStarted)] == [3]
+    assert sum(isinstance(event, ImageEnded) for event in seen) == 3
+
+
+async def test_some_platforms_of_a_job(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "one")
+    job = "- {name: apps, from: SOURCE/team/app, tags: one, platforms: linux/s390x}"
+    report = await run(tmp_path, job, fake_registry, pushable_registry)
+    assert (report.status, report.jobs[0].ok) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        ("- {name: a, from: SOURCE/x, tgas: v1}", r"mirror.yaml:4:30: `tgas` is no field of `jobs`: write `tags`"),
+        ("- {name: a, list: none.txt}", "cannot read the image list .*none.txt"),
+    ],
+)
+async def test_a_wrong_file_is_told_before_any_request(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, jobs: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message.replace("4:30", r"4:\d+")):
+        await run(tmp_path, jobs, fake_registry, pushable_registry)
+    assert fake_registry.requests == pushable_registry.requests == []
+
+
+async def test_times_are_asked_of_the_candidates_alone(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for tag, day in (("v1", "2999-01-01"), ("v2", "2001-01-01"), ("v3", "1970-01-01"), ("main", "2999-01-01")):
+        fake_registry.add(f"team/app:{tag}", small(f"app{tag}", created=f"{day}T00:00:00.123456789Z"))
+    job = "- {name: apps, from: SOURCE/team/app, tags: {match: 'v*', newer-than: 30d}}"
+    report = await run(tmp_path, job, fake_registry, pushable_registry)
+    assert report.status == 0
+    assert await tags(pushable_registry, "copies/app") == ["v1"]
+    assert not fake_registry.asked("/manifests/main")
