@@ -21,7 +21,7 @@ from hangar_async.registry.auth.tokens import TokenServer
 from hangar_async.registry.exchange import Endpoints, Exchange
 from hangar_async.registry.http.addresses import places_of
 from hangar_async.registry.http.transport import Transport
-from hangar_async.registry.lists import Lists, ReferrerPage, TagPage
+from hangar_async.registry.lists import Lists, ReferrerPage, RepositoryPage, TagPage
 from hangar_async.registry.manifests import Manifests, OnQuota, PushedManifest, ServedManifest
 from hangar_async.registry.uploads import NoSessions, Upload, UploadSessions
 from hangar_async.singleflight import SingleFlight
@@ -154,6 +154,15 @@ class RegistryClient:
         Source: OCI distribution-spec, "Listing Tags".
         """
         return await self._lists.tags(image, page)
+
+    async def list_repositories(self, registry: str, page: URL | None = None) -> RepositoryPage:
+        """Get a page of the names of a registry's repositories: the first one, or the one that another page names.
+
+        Many registries list them to administrators alone, or not at all: that is an error. Names that no request can
+        name are left out. Raises ContentError as `list_tags`.
+        Source: Docker's documentation, "HTTP API V2", "Listing Repositories".
+        """
+        return await self._lists.repositories(registry, page)
 
     async def list_referrers(
         self, image: Reference, subject: Digest, artifact_type: str = "", page: URL | None = None

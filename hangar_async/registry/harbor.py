@@ -1,15 +1,17 @@
 """Harbor's projects: an image can be pushed only into one that exists.
 
-Source: Harbor API v2.0, "project".
+Source: Harbor API v2.0, "project" and "repository".
 """
 
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import msgspec
 from yarl import URL
 
-from hangar_async.errors import NotFound, Unauthorized
+from hangar_async.errors import ContentError, NotFound, Unauthorized
+from hangar_async.oci import decode_json
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.addresses import places_of
 from hangar_async.registry.http.proxies import basic
@@ -18,6 +20,15 @@ from hangar_async.registry.http.response import Response
 _PROJECTS = "/api/v2.0/projects"
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 _ASK_ADMIN = "have an administrator of Harbor make the project, or use an account that may do it"
+
+
+#: The repositories that Harbor is asked for at once, its own limit, and the bytes of a page.
+_PAGE = 100
+_LARGEST = 4 << 20
+
+
+class _RepositoryJson(msgspec.Struct):
+    name: str
 
 
 class HarborProjects:
@@ -53,6 +64,21 @@ class HarborProjects:
         except Unauthorized as error:
             error.advice = _ASK_ADMIN if error.status == 403 else error.advice
             raise
+
+    async def repositories(self, project: str, page: int) -> list[str]:
+        """List the names of the repositories of a project: a page of them, from 1 on; an empty one is behind the last.
+
+        Raises ContentError for what is no such list.
+        """
+        subject = f"the repositories of project {project}"
+        path = f"{_PROJECTS}/{quote(project, safe='')}/repositories"
+        url = self._url.join(URL(path, encoded=True)).with_query({"page": page, "page_size": _PAGE})
+        async with self._ask("GET", url, subject, None, (200,)) as response:
+            raw = await response.read(subject, _LARGEST)
+        try:
+            return [repository.name for repository in decode_json(raw, list[_RepositoryJson])]
+        except ValueError as error:
+            raise ContentError(f"{subject} of {self._registry} are not what they should be: {error}") from error
 
     @asynccontextmanager
     async def _ask(

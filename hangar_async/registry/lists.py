@@ -24,6 +24,7 @@ MAX_PAGE = 32 << 20
 #: The statuses of registries that do not know referrers.
 _NO_REFERRERS = (400, 404, 405, 406, 501)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_REPOSITORY = re.compile(r"[a-z0-9][a-z0-9._/-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class TagPage:
     """A page of the tags of a repository; `next` is the address of the next one, None after the last."""
 
     tags: tuple[str, ...]
+    next: URL | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPage:
+    """A page of the names of the repositories of a registry; `next` as in a TagPage."""
+
+    names: tuple[str, ...]
     next: URL | None = None
 
 
@@ -43,7 +52,11 @@ class ReferrerPage:
 
 
 class _TagsJson(msgspec.Struct):
-    tags: list[str] | None = None
+    names: list[str] | None = msgspec.field(name="tags", default=None)
+
+
+class _CatalogJson(msgspec.Struct):
+    names: list[str] | None = msgspec.field(name="repositories", default=None)
 
 
 class Lists:
@@ -59,21 +72,15 @@ class Lists:
         async with self._exchange.ask(call) as response:
             if response.status in NOT_THERE:
                 return None
-            raw = await response.read(subject, MAX_PAGE)
-            try:
-                listed = decode_json(raw, _TagsJson).tags or []
-            except ValueError as error:
-                raise ContentError(f"{subject} from {response.origin} are not what they should be: {error}") from error
-            tags = tuple(tag for tag in listed if _TAG.fullmatch(tag))
-            last = response.url.query.get("last") if page is not None else None
-            if last is not None and last in tags:
-                # It lists all tags, whatever it is asked for.
-                return TagPage(())
-            following = _next_page(response)
-            if following is None and len(listed) == PAGE_TAGS and tags:
-                # Some registries do not name the next page.
-                following = response.url.update_query(n=PAGE_TAGS, last=tags[-1])
-            return TagPage(tags, following)
+            return TagPage(*await _names(response, subject, _TagsJson, _TAG))
+
+    async def repositories(self, registry: str, page: URL | None = None) -> RepositoryPage:
+        """Get a page of the names of repositories; see RegistryClient.list_repositories."""
+        subject = f"the repositories of {registry}"
+        path = f"_catalog?n={PAGE_TAGS}"
+        call = Call(subject=subject, registry=registry, path=path, url=page or URL(), catalog=True)
+        async with self._exchange.ask(call) as response:
+            return RepositoryPage(*await _names(response, subject, _CatalogJson, _REPOSITORY))
 
     async def referrers(
         self, image: Reference, subject: Digest, artifact_type: str = "", page: URL | None = None
@@ -131,6 +138,27 @@ def _call(
         push=push,
         accepted=accepted,
     )
+
+
+async def _names(
+    response: Response, subject: str, form: type[_TagsJson | _CatalogJson], pattern: re.Pattern[str]
+) -> tuple[tuple[str, ...], URL | None]:
+    """Read the names of a page that a request can name, and the address of the next page."""
+    raw = await response.read(subject, MAX_PAGE)
+    try:
+        listed = decode_json(raw, form).names or []
+    except ValueError as error:
+        raise ContentError(f"{subject} from {response.origin} are not what they should be: {error}") from error
+    names = tuple(name for name in listed if pattern.fullmatch(name))
+    last = response.url.query.get("last")
+    if last is not None and last in names:
+        # It lists all of them, whatever it is asked for.
+        return (), None
+    following = _next_page(response)
+    if following is None and len(listed) == PAGE_TAGS and names:
+        # Some registries do not name the next page.
+        following = response.url.update_query(n=PAGE_TAGS, last=names[-1])
+    return names, following
 
 
 def _lists_referrers(response: Response) -> bool:

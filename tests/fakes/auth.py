@@ -152,7 +152,9 @@ async def token_serving(
 
 
 def _scopes(request: web.Request, names: Mapping[str, str]) -> list[str]:
-    """The scopes that a request needs: to read or to push, and to read the source of a mount."""
+    """The scopes that a request needs: to read or to push, to read the source of a mount, or to list repositories."""
+    if request.path == "/v2/_catalog":
+        return ["registry:catalog:*"]
     repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
     repository = repository.removesuffix("/tags/list")
     reads = request.method in ("GET", "HEAD") and "/blobs/uploads/" not in request.path

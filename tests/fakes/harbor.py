@@ -22,10 +22,14 @@ class Harbor:
     users: dict[str, str] = field(default_factory=lambda: {"admin": PASSWORD, "other": "x"})
     admins: frozenset[str] = frozenset({"admin"})
     status: int | None = None
+    #: The repositories of each project.
+    repositories: list[str] = field(default_factory=list)
 
     async def __call__(self, request: web.Request) -> web.Response:
         if self.status:
             return web.Response(status=self.status)
+        if request.path.endswith("/repositories"):
+            return self._repositories(request)
         if request.path != "/api/v2.0/projects":
             return web.Response(status=404)
         user = self.user(request)
@@ -44,6 +48,16 @@ class Harbor:
         response = web.Response(status=201, headers={"Location": "/api/v2.0/projects/1"})
         response.set_cookie("sid", "a session")
         return response
+
+    def _repositories(self, request: web.Request) -> web.Response:
+        project = request.path.split("/")[4]
+        if project not in self.projects:
+            return refusal(404, "NOT_FOUND", f"project {project} not found")
+        if self.user(request) is None:
+            return refusal(401, "UNAUTHORIZED", "unauthorized")
+        size = int(request.query["page_size"])
+        start = (int(request.query["page"]) - 1) * size
+        return web.json_response([{"name": f"{project}/{name}"} for name in self.repositories[start : start + size]])
 
     def user(self, request: web.Request) -> str | None:
         scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.errors import ContentError, NetworkError, NotFound, RegistryError, Unauthorized
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 from tests.fakes.harbor import PASSWORD, Harbor
@@ -44,6 +44,22 @@ async def test_a_name_with_special_characters_is_quoted() -> None:
     harbor = Harbor({"a&b=c d": {}})
     async with projects_of(harbor) as (projects, _):
         assert await projects.exists("a&b=c d")
+
+
+async def test_the_repositories_of_a_project_come_in_pages() -> None:
+    harbor = Harbor({"a b": {}}, repositories=[f"app{number}" for number in range(101)])
+    async with projects_of(harbor) as (projects, _):
+        assert [len(await projects.repositories("a b", page)) for page in (1, 2, 3)] == [100, 1, 0]
+        assert (await projects.repositories("a b", 2)) == ["a b/app100"]
+        with pytest.raises(NotFound):
+            await projects.repositories("none", 1)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"repositories": []})
+
+    async with answering(answer) as server, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(ContentError, match=r"the repositories of project a of .* are not what they should be"):
+            await HarborProjects(client, server.address, https=False).repositories("a", 1)
 
 
 async def test_a_user_without_the_right_to_create_is_unauthorized() -> None:

@@ -7,15 +7,17 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from hangar_async.errors import ContentError
+from hangar_async.config.registries import RegistrySettings
+from hangar_async.errors import ContentError, Unauthorized
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.registry import lists
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.lists import ReferrerPage, TagPage
+from hangar_async.registry.lists import ReferrerPage, RepositoryPage, TagPage
+from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Fault, Function, Headers, Status
 from tests.fakes.images import small
-from tests.fakes.registry import FakeRegistry, answering
+from tests.fakes.registry import FakeRegistry, answering, fake_registry
 from tests.registry.rig import MANIFEST, client_of, image_at
 
 SUBJECT = Digest.of(MANIFEST)
@@ -71,6 +73,46 @@ async def test_tags_come_in_pages(paging: str, fake_registry: FakeRegistry, monk
         "neither": [("d", "c"), ()],
     }
     assert found == expected[paging]
+
+
+@pytest.mark.parametrize("paging", ["link", "last", "neither"])
+async def test_repositories_come_in_pages(
+    paging: str, fake_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "PAGE_TAGS", 2)
+    for name in "abc":
+        fake_registry.add(f"team/{name}:1", small("app"))
+    if paging == "last":
+        fake_registry.fail("/_catalog", Headers({"Link": ""}), times=None)
+    elif paging == "neither":
+        listed = {"repositories": ["team/b", "team/a"]}
+        fake_registry.fail("/_catalog", sends(json.dumps(listed).encode()), times=None)
+    pages: list[RepositoryPage] = []
+    async with client_of(fake_registry.address) as client:
+        while not pages or pages[-1].next is not None:
+            assert len(pages) < 10
+            pages.append(await client.list_repositories(fake_registry.address, pages[-1].next if pages else None))
+    names = [page.names for page in pages]
+    assert names == ([("team/b", "team/a"), ()] if paging == "neither" else [("team/a", "team/b"), ("team/c",)])
+
+
+async def test_repositories_need_a_token_of_their_own() -> None:
+    tokens = TokenServer({"me": "pass:word"})
+    async with fake_registry(auth=tokens) as registry:
+        registry.add("team/app:1", small("app"))
+        settings = RegistrySettings(username="me", password="pass:word")
+        async with RegistryClient(settings, username_for=registry.address) as client:
+            assert (await client.list_repositories(registry.address)).names == ("team/app",)
+        assert [request.scopes for request in tokens.requests] == [("registry:catalog:*",)]
+        async with client_of(registry.address) as client:
+            with pytest.raises(Unauthorized):
+                await client.list_repositories(registry.address)
+
+
+async def test_names_of_repositories_that_no_request_can_name_are_left_out(fake_registry: FakeRegistry) -> None:
+    fake_registry.fail("/_catalog", sends(b'{"repositories": ["a/b", "A", "", "../x", "a?b"]}'))
+    async with client_of(fake_registry.address) as client:
+        assert (await client.list_repositories(fake_registry.address)).names == ("a/b",)
 
 
 @pytest.mark.parametrize(

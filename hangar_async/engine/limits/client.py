@@ -19,7 +19,7 @@ from hangar_async.errors import DigestMismatch, HangarError, Incomplete, Registr
 from hangar_async.oci import Descriptor, Digest, Document, Reference, parse_manifest
 from hangar_async.registry.blobs import BlobBody, host_of
 from hangar_async.registry.client import RegistryClient
-from hangar_async.registry.lists import ReferrerPage, TagPage
+from hangar_async.registry.lists import ReferrerPage, RepositoryPage, TagPage
 from hangar_async.registry.manifests import PushedManifest
 from hangar_async.registry.uploads import Upload
 
@@ -260,6 +260,11 @@ class LimitedClient:
         return await self._retrier.run(
             subject, image.registry, ticket, request, kind=_DOCUMENTS, alternatives=alternatives
         )
+
+    async def list_repositories(self, registry: str, ticket: Ticket, page: URL | None = None) -> RepositoryPage:
+        """Ask for a page of the names of a registry's repositories."""
+        request = partial(self._client.list_repositories, registry, page)
+        return await self._retrier.run(f"the repositories of {registry}", registry, ticket, request, kind=_DOCUMENTS)
 
     async def list_referrers(
         self,

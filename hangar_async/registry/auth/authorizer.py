@@ -48,7 +48,7 @@ class Endpoint:
 class Scope:
     """The access that a request needs: `actions` on a repository, and to pull from another one to mount from.
 
-    Without a repository the request only proves who the user is.
+    Without a repository the request only proves who the user is, or, with the actions `*`, lists all repositories.
     Source: Docker Registry v2 authentication, "Token Scope Documentation".
     """
 
@@ -60,7 +60,7 @@ class Scope:
     def words(self) -> tuple[str, ...]:
         """The scopes as a token server reads them, one for each repository."""
         if not self.repository:
-            return ()
+            return ("registry:catalog:*",) if self.actions == "*" else ()
         scope = f"repository:{self.repository}:{self.actions}"
         if self.source_repository in ("", self.repository):
             return (scope,)
