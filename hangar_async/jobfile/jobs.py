@@ -35,6 +35,11 @@ class Source:
         """The start of all names that it stands for."""
         return self.repository.partition("*")[0]
 
+    @property
+    def example(self) -> Reference:
+        """The repository, or one that the pattern matches."""
+        return Reference(self.registry, re.sub(r"\*+", "x", self.repository))
+
     def stars(self, repository: str) -> tuple[str, ...] | None:
         """Return the texts that the wildcards stand for in a name; None for a name that it does not match."""
         regex = "".join(

@@ -15,7 +15,7 @@ from hangar_async.jobfile.document import Node, Place, parse_document, read_docu
 from hangar_async.jobfile.fields import FileFields
 from hangar_async.jobfile.jobs import Job, JobFile, Source
 from hangar_async.jobfile.shape import check_shape
-from hangar_async.oci import PlatformSelector, Reference, parse_registry, split_registry
+from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, parse_registry, split_registry
 from hangar_async.tags.patterns import Patterns
 from hangar_async.tags.rules import TagRules
 from hangar_async.tags.version import VersionRange
@@ -106,7 +106,7 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
     )
     for source in job.sources:
         with _at(fields["to"]):
-            job.target(source, _example(source))
+            job.target(source, source.example)
     return job
 
 
@@ -179,13 +179,9 @@ def _source(node: Node) -> Source:
         registry, path = split_registry(name)
         # A wildcard may stand wherever letters may.
         checked = Reference(registry, re.sub(r"\*+", "x", path) if "*" in path else path)
-        if "*" in path and checked.registry == "docker.io" and path.startswith("*"):
-            raise InvalidValue("Docker Hub lists no repositories of all: write docker.io/NAMESPACE/*")
+        if "*" in path and checked.registry == DOCKER_HUB:
+            raise InvalidValue(f"{text[:140]!r}: Docker Hub lists no repositories: name them one by one")
         return Source(checked.registry, path if "*" in path else checked.repository, node.place)
-
-
-def _example(source: Source) -> Reference:
-    return Reference(source.registry, re.sub(r"\*+", "x", source.repository))
 
 
 def _check_names(jobs: tuple[Job, ...]) -> None:
@@ -203,7 +199,7 @@ def _check_targets(jobs: tuple[Job, ...]) -> None:
         for source in job.sources:
             if source.is_pattern:
                 continue
-            target = job.target(source, _example(source)).name
+            target = job.target(source, source.example).name
             first = seen.setdefault(target, source)
             if first != source:
                 source.place.refuse(f"{source} would be {target}, as {first} in line {first.place.line} is")

@@ -26,6 +26,10 @@ def test_wildcards_of_a_source(pattern: str, repository: str, stars: tuple[str, 
     assert Source("quay.io", pattern, HERE).stars(repository) == stars
 
 
+def test_an_example_of_a_pattern() -> None:
+    assert str(Source("quay.io", "team/**-*", HERE).example) == "quay.io/team/x-x:latest"
+
+
 @pytest.mark.parametrize(
     ("pattern", "to", "target"),
     [

@@ -58,7 +58,7 @@ def _job(job: JobReport, *, dry: bool) -> Iterator[tuple[str, str]]:
                 yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
     for choice in job.refused:
         if choice.error is not None:
-            yield "failed", one_line(f"{choice.source.name}: {choice.error.reason}")
+            yield "failed", one_line(f"{choice.name}: {choice.error.reason}")
             yield "", error_text(choice.error)
     if job.error is not None:
         yield "failed", error_text(job.error)
@@ -71,7 +71,7 @@ def _filters(choice: RepositoryChoice) -> Iterator[tuple[str, str]]:
     if choice.selection is None:
         return
     listed = len(choice.selection.listed)
-    yield "tags", one_line(f"{choice.source.name}: {len(choice.tags):,} of {listed:,} chosen")
+    yield "tags", one_line(f"{choice.name}: {len(choice.tags):,} of {listed:,} chosen")
     for step in choice.selection.steps:
         if step.fallen:
             examples = ", ".join(step.fallen[:_EXAMPLES])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from yarl import URL
-
 from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
@@ -21,14 +19,17 @@ _NO_TIME = 1981
 async def all_tags(client: LimitedClient, image: Reference, rank: Rank) -> list[str] | None:
     """List the tags of an image's repository; None where it is not there. Raises HangarError."""
     tags: list[str] = []
-    page: URL | None = None
-    while (found := await client.list_tags(image, Ticket(rank, ahead=True), page)) is not None:
+    pages, page = 0, None
+    while pages == 0 or page is not None:
+        found = await client.list_tags(image, Ticket(rank, ahead=True), page)
+        if found is None:
+            return None
+        pages, page = pages + 1, found.next
         tags += found.tags
-        if len(tags) > _MOST_TAGS:
+        # Pages may be empty.
+        if len(tags) + pages > _MOST_TAGS:
             raise ContentError(f"the tags of {image.name} are more than {_MOST_TAGS:,}")
-        if (page := found.next) is None:
-            return tags
-    return None
+    return tags
 
 
 async def created(documents: RegistryDocuments, image: Reference, rank: Rank) -> datetime | None:

@@ -10,6 +10,7 @@ from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.copy.listing import all_tags, created
 from hangar_async.engine.events import Observer
+from hangar_async.engine.jobs.find import RepositoryFinder
 from hangar_async.engine.jobs.report import RepositoryChoice
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
@@ -35,8 +36,15 @@ class Chooser:
     """
 
     def __init__(
-        self, sources: LimitedClient, targets: LimitedClient, documents: RegistryDocuments, at_once: int, now: datetime
+        self,
+        sources: LimitedClient,
+        targets: LimitedClient,
+        documents: RegistryDocuments,
+        finder: RepositoryFinder,
+        at_once: int,
+        now: datetime,
     ) -> None:
+        self._finder = finder
         self._sources = sources
         self._targets = targets
         self._documents = documents
@@ -59,14 +67,17 @@ class Chooser:
         login = registry_of_login(environment.registries, names, None, "SOURCE_USERNAME", "a login", notice)
         async with AsyncExitStack() as stack:
             retrier = Retrier(options.limits, environment.registries.retry, observe, clock)
-            limited = []
-            for settings, username_for in ((environment.registries, login), (environment.destinations, None)):
-                client = RegistryClient(settings, username_for=username_for, connections=requests, notice=notice)
+            clients = [
+                RegistryClient(settings, username_for=username_for, connections=requests, notice=notice)
+                for settings, username_for in ((environment.registries, login), (environment.destinations, None))
+            ]
+            for client in clients:
                 await stack.enter_async_context(client)
-                limited.append(LimitedClient(client, retrier))
+            sources, targets = (LimitedClient(client, retrier) for client in clients)
             flights = await stack.enter_async_context(SingleFlight())
-            documents = RegistryDocuments(limited[0], flights, environment.registries.mirrors)
-            yield cls(limited[0], limited[1], documents, requests, datetime.now(UTC))
+            documents = RegistryDocuments(sources, flights, environment.registries.mirrors)
+            finder = RepositoryFinder(sources, clients[0], https=options.harbor_https)
+            yield cls(sources, targets, documents, finder, requests, datetime.now(UTC))
 
     async def choose(self, job: Job) -> tuple[RepositoryChoice, ...]:
         """Choose the tags of all repositories of a job; a failure is a part of its choice."""
@@ -77,13 +88,30 @@ class Chooser:
             try:
                 return await self._choice(job, image, target, number)
             except (HangarError, ExceptionGroup) as group:
-                error = the_error(group)
-                if error.ends_run:
-                    raise
-                return RepositoryChoice(image, target, error=error)
+                return RepositoryChoice(image, target, error=_passable(group))
 
-        repositories = [(source, Reference(source.registry, source.repository)) for source in job.sources]
-        return tuple(await each(list(enumerate(repositories)), one, self._at_once))
+        repositories: list[tuple[Source, Reference]] = []
+        failed: list[RepositoryChoice] = []
+        for source in job.sources:
+            try:
+                repositories += [(source, image) for image in await self._repositories(source)]
+            except (HangarError, ExceptionGroup) as group:
+                example = source.example
+                target = job.target(source, example)
+                failed.append(RepositoryChoice(example, target, error=_passable(group), pattern=str(source)))
+        return (*await each(list(enumerate(repositories)), one, self._at_once), *failed)
+
+    async def _repositories(self, source: Source) -> list[Reference]:
+        """Return the repositories of a source, those that a pattern matches in their order."""
+        if not source.is_pattern:
+            return [source.example]
+        registry = self._documents.origin(source.example).registry
+        names = await self._finder.find(source, registry)
+        found = sorted({name for name in names if source.stars(name) is not None})
+        if not found:
+            message = f"{source} matches none of the {len(names):,} repositories that {registry} lists"
+            raise NotFound(message, host=registry, status=404, advice="check the pattern, and the rights of the login")
+        return [Reference(source.registry, name) for name in found]
 
     async def _choice(self, job: Job, source: Reference, target: Reference, number: int) -> RepositoryChoice:
         rules = job.rules or ALL
@@ -116,3 +144,11 @@ class Chooser:
         if rules.newer_than is not None:
             await each(candidates.chosen, ask, self._at_once)
         return await in_thread(after_times, rules, candidates, self._now, times)
+
+
+def _passable(error: BaseException) -> HangarError:
+    """Return the error of one repository, which the others of the job do not share; raises any other."""
+    found = the_error(error)
+    if found.ends_run:
+        raise found
+    return found

@@ -16,7 +16,8 @@ class RepositoryChoice:
     """The tags that a job chooses of a repository; `source` and `target` have no tag that counts.
 
     `selection` tells what became of all tags, None where no list was needed. `immutable` are chosen tags that both
-    sides list and that never change. `error` is the reason why no tags could be chosen.
+    sides list and that never change. `error` is the reason why no tags could be chosen; with a `pattern`, why no
+    repositories could be found for it.
     """
 
     source: Reference
@@ -25,6 +26,12 @@ class RepositoryChoice:
     selection: Selection | None = None
     immutable: frozenset[str] = frozenset()
     error: HangarError | None = None
+    pattern: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the repository, or the pattern of several."""
+        return self.pattern or self.source.name
 
     @property
     def lines(self) -> tuple[str, ...]:

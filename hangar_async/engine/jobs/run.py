@@ -109,7 +109,7 @@ class _Run:
         for choice in choices:
             if choice.selection is not None and not choice.tags:
                 listed = len(choice.selection.listed)
-                self._notice(f"job {job.name} chooses none of the {listed:,} tags of {choice.source.name}")
+                self._notice(f"job {job.name} chooses none of the {listed:,} tags of {choice.name}")
 
     async def _mirror(self, chosen: _Chosen) -> JobReport:
         job = chosen.job
@@ -180,7 +180,7 @@ def _check_targets(chosen: Iterable[_Chosen]) -> None:
 def _failed_lines(report: JobReport) -> Iterable[str]:
     """Return the failed images of a job as lines of a list."""
     for choice in report.refused:
-        yield f"# job {report.name}: {choice.source.name}: {' '.join(str(choice.error).split())}"
+        yield f"# job {report.name}: {choice.name}: {' '.join(str(choice.error).split())}"
     if report.error is not None:
         yield f"# job {report.name}: {' '.join(str(report.error).split())}"
     if report.report is not None:

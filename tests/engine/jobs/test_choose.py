@@ -74,3 +74,16 @@ async def test_without_rules_all_tags_but_signatures_are_chosen(
     job = f"- {{name: apps, from: SOURCE/team/app{tags}}}"
     (choice,) = await choose(tmp_path, job, fake_registry, pushable_registry)
     assert choice.tags == (("v1",) if tags else ("v1", "v2.0-rc1"))
+
+
+async def test_repositories_of_a_pattern(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for name in ("team/app-b", "team/app-a", "team/app-a/sub", "other"):
+        fill(fake_registry, name, "v1")
+    job = "- {name: apps, from: [SOURCE/team/app-*, SOURCE/none/*], to: 'TARGET/x/{1}'}"
+    one, other, none = await choose(tmp_path, job, fake_registry, pushable_registry)
+    assert [str(one.target), str(other.target)] == [f"{pushable_registry.address}/x/{name}:latest" for name in "ab"]
+    assert (one.tags, other.tags) == (("v1",), ("v1",))
+    assert none.name == f"{fake_registry.address}/none/*"
+    assert "matches none of the 4 repositories" in str(none.error)
