@@ -21,6 +21,7 @@ _IN_THE_FILE: Mapping[str, object] = {
     "--destination": None,
     "--to": None,
     "--index": "auto",
+    "--referrers": "all",
     "--overwrite": "moved",
     "--default-project": "library",
     "--repo-type": None,

@@ -32,6 +32,7 @@ class MirrorJobsOptions(JobOptions):
     harbor_public: bool = False
     verify_bytes: bool = False
     recheck: bool = False
+    recheck_referrers: bool = False
     dry_run: bool = False
     check: bool = False
     environment: Environment = NO_ENVIRONMENT

@@ -51,6 +51,9 @@ class ImageFields(Fields):
         ]
         | UnsetType
     ) = UNSET
+    referrers: (
+        Annotated[Texts, Meta(description="Signatures and other referrers: all, none, or artifact types.")] | UnsetType
+    ) = UNSET
     overwrite: (
         Annotated[Literal["moved", "never"], Meta(description="Whether a tag there follows its source.")] | UnsetType
     ) = UNSET

@@ -69,6 +69,7 @@ class Job:
     immutable: Patterns | None = None
     platforms: tuple[str, ...] = ()
     index: str = "auto"
+    referrers: str = "all"
     keeps: bool = False
 
     def target(self, source: Source, image: Reference) -> Reference:

@@ -15,7 +15,7 @@ from hangar_async.jobfile.document import Node, Place, parse_document, read_docu
 from hangar_async.jobfile.fields import FileFields
 from hangar_async.jobfile.jobs import Job, JobFile, Source
 from hangar_async.jobfile.shape import check_shape
-from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, parse_registry, split_registry
+from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, parse_registry, split_registry
 from hangar_async.tags.patterns import Patterns
 from hangar_async.tags.rules import TagRules
 from hangar_async.tags.version import VersionRange
@@ -102,6 +102,7 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         immutable=_patterns(tags.fields, "immutable") if tags else None,
         platforms=_parsed(fields, "platforms", _platforms) or (),
         index=str(fields["index"].value) if "index" in fields else "auto",
+        referrers=_parsed(fields, "referrers", _referrers) or "all",
         keeps="overwrite" in fields and fields["overwrite"].value == "never",
     )
     for source in job.sources:
@@ -132,6 +133,12 @@ def _platforms(node: Node) -> tuple[str, ...]:
     """Read platforms; none stands for all."""
     texts = _texts(node, lambda text: PlatformSelector.parse([text]))
     return () if not texts or PlatformSelector.parse(texts).all_architectures else texts
+
+
+def _referrers(node: Node) -> str:
+    text = ",".join(_texts(node, ReferrerSelector.parse))
+    ReferrerSelector.parse(text)
+    return text
 
 
 def _patterns(fields: Mapping[str, Node], name: str, *, empty: bool = False) -> Patterns | None:

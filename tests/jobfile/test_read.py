@@ -52,6 +52,11 @@ def test_a_list_of_tags_is_a_list_of_patterns() -> None:
     assert job.rules.newest == 3
 
 
+@pytest.mark.parametrize(("text", "referrers"), [("none", "none"), ("[a/b, c/d]", "a/b,c/d")])
+def test_referrers(text: str, referrers: str) -> None:
+    assert read(changed("index: original", f"referrers: {text}")).jobs[1].referrers == referrers
+
+
 def test_no_tags_at_all_are_all_tags() -> None:
     assert read("version: 1\njobs: [{name: a, from: r.io/x, to: 'h.io/x'}]").jobs[0].rules is None
 
@@ -74,6 +79,8 @@ def test_no_tags_at_all_are_all_tags() -> None:
         ("name: monitoring", "name: bases", "20:5: job bases stands here twice; the first one is in line 11"),
         ("name: bases", "name: a b", "11:11: 'a b' is no name of a job"),
         ("linux/arm64", "a/b/c/d", "7:28: 'a/b/c/d' is not an architecture"),
+        ("index: original", "referrers: [a/b, x]", "23:22: 'x' is no artifact type: write all, none, or types"),
+        ("index: original", "referrers: [a/b, all]", "23:16: 'all' is no artifact type: write all, none, or types"),
         ("    list: images.txt\n", "", "24:5: job pinned needs `from` or `list`: one of the two"),
         ("    list: images.txt\n", "    list: i\n    from: r.io/x\n", "24:5: job pinned needs `from` or `list`"),
         ("    list: images.txt\n", "    list: i\n    tags: x\n", "26:5: the lines of a `list` name their tags"),

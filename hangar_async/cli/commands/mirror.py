@@ -58,7 +58,7 @@ def mirror_command(
         return job_file.write_schema()
     listed = {"IMAGE": image, "--file": file, "--arch": arch, "--os": systems, "--source": source, "--to": to}
     listed |= {"--destination": destination, "--index": index, "--overwrite": overwrite, "--repo-type": repo_type}
-    listed["--default-project"] = default_project
+    listed |= {"--default-project": default_project, "--referrers": referrers}
     job_file.check_flags(config, listed, {"--only": only, "--check": check, "--explain": explain})
 
     if repo_type not in (None, "harbor"):
@@ -81,6 +81,7 @@ def mirror_command(
             harbor_public=harbor_public,
             verify_bytes=verify_bytes,
             recheck=recheck,
+            recheck_referrers=recheck_referrers,
             dry_run=dry_run,
             check=check,
             environment=environment,

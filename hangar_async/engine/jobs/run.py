@@ -147,6 +147,8 @@ class _Run:
             dry_run=options.is_dry,
             verify_bytes=options.verify_bytes,
             recheck=options.recheck,
+            referrers=job.referrers,
+            recheck_referrers=options.recheck_referrers,
             environment=options.environment,
         )
 

@@ -53,7 +53,8 @@ async def test_tags_that_are_named_need_no_list(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     fill(fake_registry, "team/app", "one two three")
-    await run(tmp_path, "- {name: apps, from: SOURCE/team/app, tags: [one, two]}", fake_registry, pushable_registry)
+    job = "- {name: apps, from: SOURCE/team/app, tags: [one, two], referrers: none}"
+    await run(tmp_path, job, fake_registry, pushable_registry)
     assert await tags(pushable_registry, "copies/app") == ["one", "two"]
     assert not fake_registry.asked("/tags/list")
 
