@@ -285,7 +285,8 @@ def after_mirror_validate(report: MirrorReport, _: object) -> Rows:
     yield "same", text + _wrong(report.failed, report.invalid)
 
 
-def _mirror_remarks(report: MirrorReport) -> Rows:
+def mirror_remarks(report: MirrorReport) -> Rows:
+    """Make the lines about invalid lines, notes, and the images that failed."""
     yield from _some("invalid", [str(line) for line in report.invalid])
     yield from _notes((str(one.entry.target), one.note) for one in report.outcomes if one.note)
     failed = [(one.entry, one.error) for one in report.failed if one.error is not None]
