@@ -52,6 +52,7 @@ from hangar_async.engine.events import (
     Checked as Checked,
     CheckStarted as CheckStarted,
     Committing as Committing,
+    ComparisonEnded as ComparisonEnded,
     Event as Event,
     HostClosed as HostClosed,
     HostReached as HostReached,
@@ -69,6 +70,7 @@ from hangar_async.engine.events import (
     RunEnded as RunEnded,
     RunStarted as RunStarted,
     Served as Served,
+    VerifyEnded as VerifyEnded,
 )
 from hangar_async.engine.extract import (
     extract as extract,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from hangar_async.engine.reports import LoadReport, MirrorReport, Outcome, Report
+    from hangar_async.engine.outcomes import Verdict
+    from hangar_async.engine.reports import ComparisonReport, LoadReport, MirrorReport, Outcome, Report
     from hangar_async.oci import Digest, Image
 
 
@@ -207,6 +208,20 @@ class MirrorEnded:
     report: MirrorReport
 
 
+@dataclass(frozen=True, slots=True)
+class ComparisonEnded:
+    """The end of a load_validate, with its report."""
+
+    report: ComparisonReport
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEnded:
+    """The end of a verify, with its verdict."""
+
+    report: Verdict
+
+
 Event: TypeAlias = (
     RunStarted
     | Notice
@@ -230,6 +245,8 @@ Event: TypeAlias = (
     | RunEnded
     | LoadEnded
     | MirrorEnded
+    | ComparisonEnded
+    | VerifyEnded
 )
 #: Called in the event loop's thread, often: it must be quick and must not raise.
 Observer: TypeAlias = Callable[[Event], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hangar_async.config.registries import NO_MIRRORS, Mirrors
 from hangar_async.config.target_options import LoadOptions
-from hangar_async.engine.events import Observer, ignore
+from hangar_async.engine.events import ComparisonEnded, Observer, ignore
 from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
@@ -60,7 +60,7 @@ async def _validate(run: LoadRun) -> ComparisonReport:
     except BaseExceptionGroup as group:
         raise the_error(group) from group
     failed_list = await run.write_failed_list(comparisons)
-    return ComparisonReport(
+    report = ComparisonReport(
         source=run.options.source,
         destination=run.options.target,
         comparisons=comparisons,
@@ -68,6 +68,8 @@ async def _validate(run: LoadRun) -> ComparisonReport:
         failed_list=failed_list,
         notices=tuple(run.notices),
     )
+    run.observe(ComparisonEnded(report))
+    return report
 
 
 async def compare_saved(

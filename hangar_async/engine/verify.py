@@ -12,7 +12,7 @@ from hangar_async.archive.read.layout import StreamedLayout
 from hangar_async.archive.read.search import parts_that_are_there
 from hangar_async.archive.read.volume import Volume
 from hangar_async.config.options import VerifyOptions
-from hangar_async.engine.events import CheckStarted, Observer, ignore, report_checked, threadsafe
+from hangar_async.engine.events import CheckStarted, Observer, VerifyEnded, ignore, report_checked, threadsafe
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outcomes import Verdict, VerifiedImage
 from hangar_async.engine.reporting.journal import reported
@@ -33,7 +33,9 @@ async def verify(options: VerifyOptions, observer: Observer = ignore) -> Verdict
     Nothing is unpacked. Raises UsageError for a path that does not exist, StorageError where it cannot be read.
     """
     async with reported("verify", options, observer) as journal, source_path(options.source) as path:
-        return journal.completed(await _verify(path, journal.observe))
+        verdict = journal.completed(await _verify(path, journal.observe))
+        journal.observe(VerifyEnded(verdict))
+        return verdict
 
 
 async def _verify(path: Path, observer: Observer) -> Verdict:

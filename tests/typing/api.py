@@ -55,6 +55,10 @@ def observe(event: h.Event) -> None:
             print(load_report.status)
         case h.MirrorEnded(mirror_report):
             print(mirror_report.status)
+        case h.ComparisonEnded(comparison_report):
+            print(comparison_report.status)
+        case h.VerifyEnded(verdict):
+            print(verdict.status)
 
 
 def show_outcome(outcome: h.Outcome) -> None:
