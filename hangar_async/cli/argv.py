@@ -7,6 +7,8 @@ are those of getopt: the argument after an option that takes a value is its valu
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 from hangar_async.errors import UsageError
 
@@ -28,6 +30,7 @@ class GlobalFlags:
     tls_verify: bool = True
     verbose: bool = False
     version: bool = False
+    log_format: str = "text"
 
 
 #: The spelling of each global flag, its field, and its help with its default.
@@ -38,6 +41,10 @@ GLOBAL_FLAGS = {
     "--verbose": ("verbose", "Show each note about an image, where the summary counts them.  [default: false]"),
     "--version": ("version", "Show the version and exit."),
 }
+#: The global flag that has a value, and its values.
+LOG_FORMAT = "--log-format"
+LOG_FORMATS = ("text", "json")
+LOG_FORMAT_HELP = "text, or json: each event as a line of JSON on standard error.  [default: text]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class _Reader:
         self.commands = commands
         self.grammar = Grammar()
         self.command: str | None = None
-        self.globals: dict[str, bool] = {}
+        self.globals: dict[str, Any] = {}
         self.flags: dict[str, None] = {}
         self.before: list[str] = []
         self.after: list[str] = []
@@ -106,7 +113,9 @@ class _Reader:
 
     def long(self, argument: str) -> None:
         name, equals, value = argument.partition("=")
-        if name in self.grammar.valued:
+        if name == LOG_FORMAT:
+            self.globals["log_format"] = _log_format(value if equals else "".join(self.next()))
+        elif name in self.grammar.valued:
             self.out.append(argument)
             if not equals:
                 self.out.extend(self.next())
@@ -160,6 +169,17 @@ class _Reader:
             self.flags.pop(spelling, None)
         if on or opposite:
             self.flags[name if on else opposite] = None
+
+
+def is_json(argv: Sequence[str]) -> bool:
+    """Tell, before a command line is read, whether it wants lines of JSON."""
+    return f"{LOG_FORMAT}=json" in argv or (LOG_FORMAT, "json") in pairwise(argv)
+
+
+def _log_format(value: str) -> str:
+    if value not in LOG_FORMATS:
+        raise UsageError(f"{value[:100]!r} is not a value of {LOG_FORMAT}: write text or json")
+    return value
 
 
 def _boolean(name: str, value: str) -> bool:

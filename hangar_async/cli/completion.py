@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hangar_async.cli.argv import GLOBAL_FLAGS
+from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, LOG_FORMAT_HELP, LOG_FORMATS
 
 SHELLS = ("bash", "zsh", "fish")
 #: The values of options that have few.
@@ -55,6 +55,7 @@ def _bash(program: str, commands: Mapping[str, Any]) -> Iterator[str]:
     yield f'    case "$word" in {"|".join(commands)}|help) command="$word"; break;; esac'
     yield "  done"
     yield '  case "$command $prev" in'
+    yield f'    *" {LOG_FORMAT}") COMPREPLY=($(compgen -W "{" ".join(LOG_FORMATS)}" -- "$cur")); return;;'
     for name, command in commands.items():
         for option in _options(command):
             if not option.is_flag:
@@ -70,7 +71,7 @@ def _bash(program: str, commands: Mapping[str, Any]) -> Iterator[str]:
         flags = " ".join(spelling for option in _options(command) for spelling in _spellings(option))
         yield f'    {name}) flags="{flags}"; [[ "$cur" == -* ]] || return;;'
     yield "  esac"
-    yield f'  COMPREPLY=($(compgen -W "$flags {" ".join(GLOBAL_FLAGS)} --help" -- "$cur"))'
+    yield f'  COMPREPLY=($(compgen -W "$flags {" ".join(GLOBAL_FLAGS)} {LOG_FORMAT} --help" -- "$cur"))'
     yield "}"
     yield f"complete -o default -F {function} {program}"
 
@@ -82,6 +83,8 @@ def _zsh(program: str, commands: Mapping[str, Any]) -> Iterator[str]:
     yield "  local -a globals=("
     for flag, (_, text) in GLOBAL_FLAGS.items():
         yield f"    {_zsh_quoted(f'{flag}[{_zsh_text(text)}]')}"
+    values = " ".join(LOG_FORMATS)
+    yield f"    {_zsh_quoted(f'{LOG_FORMAT}[{_zsh_text(LOG_FORMAT_HELP)}]:value:({values})')}"
     yield "    '(-h --help)'{-h,--help}'[Show the help and exit.]'"
     yield "  )"
     yield f"  _arguments -C $globals '1: :_{program}_commands' '*::argument:->argument'"
@@ -134,6 +137,8 @@ def _fish(program: str, commands: Mapping[str, Any]) -> Iterator[str]:
     yield f"complete -c {program} -n '__fish_seen_subcommand_from help' -f -a '{' '.join(commands)}'"
     for flag, (_, text) in GLOBAL_FLAGS.items():
         yield f"complete -c {program} -l {flag[2:]} -d {_fish_quoted(text)}"
+    values = " ".join(LOG_FORMATS)
+    yield f"complete -c {program} -l {LOG_FORMAT[2:]} -x -a '{values}' -d {_fish_quoted(LOG_FORMAT_HELP)}"
     yield f"complete -c {program} -s h -l help -d 'Show the help and exit.'"
     for name, command in commands.items():
         for option in _options(command):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hangar_async.cli.argv import GLOBAL_FLAGS, SHORT_FLAGS
+from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, LOG_FORMAT_HELP, SHORT_FLAGS
 
 #: Examples of each command; the first one is the simplest.
 EXAMPLES = {
@@ -65,6 +65,10 @@ EXAMPLES = {
         "convert-list -i rancher-images.txt            # rancher-images.txt.converted",
         "convert-list -i images.txt -o mirror.txt -d registry.local:5000/mirror",
     ),
+    "report": (
+        "report merge shard-1.json shard-2.json -o all.json",
+        "report merge first.json again.json -o all.json --failed still-failed.txt",
+    ),
     "login": (
         "login registry.example.com:5000 -u me         # asks for the password",
         "login registry.example.com -u me --password-stdin < password.txt",
@@ -97,4 +101,5 @@ def write_global_flags(formatter: Any) -> None:
     """Write the flags that every command takes; they are taken out of the command line before typer reads it."""
     short = {long: f"{flag}, {long}" for flag, long in SHORT_FLAGS.items()}
     with formatter.section("Global flags, before or after the command"):
-        formatter.write_dl([(short.get(flag, flag), text) for flag, (_, text) in GLOBAL_FLAGS.items()])
+        flags = [(short.get(flag, flag), text) for flag, (_, text) in GLOBAL_FLAGS.items()]
+        formatter.write_dl([*flags, (f"{LOG_FORMAT} FORMAT", LOG_FORMAT_HELP)])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from hangar_async.cli.view.stream import drain
+from hangar_async.cli.view.stream import drain, json_stream
 from hangar_async.cli.view.text import printable, write_rows
 from hangar_async.engine.events import Event, Observer
 
@@ -221,9 +221,18 @@ def open_view(quiet: bool = False, verbose: bool = False) -> Iterator[View]:
         drain(sys.stderr)
 
 
-def _choose(quiet: bool, verbose: bool) -> View:
+def line_view(quiet: bool, verbose: bool = False) -> View:
+    """Return the view of lines: of JSON where standard error is for these."""
+    if (stream := json_stream()) is not None:
+        from hangar_async.cli.view.json_lines import JsonView
+
+        return JsonView(stream, quiet=quiet)
     from hangar_async.cli.view.plain import PlainView
 
+    return PlainView(sys.stderr, quiet=quiet, verbose=verbose)
+
+
+def _choose(quiet: bool, verbose: bool) -> View:
     if not quiet and sys.stderr.isatty():
         from rich.console import Console
 
@@ -232,7 +241,7 @@ def _choose(quiet: bool, verbose: bool) -> View:
         console = Console(stderr=True)
         if not console.is_dumb_terminal:
             return LiveView(console, verbose=verbose)
-    return PlainView(sys.stderr, quiet=quiet, verbose=verbose)
+    return line_view(quiet, verbose)
 
 
 class _Lines(logging.Formatter):

@@ -17,9 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from hangar_async import __version__
-from hangar_async.cli.argv import GLOBAL_FLAGS, Grammar, normalise, without_help_word
+from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, Grammar, is_json, normalise, without_help_word
 from hangar_async.cli.options import NUMBER
-from hangar_async.cli.view.stream import end, in_background
+from hangar_async.cli.view.stream import end, in_background, json_stream
 from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document, writing
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
@@ -133,9 +133,10 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default that of the process, and exit with its status."""
     gc.set_threshold(*_GARBAGE)
     _repair_streams()
-    with _own_signals(), _own_standard_error():
+    argv = sys.argv[1:] if argv is None else argv
+    with _own_signals(), _own_standard_error(as_json=is_json(argv)):
         try:
-            status = _run(sys.argv[1:] if argv is None else argv)
+            status = _run(argv)
         except BrokenPipeError:
             abandon(sys.stdout)
             status = 0
@@ -188,9 +189,9 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _own_standard_error() -> Iterator[None]:
+def _own_standard_error(*, as_json: bool) -> Iterator[None]:
     """Write standard error in the background: a reader who takes nothing never holds up the work."""
-    before, sys.stderr = sys.stderr, in_background(sys.stderr)
+    before, sys.stderr = sys.stderr, in_background(sys.stderr, as_json=as_json)
     try:
         yield
     finally:
@@ -220,7 +221,7 @@ def _repair_streams() -> None:
 
 
 def _run(argv: Sequence[str]) -> int:
-    # Only global flags, which have no values of their own, stand before a command.
+    # Only global flags stand before a command; the one with a value of its own makes all be loaded.
     argv = without_help_word(argv)
     named = next((word for word in argv if not word.startswith("-")), "")
     program: Any = typer.main.get_command(make_app([named] if named in COMMANDS else COMMANDS))
@@ -278,7 +279,7 @@ def _failed(error: Exception) -> int:
             unexpected = unexpected.exceptions[0]
         text = f"unexpected {type(unexpected).__name__}: {unexpected}; --debug shows where: please report it"
         return _write_error(text, BROKEN)
-    return _write_error(error_text(known), _status(known))
+    return _write_error(error_text(known), _status(known), known)
 
 
 def _status(error: HangarError) -> int:
@@ -288,8 +289,13 @@ def _status(error: HangarError) -> int:
     return WRONG if isinstance(error, ArchiveError | ContentError) else BROKEN
 
 
-def _write_error(text: str, status: int) -> int:
-    typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
+def _write_error(text: str, status: int, error: HangarError | None = None) -> int:
+    if (stream := json_stream()) is not None:
+        from hangar_async.cli.view.json_lines import error_line
+
+        stream.send(error_line(text, status, error))
+    else:
+        typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
     return status
 
 
@@ -303,7 +309,7 @@ def _sentence(error: TyperException, grammar: Grammar) -> str:
     if (flag := getattr(error, "option_name", "")) and hasattr(error, "possibilities"):
         from hangar_async.cli.suggestions import unknown_flag
 
-        return unknown_flag(flag, [*grammar.flags, *grammar.valued, *GLOBAL_FLAGS, "--help"])
+        return unknown_flag(flag, [*grammar.flags, *grammar.valued, *GLOBAL_FLAGS, LOG_FORMAT, "--help"])
     message = one_line(error.format_message()).removesuffix(".")
     return f"{message[:1].lower()}{message[1:]}"
 

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given, strategies as st
 
-from hangar_async.cli.argv import GlobalFlags, Grammar, normalise, without_help_word
+from hangar_async.cli.argv import GlobalFlags, Grammar, is_json, normalise, without_help_word
 from hangar_async.errors import UsageError
 
 SAVE = Grammar(
@@ -54,6 +54,27 @@ def test_each_global_flag() -> None:
     assert flags(line) == GlobalFlags(debug=True, quiet=True, tls_verify=False)
     assert flags("save") == GlobalFlags(debug=False, quiet=False, tls_verify=True, version=False)
     assert flags("--version").version
+
+
+@pytest.mark.parametrize(
+    "line", ["--log-format json save -f a", "save -f a --log-format=json", "save --log-format json -f a"]
+)
+def test_the_log_format_stands_before_or_after_the_command(line: str) -> None:
+    assert normalise(line.split(), COMMANDS) == (GlobalFlags(log_format="json"), ["save", "-f", "a"])
+    assert is_json(line.split())
+
+
+@pytest.mark.parametrize(
+    "line", ["save -f a", "--log-format text save", "save -- --log-format", "--log-format", "json", ""]
+)
+def test_without_it_lines_are_text(line: str) -> None:
+    assert not is_json(line.split())
+
+
+@pytest.mark.parametrize("line", ["save --log-format xml", "--log-format= save", "save --log-format"])
+def test_another_log_format_is_refused(line: str) -> None:
+    with pytest.raises(UsageError, match="is not a value of --log-format: write text or json"):
+        normalise(line.split(), COMMANDS)
 
 
 @pytest.mark.parametrize("value", TRUE)

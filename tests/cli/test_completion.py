@@ -34,6 +34,8 @@ def completed(*words: str) -> list[str]:
         (["save", "--part"], {"--part", "--part-size"}),
         (["--quiet", "save", "--qui"], {"--quiet"}),
         (["save", "-c", "z"], {"zstd"}),
+        (["save", "--log-format", ""], {"text", "json"}),
+        (["--log-f"], {"--log-format"}),
         (["extract", "--format", ""], {"oci", "docker-archive"}),
         (["save", "-f", "li"], set()),
         (["ls", "arch"], set()),

@@ -23,8 +23,9 @@ from hangar_async.config.output import DEFAULT_NAME, DEFAULT_PART_SIZE, LEVELS
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment, run
 from tests.cli.site import Done
+from tests.engine.reporting.rig import checked
 
-GLOBAL_FLAGS = {"--debug": "false", "--quiet": "false", "--tls-verify": "true"}
+GLOBAL_FLAGS = {"--debug": "false", "--quiet": "false", "--tls-verify": "true", "--log-format FORMAT": "text"}
 NETWORK_FLAGS = {
     "-j, --jobs": "1",
     "--blobs-per-image": "6",
@@ -316,6 +317,8 @@ USAGE = [
     (["report", "merge", "-o", "all.json"], "missing argument 'REPORT...'; try 'hangar-async report --help'"),
     (["report", "join", "a", "-o", "all.json"], "unknown action 'join': merge is the only one"),
     (["save", "-f", "list.txt", "--report", ""], "'' names no file to write (--report)"),
+    (["save", "-f", "list.txt", "--log-format", "xml"], "'xml' is not a value of --log-format: write text or json"),
+    (["save", "-f", "list.txt", "--log-format"], "'' is not a value of --log-format: write text or json"),
     (["serve"], "missing argument 'ARCHIVE'; try 'hangar-async serve --help'"),
     (["serve", ""], "'' names nothing (ARCHIVE)"),
     (["serve", "gone"], "there is no gone: name an archive, with or without .partN, or a cache directory"),
@@ -416,11 +419,28 @@ def test_defaults_in_the_help_are_those_of_the_library() -> None:
     assert ServeOptions(source=Path("x")).listen == FLAGS["serve"]["--listen"]
 
 
+@pytest.mark.parametrize("words", [("save", "-f", "gone.txt"), ("save",), ("save", "-f", "list.txt", "--quiet=x")])
+def test_a_wrong_use_is_one_line_of_json_on_request(program: Program, words: tuple[str, ...]) -> None:
+    for flags in (("--log-format", "json"), ("--log-format=json",)):
+        done = program(*flags, *words)
+        [line] = done.err.splitlines()
+        error = checked(line, "events")
+        assert (done.status, done.out, error["event"], error["reason"], error["status"]) == (2, "", "error", "usage", 2)
+
+
+def test_the_steps_of_a_run_are_messages_in_json(home: Path) -> None:
+    done = run(home, "verify", "--debug", "--log-format=json", "gone")
+    lines = [checked(line, "events") for line in done.stderr.splitlines()]
+    assert done.returncode == 2
+    assert lines[-1]["event"] == "error"
+    assert any("Traceback" in line["text"] for line in lines[:-1])
+
+
 def test_help_of_the_program(home: Path) -> None:
     done = run(home, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"^  ([a-z][a-z-]*)  ", done.stdout, re.MULTILINE) == list(FLAGS)
-    for flag in ("--debug", "--quiet", "--tls-verify", "-V, --version"):
+    for flag in ("--debug", "--quiet", "--tls-verify", "-V, --version", "--log-format FORMAT"):
         assert f"\n  {flag} " in done.stdout
 
 

@@ -29,8 +29,7 @@ def serve_command(
     import asyncio
 
     from hangar_async import Event, Listening, ServeOptions, serve
-    from hangar_async.cli.loop import run_until_done
-    from hangar_async.cli.view.plain import PlainView
+    from hangar_async.cli.loop import line_view, run_until_done
     from hangar_async.cli.view.stream import end, in_background
     from hangar_async.cli.view.text import write_rows
 
@@ -44,7 +43,7 @@ def serve_command(
         max_per_address=max_per_address,
     )
     # It mostly waits for clients: lines are enough, on a terminal too.
-    view = PlainView(sys.stderr, quiet=flags.quiet)
+    view = line_view(flags.quiet)
     output = in_background(sys.stdout)
 
     def observe(event: Event) -> None:

@@ -2,11 +2,15 @@
 
 import os
 import select
+import sys
 import threading
 import time
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
+
+if TYPE_CHECKING:
+    from hangar_async.cli.view.json_lines import JsonStream
 
 #: Texts that wait for the reader; those that come then are dropped.
 LIMIT = 1_000
@@ -92,7 +96,11 @@ class BackgroundStream:
     def _tell_dropped(self) -> None:
         count, self._dropped = self._dropped, 0
         if count:
-            self._write(f"({count:,} lines are left out here: they came faster than they were read)\n")
+            self._write(self.dropped_text(count))
+
+    def dropped_text(self, count: int) -> str:
+        """Return the line that says how many were dropped."""
+        return f"({count:,} lines are left out here: they came faster than they were read)\n"
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):
@@ -122,8 +130,12 @@ def _write_some(descriptor: int, data: bytes) -> int:
             waiting.poll()
 
 
-def in_background(stream: TextIO) -> TextIO:
-    """Return a background stream of a stream, as the type that all writers take."""
+def in_background(stream: TextIO, *, as_json: bool = False) -> TextIO:
+    """Return a background stream of a stream, of lines of JSON on request, as the type that all writers take."""
+    if as_json:
+        from hangar_async.cli.view.json_lines import JsonStream
+
+        return cast("TextIO", JsonStream(stream))
     return cast("TextIO", BackgroundStream(stream))
 
 
@@ -137,3 +149,11 @@ def end(stream: object) -> None:
     """End a background stream; any other is as it is."""
     if isinstance(stream, BackgroundStream):
         stream.end()
+
+
+def json_stream() -> "JsonStream | None":
+    """Return standard error where it is for lines of JSON."""
+    stream: object = sys.stderr
+    if not isinstance(stream, BackgroundStream) or type(stream) is BackgroundStream:
+        return None
+    return cast("JsonStream", stream)

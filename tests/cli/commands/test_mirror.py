@@ -184,3 +184,16 @@ async def test_a_report_has_failed_images_too_and_the_summary_goes_to_standard_e
     assert "hunter2" not in done.out
     for label in ("copied", "failed", "next"):
         assert f"\n{label:<10} " in done.err
+
+
+async def test_standard_error_has_events_in_json_on_request(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    names = [f"{fill(fake_registry).address}/team/{name}:1" for name in ("one", "none")]
+    done = await call(tmp_path, "mirror", *names, "-d", f"{pushable_registry.address}/x", "--log-format", "json")
+    lines = [checked(line, "events") for line in done.err.splitlines()]
+    assert (done.status, done.rows()["copied"]) == (1, ["1 of 2 images, 1 platform"])
+    assert lines[0]["event"] == "run-started"
+    ended = {line["image"]["text"]: line["image"]["status"] for line in lines if line["event"] == "image-ended"}
+    assert ended == {names[0]: "done", names[1]: "failed"}
+    assert (lines[-1]["event"], lines[-1]["status"], lines[-1]["totals"]["failed"]) == ("run-ended", 1, 1)
