@@ -172,6 +172,8 @@ class RegistryBlobs:
                 # An overloaded registry is left alone for a while, by all.
                 is_overloaded = isinstance(error, RegistryError) and error.transient
                 if is_overloaded or not self._drop(blob, origin, error):
+                    if isinstance(error, NetworkError):
+                        error.gained = 0  # its tries are used up
                     raise
                 failures, waited = 0, 0.0
 
@@ -214,6 +216,9 @@ class RegistryBlobs:
             verifier.finish()
         except DigestMismatch as error:
             return str(error)
+        except NetworkError as error:
+            error.gained = 0  # the next try begins again
+            raise
         return ""
 
 

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from hangar_async.config.registries import Mirrors
 from hangar_async.engine.limits.client import LimitedClient, OpenBlob, ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket
+from hangar_async.errors import NetworkError
 from hangar_async.oci import Descriptor, Digest, Document, ImageConfig, Reference, Verifier
 from hangar_async.singleflight import SingleFlight
 
@@ -72,10 +73,14 @@ class RegistryDocuments:
             async def receive(open_blob: OpenBlob) -> None:
                 raw.clear()
                 verifier = Verifier(config.digest, config.size, f"config {config.digest} of {source.name}")
-                async with open_blob(0) as body:
-                    async for piece in body.pieces():
-                        verifier.update(piece)
-                        raw.extend(piece)
+                try:
+                    async with open_blob(0) as body:
+                        async for piece in body.pieces():
+                            verifier.update(piece)
+                            raw.extend(piece)
+                except NetworkError as error:
+                    error.gained = 0  # the next try begins again
+                    raise
                 verifier.finish()
 
             await self._client.receive(source, config, Ticket(rank, ahead=True), receive, alternatives=mirror)

@@ -130,3 +130,15 @@ async def test_the_damage_at_a_source_is_named(fake_registry: FakeRegistry) -> N
         assert await source.blobs.damage(BLOB) == ""
         fake_registry.fail("/blobs/", Other(), method="GET", times=None)
         assert f"of {image_name.name}" in await source.blobs.damage(BLOB)
+
+
+@pytest.mark.parametrize("after", [10, 400_000])
+async def test_a_source_that_breaks_off_each_time_is_given_up(fake_registry: FakeRegistry, after: int) -> None:
+    """Each try begins again, so that none of them gains anything."""
+    async with open_source() as source:
+        [image_name] = named(fake_registry, "app")
+        source.blobs.offer([BLOB], image_name)
+        fake_registry.fail("/blobs/", Cut(after), method="GET", times=None)
+        with pytest.raises(NetworkError):
+            await source.blobs.damage(BLOB)
+        assert len(fake_registry.asked("/blobs/", "GET")) == POLICY.retries + 1

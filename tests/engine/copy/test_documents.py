@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hangar_async.engine.copy import documents
-from hangar_async.errors import DigestMismatch, NotFound
+from hangar_async.errors import DigestMismatch, NetworkError, NotFound
 from hangar_async.oci import Descriptor, Manifest, Reference
 from hangar_async.tasks import each
 from hangar_async.testing.images import index
-from tests.engine.copy.rig import open_source
-from tests.fakes.faults import Status
+from tests.engine.copy.rig import POLICY, open_source
+from tests.fakes.faults import Cut, Status
 from tests.fakes.images import ARM64, small
 from tests.fakes.registry import FakeRegistry
 
@@ -69,3 +69,15 @@ async def test_a_config_is_checked(fake_registry: FakeRegistry) -> None:
         wrong = Descriptor(root.config.media_type, root.config.digest, root.config.size)
         with pytest.raises(DigestMismatch):
             await source.documents.config(wrong, image, RANK)
+
+
+async def test_a_config_that_breaks_off_each_time_is_given_up(fake_registry: FakeRegistry) -> None:
+    fake_registry.add("one:1", small("one"))
+    image = Reference.parse(f"{fake_registry.address}/one:1")
+    async with open_source() as source:
+        root = await source.documents.root(image, RANK)
+        assert isinstance(root, Manifest)
+        fake_registry.fail("/blobs/", Cut(10), method="GET", times=None)
+        with pytest.raises(NetworkError):
+            await source.documents.config(root.config, image, RANK)
+    assert len(fake_registry.asked("/blobs/", "GET")) == POLICY.retries + 1
