@@ -44,6 +44,7 @@ from hangar_async.engine.convert import (
     convert_list as convert_list,
 )
 from hangar_async.engine.events import (
+    Answered as Answered,
     ArchiveProgress as ArchiveProgress,
     BlobEnded as BlobEnded,
     BlobProgress as BlobProgress,

@@ -175,8 +175,9 @@ class ServeOptions:
 
     `listen` is HOST:PORT, `[ADDRESS]:PORT`, or `:PORT` for all addresses; port 0 is any free one. `tls_cert` and
     `tls_key` are files in PEM, both or neither; `htpasswd` a file of users, None for anybody. `max_per_address` is the
-    number of connections that one address may have, None for half of all. Raises UsageError when made with a wrong
-    value.
+    number of connections that one address may have, None for half of all. `metrics` is the address, [HOST:]PORT, of
+    numbers for Prometheus, by default on 127.0.0.1; `access` says that each request is an `Answered` for the observer.
+    Raises UsageError when made with a wrong value.
     """
 
     source: Path
@@ -185,9 +186,11 @@ class ServeOptions:
     tls_key: Path | None = None
     htpasswd: Path | None = None
     max_per_address: int | None = None
+    metrics: str | None = None
+    access: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.address
+        _ = self.address, self.metrics_address
         if self.max_per_address is not None and self.max_per_address < 1:
             raise UsageError(f"--max-per-address is {self.max_per_address}: write a number from 1 on")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -197,12 +200,22 @@ class ServeOptions:
     @property
     def address(self) -> tuple[str, int]:
         """The host ("" for all addresses) and the port."""
-        match = _LISTEN.fullmatch(self.listen.strip())
-        if not match or int(match["port"]) > 65535:
-            raise UsageError(
-                f"{self.listen!r} is no address to listen on (--listen): write HOST:PORT, or :PORT for all"
-            )
-        return match["six"] or match["host"] or "", int(match["port"])
+        return _address(self.listen, "--listen")
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """The host and the port of the numbers; None for none."""
+        if self.metrics is None:
+            return None
+        text = self.metrics.strip()
+        return _address(f"127.0.0.1:{text}" if text.isdigit() else text, "--metrics")
+
+
+def _address(text: str, flag: str) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(text.strip())
+    if not match or int(match["port"]) > 65535:
+        raise UsageError(f"{text!r} is no address to listen on ({flag}): write HOST:PORT, or :PORT for all")
+    return match["six"] or match["host"] or "", int(match["port"])
 
 
 @dataclass(frozen=True, slots=True)

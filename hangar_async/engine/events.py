@@ -188,6 +188,22 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A request to a server was answered: the client's address, and what it asked, as it came.
+
+    `size` is the number of bytes that were sent, with the headers. Only where the options of `serve` ask for it.
+    """
+
+    client: str
+    method: str
+    path: str
+    status: int
+    size: int
+    seconds: float
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The end of the run, with its report."""
 
@@ -242,6 +258,7 @@ Event: TypeAlias = (
     | Checked
     | Listening
     | Reloaded
+    | Answered
     | RunEnded
     | LoadEnded
     | MirrorEnded

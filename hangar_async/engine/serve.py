@@ -8,9 +8,10 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hangar_async.config.options import ServeOptions
-from hangar_async.engine.events import Listening, Notice, Observer, Reloaded, Served, ignore
+from hangar_async.engine.events import Answered, Listening, Notice, Observer, Reloaded, Served, ignore
 from hangar_async.engine.open_layout import seekable_layout_at
 from hangar_async.engine.serving.content import LayoutContent, Repositories, full_names, read_repositories
 from hangar_async.engine.serving.reader import BlobReader
@@ -24,6 +25,11 @@ from hangar_async.server.connections import Limits
 from hangar_async.server.page import Page, ShownImage
 from hangar_async.server.security import Security
 from hangar_async.threads import Interrupt, in_thread
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, StreamResponse
+
+    from hangar_async.server.metrics import Metrics
 
 _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - the options name them
 #: The seconds after which the files of TLS and of users are looked at again.
@@ -60,8 +66,10 @@ async def serving(
         observer(Notice(notice))
     host, port = options.address
     limits = Limits(per_address=options.max_per_address)
+    metrics = None if options.metrics_address is None else _metrics()
     with closing(source.blobs):
         async with (
+            _serving_metrics(metrics, options),
             app.serving(
                 LayoutContent(source.repositories, source.blobs),
                 host,
@@ -71,12 +79,46 @@ async def serving(
                 page=source.page,
                 failed=_Failures(observer),
                 limits=limits,
+                answered=_answered(options, metrics, observer),
             ) as address,
             _reading_again(security, reload or asyncio.Event(), observer),
         ):
             served = Served(address, _url(options, address), source.shown)
             observer(Listening(served))
             yield served
+
+
+def _metrics() -> Metrics:
+    from hangar_async.server.metrics import Metrics  # few want them
+
+    return Metrics()
+
+
+@asynccontextmanager
+async def _serving_metrics(metrics: Metrics | None, options: ServeOptions) -> AsyncIterator[None]:
+    if metrics is None or options.metrics_address is None:
+        yield
+        return
+    async with metrics.serving(*options.metrics_address):
+        yield
+
+
+def _answered(
+    options: ServeOptions, metrics: Metrics | None, observer: Observer
+) -> Callable[[BaseRequest, StreamResponse, float], None] | None:
+    """Return the function that is told of each request; None where nobody wants to know."""
+    if metrics is None and not options.access:
+        return None
+
+    def answered(request: BaseRequest, response: StreamResponse, seconds: float) -> None:
+        if metrics is not None:
+            metrics.answered(request, response, seconds)
+        if options.access:
+            agent, client = request.headers.get("User-Agent", ""), request.remote or ""
+            size, path = response.body_length, request.raw_path
+            observer(Answered(client, request.method, path, response.status, size, seconds, agent))
+
+    return answered
 
 
 @asynccontextmanager

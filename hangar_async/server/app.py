@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import ssl
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
@@ -235,6 +235,8 @@ def page(names: Sequence[str], query: Mapping[str, str], path: str) -> tuple[lis
     return chosen, {"Link": f'<{path}?{rest}>; rel="next"'}
 
 
+#: The path that tells whether the server answers; no user is asked for there.
+HEALTH = "/healthz"
 #: Docker takes a server for a registry only with this header.
 _MARKS = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _READING = ("GET", "HEAD")
@@ -255,15 +257,17 @@ async def serving(
     middlewares: Iterable[Middleware] = (),
     grace: float = GRACE,
     limits: Limits = LIMITS,
+    answered: Callable[[web.BaseRequest, web.StreamResponse, float], None] | None = None,
 ) -> AsyncIterator[str]:
     """Serve content as a registry, and yield its address, HOST:PORT; port 0 is any free one, "" any address.
 
-    With `users` only these are served; `page` is shown at `/`; `failed` is called with the error of content that
+    With `users` only these are served, but for `/healthz`; `page` is shown at `/`; `answered` is called with each
+    request, its response and the seconds that it took; `failed` is called with the error of content that
     cannot be read; the middlewares are around all of it. Raises ListenError. At the end of the block no new connection
     is accepted, running responses get `grace` seconds to end, and all connections are closed.
     """
     app = application(content, users=users, page=page, failed=failed, middlewares=middlewares)
-    async with listening(app, host, port, tls=tls, grace=grace, limits=limits) as address:
+    async with listening(app, host, port, tls=tls, grace=grace, limits=limits, answered=answered) as address:
         yield address
 
 
@@ -281,7 +285,7 @@ def application(
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Give each response the headers of a registry, and each refusal the form of the specification."""
         try:
-            if users is not None:
+            if users is not None and request.path != HEALTH:
                 await _require_user(users, request)
             response = await handler(request)
         except Refused as refused:
@@ -302,9 +306,15 @@ def application(
 
     app = web.Application(middlewares=[*middlewares, guard])
     Routes(content, failed).route(app.router)
+    app.router.add_get(HEALTH, _health)
     if page is not None:
         app.router.add_get("/", page.respond)
     return app
+
+
+async def _health(_: web.Request) -> web.StreamResponse:
+    """Say that requests are answered; nothing is read for it."""
+    return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
 
 
 async def _require_user(users: Users, request: web.Request) -> None:

@@ -5,7 +5,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ async def listening(
     tls: ssl.SSLContext | None = None,
     grace: float = GRACE,
     limits: Limits = LIMITS,
+    answered: Callable[[web.BaseRequest, web.StreamResponse, float], None] | None = None,
 ) -> AsyncIterator[str]:
     """Serve an application on a socket, as `serving` does; yields its address. Raises ListenError."""
     app.on_response_prepare.append(_tell_name)
@@ -45,7 +46,8 @@ async def listening(
     server = runner.server
     assert server is not None  # noqa: S101 - it is set up
 
-    make = partial(Connection, server, limits, access_log=_log, access_log_class=_RequestLog, logger=_log)
+    log = partial(_RequestLog, answered=answered)
+    make = partial(Connection, server, limits, access_log=_log, access_log_class=log, logger=_log)
     try:
         sockets = await _listen(host, port)
         try:
@@ -113,15 +115,29 @@ def _listener(family: int, address: tuple[Any, ...], port: int) -> socket.socket
 
 
 class _RequestLog(AbstractAccessLogger):
-    """A line for each request, for `--debug`."""
+    """A line for each request, for `--debug`, and a call of `answered`."""
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        log_format: str,
+        *,
+        answered: Callable[[web.BaseRequest, web.StreamResponse, float], None] | None = None,
+    ) -> None:
+        super().__init__(logger, log_format)
+        self._answered = answered
 
     @property
     def enabled(self) -> bool:
-        """True when anybody wants lines."""
-        return self.logger.isEnabledFor(logging.DEBUG)
+        """True when anybody wants to know of requests."""
+        return self._answered is not None or self.logger.isEnabledFor(logging.DEBUG)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line of a request."""
+        if self._answered is not None:
+            self._answered(request, response, time)
+        if not self.logger.isEnabledFor(logging.DEBUG):
+            return
         size = response.body_length
         line = "%s %s %s: %d, %d bytes in %.3f s"
         self.logger.debug(line, request.remote, request.method, request.path_qs, response.status, size, time)

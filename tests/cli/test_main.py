@@ -134,6 +134,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--tls-key": "plain HTTP",
         "--htpasswd": "no password",
         "--max-per-address": "half of all, 450",
+        "--access-log": "none",
+        "--metrics": "none",
     },
     "ls": {"ARCHIVE": None, "--json": "false"},
     "verify": {"ARCHIVE": None, "--json": "false", "--report": "none"},

@@ -22,7 +22,7 @@ from hangar_async.config.options import CompressOptions, ServeOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine import serve as module
 from hangar_async.engine.compress import compress
-from hangar_async.engine.events import Listening, Notice, Reloaded
+from hangar_async.engine.events import Answered, Event, Listening, Notice, Reloaded
 from hangar_async.engine.serve import serve, serving
 from hangar_async.engine.serving.buffers import LARGE, MOST_IDLE, MOST_LARGE, SMALL
 from hangar_async.engine.serving.reader import BlobReader
@@ -733,3 +733,44 @@ async def test_referrers(client: Client, site: Site) -> None:
     answer, raw = await client.get(f"/v2/team/signed/manifests/{one['digest']}")
     assert (answer.status, Digest.of(raw)) == (200, signature.digest)
     assert await referrers(client, f"{path}?artifactType=none") == ([], "artifactType")
+
+
+async def test_health_is_told_without_a_user_and_requests_to_the_observer(site: Site, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"me:{bcrypt.hashpw(b'word', bcrypt.gensalt(4)).decode()}\n")
+    events: list[Event] = []
+    options = ServeOptions(source=site.archive, listen="127.0.0.1:0", htpasswd=users, access=True)
+    async with serving(options, events.append) as address, aiohttp.ClientSession() as session:
+        answer = await session.get(f"{address.url}/healthz", headers={"User-Agent": "probe"})
+        assert (answer.status, await answer.text()) == (200, "ok\n")
+        answer = await session.get(f"{address.url}/v2/")
+        assert answer.status == 401
+        await answer.read()
+    answered = [event for event in events if isinstance(event, Answered)]
+    told = [(one.client, one.method, one.path, one.status) for one in answered]
+    assert told == [("127.0.0.1", "GET", "/healthz", 200), ("127.0.0.1", "GET", "/v2/", 401)]
+    assert answered[0].agent == "probe"
+    assert answered[0].size > len("ok\n")
+
+
+async def test_numbers_have_an_address_of_their_own(site: Site) -> None:
+    pytest.importorskip("prometheus_client")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ServeOptions(source=site.archive, listen="127.0.0.1:0", metrics=str(port))
+    async with serving(options) as server, aiohttp.ClientSession() as session:
+        await (await session.get(f"{server.url}/healthz")).read()
+        text = await (await session.get(f"http://127.0.0.1:{port}/metrics")).text()
+        assert (await session.get(f"{server.url}/metrics")).status == 404
+    assert 'hangar_requests_total{kind="other",method="GET",status="200"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("9100", ("127.0.0.1", 9100)), (":9100", ("", 9100)), ("[::1]:9100", ("::1", 9100)), (None, None)],
+)
+def test_the_address_of_numbers_is_this_machine_by_default(text: str | None, address: tuple[str, int] | None) -> None:
+    assert ServeOptions(source=Path("x"), metrics=text).metrics_address == address
+    with pytest.raises(UsageError, match="--metrics"):
+        ServeOptions(source=Path("x"), metrics="nowhere")

@@ -47,6 +47,8 @@ def observe(event: h.Event) -> None:
             print(gained)
         case h.Listening(served):
             show(served)
+        case h.Answered(client, method, path, status, size, seconds, agent):
+            print(client, method, path, status, size, seconds, agent)
         case h.Reloaded(name):
             print(name.upper())
         case h.RunEnded(report):

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,23 @@ from hangar_async.cli import options, values
 
 if TYPE_CHECKING:
     from hangar_async import Image, Served, ServeOptions
+
+AccessLog = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="File that gets a line for each request; - is standard output.  [default: none]",
+        show_default=False,
+    ),
+]
+MetricsAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Address of numbers for Prometheus, at /metrics; on 127.0.0.1 without HOST.  [default: none]",
+        show_default=False,
+    ),
+]
 
 
 def serve_command(
@@ -24,12 +41,15 @@ def serve_command(
     tls_key: options.TlsKey = None,
     htpasswd: options.Htpasswd = None,
     max_per_address: options.MaxPerAddress = None,
+    access_log: AccessLog = None,
+    metrics: MetricsAddress = None,
 ) -> int:
     """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
     import asyncio
 
-    from hangar_async import Event, Listening, ServeOptions, serve
+    from hangar_async import Answered, Event, Listening, ServeOptions, serve
     from hangar_async.cli.loop import line_view, run_until_done
+    from hangar_async.cli.view.access import AccessLines
     from hangar_async.cli.view.stream import end, in_background
     from hangar_async.cli.view.text import write_rows
 
@@ -41,18 +61,32 @@ def serve_command(
         tls_key=_file(tls_key, "--tls-key"),
         htpasswd=_file(htpasswd, "--htpasswd"),
         max_per_address=max_per_address,
+        metrics=metrics,
+        access=access_log is not None,
     )
     # It mostly waits for clients: lines are enough, on a terminal too.
     view = line_view(flags.quiet)
     output = in_background(sys.stdout)
 
+    log = None if access_log is None else AccessLines(output if access_log == "-" else Path(access_log))
+
     def observe(event: Event) -> None:
+        if isinstance(event, Answered):
+            if log is not None:
+                log.write(event)
+            return
         if isinstance(event, Listening) and not flags.quiet:
             write_rows(_rows(serve_options, event.served), output)
         view(event)
 
     remains = "answers under way get two seconds to end"
     reload = asyncio.Event()
+
+    def reload_all() -> None:
+        reload.set()
+        if log is not None:
+            log.reopen()
+
     try:
         run_until_done(
             lambda: serve(serve_options, observe, reload=reload),
@@ -60,10 +94,12 @@ def serve_command(
             remains,
             # A service manager ends with it what has done its work.
             regular={signal.SIGTERM},
-            reload=reload.set,
+            reload=reload_all,
         )
     finally:
         end(output)
+        if log is not None:
+            log.close()
     return 0
 
 
