@@ -15,7 +15,7 @@ def convert_list_command(
     """Write the mirror list of an image list: lines SOURCE DEST TAG."""
     from hangar_async import ConvertListOptions, convert_list
     from hangar_async.cli.loop import run_verb
-    from hangar_async.cli.view.summary import after_convert
+    from hangar_async.cli.view.summary_local import after_convert
 
     flags = values.flags(context)
     images, name = values.image_list(file)

@@ -14,7 +14,7 @@ def decompress_command(
     """Unpack an archive, or parts of one, into a new directory; every blob is checked on the way."""
     from hangar_async import DecompressOptions, decompress
     from hangar_async.cli.loop import run_verb
-    from hangar_async.cli.view.summary import after_decompress
+    from hangar_async.cli.view.summary_local import after_decompress
 
     flags = values.flags(context)
     decompress_options = DecompressOptions(

@@ -16,7 +16,7 @@ def extract_command(
     """Write one image of an archive or a cache directory as an OCI image layout, or as a tar for docker load."""
     from hangar_async import ExtractOptions, extract
     from hangar_async.cli.loop import run_verb
-    from hangar_async.cli.view.summary import after_extract
+    from hangar_async.cli.view.summary_local import after_extract
 
     flags = values.flags(context)
     extract_options = ExtractOptions(

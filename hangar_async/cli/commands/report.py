@@ -16,7 +16,7 @@ def report_command(
     """Join reports of runs into one, with one list of the images that failed."""
     from hangar_async import MergeReportsOptions, merge_reports
     from hangar_async.cli.loop import run_verb
-    from hangar_async.cli.view.summary import after_merge_reports
+    from hangar_async.cli.view.summary_local import after_merge_reports
 
     if action != "merge":
         raise UsageError(f"unknown action {action!r}: merge is the only one")

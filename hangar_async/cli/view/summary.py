@@ -13,6 +13,7 @@ from hangar_async.cli.view.text import (
     flag_size,
     images_text,
     one_line,
+    place_text,
     quota_text,
     quoted_path,
     referrers_text,
@@ -21,7 +22,6 @@ from hangar_async.cli.view.text import (
 )
 from hangar_async.engine.reports import (
     ComparisonReport,
-    Conversion,
     ImageOutcome,
     LoadOutcome,
     LoadReport,
@@ -37,14 +37,11 @@ if TYPE_CHECKING:
     from hangar_async.config.jobs import JobLimits
     from hangar_async.config.options import (
         CompressOptions,
-        ExtractOptions,
-        MergeReportsOptions,
         SaveOptions,
         SyncOptions,
     )
     from hangar_async.config.output import OutputSettings
     from hangar_async.config.target_options import LoadOptions, MirrorOptions
-    from hangar_async.engine.reporting.records import MergedReports
     from hangar_async.errors import HangarError
 
 #: More images than these are many to move one at a time; and the jobs that are proposed then.
@@ -60,7 +57,7 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
     if report.output is None:
         yield "output", "nothing was saved; nothing was written"
     elif options.format == "dir":
-        yield "directory", _place(report.output.path, report.output.size)
+        yield "directory", place_text(report.output.path, report.output.size)
         yield "unpack", "nothing: it is ready for use"
     else:
         yield from _archive(report.output, options.output)
@@ -85,6 +82,8 @@ def after_sync(report: Report, options: SyncOptions) -> Rows:
         yield "directory", f"nothing was saved; the index of {one_line(str(options.cache))} is as it was"
     else:
         yield "directory", one_line(str(report.output.path.absolute()))
+        from hangar_async.cli.view.summary_local import index_rows
+
         yield from index_rows(report.output.path)
     yield from _quotas(report)
     yield from _time(report, False)
@@ -103,17 +102,6 @@ def after_compress(report: Report, options: CompressOptions) -> Rows:
     yield from _time(report, False)
     yield from _failures(report, "image")
     yield from _images("packed", report)
-
-
-def index_rows(cache: Path) -> Rows:
-    """Make the line about the index of a cache directory; none where it has no index."""
-    from hangar_async.layout.files import LIST_NAME
-    from hangar_async.layout.parse import parse_list
-
-    path = cache / LIST_NAME
-    if path.exists():
-        images = parse_list(path.read_bytes()).images
-        yield "index", f"names {images_text(images)}"
 
 
 def _images(word: str, report: Report) -> Rows:
@@ -168,7 +156,7 @@ def _archive(output: Output, settings: OutputSettings) -> Rows:
         kept = one_line(str(output.kept))
         yield "kept", f"{kept} holds more of these images than this run saved, and stays (--replace replaces it)"
     by = f" by {output.compressor}" if output.compressor else ""
-    yield "archive", f"{_place(target, output.size)}, {settings.format}{by}"
+    yield "archive", f"{place_text(target, output.size)}, {settings.format}{by}"
     untar = _UNTAR[settings.format]
     if output.path == target:
         unpack = f"{untar}f {quoted_path(target)}"
@@ -184,10 +172,6 @@ def _archive(output: Output, settings: OutputSettings) -> Rows:
         change = f"cd {quoted_path(target.parent)} && " if target.parent != Path() else ""
         yield "check", f"{change}sha256sum -c {quoted_path(Path(target.name + '.sha256'))}"
     yield "unpack", unpack
-
-
-def _place(path: Path, size: int) -> str:
-    return f"{one_line(str(path.absolute()))}, {size_text(size)}"
 
 
 def _time(report: Report, archive: bool) -> Rows:
@@ -340,44 +324,3 @@ def _name(outcome: LoadOutcome) -> str:
 def _load_failures(report: LoadReport | ComparisonReport) -> Rows:
     failed = [(one.image.name, one.error) for one in report.failed if one.error is not None]
     yield from _failed(failed, report.failed_list)
-
-
-def after_extract(written: Output, options: ExtractOptions) -> Rows:
-    """Make the lines of the summary of an extract."""
-    yield "image", one_line(options.image)
-    if written.format == "oci":
-        yield "layout", _place(written.path, written.size)
-    else:
-        yield "archive", _place(written.path, written.size)
-        yield "load", f"docker load -i {quoted_path(written.path)}"
-
-
-def after_decompress(output: Output, _: object) -> Rows:
-    """Make the lines of the summary of a decompress."""
-    yield "directory", _place(output.path, output.size)
-    yield from index_rows(output.path)
-
-
-def after_convert(conversion: Conversion, _: object) -> Rows:
-    """Make the lines of the summary of a convert-list."""
-    if conversion.kept:
-        yield "kept", f"{count_text(conversion.kept, 'line')} that had the form SOURCE DEST TAG"
-    yield "list", one_line(str(conversion.path))
-    yield from _some("invalid", [str(line) for line in conversion.invalid])
-    yield "converted", count_text(conversion.converted, "line") + _wrong((), conversion.invalid)
-
-
-def after_merge_reports(merged: MergedReports, options: MergeReportsOptions) -> Rows:
-    """Make the lines of the summary of a merge of reports."""
-    totals = merged.document.totals
-    for status in ("done", "unchanged", "failed", "skipped"):
-        if number := getattr(totals, status):
-            yield status, count_text(number, "image")
-    if merged.document.end != "complete":
-        yield "", f"a run was {merged.document.end}, and no later one made it good"
-    yield from _some("invalid", [f"{one.list}:{one.line}: {one.message}" for one in merged.document.invalid])
-    if not callable(options.report):
-        yield "report", one_line(str(options.report))
-    if merged.failed_list is not None:
-        yield "list", f"the images that are still to be tried are in {one_line(str(merged.failed_list))}"
-    yield "joined", f"{count_text(len(merged.document.runs), 'run')}, {count_text(totals.images, 'image')}"

@@ -96,6 +96,11 @@ def cut_in_the_middle(text: str, width: int) -> str:
     return f"{text[:begin]}…{text[len(text) - (width - 1 - begin) :]}" if width > 1 else "…"[:width]
 
 
+def place_text(path: Path, size: int) -> str:
+    """Write the whole path of an output, and its size."""
+    return f"{one_line(str(path.absolute()))}, {size_text(size)}"
+
+
 def one_line(text: str) -> str:
     """Make text of any origin harmless on a terminal: one line of printable characters."""
     return printable(re.sub(r"\s+", " ", text).strip())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hangar_async.archive.names import encode_checksums
-from hangar_async.cli.view.summary import after_compress, after_save, after_sync, index_rows
+from hangar_async.cli.view.summary import after_compress, after_save, after_sync
 from hangar_async.config.options import CompressOptions, SaveOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
@@ -219,10 +219,6 @@ def test_a_sync_of_nothing() -> None:
     found = dict(after_sync(report(GONE, failed_list=FAILED_LIST), sync_options(cache=Path("c\x07"))))
     assert found["directory"] == r"nothing was saved; the index of c\x07 is as it was"
     assert found["failed"] == "line 4: gone:1: not found"
-
-
-def test_a_directory_without_index_has_no_line_of_it(tmp_path: Path) -> None:
-    assert list(index_rows(tmp_path)) == []
 
 
 def test_a_compress() -> None:
