@@ -24,6 +24,8 @@ LIST_VERSION = "v1.1.0"
 ORIGINAL_DIGEST = "io.hangar-async.original.digest"
 #: Annotation of a referrer in `index.json`: the digest of its subject, in the same repository.
 SUBJECT_DIGEST = "io.hangar-async.subject.digest"
+#: Annotation of an image in `index.json` that was saved from another registry than its line of the list names.
+LISTED_NAME = "io.hangar-async.list.name"
 #: The content of `oci-layout` (image-spec, image-layout.md).
 MARKER = b'{"imageLayoutVersion":"1.0.0"}\n'
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,6 +74,8 @@ def _cache_index(images: Iterable[Image]) -> bytes:
             annotations[ORIGINAL_DIGEST] = str(image.original)
         if image.attachment is not None:
             annotations[SUBJECT_DIGEST] = str(image.attachment.subject)
+        if image.listed is not None:
+            annotations[LISTED_NAME] = str(image.listed)
         assert image.root is not None  # noqa: S101 - every image that is saved has one
         entries.append(image.root.to_json(annotations))
     return _dump({"schemaVersion": 2, "manifests": entries})

@@ -82,13 +82,18 @@ def matches(image: oci.Image, pattern: str) -> bool:
 
     A name of Docker Hub may leave out `docker.io` and `library`, as everywhere.
     """
-    reference = image.reference
+    return any(
+        fnmatchcase(name, pattern) for reference in {image.reference, image.wanted} for name in _names(reference)
+    )
+
+
+def _names(reference: oci.Reference) -> Iterator[str]:
     repositories = [reference.repository, reference.name]
     if reference.registry == oci.DOCKER_HUB:
         short = reference.repository.removeprefix("library/")
         repositories += [short, f"{oci.DOCKER_HUB}/{short}"]
-    tagged = [f"{repository}:{reference.cache_tag}" for repository in repositories]
-    return any(fnmatchcase(name, pattern) for name in (image.name, *repositories, *tagged))
+    for repository in repositories:
+        yield from (repository, f"{repository}:{reference.cache_tag}")
 
 
 def find_image(images: Iterable[oci.Image], name: str) -> oci.Image:
@@ -187,6 +192,7 @@ class _ImageBuilder:
             image.notes,
             named=image.named,
             attachment=self._attachment(image),
+            listed=image.listed,
         )
 
     def _attachment(self, image: oci.Image) -> oci.Attachment | None:

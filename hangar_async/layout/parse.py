@@ -7,7 +7,14 @@ import msgspec
 
 from hangar_async import oci
 from hangar_async.errors import ContentError, InvalidValue
-from hangar_async.layout.files import INDEX_NAME, LIST_NAME, LIST_VERSION, ORIGINAL_DIGEST, SUBJECT_DIGEST
+from hangar_async.layout.files import (
+    INDEX_NAME,
+    LIST_NAME,
+    LIST_VERSION,
+    LISTED_NAME,
+    ORIGINAL_DIGEST,
+    SUBJECT_DIGEST,
+)
 from hangar_async.layout.limits import most_list_bytes
 from hangar_async.oci.manifest import MOST_VALUES
 
@@ -84,10 +91,16 @@ def parse_index(raw: bytes, most: int = MOST_VALUES) -> tuple[oci.Image, ...]:
     for entry in _index(raw, INDEX_NAME, most=most).manifests:
         try:
             reference = oci.Reference.parse(entry.annotations.get(oci.REF_NAME, ""))
-            original = _digest_of(entry, ORIGINAL_DIGEST)
             subject = _digest_of(entry, SUBJECT_DIGEST)
-            attachment = None if subject is None else oci.Attachment.of(subject, reference, None)
-            image = oci.Image(reference, entry, (), original=original, attachment=attachment)
+            listed = entry.annotations.get(LISTED_NAME)
+            image = oci.Image(
+                reference,
+                entry,
+                (),
+                original=_digest_of(entry, ORIGINAL_DIGEST),
+                attachment=None if subject is None else oci.Attachment.of(subject, reference, None),
+                listed=oci.Reference.parse(listed[:_LONGEST_NAME]) if listed else None,
+            )
         except InvalidValue:
             continue
         if images.setdefault(reference.cache_name, image) != image:

@@ -69,6 +69,13 @@ class Image:
     notes: tuple[str, ...] = ()
     named: bool = True
     attachment: Attachment | None = None
+    #: The name that its line of the image list has, where the image was saved from another registry.
+    listed: Reference | None = None
+
+    @property
+    def wanted(self) -> Reference:
+        """The name that others know it by: that of its line in the list, else its own."""
+        return self.listed or self.reference
 
     @property
     def name(self) -> str:

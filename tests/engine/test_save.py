@@ -14,11 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, VerifyOptions
+from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, ServeOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, QuotaReported, RunEnded, RunStarted
@@ -26,6 +27,7 @@ from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save, sync
+from hangar_async.engine.serve import serving
 from hangar_async.engine.verify import verify
 from hangar_async.errors import NotFound, UsageError
 from hangar_async.oci.reference import Reference
@@ -267,6 +269,33 @@ async def test_a_cancelled_run_keeps_what_was_fetched_and_nothing_else(
     report = await run(tmp_path, *lines, format="gzip")
     assert report.status == 0
     assert fake_registry.blobs_asked().most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize("format_", ["gzip", "dir"])
+async def test_an_image_from_a_mirror_keeps_the_name_of_its_list(
+    format_: str, fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """It is served to those that ask for it by that name, and loaded under it."""
+    built = small("nginx")
+    fake_registry.add("library/nginx:1", built)
+    fake_registry.add("team/app:1", small("app"))
+    lines = ["nginx:1", f"{fake_registry.address}/team/app:1"]
+    await run(tmp_path, *lines, source=fake_registry.address, format=format_)
+    source = tmp_path / ("out.tar.gz" if format_ == "gzip" else "out")
+    async with (
+        serving(ServeOptions(source=source, listen="127.0.0.1:0")) as served,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{served.address}/v2/library/nginx/manifests/1?ns=docker.io") as answer,
+    ):
+        assert answer.status == 200
+        assert await answer.read() == built.raw
+    report = await run_load(tmp_path, source, "", template=f"{pushable_registry.address}/{{registry}}/{{name}}")
+    assert [outcome.target.repository for outcome in report.outcomes] == [
+        "docker.io/nginx",
+        f"{fake_registry.address.replace(':', '-')}/app",
+    ]
+    assert "goes under the name that its list had, docker.io/library/nginx:1" in report.notices[0]
+    await extract(ExtractOptions(source=source, image="nginx:1", destination=tmp_path / "layout", sync=False))
 
 
 async def test_another_registry_for_all(fake_registry: FakeRegistry, tmp_path: Path) -> None:

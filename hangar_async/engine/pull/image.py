@@ -12,9 +12,9 @@ from hangar_async.engine.pull.plan import Plan, Planner
 from hangar_async.engine.pull.referrers import FoundReferrers, ReferrersFinder, Subjects
 from hangar_async.engine.pull.space import SpaceCheck
 from hangar_async.engine.reports import ImageOutcome, ReferrerCounts
-from hangar_async.errors import Conflict, HangarError, NotFound, the_error
+from hangar_async.errors import Conflict, HangarError, InvalidValue, NotFound, the_error
 from hangar_async.imagelist import Entry
-from hangar_async.oci import Descriptor, Digest, Image
+from hangar_async.oci import Descriptor, Digest, Image, Reference
 from hangar_async.store.content import ContentStore, write_image
 from hangar_async.tasks import each
 
@@ -112,7 +112,7 @@ class ImageFetcher:
     ) -> FetchedImage:
         if gone := await self._fetch_blobs(entry, number, plan.image.blobs, plan.needed()):
             plan.leave_out(gone)
-        image = plan.image
+        image = replace(plan.image, listed=_listed(entry))
         if image.original is not None:
             partial = image.root_document()
             await self._store.put(partial.raw, partial.digest)
@@ -168,6 +168,16 @@ class ImageFetcher:
         self._named.update(content.digest for content in new)
         size = sum(content.size for content in new)
         self._observe(ImagePlanned(str(entry.reference), len(image.platforms), len(new), size))
+
+
+def _listed(entry: Entry) -> Reference | None:
+    """Return the name in the line of an image that is saved from another registry, None for any other image."""
+    try:
+        listed = Reference.parse(entry.text)
+    except InvalidValue:
+        return None
+    registry = entry.reference.registry
+    return listed if listed.registry != registry and listed.on(registry) == entry.reference else None
 
 
 def _lost_part(error: NotFound) -> NotFound:

@@ -126,6 +126,14 @@ def _nameless(selection: Selection) -> Iterator[str]:
         yield f"{len(nameless) - _SHOWN} more images have no name"
 
 
+def _listed(selection: Selection) -> Iterator[str]:
+    """Say that images go under the names of their lines in the image list."""
+    listed = [image for image, _ in selection.images if image.listed is not None]
+    if listed:
+        others = f", and {len(listed) - 1} more likewise" if len(listed) > 1 else ""
+        yield f"{listed[0].name} goes under the name that its list had, {listed[0].listed}{others}"
+
+
 def _listed_names(image_list: Path | Sequence[str], images: Sequence[Image], source: Path) -> set[str]:
     names = {image.name for image in images}
     listed = imagelist.read(image_list)
@@ -140,7 +148,7 @@ def name_images(images: Iterable[Image], naming: Naming) -> list[Named]:
     named: dict[str, Named] = {}
     for image in images:
         try:
-            target = naming.target(image.reference)
+            target = naming.target(image.wanted)
         except InvalidValue as error:
             raise UsageError(f"{image.name} cannot go to {naming}: {error}") from error
         target_name = f"{target.name}:{target.tag}"
@@ -195,7 +203,7 @@ class LoadRun:
             run.notice(note)
         if left_out := run.selection.left_out:
             run.notice(f"left out {left_out:,} referrers of images that are not in {options.source}")
-        for text in _nameless(run.selection):
+        for text in (*_nameless(run.selection), *_listed(run.selection)):
             run.notice(text)
         return run
 

@@ -136,8 +136,9 @@ def read_repositories(catalog: LayoutImages, sizes: Mapping[str, int]) -> Reposi
     registries: dict[str, dict[str, Repository]] = {}
     tags: dict[str, dict[str, tuple[Image, Digest]]] = {}
     conflicts: list[NameConflict] = []
-    for image in catalog.images:
-        reference = image.reference
+    # First all under their own names, then those that were saved from another registry under those of their lists.
+    named = [(image, image.reference) for image in catalog.images]
+    for image, reference in [*named, *((image, image.listed) for image in catalog.images if image.listed is not None)]:
         of_registry = registries.setdefault(reference.registry.lower(), {})
         repository = of_registry.setdefault(reference.repository, Repository())
         root = builder.add(image, repository)
