@@ -130,12 +130,13 @@ class ImageFetcher:
         self, entry: Entry, number: int, found: FoundReferrers
     ) -> tuple[list[Image], tuple[str, ...]]:
         """Fetch the blobs of referrers; return those that are whole, and notes about all others."""
-        whole, notes = [], list(found.notes)
+        whole, notes, listed = [], list(found.notes), _listed(entry)
         for image in found.images:
             gone = await self._fetch_blobs(entry, number, image.blobs, ())
             notes += [f"left out the referrer {image.reference}: {error}" for error in [*gone.values()][:1]]
             if not gone:
-                whole.append(image)
+                name = image.reference if listed is None else image.reference.on(listed.registry)
+                whole.append(image if listed is None else replace(image, listed=name))
         return whole, tuple(notes)
 
     async def _fetch_blobs(

@@ -14,6 +14,7 @@ from hangar_async import __version__
 from hangar_async.engine.outcomes import VerifiedImage
 from hangar_async.engine.reporting.records import (
     DRY_RUN,
+    KEPT,
     NOT_REACHED,
     SAME_IMAGE,
     End,
@@ -21,6 +22,7 @@ from hangar_async.engine.reporting.records import (
     ImageRecord,
     InvalidRecord,
     OutputRecord,
+    ReferrersRecord,
     ReportDocument,
     Totals,
 )
@@ -33,6 +35,7 @@ from hangar_async.engine.reports import (
     MirrorOutcome,
     Outcome,
     Output,
+    ReferrerCounts,
 )
 from hangar_async.errors import HangarError, RateLimited
 from hangar_async.imagelist import Entry, InvalidLine
@@ -49,6 +52,7 @@ _STATES: Mapping[str, Mapping[str, str]] = {
     "present": {"status": "unchanged"},
     "unchanged": {"status": "unchanged"},
     "planned": {"status": "skipped", "reason": DRY_RUN},
+    "kept": {"status": "skipped", "reason": KEPT},
 }
 _SAME = {"status": "skipped", "reason": SAME_IMAGE}
 #: The sums of blobs and bytes in the totals, and those that have another name in a Traffic or a Sent.
@@ -192,10 +196,15 @@ def record_of(outcome: Outcome) -> ImageRecord:
         "size": image.size if outcome.size is None and image and image.contents else outcome.size,
         "bytes": outcome.transferred,
         "seconds": round(outcome.seconds, 3),
+        "referrers": _referrers(getattr(outcome, "referrers", None)),
         "notes": [],
     }
     fields |= _of_error(outcome.error) if outcome.error is not None else {}
     return ImageRecord(**{**fields, **_of_verb(outcome)})
+
+
+def _referrers(counts: ReferrerCounts | None) -> ReferrersRecord | None:
+    return None if counts is None else ReferrersRecord(**asdict(counts))
 
 
 def not_reached(record: ImageRecord) -> ImageRecord:
@@ -217,7 +226,9 @@ def _of_verb(outcome: Outcome) -> dict[str, Any]:
             state = "copied" if outcome.image else "planned"
             fields = _of_line(outcome.entry, outcome.same_as, state, outcome.error)
             held = outcome.image.digest if outcome.image else None
-            return {**fields, "digest": _text(held), "notes": [without_secrets(note) for note in outcome.notes]}
+            source = outcome.image.original or held if outcome.image else None
+            notes = [without_secrets(note) for note in outcome.notes]
+            return {**fields, "source_digest": _text(source), "digest": _text(held), "notes": notes}
         case MirrorOutcome():
             fields = _of_line(outcome.entry, outcome.same_as, outcome.state, outcome.error)
             fields |= {"target": str(outcome.entry.target), "source_digest": _text(outcome.source_digest)}

@@ -163,6 +163,18 @@ class Reloaded(Line, frozen=True, kw_only=True):
     name: str
 
 
+class Answered(Line, frozen=True, kw_only=True):
+    """A request to a server was answered."""
+
+    client: str
+    method: str
+    path: str
+    status: int
+    size: int
+    seconds: float
+    agent: str
+
+
 class RunEnded(Line, frozen=True, kw_only=True):
     """The end of a run of a command that has a report, with its sums."""
 
@@ -210,6 +222,7 @@ AnyLine: TypeAlias = (
     | Committing
     | Listening
     | Reloaded
+    | Answered
     | RunEnded
     | Error
     | Message
@@ -230,6 +243,7 @@ _ALIKE: Mapping[type, type[AnyLine]] = {
     events.QuotaReported: QuotaReported,
     events.Committing: Committing,
     events.Reloaded: Reloaded,
+    events.Answered: Answered,
 }
 
 

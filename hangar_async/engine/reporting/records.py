@@ -18,7 +18,7 @@ End: TypeAlias = Literal["complete", "interrupted", "failed"]
 #: A time as RFC 3339 has it, in UTC.
 Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 #: The reasons of images for which nothing was done.
-DRY_RUN, SAME_IMAGE, NOT_REACHED = "dry run", "same image", "not reached"
+DRY_RUN, SAME_IMAGE, NOT_REACHED, KEPT = "dry run", "same image", "not reached", "kept"
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,14 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     advice: str
     retriable: bool | None
+
+
+class ReferrersRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of the referrers that came with an image."""
+
+    signatures: int
+    attestations: int
+    others: int
 
 
 class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +58,7 @@ class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None
     bytes: int
     seconds: float | None
+    referrers: ReferrersRecord | None
     notes: list[str]
 
     @property

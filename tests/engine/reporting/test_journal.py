@@ -95,6 +95,7 @@ async def test_each_verb_has_a_report_that_keeps_the_schema_and_no_secret(
         "size": None,
         "bytes": 0,
         "seconds": 0,
+        "referrers": None,
         "notes": [],
     }
     assert images["one:1"]["platforms"] == ["linux/amd64", "linux/arm64/v8"]
@@ -194,7 +195,7 @@ async def test_a_fault_of_the_program_is_in_the_report_too(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr("hangar_async.engine.mirror._Worker.heads", fail)
+    monkeypatch.setattr("hangar_async.engine.copy.image.ImageWorker.heads", fail)
     to = f"{pushable_registry.address}/x"
     with pytest.raises(ExceptionGroup):
         await mirror(MirrorOptions(images=fill(fake_registry), destination=to, report=texts.append))

@@ -51,6 +51,19 @@ LINES: list[tuple[Event, dict[str, Any]]] = [
         {"event": "listening", "address": "127.0.0.1:5000", "url": "http://127.0.0.1:5000", "images": 1},
     ),
     (events.Reloaded("the users"), {"event": "reloaded", "name": "the users"}),
+    (
+        events.Answered("127.0.0.1", "GET", "/v2/", 200, 9, 0.5, "curl"),
+        {
+            "event": "answered",
+            "client": "127.0.0.1",
+            "method": "GET",
+            "path": "/v2/",
+            "status": 200,
+            "size": 9,
+            "seconds": 0.5,
+            "agent": "curl",
+        },
+    ),
 ]
 
 
