@@ -13,7 +13,9 @@ from hangar_async.engine.validate import load_validate
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Manifest, parse_manifest
 from hangar_async.oci.reference import Reference
+from hangar_async.testing.images import Built
 from hangar_async.testing.memory import MemoryContent
+from tests.engine.forms import Saved
 from tests.fakes.registry import FakeRegistry
 
 
@@ -77,3 +79,13 @@ def where(name: str) -> str:
     """The target of an image without a project: REPOSITORY:TAG."""
     reference = Reference.parse(name)
     return f"library/{reference.repository}:{reference.cache_tag}"
+
+
+async def loaded(tmp_path: Path, source: Path, to: FakeRegistry, **keywords: Any) -> LoadReport:
+    report = await run_load(tmp_path, source, to, **keywords)
+    assert [str(outcome.error) for outcome in report.failed] == []
+    return report
+
+
+def named(saved: Saved, name: str) -> Built:
+    return next(built for key, built in saved.built.items() if key.endswith(f"/{name}:1"))

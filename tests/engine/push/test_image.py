@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
 
 from hangar_async.engine.events import Event, Notice
-from hangar_async.engine.reports import LoadReport
 from hangar_async.oci.manifest import Index, parse_manifest
-from hangar_async.testing.images import Built, index
+from hangar_async.testing.images import index
 from tests.engine.forms import Saved
-from tests.engine.loading import document, manifests_below, named_blobs, run_load, tagged, where
+from tests.engine.loading import document, loaded, manifests_below, named, named_blobs, run_load, tagged, where
 from tests.engine.push.rig import Source
 from tests.fakes.faults import Function, Status
 from tests.fakes.images import ARM64, small
@@ -38,12 +36,6 @@ async def test_children_come_before_parents_and_the_tag_last(
 
 
 ALL = ["amd64", "arm64", "arm/v7"]
-
-
-async def loaded(tmp_path: Path, source: Path, to: FakeRegistry, **keywords: Any) -> LoadReport:
-    report = await run_load(tmp_path, source, to, **keywords)
-    assert [str(outcome.error) for outcome in report.failed] == []
-    return report
 
 
 async def index_at(to: FakeRegistry, name: str) -> Index:
@@ -177,10 +169,6 @@ async def test_every_kind_in_part(form: str, partial: Saved, pushable_registry: 
     assert {outcome.state for outcome in report.outcomes} == {"pushed"}
 
 
-def named(saved: Saved, name: str) -> Built:
-    return next(built for key, built in saved.built.items() if key.endswith(f"/{name}:1"))
-
-
 UNKNOWN = b'{"errors": [{"code": "%s", "message": "unknown"}]}'
 LIES = [(400, b"MANIFEST_BLOB_UNKNOWN"), (404, b"BLOB_UNKNOWN"), (404, b"MANIFEST_UNKNOWN")]
 
@@ -238,36 +226,3 @@ async def test_a_mount_that_did_not_happen(
             for blob in named_blobs(await document(pushable_registry.content, repository, digest)):
                 is_there = await pushable_registry.content.size(repository, blob) is not None
                 assert is_there or name.endswith("/foreign:1"), name
-
-
-@pytest.mark.parametrize("name", ["oci", "nested"])
-async def test_a_tag_that_was_taken_and_is_absent(
-    name: str, everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
-) -> None:
-    """All blobs are there, and the manifest is answered 201 and not kept: it is pushed again, all of its blobs too."""
-    held = everything.at("gzip")
-    content = pushable_registry.content
-    for digest, data in named(everything, name).blobs.items():
-        assert content.add_blob(f"library/{name}", data) == digest
-    rule = pushable_registry.fail(f"library/{name}/manifests/", Status(201), method="PUT", times=2)
-    report = await loaded(tmp_path, held, pushable_registry, images=[name])
-    assert rule.used == 2
-    assert report.sent.uploaded_blobs >= len(named(everything, name).blobs)
-    assert await tagged(content, f"library/{name}:1") == named(everything, name).digest
-    # Where something was sent the word of the registry is taken.
-    asked = len(pushable_registry.requests)
-    await loaded(tmp_path, held, pushable_registry, images=["plain"])
-    requests = [one for one in pushable_registry.requests[asked:] if "plain/manifests/" in one.path]
-    assert [one.method for one in requests] == ["HEAD", "PUT"]
-
-
-async def test_a_registry_that_keeps_nothing(
-    everything: Saved, pushable_registry: FakeRegistry, tmp_path: Path
-) -> None:
-    for digest, data in named(everything, "oci").blobs.items():
-        assert pushable_registry.content.add_blob("library/oci", data) == digest
-    pushable_registry.fail("library/oci/manifests/", Status(201), method="PUT", times=None)
-    [failed] = (await run_load(tmp_path, everything.at("gzip"), pushable_registry, images=["oci:1"])).failed
-    assert "took 1 of" in str(failed.error)
-    assert "does not have it" in str(failed.error)
-    assert len(pushable_registry.asked("library/oci/manifests/", "PUT")) == 3
