@@ -39,6 +39,8 @@ HEAVY = {"pydantic", "rich", "tomllib", "bcrypt", "importlib.metadata", "hangar_
 CODECS = {"isal", "zstandard"}
 PULL, PUSH, VALIDATE = "hangar_async.engine.pull.fetch", "hangar_async.engine.push.run", "hangar_async.engine.validate"
 SERVER = "hangar_async.server.app"
+#: Modules that a mirror does not need.
+MIRROR = {*CODECS, READER, WRITER, PULL, PUSH, VALIDATE, SERVER}
 
 
 def normal(text: str, site: Site) -> str:
@@ -468,6 +470,8 @@ async def test_an_attestation_that_is_gone_is_a_note_and_no_failure(site: Site) 
         ("sync -f list.txt -d new --quiet", 101, {*CODECS, READER, WRITER, PUSH, VALIDATE, SERVER}),
         ("load -s saved.tar.gz -d REGISTRY/copies --quiet", 110, {WRITER, PULL, VALIDATE, SERVER}),
         ("load-validate -s saved.tar.gz -d REGISTRY --quiet", 104, {WRITER, PULL, SERVER}),
+        ("mirror REGISTRY/team/one:1 -d REGISTRY/copies --quiet", 117, MIRROR),
+        ("mirror-validate REGISTRY/team/one:1 -d REGISTRY --quiet", 114, MIRROR),
         ("ls saved.tar.gz", 62, {HTTP, WRITER, PULL, PUSH, SERVER}),
         ("verify saved.tar.gz --quiet", 63, {HTTP, WRITER, PULL, PUSH, SERVER}),
         ("extract saved.tar.gz REGISTRY/team/one:1 -o new --quiet", 72, {HTTP, PULL, PUSH, SERVER}),

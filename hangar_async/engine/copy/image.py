@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from hangar_async.config.target_options import MirrorOptions
+from hangar_async.engine.compare import Comparer
 from hangar_async.engine.copy.part import selected_part
 from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImagePlanned, Observer
@@ -13,7 +14,6 @@ from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.pull.plan import Plan, Planner, WholePlanner
 from hangar_async.engine.pull.referrers import FoundReferrers, Subjects
 from hangar_async.engine.reports import LoadOutcome, MirrorOutcome, MirrorState, ReferrerCounts
-from hangar_async.engine.validate import Comparer
 from hangar_async.errors import Differs, HangarError, NotFound, the_error
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Descriptor, Digest, Document, Image, Index, PlatformSelector
