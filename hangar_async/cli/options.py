@@ -181,11 +181,15 @@ NewCache = Annotated[
 MergedCache = Annotated[
     str, _option("-d --destination", "DIR", "Cache directory that the images are added to.", shown=True)
 ]
-ExtractedPath = Annotated[str, _option("-o --output", "PATH", "New directory for oci, file for docker-archive.")]
+ExtractedPath = Annotated[str, _option("-o --output", "PATH", "New directory for oci, file for the others.")]
 ImageFormat = Annotated[
     str,
-    _option("--format", "FORMAT", "oci (an OCI image layout) or docker-archive (a tar for docker load).", shown=True),
+    _option("--format", "FORMAT", "oci (an OCI image layout), oci-archive or docker-archive (tars).", shown=True),
 ]
+ImportTarget = Annotated[
+    Text, _option("--for", "PROGRAM", "A tar that this one imports: k3s, rke2, k0s, containerd or docker.")
+]
+Images = Annotated[list[str], _argument("IMAGE...", "Names of the images, as in an image list.")]
 OnePlatform = Annotated[
     Text, _option("--platform", "OS/ARCH", "The one platform to write.  [default: all platforms of the image]")
 ]
@@ -273,7 +277,6 @@ PasswordStdin = Annotated[bool, _flag("--password-stdin", "Read the password fro
 Archive = Annotated[
     str, _argument("ARCHIVE", "An archive of images in any form, with or without .partN, a directory, or -.")
 ]
-Image = Annotated[str, _argument("IMAGE", "Name of the image, as in an image list.")]
 Json = Annotated[bool, _flag("--json", "Write one JSON document instead.")]
 ArchiveFile = Annotated[str, _option("-f --file", "FILE", "An archive, with or without .partN.")]
 ExpectedFormat = Annotated[
@@ -282,12 +285,7 @@ ExpectedFormat = Annotated[
 
 # Loading and serving.
 LoadSource = Annotated[
-    str,
-    _option(
-        "-s --source",
-        "ARCHIVE",
-        "An archive of images in any form, with or without .partN, a directory, or - for standard input.",
-    ),
+    str, _option("-s --source", "ARCHIVE", "A source of images in any form, a directory, or - for standard input.")
 ]
 PushTo = Annotated[
     Text, _option("-d --destination", "REGISTRY[/PREFIX]", "Registry that the images go to.  [default: $DEST_REGISTRY]")
@@ -302,12 +300,7 @@ NameTemplate = Annotated[
     ),
 ]
 HeldFormat = Annotated[
-    Text,
-    _option(
-        "-c --compress",
-        "FORMAT",
-        "gzip, zstd, dir, tar, xz, bzip2 or zip; another one is refused.  [default: the format of the content]",
-    ),
+    Text, _option("-c --compress", "FORMAT", "Another format of the source is refused.  [default: that of the content]")
 ]
 ChosenImages = Annotated[
     list[str] | None,

@@ -145,24 +145,48 @@ class DecompressOptions:
             check_archive_format(self.format)
 
 
+EXTRACT_FORMATS = ("oci", "oci-archive", "docker-archive")
+#: The importers of tars that `extract` writes for; the first two take zstd.
+TARGETS = ("k3s", "rke2", "k0s", "containerd", "docker")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractOptions:
-    """The options of `extract`: one image of an archive or a cache directory, and where it is written.
+    """The options of `extract`: images of a source, one or several, and where they are written.
 
-    `format` is `oci` (the directory `destination`, an OCI image layout) or `docker-archive` (the file `destination`, a
-    tar for `docker load`, of one platform). `platform` is OS/ARCH[/VARIANT]; None takes all, or the only one.
+    `format` is `oci` (the directory `destination`, an OCI image layout), `oci-archive` (the file `destination`, a tar
+    of one) or `docker-archive` (a tar for `docker load`, of one platform of each image). `target` is one of TARGETS: a
+    tar in the form that this one imports, and `format` is not looked at. `platform` is OS/ARCH[/VARIANT]; None takes
+    all, or the only one. Raises UsageError when made with a wrong value.
     """
 
     source: Path
-    image: str
+    image: str | Sequence[str]
     destination: Path
     format: str = "oci"
     platform: str | None = None
+    target: str | None = None
     sync: bool = True
 
     def __post_init__(self) -> None:
-        if self.format not in ("oci", "docker-archive"):
-            raise UsageError(f"unknown format {self.format!r} (--format): write oci or docker-archive")
+        if self.format not in EXTRACT_FORMATS:
+            raise UsageError(f"unknown format {self.format!r} (--format): write {', '.join(EXTRACT_FORMATS)}")
+        if self.target is not None:
+            if self.target not in TARGETS:
+                raise UsageError(f"unknown word {self.target!r} (--for): write {', '.join(TARGETS)}")
+            object.__setattr__(self, "format", "oci-archive")
+        if not self.names:
+            raise UsageError("no image is named: write at least one")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the images."""
+        return [self.image] if isinstance(self.image, str) else self.image
+
+    @property
+    def compressed(self) -> bool:
+        """True where the tar is compressed by zstd."""
+        return self.target in ("k3s", "rke2")
 
 
 DEFAULT_LISTEN = "127.0.0.1:5000"

@@ -1,8 +1,9 @@
-"""`extract`: one image of an archive or a cache directory into an OCI layout or a docker-archive."""
+"""`extract`: images of a source into an OCI layout, a tar of one, or a docker-archive."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hangar_async import oci
 from hangar_async.archive.write.writer import PlainTar
@@ -15,16 +16,19 @@ from hangar_async.engine.reports import Output
 from hangar_async.engine.standard_input import source_path
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
+from hangar_async.layout.foreign import MANIFEST_NAME
 from hangar_async.layout.images import find_image, read_images
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt, in_thread
 
+_FULL_NAME = "io.containerd.image.name"
+
 
 async def extract(options: ExtractOptions, observer: Observer = ignore) -> Output:
-    """Write one image as an OCI image layout, or one platform of it as a tar that `docker load` reads.
+    """Write images as an OCI image layout, in a directory or a tar, or one platform of each for `docker load`.
 
-    Every blob is checked on the way. Raises UsageError for an image that is not there, NoPlatform, ContentError for a
-    damaged one, ArchiveError, StorageError; no files are left then.
+    Each digest is written once. Every blob is checked on the way. Raises UsageError for an image that is not there,
+    NoPlatform, ContentError for a damaged one, ArchiveError, StorageError; no files are left then.
     """
     await in_thread(check_outputs, [options.destination], [options.source])
     destination = await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
@@ -39,19 +43,110 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
 def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer, disk: Disk) -> Output:
     report = report_checked(interrupt, observer)
     layout = layout_at(options.source, find_archive(options.source, interrupt), interrupt)
-    image = _find(read_images(layout).images, options.image)
-    if image.problems:
-        raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
+    images = read_images(layout).images
+    chosen = list({image.name: image for image in (_find(images, name) for name in options.names)}.values())
+    for image in chosen:
+        if image.problems:
+            raise ContentError(f"{image.name} is not whole: {image.problems[0]}", advice="bring the archive here again")
+    parts = (
+        _docker_parts(options, layout, chosen) if options.format == "docker-archive" else _oci_parts(options, chosen)
+    )
+    observer(CheckStarted(sum(content.size for content in parts.contents.values())))
+    files = ((parts.names[content.digest], file) for content, file in _read(layout, parts.contents.values()))
     if options.format == "oci":
-        root, contents, index_files = _choose(image, options.platform)
-        observer(CheckStarted(sum(content.size for content in contents)))
-        tree = NewTree(options.destination, disk, report, options.sync)
-        size = _write_layout(tree, layout, image, root, contents, index_files)
+        size = NewTree(options.destination, disk, report, options.sync).write(files, parts.documents)
     else:
-        platform = _only_platform(image, options.platform)
-        observer(CheckStarted(platform.size))
-        size = _write_docker_archive(options, layout, image, platform, report, disk)
+        size = _write_tar(options, files, parts, report, disk)
     return Output((options.destination,), size, options.format)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of an output: documents that are made, then contents with their names in it, each digest once."""
+
+    documents: Mapping[str, bytes]
+    contents: Mapping[oci.Digest, oci.Descriptor]
+    names: Mapping[oci.Digest, str]
+
+
+def _oci_parts(options: ExtractOptions, images: Sequence[oci.Image]) -> _Parts:
+    """Make the parts of an OCI image layout; in the form of a platform, it is a docker-archive too.
+
+    Source: OCI image-spec, image-layout.md.
+    """
+    entries: list[dict[str, Any]] = []
+    contents: dict[oci.Digest, oci.Descriptor] = {}
+    made: dict[str, bytes] = {}
+    listed: list[dict[str, Any]] = []
+    for image in images:
+        if options.target == "docker":
+            _only_platform(image, options.platform)  # raises for several: older versions take one
+        root, below, index_files = _choose(image, options.platform)
+        name = image.wanted.layout_name
+        full = {_FULL_NAME: name} if image.wanted.tag and options.target else {}
+        entries.append(root.to_json({oci.REF_NAME: name, **full}))
+        contents.update((content.digest, content) for content in below)
+        made.update(index_files)
+        platforms = _platforms(image, options.platform) if image.platforms else []
+        if options.target is not None and len(platforms) == 1:
+            listed.append(_docker_entry(image, platforms[0], _blob_path))
+    documents = {INDEX_NAME: json.dumps({"schemaVersion": 2, "manifests": entries}, indent=2).encode() + b"\n"}
+    if listed:
+        documents[MANIFEST_NAME] = json.dumps(listed).encode()
+    documents |= {MARKER_NAME: MARKER, **made}
+    return _Parts(documents, contents, {digest: _blob_path(content) for digest, content in contents.items()})
+
+
+def _docker_parts(options: ExtractOptions, layout: Layout, images: Sequence[oci.Image]) -> _Parts:
+    """Make the parts of a docker-archive.
+
+    Source: moby's image/spec, "Combined Image JSON + Filesystem Changeset Format".
+    """
+    contents: dict[oci.Digest, oci.Descriptor] = {}
+    names: dict[oci.Digest, str] = {}
+    entries = []
+    for image in images:
+        platform = _only_platform(image, options.platform)
+        manifest = _manifest(image, platform)
+        if not manifest.is_image:
+            raise UsageError(f"{image.name} is an artifact and no image: --format oci can hold it")
+        missing = [content for content in manifest.blobs if blob_name(content.digest) not in layout.sizes()]
+        if missing:
+            raise UsageError(
+                f"{image.name} has the foreign layer {missing[0].digest}, which was left out of the archive"
+            )
+        names.update((layer.digest, f"{layer.digest.hex}.tar") for layer in manifest.layers)
+        names[manifest.config.digest] = f"{manifest.config.digest.hex}.json"
+        contents.update((content.digest, content) for content in manifest.blobs)
+        entries.append(_docker_entry(image, platform, lambda content: names[content.digest]))
+    return _Parts({MANIFEST_NAME: json.dumps(entries).encode()}, contents, names)
+
+
+def _docker_entry(
+    image: oci.Image, platform: oci.ImagePlatform, path: Callable[[oci.Descriptor], str]
+) -> dict[str, Any]:
+    manifest = _manifest(image, platform)
+    # Docker takes a name without digest; an image by digest alone has none.
+    tags = [image.wanted.layout_name] if image.wanted.tag else []
+    return {"Config": path(manifest.config), "RepoTags": tags, "Layers": [path(layer) for layer in manifest.layers]}
+
+
+def _write_tar(
+    options: ExtractOptions,
+    files: Iterable[tuple[str, LayoutFile]],
+    parts: _Parts,
+    report: Callable[[int], None],
+    disk: Disk,
+) -> int:
+    """Write a tar, its lists first, so that who imports it knows at once what follows; return its size in bytes."""
+    with PlainTar(
+        options.destination, sync=options.sync, disk=disk, check=lambda: report(0), compressed=options.compressed
+    ) as tar:
+        for name, data in parts.documents.items():
+            tar.add(name, len(data), iter([data]), None, report)
+        for name, file in files:
+            tar.add(name, file.size, file.pieces, file.digest, report)
+        return tar.commit()
 
 
 def _find(images: Sequence[oci.Image], text: str) -> oci.Image:
@@ -62,8 +157,7 @@ def _find(images: Sequence[oci.Image], text: str) -> oci.Image:
         reference = oci.Reference.parse(text)
     except InvalidValue as error:
         raise UsageError(str(error)) from error
-    names = {image.name for image in images}
-    image = find_image(images, reference.cache_name if reference.cache_name in names else text.partition("@")[0])
+    image = find_image(images, reference.cache_name, text.partition("@")[0])
     digests = [platform.descriptor.digest for platform in image.platforms]
     if image.root is not None:
         digests.append(image.original or image.root.digest)
@@ -130,54 +224,3 @@ def _read(layout: Layout, contents: Iterable[oci.Descriptor]) -> Iterator[tuple[
     names = {blob_name(content.digest): content for content in contents}
     for file in layout.files(names):
         yield names[file.name], file
-
-
-def _write_layout(
-    tree: NewTree,
-    layout: Layout,
-    image: oci.Image,
-    root: oci.Descriptor,
-    contents: Iterable[oci.Descriptor],
-    index_files: dict[str, bytes],
-) -> int:
-    """Write an OCI image layout, and return its size in bytes.
-
-    Source: OCI image-spec, image-layout.md.
-    """
-    index = {"schemaVersion": 2, "manifests": [root.to_json({oci.REF_NAME: image.reference.layout_name})]}
-    documents = {MARKER_NAME: MARKER, INDEX_NAME: json.dumps(index, indent=2).encode() + b"\n"}
-    files = ((_blob_path(content), file) for content, file in _read(layout, contents))
-    return tree.write(files, {**index_files, **documents})
-
-
-def _write_docker_archive(
-    options: ExtractOptions,
-    layout: Layout,
-    image: oci.Image,
-    platform: oci.ImagePlatform,
-    report: Callable[[int], None],
-    disk: Disk,
-) -> int:
-    """Write a docker-archive, and return its size in bytes.
-
-    Source: moby's image/spec, "Combined Image JSON + Filesystem Changeset Format".
-    """
-    manifest = _manifest(image, platform)
-    if not manifest.is_image:
-        raise UsageError(f"{image.name} is an artifact and no image: --format oci can hold it")
-    contents = manifest.blobs
-    sizes = layout.sizes()
-    missing = [content for content in contents if blob_name(content.digest) not in sizes]
-    if missing:
-        raise UsageError(f"{image.name} has the foreign layer {missing[0].digest}, which was left out of the archive")
-    names = {layer.digest: f"{layer.digest.hex}.tar" for layer in manifest.layers}
-    names[manifest.config.digest] = f"{manifest.config.digest.hex}.json"
-    # Docker takes a name without digest; an image by digest alone has none.
-    tags = [image.reference.layout_name] if image.reference.tag else []
-    entry = {"Config": names[manifest.config.digest], "RepoTags": tags}
-    document = json.dumps([{**entry, "Layers": [names[layer.digest] for layer in manifest.layers]}]).encode()
-    with PlainTar(options.destination, sync=options.sync, disk=disk, check=lambda: report(0)) as tar:
-        for content, file in _read(layout, contents):
-            tar.add(names[content.digest], file.size, file.pieces, content.digest, report)
-        tar.add("manifest.json", len(document), iter([document]), None, report)
-        return tar.commit()

@@ -116,17 +116,19 @@ async def _decide_tags(run: LoadRun, images: ImagePusher) -> dict[int, LoadOutco
         except (HangarError, ExceptionGroup) as error:
             decided[number] = the_error(error)
             return
-        if existing is None:
-            return
-        digest = image.original or image.root_document().digest
-        text = f"{target.name}:{target.tag} is {existing.digest} there, and {digest} here"
-        if run.options.on_existing_tag == "skip":
-            decided[number] = LoadOutcome(image, target, "kept", existing.digest, note=text)
-        else:
-            decided[number] = Conflict(text, advice="load it with --on-existing-tag overwrite, or below another prefix")
+        if existing is not None:
+            decided[number] = _existing_tag(run.options, image, target, existing.digest)
 
     await each(list(enumerate(run.selection.images)), decide, 2 * run.options.limits.requests)
     return decided
+
+
+def _existing_tag(options: LoadOptions, image: Image, target: Reference, there: Digest) -> LoadOutcome | HangarError:
+    digest = image.original or image.root_document().digest
+    text = f"{target.name}:{target.tag} is {there} there, and {digest} here"
+    if options.on_existing_tag == "skip":
+        return LoadOutcome(image, target, "kept", there, note=text)
+    return Conflict(text, advice="load it with --on-existing-tag overwrite, or below another prefix")
 
 
 @asynccontextmanager

@@ -96,18 +96,18 @@ def _names(reference: oci.Reference) -> Iterator[str]:
         yield from (repository, f"{repository}:{reference.cache_tag}")
 
 
-def find_image(images: Iterable[oci.Image], name: str) -> oci.Image:
-    """Return the image of this name, or the only one that it matches; raises UsageError that names some others."""
+def find_image(images: Iterable[oci.Image], name: str, pattern: str | None = None) -> oci.Image:
+    """Return the image of this name, or the only one that a pattern matches; raises UsageError that names others."""
     by_name = {image.name: image for image in images}
     if name in by_name:
         return by_name[name]
-    matching = [image for image in by_name.values() if matches(image, name)]
+    matching = [image for image in by_name.values() if matches(image, pattern or name)]
     names = [image.name for image in matching] or list(by_name)
     some = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
     if not matching:
         raise UsageError(f"there is no image {name} in it; it has {some or 'none'}")
     if len(matching) > 1:
-        raise UsageError(f"{name} may be each of {len(matching)} images: {some}")
+        raise UsageError(f"{pattern or name} may be each of {len(matching)} images: {some}")
     return matching[0]
 
 

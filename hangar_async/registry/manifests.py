@@ -181,25 +181,29 @@ def _explained(error: RegistryError, subject: str, raw: bytes, media_type: str) 
         document = parse_manifest(raw, media_type)
     except ContentError:
         return error
-    host, status, said = error.host, error.status, f": {error.said}"
-    if error.code == "UNSUPPORTED":
-        text = f"{host} does not take {subject}: it takes no {_kind_of(document)}{said}"
-        advice = "push it to a registry that takes them"
-        return RegistryError(text, host=host, status=status, code=error.code, advice=advice, said=error.said)
     foreign = [layer for layer in document.blobs if layer.urls]
+    if error.code == "UNSUPPORTED":
+        because, advice = f"it takes no {_kind_of(document)}", "push it to a registry that takes them"
     # Source: distribution, manifest handlers: an address that is not allowed is an unknown error, and a missing blob.
-    if foreign and error.said.startswith("UNKNOWN") and LACKS in error.said:
-        text = f"{host} does not take {subject}: it allows no layers that stay elsewhere, as {foreign[0].digest} does"
-        advice = (
-            f"allow {foreign[0].urls[0][:_LONGEST]!r} in its configuration (validation.manifests.urls.allow of "
-            "registry 2 and 3), or use one that takes them"
-        )
-        refusal = RegistryError(
-            f"{text}{said}", host=host, status=status, code=error.code, advice=advice, said=error.said
-        )
-        refusal.tries = 1  # whatever its status is: the next answer would be the same
-        return refusal
-    return error
+    elif foreign and error.said.startswith("UNKNOWN") and LACKS in error.said:
+        because, advice = f"it allows no layers that stay elsewhere, as {foreign[0].digest} does", _allow(foreign[0])
+    else:
+        return error
+    return _lasting(error, f"{error.host} does not take {subject}: {because}: {error.said}", advice)
+
+
+def _allow(layer: Descriptor) -> str:
+    return (
+        f"allow {layer.urls[0][:_LONGEST]!r} in its configuration (validation.manifests.urls.allow of registry 2 and "
+        "3), or use one that takes them"
+    )
+
+
+def _lasting(error: RegistryError, text: str, advice: str) -> RegistryError:
+    """Make an error of another text: whatever its status is, the next answer would be the same."""
+    lasting = RegistryError(text, host=error.host, status=error.status, code=error.code, advice=advice, said=error.said)
+    lasting.tries = 1
+    return lasting
 
 
 def _kind_of(document: Manifest | Index) -> str:

@@ -1,18 +1,23 @@
 """One image out of every form: byte for byte what the registry served, or nothing."""
 
 import asyncio
+import io
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from hangar_async.archive.read.archive import open_archive
-from hangar_async.config.options import ExtractOptions
+from hangar_async.config.options import TARGETS, ExtractOptions, ListOptions, VerifyOptions
 from hangar_async.engine.events import Checked, CheckStarted, Event
 from hangar_async.engine.extract import extract
+from hangar_async.engine.ls import ls
+from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, ContentError, NoPlatform, UsageError
 from hangar_async.layout.files import blob_name
 from hangar_async.oci.digest import Digest
@@ -281,3 +286,73 @@ async def test_it_can_be_cancelled(everything: Saved, tmp_path: Path, format_: s
         with pytest.raises(asyncio.CancelledError):
             await task
         assert [name for name in os.listdir(tmp_path) if name != "x"] == []
+
+
+@pytest.mark.parametrize("format_", ["oci", "oci-archive", "docker-archive"])
+@pytest.mark.parametrize("form", ["gzip", "hangar-zstd"])
+async def test_several_images_are_written_at_once_each_digest_once(
+    everything: Saved, tmp_path: Path, form: str, format_: str
+) -> None:
+    images = [named(everything, name) for name in ("oci", "zstd", "multi")]
+    names = [name for name, _ in images]
+    wanted = ExtractOptions(
+        source=everything.at(form),
+        image=[*names, names[0]],
+        destination=tmp_path / "x",
+        format=format_,
+        platform="amd64",
+    )
+    output = await extract(wanted)
+    listing = await ls(ListOptions(tmp_path / "x"))
+    assert [image.name for image in listing.images] == names
+    assert [image.problems for image in listing.images] == [(), (), ()]
+    shared = listing.content_size
+    assert shared < sum(image.size for image in listing.images)
+    assert (await verify(VerifyOptions(tmp_path / "x"))).problems == ()
+    if format_ != "oci":
+        assert output.size == (tmp_path / "x").stat().st_size
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_a_tar_for_an_importer_has_its_lists_first(everything: Saved, tmp_path: Path, target: str) -> None:
+    (oci, built), (multi, _) = named(everything, "oci"), named(everything, "multi")
+    wanted = ExtractOptions(
+        source=everything.at("gzip"),
+        image=[oci, multi],
+        destination=tmp_path / "x.tar",
+        platform="amd64",
+        target=target,
+    )
+    await extract(wanted)
+    data = (tmp_path / "x.tar").read_bytes()
+    if target in ("k3s", "rke2"):
+        data = zstandard.ZstdDecompressor().stream_reader(data).read()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
+        files = {name: tar.extractfile(name).read() for name in names}  # type: ignore[union-attr]
+    assert names[:3] == ["index.json", "manifest.json", "oci-layout"]
+    assert len(names) == len(set(names))
+    entries = json.loads(files["index.json"])["manifests"]
+    assert [entry["annotations"]["io.containerd.image.name"] for entry in entries] == [oci, multi]
+    assert entries[0]["digest"] == str(built.digest)
+    for listed in json.loads(files["manifest.json"]):
+        assert {listed["Config"], *listed["Layers"]} <= files.keys()
+    # Everything that it names is there.
+    listing = await ls(ListOptions(tmp_path / "x.tar"))
+    assert [image.problems for image in listing.images] == [(), ()]
+
+
+async def test_an_older_docker_takes_one_platform(everything: Saved, tmp_path: Path) -> None:
+    name, _ = named(everything, "multi")
+    wanted = ExtractOptions(source=everything.at("gzip"), image=name, destination=tmp_path / "x", target="docker")
+    with pytest.raises(UsageError, match="choose it with --platform"):
+        await extract(wanted)
+    await extract(replace(wanted, target="containerd"))
+    (image,) = (await ls(ListOptions(tmp_path / "x"))).images
+    assert len(image.platforms) == 3
+
+
+@pytest.mark.parametrize("values", [{"target": "podman"}, {"format": "tar"}, {"image": []}])
+def test_words_that_extract_does_not_know_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        ExtractOptions(**{"source": Path("a"), "image": "a", "destination": Path("b"), **values})

@@ -264,8 +264,8 @@ async def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     assert "empty" in said(await verify(VerifyOptions(tmp_path / "empty")))
     with gzip.open(tmp_path / "x.gz", "wb") as file:
         file.write(bytes(10240))
-    assert "no saved-images-list.json" in said(await verify(VerifyOptions(tmp_path / "x.gz")))
-    assert "no saved-images-list.json" in said(await verify(VerifyOptions(tmp_path)))
+    assert "there are no images in it" in said(await verify(VerifyOptions(tmp_path / "x.gz")))
+    assert "there are no images in it" in said(await verify(VerifyOptions(tmp_path)))
 
 
 async def test_there_must_be_something(tmp_path: Path) -> None:

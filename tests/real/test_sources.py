@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hangar_async.config.options import ListOptions, VerifyOptions
+from hangar_async.config.options import ExtractOptions, ListOptions, VerifyOptions
+from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.verify import verify
 from hangar_async.oci.digest import Digest
@@ -112,3 +114,19 @@ async def test_what_buildah_and_umoci_make(
     (one,) = (await ls(ListOptions(layout))).images
     assert (one.name, one.problems) == ("localhost/umoci:empty", ())
     assert isinstance(one.digest, Digest)
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("values", [{"format": "docker-archive"}, {"target": "docker"}])
+async def test_podman_takes_what_extract_writes(
+    values: dict[str, Any], client: Callable[..., Awaitable[str]], tmp_path: Path
+) -> None:
+    names = ["registry.example.com/a:1", "registry.example.com/b:1"]
+    source = make_layout(tmp_path / "made", [(APP, {REF: names[0]}), (small("b"), {REF: names[1]})])
+    wanted = ExtractOptions(
+        source=source, image=names[:1] if "target" in values else names, destination=tmp_path / "x", **values
+    )
+    await extract(wanted)
+    await client("podman", "load", "-q", "-i", str(tmp_path / "x"))
+    listed = json.loads(await client("podman", "images", "--format", "json"))
+    assert sorted(name for image in listed for name in image["Names"]) == list(wanted.names)

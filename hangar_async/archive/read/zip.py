@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from typing import NoReturn
 
 from hangar_async.archive import formats
 from hangar_async.archive.index import ArchiveEntry
@@ -33,7 +32,6 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 1
 _UNKNOWN = 0xFFFFFFFF
 _ZIP64 = 1
-_METHODS = {_STORED: "stored", _DEFLATED: "deflate"}
 
 
 class ZipLayout:
@@ -157,20 +155,22 @@ def _read_entry(volume: Volume, fields: tuple[int, ...], records: io.BytesIO) ->
     size, length, offset = _full_sizes(records.read(extra_size), size, length, offset)
     records.seek(comment_size, io.SEEK_CUR)
 
-    def refuse(problem: str) -> NoReturn:
+    if problem := _problem(volume, name, flags, method, size, length, offset):
         volume.broken(min(offset, volume.size), f"{name[:200]!r} {problem}")
-
-    if not name or len(name) > _MAX_NAME or name.startswith("/") or ".." in name.split("/"):
-        refuse("leads out of the archive, or is too long")
     if name.endswith("/"):
         return None
-    if flags & _ENCRYPTED or method not in _METHODS:
-        refuse("is encrypted, or compressed in a way that no archive of images is")
-    if offset + length > volume.size or (method == _STORED and size != length):
-        refuse("has an impossible position or size")
-    encoding = "stored" if method == _STORED else "deflate"
     digest = named_digest(name) or _NO_DIGEST
-    return ArchiveEntry(name, digest, size, offset, length, "stored" if encoding == "stored" else "deflate")
+    return ArchiveEntry(name, digest, size, offset, length, "stored" if method == _STORED else "deflate")
+
+
+def _problem(volume: Volume, name: str, flags: int, method: int, size: int, length: int, offset: int) -> str:
+    """Return the reason why a record is refused, "" for none."""
+    if not name or len(name) > _MAX_NAME or name.startswith("/") or ".." in name.split("/"):
+        return "leads out of the archive, or is too long"
+    if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
+        return "is encrypted, or compressed in a way that no archive of images is"
+    is_possible = offset + length <= volume.size and (method != _STORED or size == length)
+    return "" if is_possible else "has an impossible position or size"
 
 
 def _full_sizes(extra: bytes, *values: int) -> tuple[int, int, int]:

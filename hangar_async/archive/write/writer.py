@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import zstandard
+
 from hangar_async.archive import tar_header
 from hangar_async.archive.commit_record import Rename, unfinished_commit
 from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
@@ -261,15 +263,25 @@ def _check_level(name: str, level: int | None) -> None:
         raise InvalidValue(f"{name} has no compression level {level}: write a number from {lowest} to {highest}")
 
 
+#: The level of zstd of a tar: most of its content is compressed already.
+_TAR_LEVEL = 3
+
+
 class PlainTar:
     """Writes the tar `target`, which has its name only after `commit`; leaving the block without it leaves no files.
 
-    Synchronous, for a thread. `check` is called while it begins, and ends it by an exception. All methods raise
-    StorageError.
+    `compressed` compresses it by zstd. Synchronous, for a thread. `check` is called while it begins, and ends it by an
+    exception. All methods raise StorageError.
     """
 
     def __init__(
-        self, target: Path, *, sync: bool = True, disk: Disk | None = None, check: Callable[[], None] = lambda: None
+        self,
+        target: Path,
+        *,
+        sync: bool = True,
+        disk: Disk | None = None,
+        check: Callable[[], None] = lambda: None,
+        compressed: bool = False,
     ) -> None:
         self._target = target
         self._sync = sync
@@ -278,6 +290,9 @@ class PlainTar:
         self._path = self._temporary.new()
         self._file: int | None = None
         self._size = 0
+        self._stored = 0
+        zstd = zstandard.ZstdCompressor(level=_TAR_LEVEL, write_checksum=True) if compressed else None
+        self._compressor = None if zstd is None else zstd.compressobj()
 
     def __enter__(self) -> Self:
         return self
@@ -305,6 +320,8 @@ class PlainTar:
     def commit(self) -> int:
         """End the tar and give it its name; return its size in bytes."""
         self._write(tar_header.end(self._size))
+        if self._compressor is not None:
+            self._store(self._compressor.flush())
         file, self._file = self._file, None
         if file is not None:
             if self._sync:
@@ -314,10 +331,14 @@ class PlainTar:
         self._temporary.forget(self._path)
         if self._sync:
             self._disk.sync(self._target.parent)
-        return self._size
+        return self._stored
 
     def _write(self, data: Piece) -> None:
+        self._size += len(data)
+        self._store(data if self._compressor is None else self._compressor.compress(data))
+
+    def _store(self, data: Piece) -> None:
         if self._file is None:
             self._file = self._disk.create(self._path)
         self._disk.write(self._file, data, self._path)
-        self._size += len(data)
+        self._stored += len(data)

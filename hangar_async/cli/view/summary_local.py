@@ -25,14 +25,26 @@ def index_rows(cache: Path) -> Rows:
         yield "index", f"names {images_text(images)}"
 
 
+#: The directories whose tars are imported at the start. Sources: the air-gap pages of K3s, RKE2 and k0s.
+_IMAGE_DIRECTORIES = {
+    "k3s": "/var/lib/rancher/k3s/agent/images/",
+    "rke2": "/var/lib/rancher/rke2/agent/images/",
+    "k0s": "/var/lib/k0s/images/",
+}
+
+
 def after_extract(written: Output, options: ExtractOptions) -> Rows:
     """Make the lines of the summary of an extract."""
-    yield "image", one_line(options.image)
-    if written.format == "oci":
-        yield "layout", place_text(written.path, written.size)
-    else:
-        yield "archive", place_text(written.path, written.size)
-        yield "load", f"docker load -i {quoted_path(written.path)}"
+    for number, name in enumerate(options.names):
+        yield "" if number else "image", one_line(name)
+    yield "layout" if written.format == "oci" else "archive", place_text(written.path, written.size)
+    path = quoted_path(written.path)
+    if written.format == "docker-archive" or options.target == "docker":
+        yield "load", f"docker load -i {path}"
+    elif options.target == "containerd":
+        yield "import", f"ctr -n k8s.io images import {path}"
+    elif options.target is not None:
+        yield "copy to", _IMAGE_DIRECTORIES[options.target]
 
 
 def after_decompress(output: Output, _: object) -> Rows:
