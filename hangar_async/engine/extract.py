@@ -17,7 +17,8 @@ from hangar_async.engine.standard_input import source_path
 from hangar_async.errors import ContentError, InvalidValue, NoPlatform, UsageError
 from hangar_async.layout.files import BLOBS, INDEX_NAME, MARKER, MARKER_NAME, Layout, LayoutFile, blob_name
 from hangar_async.layout.foreign import MANIFEST_NAME
-from hangar_async.layout.images import find_image, read_images
+from hangar_async.layout.images import read_images
+from hangar_async.layout.names import find_image
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt, in_thread
 

@@ -4,10 +4,9 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 from hangar_async import oci
-from hangar_async.errors import ContentError, UsageError
+from hangar_async.errors import ContentError
 from hangar_async.layout.files import INDEX_NAME, LIST_NAME, Layout, blob_name
 from hangar_async.layout.foreign import ForeignLayout
 from hangar_async.layout.limits import most_list_bytes, most_list_values
@@ -75,40 +74,6 @@ def read_cache(layout: Layout, *, unlisted: bool = False) -> LayoutImages:
     order = {name: number for number, name in enumerate(roots)}
     images.sort(key=lambda image: order.get(image.name, len(order)))
     return LayoutImages(tuple(images), listed.saved, loader.documents)
-
-
-def matches(image: oci.Image, pattern: str) -> bool:
-    """Tell whether a pattern matches the name, with or without its registry, with or without its tag.
-
-    A name of Docker Hub may leave out `docker.io` and `library`, as everywhere.
-    """
-    return any(
-        fnmatchcase(name, pattern) for reference in {image.reference, image.wanted} for name in _names(reference)
-    )
-
-
-def _names(reference: oci.Reference) -> Iterator[str]:
-    repositories = [reference.repository, reference.name]
-    if reference.registry == oci.DOCKER_HUB:
-        short = reference.repository.removeprefix("library/")
-        repositories += [short, f"{oci.DOCKER_HUB}/{short}"]
-    for repository in repositories:
-        yield from (repository, f"{repository}:{reference.cache_tag}")
-
-
-def find_image(images: Iterable[oci.Image], name: str, pattern: str | None = None) -> oci.Image:
-    """Return the image of this name, or the only one that a pattern matches; raises UsageError that names others."""
-    by_name = {image.name: image for image in images}
-    if name in by_name:
-        return by_name[name]
-    matching = [image for image in by_name.values() if matches(image, pattern or name)]
-    names = [image.name for image in matching] or list(by_name)
-    some = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-    if not matching:
-        raise UsageError(f"there is no image {name} in it; it has {some or 'none'}")
-    if len(matching) > 1:
-        raise UsageError(f"{pattern or name} may be each of {len(matching)} images: {some}")
-    return matching[0]
 
 
 def _checked(content: bytes | ContentError) -> bytes:

@@ -1,10 +1,11 @@
-"""The names of the images in an OCI image layout that another program made."""
+"""The names of images in layouts: those that other programs gave, and the search for one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 
 from hangar_async import oci
-from hangar_async.errors import InvalidValue
+from hangar_async.errors import InvalidValue, UsageError
 
 #: The full name, as containerd, BuildKit and `docker save` write it.
 _FULL_NAME = "io.containerd.image.name"
@@ -48,6 +49,40 @@ def repository_of(directory: str) -> str:
         return oci.Reference(_NO_REGISTRY, name).repository
     except InvalidValue:
         return _NOT_OF_A_NAME.sub("-", name).strip("-") or "layout"
+
+
+def matches(image: oci.Image, pattern: str) -> bool:
+    """Tell whether a pattern matches the name, with or without its registry, with or without its tag.
+
+    A name of Docker Hub may leave out `docker.io` and `library`, as everywhere.
+    """
+    return any(
+        fnmatchcase(name, pattern) for reference in {image.reference, image.wanted} for name in _names_of(reference)
+    )
+
+
+def _names_of(reference: oci.Reference) -> Iterator[str]:
+    repositories = [reference.repository, reference.name]
+    if reference.registry == oci.DOCKER_HUB:
+        short = reference.repository.removeprefix("library/")
+        repositories += [short, f"{oci.DOCKER_HUB}/{short}"]
+    for repository in repositories:
+        yield from (repository, f"{repository}:{reference.cache_tag}")
+
+
+def find_image(images: Iterable[oci.Image], name: str, pattern: str | None = None) -> oci.Image:
+    """Return the image of this name, or the only one that a pattern matches; raises UsageError that names others."""
+    by_name = {image.name: image for image in images}
+    if name in by_name:
+        return by_name[name]
+    matching = [image for image in by_name.values() if matches(image, pattern or name)]
+    names = [image.name for image in matching] or list(by_name)
+    some = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    if not matching:
+        raise UsageError(f"there is no image {name} in it; it has {some or 'none'}")
+    if len(matching) > 1:
+        raise UsageError(f"{pattern or name} may be each of {len(matching)} images: {some}")
+    return matching[0]
 
 
 class _Names:

@@ -181,7 +181,7 @@ async def test_an_impossible_extract_is_refused_and_leaves_nothing(
         with pytest.raises(error, match=match):
             await extract(options(source, image, tmp_path / "x", format=format_, **keywords))
 
-    await refused(UsageError, f"no image docker.io/library/none:1 in it, but {len(everything.built)} others", "none:1")
+    await refused(UsageError, "no image docker.io/library/none:1 in it; it has .* and 9 more", "none:1")
     await refused(UsageError, "is not an image", "")
     await refused(UsageError, "--platform", name, platform="a b")
     await refused(NoPlatform, r"no none in .*; it has linux/amd64, linux/arm64/v8, linux/arm/v7", name, platform="none")

@@ -21,7 +21,8 @@ from hangar_async.engine.verify import verify
 from hangar_async.errors import ContentError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import blob_name
-from hangar_async.layout.images import LayoutImages, find_image, read_cache, read_images
+from hangar_async.layout.images import LayoutImages, read_cache, read_images
+from hangar_async.layout.names import find_image
 from hangar_async.oci import graph, media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image

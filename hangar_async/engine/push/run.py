@@ -23,7 +23,8 @@ from hangar_async.engine.reports import Comparison, LoadOutcome
 from hangar_async.engine.standard_input import FILE_NAME
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.layout.files import Layout
-from hangar_async.layout.images import matches, read_images
+from hangar_async.layout.images import read_images
+from hangar_async.layout.names import matches
 from hangar_async.layout.referrers import group_referrers
 from hangar_async.oci import Image, Reference, ReferrerSelector
 from hangar_async.registry.client import RegistryClient
