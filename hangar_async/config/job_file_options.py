@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
+from hangar_async.config.output import ReportTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,13 +16,15 @@ class MirrorJobsOptions(JobOptions):
     """The options of `mirror_jobs` and `explain_tag`: a job file, and the names of jobs in it, none for all.
 
     `dry_run` asks both sides and sends nothing; `check` is a dry run whose status tells whether something would be
-    copied. The other options are those of a MirrorOptions. The variables of the file are those of the `environment`.
-    Raises UsageError when made with a wrong value.
+    copied. `state` is the path of a state, None for that of the file. The other options are those of a MirrorOptions.
+    The variables of the file are those of the `environment`. Raises UsageError when made with a wrong value.
     """
 
     config: Path
     only: Sequence[str] = ()
     failed: Path | None = None
+    report: ReportTarget | None = None
+    state: Path | None = None
     lenient: bool = False
     jobs: int = 1
     blobs_per_image: int = BLOBS

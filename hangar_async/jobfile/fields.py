@@ -79,6 +79,7 @@ class FileFields(Fields, kw_only=True):
     """A job file."""
 
     version: Annotated[Literal[1], Meta(description="The version of the format.")]
+    state: Annotated[str, Meta(description="The file of what a run knows of the next one.")] | UnsetType = UNSET
     registries: Annotated[dict[str, RegistryFields], Meta(description="Settings by registry.")] | UnsetType = UNSET
     defaults: Annotated[ImageFields, Meta(description="Fields that the jobs have unless they say else.")] | (
         UnsetType

@@ -92,11 +92,12 @@ def _star(stars: tuple[str, ...], match: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A job file: its jobs, and the registries whose missing projects are made."""
+    """A job file: its jobs, the registries whose missing projects are made, and the path of a state, None for none."""
 
     name: str
     jobs: tuple[Job, ...]
     harbors: frozenset[str] = frozenset()
+    state: Path | None = None
 
     def only(self, names: Sequence[str]) -> tuple[Job, ...]:
         """Return the jobs of these names, all for none; raises UsageError for an unknown one."""

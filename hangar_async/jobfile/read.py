@@ -49,7 +49,8 @@ def _file(root: Node, path: Path) -> JobFile:
     _check_names(jobs)
     _check_targets(jobs)
     registries = fields["registries"] if "registries" in fields else Node({}, root.place)
-    return JobFile(str(path), jobs, frozenset(_harbors(registries)))
+    state = path.parent / str(fields["state"].value) if "state" in fields else None
+    return JobFile(str(path), jobs, frozenset(_harbors(registries)), state)
 
 
 def _normal(node: Node) -> Node:

@@ -57,6 +57,11 @@ def test_referrers(text: str, referrers: str) -> None:
     assert read(changed("index: original", f"referrers: {text}")).jobs[1].referrers == referrers
 
 
+def test_the_state_is_beside_the_file() -> None:
+    assert read(WHOLE).state is None
+    assert read(f"state: known.db\n{WHOLE}").state == Path("jobs/known.db")
+
+
 def test_no_tags_at_all_are_all_tags() -> None:
     assert read("version: 1\njobs: [{name: a, from: r.io/x, to: 'h.io/x'}]").jobs[0].rules is None
 

@@ -71,6 +71,8 @@ def mirror_command(
             config=values.existing_path(config, "--config"),
             only=tuple(only or ()),
             failed=values.file_path(failed, "--failed"),
+            report=values.report_target(report),
+            state=None if state is None else values.file_path(state, "--state"),
             lenient=lenient,
             jobs=jobs,
             blobs_per_image=blobs_per_image,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from hangar_async.cli.view.summary import mirror_remarks, sent_rows
+from hangar_async.cli.view.summary import mirror_remarks, quota_rows, sent_rows
 from hangar_async.cli.view.text import (
     PROGRAM,
     command_text,
@@ -37,7 +37,8 @@ def after_jobs(report: JobsReport, _: object) -> Iterator[tuple[str, str]]:
     for job in report.jobs:
         yield from _job(job, dry=report.dry)
     if not report.dry:
-        yield from sent_rows(report.sent)
+        yield from sent_rows(report.whole.sent)
+    yield from quota_rows(report.whole)
     yield "time", time_text(report.seconds)
     if report.check:
         yield "check", "images differ" if report.differs else "nothing differs"

@@ -61,7 +61,7 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
         yield "unpack", "nothing: it is ready for use"
     else:
         yield from _archive(report.output, options.output)
-    yield from _quotas(report)
+    yield from quota_rows(report)
     yield from _time(report, options.format != "dir")
     if report.validated:
         differ = sum(outcome.image is not None for outcome in report.failed)
@@ -85,7 +85,7 @@ def after_sync(report: Report, options: SyncOptions) -> Rows:
         from hangar_async.cli.view.summary_local import index_rows
 
         yield from index_rows(report.output.path)
-    yield from _quotas(report)
+    yield from quota_rows(report)
     yield from _time(report, False)
     yield from _remarks(report)
     yield from _failures(report, "line")
@@ -146,7 +146,8 @@ def _traffic(report: Report) -> Rows:
         yield "resumed", f"{size_text(traffic.resumed_bytes)} of blobs that an earlier run had begun"
 
 
-def _quotas(report: Report | MirrorReport) -> Rows:
+def quota_rows(report: Report | MirrorReport) -> Rows:
+    """Make the lines of the quotas that registries have told."""
     yield from (("quota", quota_text(quota)) for quota in report.quotas)
 
 
@@ -243,7 +244,7 @@ def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
             yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
     else:
         yield from sent_rows(report.sent)
-    yield from _quotas(report)
+    yield from quota_rows(report)
     yield "time", time_text(report.seconds)
     yield from mirror_remarks(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)

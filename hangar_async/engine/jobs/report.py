@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hangar_async.engine.reports import MirrorReport, Sent
+from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError
+from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Reference
 from hangar_async.tags.rules import Selection
 
@@ -34,10 +35,24 @@ class RepositoryChoice:
         return self.pattern or self.source.name
 
     @property
+    def outcomes(self) -> tuple[MirrorOutcome, ...]:
+        """The outcomes that need no request: the failure of the repository, and the images that never change."""
+        if self.error is not None:
+            entry = MirrorEntry(0, self.name, self.source, self.target)
+            return (MirrorOutcome(entry, "failed", error=self.error),)
+        return tuple(self._unchanged(tag) for tag in self.tags if tag in self.immutable)
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """The lines `SOURCE DEST TAG` of the images that are asked for."""
-        tags = (tag for tag in self.tags if tag not in self.immutable)
-        return tuple(f"{self.source.name} {self.target.name} {tag}" for tag in tags)
+        return tuple(self._line(tag) for tag in self.tags if tag not in self.immutable)
+
+    def _line(self, tag: str) -> str:
+        return f"{self.source.name} {self.target.name} {tag}"
+
+    def _unchanged(self, tag: str) -> MirrorOutcome:
+        entry = MirrorEntry(0, self._line(tag), replace(self.source, tag=tag), replace(self.target, tag=tag))
+        return MirrorOutcome(entry, "unchanged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +99,24 @@ class JobsReport:
     notices: tuple[str, ...] = ()
 
     @property
-    def sent(self) -> Sent:
-        """The sum of what was sent by all jobs."""
-        total = Sent()
-        for job in self.jobs:
-            if job.report is not None:
-                total.add(job.report.sent)
-        return total
+    def whole(self) -> MirrorReport:
+        """The report of all jobs as one list."""
+        reports = [job.report for job in self.jobs if job.report is not None]
+        sent = Sent()
+        for report in reports:
+            sent.add(report.sent)
+        choices = [outcome for job in self.jobs for choice in job.choices for outcome in choice.outcomes]
+        return MirrorReport(
+            outcomes=(*choices, *(outcome for report in reports for outcome in report.outcomes)),
+            invalid=tuple(line for report in reports for line in report.invalid),
+            duplicates=sum(report.duplicates for report in reports),
+            sent=sent,
+            seconds=self.seconds,
+            dry=self.dry,
+            failed_list=self.failed_list,
+            notices=(*self.notices, *(notice for report in reports for notice in report.notices)),
+            quotas=tuple({quota.host: quota for report in reports for quota in report.quotas}.values()),
+        )
 
     @property
     def differs(self) -> bool:

@@ -17,7 +17,9 @@ from hangar_async.engine.jobs.choose import Chooser
 from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.mirror import mirror
-from hangar_async.engine.outputs import check_failed_list, check_outputs, tell_remarks, write_failed_list
+from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
+from hangar_async.engine.reporting.journal import reported
+from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.jobfile.read import read
@@ -34,18 +36,21 @@ async def mirror_jobs(
     fails are outcomes in the report. Raises UsageError for a wrong file, before any request, and where two repositories
     would have one name.
     """
-    run = await _Run.prepare(options, observer, clock or Clock())
-    return await run.run()
+    async with reported("mirror", options, observer) as journal:
+        run = await _Run.prepare(options, journal.observe, clock or Clock())
+        report = await run.run()
+        journal.completed(report.whole)
+    return report
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """A job and its images: lines, or the path of a list, and how many they are."""
+    """A job and its images: lines, or the path of a list, and what these are read to."""
 
     job: Job
     choices: tuple[RepositoryChoice, ...]
     images: Path | Sequence[str]
-    count: int
+    entries: tuple[MirrorEntry, ...]
 
 
 class _Run:
@@ -64,8 +69,10 @@ class _Run:
         """Read the file; raises UsageError."""
         file = await in_thread(read, options.config, options.environment.variables)
         lists = [job.list for job in file.jobs if job.list is not None]
-        await in_thread(check_outputs, [options.failed], [options.config, *lists])
-        options = replace(options, failed=await in_thread(check_failed_list, options.failed))
+        state = options.state or file.state
+        await in_thread(check_outputs, [options.failed, state], [options.config, *lists])
+        failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, state)
+        options = replace(options, failed=failed, state=state)
         run = cls(options.for_file(), observe, clock, file)
         if note := options.limits.note(options.jobs):
             run._notice(note)
@@ -75,7 +82,8 @@ class _Run:
         """Choose the images of all jobs, copy them, and report."""
         chosen = await self._choose()
         _check_targets(chosen)
-        self._observe(RunStarted(sum(one.count for one in chosen), self._options.limits.requests))
+        planned = [MirrorOutcome(entry, "planned") for one in chosen for entry in one.entries]
+        self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
         reports = [await self._mirror(one) for one in chosen]
         failed_list = None
         if not self._options.is_dry:
@@ -87,19 +95,18 @@ class _Run:
 
     async def _choose(self) -> list[_Chosen]:
         # Lists are read before anything is asked for.
-        counts = {
-            job.name: len((await in_thread(read_list, job)).entries) for job in self._jobs if job.list is not None
-        }
+        lists = {job.name: await in_thread(read_list, job) for job in self._jobs if job.list is not None}
         chosen = []
         try:
             async with Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock) as chooser:
                 for job in self._jobs:
                     if job.list is not None:
-                        chosen.append(_Chosen(job, (), job.list, counts[job.name]))
+                        chosen.append(_Chosen(job, (), job.list, lists[job.name].entries))
                         continue
                     choices = await chooser.choose(job)
                     lines = [line for choice in choices for line in choice.lines]
-                    chosen.append(_Chosen(job, choices, lines, len(lines)))
+                    entries = (await in_thread(mirrorlist.parse, lines, MirrorNames())).entries
+                    chosen.append(_Chosen(job, choices, lines, entries))
                     self._tell_empty(job, choices)
         except BaseExceptionGroup as group:
             raise the_error(group) from group
@@ -113,7 +120,7 @@ class _Run:
 
     async def _mirror(self, chosen: _Chosen) -> JobReport:
         job = chosen.job
-        if not chosen.count:
+        if not chosen.entries:
             return JobReport(job.name, chosen.choices)
         try:
             report = await mirror(self._options_of(chosen), self._pass_on, clock=self._clock)
@@ -144,6 +151,7 @@ class _Run:
             harbor=registry in self._file.harbors,
             harbor_https=options.harbor_https,
             harbor_public=options.harbor_public,
+            state=options.state,
             dry_run=options.is_dry,
             verify_bytes=options.verify_bytes,
             recheck=options.recheck,

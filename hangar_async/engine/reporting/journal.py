@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from hangar_async.archive.names import incomplete_path
+from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.config.options import FetchOptions, SaveOptions, VerifyOptions
 from hangar_async.config.output import ReportTarget
 from hangar_async.config.target_options import LoadOptions, MirrorOptions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _R = TypeVar("_R", bound=AnyReport)
 #: The options of the verbs that have a report.
-ReportedOptions: TypeAlias = FetchOptions | LoadOptions | MirrorOptions | VerifyOptions
+ReportedOptions: TypeAlias = FetchOptions | LoadOptions | MirrorOptions | MirrorJobsOptions | VerifyOptions
 
 
 class Journal:

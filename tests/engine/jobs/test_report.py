@@ -47,5 +47,16 @@ def test_the_lines_are_those_of_tags_that_are_asked_for() -> None:
     assert JobReport("a", (IMMUTABLE, REFUSED)).immutable == 1
 
 
+def test_the_outcomes_that_need_no_request() -> None:
+    (refused,) = REFUSED.outcomes
+    assert (refused.state, refused.error, refused.name) == ("failed", GONE, "in.local/app:latest")
+    (unchanged,) = IMMUTABLE.outcomes
+    assert (unchanged.state, unchanged.name) == ("unchanged", "in.local/app:1")
+    whole = JobsReport((JobReport("a", (REFUSED, IMMUTABLE), report=copied("copied")), GOOD), 1.0).whole
+    assert [outcome.state for outcome in whole.outcomes] == ["failed", "unchanged", "copied", "copied", "unchanged"]
+
+
 def test_the_sum_of_what_was_sent() -> None:
-    assert JobsReport((GOOD, JobReport("b"), JobReport("c", report=copied("copied"))), 1.0).sent.uploaded_blobs == 3
+    assert (
+        JobsReport((GOOD, JobReport("b"), JobReport("c", report=copied("copied"))), 1.0).whole.sent.uploaded_blobs == 3
+    )

@@ -13,6 +13,7 @@ from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.errors import NotFound, UsageError
 from tests.engine.jobs.rig import fill, options, wire
 from tests.engine.loading import tagged
+from tests.engine.reporting.rig import checked
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Status
 from tests.fakes.images import small
@@ -40,7 +41,7 @@ async def test_chosen_tags_are_copied_and_cost_little_when_they_are_there(
     assert (report.status, report.dry, len(report.jobs)) == (0, False, 1)
     assert await tags(pushable_registry, "copies/app") == ["v1.1.0", "v1.2.0"]
     assert await tagged(pushable_registry.content, "copies/app:v1.2.0") == built.digest
-    assert report.sent.uploaded_blobs > 0
+    assert report.whole.sent.uploaded_blobs > 0
     wire(fake_registry), wire(pushable_registry)
     again = await run(tmp_path, JOB, fake_registry, pushable_registry)
     assert [outcome.state for outcome in again.jobs[0].report.outcomes] == ["unchanged"] * 2  # type: ignore[union-attr]
@@ -182,6 +183,30 @@ async def test_some_platforms_of_a_job(
     job = "- {name: apps, from: SOURCE/team/app, tags: one, platforms: linux/s390x}"
     report = await run(tmp_path, job, fake_registry, pushable_registry)
     assert (report.status, report.jobs[0].ok) == (3, False)
+
+
+async def test_a_report_has_the_images_of_all_jobs(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0 v1.1.0")
+    jobs = f"- {{name: gone, from: SOURCE/team/none, tags: {{newest: 1}}}}\n{JOB}"
+    path = tmp_path / "report.json"
+    await run(tmp_path, jobs, fake_registry, pushable_registry, report=path)
+    document = checked(path.read_text())
+    assert [(image["status"], image["target"].partition("/")[2]) for image in document["images"]] == [
+        ("failed", "copies/none:latest"),
+        ("done", "copies/app:v1.0.0"),
+        ("done", "copies/app:v1.1.0"),
+    ]
+    assert document["totals"]["images"] == 3
+
+
+async def test_a_state_is_kept_between_runs(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    await run(tmp_path, JOB, fake_registry, pushable_registry, state=tmp_path / "known.db")
+    assert (tmp_path / "known.db").read_bytes().startswith(b"SQLite")
 
 
 @pytest.mark.parametrize(
