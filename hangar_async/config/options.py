@@ -1,7 +1,7 @@
 """The options of the verbs: values that are checked when they are made."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.output import OutputSettings, ReportTarget, check_archive_format, output_path
 from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
-from hangar_async.oci import PlatformSelector, ReferrerSelector, parse_registry
+from hangar_async.oci import Image, PlatformPattern, PlatformSelector, ReferrerSelector, parse_registry
 
 DEFAULT_ARCHITECTURES = ("amd64", "arm64")
 
@@ -62,6 +62,13 @@ class FetchOptions(JobOptions):
     def referrer_selector(self) -> ReferrerSelector:
         """The referrers that come with the images."""
         return checked_referrers(self.referrers)
+
+    def unmatched(self, images: Iterable[Image]) -> tuple[PlatformPattern, ...]:
+        """Return the architectures that were asked for and that no image has; the usual ones are asked for always."""
+        platforms = [platform.platform for image in images for platform in image.platforms]
+        if not platforms or tuple(self.architectures) == DEFAULT_ARCHITECTURES:
+            return ()
+        return self.selector.unmatched(platforms)
 
     @property
     def source_registry(self) -> str | None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from hangar_async import imagelist
-from hangar_async.config.options import DEFAULT_ARCHITECTURES, FetchOptions, SaveOptions, SyncOptions
+from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine import pack
@@ -174,7 +174,8 @@ class _Run(ABC):
                 if all(outcome.ok for outcome in saved.outcomes):
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
-            self._tell_unmatched(saved.images)
+            for pattern in options.unmatched(saved.images):
+                self.notice(f"no image has the architecture {pattern} (--arch)")
             validated = output is not None and await self.validate(saved, output, client)
         failed = failed_lines((outcome.entry.text, outcome.error) for outcome in saved.outcomes)
         invalid = [line.comment for line in images.invalid]
@@ -195,13 +196,6 @@ class _Run(ABC):
             notices=tuple(self._notices),
             quotas=client.quotas,
         )
-
-    def _tell_unmatched(self, images: Sequence[Image]) -> None:
-        """Warn of architectures that were asked for and that no image has; the usual ones are asked for always."""
-        platforms = [platform.platform for image in images for platform in image.platforms]
-        if platforms and tuple(self.options.architectures) != DEFAULT_ARCHITECTURES:
-            for pattern in self.options.selector.unmatched(platforms):
-                self.notice(f"no image has the architecture {pattern} (--arch)")
 
     async def _save_images(
         self, images: ImageList, store: ContentStore, receiver: Receiver, packer: pack.Packer
