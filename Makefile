@@ -10,7 +10,7 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
 # Programs whose files are read by marked tests: as above.
 CLIENTS := podman:podman buildah:buildah umoci:umoci
 
-.PHONY: demo test test-clients lint house real-parts extra bench fuzz crash model clean
+.PHONY: demo test test-clients lint house real-parts extra packages wheelhouse site bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -41,6 +41,18 @@ house: $(VENV)/.dev
 # The tests with what `make test` does not install: chromium, podman, containerd, zsh, fish. Missing ones are skipped.
 extra: $(VENV)/.dev real-parts
 	$(BIN)/python -m pytest -q -m extra -rs $(PYTEST)
+
+# Builds the wheel and the source archive, installs them into empty environments without an index, and runs them.
+packages: $(VENV)/.dev
+	PACKAGES=1 $(BIN)/python -m pytest -q -m packages tests/real/test_packages.py $(PYTEST)
+
+# The pages of docs/ as a site in dist/site; a link that leads nowhere ends it.
+site: $(VENV)/.site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/.site/bin/mkdocs build --quiet
+
+# This package and all that it needs, for a machine without a network; see docs/install.md.
+wheelhouse: $(VENV)/.run
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheelhouse '.[speed]'
 
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -88,6 +100,12 @@ $(VENV)/.dev: pyproject.toml $(VENV)/bin/python
 $(VENV)/.fuzz: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
 	@touch $@ $(VENV)/.run
+
+# An environment of its own: nothing else needs what is in it.
+$(VENV)/.site: pyproject.toml $(VENV)/bin/python
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.5'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) demo .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

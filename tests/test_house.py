@@ -38,7 +38,15 @@ def test_a_function_has_at_most_7_2_lines_on_average() -> None:
 TESTS = PACKAGE.parent / "tests"
 #: Rooms of tests that run through several modules, and tests of the project as a whole.
 ACROSS = {"environments", "fakes", "faults", "fuzz", "golden", "model", "real", "typing"}
-WHOLE = {"test_docs", "test_house", "test_library", "test_package", "cli/test_end_to_end", "cli/test_pages"}
+WHOLE = {
+    "test_deploy",
+    "test_docs",
+    "test_house",
+    "test_library",
+    "test_package",
+    "cli/test_end_to_end",
+    "cli/test_pages",
+}
 
 
 def test_each_module_has_its_test_module_and_there_is_no_other() -> None:
