@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async import errors
+from hangar_async.errors import HangarError
 from tests.faults.rows_registry import REGISTRY_ROWS
 
 ROOT = Path(__file__).parent.parent
@@ -42,3 +44,29 @@ def test_the_rooms_are_those_of_the_architecture_page() -> None:
         assert f"`{room}/`" in text
     for module in modules:
         assert f"`{module}`" in text
+
+
+def test_every_reason_of_a_failure_has_its_row() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    reasons = {
+        kind.reason for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HangarError)
+    }
+    assert set(re.findall(r"^\| ([a-z ]+) \| ", page, re.MULTILINE)) - {"reason", "message"} == reasons - {"failed"}
+
+
+def test_the_messages_of_the_page_are_those_of_the_program() -> None:
+    """A part of each message stands in the code as it is, but for what is filled in."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text().partition("## By message")[2]
+    code = "".join(path.read_text() for path in (ROOT / "hangar_async").rglob("*.py"))
+    code = re.sub(r"\"\n\s+f?\"", "", code)
+    for message in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE):
+        for text in re.findall(r"`([^`]+)`", message):
+            part = max(re.split(r"N |sha256:\.\.\.", text), key=len).strip()
+            assert part in code, part
+
+
+def test_every_variable_that_is_read_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "environment.md").read_text()
+    code = (ROOT / "hangar_async" / "config" / "environment.py").read_text()
+    for name in set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', code)):
+        assert f"`{name}`" in page, name
