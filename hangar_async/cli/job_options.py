@@ -13,6 +13,13 @@ Overwrite = Annotated[
         show_default=True,
     ),
 ]
+RecheckReferrers = Annotated[
+    bool,
+    typer.Option(
+        "--recheck-referrers",
+        help="Look for new signatures and other referrers of unchanged images too.  [default: false]",
+    ),
+]
 JobFile = Annotated[
     str | None,
     typer.Option(

@@ -127,9 +127,6 @@ LoadIndex = Annotated[
 ]
 VerifyBytes = Annotated[bool, _flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
 Recheck = Annotated[bool, _flag("--recheck", "Look for each manifest of images whose tags are right already.")]
-RecheckReferrers = Annotated[
-    bool, _flag("--recheck-referrers", "Look for new signatures and other referrers of unchanged images too.")
-]
 MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
 
 # The output.
@@ -283,7 +280,7 @@ ExpectedFormat = Annotated[
     Text, _option("--format", "FORMAT", "gzip or zstd; another one is refused.  [default: the format of the content]")
 ]
 
-# Loading and serving.
+# Loading.
 LoadSource = Annotated[
     str, _option("-s --source", "ARCHIVE", "A source of images in any form, a directory, or - for standard input.")
 ]
@@ -350,21 +347,4 @@ SpoolDirectory = Annotated[
         "Directory for blobs of an archive without index, 1 GiB at most, or one blob that is larger.",
         shown=True,
     ),
-]
-Listen = Annotated[
-    str,
-    _option(
-        "--listen", "HOST:PORT", "Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.", shown=True
-    ),
-]
-TlsCertificate = Annotated[
-    Text, _option("--tls-cert", "FILE", "Certificate in PEM, with those above it.  [default: plain HTTP]")
-]
-TlsKey = Annotated[Text, _option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
-Htpasswd = Annotated[
-    Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
-]
-MaxPerAddress = Annotated[
-    int | None,
-    _option("--max-per-address", NUMBER, "Connections that one address may have at once.  [default: half of all, 450]"),
 ]

@@ -3,7 +3,8 @@
 import asyncio
 
 from hangar_async.config.registries import NO_MIRRORS, Mirrors
-from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
+from hangar_async.engine.limits.client import LimitedClient
+from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.errors import ContentError, Differs
 from hangar_async.oci import Descriptor, Digest, Document, Image, Index, Reference, is_referrers_tag, walk

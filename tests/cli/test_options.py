@@ -6,11 +6,11 @@ from typing import Any, get_args
 import pytest
 from typer.models import ArgumentInfo, OptionInfo
 
-from hangar_async.cli import job_options, options, report_options
+from hangar_async.cli import job_options, options, report_options, serve_options
 
 ALL: dict[str, Any] = {
     name: info
-    for name, value in {**vars(options), **vars(report_options), **vars(job_options)}.items()
+    for name, value in {**vars(options), **vars(report_options), **vars(job_options), **vars(serve_options)}.items()
     for info in get_args(value)
     if isinstance(info, ArgumentInfo | OptionInfo)
 }

@@ -32,7 +32,7 @@ def mirror_command(
     platform_tags: options.PlatformTags = False,
     include_foreign: options.IncludeForeign = False,
     referrers: options.Referrers = "all",
-    recheck_referrers: options.RecheckReferrers = False,
+    recheck_referrers: job_options.RecheckReferrers = False,
     verify_bytes: options.VerifyBytes = False,
     recheck: options.Recheck = False,
     state: options.StateFile = None,

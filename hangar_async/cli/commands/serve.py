@@ -6,43 +6,26 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from hangar_async.cli import options, values
+from hangar_async.cli import options, serve_options, values
 
 if TYPE_CHECKING:
     from hangar_async import Image, Served, ServeOptions
-
-AccessLog = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="File that gets a line for each request; - is standard output.  [default: none]",
-        show_default=False,
-    ),
-]
-MetricsAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[HOST:]PORT",
-        help="Address of numbers for Prometheus, at /metrics; on 127.0.0.1 without HOST.  [default: none]",
-        show_default=False,
-    ),
-]
 
 
 def serve_command(
     context: typer.Context,
     archive: options.Archive,
-    listen: options.Listen = "127.0.0.1:5000",
-    tls_cert: options.TlsCertificate = None,
-    tls_key: options.TlsKey = None,
-    htpasswd: options.Htpasswd = None,
-    max_per_address: options.MaxPerAddress = None,
-    access_log: AccessLog = None,
-    metrics: MetricsAddress = None,
+    listen: serve_options.Listen = "127.0.0.1:5000",
+    tls_cert: serve_options.TlsCertificate = None,
+    tls_key: serve_options.TlsKey = None,
+    htpasswd: serve_options.Htpasswd = None,
+    max_per_address: serve_options.MaxPerAddress = None,
+    access_log: serve_options.AccessLog = None,
+    metrics: serve_options.MetricsAddress = None,
 ) -> int:
     """Answer as a registry to pull from, for the images in an archive or a directory; nothing is unpacked."""
     import asyncio
@@ -54,7 +37,7 @@ def serve_command(
     from hangar_async.cli.view.text import write_rows
 
     flags = values.flags(context)
-    serve_options = ServeOptions(
+    chosen = ServeOptions(
         source=values.existing_path(archive, "ARCHIVE"),
         listen=listen,
         tls_cert=_file(tls_cert, "--tls-cert"),
@@ -76,7 +59,7 @@ def serve_command(
                 log.write(event)
             return
         if isinstance(event, Listening) and not flags.quiet:
-            write_rows(_rows(serve_options, event.served), output)
+            write_rows(_rows(chosen, event.served), output)
         view(event)
 
     remains = "answers under way get two seconds to end"
@@ -89,7 +72,7 @@ def serve_command(
 
     try:
         run_until_done(
-            lambda: serve(serve_options, observe, reload=reload),
+            lambda: serve(chosen, observe, reload=reload),
             view.say,
             remains,
             # A service manager ends with it what has done its work.

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 
 from hangar_async.config.registries import Mirrors
-from hangar_async.engine.limits.client import LimitedClient, OpenBlob, ask_mirrors_first
+from hangar_async.engine.limits.client import LimitedClient, OpenBlob
+from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.errors import NetworkError
 from hangar_async.oci import Descriptor, Digest, Document, ImageConfig, Reference, Verifier

@@ -1,7 +1,7 @@
 """The registry client of a run: its requests wait for permits, and failures are repeated while that can help."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -340,26 +340,6 @@ class LimitedClient:
                     raise
             else:
                 return
-
-
-async def ask_mirrors_first(
-    sources: Sequence[Reference], ask: Callable[[Reference, bool], Awaitable[_T | None]]
-) -> _T | None:
-    """Return the first result that is not None: of the mirrors, whose failures are passed over, then of the registry.
-
-    `ask` gets a source, and whether it is a mirror. `sources` has the registry last, as `Mirrors.sources` returns them.
-    """
-    *mirrors, registry = sources
-    for mirror in mirrors:
-        try:
-            result = await ask(mirror, True)
-        except StorageError:
-            raise
-        except HangarError:
-            continue
-        if result is not None:
-            return result
-    return await ask(registry, False)
 
 
 def _manifest(image: Reference, digest: Digest | None) -> str:

@@ -8,7 +8,8 @@ from functools import partial
 from hangar_async import oci
 from hangar_async.config.registries import NO_MIRRORS, Mirrors
 from hangar_async.engine.events import BlobEnded, BlobProgress, BlobReused, BlobStarted, Observer
-from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenBlob, ask_mirrors_first
+from hangar_async.engine.limits.client import FindDocument, LimitedClient, OpenBlob
+from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.pull.planning import Planning
@@ -18,8 +19,7 @@ from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
 
-#: A try has made progress when one of so many of its bytes had not come before.
-_LEAST_SHARE = 16
+_LEAST_SHARE = 16  # a try has made progress when one of so many of its bytes had not come before
 
 
 @dataclass
@@ -276,8 +276,8 @@ class Fetcher:
     ) -> oci.Document | bytes | None:
         """Wait until content is in the store, whole and verified, and fetch it where nothing does yet.
 
-        It waits for images that are not planned yet to name another repository, before it fails. Returns a document, or
-        a small blob, that has come just now. Raises HangarError: the answer of the image's own repository.
+        It fails when no other image may name another repository. Returns a document, or a small blob, that has come
+        just now. Raises HangarError: the answer of the image's own repository.
         """
         self.offer(content, image, rank, document=document)
         request = self._request(content, rank, document)

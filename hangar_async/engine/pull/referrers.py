@@ -17,7 +17,8 @@ from yarl import URL
 
 from hangar_async import oci
 from hangar_async.config.registries import Mirrors
-from hangar_async.engine.limits.client import LimitedClient, ask_mirrors_first
+from hangar_async.engine.limits.client import LimitedClient
+from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.pull.plan import DocumentSource, WholePlanner
 from hangar_async.errors import HangarError, NetworkError, NotFound, the_error

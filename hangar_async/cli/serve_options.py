@@ -1,0 +1,46 @@
+"""The options of `serve`, each with its help."""
+
+from typing import Annotated, Any
+
+from typer import Option
+
+from hangar_async.cli.options import NUMBER, Text
+
+
+def _option(flags: str, metavar: str, text: str, *, shown: bool = False) -> Any:
+    return Option(*flags.split(), metavar=metavar, help=text, show_default=shown)
+
+
+Listen = Annotated[
+    str,
+    _option(
+        "--listen", "HOST:PORT", "Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.", shown=True
+    ),
+]
+TlsCertificate = Annotated[
+    Text, _option("--tls-cert", "FILE", "Certificate in PEM, with those above it.  [default: plain HTTP]")
+]
+TlsKey = Annotated[Text, _option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
+Htpasswd = Annotated[
+    Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
+]
+MaxPerAddress = Annotated[
+    int | None,
+    _option("--max-per-address", NUMBER, "Connections that one address may have at once.  [default: half of all, 450]"),
+]
+AccessLog = Annotated[
+    str | None,
+    Option(
+        metavar="FILE",
+        help="File that gets a line for each request; - is standard output.  [default: none]",
+        show_default=False,
+    ),
+]
+MetricsAddress = Annotated[
+    str | None,
+    Option(
+        metavar="[HOST:]PORT",
+        help="Address of numbers for Prometheus, at /metrics; on 127.0.0.1 without HOST.  [default: none]",
+        show_default=False,
+    ),
+]
