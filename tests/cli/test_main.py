@@ -115,6 +115,12 @@ FLAGS: dict[str, dict[str, str | None]] = {
     "load-validate": {**HELD_FLAGS, "-o, --failed": "load-validate-failed.txt", "--report": "none"},
     "mirror": {
         **MIRROR_FLAGS,
+        "-c, --config": "no jobs",
+        "--only": "all jobs of the file",
+        "--overwrite": "moved",
+        "--check": "false",
+        "--explain": "nothing is told",
+        "--schema": "false",
         "-o, --failed": "mirror-failed.txt",
         "--report": "none",
         "--index": "auto",
@@ -216,7 +222,7 @@ USAGE = [
     ),
     (
         ["load", "-s", "x", "-d", "reg.local", "-c", "rar"],
-        "unknown format 'rar' (--compress): write one of gzip, zstd, dir",
+        "unknown format 'rar' (--compress): write one of gzip, zstd, dir, tar, xz, bzip2, zip",
     ),
     (
         ["load", "-s", "x", "-d", "reg.local", "--repo-type", "nexus"],

@@ -353,7 +353,7 @@ async def test_pulls_are_left_to_others(
         assert {type(outcome.error) for outcome in report.failed} == {RateLimited}
         assert all("window ends" in str(outcome.error) for outcome in report.failed)
         failed = [outcome.entry.text for outcome in report.failed]
-        assert (tmp_path / "failed.txt").read_text().splitlines()[1:] == failed
+        assert names_in(tmp_path / "failed.txt") == failed
         assert report.quotas == (QuotaReported(fake_registry.address, 4, 10, 21600),)
     # What is there needs none of them.
     assert Counter(outcome.state for outcome in report.outcomes) == {"unchanged": 6, "failed": 4}

@@ -169,8 +169,7 @@ class ReferrersFinder:
             return ()
         try:
             if key not in self._entries:
-                look = partial(self._look, image, subject, rank)
-                self._entries[key] = await self._flights.join(("referrers", *key), look)
+                await self._flights.join(("referrers", *key), partial(self._look, image, subject, rank))
         except (HangarError, ExceptionGroup) as group:
             error = _passed_over(group)
             notes.append(f"the referrers of {subject} could not be looked for: {error}")
@@ -184,7 +183,7 @@ class ReferrersFinder:
             return False
         return len(self._mirrors.sources(image)) == 1 and not any(name.startswith(subject.tag) for name in tags.names)
 
-    async def _look(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> tuple[_Entry, ...]:
+    async def _look(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> None:
         listed = await self._listed(image, subject, rank)
         tags = {f"{subject.algorithm}-{subject.hex}.{end}": kind for end, kind in oci.COSIGN_TYPES.items()}
         wanted = [tag for tag, kind in tags.items() if kind in self._selector]
@@ -192,7 +191,9 @@ class ReferrersFinder:
         if listed is None and subject.tag in descriptors:
             listed = await self._fallback(image, subject, rank)
         named = [_Entry(subject, tag, descriptors[tag], tags[tag]) for tag in wanted if tag in descriptors]
-        return (*(_Entry(subject, None, one, one.artifact_type) for one in listed or ()), *named)
+        by_list = (_Entry(subject, None, one, one.artifact_type) for one in listed or ())
+        # Within the flight, so that nobody asks again who comes when it has just ended.
+        self._entries[image.name, subject] = (*by_list, *named)
 
     async def _listed(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> list[oci.Descriptor] | None:
         """Return the referrers that the API lists; None where no place of the repository has one."""
@@ -229,9 +230,7 @@ class ReferrersFinder:
         if not tags:
             return {}
         if image.name not in self._tags:
-            self._tags[image.name] = await self._flights.join(
-                ("tags", image.name), partial(self._list_tags, image, rank)
-            )
+            await self._flights.join(("tags", image.name), partial(self._list_tags, image, rank))
         known = self._tags[image.name]
         if known.complete:
             return {tag: None for tag in tags if tag in known.names}
@@ -247,7 +246,7 @@ class ReferrersFinder:
         heads = await each(tags, head, self._at_once)
         return {tag: descriptor for tag, descriptor in zip(tags, heads, strict=True) if descriptor is not None}
 
-    async def _list_tags(self, image: oci.Reference, rank: Rank) -> _Tags:
+    async def _list_tags(self, image: oci.Reference, rank: Rank) -> None:
         async def ask(source: oci.Reference, mirror: bool) -> _Tags | None:
             page = await self._client.list_tags(source, Ticket(rank, ahead=True), alternatives=mirror)
             if page is None:
@@ -262,7 +261,7 @@ class ReferrersFinder:
         except HangarError:
             # A login that may pull need not be allowed to list.
             tags = None
-        return tags or _Tags(frozenset(), complete=False)
+        self._tags[image.name] = tags or _Tags(frozenset(), complete=False)
 
     async def _fallback(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> list[oci.Descriptor]:
         """Get the list that a client keeps under a tag; empty where the tag names anything else."""
