@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -150,7 +150,7 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def totals_of(images: Iterable[ImageRecord], sums: Mapping[str, int], *, invalid: int, duplicates: int) -> Totals:
+def totals_of(images: Collection[ImageRecord], sums: Mapping[str, int], *, invalid: int, duplicates: int) -> Totals:
     """Make the totals of images, and of sums by their names in the totals."""
     states = Counter(record.status for record in images)
     return Totals(
@@ -161,8 +161,14 @@ def totals_of(images: Iterable[ImageRecord], sums: Mapping[str, int], *, invalid
         skipped=states["skipped"],
         invalid=invalid,
         duplicates=duplicates,
+        referrers=_sum([record.referrers for record in images if record.referrers is not None]),
         **{name: sums.get(name, 0) for name in SUMS},
     )
+
+
+def _sum(counts: Collection[ReferrersRecord]) -> ReferrersRecord:
+    names = ReferrersRecord.__struct_fields__
+    return ReferrersRecord(**{name: sum(getattr(count, name) for count in counts) for name in names})
 
 
 def error_record(error: BaseException) -> ErrorRecord:

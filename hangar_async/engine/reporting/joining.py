@@ -8,13 +8,17 @@ from msgspec.structs import asdict, replace
 
 from hangar_async.engine.reporting.document import SUMS, program_name, totals_of
 from hangar_async.engine.reporting.records import (
+    DRY_RUN,
     NOT_REACHED,
+    SAME_IMAGE,
     ImageRecord,
     ReportDocument,
     RunRecord,
 )
 from hangar_async.errors import UsageError
 
+#: The reasons of images of which a run has nothing to say.
+_NOTHING_DONE = (DRY_RUN, SAME_IMAGE, NOT_REACHED)
 #: Commands whose reports are of one kind.
 _KINDS = {"sync": "save"}
 
@@ -92,7 +96,7 @@ def _check_kinds(documents: Sequence[ReportDocument]) -> None:
 
 def _joined(earlier: ImageRecord, later: ImageRecord) -> ImageRecord:
     """Join two records of an image; the line is that of the first list, which later ones were made of."""
-    was_skipped = later.status == "skipped" and earlier.status != "skipped"
+    was_skipped = later.reason in _NOTHING_DONE and earlier.reason not in _NOTHING_DONE
     is_kept = later.status == "unchanged" and earlier.status == "done" and later.digest == earlier.digest
     seconds = [one.seconds for one in (earlier, later) if one.seconds is not None]
     return replace(

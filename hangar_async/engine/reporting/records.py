@@ -31,7 +31,7 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReferrersRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of the referrers that came with an image."""
+    """The numbers of the referrers that came with an image, or with all."""
 
     signatures: int
     attestations: int
@@ -108,6 +108,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     mounted_bytes: int
     present_blobs: int
     present_bytes: int
+    referrers: ReferrersRecord
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

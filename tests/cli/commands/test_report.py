@@ -15,13 +15,13 @@ def test_reports_are_merged(program: Program, tmp_path: Path) -> None:
     done = program("report", "merge", "a.json", "-o", "all.json")
     assert done.status == 1
     assert done.out.splitlines() == [
-        "joined     1 run, 3 images",
         "done       1 image",
         "failed     1 image",
         "skipped    1 image",
         "invalid    list.txt:9: 'a b' has white space",
         "report     all.json",
         "list       the images that are still to be tried are in report-failed.txt",
+        "joined     1 run, 3 images",
     ]
     assert checked((tmp_path / "all.json").read_text())["command"] == "save"
 

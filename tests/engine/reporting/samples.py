@@ -15,6 +15,7 @@ from hangar_async.engine.reports import (
     MirrorOutcome,
     MirrorReport,
     Output,
+    ReferrerCounts,
     Report,
     Sent,
     Traffic,
@@ -34,7 +35,15 @@ LATER = Entry(Reference.parse(f"{NAME}@{ROOT}"), 5, f"{NAME}@{ROOT}")
 PAIR = MirrorEntry(3, f"{NAME} new.example.com/x/app 1", SOURCE, TARGET)
 ERROR = NetworkError("the connection broke", host="reg.example.com", advice="try again")
 
-DONE = ImageOutcome(ENTRY, IMAGE, notes=("a layer is left out",), seconds=1.23456, transferred=900, size=1_000)
+DONE = ImageOutcome(
+    ENTRY,
+    IMAGE,
+    notes=("a layer is left out",),
+    seconds=1.23456,
+    transferred=900,
+    size=1_000,
+    referrers=ReferrerCounts(2, 1),
+)
 FAILED = ImageOutcome(replace(ENTRY, line=4, text=f"{NAME}0", reference=Reference.parse(f"{NAME}0")), error=ERROR)
 SAME = ImageOutcome(LATER, same_as=ENTRY)
 SAVED = Report(

@@ -16,6 +16,7 @@ from hangar_async.engine.reporting.document import (
     record_of,
     report_document,
 )
+from hangar_async.engine.reporting.records import ReferrersRecord
 from hangar_async.engine.reports import AnyReport, Comparison, ImageOutcome, MirrorOutcome, Outcome
 from hangar_async.errors import NotFound, RateLimited
 from tests.engine.reporting.rig import checked
@@ -59,6 +60,9 @@ TO: dict[str, Any] = {"line": None, "text": NAME, "target": str(TARGET)}
         (PUSHED, {**TO, "status": "done", "source_digest": str(ROOT), "digest": str(PART), "replaced": str(ROOT)}),
         (PUSHED, {"notes": ["only a part"], "bytes": 5, "size": None}),
         (replace(PUSHED, state="present"), {"status": "unchanged"}),
+        (replace(PUSHED, state="kept"), {"status": "skipped", "reason": "kept"}),
+        (DONE, {"referrers": ReferrersRecord(signatures=2, attestations=1, others=0)}),
+        (FAILED, {"referrers": None}),
         (replace(PUSHED, state="planned"), {"status": "skipped", "reason": "dry run"}),
         (replace(PUSHED, state="failed", error=ERROR), {"status": "failed"}),
         (COPIED, {**TO, "line": 3, "text": PAIR.text, "status": "done", "source_digest": str(ROOT), "size": 1_000}),
@@ -120,6 +124,11 @@ def test_what_is_beside_the_images_is_in_the_document() -> None:
     assert document["output"] == {"files": ["a.tar.gz"], "bytes": 950, "format": "gzip", "kept": "b.tar.gz"}
     assert (document["failed_list"], document["notices"]) == ("save-failed.txt", ["a notice"])
     assert checked(str(report_document("verify", VERIFIED)))["problems"] == ["a part is damaged"]
+
+
+def test_referrers_are_summed() -> None:
+    [document] = [report_document("save", replace(SAVED, outcomes=(DONE, DONE, FAILED)))]
+    assert document.totals.referrers == ReferrersRecord(signatures=4, attestations=2, others=0)
 
 
 def test_no_text_brings_a_secret_into_the_document() -> None:

@@ -20,10 +20,13 @@ STATES = ("done", "unchanged", "failed", "skipped", "not reached")
 
 
 def record(name: str, status: Any, **fields: Any) -> ImageRecord:
-    """A record of an image `name`; "not reached" is a status here."""
+    """A record of an image `name`; "not reached" and "kept" are a status here."""
     values = {"name": name, "text": name, "bytes": 10, "seconds": 1.0, **fields}
     if status == "not reached":
         return replace(not_reached(record_of(FAILED)), **values)
+    if status in ("skipped", "kept"):
+        values |= {"reason": "dry run" if status == "skipped" else "kept"}
+    status = "skipped" if status == "kept" else status
     return replace(record_of(FAILED if status == "failed" else DONE), status=status, **values)
 
 
@@ -67,6 +70,8 @@ def test_shards_are_joined_in_the_order_of_their_starts() -> None:
         ("unchanged", "done", "done"),
         # Nothing was done for it later.
         ("done", "skipped", "done"),
+        # Another image has the tag, and stays.
+        ("failed", "kept", "skipped"),
         ("failed", "not reached", "failed"),
         ("not reached", "done", "done"),
         ("skipped", "not reached", "skipped"),

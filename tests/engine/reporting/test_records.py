@@ -20,11 +20,12 @@ FIELDS = {
     "RunRecord": "command program options started seconds end error output failed_list",
     "ErrorRecord": "reason message advice retriable",
     "ImageRecord": "name target line text status reason message advice retriable same_as source_digest digest replaced "
-    "platforms size bytes seconds notes",
+    "platforms size bytes seconds referrers notes",
     "InvalidRecord": "list line message",
     "OutputRecord": "files bytes format kept",
     "Totals": "images done unchanged failed skipped invalid duplicates blobs bytes reused_blobs reused_bytes "
-    "resumed_bytes mounted_blobs mounted_bytes present_blobs present_bytes",
+    "resumed_bytes mounted_blobs mounted_bytes present_blobs present_bytes referrers",
+    "ReferrersRecord": "signatures attestations others",
 }
 
 
