@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ class RepositoryChoice:
     def outcomes(self) -> tuple[MirrorOutcome, ...]:
         """The outcomes that need no request: the failure of the repository, and the images that never change."""
         if self.error is not None:
-            entry = MirrorEntry(0, self.name, self.source, self.target)
+            # No line names its images: in a list of failed images it is a comment.
+            entry = MirrorEntry(0, f"# {self.name}", self.source, self.target)
             return (MirrorOutcome(entry, "failed", error=self.error),)
         return tuple(self._unchanged(tag) for tag in self.tags if tag in self.immutable)
 
@@ -55,14 +57,33 @@ class RepositoryChoice:
         return MirrorOutcome(entry, "unchanged")
 
 
+def whole_line(entry: MirrorEntry) -> MirrorEntry:
+    """Return an entry with a text that names its image without its job: `SOURCE DEST TAG`."""
+    source = entry.source
+    version = "@".join(str(part) for part in (source.tag, source.digest) if part is not None)
+    return replace(entry, text=f"{source.name} {entry.target.name} {version}")
+
+
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """The outcome of a job: its choices, and the report of its images, None where there are none."""
+    """The outcome of a job: its choices, and the report of its images, None where there are none.
+
+    An `error` ended the job, and `missed` are its images then.
+    """
 
     name: str
     choices: tuple[RepositoryChoice, ...] = ()
     report: MirrorReport | None = None
     error: HangarError | None = None
+    missed: tuple[MirrorEntry, ...] = ()
+
+    @property
+    def outcomes(self) -> Iterator[MirrorOutcome]:
+        """The outcomes of the images, each with a line that names it without the job."""
+        for entry in self.missed:
+            yield MirrorOutcome(whole_line(entry), "failed", error=self.error)
+        for outcome in self.report.outcomes if self.report is not None else ():
+            yield replace(outcome, entry=whole_line(outcome.entry))
 
     @property
     def refused(self) -> tuple[RepositoryChoice, ...]:
@@ -107,7 +128,7 @@ class JobsReport:
             sent.add(report.sent)
         choices = [outcome for job in self.jobs for choice in job.choices for outcome in choice.outcomes]
         return MirrorReport(
-            outcomes=(*choices, *(outcome for report in reports for outcome in report.outcomes)),
+            outcomes=(*choices, *(outcome for job in self.jobs for outcome in job.outcomes)),
             invalid=tuple(line for report in reports for line in report.invalid),
             duplicates=sum(report.duplicates for report in reports),
             sent=sent,

@@ -14,7 +14,7 @@ from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.jobs.choose import Chooser
-from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice, whole_line
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.mirror import mirror
 from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
@@ -39,7 +39,7 @@ async def mirror_jobs(
     async with reported("mirror", options, observer) as journal:
         run = await _Run.prepare(options, journal.observe, clock or Clock())
         report = await run.run()
-        journal.completed(report.whole)
+        journal.observe(MirrorEnded(journal.completed(report.whole)))
     return report
 
 
@@ -70,7 +70,8 @@ class _Run:
         file = await in_thread(read, options.config, options.environment.variables)
         lists = [job.list for job in file.jobs if job.list is not None]
         state = options.state or file.state
-        await in_thread(check_outputs, [options.failed, state], [options.config, *lists])
+        target = options.report if isinstance(options.report, Path) else None
+        await in_thread(check_outputs, [options.failed, state, target], [options.config, *lists])
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, state)
         options = replace(options, failed=failed, state=state)
         run = cls(options.for_file(), observe, clock, file)
@@ -82,7 +83,7 @@ class _Run:
         """Choose the images of all jobs, copy them, and report."""
         chosen = await self._choose()
         _check_targets(chosen)
-        planned = [MirrorOutcome(entry, "planned") for one in chosen for entry in one.entries]
+        planned = [MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries]
         self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
         reports = [await self._mirror(one) for one in chosen]
         failed_list = None
@@ -127,7 +128,7 @@ class _Run:
         except HangarError as error:
             if error.ends_run or isinstance(error, UsageError):
                 raise
-            return JobReport(job.name, chosen.choices, error=error)
+            return JobReport(job.name, chosen.choices, error=error, missed=chosen.entries)
         return JobReport(job.name, chosen.choices, report)
 
     def _options_of(self, chosen: _Chosen) -> MirrorOptions:
@@ -194,11 +195,5 @@ def _failed_lines(report: JobReport) -> Iterable[str]:
     if report.error is not None:
         yield f"# job {report.name}: {' '.join(str(report.error).split())}"
     if report.report is not None:
-        yield from (_line(outcome.entry) for outcome in report.report.failed)
+        yield from (whole_line(outcome.entry).text for outcome in report.report.failed)
         yield from (line.comment for line in report.report.invalid)
-
-
-def _line(entry: MirrorEntry) -> str:
-    source = entry.source
-    version = "@".join(str(part) for part in (source.tag, source.digest) if part is not None)
-    return f"{source.name} {entry.target.name} {version}"

@@ -95,6 +95,8 @@ class Journal:
 
     def _broken(self, error: BaseException) -> ReportDocument:
         """Make the document of a run that has not come to its end."""
+        from msgspec.structs import replace
+
         from hangar_async.engine.reporting.document import make_document, not_reached, record_of
 
         end: End = "interrupted" if isinstance(error, asyncio.CancelledError) else "failed"
@@ -105,7 +107,10 @@ class Journal:
             self._options,
             self._started,
             time.monotonic() - self._began,
-            [ended.get(record.key) or not_reached(record) for record in planned],
+            [
+                replace(ended[record.key], text=record.text) if record.key in ended else not_reached(record)
+                for record in planned
+            ],
             self._transfers,
             end=end,
             error=None if end == "interrupted" else _cause(error),

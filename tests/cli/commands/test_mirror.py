@@ -192,7 +192,7 @@ async def test_standard_error_has_events_in_json_on_request(
     names = [f"{fill(fake_registry).address}/team/{name}:1" for name in ("one", "none")]
     done = await call(tmp_path, "mirror", *names, "-d", f"{pushable_registry.address}/x", "--log-format", "json")
     lines = [checked(line, "events") for line in done.err.splitlines()]
-    assert (done.status, done.rows()["copied"]) == (1, ["1 of 2 images, 1 platform"])
+    assert (done.status, done.rows()["copied"]) == (1, ["1 of 2 images, 1 platform; 1 failed"])
     assert lines[0]["event"] == "run-started"
     ended = {line["image"]["text"]: line["image"]["status"] for line in lines if line["event"] == "image-ended"}
     assert ended == {names[0]: "done", names[1]: "failed"}

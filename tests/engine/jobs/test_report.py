@@ -50,6 +50,7 @@ def test_the_lines_are_those_of_tags_that_are_asked_for() -> None:
 def test_the_outcomes_that_need_no_request() -> None:
     (refused,) = REFUSED.outcomes
     assert (refused.state, refused.error, refused.name) == ("failed", GONE, "in.local/app:latest")
+    assert refused.entry.text == "# in.local/app"
     (unchanged,) = IMMUTABLE.outcomes
     assert (unchanged.state, unchanged.name) == ("unchanged", "in.local/app:1")
     whole = JobsReport((JobReport("a", (REFUSED, IMMUTABLE), report=copied("copied")), GOOD), 1.0).whole
@@ -60,3 +61,14 @@ def test_the_sum_of_what_was_sent() -> None:
     assert (
         JobsReport((GOOD, JobReport("b"), JobReport("c", report=copied("copied"))), 1.0).whole.sent.uploaded_blobs == 3
     )
+
+
+def test_the_images_of_a_job_that_broke_off_have_failed() -> None:
+    entry = MirrorEntry(1, "app:1", APP, APP)
+    whole = JobsReport((GOOD, JobReport("b", error=GONE, missed=(entry,))), 1.0).whole
+    assert [(one.state, one.error) for one in whole.outcomes] == [
+        ("copied", None),
+        ("unchanged", None),
+        ("failed", GONE),
+    ]
+    assert whole.outcomes[2].entry.text == "in.local/app in.local/app latest"

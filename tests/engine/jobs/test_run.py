@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hangar_async.engine.events import Event, ImageEnded, Notice, RunStarted
+from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.errors import NotFound, UsageError
@@ -234,3 +234,52 @@ async def test_times_are_asked_of_the_candidates_alone(
     assert report.status == 0
     assert await tags(pushable_registry, "copies/app") == ["v1"]
     assert not fake_registry.asked("/manifests/main")
+
+
+LISTED = "- {name: listed, list: LIST, to: 'TARGET/listed/{name}'}\n"
+
+
+async def test_a_report_has_lines_that_need_no_job(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    (tmp_path / "list.txt").write_text(f"{fake_registry.address}/team/app:v1.0.0\n{fake_registry.address}/none:1\n")
+    events: list[Event] = []
+    jobs = LISTED.replace("LIST", str(tmp_path / "list.txt"))
+    await run(tmp_path, jobs, fake_registry, pushable_registry, events.append, report=tmp_path / "report.json")
+    document = checked((tmp_path / "report.json").read_text())
+    to = pushable_registry.address
+    assert [one["text"] for one in document["images"]] == [
+        f"{fake_registry.address}/team/app {to}/listed/app v1.0.0",
+        f"{fake_registry.address}/none {to}/listed/none 1",
+    ]
+    [ended] = [event.report for event in events if isinstance(event, MirrorEnded)]
+    assert [outcome.state for outcome in ended.outcomes] == ["copied", "failed"]
+
+
+async def test_jobs_that_break_off_report_the_images_that_they_did_not_reach(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0 v1.1.0")
+    texts: list[str] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, ImageEnded):
+            raise ZeroDivisionError("a fault")
+
+    with pytest.raises(ExceptionGroup):
+        await run(tmp_path, JOB, fake_registry, pushable_registry, observe, report=texts.append)
+    document = checked(texts[0])
+    assert (document["end"], len(document["images"])) == ("failed", 2)
+    assert {one["text"].count(" ") for one in document["images"]} == {2}
+
+
+@pytest.mark.parametrize("name", ["mirror.yaml", "list.txt", "none/report.json"])
+async def test_a_report_in_the_place_of_an_input_is_refused(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "list.txt").write_text(f"{fake_registry.address}/team/app:v1.0.0\n")
+    jobs = LISTED.replace("LIST", str(tmp_path / "list.txt"))
+    with pytest.raises(UsageError, match=r"would replace|does not exist|is no report"):
+        await run(tmp_path, jobs, fake_registry, pushable_registry, report=tmp_path / name)
+    assert not fake_registry.requests
