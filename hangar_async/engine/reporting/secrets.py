@@ -13,14 +13,11 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HIDDEN = "***"
-#: The user name and password in a URL; `user:password@` without one, but not a tag before a digest; the parameters of
-#: a URL, in which signatures are; what an Authorization header has.
-_SECRETS = (
-    (re.compile(r"(\w+://)[^\s/'\"]*@"), rf"\1{HIDDEN}@"),
-    (re.compile(r"(?<![\w./-])([\w.+-]+):[^\s/@'\"]+@(?![a-z0-9+._-]+:[0-9a-fA-F]{32})"), rf"\1:{HIDDEN}@"),
-    (re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+"), rf"\1{HIDDEN}"),
-    (re.compile(r"\b(Basic|Bearer)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
-)
+_URL = re.compile(r"(?<!\w)(\w+://)([^\s'\"]*)")
+_WORD = re.compile(r"[^\s/'\"]+")
+_DIGEST = re.compile("[a-z0-9+._-]+:[0-9a-fA-F]{32}")
+#: The value of an Authorization header.
+_HEADER = re.compile(r"\b(Basic|Bearer)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 #: Options that say nothing of the work, or hold what a report has elsewhere.
 _LEFT_OUT = frozenset({"environment", "report", "list_name", "sync"})
 
@@ -31,11 +28,31 @@ def plain(text: object) -> str:
 
 
 def without_secrets(text: object) -> str:
-    """Return text of any origin, as JSON can hold it, without what looks like a secret."""
+    """Return text of any origin, as JSON can hold it, without what looks like a secret.
+
+    These are the user part and the parameters of a URL, `user:password@`, and the value of an Authorization header.
+    """
     clean = plain(text)
-    for pattern, replacement in _SECRETS:
-        clean = pattern.sub(replacement, clean)
-    return clean
+    if "://" in clean:
+        clean = _URL.sub(_clean_url, clean)
+    if "@" in clean:
+        clean = _WORD.sub(_clean_word, clean)
+    return _HEADER.sub(rf"\1 {HIDDEN}", clean)
+
+
+def _clean_url(url: re.Match[str]) -> str:
+    place, mark, parameters = url[2].partition("?")
+    before, _, after = place.rpartition("@")
+    if before and not _DIGEST.match(after):
+        place = f"{HIDDEN}@{after}"
+    return f"{url[1]}{place}{mark}{HIDDEN if parameters else ''}"
+
+
+def _clean_word(word: re.Match[str]) -> str:
+    name, _, rest = word[0].partition(":")
+    password, _, after = rest.rpartition("@")
+    # A tag and a digest are no secrets.
+    return f"{name}:{HIDDEN}@{after}" if password and not _DIGEST.match(after) else word[0]
 
 
 def public_options(options: DataclassInstance) -> dict[str, Any]:
