@@ -22,7 +22,7 @@ from hangar_async.registry.http.response import Response
 from hangar_async.tasks import undone_if_cancelled
 
 #: The time to cancel an upload at a registry, in seconds.
-_CANCEL_TIMEOUT = 2.0
+_CANCEL_TIMEOUT = 1.5
 #: Registries answer with 201 to a piece, and with 202 to the end.
 _COMPLETE = _ACCEPTED = (200, 201, 202, 204)
 #: Statuses of a registry that does not know an upload, or cannot tell its offset.

@@ -132,6 +132,11 @@ class State:
         """Return the address of the session in which a blob was on its way to a repository, "" for none."""
         return self._sessions.get(_key(image, blob), "")
 
+    def sessions_elsewhere(self, image: Reference, blob: Descriptor) -> list[str]:
+        """Return the other repositories of the registry to which a blob was on its way."""
+        own = _key(image, blob)
+        return [key[1] for key in self._sessions if key[::2] == own[::2] and key != own]
+
     async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
         """Note the session in which a large blob is on its way, and the byte that it has reached."""
         if self._database is None or blob.size <= LARGE:

@@ -46,7 +46,10 @@ async def test_the_next_run_knows_what_the_last_one_has_noted(tmp_path: Path) ->
         assert not await state.has_part(ONE, "arm64", TWO)
         assert not await state.has_part(ONE, "amd64", THREE)
         assert not state.has_quirk("other.example", "odd")
-        assert state.session(Reference.parse("reg.example/other:1"), BLOB) == ""
+        other = Reference.parse("reg.example/other:1")
+        assert (state.session(other, BLOB), state.sessions_elsewhere(other, BLOB)) == ("", ["app"])
+        assert state.sessions_elsewhere(IMAGE, BLOB) == []
+        assert state.sessions_elsewhere(Reference.parse("elsewhere.example/app:1"), BLOB) == []
         await state.forget_session(IMAGE, BLOB)
         assert state.session(IMAGE, BLOB) == ""
     async with opened(tmp_path / "x") as state:

@@ -112,9 +112,12 @@ class Sides:
             limited = [LimitedClient(client, retrier, len(entries)) for client in (source, target)]
             flights = await stack.enter_async_context(SingleFlight())
             target_flights = {name: await stack.enter_async_context(SingleFlight()) for name in sorted(targets)}
-            yield cls(
+            sides = cls(
                 options, observe, clock, (source, limited[0]), (target, limited[1]), flights, target_flights, state
             )
+            for entry in entries:
+                sides.targets[entry.target.registry].blobs.expect(entry.target.repository)
+            yield sides
 
     @property
     def sent(self) -> Sent:

@@ -142,6 +142,7 @@ class BlobPusher:
         self._source = source
         self._observe = observe
         self._state = state
+        self._expected: set[str] = set()
         #: The repositories, by name, that are known to have a blob.
         self._repositories: dict[Digest, dict[str, None]] = {}
         #: The repositories that had nothing when they were looked at; they have what this run has sent.
@@ -152,6 +153,10 @@ class BlobPusher:
         self._doubted: set[str] = set()
         #: False when the registry has not mounted a blob: it is asked first then, or an upload is begun for nothing.
         self._mounts = True
+
+    def expect(self, repository: str) -> None:
+        """Note a repository that images of the run go to."""
+        self._expected.add(repository)
 
     def doubt(self, repository: str) -> None:
         """Forget which blobs a repository has: it said so, or mounted them, but refused a manifest that names them.
@@ -251,8 +256,15 @@ class BlobPusher:
         await self._state.note_holder(image, blob)
 
     async def _bring(self, image: Reference, blob: Descriptor, rank: Rank) -> None:
-        """Send a blob that this run has not sent yet, or mount it from where an earlier run has sent it."""
+        """Send a blob that this run has not sent yet, or mount it from where an earlier run has sent it.
+
+        One that was on its way to another repository of the run goes on there.
+        """
         is_begun = bool(self._state.session(image, blob))
+        for repository in () if is_begun else self._state.sessions_elsewhere(image, blob):
+            if repository in self._expected:
+                await self.send(Reference(image.registry, repository), blob, rank)
+                return
         holder = None if is_begun else await self._state.holder(image, blob)
         if holder is None:
             await self.send(image, blob, rank)
