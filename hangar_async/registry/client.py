@@ -197,7 +197,7 @@ class RegistryClient:
         """
         is_there = await blobs.has_blob(self.exchange, image, blob)
         if is_there:
-            await self._sessions.forget_session(image, blob)
+            await self._sessions.forget_session(image, blob, is_there=True)
         return is_there
 
     def open_blob(

@@ -45,8 +45,8 @@ class UploadSessions(Protocol):
         """Note the session in which a blob is on its way, and the byte that it has reached."""
         ...
 
-    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
-        """Forget the session of a blob, which is there, or has no such session."""
+    async def forget_session(self, image: Reference, blob: Descriptor, *, is_there: bool = False) -> None:
+        """Forget the session of a blob: the registry does not know it, or the blob itself is there."""
         ...
 
 
@@ -60,7 +60,7 @@ class NoSessions:
     async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
         """Keep nothing."""
 
-    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
+    async def forget_session(self, image: Reference, blob: Descriptor, *, is_there: bool = False) -> None:
         """Do nothing: none is known."""
 
 
@@ -173,7 +173,7 @@ class Upload:
     async def _note(self) -> None:
         """Keep the session for a later run, or forget that of a blob that is there."""
         if self.complete:
-            await self._sessions.forget_session(self.image, self.blob)
+            await self._sessions.forget_session(self.image, self.blob, is_there=True)
         elif self._session.address and not self._is_earlier:
             await self._sessions.note_session(self.image, self.blob, str(self._session.address), self.offset)
 

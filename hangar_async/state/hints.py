@@ -117,8 +117,11 @@ class State:
 
     async def note_holder(self, image: Reference, blob: Descriptor) -> None:
         """Note that the repository of an image has got a blob."""
+        await self._write(self._holding(image, blob))
+
+    def _holding(self, image: Reference, blob: Descriptor) -> Statement:
         values = image.registry, str(blob.digest), image.repository, int(self._wall())
-        await self._write(("INSERT OR REPLACE INTO holder VALUES (?, ?, ?, ?)", values))
+        return "INSERT OR REPLACE INTO holder VALUES (?, ?, ?, ?)", values
 
     def has_quirk(self, registry: str, name: str) -> bool:
         """Tell whether a registry had a quirk when it was met last."""
@@ -145,10 +148,12 @@ class State:
         values = *_key(image, blob), address, offset, int(self._wall())
         await self._write(("INSERT OR REPLACE INTO upload VALUES (?, ?, ?, ?, ?, ?)", values))
 
-    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
-        """Forget the session of a blob, which is there, or has no such session."""
-        if self._sessions.pop(key := _key(image, blob), None) is not None:
-            await self._write(("DELETE FROM upload WHERE registry = ? AND repository = ? AND digest = ?", key))
+    async def forget_session(self, image: Reference, blob: Descriptor, *, is_there: bool = False) -> None:
+        """Forget the session of a blob; one that is there instead has its place noted by the same change."""
+        if self._sessions.pop(key := _key(image, blob), None) is None:
+            return
+        forget = ("DELETE FROM upload WHERE registry = ? AND repository = ? AND digest = ?", key)
+        await self._write(forget, *([self._holding(image, blob)] if is_there else []))
 
     async def _read(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
         async with self._using() as database:

@@ -700,7 +700,7 @@ class Memory:
         self.addresses[image.repository] = address
         self.offsets.append(offset)
 
-    async def forget_session(self, image: Reference, blob: Descriptor) -> None:
+    async def forget_session(self, image: Reference, blob: Descriptor, *, is_there: bool = False) -> None:
         self.addresses.pop(image.repository, None)
 
 

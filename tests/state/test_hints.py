@@ -81,6 +81,16 @@ async def test_the_repository_that_got_a_blob_last_has_it(tmp_path: Path) -> Non
         assert await state.holder(own, Descriptor(BLOB.media_type, TWO, 1)) is None
 
 
+async def test_a_blob_whose_session_has_ended_well_has_a_place(tmp_path: Path) -> None:
+    """By one change: a run may be killed after any."""
+    other = Reference.parse("reg.example/other:1")
+    for is_there in (False, True):
+        async with opened(tmp_path / "x") as state:
+            await state.note_session(IMAGE, BLOB, "http://reg.example/1", 0)
+            await state.forget_session(IMAGE, BLOB, is_there=is_there)
+            assert await state.holder(other, BLOB) == ("app" if is_there else None)
+
+
 async def test_small_uploads_are_not_kept(tmp_path: Path) -> None:
     async with opened(tmp_path / "x") as state:
         small = Descriptor(BLOB.media_type, TWO, LARGE)
