@@ -230,10 +230,11 @@ class RegistryClient:
         upload = self.upload(image, blob)
         return None if await upload.mount(source_repository) else upload
 
-    def upload(self, image: Reference, blob: Descriptor) -> Upload:
+    def upload(self, image: Reference, blob: Descriptor, *, may_be_there: bool = False) -> Upload:
         """Return an upload of a blob to the repository of an image; it begins with the first byte that is sent.
 
+        With `may_be_there` the registry is asked first, by the request that opens it, whether it has the blob.
         Use it as an asynchronous context manager: at the end of the block it is cancelled unless it is complete.
         Source: OCI distribution-spec, "Pushing blobs".
         """
-        return Upload(self.exchange, image, blob, self._largest, self._sessions)
+        return Upload(self.exchange, image, blob, self._largest, self._sessions, may_be_there=may_be_there)

@@ -68,7 +68,7 @@ class UploadSession:
         call = replace(
             self._call,
             subject=f"the mount of blob {self._blob.digest} from {source_repository} to {self._image.name}",
-            source_repository=source_repository,
+            source_repository="" if source_repository == self._image.repository else source_repository,
             path=f"{self._call.path}?{query}",
             method="POST",
             accepted=(201, 202),

@@ -71,8 +71,10 @@ class Upload:
             while not upload.complete:          # the caller counts the tries and waits between them
                 await upload.send(open_pieces)
 
-    A new one sends no request; it goes on in the session of an earlier run that `sessions` know. At the end of the
-    block it is cancelled unless it is complete, or its session is kept there for the next run. One task may use it.
+    A new one sends no request. With `may_be_there` its first one is the mount of the blob from its own repository. That
+    costs no more than the opening of a session, and sends nothing where the blob is there. It goes on in the session of
+    an earlier run that `sessions` know. At the end of the block it is cancelled unless it is complete, or its session
+    is kept there for the next run. One task may use it.
     """
 
     def __init__(
@@ -82,9 +84,16 @@ class Upload:
         blob: Descriptor,
         largest: dict[str, int],
         sessions: UploadSessions,
+        *,
+        may_be_there: bool = False,
     ) -> None:
         self.image = image
         self.blob = blob
+        #: True when the repository had the blob already, so that no byte was sent.
+        self.was_there = False
+        #: True when the registry has answered a mount by an error.
+        self.mount_refused = False
+        self.may_be_there = may_be_there
         #: The number of bytes that the registry is known to have.
         self.offset = 0
         #: The number of bytes that an earlier run had sent.
@@ -164,6 +173,7 @@ class Upload:
         except RegistryError as error:
             if error.transient and not isinstance(error, Incomplete):
                 raise
+            self.mount_refused = True
         self._begin()
         if self._session.address:
             self._earlier = ""  # the new session is used
@@ -183,8 +193,12 @@ class Upload:
             await self._adopt()
             return
         if not self._session.address:
-            await self._session.open()
-            self._begin()
+            if self.may_be_there:
+                self.was_there = await self.mount(self.image.repository)
+                self.may_be_there = False
+            else:
+                await self._session.open()
+                self._begin()
             return
         if self._uncertain:
             self._furthest = max(self._furthest, blob.furthest)

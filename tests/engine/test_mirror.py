@@ -26,7 +26,7 @@ from tests.failed_list import names_in
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Close, Cut, CutBody, PullQuota, Status, redirect
 from tests.fakes.images import AMD64, ARM64, library, small
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import Asked, FakeRegistry
 
 RETRY = RetryPolicy(retries=2, first=0.0, longest=0.0, outage_pauses=(0.0,))
 SETTINGS = RegistrySettings(retry=RETRY, stall_timeout=20.0)
@@ -243,7 +243,8 @@ async def test_a_blob_goes_once_to_a_registry(fake_registry: FakeRegistry, pusha
     assert (await run(fake_registry, pushable_registry, *(f"SOURCE/app{number}:1" for number in range(5)))).status == 0
     [digest] = [digest for digest in fake_registry.blobs_asked() if digest == str(BIG.digest)]
     assert fake_registry.blobs_asked()[digest] == 1
-    assert len([one for one in pushable_registry.asked("/uploads/", "POST") if one.query.get("mount") == digest]) == 4
+    mounts = [one for one in pushable_registry.asked("/uploads/", "POST") if one.query.get("mount") == digest]
+    assert len([one for one in mounts if not one.path.startswith(f"/v2/{one.query['from']}/")]) == 4
 
 
 async def test_a_new_repository_is_asked_for_nothing(
@@ -598,14 +599,22 @@ async def test_a_foreign_layer_comes_from_its_own_address(
     assert [str(outcome.error) for outcome in report.failed] == []
 
 
+def is_asked(registry: FakeRegistry, upload: Asked) -> bool:
+    """Tell whether the request that opened an upload has named its blob."""
+    digest = upload.query["digest"]
+    return any(one.query.get("mount") == digest for one in registry.asked("/blobs/uploads/", "POST"))
+
+
 def of_blob(registry: FakeRegistry, repository: str) -> Counter[str]:
     """Count the requests of a repository for the large blob; each other blob that was sent has one POST too."""
     counts = Counter[str]()
     for one in registry.asked(f"^/v2/{repository}/blobs/"):
-        name = "mount" if "mount" in one.query else one.method
-        if str(BIG.digest) in one.raw_path or name == "POST":
+        # Its own repository is asked by the request that opens an upload.
+        is_mount = one.query.get("from", repository) != repository
+        name = "mount" if is_mount else one.method
+        if str(BIG.digest) in one.raw_path or (name == "POST" and "mount" not in one.query):
             counts[name] += 1
-        elif name == "PUT":
+        elif name == "PUT" and not is_asked(registry, one):
             counts["POST"] -= 1
     return +counts
 
@@ -614,6 +623,7 @@ def of_blob(registry: FakeRegistry, repository: str) -> Counter[str]:
     ("case", "source", "target"),
     [
         ("new repository", {"GET": 1}, {"POST": 1, "PUT": 1}),
+        ("new repository with it", {}, {"POST": 1}),
         ("repository without it", {"GET": 1}, {"HEAD": 1, "POST": 1, "PUT": 1}),
         ("repository with it", {}, {"HEAD": 1}),
         ("repository of an earlier image", {"GET": 1}, {"POST": 1, "PUT": 1}),
@@ -636,7 +646,11 @@ async def test_the_requests_for_a_blob_are_the_fewest(
         from_.add(name, image([BIG], AMD64, labels={"n": name}))
     lines, seen = ["SOURCE/app:1"], "app"
     assert pushable_registry.pushes is not None
-    if case == "repository without it":
+    if case == "new repository with it":
+        # Some registries know no repository without manifests.
+        pushable_registry.content.add_blob("copies/app", BIG.data)
+        pushable_registry.fail("/copies/app/tags/", Status(404))
+    elif case == "repository without it":
         pushable_registry.add("copies/app:0", small("unrelated"))
     elif case == "repository with it":
         pushable_registry.add("copies/app:0", small("unrelated"))
@@ -656,3 +670,13 @@ async def test_the_requests_for_a_blob_are_the_fewest(
     assert of_blob(pushable_registry, f"copies/{seen}") == target
     if from_ is fake_registry:
         assert of_blob(fake_registry, "(app|second)") == source
+
+
+async def test_a_registry_that_refuses_to_mount_a_blob_where_it_is_is_asked_once(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    for name in ("a", "b"):
+        fake_registry.add(f"{name}:1", small(name))
+    pushable_registry.fail("/uploads/.*mount", Status(400), times=None)
+    assert (await run(fake_registry, pushable_registry, "SOURCE/a:1", "SOURCE/b:1", jobs=1, requests=1)).status == 0
+    assert len(pushable_registry.asked("/uploads/.*mount", "POST")) == 1

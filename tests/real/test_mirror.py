@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.engine.mirror import mirror, mirror_validate
 from hangar_async.errors import Differs
 from hangar_async.oci import Digest
 from hangar_async.testing.images import Built, index
 from tests.fakes.images import ARM64, small
-from tests.fakes.push import push
+from tests.fakes.push import push, push_blob
 from tests.fakes.skopeo import Skopeo, check_directory
 from tests.real.rig import push_all
 
@@ -84,3 +86,17 @@ async def test_some_platforms_of_a_tag_that_moves(docker_registry: str, second_r
         assert str(small("before" if built is before else "after").digest).encode() in found
         assert (await mirror(chosen)).outcomes[0].state == "unchanged"
         assert (await mirror_validate(chosen)).status == 0
+
+
+async def test_blobs_of_a_repository_without_manifests_are_not_sent_again(
+    docker_registry: str, second_registry: str
+) -> None:
+    """As after a kill: this registry knows no such repository, and has the blobs all the same."""
+    built = small("killed")
+    await push(docker_registry, "killed/app:1", built)
+    config, *_ = built.blobs.items()
+    async with aiohttp.ClientSession(f"http://{second_registry}") as session:
+        await push_blob(session, "copies/killed/app", *config)
+    report = await mirror(mirrored(second_registry, {f"{docker_registry}/killed/app:1": built}))
+    assert [str(outcome.error) for outcome in report.failed] == []
+    assert (report.sent.present_blobs, report.sent.uploaded_blobs) == (1, len(built.blobs) - 1)

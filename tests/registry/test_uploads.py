@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -866,6 +867,34 @@ async def test_a_refused_mount_returns_an_upload(pushable_registry: FakeRegistry
         assert upload
         await upload.send(Lent(DATA))
         assert await client.has_blob(image, BLOB)
+
+
+@pytest.mark.parametrize(
+    ("there", "fault", "methods"),
+    [
+        (True, None, ["POST"]),
+        (False, None, ["POST", "PUT"]),
+        (False, Status(405), ["POST", "POST", "PUT"]),
+        (True, Status(503), ["POST", "POST"]),
+    ],
+)
+async def test_an_upload_asks_for_the_blob_when_it_opens(
+    pushable_registry: FakeRegistry, there: bool, fault: Status | None, methods: list[str]
+) -> None:
+    if there:
+        pushable_registry.content.add_blob("team/app", DATA)
+    if fault is not None:
+        pushable_registry.fail("/uploads/.*mount", fault)
+    async with client_of(pushable_registry.address) as client:
+        image = image_at(pushable_registry)
+        async with client.upload(image, BLOB, may_be_there=True) as upload:
+            while not upload.complete:
+                with suppress(RegistryError):
+                    await upload.send(Lent(DATA))
+            assert upload.was_there == there
+            assert upload.mount_refused == (fault == Status(405))
+        assert await client.has_blob(image, BLOB)
+    assert [one.method for one in pushable_registry.asked("/uploads/")] == methods
 
 
 async def test_a_mount_may_be_tried_again_later(pushable_registry: FakeRegistry) -> None:

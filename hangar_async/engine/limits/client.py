@@ -301,9 +301,9 @@ class LimitedClient:
         subject = f"blob {blob.digest.short} from {source_repository} to {image.name}"
         return await self._retrier.run(subject, image.registry, ticket, request, kind=_UPLOADS)
 
-    def upload(self, image: Reference, blob: Descriptor) -> Upload:
+    def upload(self, image: Reference, blob: Descriptor, *, may_be_there: bool = False) -> Upload:
         """Return an upload of a blob to the repository of an image; it begins when something is sent."""
-        return self._client.upload(image, blob)
+        return self._client.upload(image, blob, may_be_there=may_be_there)
 
     async def send(
         self, upload: Upload, ticket: Ticket, send: Callable[[], Awaitable[None]], source_host: str = ""

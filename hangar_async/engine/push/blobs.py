@@ -153,6 +153,8 @@ class BlobPusher:
         self._doubted: set[str] = set()
         #: False when the registry has not mounted a blob: it is asked first then, or an upload is begun for nothing.
         self._mounts = True
+        #: False when the registry refuses to mount a blob from the repository that is to have it.
+        self._asks_by_mount = True
 
     def expect(self, repository: str) -> None:
         """Note a repository that images of the run go to."""
@@ -210,10 +212,13 @@ class BlobPusher:
         if image.repository in self._doubted:
             return False  # since the question was asked
         repositories[image.repository] = None
+        self._found(blob)
+        return True
+
+    def _found(self, blob: Descriptor) -> None:
         self.sent.present_blobs += 1
         self.sent.present_bytes += blob.size
         self._observe(BlobReused(blob.digest, blob.size))
-        return True
 
     async def push(self, image: Reference, blob: Descriptor, rank: Rank) -> None:
         """Bring a blob into the repository of an image; raises HangarError."""
@@ -251,7 +256,9 @@ class BlobPusher:
 
         Its bytes come from `source` where it is no blob of the layout.
         """
-        await self._send(self._client.upload(image, blob), rank, source)
+        # A repository without manifests is new for some registries, and may have blobs of a run that was killed.
+        may_be_there = self.is_new(image.repository) and image.repository not in self._doubted and source is None
+        await self._send(self._client.upload(image, blob, may_be_there=may_be_there), rank, source)
         self._repositories.setdefault(blob.digest, {})[image.repository] = None
         await self._state.note_holder(image, blob)
 
@@ -311,6 +318,9 @@ class BlobPusher:
                     if damage:
                         raise DigestMismatch(damage, digest=str(blob.digest), advice=self._source.advice) from error
                     raise
+        if upload.was_there:
+            self._found(blob)
+            return
         self.sent.uploaded_blobs += 1
         self.sent.resumed_bytes += upload.resumed
         self._sent.add(blob.digest)
@@ -318,9 +328,11 @@ class BlobPusher:
     async def _send_once(self, upload: Upload, rank: Rank, source: OpenPieces) -> None:
         blob = upload.blob
         self._observe(BlobStarted(blob.digest, blob.size, str(upload.image), upload.offset))
+        upload.may_be_there = upload.may_be_there and self._asks_by_mount
         try:
             await upload.send(partial(self._pieces, blob, rank, source))
         finally:
+            self._asks_by_mount = self._asks_by_mount and not upload.mount_refused
             self._observe(BlobEnded(blob.digest, blob.size, upload.complete))
 
     async def _pieces(self, blob: Descriptor, rank: Rank, source: OpenPieces, start: int) -> Pieces:
