@@ -20,7 +20,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Bytes, Close, Cut, CutBody, Fault, Headers, Hold, IgnoreRange, Lost, Status, flipped
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
-from tests.faults.mirror_rig import BIG, FEW, LEAST_TOLD, After, Each, Scene, few_bytes, with_big, with_own
+from tests.faults.mirror_rig import BIG, FEW, LEAST_TOLD, RETRIES, After, Each, Scene, few_bytes, with_big, with_own
 
 #: Each byte of a blob of 64 at which it may break off, and its end.
 _CUTS = range(FEW + 1)
@@ -455,3 +455,16 @@ async def test_a_mirror_that_is_killed_sends_nothing_again_that_was_confirmed(mi
             assert 3 * (number - 1) >= 50  # all three together
             return
     raise AssertionError("it made more requests than there were deaths")
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_a_side_that_breaks_off_after_each_byte_is_given_up(mirror_scene: Scene, side: str) -> None:
+    """A byte a try is no progress: it would take days."""
+    mirror_scene.source.add("app:1", with_big("app"))
+    if side == "source":
+        mirror_scene.source.fail(f"/blobs/{BIG.digest}", Cut(1), method="GET", times=None)
+    else:
+        mirror_scene.target.fail("/uploads/.*", CutBody(1), times=None)
+    report = await mirror_scene.mirror("SOURCE/app:1")
+    assert [outcome.state for outcome in report.outcomes] == ["failed"]
+    assert len(mirror_scene.ranges(BIG.digest)) <= (RETRIES + 1) ** 2

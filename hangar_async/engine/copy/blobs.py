@@ -9,7 +9,7 @@ from hangar_async.config.registries import Mirrors, RetryPolicy
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.hosts import Clock, backoff, failure_at_host
 from hangar_async.engine.pull.plan import Plan
-from hangar_async.engine.push.blobs import Pieces
+from hangar_async.engine.push.blobs import LEAST_GAIN, Pieces
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, SourceError, copied
 from hangar_async.oci import Descriptor, Digest, Piece, Reference, Verifier
 from hangar_async.registry.blobs import BlobBody, host_of
@@ -19,8 +19,6 @@ from hangar_async.threads import in_thread
 
 #: The seconds that a target waits, in one upload, for a source that broke off: some registries give up after a minute.
 _PATIENCE = 30.0
-#: The bytes that a source gives before it breaks off, from which that is progress; fewer use up a try.
-_LEAST_GAIN = 64 << 10
 #: Blobs of one image that are looked for at once.
 _MOST_ASKED_AT_ONCE = 20
 
@@ -156,7 +154,7 @@ class RegistryBlobs:
                             yield part
                 return
             except (NetworkError, RegistryError, DigestMismatch) as error:
-                if position - before >= _LEAST_GAIN:
+                if position - before >= LEAST_GAIN:
                     failures, waited = 0, 0.0
                 failures += 1
                 pause = backoff(self._policy, failures)

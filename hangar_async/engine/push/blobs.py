@@ -11,7 +11,15 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.reports import Sent
-from hangar_async.errors import ArchiveError, DigestMismatch, HangarError, RegistryError, StorageError
+from hangar_async.errors import (
+    ArchiveError,
+    DigestMismatch,
+    HangarError,
+    NetworkError,
+    RegistryError,
+    SourceError,
+    StorageError,
+)
 from hangar_async.layout.files import LayoutReader, SeekableLayout, blob_name
 from hangar_async.oci import Descriptor, Digest, Piece, Reference, read_pieces, verified
 from hangar_async.registry.uploads import Upload
@@ -25,6 +33,8 @@ Pieces: TypeAlias = AsyncGenerator[Piece, None]
 OpenPieces: TypeAlias = Callable[[int], Pieces]
 #: Blobs are hashed in pieces of this many bytes.
 _PIECE = SIZES[0]
+#: The bytes that a try gains before it breaks off, from which that is progress; fewer use up a try.
+LEAST_GAIN = 64 << 10
 #: The advice for a damaged blob of an archive.
 ADVICE = "get the archive again; verify names everything that is damaged"
 
@@ -331,6 +341,10 @@ class BlobPusher:
         upload.may_be_there = upload.may_be_there and self._asks_by_mount
         try:
             await upload.send(partial(self._pieces, blob, rank, source))
+        except (NetworkError, SourceError) as error:
+            if error.gained < LEAST_GAIN:
+                error.gained = 0
+            raise
         finally:
             self._asks_by_mount = self._asks_by_mount and not upload.mount_refused
             self._observe(BlobEnded(blob.digest, blob.size, upload.complete))
