@@ -14,6 +14,7 @@ from hangar_async.config.options import (
     ListOptions as ListOptions,
     LoginOptions as LoginOptions,
     LogoutOptions as LogoutOptions,
+    MergeOptions as MergeOptions,
     MergeReportsOptions as MergeReportsOptions,
     SaveOptions as SaveOptions,
     ServeOptions as ServeOptions,
@@ -39,6 +40,7 @@ from hangar_async.config.target_options import (
 from hangar_async.engine.compress import (
     compress as compress,
     decompress as decompress,
+    merge as merge,
 )
 from hangar_async.engine.convert import (
     convert_list as convert_list,

@@ -27,6 +27,7 @@ VERBS = {
     "extract",
     "compress",
     "decompress",
+    "merge",
     "convert_list",
     "explain_tag",
     "merge_reports",

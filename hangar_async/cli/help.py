@@ -51,11 +51,16 @@ EXAMPLES = {
     "extract": (
         "extract saved-images.tar.gz nginx:1.27 -o nginx",
         "extract saved-images.tar.gz nginx:1.27 -o nginx.tar --format docker-archive",
+        "extract saved-images.tar.gz nginx:1.27 busybox:1.36 -o images.tar.zst --for k3s",
     ),
     "compress": (
         "compress                                     # saved-image-cache into saved-images.tar.gz",
         "compress -f mirror -d out --format zstd      # out.tar.zstd",
         "compress --part --part-size 4000M",
+    ),
+    "merge": (
+        "merge monday.tar.gz tuesday.tar.gz -d week           # week.tar.gz",
+        "merge docker-saved.tar haul.tar.zst -d all --prefer last",
     ),
     "decompress": (
         "decompress -f saved-images.tar.gz             # into saved-image-cache",

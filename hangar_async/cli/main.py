@@ -98,6 +98,7 @@ COMMANDS = (
     "verify",
     "extract",
     "compress",
+    "merge",
     "decompress",
     "convert-list",
     "report",

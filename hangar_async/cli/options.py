@@ -160,7 +160,13 @@ Part = Annotated[bool, _flag("--part", "Split the archive into parts.")]
 PartSize = Annotated[
     Text, _option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M, G or T.  [default: 2G]")
 ]
-CacheToPack = Annotated[str, _option("-f --file", "DIR", "Cache directory to be packed.", shown=True)]
+CacheToPack = Annotated[
+    str, _option("-f --file", "DIR", "Cache directory, or another source, to be packed.", shown=True)
+]
+Sources = Annotated[list[str], _argument("ARCHIVE...", "Archives of images in any form, directories, or -.")]
+Prefer = Annotated[
+    Text, _option("--prefer", "WORD", "first or last, for other images of one name.  [default: they are refused]")
+]
 ArchiveName = Annotated[
     str,
     _option(
@@ -184,7 +190,7 @@ ImageFormat = Annotated[
     _option("--format", "FORMAT", "oci (an OCI image layout), oci-archive or docker-archive (tars).", shown=True),
 ]
 ImportTarget = Annotated[
-    Text, _option("--for", "PROGRAM", "A tar that this one imports: k3s, rke2, k0s, containerd or docker.")
+    Text, _option("--for", "PROGRAM", "A tar that this imports: k3s, rke2, k0s, containerd or docker.  [default: none]")
 ]
 Images = Annotated[list[str], _argument("IMAGE...", "Names of the images, as in an image list.")]
 OnePlatform = Annotated[

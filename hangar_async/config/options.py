@@ -126,13 +126,38 @@ class SyncOptions(FetchOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressOptions:
-    """The options of `compress`: the cache directory, and the archive that is made of it."""
+    """The options of `compress`: the cache directory, or any other source, and the archive that is made of it."""
 
     cache: Path
     output: OutputSettings
 
     def __post_init__(self) -> None:
         check_archive_format(self.output.format)
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        """The source, as of a merge."""
+        return [self.cache]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOptions:
+    """The options of `merge`: sources of any form, and the archive that is made of all their images.
+
+    `prefer` is `first` or `last`: the source whose image is taken where two have other images of one name; None refuses
+    that. Raises UsageError when made with a wrong value.
+    """
+
+    sources: Sequence[Path]
+    output: OutputSettings
+    prefer: str | None = None
+
+    def __post_init__(self) -> None:
+        check_archive_format(self.output.format)
+        if self.prefer not in (None, "first", "last"):
+            raise UsageError(f"unknown word {self.prefer!r} (--prefer): write first or last")
+        if not self.sources:
+            raise UsageError("no source is named: write at least one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

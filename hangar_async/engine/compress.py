@@ -1,27 +1,36 @@
-"""`compress`: a cache directory into an archive; `decompress`: an archive into a directory."""
+"""`compress` and `merge`: sources into an archive; `decompress`: an archive into a directory."""
 
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from hangar_async.archive.read.archive import Archive
-from hangar_async.archive.read.forms import archive_files
-from hangar_async.config.options import CompressOptions, DecompressOptions
+from hangar_async.archive.read.forms import archive_files, directory_layout
+from hangar_async.config.options import CompressOptions, DecompressOptions, MergeOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine import events
+from hangar_async.engine.gather import Sources
 from hangar_async.engine.open_layout import find_archive
-from hangar_async.engine.outputs import check_directory, check_output, check_outputs, check_target, told_disk
+from hangar_async.engine.outputs import (
+    check_directory,
+    check_output,
+    check_outputs,
+    check_target,
+    temporary_directory,
+    told_disk,
+)
 from hangar_async.engine.pack import open_packer, saved_time
 from hangar_async.engine.pull.space import PartCheck
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
+from hangar_async.engine.standard_input import STANDARD_INPUT, source_path
 from hangar_async.errors import ArchiveError, ContentError, HangarError, UsageError, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import BLOBS, LIST_NAME, SHARE, Layout, LayoutFile
+from hangar_async.layout.files import BLOBS, CACHE_NAME, LIST_NAME, SHARE, Layout, LayoutFile
 from hangar_async.layout.images import read_cache
 from hangar_async.oci import Image
 from hangar_async.store.content import ContentStore, created_of, open_store
@@ -34,24 +43,59 @@ _CHECKED_AHEAD = 2
 
 
 async def compress(options: CompressOptions, observer: events.Observer = events.ignore) -> Report:
-    """Make an archive of the images that a cache directory names; each blob is hashed first.
+    """Make an archive of the images that a cache directory, or a source of any other form, names; each blob is hashed.
 
     An image that is damaged or incomplete is an outcome in the report, and not in the archive. Raises UsageError,
-    StorageError, and ContentError for a directory that is no cache.
+    ArchiveError, StorageError, and ContentError for a source without images.
     """
-    started = time.monotonic()
-    if not await in_thread(os.path.isdir, options.cache):
+    if options.cache != STANDARD_INPUT and not await in_thread(os.path.lexists, options.cache):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
+    if not await in_thread(_is_cache, options.cache):
+        return await merge(MergeOptions(sources=[options.cache], output=options.output), observer)
+    started = time.monotonic()
     await in_thread(check_directory, options.cache, "-f", is_made=False)
     settings = await in_thread(check_output, options.output, [options.cache])
     cache = await in_thread(lambda: read_cache(DirectoryLayout(options.cache)))
-    observer(events.RunStarted(sum(image.attachment is None for image in cache.images), 0))
+    return await _archive(cache.images, options.cache, settings, observer, started)
+
+
+async def merge(options: MergeOptions, observer: events.Observer = events.ignore) -> Report:
+    """Make one archive of the images of sources of any form, each digest once.
+
+    Their contents lie in a temporary directory beside the archive for a while. An incomplete image is an outcome in the
+    report, and not in the archive. Raises UsageError also where two images of one name differ and no choice is made,
+    ArchiveError and ContentError for a source that cannot be read, StorageError.
+    """
+    started = time.monotonic()
+    settings = await in_thread(check_output, options.output, options.sources)
+    interrupt = Interrupt()
+    async with AsyncExitStack() as stack:
+        disk = stack.enter_context(told_disk(lambda text: observer(events.Notice(text))))
+        parent = settings.target.parent
+        paths = [await stack.enter_async_context(source_path(path, parent)) for path in options.sources]
+        temporary = await stack.enter_async_context(temporary_directory(parent, "merge", disk))
+        sources = await interrupt.in_thread(Sources, paths, options.prefer, interrupt)
+        for text in sources.notices:
+            observer(events.Notice(f"{text}; the {options.prefer} one is taken"))
+        root, report = temporary / CACHE_NAME, events.report_checked(interrupt, events.threadsafe(events.ignore))
+        await interrupt.in_thread(sources.write, root, disk, report)
+        return await _archive(sources.images, root, settings, observer, started)
+
+
+def _is_cache(path: Path) -> bool:
+    return path.is_dir() and isinstance(directory_layout(path), DirectoryLayout)
+
+
+async def _archive(
+    images: Sequence[Image], cache: Path, settings: OutputSettings, observer: events.Observer, started: float
+) -> Report:
+    observer(events.RunStarted(sum(image.attachment is None for image in images), 0))
     if settings.remark:
         observer(events.Notice(settings.remark))
     parts = PartCheck(settings, lambda text: observer(events.Notice(text)))
-    parts.plan(content for image in cache.images for content in image.contents)
+    parts.plan(content for image in images for content in image.contents)
     try:
-        outcomes, output = await _pack(cache.images, options.cache, settings, observer)
+        outcomes, output = await _pack(images, cache, settings, observer)
     except BaseExceptionGroup as group:
         raise the_error(group) from group
     report = Report(tuple(outcomes), (), 0, Traffic(), output, time.monotonic() - started)

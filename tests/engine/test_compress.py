@@ -16,10 +16,10 @@ import pytest
 import zstandard
 
 from hangar_async.archive.read.archive import open_archive
-from hangar_async.config.options import CompressOptions, DecompressOptions, VerifyOptions
+from hangar_async.config.options import CompressOptions, DecompressOptions, MergeOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
-from hangar_async.engine.compress import compress, decompress
+from hangar_async.engine.compress import compress, decompress, merge
 from hangar_async.engine.events import Checked, Event, ImageEnded, RunEnded, RunStarted
 from hangar_async.engine.pack import ArchivePacker
 from hangar_async.engine.verify import verify
@@ -30,9 +30,12 @@ from hangar_async.oci import Image
 from hangar_async.oci.digest import Digest
 from hangar_async.threads import in_thread
 from tests.engine.forms import ARCHIVES, HANGARS, OURS, Saved, flip, parts, tree
-from tests.engine.rig import Countdown
+from tests.engine.made import make_layout
+from tests.engine.rig import Countdown, read
 from tests.fakes.faulty_disk import FaultyDisk
-from tests.layout.rig import Made
+from tests.fakes.images import small
+from tests.fakes.sources import skopeo_directory, tar
+from tests.layout.rig import REF, Made
 
 
 def packing(cache: Path, target: Path, kind: str = "gzip", **keywords: Any) -> CompressOptions:
@@ -441,3 +444,42 @@ async def test_a_failing_disk_leaves_the_earlier_archive(
         await compress(packing(cache, tmp_path / "x.tar"))
     assert (tmp_path / "x.tar").read_text() == "earlier"
     assert sorted(os.listdir(tmp_path)) == ["dir", "x.tar"]
+
+
+@pytest.mark.parametrize("form", ["gzip", "hangar-zstd", "dir"])
+async def test_any_source_becomes_an_archive_of_ours(everything: Saved, tmp_path: Path, form: str) -> None:
+    """With the same images, and of an archive of ours with the same bytes as of its cache."""
+    report = await compress(packing(everything.copy(form, tmp_path / "a"), tmp_path / "x.tar"))
+    assert report.status == 0
+    expected = {image.name: image.digest for image in await in_thread(read, everything.at(form))}
+    found = {image.name: image.digest for image in await in_thread(read, tmp_path / "x.tar")}
+    assert found.keys() == expected.keys()
+    assert {name: digest for name, digest in found.items() if expected[name] is not None} == {
+        name: digest for name, digest in expected.items() if digest is not None
+    }
+    assert (await verify(VerifyOptions(tmp_path / "x.tar"))).problems == ()
+    if form == "gzip":
+        await compress(packing(everything.copy("dir", tmp_path / "b"), tmp_path / "y.tar"))
+        assert (tmp_path / "x.tar").read_bytes() == (tmp_path / "y.tar").read_bytes()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+async def test_sources_of_other_programs_become_one_archive(tmp_path: Path) -> None:
+    one, two = small("one"), small("two")
+    make_layout(tmp_path / "a", [(one, {REF: "one:1"}), (two, {})])
+    (tmp_path / "b").write_bytes(tar(skopeo_directory(two)))
+    output = packing(tmp_path, tmp_path / "x.tar").output
+    report = await merge(MergeOptions(sources=[tmp_path / "a", tmp_path / "b"], output=output))
+    assert report.status == 0
+    assert [image.reference.cache_name for image in await in_thread(read, tmp_path / "x.tar")] == [
+        "docker.io/library/one:1",
+        f"localhost/a:{two.digest.tag}",
+        f"localhost/b:{two.digest.tag}",
+    ]
+    (tmp_path / "a" / "blobs" / "sha256" / next(iter(one.blobs)).hex).unlink()
+    report = await merge(MergeOptions(sources=[tmp_path / "a", tmp_path / "b"], output=output))
+    assert [outcome.ok for outcome in report.outcomes] == [False, True, True]
+    with pytest.raises(UsageError, match="--prefer"):
+        MergeOptions(sources=[tmp_path], output=output, prefer="newest")
+    with pytest.raises(UsageError, match="no source"):
+        MergeOptions(sources=[], output=output)

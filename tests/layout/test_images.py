@@ -553,8 +553,8 @@ def test_an_index_that_is_none(tmp_path: Path, images: Mapping[str, Built], raw:
 async def test_a_directory_that_is_neither_is_refused_as_before(tmp_path: Path, images: Mapping[str, Built]) -> None:
     path = make_layout(tmp_path / "images", [(images["oci"], {})])
     output = OutputSettings(target=tmp_path / "x.tar.gz", sync=False)
+    (path / "oci-layout").unlink()
     with pytest.raises(ContentError, match="there are no images in it"):
         await compress(CompressOptions(cache=path, output=output))
-    (path / "oci-layout").unlink()
     with pytest.raises(ContentError, match="there are no images in it"):
         await ls(ListOptions(path))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hangar_async.config.jobs import JobLimits
     from hangar_async.config.options import (
         CompressOptions,
+        MergeOptions,
         SaveOptions,
         SyncOptions,
     )
@@ -93,10 +94,10 @@ def after_sync(report: Report, options: SyncOptions) -> Rows:
     yield from _images("synced", report)
 
 
-def after_compress(report: Report, options: CompressOptions) -> Rows:
-    """Make the lines of the summary of a compress."""
+def after_compress(report: Report, options: CompressOptions | MergeOptions) -> Rows:
+    """Make the lines of the summary of a compress or a merge."""
     if report.output is None:
-        yield "output", f"no image of {one_line(str(options.cache))} is whole; nothing was written"
+        yield "output", f"no image of {one_line(', '.join(map(str, options.sources)))} is whole; nothing was written"
     else:
         yield from _archive(report.output, options.output)
     yield from _time(report, False)
