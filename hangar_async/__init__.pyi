@@ -112,6 +112,7 @@ from hangar_async.engine.mirror import (
     mirror_validate as mirror_validate,
 )
 from hangar_async.engine.outcomes import (
+    Need as Need,
     Verdict as Verdict,
     VerifiedImage as VerifiedImage,
 )

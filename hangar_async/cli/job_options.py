@@ -57,3 +57,21 @@ Explain = Annotated[
 Schema = Annotated[
     bool, typer.Option("--schema", help="Write the JSON Schema of job files, and do nothing else.  [default: false]")
 ]
+PlanFile = Annotated[
+    str | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        help="Copy the images of this plan alone, by their digests.  [default: those that the jobs choose]",
+        show_default=False,
+    ),
+]
+PlanOut = Annotated[
+    str | None,
+    typer.Option(
+        "--plan-out",
+        metavar="FILE",
+        help="As --dry-run, and write a plan: images by digest, and what they need there.  [default: no plan]",
+        show_default=False,
+    ),
+]

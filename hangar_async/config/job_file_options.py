@@ -9,6 +9,7 @@ from pathlib import Path
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.output import ReportTarget
+from hangar_async.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +17,9 @@ class MirrorJobsOptions(JobOptions):
     """The options of `mirror_jobs` and `explain_tag`: a job file, and the names of jobs in it, none for all.
 
     `dry_run` asks both sides and sends nothing; `check` is a dry run whose status tells whether something would be
-    copied. `state` is the path of a state, None for that of the file. The other options are those of a MirrorOptions.
-    The variables of the file are those of the `environment`. Raises UsageError when made with a wrong value.
+    copied. `plan_out` is the path of the plan that a dry run writes; `plan` that of one whose images alone are copied.
+    `state` is the path of a state, None for that of the file. The other options are those of a MirrorOptions. The
+    variables of the file are those of the `environment`. Raises UsageError when made with a wrong value.
     """
 
     config: Path
@@ -38,10 +40,14 @@ class MirrorJobsOptions(JobOptions):
     recheck_referrers: bool = False
     dry_run: bool = False
     check: bool = False
+    plan: Path | None = None
+    plan_out: Path | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
         _ = self.limits
+        if self.plan is not None and self.plan_out is not None:
+            raise UsageError("a plan is copied or written: write one of --plan and --plan-out")
 
     def for_file(self) -> MirrorJobsOptions:
         """Return these options without the registries of the environment, which would replace those of the file."""
@@ -51,4 +57,4 @@ class MirrorJobsOptions(JobOptions):
     @property
     def is_dry(self) -> bool:
         """True when nothing is sent."""
-        return self.dry_run or self.check
+        return self.dry_run or self.check or self.plan_out is not None

@@ -159,7 +159,8 @@ class MirrorOptions(JobOptions):
     wanted. `overwrite` is "moved" where a tag there follows its source, "never" where it stays as it is. `verify_bytes`
     hashes here too what is copied; `recheck` looks for the content of images whose tags are right already. `referrers`
     are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is the path of a file with
-    what a run may know of the next one (None: nothing is kept). Raises UsageError when made with a wrong value.
+    what a run may know of the next one (None: nothing is kept). `needs` asks in a dry run for the need of each image at
+    its target. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -184,6 +185,7 @@ class MirrorOptions(JobOptions):
     harbor_https: bool = True
     harbor_public: bool = False
     dry_run: bool = False
+    needs: bool = False
     verify_bytes: bool = False
     recheck: bool = False
     referrers: str = "all"

@@ -35,6 +35,24 @@ class Measured(_Outcome):
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """The need of an image that would be copied: blobs to send, their bytes, blobs to mount, requests at both sides."""
+
+    blobs: int = 0
+    bytes: int = 0
+    mounts: int = 0
+    requests: int = 0
+
+    def __add__(self, other: Need) -> Need:
+        return Need(
+            self.blobs + other.blobs,
+            self.bytes + other.bytes,
+            self.mounts + other.mounts,
+            self.requests + other.requests,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedImage(Measured):
     """One image of an archive or a directory that was read: `error` names what is wrong with it."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-from hangar_async.engine.outcomes import Measured, Verdict, VerifiedImage
+from hangar_async.engine.outcomes import Measured, Need, Verdict, VerifiedImage
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
 from hangar_async.oci import Digest, Image, Reference
@@ -226,7 +226,7 @@ class MirrorOutcome(Measured):
     """The outcome of one image of a mirror: the digests at its source and of its name at the target.
 
     `image` has the platforms of one that was copied; `same_as` is the earlier entry that is the same image under the
-    same name. `note`, `replaced` and `referrers` are as in a LoadOutcome.
+    same name. `note`, `replaced` and `referrers` are as in a LoadOutcome; `need` that of a planned one, if asked for.
     """
 
     entry: MirrorEntry
@@ -239,6 +239,7 @@ class MirrorOutcome(Measured):
     note: str = ""
     replaced: Digest | None = None
     referrers: ReferrerCounts | None = None
+    need: Need | None = None
 
     @property
     def name(self) -> str:

@@ -109,7 +109,6 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--platform-tags": "false",
         "--index": "partial",
         "--sparse-index": "false",
-        "--on-existing-tag": "overwrite",
         "--dry-run": "false",
         "--spool": ".",
     },

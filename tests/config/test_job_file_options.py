@@ -16,6 +16,12 @@ def test_a_check_is_a_dry_run() -> None:
     assert not MirrorJobsOptions(config=config).is_dry
     assert MirrorJobsOptions(config=config, check=True).is_dry
     assert MirrorJobsOptions(config=config, dry_run=True).is_dry
+    assert MirrorJobsOptions(config=config, plan_out=Path("plan")).is_dry
+
+
+def test_a_plan_is_read_or_written() -> None:
+    with pytest.raises(UsageError, match="write one of --plan and --plan-out"):
+        MirrorJobsOptions(config=Path("x"), plan=Path("a"), plan_out=Path("b"))
 
 
 def test_the_registries_of_the_environment_do_not_count() -> None:

@@ -164,6 +164,8 @@ async def jobs() -> None:
             selection: h.Selection | None = choice.selection
             steps: tuple[h.Step, ...] = selection.steps if selection else ()
             print(choice.source.name, choice.tags, [step.fallen for step in steps])
+        need: h.Need = report.need
+        print(need.blobs, need.bytes)
     explanation: h.Explanation
     for explanation in await h.explain_tag(options, "nginx:1.27", observer):
         print(explanation.job, explanation.lines)

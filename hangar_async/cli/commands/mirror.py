@@ -38,6 +38,8 @@ def mirror_command(
     state: options.StateFile = None,
     dry_run: options.MirrorDryRun = False,
     check: job_options.Check = False,
+    plan: job_options.PlanFile = None,
+    plan_out: job_options.PlanOut = None,
     explain: job_options.Explain = None,
     schema: job_options.Schema = False,
     mirror: options.Mirror = None,
@@ -59,7 +61,8 @@ def mirror_command(
     listed = {"IMAGE": image, "--file": file, "--arch": arch, "--os": systems, "--source": source, "--to": to}
     listed |= {"--destination": destination, "--index": index, "--overwrite": overwrite, "--repo-type": repo_type}
     listed |= {"--default-project": default_project, "--referrers": referrers}
-    job_file.check_flags(config, listed, {"--only": only, "--check": check, "--explain": explain})
+    others = {"--only": only, "--check": check, "--plan": plan, "--plan-out": plan_out, "--explain": explain}
+    job_file.check_flags(config, listed, others)
 
     if repo_type not in (None, "harbor"):
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
@@ -86,6 +89,8 @@ def mirror_command(
             recheck_referrers=recheck_referrers,
             dry_run=dry_run,
             check=check,
+            plan=None if plan is None else values.existing_path(plan, "--plan"),
+            plan_out=None if plan_out is None else values.file_path(plan_out, "--plan-out"),
             environment=environment,
         )
         if explain is not None:

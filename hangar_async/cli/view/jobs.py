@@ -13,6 +13,7 @@ from hangar_async.cli.view.text import (
     count_text,
     error_text,
     one_line,
+    size_text,
     time_text,
 )
 
@@ -32,13 +33,17 @@ _STATES = {
 }
 
 
-def after_jobs(report: JobsReport, _: object) -> Iterator[tuple[str, str]]:
+def after_jobs(report: JobsReport, options: MirrorJobsOptions) -> Iterator[tuple[str, str]]:
     """Make the lines of the summary of jobs."""
     for job in report.jobs:
         yield from _job(job, dry=report.dry)
     if not report.dry:
         yield from sent_rows(report.whole.sent)
     yield from quota_rows(report.whole)
+    if options.plan_out is not None:
+        need = report.need
+        yield "plan", one_line(str(options.plan_out))
+        yield "would send", f"{count_text(need.blobs, 'blob')}, {size_text(need.bytes)}; {need.mounts:,} mounted"
     yield "time", time_text(report.seconds)
     if report.check:
         yield "check", "images differ" if report.differs else "nothing differs"

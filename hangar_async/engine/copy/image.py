@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.engine.compare import Comparer
+from hangar_async.engine.copy.need import NeedCounter
 from hangar_async.engine.copy.part import selected_part
 from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImagePlanned, Observer
@@ -41,6 +42,7 @@ class ImageWorker:
         self._push_rights = push
         self._sides = sides
         self._observe = observe
+        self._needs = NeedCounter(sides)
         selector = PlatformSelector.parse(["all"]) if options.takes_all else options.selector
         self._platforms = str(selector)
         planner = WholePlanner if options.takes_all else Planner
@@ -131,10 +133,11 @@ class ImageCopier(ImageWorker):
         size = sum(content.size for content in contents)
         self._observe(ImagePlanned(str(entry.source), len(image.platforms), len(contents), size))
         if self._options.dry_run:
-            counts = None if found is None else ReferrerCounts.of(referrers)
-            return MirrorOutcome(
-                entry, "planned", root.digest, image=image.without_contents(), referrers=counts, size=size
-            )
+            counts, need = None if found is None else ReferrerCounts.of(referrers), None
+            if self._options.needs:
+                need = await self._needs.of(entry, (image, *referrers), number, is_there=heads.target is not None)
+            part = image.without_contents()
+            return MirrorOutcome(entry, "planned", root.digest, image=part, referrers=counts, need=need, size=size)
         loaded = await self._push(entry, number, plan, heads.target, found)
         if image.original is not None and loaded.digest not in (None, root.digest):
             await self._sides.state.note_part(root.digest, self._platforms, loaded.digest)

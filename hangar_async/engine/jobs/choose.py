@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
@@ -18,7 +19,8 @@ from hangar_async.engine.limits.queue import planning_rank
 from hangar_async.engine.logins import registry_of_login
 from hangar_async.errors import HangarError, NotFound, the_error
 from hangar_async.jobfile.jobs import Job, Source
-from hangar_async.oci import Reference
+from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.oci import Digest, Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
 from hangar_async.tags.rules import Selection, TagRules, after_times, before_times
@@ -100,6 +102,23 @@ class Chooser:
                 target = job.target(source, example)
                 failed.append(RepositoryChoice(example, target, error=_passable(group), pattern=str(source)))
         return (*await each(list(enumerate(repositories)), one, self._at_once), *failed)
+
+    async def moved(self, entries: Sequence[MirrorEntry]) -> list[tuple[MirrorEntry, Digest | None]]:
+        """Return the images whose tags do not name their digests at the sources any more, each with the digest there.
+
+        Raises HangarError.
+        """
+
+        async def ask(item: tuple[int, MirrorEntry]) -> Digest | None:
+            number, entry = item
+            source = replace(entry.source, digest=None)
+            head = await self._documents.head(source, planning_rank(number))
+            return None if head is None else head.digest
+
+        tagged = [entry for entry in entries if entry.source.tag is not None]
+        digests = await each(list(enumerate(tagged)), ask, self._at_once)
+        pairs = zip(tagged, digests, strict=True)
+        return [(entry, digest) for entry, digest in pairs if digest != entry.source.digest]
 
     async def _repositories(self, source: Source) -> list[Reference]:
         """Return the repositories of a source, those that a pattern matches in their order."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.engine.jobs.choose import ALL, Chooser
-from hangar_async.engine.jobs.run import read_list
+from hangar_async.engine.jobs.plan import read_list
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.errors import InvalidValue, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, Source

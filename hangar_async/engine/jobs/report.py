@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hangar_async.engine.outcomes import Need
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError
 from hangar_async.mirrorlist import MirrorEntry
@@ -138,6 +139,13 @@ class JobsReport:
             notices=(*self.notices, *(notice for report in reports for notice in report.notices)),
             quotas=tuple({quota.host: quota for report in reports for quota in report.quotas}.values()),
         )
+
+    @property
+    def need(self) -> Need:
+        """The sum of the needs of all images, where they were asked for."""
+        reports = [job.report for job in self.jobs if job.report is not None]
+        needs = (outcome.need for report in reports for outcome in report.outcomes)
+        return sum((need for need in needs if need is not None), Need())
 
     @property
     def differs(self) -> bool:

@@ -14,6 +14,7 @@ from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.jobs.choose import Chooser
+from hangar_async.engine.jobs.plan import check_plan, encode_plan, planned_entries, read_list, read_plan
 from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice, whole_line
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.mirror import mirror
@@ -23,7 +24,8 @@ from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.jobfile.read import read
-from hangar_async.mirrorlist import MirrorEntry, MirrorList
+from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.temporary import write_output
 from hangar_async.threads import in_thread
 
 
@@ -73,7 +75,10 @@ class _Run:
         target = options.report if isinstance(options.report, Path) else None
         await in_thread(check_outputs, [options.failed, state, target], [options.config, *lists])
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, state)
-        options = replace(options, failed=failed, state=state)
+        plan_out = options.plan_out
+        if plan_out is not None:
+            plan_out = await in_thread(check_plan, plan_out, [options.config, *lists, failed, state])
+        options = replace(options, failed=failed, state=state, plan_out=plan_out)
         run = cls(options.for_file(), observe, clock, file)
         if note := options.limits.note(options.jobs):
             run._notice(note)
@@ -81,7 +86,7 @@ class _Run:
 
     async def run(self) -> JobsReport:
         """Choose the images of all jobs, copy them, and report."""
-        chosen = await self._choose()
+        chosen = await (self._choose() if self._options.plan is None else self._planned(self._options.plan))
         _check_targets(chosen)
         planned = [MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries]
         self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
@@ -92,7 +97,26 @@ class _Run:
             failed_list = await write_failed_list(self._options.failed, lines, self._notice, self._disk)
         tell_remarks(self._disk, self._notice)
         options, seconds = self._options, time.monotonic() - self._started
-        return JobsReport(tuple(reports), seconds, options.is_dry, options.check, failed_list, tuple(self._notices))
+        report = JobsReport(tuple(reports), seconds, options.is_dry, options.check, failed_list, tuple(self._notices))
+        if options.plan_out is not None:
+            await in_thread(write_output, options.plan_out, encode_plan(report, options.config), self._disk)
+        return report
+
+    async def _planned(self, path: Path) -> list[_Chosen]:
+        """Return the images of a plan, and tell which of their tags have moved since."""
+        plan = await in_thread(read_plan, path)
+        entries = await in_thread(planned_entries, plan, path, self._file)
+        chosen = [_Chosen(job, (), (), entries.get(job.name, ())) for job in self._jobs]
+        try:
+            async with Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock) as chooser:
+                for entry, digest in await chooser.moved([entry for one in chosen for entry in one.entries]):
+                    was = "is gone" if digest is None else f"is {digest.short} now"
+                    self._notice(
+                        f"{entry.source.name}:{entry.source.tag} {was}, and was {entry.source.digest} in the plan"
+                    )
+        except BaseExceptionGroup as group:
+            raise the_error(group) from group
+        return [replace(one, images=[entry.text for entry in one.entries]) for one in chosen]
 
     async def _choose(self) -> list[_Chosen]:
         # Lists are read before anything is asked for.
@@ -136,10 +160,10 @@ class _Run:
         registry = (job.to or "").partition("/")[0]
         return MirrorOptions(
             images=chosen.images,
-            list_name="" if job.list is not None else f"job {job.name}",
+            list_name="" if isinstance(chosen.images, Path) else f"job {job.name}",
             architectures=job.platforms or ("all",),
             systems=("all",),
-            template=job.to if job.list is not None else None,
+            template=job.to if isinstance(chosen.images, Path) else None,
             default_project="",
             lenient=options.lenient,
             jobs=options.jobs,
@@ -154,6 +178,7 @@ class _Run:
             harbor_public=options.harbor_public,
             state=options.state,
             dry_run=options.is_dry,
+            needs=options.plan_out is not None,
             verify_bytes=options.verify_bytes,
             recheck=options.recheck,
             referrers=job.referrers,
@@ -169,11 +194,6 @@ class _Run:
     def _notice(self, text: str) -> None:
         self._notices.append(text)
         self._observe(Notice(text))
-
-
-def read_list(job: Job) -> MirrorList:
-    """Read the list of a job that has one; raises UsageError."""
-    return mirrorlist.read(job.list or (), MirrorNames.parse(template=job.to, default_project=""))
 
 
 def _check_targets(chosen: Iterable[_Chosen]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hangar_async.cli.view.jobs import after_jobs, explained, next_jobs
@@ -34,7 +35,7 @@ REFUSED = JobReport("refused", (RepositoryChoice(APP, TARGET, error=GONE),))
 
 def test_the_summary_of_a_run() -> None:
     report = JobsReport((job("a", "copied", "unchanged", "kept"), job("b", "failed"), REFUSED), 2.0)
-    rows = list(after_jobs(report, None))
+    rows = list(after_jobs(report, OPTIONS))
     assert [text for label, text in rows if label == "job"] == [
         "a: 1 copied, 1 unchanged, 1 kept although they differ, 1 immutable",
         "b: 1 failed, 1 immutable",
@@ -49,7 +50,7 @@ def test_the_summary_of_a_run() -> None:
 
 
 def test_a_dry_run_tells_how_many_tags_fell_at_each_filter() -> None:
-    rows = list(after_jobs(JobsReport((job("a", "planned"),), 2.0, dry=True, check=True), None))
+    rows = list(after_jobs(JobsReport((job("a", "planned"),), 2.0, dry=True, check=True), OPTIONS))
     begin = rows.index(("tags", "in.local/app: 1 of 6 chosen"))
     assert rows[begin + 1 : begin + 4] == [
         ("", "1 tag fell at match v*: main"),
@@ -57,13 +58,19 @@ def test_a_dry_run_tells_how_many_tags_fell_at_each_filter() -> None:
         ("image", "in.local/app:1 -> out.local/app:1"),
     ]
     assert rows[-1] == ("check", "images differ")
-    assert list(after_jobs(JobsReport((job("a", "unchanged"),), 2.0, dry=True, check=True), None))[-1][1] == (
+    assert list(after_jobs(JobsReport((job("a", "unchanged"),), 2.0, dry=True, check=True), OPTIONS))[-1][1] == (
         "nothing differs"
     )
 
 
+def test_a_plan_is_named_with_its_sums() -> None:
+    rows = list(after_jobs(JobsReport((job("a", "planned"),), 2.0, dry=True), replace(OPTIONS, plan_out=Path("p"))))
+    assert ("plan", "p") in rows
+    assert ("would send", "0 blobs, 0 B; 0 mounted") in rows
+
+
 def test_a_job_that_fails_as_a_whole() -> None:
-    rows = list(after_jobs(JobsReport((JobReport("a", error=GONE),), 2.0), None))
+    rows = list(after_jobs(JobsReport((JobReport("a", error=GONE),), 2.0), OPTIONS))
     assert rows[1][0] == "failed"
     assert rows[1][1].startswith("gone")
 

@@ -201,6 +201,41 @@ async def test_a_report_has_the_images_of_all_jobs(
     assert document["totals"]["images"] == 3
 
 
+async def test_a_plan_is_copied_exactly(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    first = fill(fake_registry, "team/app", "v1.0.0 v1.1.0")
+    plan, seen = tmp_path / "plan.json", list[Event]()
+    report = await run(tmp_path, JOB, fake_registry, pushable_registry, plan_out=plan)
+    assert (report.dry, report.need.blobs) == (True, len(first.blobs))
+    assert {request.method for request in pushable_registry.requests} <= {"GET", "HEAD"}
+    moved = fake_registry.add("team/app:v1.1.0", small("moved"))
+    fill(fake_registry, "team/app", "v1.2.0")
+    copied = await run(tmp_path, JOB, fake_registry, pushable_registry, seen.append, plan=plan)
+    assert copied.status == 0
+    assert await tags(pushable_registry, "copies/app") == ["v1.0.0", "v1.1.0"]
+    assert await tagged(pushable_registry.content, "copies/app:v1.1.0") == first.digest
+    name = f"{fake_registry.address}/team/app"
+    told = f"{name}:v1.1.0 is {moved.short} now, and was {first.digest} in the plan"
+    assert [event.text for event in seen if isinstance(event, Notice)] == [told]
+    fake_registry.content.remove("team/app", moved)
+    again = await run(tmp_path, JOB, fake_registry, pushable_registry, plan=plan)
+    assert [outcome.state for outcome in again.jobs[0].report.outcomes] == ["unchanged"] * 2  # type: ignore[union-attr]
+    assert again.notices == (f"{name}:v1.1.0 is gone, and was {first.digest} in the plan",)
+
+
+async def test_a_plan_that_the_file_does_not_allow(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    plan = tmp_path / "plan.json"
+    await run(tmp_path, JOB, fake_registry, pushable_registry, plan_out=plan)
+    wire(fake_registry), wire(pushable_registry)
+    with pytest.raises(UsageError, match=r"does not copy .*/team/app to .*/copies/app: make another plan"):
+        await run(tmp_path, JOB.replace("team/app", "team/other"), fake_registry, pushable_registry, plan=plan)
+    assert fake_registry.requests == pushable_registry.requests == []
+
+
 async def test_a_state_is_kept_between_runs(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
