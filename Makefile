@@ -44,7 +44,7 @@ extra: $(VENV)/.dev real-parts
 
 # Builds the wheel and the source archive, installs them into empty environments without an index, and runs them.
 packages: $(VENV)/.dev
-	PACKAGES=1 $(BIN)/python -m pytest -q -m packages tests/real/test_packages.py $(PYTEST)
+	PACKAGES=1 $(BIN)/python -m pytest -q -m packages -o faulthandler_timeout=1800 tests/real/test_packages.py $(PYTEST)
 
 # The pages of docs/ as a site in dist/site; a link that leads nowhere ends it.
 site: $(VENV)/.site

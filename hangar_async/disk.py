@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from hangar_async.effort import WorkTimes
 from hangar_async.errors import StorageError
 
 
@@ -81,6 +82,11 @@ class Disk:
     """
 
     @cached_property
+    def times(self) -> WorkTimes:
+        """The times of the work of a run, which has one such object."""
+        return WorkTimes()
+
+    @cached_property
     def _remarks(self) -> dict[str, Path | None]:
         """The first path of each remark, None once it is told."""
         return {}
@@ -139,7 +145,7 @@ class Disk:
     def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
         """Write all of `data`; a direct file is written through the page cache from the first unaligned piece on."""
         view = memoryview(data)
-        with Failing("write", path):
+        with Failing("write", path), self.times.disk.timed():
             while view:
                 try:
                     count = os.write(descriptor, view)
@@ -159,7 +165,7 @@ class Disk:
 
     def sync_file(self, descriptor: int, path: Path) -> None:
         """Wait until an open file's content is on the disk."""
-        with Failing("sync", path):
+        with Failing("sync", path), self.times.disk.timed():
             os.fsync(descriptor)
 
     def write_back(self, descriptor: int) -> None:

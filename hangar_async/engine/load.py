@@ -169,6 +169,7 @@ async def _report(run: LoadRun, outcomes: Sequence[LoadOutcome], sent: Sent) -> 
         seconds=run.seconds,
         dry=options.dry_run,
         failed_list=None if options.dry_run else await run.write_failed_list(outcomes),
+        effort=None if run.effort is None else run.effort(),
         notices=tuple(run.notices),
     )
     run.observe(LoadEnded(report))

@@ -110,6 +110,7 @@ class _MirrorRun:
             dry=dry,
             lenient=self.options.lenient,
             failed_list=failed_list,
+            effort=sides.effort(self._disk.times),
             notices=tuple(self.notices),
             with_referrers=kind is ImageCopier and bool(self.options.referrer_selector),
             quotas=sides.client.quotas,

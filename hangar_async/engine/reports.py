@@ -13,6 +13,7 @@ from hangar_async.imagelist import Entry, InvalidLine
 from hangar_async.oci import Digest, Image, Reference
 
 if TYPE_CHECKING:
+    from hangar_async.effort import Effort
     from hangar_async.engine.events import QuotaReported
     from hangar_async.mirrorlist import MirrorEntry
 
@@ -68,10 +69,7 @@ class ImageOutcome(Measured):
 
 @dataclass(slots=True)
 class Traffic:
-    """Blobs and bytes, manifests among them: fetched from registries, and reused from the cache.
-
-    `resumed_bytes` are those of blobs that an earlier run had begun to fetch.
-    """
+    """Blobs and bytes, manifests among them: fetched, reused from the cache, and resumed of an earlier run's blobs."""
 
     fetched_blobs: int = 0
     fetched_bytes: int = 0
@@ -117,6 +115,7 @@ class Report:
     validated: bool = False
     lenient: bool = False
     failed_list: Path | None = None
+    effort: Effort | None = None
     notices: tuple[str, ...] = ()
     quotas: tuple[QuotaReported, ...] = ()
 
@@ -203,6 +202,7 @@ class LoadReport:
     seconds: float
     dry: bool = False
     failed_list: Path | None = None
+    effort: Effort | None = None
     notices: tuple[str, ...] = ()
 
     @property
@@ -262,6 +262,7 @@ class MirrorReport:
     dry: bool = False
     lenient: bool = False
     failed_list: Path | None = None
+    effort: Effort | None = None
     notices: tuple[str, ...] = ()
     with_referrers: bool = False
     quotas: tuple[QuotaReported, ...] = ()

@@ -193,6 +193,7 @@ class _Run(ABC):
             validated=validated,
             lenient=options.lenient,
             failed_list=failed_list,
+            effort=client.usage.meters.effort(self.disk.times, registry_client.moved),
             notices=tuple(self._notices),
             quotas=client.quotas,
         )

@@ -4,7 +4,7 @@ Source: OCI distribution-spec.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from itertools import chain
 from typing import Self
@@ -84,6 +84,11 @@ class RegistryClient:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
+
+    @property
+    def moved(self) -> Mapping[str, tuple[int, float]]:
+        """The bytes that were moved from or to each host, and the seconds in which a transfer was under way."""
+        return self._transport.speeds.moved
 
     def watch(self, answered: Callable[[str, int], None], quota: OnQuota = _ignore) -> None:
         """Have `answered` called with the host, HOST[:PORT], and the status of each response when it begins.

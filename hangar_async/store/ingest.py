@@ -117,7 +117,8 @@ class Ingest:
 
     def _append(self, piece: bytes | memoryview) -> None:
         self._append_last()
-        self._verifier.update(piece)
+        with self._disk.times.hashing.timed():
+            self._verifier.update(piece)
         file = self._open()
         self._disk.write(file, piece, self._partial)
         self.highest = max(self.highest, self.offset)

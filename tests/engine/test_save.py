@@ -629,3 +629,16 @@ async def test_ignored_wishes_are_warned_of(
     report = await run(tmp_path, f"{fake_registry.address}/app:1", **keywords)
     assert report.status == 0
     assert [text.removeprefix(f"{tmp_path}/").partition(" (--compress")[0] for text in report.notices] == remarks
+
+
+async def test_a_report_says_what_a_run_took(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fake_registry.add("app:1", small("app"))
+    report = await run(tmp_path, f"{fake_registry.address}/app:1", format="gzip", destination=tmp_path / "out")
+    assert report.effort is not None
+    assert report.effort.most >= 1
+    count, seconds = report.effort.moved[fake_registry.address]
+    assert count > 0
+    assert seconds > 0
+    assert report.effort.hashing > 0
+    assert report.effort.disk > 0
+    assert report.effort.closed == {}

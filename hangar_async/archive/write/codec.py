@@ -19,6 +19,7 @@ from hangar_async.archive import formats
 from hangar_async.archive.index import Encoding, Footer
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.disk import Failing, remaining
+from hangar_async.effort import WorkTimes
 from hangar_async.errors import StorageError
 from hangar_async.threads import Pool
 
@@ -108,8 +109,15 @@ class CompressionWorkers:
     `compress` is called in several threads. `close` ends them.
     """
 
-    def __init__(self, compress: Callable[[memoryview], bytes], size: int, workers: int | None = None) -> None:
-        self._compress = compress
+    def __init__(
+        self,
+        compress: Callable[[memoryview], bytes],
+        size: int,
+        workers: int | None = None,
+        times: WorkTimes | None = None,
+    ) -> None:
+        self._plain_compress = compress
+        self._times = times or WorkTimes()
         self._size = size
         self._workers = workers or min(_processors(), _MAX_WORKERS)
         self._pool: Pool | None = None
@@ -135,6 +143,10 @@ class CompressionWorkers:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+    def _compress(self, view: memoryview) -> bytes:
+        with self._times.compressing.timed():
+            return self._plain_compress(view)
 
     def _start(self, view: memoryview, *, last: bool) -> Future[bytes]:
         if last:  # a single piece needs no other thread
@@ -180,7 +192,7 @@ class Codec(ABC):
     def __init__(self, parts: PartWriter, level: int | None = None, workers: int | None = None) -> None:
         self._parts = parts
         self._level = self.default_level if level is None else level
-        self._workers = CompressionWorkers(self._unit, self.piece_size, workers)
+        self._workers = CompressionWorkers(self._unit, self.piece_size, workers, parts.times)
 
     def write(self, data: bytes) -> None:
         """Append a few bytes that are not data of a file, such as tar headers."""

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 from hangar_async.archive.formats import relax
 from hangar_async.disk import ALIGNMENT, Disk
+from hangar_async.effort import WorkTimes
 from hangar_async.oci import Hasher
 from hangar_async.temporary import TemporaryFiles
 
@@ -157,6 +158,11 @@ class PartWriter:
         self._buffer.view[: len(rest)] = rest
         self._fill = len(rest)
 
+    @property
+    def times(self) -> WorkTimes:
+        """The times of the work of the run."""
+        return self._disk.times
+
     def _check(self) -> None:
         for thread in self._threads:
             thread.check()
@@ -198,7 +204,8 @@ class PartWriter:
     def _hash(self, hasher: Hasher, piece: memoryview, buffer: _AlignedBuffer) -> None:
         try:
             relax()
-            hasher.update(piece)
+            with self._disk.times.hashing.timed():
+                hasher.update(piece)
         finally:
             buffer.done.put(None)
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from hangar_async.config.target_options import LoadOptions, MirrorOptions
     from hangar_async.errors import HangarError
 
+#: Seconds of a run from which it is explained.
+_SLOW = 10.0
 #: More images than these are many to move one at a time; and the jobs that are proposed then.
 _MANY, _JOBS = 5, 8
 _UNTAR = {"gzip": "tar -xz", "zstd": "tar --zstd -x"}
@@ -64,6 +66,7 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
         yield from _archive(report.output, options.output)
     yield from quota_rows(report)
     yield from _time(report, options.format != "dir")
+    yield from _why(report)
     if report.validated:
         differ = sum(outcome.image is not None for outcome in report.failed)
         text = (
@@ -88,6 +91,7 @@ def after_sync(report: Report, options: SyncOptions) -> Rows:
         yield from index_rows(report.output.path)
     yield from quota_rows(report)
     yield from _time(report, False)
+    yield from _why(report)
     yield from _remarks(report)
     yield from _failures(report, "line")
     yield from _jobs_tip(options.limits, len(report.outcomes), report.traffic.fetched_blobs)
@@ -203,6 +207,7 @@ def after_load(report: LoadReport, options: LoadOptions) -> Rows:
     yield from sent_rows(report.sent)
     yield "registry", one_line(report.destination)
     yield "time", time_text(report.seconds)
+    yield from _why(report)
     yield from _notes((_name(outcome), outcome.note) for outcome in report.outcomes if outcome.note)
     yield from _load_failures(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
@@ -247,6 +252,7 @@ def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
         yield from sent_rows(report.sent)
     yield from quota_rows(report)
     yield "time", time_text(report.seconds)
+    yield from _why(report)
     yield from mirror_remarks(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
     yield from _repeated(len(report.outcomes) - len(images) + report.duplicates)
@@ -289,6 +295,14 @@ def _planned(report: LoadReport) -> Rows:
     yield "registry", one_line(report.destination)
     yield "at most", f"{count_text(len(contents), 'blob')} and manifests, {size_text(sum(contents.values()))}"
     yield "would load", images_text(images, len(images))
+
+
+def _why(report: Report | LoadReport | MirrorReport) -> Rows:
+    """Explain a run that people have waited for."""
+    if report.effort is not None and report.effort.most and report.seconds >= _SLOW:
+        from hangar_async.cli.view.why import why_rows
+
+        yield from why_rows(report.effort)
 
 
 # What many images share is grouped by a module that a run without remarks does not load.

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from hangar_async.config.target_options import MirrorOptions
+from hangar_async.effort import Effort, WorkTimes
 from hangar_async.engine.copy.blobs import RegistryBlobs
 from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.events import Observer
@@ -53,6 +54,7 @@ class Sides:
         self.blobs = RegistryBlobs(*source, settings.mirrors, settings.retry, clock, verify=options.verify_bytes)
         #: The client of the targets, without and with limits.
         self.target_client, self.client = target
+        self._source_client = source[0]
         rate = RateLimit(settings.limit_rate, clock)
         push_options = PushOptions(options.index_mode, options.platform_tags, options.recheck)
         #: The registries that images are pushed to. A flight of a digest is one at a registry.
@@ -118,6 +120,10 @@ class Sides:
             for entry in entries:
                 sides.targets[entry.target.registry].blobs.expect(entry.target.repository)
             yield sides
+
+    def effort(self, times: WorkTimes) -> Effort:
+        """Return what the requests to both sides took."""
+        return self.client.usage.meters.effort(times, self._source_client.moved, self.target_client.moved)
 
     @property
     def sent(self) -> Sent:

@@ -53,7 +53,7 @@ class Retrier:
         #: The hosts that are asked, and the queue for them.
         self.hosts = Hosts(RequestQueue(limits), policy, observe, self._clock)
         #: The part of each image in the requests.
-        self.usage = Usage()
+        self.usage = Usage(meters=self.hosts.meters)
         #: The manifests that the hosts let us get.
         self.quotas = Quotas(policy.keep_quota, observe, self._clock)
 
@@ -107,6 +107,7 @@ class Retrier:
             raise failure
         if is_away:
             return failures
+        self.hosts.meters.repeats += not isinstance(failure, RegistryError | DigestMismatch)
         wait = backoff(self._policy, max(failures, 1))
         _log.debug("%s waits %.1f s, after: %s", subject, wait, failure)
         self._observe(Retrying(subject, str(failure), wait, failures))

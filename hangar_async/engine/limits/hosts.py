@@ -5,10 +5,12 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from hangar_async.config.registries import RetryPolicy
+from hangar_async.effort import Meters
 from hangar_async.engine.events import HostClosed, HostReached, HostUnreachable, Observer
 from hangar_async.engine.limits.circuit import Circuit
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
@@ -217,9 +219,9 @@ class Hosts:
 
     def __init__(self, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
         self.queue = queue
+        self.meters = Meters(clock.monotonic)
         self._make = partial(Host, queue=queue, policy=policy, observe=observe, clock=clock)
         self._hosts: dict[str, Host] = {}
-        #: The other host that failed last, and the queues of two hosts.
         self._others: dict[Asked, Host] = {}
         self._joined: dict[tuple[Host, ...], HostQueue] = {}
 
@@ -284,20 +286,19 @@ class Place:
     """The place of a request at its hosts: a permit, and a number."""
 
     def __init__(self, hosts: Hosts, asked: Asked, ticket: Ticket, wait: bool) -> None:
-        self._all = hosts
-        self._asked = asked
-        self._ticket = ticket
-        self._wait = wait
+        self._all, self._asked, self._ticket, self._wait = hosts, asked, ticket, wait
 
     async def __aenter__(self) -> int:
         """Wait for it; returns the number."""
-        queue = self._all.queue
+        queue, meters = self._all.queue, self._all.meters
         while True:
             self._hosts = hosts = self._all.hosts_of(self._asked)
             for host in hosts:
-                await (host.wait_until_open() if self._wait else host.check_open())
+                with nullcontext() if host.is_open else meters.waiting(host.name):
+                    await (host.wait_until_open() if self._wait else host.check_open())
             self._permit = queue.hold(self._ticket, self._all.queue_of(hosts))
-            await self._permit.__aenter__()
+            with meters.waiting():
+                await self._permit.__aenter__()
             # They may have been closed, or become others, during the wait in the queue.
             if hosts == self._all.hosts_of(self._asked) and all(host.is_open for host in hosts):
                 break
@@ -305,10 +306,12 @@ class Place:
         self._number = queue.begin()
         for host in hosts:
             host.begin(self._number)
+        meters.begin()
         return self._number
 
     async def __aexit__(self, *error: object) -> None:
         """Give it back."""
+        self._all.meters.end()
         for host in self._hosts:
             host.end(self._number)
         await self._permit.__aexit__(*error)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+from hangar_async.effort import Meters
 from hangar_async.engine.limits.queue import Rank
 from hangar_async.engine.reports import Comparison, ImageOutcome, LoadOutcome, MirrorOutcome
 
@@ -21,8 +22,10 @@ class Usage:
     What several images share counts for the one whose rank the request has.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, meters: Meters | None = None) -> None:
         self._clock = clock
+        #: The meters of all requests together.
+        self.meters = meters or Meters(clock)
         self._bytes: Counter[int] = Counter()
         self._seconds: defaultdict[int, float] = defaultdict(float)
         #: The number of requests of an image that are under way, and the time since when there are some.

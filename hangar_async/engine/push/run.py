@@ -14,6 +14,7 @@ from hangar_async import imagelist
 from hangar_async.config.naming import Naming
 from hangar_async.config.target_options import LoadOptions
 from hangar_async.disk import Disk
+from hangar_async.effort import Effort
 from hangar_async.engine.events import ImageEnded, Notice, Observer, RunStarted
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
@@ -189,6 +190,8 @@ class LoadRun:
         self.selection = selection
         self.notices: list[str] = []
         self.disk = Disk()
+        #: Returns what the requests took; None where none were made.
+        self.effort: Callable[[], Effort] | None = None
         self._started = time.monotonic()
 
     @classmethod
@@ -225,6 +228,7 @@ class LoadRun:
         ) as registry_client:
             registry_client.expect((target for _, target in self.selection.images), push=push)
             client = LimitedClient(registry_client, retrier, len(self.selection.images))
+            self.effort = lambda: client.usage.meters.effort(self.disk.times, registry_client.moved)
             await client.ping(registry)
             yield registry_client, client
 

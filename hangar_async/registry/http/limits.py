@@ -1,7 +1,8 @@
 """Limits of time: a peer that gives or takes a byte now and then does not hold up a request for ever."""
 
 import asyncio
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from types import TracebackType
 
 from hangar_async.errors import NetworkError
@@ -49,11 +50,32 @@ class Speeds:
         self.span = span
         #: The transfers that are under way, by host.
         self.transfers: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._since: dict[str, float] = {}
+
+    @property
+    def moved(self) -> dict[str, tuple[int, float]]:
+        """The bytes that were moved from or to each host, and the seconds in which a transfer was under way."""
+        return {host: (count, self._seconds[host]) for host, count in self._bytes.items()}
 
     def begin(self, host: str) -> "Transfer":
         """Begin a transfer, which the caller ends."""
+        if not self.transfers[host]:
+            self._since[host] = time.monotonic()
         self.transfers[host] += 1
         return Transfer(self, host)
+
+    def note(self, host: str, count: int) -> None:
+        """Note bytes of a transfer."""
+        self._bytes[host] += count
+
+    def end(self, host: str) -> None:
+        """Note the end of a transfer."""
+        self.transfers[host] -= 1
+        if not self.transfers[host]:
+            del self.transfers[host]
+            self._seconds[host] += time.monotonic() - self._since[host]
 
 
 class Transfer:
@@ -77,6 +99,7 @@ class Transfer:
 
     def note(self, seconds: float, count: int) -> None:
         """Note a wait, and the bytes since the last one; after a whole span the speed is judged."""
+        self._speeds.note(self._host, count)
         self._waited += seconds
         self._count += count
         if self._waited < self._speeds.span:
@@ -91,6 +114,4 @@ class Transfer:
         """End the transfer; again it does nothing."""
         if not self._ended:
             self._ended = True
-            self._speeds.transfers[self._host] -= 1
-            if not self._speeds.transfers[self._host]:
-                del self._speeds.transfers[self._host]
+            self._speeds.end(self._host)

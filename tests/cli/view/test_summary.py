@@ -13,6 +13,7 @@ from hangar_async.archive.names import encode_checksums
 from hangar_async.cli.view.summary import after_compress, after_save, after_sync
 from hangar_async.config.options import CompressOptions, SaveOptions
 from hangar_async.config.output import OutputSettings
+from hangar_async.effort import Effort
 from hangar_async.engine.reports import ImageOutcome, Output, Report, Traffic
 from hangar_async.errors import Conflict, DigestMismatch, NoPlatform, NotFound, UnsupportedManifest, UsageError
 from hangar_async.imagelist import InvalidLine
@@ -250,3 +251,9 @@ def test_many_images_one_at_a_time_are_told_of_jobs(images: int, jobs: int, traf
     one = report(*outcomes, output=output("saved-images.tar.gz"), traffic=traffic)
     tip = ["the 6 images came one at a time: -j 8 would move 8 at once, and is faster"] if told else []
     assert shown(one, options(jobs=jobs)).get("tip", []) == tip
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(9.9, False), (10.0, True)])
+def test_a_run_that_people_wait_for_is_explained(seconds: float, told: bool) -> None:
+    one = replace(report(saved("one:1"), output=output("saved-images.tar.gz")), effort=Effort(most=6), seconds=seconds)
+    assert ("why" in shown(one, options())) == told
