@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 
-def _option(flags: str, metavar: str, text: str, *, shown: bool = False) -> Any:
+def option(flags: str, metavar: str, text: str, *, shown: bool = False) -> Any:
     """Make an option with a value; `shown` adds its default to the help."""
     return typer.Option(*flags.split(), metavar=metavar, help=text, show_default=shown)
 
@@ -24,10 +24,10 @@ Text: TypeAlias = str | None
 NUMBER = "N"
 
 # The image list, and the platforms of its images.
-ImageListFile = Annotated[str, _option("-f --file", "LIST", "Image list, one image a line; - is standard input.")]
+ImageListFile = Annotated[str, option("-f --file", "LIST", "Image list, one image a line; - is standard input.")]
 Architectures = Annotated[
     list[str],
-    _option(
+    option(
         "-a --arch",
         "ARCH",
         "Architectures, separated by commas: amd64, arm/v7, linux/arm64, all. May be repeated.",
@@ -35,21 +35,21 @@ Architectures = Annotated[
     ),
 ]
 Systems = Annotated[
-    list[str], _option("--os", "OS", "Operating systems, separated by commas. May be repeated.", shown=True)
+    list[str], option("--os", "OS", "Operating systems, separated by commas. May be repeated.", shown=True)
 ]
 FailedList = Annotated[
-    str, _option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
+    str, option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
 ]
 Lenient = Annotated[bool, _flag("--lenient", "End with status 0 although lines of the list are invalid.")]
 Replace = Annotated[bool, _flag("--replace", "Replace an earlier archive, even one that holds more of the images.")]
 Checksum = Annotated[
     str,
-    _option("--checksum", "DIGEST", "sha256, or none: no NAME.sha256, and the archive is not hashed.", shown=True),
+    option("--checksum", "DIGEST", "sha256, or none: no NAME.sha256, and the archive is not hashed.", shown=True),
 ]
 IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
 Referrers = Annotated[
     str,
-    _option(
+    option(
         "--referrers",
         "TYPES",
         "Signatures, attestations and other referrers that go with the images: all, none, or artifact types, separated "
@@ -59,22 +59,6 @@ Referrers = Annotated[
 ]
 Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
 
-ListToConvert = Annotated[str, _option("-i --input", "LIST", "Image list, one image a line; - is standard input.")]
-MirrorList = Annotated[
-    Text, _option("-o --output", "LIST", "Mirror list, lines SOURCE DEST TAG.  [default: the input's name.converted]")
-]
-ListedSource = Annotated[
-    Text, _option("-s --source", "HOST[:PORT]", "Registry of every source.  [default: that of the image]")
-]
-ListedDestination = Annotated[
-    Text,
-    _option(
-        "-d --destination",
-        "REGISTRY[/PREFIX]",
-        "Registry of every destination.  [default: that of the image, else docker.io]",
-    ),
-]
-
 # Mirrors.
 MirroredImages = Annotated[
     list[str] | None,
@@ -82,7 +66,7 @@ MirroredImages = Annotated[
 ]
 MirrorListFile = Annotated[
     Text,
-    _option(
+    option(
         "-f --file",
         "LIST",
         "Mirror list: lines SOURCE DEST TAG, or of one image; - is standard input.  [default: the images of the "
@@ -91,7 +75,7 @@ MirrorListFile = Annotated[
 ]
 MirrorSource = Annotated[
     Text,
-    _option(
+    option(
         "-s --source",
         "HOST[:PORT]",
         "Registry that replaces that of every source.  [default: $SOURCE_REGISTRY, else none]",
@@ -99,7 +83,7 @@ MirrorSource = Annotated[
 ]
 MirrorTo = Annotated[
     Text,
-    _option(
+    option(
         "-d --destination",
         "REGISTRY[/PREFIX]",
         "Registry that replaces that of every destination.  [default: $DEST_REGISTRY, else that of the line]",
@@ -107,7 +91,7 @@ MirrorTo = Annotated[
 ]
 MirrorIndex = Annotated[
     str,
-    _option(
+    option(
         "--index",
         "INDEX",
         "Index of an image of which only some platforms are wanted: original, partial, or auto: the original where the "
@@ -117,7 +101,7 @@ MirrorIndex = Annotated[
 ]
 LoadIndex = Annotated[
     str,
-    _option(
+    option(
         "--index",
         "INDEX",
         "Index of an image of which only some platforms are held: original, partial, or auto: the original where the "
@@ -132,7 +116,7 @@ MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what wou
 # The output.
 Compression = Annotated[
     str,
-    _option(
+    option(
         "-c --compress",
         "FORMAT",
         "gzip, zstd, or dir: no archive, the cache directory becomes the destination.",
@@ -141,7 +125,7 @@ Compression = Annotated[
 ]
 Destination = Annotated[
     Text,
-    _option(
+    option(
         "-d --destination",
         "NAME",
         "Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd, none for dir.  "
@@ -150,7 +134,7 @@ Destination = Annotated[
 ]
 Level = Annotated[
     int | None,
-    _option(
+    option(
         "--compress-level",
         NUMBER,
         "Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 2 for zstd]",
@@ -158,49 +142,49 @@ Level = Annotated[
 ]
 Part = Annotated[bool, _flag("--part", "Split the archive into parts.")]
 PartSize = Annotated[
-    Text, _option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M, G or T.  [default: 2G]")
+    Text, option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M, G or T.  [default: 2G]")
 ]
 CacheToPack = Annotated[
-    str, _option("-f --file", "DIR", "Cache directory, or another source, to be packed.", shown=True)
+    str, option("-f --file", "DIR", "Cache directory, or another source, to be packed.", shown=True)
 ]
 Sources = Annotated[list[str], _argument("ARCHIVE...", "Archives of images in any form, directories, or -.")]
 Prefer = Annotated[
-    Text, _option("--prefer", "WORD", "first or last, for other images of one name.  [default: they are refused]")
+    Text, option("--prefer", "WORD", "first or last, for other images of one name.  [default: they are refused]")
 ]
 ArchiveName = Annotated[
     str,
-    _option(
+    option(
         "-d --destination",
         "NAME",
         "Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd.",
         shown=True,
     ),
 ]
-ArchiveFormat = Annotated[str, _option("--format", "FORMAT", "gzip or zstd.", shown=True)]
+ArchiveFormat = Annotated[str, option("--format", "FORMAT", "gzip or zstd.", shown=True)]
 NewCache = Annotated[
     str,
-    _option("-d --destination", "DIR", "Directory to unpack into; it must not exist, or must be empty.", shown=True),
+    option("-d --destination", "DIR", "Directory to unpack into; it must not exist, or must be empty.", shown=True),
 ]
 MergedCache = Annotated[
-    str, _option("-d --destination", "DIR", "Cache directory that the images are added to.", shown=True)
+    str, option("-d --destination", "DIR", "Cache directory that the images are added to.", shown=True)
 ]
-ExtractedPath = Annotated[str, _option("-o --output", "PATH", "New directory for oci, file for the others.")]
+ExtractedPath = Annotated[str, option("-o --output", "PATH", "New directory for oci, file for the others.")]
 ImageFormat = Annotated[
     str,
-    _option("--format", "FORMAT", "oci (an OCI image layout), oci-archive or docker-archive (tars).", shown=True),
+    option("--format", "FORMAT", "oci (an OCI image layout), oci-archive or docker-archive (tars).", shown=True),
 ]
 ImportTarget = Annotated[
-    Text, _option("--for", "PROGRAM", "A tar that this imports: k3s, rke2, k0s, containerd or docker.  [default: none]")
+    Text, option("--for", "PROGRAM", "A tar that this imports: k3s, rke2, k0s, containerd or docker.  [default: none]")
 ]
 Images = Annotated[list[str], _argument("IMAGE...", "Names of the images, as in an image list.")]
 OnePlatform = Annotated[
-    Text, _option("--platform", "OS/ARCH", "The one platform to write.  [default: all platforms of the image]")
+    Text, option("--platform", "OS/ARCH", "The one platform to write.  [default: all platforms of the image]")
 ]
 
 # Registries.
 Source = Annotated[
     Text,
-    _option(
+    option(
         "-s --source",
         "HOST[:PORT]",
         "Registry that replaces the registry of every image.  [default: $SOURCE_REGISTRY, else none]",
@@ -208,26 +192,26 @@ Source = Annotated[
 ]
 Mirror = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--mirror",
         "REGISTRY=MIRROR",
         "Mirror that is asked first for the images of a registry, such as docker.io=mirror.local:5000. May be "
         "repeated.  [default: the mirrors of $CONTAINERS_REGISTRIES_CONF]",
     ),
 ]
-Jobs = Annotated[int, _option("-j --jobs", NUMBER, "Images at the same time, 1 to 20.", shown=True)]
+Jobs = Annotated[int, option("-j --jobs", NUMBER, "Images at the same time, 1 to 20.", shown=True)]
 BlobsPerImage = Annotated[
-    int, _option("--blobs-per-image", NUMBER, "Blobs of one image at the same time, 1 to 12.", shown=True)
+    int, option("--blobs-per-image", NUMBER, "Blobs of one image at the same time, 1 to 12.", shown=True)
 ]
 Requests = Annotated[
     int,
-    _option(
+    option(
         "--requests", NUMBER, "Requests at the same time in all, 1 to 60; fewer for a fragile registry.", shown=True
     ),
 ]
 Retries = Annotated[
     int,
-    _option(
+    option(
         "--retries",
         NUMBER,
         "How often a failed request is repeated before its image fails; a wait that the registry asks for is no try.",
@@ -236,7 +220,7 @@ Retries = Annotated[
 ]
 StallTimeout = Annotated[
     str,
-    _option(
+    option(
         "--stall-timeout",
         "TIME",
         "Longest time without a byte from a registry: seconds, or a number with s, m or h.",
@@ -245,7 +229,7 @@ StallTimeout = Annotated[
 ]
 MaxWait = Annotated[
     str,
-    _option(
+    option(
         "--max-wait",
         "TIME",
         "Longest sum of all waits for a registry: for its limit of requests, or its answer.",
@@ -254,11 +238,11 @@ MaxWait = Annotated[
 ]
 KeepQuota = Annotated[
     int | None,
-    _option("--keep-quota", NUMBER, "Pulls of a registry's quota that are left to others.  [default: none is left]"),
+    option("--keep-quota", NUMBER, "Pulls of a registry's quota that are left to others.  [default: none is left]"),
 ]
 StateFile = Annotated[
     Text,
-    _option(
+    option(
         "--state",
         "FILE",
         "File of what a run knows that saves requests to the next one; large uploads go on with it.  [default: none]",
@@ -266,14 +250,14 @@ StateFile = Annotated[
 ]
 LimitRate = Annotated[
     Text,
-    _option(
+    option(
         "--limit-rate",
         "SIZE",
         "Bytes a second of all transfers together: a number, or one with K, M, G or T.  [default: no limit]",
     ),
 ]
 Registry = Annotated[str, _argument("REGISTRY", "HOST[:PORT]; docker.io is Docker Hub.")]
-Username = Annotated[Text, _option("-u --username", "NAME", "User name.  [default: asked for on a terminal]")]
+Username = Annotated[Text, option("-u --username", "NAME", "User name.  [default: asked for on a terminal]")]
 PasswordStdin = Annotated[bool, _flag("--password-stdin", "Read the password from standard input.")]
 
 # Archives and layouts that are read.
@@ -281,21 +265,21 @@ Archive = Annotated[
     str, _argument("ARCHIVE", "An archive of images in any form, with or without .partN, a directory, or -.")
 ]
 Json = Annotated[bool, _flag("--json", "Write one JSON document instead.")]
-ArchiveFile = Annotated[str, _option("-f --file", "FILE", "An archive, with or without .partN.")]
+ArchiveFile = Annotated[str, option("-f --file", "FILE", "An archive, with or without .partN.")]
 ExpectedFormat = Annotated[
-    Text, _option("--format", "FORMAT", "gzip or zstd; another one is refused.  [default: the format of the content]")
+    Text, option("--format", "FORMAT", "gzip or zstd; another one is refused.  [default: the format of the content]")
 ]
 
 # Loading.
 LoadSource = Annotated[
-    str, _option("-s --source", "ARCHIVE", "A source of images in any form, a directory, or - for standard input.")
+    str, option("-s --source", "ARCHIVE", "A source of images in any form, a directory, or - for standard input.")
 ]
 PushTo = Annotated[
-    Text, _option("-d --destination", "REGISTRY[/PREFIX]", "Registry that the images go to.  [default: $DEST_REGISTRY]")
+    Text, option("-d --destination", "REGISTRY[/PREFIX]", "Registry that the images go to.  [default: $DEST_REGISTRY]")
 ]
 NameTemplate = Annotated[
     Text,
-    _option(
+    option(
         "--to",
         "TEMPLATE",
         "Names of the images there, in place of -d: REGISTRY/REPOSITORY, with {registry}, {repository}, {namespace}, "
@@ -303,11 +287,11 @@ NameTemplate = Annotated[
     ),
 ]
 HeldFormat = Annotated[
-    Text, _option("-c --compress", "FORMAT", "Another format of the source is refused.  [default: that of the content]")
+    Text, option("-c --compress", "FORMAT", "Another format of the source is refused.  [default: that of the content]")
 ]
 ChosenImages = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--image",
         "PATTERN",
         "Only these images: REPOSITORY, REPOSITORY:TAG, or with the registry; * and ? stand for others. May be "
@@ -315,19 +299,19 @@ ChosenImages = Annotated[
     ),
 ]
 GivenName = Annotated[
-    Text, _option("--name", "IMAGE", "Name of the only image, or of the only one that has none.  [default: its own]")
+    Text, option("--name", "IMAGE", "Name of the only image, or of the only one that has none.  [default: its own]")
 ]
 ChosenList = Annotated[
-    Text, _option("-f --file", "LIST", "Only the images of this list; - is standard input.  [default: all]")
+    Text, option("-f --file", "LIST", "Only the images of this list; - is standard input.  [default: all]")
 ]
 DefaultProject = Annotated[
-    str, _option("--default-project", "NAME", "Project of images whose name has none; '' for none.", shown=True)
+    str, option("--default-project", "NAME", "Project of images whose name has none; '' for none.", shown=True)
 ]
 DryRun = Annotated[bool, _flag("--dry-run", "Show which images would be pushed under which names, and ask nothing.")]
 SparseIndex = Annotated[bool, _flag("--sparse-index", "The same as --index original.")]
 OnExistingTag = Annotated[
     str,
-    _option(
+    option(
         "--on-existing-tag",
         "WORD",
         "For a tag that names another image there: overwrite, skip, or error, which fails the image.",
@@ -336,7 +320,7 @@ OnExistingTag = Annotated[
 ]
 PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
 RepoType = Annotated[
-    Text, _option("--repo-type", "TYPE", "harbor: make the projects that are missing.  [default: nothing is made]")
+    Text, option("--repo-type", "TYPE", "harbor: make the projects that are missing.  [default: nothing is made]")
 ]
 HarborHttps = Annotated[
     bool,
@@ -347,7 +331,7 @@ HarborHttps = Annotated[
 HarborPublic = Annotated[bool, _flag("--harbor-public", "Make the projects of Harbor public.")]
 SpoolDirectory = Annotated[
     str,
-    _option(
+    option(
         "--spool",
         "DIR",
         "Directory for blobs of an archive without index, 1 GiB at most, or one blob that is larger.",

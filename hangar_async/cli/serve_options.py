@@ -1,32 +1,27 @@
 """The options of `serve`, each with its help."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Option
 
-from hangar_async.cli.options import NUMBER, Text
-
-
-def _option(flags: str, metavar: str, text: str, *, shown: bool = False) -> Any:
-    return Option(*flags.split(), metavar=metavar, help=text, show_default=shown)
-
+from hangar_async.cli.options import NUMBER, Text, option
 
 Listen = Annotated[
     str,
-    _option(
+    option(
         "--listen", "HOST:PORT", "Address to answer on; :PORT is all addresses, [ADDRESS]:PORT one of IPv6.", shown=True
     ),
 ]
 TlsCertificate = Annotated[
-    Text, _option("--tls-cert", "FILE", "Certificate in PEM, with those above it.  [default: plain HTTP]")
+    Text, option("--tls-cert", "FILE", "Certificate in PEM, with those above it.  [default: plain HTTP]")
 ]
-TlsKey = Annotated[Text, _option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
+TlsKey = Annotated[Text, option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
 Htpasswd = Annotated[
-    Text, _option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
+    Text, option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
 ]
 MaxPerAddress = Annotated[
     int | None,
-    _option("--max-per-address", NUMBER, "Connections that one address may have at once.  [default: half of all, 450]"),
+    option("--max-per-address", NUMBER, "Connections that one address may have at once.  [default: half of all, 450]"),
 ]
 AccessLog = Annotated[
     str | None,

@@ -12,10 +12,11 @@ from hangar_async.engine.events import ImagePlanned, LoadEnded, Observer, ignore
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.outputs import check_directory
-from hangar_async.engine.push.blobs import BlobPusher, BlobSource, LayoutBlobs
+from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.push.projects import make_projects
 from hangar_async.engine.push.run import LoadRun, Named, Selection
+from hangar_async.engine.push.sources import BlobSource, LayoutBlobs
 from hangar_async.engine.push.spool import Spool
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import LoadOutcome, LoadReport, Sent

@@ -331,7 +331,6 @@ class ComparisonReport:
         return 1 if self.failed else 0
 
 
-#: The outcome of an image of any verb, and its report.
 Outcome: TypeAlias = ImageOutcome | LoadOutcome | MirrorOutcome | Comparison | VerifiedImage
 AnyReport: TypeAlias = Report | LoadReport | MirrorReport | ComparisonReport | Verdict
 

@@ -121,6 +121,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--check": "false",
         "--explain": "nothing is told",
         "--schema": "false",
+        "--plan": "those that the jobs choose",
+        "--plan-out": "no plan",
         "-o, --failed": "mirror-failed.txt",
         "--report": "none",
         "--index": "auto",

@@ -9,7 +9,8 @@ from hangar_async.config.registries import Mirrors, RetryPolicy
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.hosts import Clock, backoff, failure_at_host
 from hangar_async.engine.pull.plan import Plan
-from hangar_async.engine.push.blobs import LEAST_GAIN, Pieces
+from hangar_async.engine.push.blobs import LEAST_GAIN
+from hangar_async.engine.push.sources import Pieces
 from hangar_async.errors import DigestMismatch, HangarError, NetworkError, NotFound, RegistryError, SourceError, copied
 from hangar_async.oci import Descriptor, Digest, Piece, Reference, Verifier
 from hangar_async.registry.blobs import BlobBody, host_of

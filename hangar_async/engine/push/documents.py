@@ -8,8 +8,9 @@ from functools import partial
 from hangar_async import oci
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
-from hangar_async.engine.push.blobs import BlobPusher, Pieces
+from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.referrers import ReferrersTags
+from hangar_async.engine.push.sources import Pieces
 from hangar_async.errors import Incomplete, RegistryError
 
 

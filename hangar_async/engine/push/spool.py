@@ -11,9 +11,10 @@ from hangar_async.buffers import PieceBuffers
 from hangar_async.disk import Disk
 from hangar_async.engine.limits.queue import blob_rank
 from hangar_async.engine.outputs import temporary_directory
-from hangar_async.engine.push.blobs import ADVICE, BlobPusher, Pieces, read_in_thread
+from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.image import ImagePusher
 from hangar_async.engine.push.run import Named
+from hangar_async.engine.push.sources import ADVICE, Pieces, read_in_thread
 from hangar_async.errors import ArchiveError, ContentError, DigestMismatch, HangarError, StorageError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import Layout, LayoutFile, blob_name

@@ -1,25 +1,19 @@
 """Blobs are pushed once for each repository."""
 
-import asyncio
-import threading
 from pathlib import Path
 
 import pytest
 
-from hangar_async.buffers import SIZES, PieceBuffers
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.events import BlobProgress, BlobStarted, Event, Retrying
 from hangar_async.engine.load import load
-from hangar_async.engine.push.blobs import read_in_thread
 from hangar_async.layout import directory
 from hangar_async.layout.directory import FileReader
-from hangar_async.layout.files import LayoutReader
 from hangar_async.testing.images import image, layer
 from tests.engine.forms import Saved
 from tests.engine.loading import load_options, run_load
 from tests.engine.made import make_cache
-from tests.engine.rig import counting
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import CutBody
 from tests.fakes.images import AMD64
@@ -83,34 +77,6 @@ async def test_every_byte_of_a_blob_is_counted_and_limited(
     assert time.now - 1000.0 == pytest.approx(sum(sizes.values()) / rate, abs=0.1)
 
 
-async def test_a_reader_that_is_opened_at_the_moment_of_a_cancellation_is_closed(tmp_path: Path) -> None:
-    path = tmp_path / "blob"
-    path.touch()
-    started, go, closed = threading.Event(), threading.Event(), threading.Event()
-
-    class Noted(FileReader):
-        def close(self) -> None:
-            super().close()
-            closed.set()
-
-    def open_reader() -> LayoutReader:
-        started.set()
-        assert go.wait(30)
-        return Noted(path)
-
-    async def read() -> None:
-        async for _ in read_in_thread(open_reader, PieceBuffers()):
-            pass
-
-    task = asyncio.create_task(read())
-    await asyncio.to_thread(started.wait, 30)
-    task.cancel()
-    asyncio.get_running_loop().call_soon(go.set)
-    await asyncio.wait([task])
-    assert task.cancelled()
-    assert closed.is_set()
-
-
 async def test_the_reader_of_a_try_that_broke_is_closed_before_the_next_one(
     pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,15 +99,3 @@ async def test_the_reader_of_a_try_that_broke_is_closed_before_the_next_one(
     report = await load(load_options(tmp_path, source, pushable_registry.address, jobs=1), watch)
     assert report.status == 0
     assert open_at_retry == [0]
-
-
-@pytest.mark.parametrize(("size", "hops"), [(0, 1), (10, 1), (SIZES[0] + 1, 2)])
-async def test_a_small_blob_is_opened_read_and_closed_in_one_hop_to_a_thread(
-    size: int, hops: int, tmp_path: Path
-) -> None:
-    path = tmp_path / "blob"
-    path.write_bytes(bytes(size))
-    with counting() as counts:
-        pieces = [bytes(piece) async for piece in read_in_thread(lambda: FileReader(path), PieceBuffers())]
-    assert b"".join(pieces) == bytes(size)
-    assert counts["hops"] == hops
