@@ -12,6 +12,7 @@ import typer
 
 from hangar_async.cli import options, report_options, values
 from hangar_async.errors import ArchiveError, StorageError, UsageError
+from hangar_async.filesystem import real_path
 
 if TYPE_CHECKING:
     from hangar_async import Verdict
@@ -44,6 +45,9 @@ def verify_command(
     try:
         verdict = watch(lambda view: verify(verify_options, view), quiet=flags.quiet, remains="not all was checked")
     except (ArchiveError, StorageError) as error:
+        target = verify_options.report
+        if isinstance(target, Path) and error.path == str(real_path(target)):
+            raise
         # A part that cannot be read is a finding like others.
         verdict = Verdict((), 0, 0, (str(error),))
     if as_json:

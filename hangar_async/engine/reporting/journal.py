@@ -22,7 +22,7 @@ from hangar_async.engine import events
 from hangar_async.engine.events import Event, Notice, Observer
 from hangar_async.engine.outputs import check_report, told_disk
 from hangar_async.engine.reports import AnyReport, Outcome
-from hangar_async.errors import HangarError, UsageError, the_error
+from hangar_async.errors import HangarError, StorageError, UsageError, the_error
 from hangar_async.temporary import write_output
 from hangar_async.threads import in_thread
 
@@ -122,8 +122,12 @@ async def write_report(target: ReportTarget, document: ReportDocument, disk: Dis
     """Write a report, or give it to the function that takes it; raises StorageError."""
     if callable(target):
         target(str(document))
-    else:
+        return
+    try:
         await in_thread(write_output, target, f"{document}\n".encode(), disk)
+    except StorageError as error:
+        message = f"the report is not written: {error}"
+        raise StorageError(message, path=str(target), advice=error.advice) from error
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -153,7 +157,7 @@ async def reported(command: str, options: ReportedOptions, observe: Observer) ->
             try:
                 await journal.write(error)
             except HangarError as failure:
-                observe(Notice(f"the report is not written: {failure}"))
+                observe(Notice(str(failure)))
         raise
     await journal.write()
 

@@ -9,6 +9,8 @@ import pytest
 
 import hangar_async
 from hangar_async import Verdict
+from hangar_async.disk import Disk
+from hangar_async.errors import StorageError
 from hangar_async.layout.parse import parse_index
 from hangar_async.oci.manifest import Manifest, parse_manifest
 from tests.cli.conftest import Program
@@ -166,3 +168,15 @@ def test_a_report_names_the_damaged_images(shelf: Shelf, program: Program, tmp_p
     assert done.status == 1
     assert {one["status"] for one in document["images"]} == {"failed"}
     assert any("split.tar.gz.part1" in problem for problem in document["problems"])
+
+
+def test_a_report_that_cannot_be_written_is_no_finding(
+    shelf: Shelf, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(disk: Disk, source: Path, target: Path) -> None:
+        raise StorageError(f"cannot write {target}: No space left on device", path=str(source))
+
+    monkeypatch.setattr(Disk, "rename", fail)
+    done = program("verify", str(shelf.home / "plain.tar.gz"), "--quiet", "--report", "report.json")
+    assert (done.status, done.out) == (3, "")
+    assert done.err.startswith("hangar-async: the report is not written: cannot write report.json: No space left on")
