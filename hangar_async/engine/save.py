@@ -135,8 +135,8 @@ class _Run(ABC):
     async def fetch_all(self, images: ImageList) -> Report:
         """Fetch the images of a list, and pack them."""
         options = self.options
-        planned = [ImageOutcome(entry) for entry in images.entries]
-        self.observe(RunStarted(len(planned), options.limits.requests, planned))
+        # No name keeps the outcomes as long as the run.
+        self.observe(RunStarted(len(images.entries), options.limits.requests, [*map(ImageOutcome, images.entries)]))
         registries = {entry.reference.registry for entry in images.entries}
         registry = registry_of_login(
             options.environment.registries,

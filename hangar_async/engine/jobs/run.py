@@ -88,8 +88,7 @@ class _Run:
         """Choose the images of all jobs, copy them, and report."""
         chosen = await (self._choose() if self._options.plan is None else self._planned(self._options.plan))
         _check_targets(chosen)
-        planned = [MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries]
-        self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
+        self._begin([MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries])
         reports = [await self._mirror(one) for one in chosen]
         failed_list = None
         if not self._options.is_dry:
@@ -117,6 +116,9 @@ class _Run:
         except BaseExceptionGroup as group:
             raise the_error(group) from group
         return [replace(one, images=[entry.text for entry in one.entries]) for one in chosen]
+
+    def _begin(self, planned: Sequence[MirrorOutcome]) -> None:
+        self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
 
     async def _choose(self) -> list[_Chosen]:
         # Lists are read before anything is asked for.
