@@ -33,6 +33,7 @@ from hangar_async.registry import uploads
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.uploads import Upload
 from tests.fakes.auth import TokenServer
+from tests.fakes.clock import turns_until
 from tests.fakes.faults import Close, CutBody, Fault, Hold, Lost, Status
 from tests.fakes.pushes import Pushes
 from tests.fakes.registry import FakeRegistry, answering, fake_registry
@@ -799,6 +800,27 @@ async def test_a_kept_session_is_not_cancelled_by_a_cancellation(pushable_regist
         await task
     assert pushable_registry.asked(UPLOADS, "DELETE") == []
     assert list(memory.addresses) == [REPOSITORY]
+
+
+async def test_a_session_that_docker_registry_ended_is_started_again(docker_registry: str) -> None:
+    """It has the bytes of a request that broke off, and refuses to go on with them."""
+    memory, lent = Memory(), Lent(DATA, piece=100_000, gate=asyncio.Event(), gated=2)
+    image = Reference.parse(f"{docker_registry}/kept/app:1")
+
+    async def work(source: Lent) -> None:
+        async with client_of(sessions=memory) as client, client.upload(image, BLOB) as upload:
+            await upload.send(source)
+
+    task = asyncio.ensure_future(work(lent))
+    await turns_until(lambda: lent.taken == 200_000)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert memory.addresses
+    await work(Lent(DATA))
+    assert memory.addresses == {}
+    async with client_of() as client:
+        assert await client.has_blob(image, BLOB)
 
 
 async def test_a_blob_that_is_there_needs_no_session(pushable_registry: FakeRegistry) -> None:
