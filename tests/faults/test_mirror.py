@@ -337,7 +337,7 @@ class Signed:
         return web.Response(status=307, headers={"Location": f"http://{host}{request.path}?signature={self._count}"})
 
 
-async def test_a_signed_address_that_expires_is_asked_for_anew(mirror_scene: Scene) -> None:
+async def test_a_signed_address_that_expires_is_asked_for_again(mirror_scene: Scene) -> None:
     """The rest of a blob is asked for at the registry, never at the earlier address."""
     built, storage = with_big("app"), Signed()
     mirror_scene.source.add("app:1", built)
