@@ -186,8 +186,9 @@ def run_verb(
 
 
 def has_report_on_output(options: object) -> bool:
-    """Tell whether the report of a verb goes to standard output."""
-    return callable(getattr(options, "report", None))
+    """Tell whether the report of a verb, or its archive, goes to standard output."""
+    output = getattr(options, "output", None)
+    return callable(getattr(options, "report", None)) or getattr(output, "is_stream", False)
 
 
 class View(Protocol):

@@ -100,6 +100,10 @@ class SaveOptions(FetchOptions):
 
     def __post_init__(self) -> None:
         FetchOptions.__post_init__(self)
+        if self.output.is_stream and self.validate:
+            raise UsageError("standard output (-d -) cannot be read back: leave out --validate")
+        if self.output.is_stream and callable(self.report):
+            raise UsageError("standard output (-d -) is for the archive: write the report into a file (--report)")
         _ = self.output
 
     @property

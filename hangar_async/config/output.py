@@ -16,6 +16,8 @@ CHECKSUMS = ("sha256", "none")
 #: Endings of names that tell a format.
 _ENDINGS = {"gzip": (".tar.gz", ".tgz", ".gz"), "zstd": (".tar.zstd", ".tar.zst", ".zst", ".zstd")}
 DEFAULT_NAME = "saved-images"
+#: The path that stands for standard output.
+STANDARD_OUTPUT = Path("-")
 #: The path of a report for machines, or a function that takes its JSON.
 ReportTarget: TypeAlias = Path | Callable[[str], object]
 DEFAULT_PART_SIZE = "2G"
@@ -54,6 +56,16 @@ class OutputSettings:
             raise UsageError("a directory has no file of checksums: leave out --checksum")
         if self.part_size is not None and self.format == "dir":
             raise UsageError("a directory has no parts: leave out --part, or choose --compress gzip or zstd")
+        if self.is_stream:
+            if self.part_size is not None or self.format == "dir":
+                raise UsageError("standard output (-d -) takes one archive: leave out --part, and -c dir")
+            object.__setattr__(self, "checksum", "none")
+            object.__setattr__(self, "replace", True)
+
+    @property
+    def is_stream(self) -> bool:
+        """True where the archive goes to standard output."""
+        return self.target == STANDARD_OUTPUT
 
     @property
     def remark(self) -> str:
@@ -70,7 +82,7 @@ def output_path(destination: Path, format_: str) -> Path:
     ending = FORMATS.get(format_, "")
     return (
         destination
-        if "." in destination.name or not destination.name
+        if "." in destination.name or not destination.name or destination == STANDARD_OUTPUT
         else destination.with_name(destination.name + ending)
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -90,6 +91,11 @@ def check_output(output: OutputSettings, inputs: Iterable[object], *others: Path
 
     Raises UsageError when it cannot be made there, or names an input or one of the other outputs.
     """
+    if output.is_stream:
+        if sys.stdout.isatty():
+            raise UsageError("standard output is a terminal (-d -): send it through a pipe, or into a file")
+        check_outputs(others, inputs)
+        return output
     directory, target = output.format == "dir", real_path(output.target)
     targets = [target] if directory or not target.name else [target, incomplete_path(target)]
     check_outputs([*targets, *others], inputs)

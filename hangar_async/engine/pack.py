@@ -5,6 +5,7 @@ none.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -68,7 +69,8 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
             from hangar_async.archive.write.writer import ArchiveWriter
 
             writer = ArchiveWriter(
-                settings.target,
+                # Temporary names of a stream, which has no place of its own, are in the cache.
+                store.root / "output" if settings.is_stream else settings.target,
                 settings.format,
                 part_size=settings.part_size,
                 mtime=settings.epoch or 0,
@@ -79,6 +81,7 @@ async def open_packer(settings: OutputSettings, store: ContentStore, observe: Ob
                 level=settings.level,
                 check=interrupt,
                 checksum=settings.checksum,
+                stream=sys.stdout.fileno() if settings.is_stream else None,
             )
             # Before the thread ends: a cancellation now must discard it too.
             stack.push_async_callback(in_thread, writer.discard)

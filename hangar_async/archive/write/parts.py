@@ -2,6 +2,7 @@
 
 import hashlib
 import mmap
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,8 @@ _MAX_BUFFERS = 4
 #: The files that are open at once: the one that is written, and those that wait for their sync.
 _MAX_OPEN = 8
 _SECONDS_BETWEEN_CHECKS = 1.0
+#: The name of a stream in messages.
+_STREAM = Path("standard output")
 #: The bytes of the page cache after which a sync starts beside the writing.
 _SYNC_EVERY = 32 << 20
 
@@ -68,18 +71,27 @@ class PartWriter:
     """Takes the compressed stream in order and cuts it every `part_size` bytes, in its buffers.
 
     A codec fills `space` and calls `advance` with the number of bytes, or `write`. Hashing and writing run at once, in
-    a thread each; nothing is hashed where `hashed` is False. Raises StorageError, also later than at the write that
-    failed; then only `abandon` may be called. `finish` or `abandon` ends the threads.
+    a thread each; nothing is hashed where `hashed` is False. All goes to the descriptor `stream` where there is one.
+    Raises StorageError, also later than at the write that failed; then only `abandon` may be called. `finish` or
+    `abandon` ends the threads.
     """
 
     def __init__(
-        self, names: TemporaryFiles, disk: Disk, part_size: int | None, sync: bool, *, hashed: bool = True
+        self,
+        names: TemporaryFiles,
+        disk: Disk,
+        part_size: int | None,
+        sync: bool,
+        *,
+        hashed: bool = True,
+        stream: int | None = None,
     ) -> None:
         self._names = names
         self._disk = disk
         self._part_size = part_size
         self._sync = sync
         self._hashed = hashed
+        self._stream = stream
         self._direct = part_size is None or part_size % ALIGNMENT == 0
         self._buffer = _AlignedBuffer()
         self._used: deque[_AlignedBuffer] = deque()
@@ -172,8 +184,8 @@ class PartWriter:
             while not self._may_open.acquire(timeout=_SECONDS_BETWEEN_CHECKS):
                 # A thread that has failed closes nothing any more.
                 self._check()
-            path = self._names.new()
-            file = self._disk.create(path, direct=self._direct)
+            path = self._names.new() if self._stream is None else _STREAM
+            file = self._disk.create(path, direct=self._direct) if self._stream is None else os.dup(self._stream)
             self.parts.append(WrittenPart(path, file, hashlib.sha256() if self._hashed else None))
         return self.parts[-1]
 
@@ -217,7 +229,7 @@ class PartWriter:
             self._disk.write(part.file, piece, part.path)
             part.written += len(piece)
             due = part.written - part.synced >= _SYNC_EVERY
-            if self._sync and due and not part.syncing and not self._disk.is_direct(part.file):
+            if self._sync and self._stream is None and due and not part.syncing and not self._disk.is_direct(part.file):
                 part.syncing = True
                 part.synced = part.written
                 self._syncing.put(partial(self._sync_so_far, part, part.file))
@@ -233,7 +245,7 @@ class PartWriter:
     def _close(self, part: WrittenPart) -> None:
         file = part.file
         assert file is not None  # noqa: S101 - closed only here
-        if self._sync:
+        if self._sync and self._stream is None:
             self._disk.sync_file(file, part.path)
         part.file = None
         self._disk.close(file, part.path)

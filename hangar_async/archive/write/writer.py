@@ -42,6 +42,9 @@ class ArchiveWriter:
     in seconds. The same calls make the same bytes with any number of `workers`. With `checksum` none instead of sha256
     the bytes are not hashed, and there is no `NAME.sha256`.
 
+    With a `stream`, the descriptor of an open file or pipe, all goes there and nothing gets a name: `target` is then
+    only a place for temporary names, `part_size` None and `checksum` none.
+
     `progress` is called in the caller's thread, after every file and a few MiB, with the compressed bytes so far
     and the number of the part, from 0; its exceptions end the work, as those of `check` do while it begins.
     `notice` is told about what a person should know, in the same thread. For one thread at a time. Raises
@@ -64,8 +67,10 @@ class ArchiveWriter:
         workers: int | None = None,
         disk: Disk | None = None,
         check: Callable[[], None] = lambda: None,
+        stream: int | None = None,
     ) -> None:
         self._target = target
+        self._stream = stream
         self._part_size = part_size
         self._mtime = mtime
         self._sync = sync
@@ -83,7 +88,9 @@ class ArchiveWriter:
         self._temporary = _temporary_files(target, self._disk, notice, check)
         try:
             self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
-            self._parts = PartWriter(self._temporary, self._disk, part_size, sync, hashed=checksum != "none")
+            self._parts = PartWriter(
+                self._temporary, self._disk, part_size, sync, hashed=checksum != "none", stream=stream
+            )
             self._codec = (GzipCodec if format == GzipCodec.format else ZstdCodec)(self._parts, level, workers)
         except BaseException:
             self._temporary.close()
@@ -131,7 +138,8 @@ class ArchiveWriter:
 
         `commit` waits too.
         """
-        self._commit.lock()
+        if self._stream is None:
+            self._commit.lock()
 
     def commit(self, target: Path | None = None) -> Written:
         """End the archive, sync it and give it its name, or that of `target` beside it, in place of an earlier one."""
@@ -155,6 +163,8 @@ class ArchiveWriter:
 
     def _place(self, target: Path) -> tuple[Path, ...]:
         parts = self._parts.finish()
+        if self._stream is not None:
+            return (target,)
         if target != self._target:
             self._retarget(target)
         paths = (target,) if self._part_size is None else part_paths(target, len(parts))

@@ -25,7 +25,7 @@ def after_save(report: Report, options: SaveOptions) -> Rows:
     if not report.failed or report.failed_list is None:
         return
     failed = one_line(str(report.failed_list))
-    if report.output is None:
+    if report.output is None or options.output.is_stream:
         yield "next", f"the failed lines are in {failed}; to try these again:"
         yield "", command_text(_save(report.failed_list, options))
     elif options.format == "dir":

@@ -157,6 +157,9 @@ def quota_rows(report: Report | MirrorReport) -> Rows:
 
 
 def _archive(output: Output, settings: OutputSettings) -> Rows:
+    if settings.is_stream:
+        yield "archive", f"standard output, {size_text(output.size)}"
+        return
     target = output.path if settings.part_size is None else archive_path(output.path)
     if output.kept is not None:
         kept = one_line(str(output.kept))

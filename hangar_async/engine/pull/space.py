@@ -34,7 +34,8 @@ class SpaceCheck:
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._cache = cache
-        self._output = output
+        # A stream takes no room here.
+        self._output = None if output is not None and output.is_stream else output
         self._fetched = fetched
         self._archived = archived
         self._parts = PartCheck(self._output, notice)

@@ -15,7 +15,7 @@ from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
 from tests.cli.conftest import Program
 from tests.cli.programs import WITHOUT_PAUSES, command, environment
-from tests.cli.site import run_words
+from tests.cli.site import Site, run_words
 from tests.engine.reporting.rig import checked
 from tests.fakes.faulty_disk import forbid_reading
 from tests.fakes.images import small
@@ -235,3 +235,33 @@ def test_a_size_of_parts_without_parts_is_warned_of(
     asked_saves: list[tuple[SaveOptions, bool]], program: Program, line: str, warning: str
 ) -> None:
     assert program("save", "-f", "x", *line.split()).err == warning
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+async def test_an_archive_through_a_pipe(site: Site, kind: str) -> None:
+    """It has the bytes of one in a file; all that is said goes elsewhere, and nothing else is left."""
+    site.list("team/one:1", "two:2")
+    assert (await site.save("-f", "list.txt", "-c", kind, "-d", "x.tar")).status == 0
+    line = " ".join([*command("save", "-f", "list.txt", "-c", kind, "-d", "-"), "| cat > piped.tar"])
+    done = await site.call("sh", "-c", line)
+    assert (done.status, done.out) == (0, "")
+    assert "standard output, " in done.err
+    assert (site.home / "piped.tar").read_bytes() == (site.home / "x.tar").read_bytes()
+    assert not list((site.home / "saved-image-cache").glob(".output*"))
+    assert (await site.run("verify", "piped.tar")).status == 0
+
+
+async def test_a_reader_that_goes_away_ends_it(site: Site) -> None:
+    site.list("team/one:1", "two:2")
+    line = " ".join(["(", *command("save", "-f", "list.txt", "-d", "-"), "; echo $? >status) | true"])
+    done = await site.call("sh", "-c", f"sleep 0; {line}")
+    assert (site.home / "status").read_text() == "3\n"
+    assert "cannot write standard output: " in done.err
+
+
+@pytest.mark.parametrize("words", [["-c", "dir"], ["--part"], ["--validate"], ["--report", "-"]])
+def test_what_a_pipe_cannot_take(program: Program, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("127.0.0.1:1/a:1\n")
+    done = program("save", "-f", "list.txt", "-d", "-", *words)
+    assert done.status == 2
+    assert "standard output (-d -)" in done.err
