@@ -90,6 +90,9 @@ from hangar_async.engine.jobs.report import (
 from hangar_async.engine.jobs.run import (
     mirror_jobs as mirror_jobs,
 )
+from hangar_async.engine.jobs.save import (
+    save_jobs as save_jobs,
+)
 from hangar_async.engine.limits.hosts import Clock as Clock
 from hangar_async.engine.load import (
     load as load,

@@ -18,6 +18,7 @@ from tests.cli.programs import environment
 NAMES: list[str] = getattr(hangar_async, "__all__")  # noqa: B009 - a checker knows the names by the stub
 VERBS = {
     "save",
+    "save_jobs",
     "sync",
     "load",
     "load_validate",

@@ -75,3 +75,22 @@ PlanOut = Annotated[
         show_default=False,
     ),
 ]
+SavedList = Annotated[
+    str | None,
+    typer.Option(
+        "-f",
+        "--file",
+        metavar="LIST",
+        help="Image list, one image a line; - is standard input.  [default: the images of --config]",
+        show_default=False,
+    ),
+]
+SavedJobs = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Job file in place of a list: the images that its jobs choose.  [default: no jobs]",
+        show_default=False,
+    ),
+]

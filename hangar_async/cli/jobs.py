@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hangar_async.errors import UsageError
 
 if TYPE_CHECKING:
     from hangar_async.config.job_file_options import MirrorJobsOptions
+    from hangar_async.config.options import SaveOptions
 
 #: Flags of `mirror` whose values stand in a job file, with their defaults.
 _IN_THE_FILE: Mapping[str, object] = {
@@ -36,7 +38,7 @@ def check_flags(config: str | None, listed: Mapping[str, Any], others: Mapping[s
                 raise UsageError(f"{flag} needs a job file: write --config FILE too")
         return
     for flag, value in listed.items():
-        if value not in (_IN_THE_FILE[flag], []):
+        if value not in (_IN_THE_FILE[flag], [], None):
             raise UsageError(f"{flag} stands in the job file: leave it out beside --config")
 
 
@@ -48,6 +50,24 @@ def run_jobs(options: MirrorJobsOptions, *, quiet: bool) -> int:
 
     remains = "what was copied stays at its registry"
     return run_verb(mirror_jobs, options, after_jobs, next_jobs, quiet=quiet, remains=remains).status
+
+
+def save_chosen(options: SaveOptions, config: str, only: Sequence[str], *, quiet: bool, verbose: bool) -> int:
+    """Save the images that the jobs of a file choose, with a view, and return the exit status."""
+    from hangar_async.cli.loop import run_verb
+    from hangar_async.cli.view.jobs import next_save
+    from hangar_async.cli.view.summary import after_save
+    from hangar_async.engine.jobs.save import save_jobs
+
+    return run_verb(
+        lambda given, view: save_jobs(given, Path(config), only, view),
+        options,
+        after_save,
+        next_save,
+        quiet=quiet,
+        verbose=verbose,
+        remains="what was fetched stays in the cache",
+    ).status
 
 
 def explain(options: MirrorJobsOptions, image: str, *, quiet: bool) -> int:

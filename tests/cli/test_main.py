@@ -83,6 +83,9 @@ ARCHIVE_FLAGS = {
 FLAGS: dict[str, dict[str, str | None]] = {
     "save": {
         **LIST_FLAGS,
+        "-f, --file": "the images of --config",
+        "--config": "no jobs",
+        "--only": "all jobs of the file",
         **ARCHIVE_FLAGS,
         "-c, --compress": "gzip",
         "-o, --failed": "save-failed.txt",

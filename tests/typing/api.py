@@ -166,6 +166,8 @@ async def jobs() -> None:
             print(choice.source.name, choice.tags, [step.fallen for step in steps])
         need: h.Need = report.need
         print(need.blobs, need.bytes)
+    saved: h.Report = await h.save_jobs(h.SaveOptions(images=(), destination=Path("x")), Path("mirror.yaml"), ["a"])
+    print(saved.status)
     explanation: h.Explanation
     for explanation in await h.explain_tag(options, "nginx:1.27", observer):
         print(explanation.job, explanation.lines)

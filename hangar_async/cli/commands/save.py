@@ -4,12 +4,15 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import options, report_options, values
+from hangar_async.cli import job_options, jobs as job_file, options, report_options, values
+from hangar_async.errors import UsageError
 
 
 def save_command(
     context: typer.Context,
-    file: options.ImageListFile,
+    file: job_options.SavedList = None,
+    config: job_options.SavedJobs = None,
+    only: job_options.Only = None,
     arch: options.Architectures = ["amd64,arm64"],  # noqa: B006 - never changed
     systems: options.Systems = ["all"],  # noqa: B006
     compress: options.Compression = "gzip",
@@ -36,7 +39,7 @@ def save_command(
     limit_rate: options.LimitRate = None,
     keep_quota: options.KeepQuota = None,
 ) -> int:
-    """Save the images of a list into one archive, parts of one, or a directory."""
+    """Save the images of a list, or of the jobs of a file, into one archive, parts of one, or a directory."""
     # Imported late: the help does not need it.
     from hangar_async import SaveOptions, save
     from hangar_async.cli.loop import run_verb
@@ -44,11 +47,16 @@ def save_command(
     from hangar_async.config.output import DEFAULT_NAME
     from hangar_async.layout.files import CACHE_NAME
 
+    systems_given = None if systems == ["all"] else systems
+    listed = {"--file": file, "--arch": arch, "--os": systems_given, "--source": source, "--referrers": referrers}
+    job_file.check_flags(config, listed, {"--only": only})
+    if file is None and config is None:
+        raise UsageError("name a list of images with --file, or a job file with --config")
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
     environment = network.apply_to(values.environment_for(flags))
     size = values.size_of_part(part_size, part=part)
-    images, name = values.image_list(file)
+    images, name = ((), "") if file is None else values.image_list(file)
     save_options = SaveOptions(
         images=images,
         list_name=name,
@@ -73,6 +81,9 @@ def save_command(
         cache=Path(CACHE_NAME),
         environment=environment,
     )
+    if config is not None:
+        chosen, quiet = tuple(only or ()), flags.quiet
+        return job_file.save_chosen(save_options, config, chosen, quiet=quiet, verbose=flags.verbose)
     rows, steps = summary.after_save, next_steps.after_save
     return run_verb(
         save,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hangar_async.config.job_file_options import MirrorJobsOptions
     from hangar_async.engine.jobs.explain import Explanation
     from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+    from hangar_async.engine.reports import Report
 
 #: The tags that fell at a filter of which a dry run names some.
 _EXAMPLES = 3
@@ -93,6 +94,12 @@ def next_jobs(report: JobsReport, options: MirrorJobsOptions) -> Iterator[tuple[
         yield "next", "to run the jobs that failed once more:"
         only = [word for name in names for word in ("--only", name)]
         yield "", command_text([PROGRAM, "mirror", "-c", str(options.config), *only])
+
+
+def next_save(report: Report, _: object) -> Iterator[tuple[str, str]]:
+    """Make the lines after a save of jobs; none when nothing failed."""
+    if report.failed_list is not None:
+        yield "next", f"the failed images are in {one_line(str(report.failed_list))}; the same command tries them again"
 
 
 def explained(explanations: Iterable[Explanation]) -> Iterator[tuple[str, str]]:

@@ -265,3 +265,27 @@ def test_what_a_pipe_cannot_take(program: Program, words: list[str], tmp_path: P
     done = program("save", "-f", "list.txt", "-d", "-", *words)
     assert done.status == 2
     assert "standard output (-d -)" in done.err
+
+
+async def test_images_that_jobs_choose(site: Site) -> None:
+    lines = f"version: 1\njobs: [{{name: all, from: {site.address}/team/one, to: x.local/y, tags: '*'}}]\n"
+    (site.home / "jobs.yaml").write_text(lines)
+    done = await site.save("--config", "jobs.yaml", "-c", "dir")
+    assert done.status == 0
+    assert done.rows()["saved"][0].startswith("1 image")
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ((), "name a list of images with --file, or a job file with --config"),
+        (("--config", "x", "-f", "list.txt"), "--file stands in the job file: leave it out beside --config"),
+        (("--config", "x", "--os", "linux"), "--os stands in the job file"),
+        (("-f", "x", "--only", "a"), "--only needs a job file: write --config FILE too"),
+        (("--config", "none.yaml"), "cannot read the job file none.yaml"),
+    ],
+)
+def test_a_list_or_a_job_file(program: Program, flags: tuple[str, ...], line: str) -> None:
+    done = program("save", *flags)
+    assert (done.status, done.out) == (2, "")
+    assert line in done.err

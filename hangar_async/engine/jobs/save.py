@@ -1,0 +1,89 @@
+"""`save_jobs`: the images that the jobs of a file choose, saved as a list is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.config.options import SaveOptions
+from hangar_async.engine.events import Notice, Observer, ignore
+from hangar_async.engine.jobs.choose import Chooser
+from hangar_async.engine.jobs.plan import read_list
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.outputs import check_outputs
+from hangar_async.engine.reports import Report
+from hangar_async.engine.save import save
+from hangar_async.errors import UsageError, the_error
+from hangar_async.jobfile.jobs import Job
+from hangar_async.jobfile.read import read
+from hangar_async.threads import in_thread
+
+
+async def save_jobs(
+    options: SaveOptions,
+    config: Path,
+    only: Sequence[str] = (),
+    observer: Observer = ignore,
+    *,
+    clock: Clock | None = None,
+) -> Report:
+    """Save the images that the jobs of a file choose, all jobs for no names in `only`.
+
+    The images of the options do not count, nor do the targets of the jobs. The platforms and referrers are those of the
+    jobs, which must be the same for all of them. Raises UsageError for a wrong file, or jobs of other platforms; the
+    error of a repository whose tags cannot be listed, since an archive without it is not that of the file; and as
+    `save` does.
+    """
+    file = await in_thread(read, config, options.environment.variables)
+    jobs = file.only(only)
+    await in_thread(check_outputs, [options.failed], [config])
+    platforms, referrers = _shared(jobs)
+    options = replace(
+        options,
+        architectures=platforms or ("all",),
+        systems=(),
+        referrers=referrers,
+        source=None,
+        list_name=str(config),
+    )
+    environment = replace(options.environment, source_registry=None)
+    lines = await _lines(replace(options, environment=environment), jobs, config, observer, clock or Clock())
+    return await save(replace(options, environment=environment, images=lines), observer, clock=clock)
+
+
+def _shared(jobs: Iterable[Job]) -> tuple[tuple[str, ...], str]:
+    """Return the platforms and the referrers of all jobs; raises UsageError where they are not the same."""
+    first, *others = jobs
+    for job in others:
+        if (job.platforms, job.referrers) != (first.platforms, first.referrers):
+            names = f"{first.name} and {job.name}"
+            raise UsageError(f"jobs {names} want other platforms or referrers: save them one by one with --only")
+    return first.platforms, first.referrers
+
+
+async def _lines(
+    options: SaveOptions, jobs: Sequence[Job], config: Path, observer: Observer, clock: Clock
+) -> list[str]:
+    """List the images of the jobs; raises the first error of a repository."""
+    lines: dict[str, None] = {}
+    chosen_by = MirrorJobsOptions(
+        config=config,
+        jobs=options.jobs,
+        blobs_per_image=options.blobs_per_image,
+        requests=options.requests,
+        environment=options.environment,
+    )
+    try:
+        async with Chooser.opened(chosen_by, jobs, observer, lambda text: observer(Notice(text)), clock) as chooser:
+            for job in jobs:
+                if job.list is not None:
+                    lines.update((str(entry.source), None) for entry in (await in_thread(read_list, job)).entries)
+                for choice in await chooser.choose(job):
+                    if choice.error is not None:
+                        raise choice.error
+                    lines.update((f"{choice.source.name}:{tag}", None) for tag in choice.tags)
+    except BaseExceptionGroup as group:
+        raise the_error(group) from group
+    return list(lines)

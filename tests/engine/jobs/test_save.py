@@ -1,0 +1,60 @@
+"""The images that jobs choose are saved as those of a list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangar_async.config.environment import Environment
+from hangar_async.config.options import SaveOptions
+from hangar_async.engine.jobs.save import save_jobs
+from hangar_async.engine.reports import Report
+from hangar_async.errors import NotFound, UsageError
+from tests.engine.jobs.rig import SETTINGS, fill, options
+from tests.fakes.clock import FakeClock
+from tests.fakes.registry import FakeRegistry
+
+JOBS = """\
+- {name: apps, from: SOURCE/team/app, tags: {match: 'v*', newest: 1}}
+- {name: named, from: [SOURCE/team/app, SOURCE/team/other], tags: [v1, v2], referrers: all}
+- {name: pinned, list: images.txt}
+- {name: small, from: SOURCE/team/app, tags: v1, platforms: linux/amd64}
+- {name: gone, from: SOURCE/team/none, tags: 'v*'}
+"""
+
+
+async def run(directory: Path, source: FakeRegistry, *only: str, **keywords: Any) -> Report:
+    config = options(directory, JOBS, source, source).config
+    (directory / "images.txt").write_text(f"{source.address}/team/app:main\n{source.address}/team/app:v2\n")
+    environment = Environment(source_registry="unused.local", registries=SETTINGS)
+    values: dict[str, Any] = {"images": (), "destination": directory / "out", "format": "dir", "cache": directory / "c"}
+    made = SaveOptions(**{**values, "environment": environment, "jobs": 4, **keywords})
+    return await save_jobs(made, config, only, clock=FakeClock().clock)
+
+
+async def test_the_images_of_jobs_are_saved_once(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fill(fake_registry, "team/app", "v1 v2 main")
+    fill(fake_registry, "team/other", "v1 v2")
+    report = await run(tmp_path, fake_registry, "apps", "named", "pinned")
+    assert report.status == 0
+    names = [outcome.name.partition("/")[2] for outcome in report.outcomes]
+    assert names == ["team/app:v2", "team/app:v1", "team/other:v1", "team/other:v2", "team/app:main"]
+
+
+async def test_platforms_are_those_of_the_jobs(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fill(fake_registry, "team/app", "v1")
+    report = await run(tmp_path, fake_registry, "small")
+    image = report.outcomes[0].image
+    assert image is not None
+    assert [str(platform.platform) for platform in image.platforms] == ["linux/amd64"]
+    with pytest.raises(UsageError, match="jobs apps and small want other platforms or referrers: save them one by one"):
+        await run(tmp_path, fake_registry, "apps", "small")
+
+
+async def test_a_repository_that_cannot_be_listed_ends_the_run(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    fill(fake_registry, "team/app", "v1")
+    with pytest.raises(NotFound, match="has no list of tags"):
+        await run(tmp_path, fake_registry, "apps", "gone")
+    assert not (tmp_path / "out").exists()
