@@ -42,14 +42,14 @@ def check_flags(config: str | None, listed: Mapping[str, Any], others: Mapping[s
             raise UsageError(f"{flag} stands in the job file: leave it out beside --config")
 
 
-def run_jobs(options: MirrorJobsOptions, *, quiet: bool) -> int:
+def run_jobs(options: MirrorJobsOptions, *, quiet: bool, verbose: bool) -> int:
     """Run the jobs with a view, write what came of them, and return the exit status."""
     from hangar_async.cli.loop import run_verb
     from hangar_async.cli.view.jobs import after_jobs, next_jobs
     from hangar_async.engine.jobs.run import mirror_jobs
 
     remains = "what was copied stays at its registry"
-    return run_verb(mirror_jobs, options, after_jobs, next_jobs, quiet=quiet, remains=remains).status
+    return run_verb(mirror_jobs, options, after_jobs, next_jobs, quiet=quiet, verbose=verbose, remains=remains).status
 
 
 def save_chosen(options: SaveOptions, config: str, only: Sequence[str], *, quiet: bool, verbose: bool) -> int:

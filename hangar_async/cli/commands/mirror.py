@@ -1,5 +1,7 @@
 """`hangar-async mirror`."""
 
+from typing import Any
+
 import typer
 
 from hangar_async.cli import job_options, options, report_options, values
@@ -68,34 +70,36 @@ def mirror_command(
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
-    environment = network.apply_to(values.environment_for(flags))
+    shared: dict[str, Any] = {
+        "failed": values.file_path(failed, "--failed"),
+        "report": values.report_target(report),
+        "state": None if state is None else values.file_path(state, "--state"),
+        "lenient": lenient,
+        "jobs": jobs,
+        "blobs_per_image": blobs_per_image,
+        "requests": requests,
+        "harbor_https": harbor_https,
+        "harbor_public": harbor_public,
+        "platform_tags": platform_tags,
+        "include_foreign": include_foreign,
+        "recheck_referrers": recheck_referrers,
+        "verify_bytes": verify_bytes,
+        "recheck": recheck,
+        "dry_run": dry_run,
+        "environment": network.apply_to(values.environment_for(flags)),
+    }
     if config is not None:
         jobs_options = MirrorJobsOptions(
             config=values.existing_path(config, "--config"),
             only=tuple(only or ()),
-            failed=values.file_path(failed, "--failed"),
-            report=values.report_target(report),
-            state=None if state is None else values.file_path(state, "--state"),
-            lenient=lenient,
-            jobs=jobs,
-            blobs_per_image=blobs_per_image,
-            requests=requests,
-            include_foreign=include_foreign,
-            platform_tags=platform_tags,
-            harbor_https=harbor_https,
-            harbor_public=harbor_public,
-            verify_bytes=verify_bytes,
-            recheck=recheck,
-            recheck_referrers=recheck_referrers,
-            dry_run=dry_run,
             check=check,
             plan=None if plan is None else values.existing_path(plan, "--plan"),
             plan_out=None if plan_out is None else values.file_path(plan_out, "--plan-out"),
-            environment=environment,
+            **shared,
         )
         if explain is not None:
             return job_file.explain(jobs_options, explain, quiet=flags.quiet)
-        return job_file.run_jobs(jobs_options, quiet=flags.quiet)
+        return job_file.run_jobs(jobs_options, quiet=flags.quiet, verbose=flags.verbose)
     images, name = values.mirrored_images(image, file)
     mirror_options = MirrorOptions(
         images=images,
@@ -105,27 +109,12 @@ def mirror_command(
         source=source,
         destination=destination,
         template=to,
-        failed=values.file_path(failed, "--failed"),
-        report=values.report_target(report),
-        lenient=lenient,
-        jobs=jobs,
-        blobs_per_image=blobs_per_image,
-        requests=requests,
         index=index,
         overwrite=overwrite,
         default_project=default_project,
         harbor=repo_type == "harbor",
-        harbor_https=harbor_https,
-        harbor_public=harbor_public,
-        platform_tags=platform_tags,
-        include_foreign=include_foreign,
         referrers=referrers,
-        recheck_referrers=recheck_referrers,
-        verify_bytes=verify_bytes,
-        recheck=recheck,
-        state=None if state is None else values.file_path(state, "--state"),
-        dry_run=dry_run,
-        environment=environment,
+        **shared,
     )
     rows, steps = summary.after_mirror, next_steps.after_mirror
     return run_verb(

@@ -121,7 +121,9 @@ async def test_jobs_of_a_file(fake_registry: FakeRegistry, pushable_registry: Fa
     checked = await call(tmp_path, "mirror", "-c", "mirror.yaml", "--check", **env)
     assert (checked.status, checked.rows()["check"]) == (4, ["images differ"])
     assert checked.rows()["tags"][1] == "1 tag fell at exclude old: old"
-    rows = (await call(tmp_path, "mirror", "-c", "mirror.yaml", "--only", "teams", **env)).rows()
+    planned = (await call(tmp_path, "mirror", "-c", "mirror.yaml", "--plan-out", "plan.json", **env)).rows()
+    assert planned["plan"] == ["plan.json"]
+    rows = (await call(tmp_path, "mirror", "-c", "mirror.yaml", "--only", "teams", "--plan", "plan.json", **env)).rows()
     assert rows["job"] == ["teams: 2 copied"]
     assert await pushable_registry.content.tags("copies/one") == ["1"]
     again = await call(tmp_path, "mirror", "-c", "mirror.yaml", "--check", "--quiet", **env)

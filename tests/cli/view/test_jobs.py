@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hangar_async.cli.view.jobs import after_jobs, explained, next_jobs
+from hangar_async.cli.view.jobs import after_jobs, explained, next_jobs, next_save
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.jobs.explain import Explanation
 from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
-from hangar_async.engine.reports import MirrorOutcome, MirrorReport, MirrorState, Sent
+from hangar_async.engine.reports import MirrorOutcome, MirrorReport, MirrorState, Report, Sent, Traffic
 from hangar_async.errors import NotFound
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Reference
@@ -82,6 +82,13 @@ def test_the_next_step_runs_the_jobs_that_failed() -> None:
     assert list(next_jobs(JobsReport(jobs[1:], 1.0), OPTIONS))[1][1] == "hangar-async mirror -c mirror.yaml"
     assert list(next_jobs(JobsReport(jobs[:1], 1.0), OPTIONS)) == []
     assert list(next_jobs(JobsReport(jobs, 1.0, dry=True), OPTIONS)) == []
+
+
+def test_the_next_step_of_a_save_is_the_same_command() -> None:
+    report = Report(outcomes=(), invalid=(), duplicates=0, traffic=Traffic(), seconds=1.0, output=None)
+    assert list(next_save(report, None)) == []
+    rows = list(next_save(replace(report, failed_list=Path("save-failed.txt")), None))
+    assert rows == [("next", "the failed images are in save-failed.txt; the same command tries them again")]
 
 
 def test_reasons() -> None:
