@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hangar_async.effort import WorkTimes
 from hangar_async.errors import StorageError
+
+if TYPE_CHECKING:
+    from hangar_async.effort import WorkTimes
 
 
 def remaining(views: Sequence[memoryview], count: int) -> list[memoryview]:
@@ -82,8 +85,10 @@ class Disk:
     """
 
     @cached_property
-    def times(self) -> WorkTimes:
+    def times(self) -> "WorkTimes":
         """The times of the work of a run, which has one such object."""
+        from hangar_async.effort import WorkTimes  # a command that writes nothing does without
+
         return WorkTimes()
 
     @cached_property
