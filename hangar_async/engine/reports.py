@@ -144,10 +144,7 @@ class Report:
 
 @dataclass(slots=True)
 class Sent:
-    """Blobs and bytes: uploaded (bytes of tries that failed count), mounted from another repository, there already.
-
-    `resumed_bytes` are those of the uploaded blobs that an earlier run had sent.
-    """
+    """Blobs and bytes: uploaded (failed tries count), mounted, there already; and `resumed_bytes` of an earlier run."""
 
     uploaded_blobs: int = 0
     uploaded_bytes: int = 0
