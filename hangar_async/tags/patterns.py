@@ -35,6 +35,8 @@ class Patterns:
 
     def matches(self, text: str) -> bool:
         """Tell whether one of the patterns matches a text."""
+        if len(self._compiled) == 1:
+            return self._compiled[0].fullmatch(text) is not None
         return any(pattern.fullmatch(text) for pattern in self._compiled)
 
     def __str__(self) -> str:

@@ -246,11 +246,9 @@ def _floating(versions: Mapping[str, Version]) -> dict[str, str]:
     """
     continued: dict[tuple[str, tuple[int, ...], bool], str] = {}
     for tag, version in versions.items():
-        for length in range(1, len(version.numbers) + version.has_build):
-            continued[version.variant, version.numbers[:length], False] = tag
+        _continue(continued, tag, version, len(version.numbers) - 1 + version.has_build, False)
         if version.prerelease:
-            for length in range(1, len(version.numbers) + version.has_count):
-                continued[version.variant, version.numbers[:length], True] = tag
+            _continue(continued, tag, version, len(version.numbers) - 1 + version.has_count, True)
     return {
         tag: continued[line]
         for tag, version in versions.items()
@@ -258,3 +256,15 @@ def _floating(versions: Mapping[str, Version]) -> dict[str, str]:
         and not version.has_count
         and (line := (version.variant, version.numbers, bool(version.prerelease))) in continued
     }
+
+
+def _continue(
+    continued: dict[tuple[str, tuple[int, ...], bool], str], tag: str, version: Version, longest: int, early: bool
+) -> None:
+    """Note a tag for the first of its numbers, up to so many of them, unless another tag is noted for these."""
+    for length in range(longest, 0, -1):
+        line = (version.variant, version.numbers[:length], early)
+        if line in continued:
+            # And for fewer of them too.
+            return
+        continued[line] = tag

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import eq, ge, gt, le, lt
 from typing import NamedTuple, TypeAlias
 
 from hangar_async.errors import InvalidValue
@@ -32,6 +33,7 @@ _ENDING = re.compile(
 )
 #: Tags of signatures and of other referrers, which follow their image.
 _REFERRER = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.(?:sig|att|sbom))?", re.ASCII)
+_COMPARE = {">=": ge, ">": gt, "<=": le, "<": lt, "=": eq}
 _COMPARISON = re.compile(r"(?P<operator>>=|<=|>|<|=|)\s*v?(?P<numbers>\d+(?:\.\d+){0,9})", re.ASCII)
 
 
@@ -145,18 +147,11 @@ class VersionRange:
 
     def holds(self, version: Version) -> bool:
         """Tell whether a version is in the range."""
-        return all(_holds(operator, version.numbers, limit) for operator, limit in self.comparisons)
+        numbers = version.numbers
+        return all(
+            _COMPARE[operator]((numbers + (0,) * len(limit))[: len(limit)], limit)
+            for operator, limit in self.comparisons
+        )
 
     def __str__(self) -> str:
         return self.text
-
-
-def _holds(operator: str, numbers: tuple[int, ...], limit: tuple[int, ...]) -> bool:
-    given = numbers[: len(limit)]
-    if len(given) < len(limit):
-        given += (0,) * (len(limit) - len(given))
-    if operator == "=":
-        return given == limit
-    if given == limit:
-        return "=" in operator
-    return given > limit if operator.startswith(">") else given < limit
