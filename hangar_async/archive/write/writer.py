@@ -273,10 +273,6 @@ def _check_level(name: str, level: int | None) -> None:
         raise InvalidValue(f"{name} has no compression level {level}: write a number from {lowest} to {highest}")
 
 
-#: The level of zstd of a tar: most of its content is compressed already.
-_TAR_LEVEL = 3
-
-
 class PlainTar:
     """Writes the tar `target`, which has its name only after `commit`; leaving the block without it leaves no files.
 
@@ -301,8 +297,8 @@ class PlainTar:
         self._file: int | None = None
         self._size = 0
         self._stored = 0
-        zstd = zstandard.ZstdCompressor(level=_TAR_LEVEL, write_checksum=True) if compressed else None
-        self._compressor = None if zstd is None else zstd.compressobj()
+        zstd = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        self._compressor = zstd.compressobj() if compressed else None
 
     def __enter__(self) -> Self:
         return self
