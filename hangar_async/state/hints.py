@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,10 +135,11 @@ class State:
         """Return the address of the session in which a blob was on its way to a repository, "" for none."""
         return self._sessions.get(_key(image, blob), "")
 
-    def sessions_elsewhere(self, image: Reference, blob: Descriptor) -> list[str]:
-        """Return the other repositories of the registry to which a blob was on its way."""
+    def begun_in(self, image: Reference, blob: Descriptor, repositories: Collection[str]) -> str | None:
+        """Return the repository to which a blob was on its way: that of the image, or one of others; None for none."""
         own = _key(image, blob)
-        return [key[1] for key in self._sessions if key[::2] == own[::2] and key != own]
+        begun = [key[1] for key in self._sessions if key[::2] == own[::2]]
+        return next((one for one in (image.repository, *repositories) if one in begun), None) if begun else None
 
     async def note_session(self, image: Reference, blob: Descriptor, address: str, offset: int) -> None:
         """Note the session in which a large blob is on its way, and the byte that it has reached."""

@@ -47,9 +47,10 @@ async def test_the_next_run_knows_what_the_last_one_has_noted(tmp_path: Path) ->
         assert not await state.has_part(ONE, "amd64", THREE)
         assert not state.has_quirk("other.example", "odd")
         other = Reference.parse("reg.example/other:1")
-        assert (state.session(other, BLOB), state.sessions_elsewhere(other, BLOB)) == ("", ["app"])
-        assert state.sessions_elsewhere(IMAGE, BLOB) == []
-        assert state.sessions_elsewhere(Reference.parse("elsewhere.example/app:1"), BLOB) == []
+        assert (state.session(other, BLOB), state.begun_in(other, BLOB, ["more", "app"])) == ("", "app")
+        assert state.begun_in(other, BLOB, ["more"]) is None
+        assert state.begun_in(IMAGE, BLOB, []) == "app"
+        assert state.begun_in(Reference.parse("elsewhere.example/app:1"), BLOB, ["app"]) is None
         await state.forget_session(IMAGE, BLOB)
         assert state.session(IMAGE, BLOB) == ""
     async with opened(tmp_path / "x") as state:

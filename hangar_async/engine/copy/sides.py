@@ -118,7 +118,7 @@ class Sides:
                 options, observe, clock, (source, limited[0]), (target, limited[1]), flights, target_flights, state
             )
             for entry in entries:
-                sides.targets[entry.target.registry].blobs.expect(entry.target.repository)
+                sides.targets[entry.target.registry].blobs.targets.add(entry.target.repository)
             yield sides
 
     def effort(self, times: WorkTimes) -> Effort:

@@ -49,7 +49,8 @@ class BlobPusher:
         self._source = source
         self._observe = observe
         self._state = state
-        self._expected: set[str] = set()
+        #: The repositories that images of the run go to, to be kept by the run.
+        self.targets: set[str] = set()
         #: The repositories, by name, that are known to have a blob.
         self._repositories: dict[Digest, dict[str, None]] = {}
         #: The repositories that had nothing when they were looked at; they have what this run has sent.
@@ -62,10 +63,6 @@ class BlobPusher:
         self._mounts = True
         #: False when the registry refuses to mount a blob from the repository that is to have it.
         self._asks_by_mount = True
-
-    def expect(self, repository: str) -> None:
-        """Note a repository that images of the run go to."""
-        self._expected.add(repository)
 
     def doubt(self, repository: str) -> None:
         """Forget which blobs a repository has: it said so, or mounted them, but refused a manifest that names them.
@@ -174,38 +171,29 @@ class BlobPusher:
 
         One that was on its way to another repository of the run goes on there.
         """
-        is_begun = bool(self._state.session(image, blob))
-        for repository in () if is_begun else self._state.sessions_elsewhere(image, blob):
-            if repository in self._expected:
-                await self.send(Reference(image.registry, repository), blob, rank)
-                return
-        holder = None if is_begun else await self._state.holder(image, blob)
+        begun = self._state.begun_in(image, blob, self.targets)
+        holder = None if begun else await self._state.holder(image, blob)
         if holder is None:
-            await self.send(image, blob, rank)
+            target = Reference(image.registry, begun) if begun not in (None, image.repository) else image
+            await self.send(target, blob, rank)
             return
-        upload = await self._client.mount(image, blob, holder, Ticket(rank))
-        if upload is None:
-            self._mounted(blob)
-        else:
-            async with upload:
-                await self._send(upload, rank)
-            await self._state.note_holder(image, blob)
+        await self._mount(image, blob, holder, rank, is_hint=True)
         self._repositories.setdefault(blob.digest, {})[image.repository] = None
 
-    async def _mount(self, image: Reference, blob: Descriptor, source_repository: str, rank: Rank) -> None:
+    async def _mount(
+        self, image: Reference, blob: Descriptor, source_repository: str, rank: Rank, *, is_hint: bool = False
+    ) -> None:
         upload = await self._client.mount(image, blob, source_repository, Ticket(rank))
-        if upload is not None:
-            self._mounts = False
-            async with upload:
-                if not await self.has(image, blob, rank):
-                    await self._send(upload, rank)
+        if upload is None:
+            self.sent.mounted_blobs += 1
+            self.sent.mounted_bytes += blob.size
+            self._observe(BlobReused(blob.digest, blob.size))
             return
-        self._mounted(blob)
-
-    def _mounted(self, blob: Descriptor) -> None:
-        self.sent.mounted_blobs += 1
-        self.sent.mounted_bytes += blob.size
-        self._observe(BlobReused(blob.digest, blob.size))
+        self._mounts = self._mounts and is_hint
+        async with upload:
+            if is_hint or not await self.has(image, blob, rank):
+                await self._send(upload, rank)
+                await self._state.note_holder(image, blob)
 
     async def _send(self, upload: Upload, rank: Rank, source: OpenPieces | None = None) -> None:
         blob, registry = upload.blob, upload.image.registry
