@@ -324,7 +324,7 @@ class World(Scene):
             one
             for registry in registries
             if isinstance(registry, FakeRegistry)
-            for one in registry.asked("/sha256:", "GET")
+            for one in registry.asked("/(?:manifests|blobs)/sha256:", "GET")
         ]
         return [request.path.rpartition("/")[2] for request in asked]
 
