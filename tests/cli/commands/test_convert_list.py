@@ -17,7 +17,7 @@ def test_a_list_is_converted(program: Program, tmp_path: Path) -> None:
     done = program("convert-list", "-i", "list.txt", "-d", "reg.lan/mirror")
     assert done == Done(
         0,
-        "converted  1 line\nkept       1 line that had the form SOURCE DEST TAG\nlist       list.txt.converted\n",
+        "kept       1 line that had the form SOURCE DEST TAG\nlist       list.txt.converted\nconverted  1 line\n",
         "",
     )
     assert (tmp_path / "list.txt.converted").read_text() == (

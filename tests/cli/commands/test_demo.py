@@ -53,7 +53,7 @@ def test_the_demo_saves_into_parts_and_lists_them(tmp_path: Path) -> None:
     for image in saved:
         assert f"  {image['Source']}:{image['Tag']}: " in done.stdout
     assert re.search(r"^copied +6 images, 12 platforms$", done.stdout, re.MULTILINE)
-    assert re.search(r"^loaded +6 images, 12 platforms\n(.*\n)+?.*mounted", done.stdout, re.MULTILINE)
+    assert re.search(r"^mounted .*\n(.*\n)+?loaded +6 images, 12 platforms$", done.stdout, re.MULTILINE)
     # Once with what was pushed, once with what is served.
     assert len(re.findall(r"^same +6 images, 12 platforms$", done.stdout, re.MULTILINE)) == 2
     for shown in ("linux/amd64, linux/arm64, linux/arm/v7\n", "windows/amd64 (", ": artifact\n", "6 images"):
