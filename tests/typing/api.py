@@ -139,6 +139,7 @@ async def archives(path: Path) -> None:
     await h.decompress(h.DecompressOptions(archive=path, destination=Path("cache")), observer)
     merged: h.MergedReports = await h.merge_reports(h.MergeReportsOptions(reports=[path], report=path), observer)
     print(merged.status, merged.document.end, merged.failed_list)
+    await h.merge(h.MergeOptions(sources=[path], output=h.OutputSettings(target=path)), observer)
     conversion: h.Conversion = await h.convert_list(h.ConvertListOptions(images=path), observer)
     print(conversion.path, conversion.converted + conversion.kept)
 
@@ -202,6 +203,10 @@ async def log_in() -> None:
 
 def notice_quota(registry: str, quota: h.Quota) -> None:
     print(registry, quota.remaining)
+
+
+def keep(sessions: h.UploadSessions) -> h.RegistryClient:
+    return h.RegistryClient(h.RegistrySettings(), sessions=sessions)
 
 
 async def copy(source: h.Reference, target: h.Reference, blob: h.Descriptor) -> None:

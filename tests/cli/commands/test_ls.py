@@ -15,7 +15,7 @@ from tests.cli.shelf import PART, Shelf
 DOCUMENT = {
     "path", "format", "indexed", "parts", "strays", "size", "content_size", "saved_time", "images",
 }  # fmt: skip
-IMAGE = {"name", "digest", "original", "size", "complete", "problems", "platforms"}
+IMAGE = {"name", "digest", "original", "size", "complete", "problems", "referrer", "platforms"}
 PLATFORM = {"os", "architecture", "variant", "os_version", "digest", "size", "folder"}
 
 
