@@ -192,7 +192,7 @@ def test_an_archive_without_index(shelf: Shelf, program: Program) -> None:
     done = program("serve", str(shelf.home / "foreign.tar.gz"))
     assert (done.status, done.out) == (2, "")
     assert "has no index" in done.err
-    assert done.err.endswith("; unpack it with decompress, and name the directory\n")
+    assert done.err.endswith("; unpack its gzip, which leaves a tar, or make an archive of it with compress\n")
 
 
 def test_failures_are_lines_and_strangers_are_not(shelf: Shelf, tmp_path: Path) -> None:
