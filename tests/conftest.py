@@ -22,7 +22,8 @@ from tests.fakes.images import library
 from tests.fakes.registry import FakeRegistry, fake_registry
 
 # How long an example takes says something about the machine alone.
-settings.register_profile("tests", deadline=None)
+# The fuzzers try more.
+settings.register_profile("tests", deadline=None, max_examples=40)
 settings.load_profile("tests")
 
 _SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT")
@@ -41,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _own_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide what the machine's user has set up: credentials, proxies, certificates."""
-    if not request.node.nodeid.startswith("tests/cli/"):
+    if not request.node.nodeid.startswith("tests/cli/commands/"):
         # To measure the coverage of a process makes its start half as long again.
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in list(os.environ):

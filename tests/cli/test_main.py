@@ -184,7 +184,7 @@ FLAGS: dict[str, dict[str, str | None]] = {
     "completion": {"SHELL": None},
 }
 USAGE = [
-    (["save"], "missing option '-f' / '--file'; try 'hangar-async save --help'"),
+    (["save"], "name a list of images with --file, or a job file with --config"),
     (["save", "-f"], "option '-f' requires an argument; try 'hangar-async save --help'"),
     (["save", "-f", "list.txt", "--retries", "-1"], "--retries -1: write 0 or more"),
     (["save", "-f", "list.txt", "--stall-timeout", "0"], "--stall-timeout 0: write a time above 0"),
