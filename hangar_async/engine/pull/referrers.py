@@ -21,7 +21,7 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.pull.plan import DocumentSource, WholePlanner
-from hangar_async.errors import HangarError, NetworkError, NotFound, the_error
+from hangar_async.errors import HangarError, NetworkError, NotFound, RateLimited, RegistryError, copied, the_error
 from hangar_async.registry.lists import ReferrerPage
 from hangar_async.singleflight import SingleFlight
 from hangar_async.tasks import each
@@ -56,16 +56,16 @@ class Subjects:
         """Take the root, as at the source, and the manifests of a planned image."""
         roots = [digest for digest in (image.original, image.digest) if digest is not None]
         manifests = (digest for digest, item in image.documents.items() if isinstance(item, oci.Manifest))
-        return cls(tuple(dict.fromkeys([*roots[:1], *manifests])), _named(image.documents.values()))
+        return cls(tuple(dict.fromkeys([*roots[:1], *manifests])), _named_by(image.documents.values()))
 
     @classmethod
     def of_indexes(cls, root: oci.Digest, documents: Iterable[oci.Document]) -> Self:
         """Take a root, and the manifests that indexes name."""
-        own = _named(documents)
+        own = _named_by(documents)
         return cls((root, *sorted(own - {root}, key=str)), own)
 
 
-def _named(documents: Iterable[oci.Document]) -> frozenset[oci.Digest]:
+def _named_by(documents: Iterable[oci.Document]) -> frozenset[oci.Digest]:
     indexes = (item for item in documents if isinstance(item, oci.Index))
     return frozenset(entry.digest for index in indexes for entry in index.manifests if not entry.is_content)
 
@@ -99,6 +99,14 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class _List:
+    """The referrers of a digest that were found; `failure` is why there may be more."""
+
+    entries: tuple[_Entry, ...]
+    failure: HangarError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Tags:
     """The tags of a repository that may be of referrers; the others too are known where it is `complete`."""
 
@@ -111,6 +119,8 @@ class ReferrersFinder:
 
     The `flights` belong to the run. A registry that lists no referrers is not asked for them again: there the tags of
     a repository tell them, one request for all of its images; each tag is asked for where these are more than a page.
+    A registry whose list fails, with all tries, is not asked for it again either; a repository that it refuses is one
+    refused repository.
     """
 
     def __init__(
@@ -131,19 +141,21 @@ class ReferrersFinder:
         self._planner = WholePlanner(source, oci.PlatformSelector.parse(["all"]), False, at_once)
         #: The registries, by name, that list referrers, and those that do not; the first question is for all.
         self._listing: dict[str, bool] = {}
+        #: The failures of the list, by registry, and the refusals, by repository.
+        self._failures: dict[str, RegistryError] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tags: dict[str, _Tags] = {}
-        self._entries: dict[tuple[str, oci.Digest], tuple[_Entry, ...]] = {}
+        self._lists: dict[tuple[str, oci.Digest], _List] = {}
 
     async def find(self, image: oci.Reference, subjects: Subjects, rank: Rank) -> FoundReferrers:
-        """Find the referrers of an image, and the referrers of these.
+        """Find the referrers of an image, and those of each referrer that is found.
 
         What cannot be looked for or got is a note. Raises errors that end the run alone.
         """
         found: dict[oci.Digest | str, oci.Image] = {}
         notes: list[str] = []
         level, known = list(subjects.digests), set[oci.Digest]()
-        for _ in range(_MOST_LEVELS if self._selector else 0):
+        for _ in range(_MOST_LEVELS):
             known.update(level)
             lists = await each(level, lambda subject: self._list(image, subject, rank, notes), self._at_once)
             entries = {entry.key: entry for listed in lists for entry in listed}
@@ -168,13 +180,14 @@ class ReferrersFinder:
         if self._has_none(image, subject):
             return ()
         try:
-            if key not in self._entries:
+            if key not in self._lists:
                 await self._flights.join(("referrers", *key), partial(self._look, image, subject, rank))
+            found = self._lists[key]
         except (HangarError, ExceptionGroup) as group:
-            error = _passed_over(group)
-            notes.append(f"the referrers of {subject} could not be looked for: {error}")
-            return ()
-        return self._entries[key]
+            found = _List((), _passed_over(group))
+        if found.failure is not None:
+            notes.append(f"the referrers of {subject} could not be looked for: {found.failure}")
+        return found.entries
 
     def _has_none(self, image: oci.Reference, subject: oci.Digest) -> bool:
         """Tell whether it is known without a request that a digest has no referrers."""
@@ -184,7 +197,13 @@ class ReferrersFinder:
         return len(self._mirrors.sources(image)) == 1 and not any(name.startswith(subject.tag) for name in tags.names)
 
     async def _look(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> None:
-        listed = await self._listed(image, subject, rank)
+        listed, failure = None, None
+        try:
+            listed = await self._listed(image, subject, rank)
+        except RateLimited:
+            raise
+        except RegistryError as error:
+            failure = error
         tags = {f"{subject.algorithm}-{subject.hex}.{end}": kind for end, kind in oci.COSIGN_TYPES.items()}
         wanted = [tag for tag, kind in tags.items() if kind in self._selector]
         descriptors = await self._named(image, wanted if listed is not None else [*wanted, subject.tag], rank)
@@ -193,7 +212,7 @@ class ReferrersFinder:
         named = [_Entry(subject, tag, descriptors[tag], tags[tag]) for tag in wanted if tag in descriptors]
         by_list = (_Entry(subject, None, one, one.artifact_type) for one in listed or ())
         # Within the flight, so that nobody asks again who comes when it has just ended.
-        self._entries[image.name, subject] = (*by_list, *named)
+        self._lists[image.name, subject] = _List((*by_list, *named), failure)
 
     async def _listed(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> list[oci.Descriptor] | None:
         """Return the referrers that the API lists; None where no place of the repository has one."""
@@ -203,7 +222,14 @@ class ReferrersFinder:
             async with nullcontext() if registry in self._listing else self._locks[registry]:
                 if not self._listing.get(registry, True):
                     return None
-                first = await self._page(source, subject, rank, mirror)
+                if failure := self._failures.get(registry) or self._failures.get(source.name):
+                    raise copied(failure)
+                try:
+                    first = await self._page(source, subject, rank, mirror)
+                except RegistryError as error:
+                    if not mirror:
+                        self._failures[registry if error.transient else source.name] = error
+                    raise
                 self._listing[registry] = first is not None
             entries, page, pages = list[oci.Descriptor](), first, 1
             while page is not None:

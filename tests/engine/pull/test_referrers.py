@@ -170,7 +170,7 @@ def _broken_api(registry: FakeRegistry) -> None:
         (_gone, "left out the referrer", 3),
         (_without_a_blob, "left out the referrer", 4),
         (_without_tags, "", 5),
-        (_broken_api, "could not be looked for", 0),
+        (_broken_api, "could not be looked for", 3),
     ],
 )
 async def test_referrers_that_cannot_be_got_fail_no_image(
@@ -189,6 +189,29 @@ async def test_referrers_that_cannot_be_got_fail_no_image(
     assert all(note and note in one for one in outcome.notes)
     assert bool(outcome.notes) == bool(note)
     assert len(names(tmp_path / "out")) == found
+
+
+@pytest.mark.parametrize(("status", "asked"), [(503, 1), (403, 2)])
+async def test_a_list_that_fails_is_not_asked_for_again(
+    fake_registry: FakeRegistry, tmp_path: Path, status: int, asked: int
+) -> None:
+    """One question for a registry that is broken, and one for each repository that is refused; the tags tell theirs."""
+    fill(fake_registry)
+    for name in ("app:2", "other:1"):
+        fake_registry.add(name, APP if name == "app:2" else AMD)
+    fake_registry.fail("/referrers/", Status(status), times=None)
+    retry = RetryPolicy(retries=0, first=0.0, longest=0.0, outage_pauses=(0.0,))
+    environment = Environment(registries=RegistrySettings(retry=retry))
+    lines = [f"{fake_registry.address}/{name}" for name in ("app:1", "app:2", "other:1")]
+    report = await run(tmp_path, *lines, environment=environment, jobs=1)
+    assert report.status == 0, [str(one.error) for one in report.failed]
+    assert len(fake_registry.asked("/referrers/")) == asked
+    assert [outcome.referrers for outcome in report.outcomes] == [
+        ReferrerCounts(2, 1),
+        ReferrerCounts(2, 1),
+        ReferrerCounts(),
+    ]
+    assert all(any("could not be looked for" in note for note in outcome.notes) for outcome in report.outcomes)
 
 
 async def test_the_referrers_of_an_image_are_bounded(
