@@ -106,7 +106,7 @@ async def _serving_metrics(metrics: Metrics | None, options: ServeOptions) -> As
 def _answered(
     options: ServeOptions, metrics: Metrics | None, observer: Observer
 ) -> Callable[[BaseRequest, StreamResponse, float], None] | None:
-    """Return the function that is told of each request; None where nobody wants to know."""
+    """Return the function to call after each request; None where requests are neither counted nor shown."""
     if metrics is None and not options.access:
         return None
 

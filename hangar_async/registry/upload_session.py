@@ -25,11 +25,11 @@ from hangar_async.tasks import undone_if_cancelled
 _CANCEL_TIMEOUT = 1.5
 #: Registries answer with 201 to a piece, and with 202 to the end.
 _COMPLETE = _ACCEPTED = (200, 201, 202, 204)
-#: Statuses of a registry that does not know an upload, or cannot tell its offset.
 _LOST_PORT = (
     "{registry} wants uploads to go on at its port {port}, where nothing answers: correct the address that it gives "
     "(http.host in its configuration, or X-Forwarded-Host with the port in the proxy before it)"
 )
+#: Statuses of a registry that does not know an upload, or cannot tell its offset.
 _UNKNOWN = frozenset({*NOT_THERE, 400, 405, 409, 416, 501})
 _RANGE = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,19})", re.IGNORECASE)
 
@@ -118,7 +118,7 @@ class UploadSession:
                     pass
 
     async def _open(self, call: Call) -> bool:
-        """Make a request that opens a session or mounts the blob, and tell whether it opened a session.
+        """Make a request that opens a session or mounts the blob; return True for a session.
 
         A cancellation waits a moment for the response: nobody else learns the address of the session.
         """

@@ -129,7 +129,7 @@ class _RequestLog(AbstractAccessLogger):
 
     @property
     def enabled(self) -> bool:
-        """True when anybody wants to know of requests."""
+        """True when requests are counted or shown."""
         return self._answered is not None or self.logger.isEnabledFor(logging.DEBUG)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:

@@ -170,7 +170,7 @@ class _Stream(Decoder):
 
 
 class _PlainStream(_Stream):
-    """A tar that is not compressed: data that nobody reads are stepped over."""
+    """A tar that is not compressed, in which a file that is not read is skipped."""
 
     def skip(self, count: int) -> bool:
         """Step over some bytes; tell whether there are as many."""

@@ -253,7 +253,7 @@ class PartWriter:
 
 
 class JobThread:
-    """A thread that does jobs one after the other; `error` is the first error of them.
+    """A thread that does jobs one after the other; `error` is the first error of a job.
 
     The queue is not bounded, but the buffers of the jobs are. Where the system starts no more threads, the caller's
     thread does the job at once.

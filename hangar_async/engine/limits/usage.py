@@ -17,9 +17,9 @@ _O = TypeVar("_O", ImageOutcome, LoadOutcome, MirrorOutcome, Comparison)
 
 
 class Usage:
-    """Counts the bytes of each image, by its place in the list, and the seconds in which a request was under way.
+    """The bytes and the seconds of the requests of each image, by its place in the list.
 
-    What several images share counts for the one whose rank the request has.
+    A request that serves several images counts for the one whose rank it has.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, meters: Meters | None = None) -> None:
