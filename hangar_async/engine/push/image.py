@@ -150,7 +150,8 @@ class ImagePusher:
         existing = await self._documents.existing(name, root.digest, rank)
         if existing is None or self._options.recheck:
             await self._push_contents(image, root, name, number)
-            await self._documents.put_missing(root, name, root.digest, image.blobs, rank)
+        if existing is None:
+            await self._documents.put(root, name, root.digest, image.blobs, rank)
         for document in oci.documents_below(root, image.documents):
             await self._referrers.add(name, document, rank)
         if name.tag is not None:
