@@ -12,9 +12,9 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import msgspec
@@ -25,6 +25,7 @@ from hangar_async.errors import ContentError
 from hangar_async.layout.files import INDEX_NAME, Layout, LayoutFile, LayoutReader, blob_name
 from hangar_async.layout.foreign import MANIFEST_NAME, ForeignLayout, index_of, seekable, small_file
 from hangar_async.oci.manifest import MAX_LAYERS
+from hangar_async.threads import Pool
 
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -181,12 +182,12 @@ class _Builder:
         """Read all layers, each once: side by side where each can be opened, else in stored order."""
         if not self._base.is_seekable:
             return {file.name: _layer(self._checked(file.pieces)) for file in self._base.files(names)}
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            try:
-                return dict(zip(names, pool.map(self._read_layer, names), strict=True))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        pool = Pool("layers", _AT_ONCE)
+        try:
+            layers = [pool.submit(partial(self._read_layer, name)) for name in names]
+            return {name: layer.result() for name, layer in zip(names, layers, strict=True)}
+        finally:
+            pool.shutdown()
 
     def _read_layer(self, name: str) -> _Layer:
         with closing(seekable(self._base).open(name)) as reader:
