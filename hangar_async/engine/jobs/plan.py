@@ -24,6 +24,8 @@ from hangar_async.oci import Reference
 #: The most bytes of a plan.
 _LARGEST = 512 << 20
 _KIND = b"hangar-async plan"
+#: The bytes at the beginning of a plan that have its kind.
+_BEGINNING = 200
 
 
 class PlannedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,9 +126,14 @@ def check_plan(path: Path, used: Sequence[Path | None]) -> Path:
     path = real_path(path)
     check_parent(path, "--plan-out")
     check_outputs([path], [one for one in used if one is not None])
-    if path.is_dir() or (path.exists() and path.stat().st_size and _KIND not in path.read_bytes()[:200]):
+    if path.is_dir() or (path.exists() and path.stat().st_size and _KIND not in _beginning(path)):
         raise UsageError(f"{path} is no plan and would be lost: write another name (--plan-out)")
     return path
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_BEGINNING)
 
 
 def read_plan(path: Path) -> Plan:
