@@ -135,6 +135,8 @@ class JobsReport:
             sent=sent,
             seconds=self.seconds,
             dry=self.dry,
+            lenient=all(report.lenient for report in reports),
+            with_referrers=any(report.with_referrers for report in reports),
             failed_list=self.failed_list,
             notices=(*self.notices, *(notice for report in reports for notice in report.notices)),
             quotas=tuple({quota.host: quota for report in reports for quota in report.quotas}.values()),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, MirrorState, Sent
 from hangar_async.errors import NotFound
+from hangar_async.imagelist import InvalidLine
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Reference
 
@@ -72,3 +75,12 @@ def test_the_images_of_a_job_that_broke_off_have_failed() -> None:
         ("failed", GONE),
     ]
     assert whole.outcomes[2].entry.text == "in.local/app in.local/app latest"
+
+
+def test_the_sum_keeps_how_invalid_lines_count_and_whether_referrers_were_wanted() -> None:
+    report = replace(copied("unchanged"), invalid=(InvalidLine("x", 1, "bad"),), lenient=True, with_referrers=True)
+    jobs = JobsReport((JobReport("a", report=report), JobReport("b")), 1.0)
+    assert (jobs.whole.status, jobs.whole.unlooked) == (0, 1)
+    strict = replace(report, lenient=False, with_referrers=False)
+    jobs = JobsReport((JobReport("a", report=strict),), 1.0)
+    assert (jobs.whole.status, jobs.whole.unlooked) == (1, 0)
