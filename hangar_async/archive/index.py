@@ -28,6 +28,8 @@ Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {GZIP: ("stored", "deflate"), ZSTD: ("zstd",)}
 _FOOTER = struct.Struct("<8sQQ")
 _MAGIC = b"HGRSEEK1"
+#: The digest of a file whose own is not known: nothing is compared with it.
+_NO_DIGEST = Digest("sha256", "0" * 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class ArchiveEntry:
     length: int
     encoding: Encoding
     pieces: tuple[int, ...] = ()
+
+    @classmethod
+    def without_index(cls, name: str, size: int, offset: int, length: int, encoding: Encoding) -> Self:
+        """Make the entry of a file whose digest only its name may state."""
+        return cls(name, named_digest(name) or _NO_DIGEST, size, offset, length, encoding)
 
 
 @dataclass(frozen=True, slots=True)

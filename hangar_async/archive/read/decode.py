@@ -6,7 +6,7 @@ import bz2
 import io
 import lzma
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -17,7 +17,8 @@ import zstandard
 from hangar_async.archive import formats
 from hangar_async.archive.index import ArchiveEntry
 from hangar_async.archive.read.volume import Volume, Window
-from hangar_async.oci import Reader, read_pieces
+from hangar_async.layout.files import LayoutFile, named_digest
+from hangar_async.oci import PIECE, Reader, read_pieces
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -295,3 +296,14 @@ class EntryReader(io.RawIOBase):
         """Close the window; may be called again."""
         self._window.close()
         super().close()
+
+
+def opened_files(
+    sizes: Mapping[str, int], open_file: Callable[[str], EntryReader], names: Collection[str] | None
+) -> Iterator[LayoutFile]:
+    """Read the files of these names that exist, or all, one after the other in the order of `sizes`."""
+    chosen = sizes.keys() if names is None else sizes.keys() & set(names)
+    buffer = memoryview(bytearray(PIECE))
+    for name in [name for name in sizes if name in chosen]:
+        with open_file(name) as reader:
+            yield LayoutFile(name, sizes[name], named_digest(name), read_pieces(reader, buffer))

@@ -10,17 +10,14 @@ from hangar_async.archive.formats import TAR, ZIP
 from hangar_async.archive.index import ArchiveEntry
 from hangar_async.archive.names import PREFIX
 from hangar_async.archive.read.archive import Archive
-from hangar_async.archive.read.decode import EntryReader, as_they_are
+from hangar_async.archive.read.decode import EntryReader, as_they_are, opened_files
 from hangar_async.archive.read.docker import docker_layout
 from hangar_async.archive.read.layout import ForeignNames, IndexedLayout, StreamedLayout, first_name, stream_files
 from hangar_async.archive.read.zip import ZipLayout
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.layout.files import CACHE_NAME, LIST_NAME, Layout, LayoutFile, named_digest
+from hangar_async.layout.files import CACHE_NAME, LIST_NAME, Layout, LayoutFile
 from hangar_async.layout.foreign import hangar_layout, oci_layout, skopeo_layout
-from hangar_async.oci import PIECE, Digest, read_pieces
 
-#: The digest of a file whose own is not known: nothing is compared with it.
-_NO_DIGEST = Digest("sha256", "0" * 64)
 #: The endings of the names of archives, which are no part of the names of their images.
 _ENDINGS = re.compile(r"(?<=.)(?:\.(?:tar|zip|tgz|tzst|gz|zst|zstd|xz|bz2|partial))+$", re.IGNORECASE)
 
@@ -39,7 +36,7 @@ class TarLayout:
         files = stream_files(archive, check_interrupted, names=names)
         prefix = PREFIX if own else ""
         self._entries = {
-            name: ArchiveEntry(name, named_digest(name) or _NO_DIGEST, file.size, file.offset, file.size, "stored")
+            name: ArchiveEntry.without_index(name, file.size, file.offset, file.size, "stored")
             for file in files
             for name in [file.name.removeprefix(prefix)]
         }
@@ -57,11 +54,7 @@ class TarLayout:
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
         """Read the files of these names that exist, or all, in the order of the tar."""
-        chosen = self._sizes.keys() if names is None else self._sizes.keys() & set(names)
-        buffer = memoryview(bytearray(PIECE))
-        for name in [name for name in self._sizes if name in chosen]:
-            with self.open(name) as reader:
-                yield LayoutFile(name, self._sizes[name], named_digest(name), read_pieces(reader, buffer))
+        return opened_files(self._sizes, self.open, names)
 
     def open(self, name: str, start: int = 0) -> EntryReader:
         """Open the file of this name, which `sizes` has, at byte `start`; raises ArchiveError, StorageError."""

@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 from hangar_async.archive import formats
 from hangar_async.archive.index import ArchiveEntry
-from hangar_async.archive.read.decode import DECODE_SIZE, EntryReader, as_they_are
+from hangar_async.archive.read.decode import DECODE_SIZE, EntryReader, as_they_are, opened_files
 from hangar_async.archive.read.volume import Volume, Window
-from hangar_async.layout.files import LayoutFile, named_digest
-from hangar_async.oci import PIECE, Digest, read_pieces
+from hangar_async.layout.files import LayoutFile
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -22,7 +21,6 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _FILE = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _EXTRA = struct.Struct("<HH")
-_NO_DIGEST = Digest("sha256", "0" * 64)
 #: The bytes of a directory of any archive; beyond, it may have a quarter of those of the archive.
 _SMALL_DIRECTORY = 64 << 20
 _DIRECTORY_RATIO = 4
@@ -61,11 +59,7 @@ class ZipLayout:
 
     def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
         """Read the files of these names that exist, or all, in stored order."""
-        chosen = self._sizes.keys() if names is None else self._sizes.keys() & set(names)
-        buffer = memoryview(bytearray(PIECE))
-        for name in [name for name in self._sizes if name in chosen]:
-            with self.open(name) as reader:
-                yield LayoutFile(name, self._sizes[name], named_digest(name), read_pieces(reader, buffer))
+        return opened_files(self._sizes, self.open, names)
 
     def open(self, name: str, start: int = 0) -> EntryReader:
         """Open the file of this name at byte `start`; what is before it in a compressed one is decoded and dropped."""
@@ -159,8 +153,7 @@ def _read_entry(volume: Volume, fields: tuple[int, ...], records: io.BytesIO) ->
         volume.broken(min(offset, volume.size), f"{name[:200]!r} {problem}")
     if name.endswith("/"):
         return None
-    digest = named_digest(name) or _NO_DIGEST
-    return ArchiveEntry(name, digest, size, offset, length, "stored" if method == _STORED else "deflate")
+    return ArchiveEntry.without_index(name, size, offset, length, "stored" if method == _STORED else "deflate")
 
 
 def _problem(volume: Volume, name: str, flags: int, method: int, size: int, length: int, offset: int) -> str:
