@@ -222,8 +222,7 @@ class Hosts:
         self.meters = Meters(clock.monotonic)
         self._make = partial(Host, queue=queue, policy=policy, observe=observe, clock=clock)
         self._hosts: dict[str, Host] = {}
-        #: The other host that failed last, and the queues of two hosts.
-        self._others: dict[Asked, Host] = {}
+        self._others: dict[Asked, Host] = {}  # the other host that failed last
         self._joined: dict[tuple[Host, ...], HostQueue] = {}
 
     def host(self, name: str) -> Host:
