@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -45,13 +46,14 @@ class AccessLines:
             stream = self._open(self._path)
         except StorageError:
             return
-        self._stream.close()
+        self.close()
         self._stream = stream
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; lines that a full disk has not taken are left out."""
         if self._path is not None:
-            self._stream.close()
+            with suppress(OSError):
+                self._stream.close()
 
     @staticmethod
     def _open(path: Path) -> TextIO:

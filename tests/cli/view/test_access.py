@@ -43,6 +43,14 @@ def test_a_full_disk_ends_nothing() -> None:
     AccessLines(stream).write(EVENT)
 
 
+def test_lines_that_a_full_disk_has_not_taken_end_nothing() -> None:
+    log = AccessLines(Path("/dev/full"))
+    log.write(EVENT)
+    log.reopen()
+    log.write(EVENT)
+    log.close()
+
+
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         AccessLines(tmp_path / "none" / "log")
