@@ -15,10 +15,13 @@ _CHOICES = {
     "--compress": "gzip zstd dir",
     "--index": "original partial auto",
     "--os": "linux windows all",
+    "--on-existing-tag": "overwrite skip error",
+    "--overwrite": "moved never",
+    "--prefer": "first last",
     "--repo-type": "harbor",
 }
 #: Those of `--format`, by command.
-_FORMATS = {"extract": "oci docker-archive", "compress": "gzip zstd", "decompress": "gzip zstd"}
+_FORMATS = {"extract": "oci docker-archive", "compress": "gzip zstd", "decompress": "gzip zstd", "merge": "gzip zstd"}
 
 
 def script(shell: str, program: str, commands: Mapping[str, Any]) -> str:

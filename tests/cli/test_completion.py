@@ -37,6 +37,8 @@ def completed(*words: str) -> list[str]:
         (["save", "--log-format", ""], {"text", "json"}),
         (["--log-f"], {"--log-format"}),
         (["extract", "--format", ""], {"oci", "docker-archive"}),
+        (["merge", "--format", ""], {"gzip", "zstd"}),
+        (["merge", "--prefer", "f"], {"first"}),
         (["save", "-f", "li"], set()),
         (["ls", "arch"], set()),
     ],
