@@ -24,7 +24,6 @@ _OTHERS = {
     "inspect": "'ls --json' shows the images of an archive",
     "list": "'ls' shows the images of an archive",
     "manifest": "'ls --json' shows the images of an archive, with their digests",
-    "merge": "'sync' adds images to a directory, 'compress' makes an archive of it",
     "pack": "'compress' makes an archive of a directory",
     "pull": "'save' saves the images of a list into an archive",
     "push": "'load' pushes the images of an archive into a registry",

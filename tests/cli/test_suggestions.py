@@ -15,6 +15,7 @@ def test_a_typing_error_has_the_command_that_is_meant() -> None:
 
 @pytest.mark.parametrize("word", _OTHERS)
 def test_a_command_of_another_tool_has_the_one_that_does_it_here(word: str) -> None:
+    assert word not in COMMANDS
     assert unknown_command(word, COMMANDS) == f"no such command {word!r}: {_OTHERS[word]}"
     for named in re.findall(r"'([a-z-]+)[ ']", _OTHERS[word]):
         assert named in COMMANDS or named == "--version", named
