@@ -8,7 +8,7 @@ from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.errors import ContentError
-from hangar_async.oci import Index, Manifest, Reference
+from hangar_async.oci import MAX_DEPTH, Index, Manifest, Reference
 
 #: The most tags of a repository.
 _MOST_TAGS = 1_000_000
@@ -38,7 +38,9 @@ async def created(documents: RegistryDocuments, image: Reference, rank: Rank) ->
     Raises HangarError.
     """
     document = await documents.root(image, rank)
-    while isinstance(document, Index) and document.manifests:
+    for _ in range(MAX_DEPTH):
+        if not isinstance(document, Index) or not document.manifests:
+            break
         document = await documents.document(document.manifests[0], image, rank)
     if not isinstance(document, Manifest) or not document.is_image:
         return None

@@ -9,7 +9,7 @@ import pytest
 from hangar_async.engine.copy import listing
 from hangar_async.engine.copy.listing import all_tags, created
 from hangar_async.errors import ContentError
-from hangar_async.oci import Reference
+from hangar_async.oci import MAX_DEPTH, Reference
 from hangar_async.registry import lists
 from hangar_async.testing.images import index
 from tests.engine.copy.rig import open_source
@@ -55,3 +55,13 @@ async def test_the_time_of_an_image_is_that_of_its_first_platform(
     async with open_source() as source:
         assert await created(source.documents, Reference(fake_registry.address, "app", "1"), RANK) == time
         assert await created(source.documents, Reference(fake_registry.address, "app", "none"), RANK) is None
+
+
+async def test_an_index_within_too_many_others_has_no_time(fake_registry: FakeRegistry) -> None:
+    nested = small("deep", created="2024-05-01T10:00:00Z")
+    for _ in range(MAX_DEPTH + 1):
+        nested = index([nested])
+    fake_registry.add("app:1", nested)
+    async with open_source() as source:
+        assert await created(source.documents, Reference(fake_registry.address, "app", "1"), RANK) is None
+    assert len(fake_registry.asked("/manifests/", "GET")) == MAX_DEPTH + 1
