@@ -19,6 +19,6 @@ from hangar_async.oci.integrity import (
 from hangar_async.oci.manifest import MAX_DOCUMENT, REF_NAME, Descriptor, ImageConfig, Index, Manifest
 from hangar_async.oci.manifest import decode_json, join_index, parse_manifest
 from hangar_async.oci.platform import NO_PLATFORM, Platform, PlatformPattern, PlatformSelector
-from hangar_async.oci.reference import DOCKER_HUB, Reference, parse_registry, split_registry
+from hangar_async.oci.reference import DOCKER_HUB, Reference, is_repository, parse_registry, split_registry
 from hangar_async.oci.referrers import COSIGN_TYPES, Referrer, ReferrerKind, ReferrerSelector, cosign_type
 from hangar_async.oci.referrers import is_referrers_tag, kind_of, referrer_of, referrers_index, with_referrer

@@ -145,6 +145,11 @@ def split_registry(name: str) -> tuple[str, str]:
     return DOCKER_HUB, name
 
 
+def is_repository(text: str) -> bool:
+    """Tell whether a text is a name of a repository, which a Reference takes."""
+    return len(text) <= _MAX_REPOSITORY and _REPOSITORY.fullmatch(text) is not None
+
+
 def _check_repository(repository: str) -> None:
     if len(repository) > _MAX_REPOSITORY:
         raise InvalidValue(f"{repository[:60]!r}... is longer than {_MAX_REPOSITORY} characters")

@@ -4,14 +4,23 @@ Source: OCI distribution-spec 1.1, "Listing Tags" and "Listing Referrers".
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 from yarl import URL
 
 from hangar_async.errors import ContentError
-from hangar_async.oci import Descriptor, Digest, Index, Reference, decode_json, media_types, parse_manifest
+from hangar_async.oci import (
+    Descriptor,
+    Digest,
+    Index,
+    Reference,
+    decode_json,
+    is_repository,
+    media_types,
+    parse_manifest,
+)
 from hangar_async.registry.exchange import Call, Exchange
 from hangar_async.registry.failures import NOT_THERE
 from hangar_async.registry.http.response import Response
@@ -24,7 +33,6 @@ MAX_PAGE = 32 << 20
 #: The statuses of registries that do not know referrers.
 _NO_REFERRERS = (400, 404, 405, 406, 501)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_REPOSITORY = re.compile(r"[a-z0-9][a-z0-9._/-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class Lists:
         async with self._exchange.ask(call) as response:
             if response.status in NOT_THERE:
                 return None
-            return TagPage(*await _names(response, subject, _TagsJson, _TAG))
+            return TagPage(*await _names(response, subject, _TagsJson, _TAG.fullmatch))
 
     async def repositories(self, registry: str, page: URL | None = None) -> RepositoryPage:
         """Get a page of the names of repositories; see RegistryClient.list_repositories."""
@@ -80,7 +88,7 @@ class Lists:
         path = f"_catalog?n={PAGE_TAGS}"
         call = Call(subject=subject, registry=registry, path=path, url=page or URL(), catalog=True)
         async with self._exchange.ask(call) as response:
-            return RepositoryPage(*await _names(response, subject, _CatalogJson, _REPOSITORY))
+            return RepositoryPage(*await _names(response, subject, _CatalogJson, is_repository))
 
     async def referrers(
         self, image: Reference, subject: Digest, artifact_type: str = "", page: URL | None = None
@@ -141,7 +149,7 @@ def _call(
 
 
 async def _names(
-    response: Response, subject: str, form: type[_TagsJson | _CatalogJson], pattern: re.Pattern[str]
+    response: Response, subject: str, form: type[_TagsJson | _CatalogJson], is_name: Callable[[str], object]
 ) -> tuple[tuple[str, ...], URL | None]:
     """Read the names of a page that a request can name, and the address of the next page."""
     raw = await response.read(subject, MAX_PAGE)
@@ -149,7 +157,7 @@ async def _names(
         listed = decode_json(raw, form).names or []
     except ValueError as error:
         raise ContentError(f"{subject} from {response.origin} are not what they should be: {error}") from error
-    names = tuple(name for name in listed if pattern.fullmatch(name))
+    names = tuple(name for name in listed if is_name(name))
     last = response.url.query.get("last")
     if last is not None and last in names:
         # It lists all of them, whatever it is asked for.

@@ -110,7 +110,7 @@ async def test_repositories_need_a_token_of_their_own() -> None:
 
 
 async def test_names_of_repositories_that_no_request_can_name_are_left_out(fake_registry: FakeRegistry) -> None:
-    fake_registry.fail("/_catalog", sends(b'{"repositories": ["a/b", "A", "", "../x", "a?b"]}'))
+    fake_registry.fail("/_catalog", sends(b'{"repositories": ["a/b", "A", "", "../x", "a?b", "a/../b", "a//b"]}'))
     async with client_of(fake_registry.address) as client:
         assert (await client.list_repositories(fake_registry.address)).names == ("a/b",)
 

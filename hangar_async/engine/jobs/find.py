@@ -8,6 +8,7 @@ from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Ticket, planning_rank
 from hangar_async.errors import ContentError, HangarError, NetworkError, RegistryError, Unauthorized
 from hangar_async.jobfile.jobs import Source
+from hangar_async.oci import is_repository
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 
@@ -63,7 +64,7 @@ class RepositoryFinder:
         number = 1
         subject = f"the repositories of project {project} of {registry}"
         while found := await self._client.call(subject, registry, partial(harbor.repositories, project, number)):
-            names += found
+            names += filter(is_repository, found)
             number += 1
             _check_count(len(names) + number, registry)
         return names

@@ -50,7 +50,7 @@ async def test_a_catalog_is_listed_once(fake_registry: FakeRegistry) -> None:
 
 
 async def test_a_harbor_lists_those_of_a_project(fake_registry: FakeRegistry) -> None:
-    fake_registry.harbor = Harbor({"team": {}}, repositories=["a", "b"])
+    fake_registry.harbor = Harbor({"team": {}}, repositories=["a", "b", "../c", "B"])
     fake_registry.fail("/_catalog", Status(401), times=None)
     assert await names(fake_registry, "team/*") == ["team/a", "team/b"]
     with pytest.raises(Unauthorized):
