@@ -9,8 +9,8 @@ from tests.house import ROOT as PACKAGE, Module, modules
 MODULES = modules()
 
 
-def test_the_package_has_at_most_27_000_lines_of_code() -> None:
-    assert sum(module.code for module in MODULES) <= 27_000
+def test_the_package_has_at_most_32_000_lines_of_code() -> None:
+    assert sum(module.code for module in MODULES) <= 32_000
 
 
 def test_at_most_a_ninth_of_the_code_is_imports() -> None:
