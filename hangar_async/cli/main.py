@@ -22,7 +22,6 @@ from hangar_async.cli.options import NUMBER
 from hangar_async.cli.view.stream import end, in_background, json_stream
 from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document, writing
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
-from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
 
 WRONG, USAGE, BROKEN = 1, 2, 3
 #: Python looks for cycles of objects that are not used any more with each 700 new ones. Few are made here.
@@ -242,6 +241,8 @@ def _run(argv: Sequence[str]) -> int:
         if command is not None:
             name = f"{PROGRAM} {words.pop(0)}"
             if "--help" not in words:
+                from hangar_async.filesystem import MOST_OPEN_FILES, allow_open_files
+
                 _check_working_directory()
                 allow_open_files(MOST_OPEN_FILES)
         elif words and not words[0].startswith("-"):
