@@ -59,7 +59,7 @@ bench: $(VENV)/.dev real-parts
 
 # Many states of the disk after a loss of power, and a death, at each operation; `make test` tries fewer. Each operation
 # is followed by so many losses of power; the numbers of states stand at the end.
-CRASHES ?= 40
+CRASHES ?= 8
 crash: $(VENV)/.dev
 	CRASHES=$(CRASHES) $(BIN)/python -m pytest -q -rP -n 2 --timeout 36000 -o faulthandler_timeout=36000 \
 	    tests/faults/test_power.py tests/faults/test_crash.py tests/faults/test_filesystems.py
