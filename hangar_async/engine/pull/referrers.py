@@ -157,7 +157,8 @@ class ReferrersFinder:
         level, known = list(subjects.digests), set[oci.Digest]()
         for _ in range(_MOST_LEVELS):
             known.update(level)
-            lists = await each(level, lambda subject: self._list(image, subject, rank, notes), self._at_once)
+            asked = await self._that_may_have_referrers(image, level, rank, notes)
+            lists = await each(asked, lambda subject: self._list(image, subject, rank, notes), self._at_once)
             entries = {entry.key: entry for listed in lists for entry in listed}
             entries = {key: entry for key, entry in entries.items() if key not in found and key not in subjects.own}
             left = MOST_REFERRERS - len(found)
@@ -172,13 +173,25 @@ class ReferrersFinder:
                 break
         return FoundReferrers(tuple(found.values()), tuple(notes))
 
+    async def _that_may_have_referrers(
+        self, image: oci.Reference, subjects: list[oci.Digest], rank: Rank, notes: list[str]
+    ) -> list[oci.Digest]:
+        """Return the digests that may have referrers; where a registry lists none, the tags tell it of all at once."""
+        if self._listing.get(image.registry, True) or len(self._mirrors.sources(image)) > 1:
+            return subjects
+        try:
+            await self._know_tags(image, rank)
+        except (HangarError, ExceptionGroup) as group:
+            failure = _passed_over(group)
+            notes += [f"the referrers of {subject} could not be looked for: {failure}" for subject in subjects]
+            return []
+        return [subject for subject in subjects if not self._has_none(image, subject)]
+
     async def _list(
         self, image: oci.Reference, subject: oci.Digest, rank: Rank, notes: list[str]
     ) -> tuple[_Entry, ...]:
         """List the referrers of a digest that are selected."""
         key = (image.name, subject)
-        if self._has_none(image, subject):
-            return ()
         try:
             if key not in self._lists:
                 await self._flights.join(("referrers", *key), partial(self._look, image, subject, rank))
@@ -190,11 +203,9 @@ class ReferrersFinder:
         return found.entries
 
     def _has_none(self, image: oci.Reference, subject: oci.Digest) -> bool:
-        """Tell whether it is known without a request that a digest has no referrers."""
-        tags = self._tags.get(image.name)
-        if tags is None or not tags.complete or self._listing.get(image.registry, True):
-            return False
-        return len(self._mirrors.sources(image)) == 1 and not any(name.startswith(subject.tag) for name in tags.names)
+        """Tell whether the tags of a repository, whose registry lists no referrers, tell that a digest has none."""
+        tags = self._tags[image.name]
+        return tags.complete and not any(name.startswith(subject.tag) for name in tags.names)
 
     async def _look(self, image: oci.Reference, subject: oci.Digest, rank: Rank) -> None:
         listed, failure = None, None
@@ -255,8 +266,7 @@ class ReferrersFinder:
         """Return which of some tags the repository has, with their descriptors where each had to be asked for."""
         if not tags:
             return {}
-        if image.name not in self._tags:
-            await self._flights.join(("tags", image.name), partial(self._list_tags, image, rank))
+        await self._know_tags(image, rank)
         known = self._tags[image.name]
         if known.complete:
             return {tag: None for tag in tags if tag in known.names}
@@ -271,6 +281,10 @@ class ReferrersFinder:
 
         heads = await each(tags, head, self._at_once)
         return {tag: descriptor for tag, descriptor in zip(tags, heads, strict=True) if descriptor is not None}
+
+    async def _know_tags(self, image: oci.Reference, rank: Rank) -> None:
+        if image.name not in self._tags:
+            await self._flights.join(("tags", image.name), partial(self._list_tags, image, rank))
 
     async def _list_tags(self, image: oci.Reference, rank: Rank) -> None:
         async def ask(source: oci.Reference, mirror: bool) -> _Tags | None:
