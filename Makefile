@@ -10,7 +10,7 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
 # Programs whose files are read by marked tests: as above.
 CLIENTS := podman:podman buildah:buildah umoci:umoci
 
-.PHONY: demo test test-clients lint house real-parts extra packages wheelhouse site bench fuzz crash model clean
+.PHONY: demo test test-clients lint house real-parts extra packages pages wheelhouse site bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -45,6 +45,10 @@ extra: $(VENV)/.dev real-parts
 # Builds the wheel and the source archive, installs them into empty environments without an index, and runs them.
 packages: $(VENV)/.dev
 	PACKAGES=1 $(BIN)/python -m pytest -q -m packages -o faulthandler_timeout=1800 tests/real/test_packages.py $(PYTEST)
+
+# Writes into the pages of docs/ what the program itself says; a test fails where they differ.
+pages: $(VENV)/.dev
+	$(BIN)/python -m tests.pages
 
 # The pages of docs/ as a site in dist/site; a link that leads nowhere ends it.
 site: $(VENV)/.site

@@ -35,7 +35,8 @@ Architectures = Annotated[
     ),
 ]
 Systems = Annotated[
-    list[str], option("--os", "OS", "Operating systems, separated by commas. May be repeated.", shown=True)
+    list[str],
+    option("--os", "OS", "Operating systems, separated by commas: linux, windows, all. May be repeated.", shown=True),
 ]
 FailedList = Annotated[
     str, option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
@@ -110,7 +111,9 @@ LoadIndex = Annotated[
     ),
 ]
 VerifyBytes = Annotated[bool, _flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
-Recheck = Annotated[bool, _flag("--recheck", "Look for each manifest of images whose tags are right already.")]
+Recheck = Annotated[
+    bool, _flag("--recheck", "Look for each manifest of images whose tags are right, and copy what is missing.")
+]
 MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
 
 # The output.
@@ -119,7 +122,7 @@ Compression = Annotated[
     option(
         "-c --compress",
         "FORMAT",
-        "gzip, zstd, or dir: no archive, the cache directory becomes the destination.",
+        "gzip, zstd, or dir: no archive, the cache directory becomes the output.",
         shown=True,
     ),
 ]
@@ -128,7 +131,7 @@ Destination = Annotated[
     option(
         "-d --destination",
         "NAME",
-        "Output. A name without a dot gets the ending .tar.gz for gzip, .tar.zstd for zstd, none for dir.  "
+        "Output; - is standard output. A name without a dot gets the ending .tar.gz, .tar.zstd, or none for dir.  "
         "[default: saved-images]",
     ),
 ]
@@ -201,7 +204,7 @@ Mirror = Annotated[
 ]
 Jobs = Annotated[int, option("-j --jobs", NUMBER, "Images at the same time, 1 to 20.", shown=True)]
 BlobsPerImage = Annotated[
-    int, option("--blobs-per-image", NUMBER, "Blobs of one image at the same time, 1 to 12.", shown=True)
+    int, option("--blobs-per-image", NUMBER, "Blobs of one image at the same time, manifests too, 1 to 12.", shown=True)
 ]
 Requests = Annotated[
     int,
@@ -287,7 +290,7 @@ NameTemplate = Annotated[
     ),
 ]
 HeldFormat = Annotated[
-    Text, option("-c --compress", "FORMAT", "Another format of the source is refused.  [default: that of the content]")
+    Text, option("-c --compress", "FORMAT", "The format that the source must have.  [default: that of the content]")
 ]
 ChosenImages = Annotated[
     list[str] | None,
@@ -328,7 +331,7 @@ HarborHttps = Annotated[
         "--harbor-https/--no-harbor-https", show_default=False, help="Ask Harbor's API by HTTPS.  [default: true]"
     ),
 ]
-HarborPublic = Annotated[bool, _flag("--harbor-public", "Make the projects of Harbor public.")]
+HarborPublic = Annotated[bool, _flag("--harbor-public", "Make new projects of Harbor public, not private.")]
 SpoolDirectory = Annotated[
     str,
     option(

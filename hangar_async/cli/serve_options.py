@@ -13,9 +13,11 @@ Listen = Annotated[
     ),
 ]
 TlsCertificate = Annotated[
-    Text, option("--tls-cert", "FILE", "Certificate in PEM, with those above it.  [default: plain HTTP]")
+    Text, option("--tls-cert", "FILE", "Certificate in PEM, followed by those above it.  [default: plain HTTP]")
 ]
-TlsKey = Annotated[Text, option("--tls-key", "FILE", "Key of the certificate in PEM.  [default: plain HTTP]")]
+TlsKey = Annotated[
+    Text, option("--tls-key", "FILE", "Key of the certificate in PEM, without a passphrase.  [default: plain HTTP]")
+]
 Htpasswd = Annotated[
     Text, option("--htpasswd", "FILE", "Users that may pull, as htpasswd -B writes them.  [default: no password]")
 ]

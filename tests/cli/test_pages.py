@@ -16,6 +16,8 @@ import typer
 from hangar_async.cli.argv import normalise
 from hangar_async.cli.main import _grammars, make_app
 from tests.cli.shelf import Shelf
+from tests.pages import output
+from tests.pages.flags import EVERY, marks, program_commands, with_tables
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,20 +47,29 @@ def test_there_is_a_page_for_each_command() -> None:
         assert f"| [`hangar-async {name}`](docs/{name}.md) |" in table
 
 
-def test_pages_name_each_flag_with_its_default() -> None:
-    program: Any = typer.main.get_command(make_app())
-    for name, command in program.commands.items():
-        page = (ROOT / "docs" / f"{name}.md").read_text()
-        for parameter in command.params:
-            if parameter.param_type_name == "option" and "--help" not in parameter.opts:
-                [row] = re.findall(rf"^\| `{re.escape(', '.join(parameter.opts))}` \| (.*?) \|", page, re.MULTILINE)
-                default = parameter.default[0] if isinstance(parameter.default, list) else parameter.default
-                if parameter.required:
-                    assert row == "required"
-                elif parameter.is_flag:
-                    assert row == ("`true`" if default else "off")
-                elif default is not None:
-                    assert row == f"`{default}`"
+def test_the_tables_of_flags_are_what_the_program_says() -> None:
+    commands = program_commands()
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text()
+        assert with_tables(text, commands) == text, f"{page.name}: make pages"
+        assert marks(text) == [page.stem] * (page.stem in commands) + [EVERY] * (page.stem == "global-flags")
+
+
+def test_a_table_of_flags_keeps_the_words_of_the_page_and_forgets_flags_that_are_gone() -> None:
+    old = "| `--password-stdin` | on | Old.<br>Ours. |\n| `--gone` | off | Old.<br>Too. |\n"
+    page = f"<!-- flags of login -->\n{old}\nEnd."
+    assert with_tables(page, program_commands()) == (
+        "<!-- flags of login -->\n\n| flag | default | meaning |\n| --- | --- | --- |\n"
+        "| `REGISTRY` | required | HOST[:PORT]; docker.io is Docker Hub. |\n"
+        "| `-u, --username NAME` | asked for on a terminal | User name. |\n"
+        "| `--password-stdin` | off | Read the password from standard input.<br>Ours. |\n\nEnd."
+    )
+
+
+def test_the_page_of_output_shows_what_the_program_writes(tmp_path: Path) -> None:
+    page = output.PAGE.read_text()
+    assert sorted(output.blocks(page)) == sorted(output.RUNS)
+    assert output.with_outputs(page, output.outputs(tmp_path)) == page, "make pages"
 
 
 @pytest.mark.parametrize("name", ["plain.tar.gz", "plain.tar.zstd", "split.tar.gz"])
