@@ -10,7 +10,7 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
 # Programs whose files are read by marked tests: as above.
 CLIENTS := podman:podman buildah:buildah umoci:umoci
 
-.PHONY: demo test test-clients lint house real-parts extra packages pages wheelhouse site bench fuzz crash model clean
+.PHONY: demo test test-clients lint house real-parts extra packages pages wheelhouse lock site bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -54,9 +54,20 @@ pages: $(VENV)/.dev
 site: $(VENV)/.site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/.site/bin/mkdocs build --quiet
 
-# This package and all that it needs, for a machine without a network; see docs/install.md.
-wheelhouse: $(VENV)/.run
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheelhouse '.[speed]'
+# This package and all that it needs, as requirements.lock has it, for a machine without a network; see docs/install.md.
+wheelhouse: $(VENV)/.build
+	rm -rf dist/wheelhouse
+	$</bin/pip download --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	    --dest dist/wheelhouse --requirement requirements.lock
+	$</bin/python -m hatchling build --target wheel --directory dist/wheelhouse
+	cp requirements.lock dist/wheelhouse/
+
+# The newest versions that pyproject.toml allows, for all systems and versions of Python, with the digest of each file.
+lock: $(VENV)/.lock
+	$</bin/uv pip compile $(LOCK) --extra speed --extra metrics --output-file requirements.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    | $</bin/uv pip compile $(LOCK) --output-file requirements-build.lock -
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 
 bench: $(VENV)/.dev real-parts
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -105,10 +116,20 @@ $(VENV)/.fuzz: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
 	@touch $@ $(VENV)/.run
 
-# An environment of its own: nothing else needs what is in it.
-$(VENV)/.site: pyproject.toml $(VENV)/bin/python
+# Environments of their own: nothing else needs what is in them.
+$(VENV)/.build: requirements-build.lock $(VENV)/bin/python
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.5'
+	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-build.lock
+	@touch $@
+
+$(VENV)/.lock: $(VENV)/bin/python
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@touch $@
+
+$(VENV)/.site: pyproject.toml $(VENV)/bin/python
+	$(PYTHON) -m venv --without-pip $@
+	$(BIN)/python -m pip --python $@/bin/python install --no-compile --quiet --disable-pip-version-check 'mkdocs-material>=9.5'
 	@touch $@
 
 clean:

@@ -6,11 +6,15 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from hangar_async.cli.argv import normalise
 from hangar_async.cli.main import _grammars, make_app
@@ -52,6 +56,31 @@ def test_the_container_is_of_two_stages_and_without_root() -> None:
     for name in re.findall(r"^COPY (?!--from)(.*) \./?\S*$", text, re.MULTILINE):
         for path in name.split():
             assert (ROOT / path).exists(), path
+
+
+def locked(name: str) -> dict[str, Version]:
+    """Return the version of each package of a lock."""
+    text = (ROOT / name).read_text()
+    assert "://" not in text
+    entries = re.findall(
+        r"^([a-z0-9-]+)==(\S+)(?: ;.*?)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
+    )
+    assert len(entries) == len(re.findall("^[a-z]", text, re.MULTILINE))
+    return {package: Version(version) for package, version, _ in entries}
+
+
+def test_the_locks_have_what_the_package_needs_with_digests() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    needed = [*project["project"]["dependencies"], *extras["speed"], *extras["metrics"]]
+    for name, lines in (
+        ("requirements.lock", needed),
+        ("requirements-build.lock", project["build-system"]["requires"]),
+    ):
+        versions = locked(name)
+        for requirement in map(Requirement, lines):
+            package = canonicalize_name(requirement.name)
+            assert versions[package] in requirement.specifier, f"{package} in {name}: make lock"
 
 
 @pytest.mark.extra

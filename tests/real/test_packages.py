@@ -42,8 +42,10 @@ def test_the_packages_are_built_installed_without_an_index_and_run(tmp_path: Pat
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     assert {"README.md", "Makefile", "Containerfile", "deploy/kubernetes/mirror-job.yaml", "docs/install.md"} <= held
+    assert {"requirements.lock", "requirements-build.lock"} <= held
     house = tmp_path / "wheelhouse"
-    run(tools / "pip", "wheel", "-q", "--wheel-dir", house, wheel, cwd=tmp_path)
+    lock = ("--require-hashes", "--only-binary", ":all:", "--requirement", ROOT / "requirements.lock")
+    run(tools / "pip", "download", "-q", *lock, "--dest", house, cwd=tmp_path)
     for number, package in enumerate((wheel, source)):
         programs = empty_environment(tmp_path / f"environment{number}")
         if package == source:
