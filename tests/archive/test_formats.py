@@ -1,5 +1,10 @@
 import gzip
 import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +115,30 @@ def test_other_decoders_read_the_blocks(size: int) -> None:
         wrapped(data, formats.raw_blocks(size)), read_across_frames=True
     )
     assert decoder.read() == data
+
+
+#: Texts of words, as configs and manifests are, and noise; compressed at the default levels of an archive.
+COMPRESS = """
+import hashlib, random
+import zstandard
+from hangar_async.archive import formats
+source = random.Random(1)
+words = [source.randbytes(4).hex() for _ in range(500)]
+data = "".join(source.choices(words, k=50_000)).encode() + source.randbytes(100_000)
+print(*(hashlib.sha256(formats.deflate(data, level)).hexdigest() for level in (0, 1, 2, 6)))
+print(hashlib.sha256(zstandard.ZstdCompressor(level=2).compress(data)).hexdigest())
+"""
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("model", ["Nehalem", "EPYC"])
+def test_processors_make_the_same_bytes(model: str) -> None:
+    if platform.machine() != "x86_64" or shutil.which("qemu-x86_64") is None:
+        pytest.skip("qemu-x86_64 is not here, or models other processors")
+    python = [os.path.realpath(sys.executable), "-c", COMPRESS]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    here, there = (
+        subprocess.run([*emulator, *python], env=environment, capture_output=True, text=True, check=True).stdout
+        for emulator in ([], ["qemu-x86_64", "-cpu", model])
+    )
+    assert there == here
