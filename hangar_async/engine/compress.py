@@ -77,9 +77,18 @@ async def merge(options: MergeOptions, observer: events.Observer = events.ignore
         sources = await interrupt.in_thread(Sources, paths, options.prefer, interrupt)
         for text in sources.notices:
             observer(events.Notice(f"{text}; the {options.prefer} one is taken"))
-        root, report = temporary / CACHE_NAME, events.report_checked(interrupt, events.threadsafe(events.ignore))
+        images, root = sources.images, temporary / CACHE_NAME
+        observer(events.CheckStarted(_merged_bytes(images)))
+        report = events.report_checked(interrupt, events.threadsafe(observer))
         await interrupt.in_thread(sources.write, root, disk, report)
-        return await _archive(sources.images, root, settings, observer, started)
+        return await _archive(images, root, settings, observer, started)
+
+
+def _merged_bytes(images: Sequence[Image]) -> int:
+    """Return the bytes that a merge reads: it copies each content once, and checks those of each image before it."""
+    contents = [content for image in images if not image.problems for content in image.contents]
+    copied = {content.digest: content.size for content in contents}
+    return sum(copied.values()) + sum(content.size for content in contents)
 
 
 def _is_cache(path: Path) -> bool:

@@ -20,7 +20,7 @@ from hangar_async.config.options import CompressOptions, DecompressOptions, Merg
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine.compress import compress, decompress, merge
-from hangar_async.engine.events import Checked, Event, ImageEnded, RunEnded, RunStarted
+from hangar_async.engine.events import Checked, CheckStarted, Event, ImageEnded, RunEnded, RunStarted
 from hangar_async.engine.pack import ArchivePacker
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, ContentError, HangarError, StorageError, UsageError
@@ -28,12 +28,13 @@ from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.images import read_cache
 from hangar_async.oci import Image
 from hangar_async.oci.digest import Digest
+from hangar_async.testing.images import image, layer
 from hangar_async.threads import in_thread
 from tests.engine.forms import ARCHIVES, HANGARS, OURS, Saved, flip, parts, tree
 from tests.engine.made import make_layout
 from tests.engine.rig import Countdown, read
 from tests.fakes.faulty_disk import FaultyDisk
-from tests.fakes.images import small
+from tests.fakes.images import AMD64, small
 from tests.fakes.sources import skopeo_directory, tar
 from tests.layout.rig import REF, Made
 
@@ -116,11 +117,11 @@ async def test_a_cache_of_hangar_becomes_an_archive(everything: Saved, tmp_path:
     verdict = await verify(VerifyOptions(tmp_path / "x.tar"))
     assert verdict.problems == ()
     assert [image.name for image in verdict.images] == list(everything.built)
-    for image in verdict.images:
+    for found in verdict.images:
         # What names an image of several platforms is an index of them, made here.
-        assert image.root is not None
-        if len(image.platforms) == 1:
-            assert image.root.digest == image.platforms[0].descriptor.digest
+        assert found.root is not None
+        if len(found.platforms) == 1:
+            assert found.root.digest == found.platforms[0].descriptor.digest
     await compress(packing(tmp_path / "cache", tmp_path / "again.tar"))
     assert joined(tmp_path / "again.tar") == joined(tmp_path / "x.tar")
 
@@ -483,3 +484,18 @@ async def test_sources_of_other_programs_become_one_archive(tmp_path: Path) -> N
         MergeOptions(sources=[tmp_path], output=output, prefer="newest")
     with pytest.raises(UsageError, match="no source"):
         MergeOptions(sources=[], output=output)
+
+
+async def test_a_merge_reports_all_bytes_that_it_reads(tmp_path: Path) -> None:
+    """Of a layer that two images share too; an image that is not whole is not read."""
+    base = layer({"base": b"base" * 5000})
+    one, two = image([base, layer({"a": b"1"})], AMD64), image([base, layer({"a": b"2"})], AMD64)
+    source = make_layout(tmp_path / "a", [(one, {REF: "one:1"}), (two, {REF: "two:1"}), (small("x"), {REF: "x:1"})])
+    (source / "blobs" / "sha256" / next(iter(small("x").blobs)).hex).unlink()
+    seen: list[Event] = []
+    await merge(MergeOptions(sources=[source], output=packing(tmp_path, tmp_path / "x.tar").output), seen.append)
+    (size,) = (event.size for event in seen if isinstance(event, CheckStarted))
+    assert size == sum(event.gained for event in seen if isinstance(event, Checked))
+    assert seen.index(CheckStarted(size)) < seen.index(next(event for event in seen if isinstance(event, Checked)))
+    contents = {**one.blobs, **two.blobs}
+    assert size > 2 * sum(map(len, contents.values()))
