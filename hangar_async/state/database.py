@@ -44,6 +44,21 @@ MIGRATIONS = (
         PRIMARY KEY (registry, name)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE put (
+        registry TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL,
+        job TEXT NOT NULL, source TEXT NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (registry, repository, tag)
+    ) WITHOUT ROWID;
+    CREATE TABLE created (
+        digest TEXT NOT NULL PRIMARY KEY, time TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE asked (
+        registry TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
+        first INTEGER NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (registry, repository, digest)
+    ) WITHOUT ROWID;
+    """,
 )
 #: A statement of SQL with its values.
 Statement: TypeAlias = tuple[str, Sequence[str | int]]

@@ -1,4 +1,4 @@
-"""The hints of a state: what a run has learned that saves requests to the next one."""
+"""The hints of a state: what a run has learned that saves requests to the next one; and the tags that jobs have put."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +24,31 @@ LARGE = 256 << 20
 _DAY = 24 * 3600
 #: Seconds for which hints are kept that were not used, and sessions: docker-registry removes these after a week.
 AGE, SESSION_AGE = 30 * _DAY, 7 * _DAY
+#: Seconds after which referrers are asked for again. A digest that was seen first within them is young: signatures
+#: often come soon after an image.
+REFERRERS_AGE = _DAY
 _OLD = (
     ("DELETE FROM part WHERE seen < ? OR seen > ?", AGE),
+    ("DELETE FROM asked WHERE seen < ? OR seen > ?", AGE),
     ("DELETE FROM holder WHERE seen < ? OR seen > ?", AGE),
     ("DELETE FROM quirk WHERE seen < ? OR seen > ?", AGE),
     ("DELETE FROM upload WHERE seen < ? OR seen > ?", SESSION_AGE),
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PutTag:
+    """A tag that a job has put: its name at the target, the digest that it was given, and the name of its source."""
+
+    target: Reference
+    digest: Digest
+    source: str
+
+
 class State:
     """The hints of earlier runs. All of them may be wrong, or gone: the answer of a registry corrects them.
+
+    The tags that jobs have put are no hints: nothing else says whose a tag is. One that is forgotten has no owner.
 
     Without a database, as where none is wanted, nothing is known and nothing is kept. So it is from a failure of the
     database on, which is told once. Made by `opened`, but for `NO_STATE`.
@@ -122,6 +139,55 @@ class State:
     def _holding(self, image: Reference, blob: Descriptor) -> Statement:
         values = image.registry, str(blob.digest), image.repository, int(self._wall())
         return "INSERT OR REPLACE INTO holder VALUES (?, ?, ?, ?)", values
+
+    @property
+    def is_kept(self) -> bool:
+        """True when there is a file, and it works."""
+        return self._database is not None
+
+    async def note_put(self, job: str, target: Reference, digest: Digest, source: str) -> None:
+        """Note that a job has put a tag, so that it owns the tag."""
+        values = target.registry, target.repository, target.tag or "", str(digest), job, source, int(self._wall())
+        await self._write(("INSERT OR REPLACE INTO put VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+
+    async def forget_put(self, target: Reference) -> None:
+        """Note that a tag has no owner."""
+        values = target.registry, target.repository, target.tag or ""
+        await self._write(("DELETE FROM put WHERE registry = ? AND repository = ? AND tag = ?", values))
+
+    async def put_by(self, job: str) -> list[PutTag]:
+        """Return the tags that a job owns, in the order of their names."""
+        query = "SELECT registry, repository, tag, digest, source FROM put WHERE job = ?"
+        return [
+            PutTag(Reference(registry, repository, tag), Digest.parse(digest), source)
+            for registry, repository, tag, digest, source in await self._read(query, job)
+        ]
+
+    async def created(self, digest: Digest) -> tuple[bool, datetime | None]:
+        """Tell whether it is known when an image was created, and the time, None for an image that does not tell."""
+        rows = await self._read("SELECT time FROM created WHERE digest = ?", str(digest))
+        try:
+            return bool(rows), datetime.fromisoformat(rows[0][0]) if rows and rows[0][0] else None
+        except ValueError:
+            return False, None
+
+    async def note_created(self, digest: Digest, time: datetime | None) -> None:
+        """Note when an image was created: that never changes."""
+        values = str(digest), "" if time is None else time.isoformat()
+        await self._write(("INSERT OR REPLACE INTO created VALUES (?, ?)", values))
+
+    async def is_asked(self, target: Reference, digest: Digest) -> bool:
+        """Tell whether the referrers of a digest at a target need not be asked for: they were, and it is not young."""
+        query = "SELECT first, seen FROM asked WHERE registry = ? AND repository = ? AND digest = ?"
+        rows = await self._read(query, target.registry, target.repository, str(digest))
+        due = self._wall() - REFERRERS_AGE
+        return bool(rows) and rows[0][0] <= due < rows[0][1]
+
+    async def note_asked(self, target: Reference, digest: Digest) -> None:
+        """Note that the referrers of a digest were asked for, and brought to a target."""
+        now = int(self._wall())
+        sql = "INSERT INTO asked VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seen = excluded.seen"
+        await self._write((sql, (target.registry, target.repository, str(digest), now, now)))
 
     def has_quirk(self, registry: str, name: str) -> bool:
         """Tell whether a registry had a quirk when it was met last."""

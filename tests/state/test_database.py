@@ -95,9 +95,22 @@ def test_an_old_schema_is_brought_forward_and_a_newer_one_refused(
         with opened(tmp_path / "x") as state:
             assert state.read("SELECT * FROM quirk") == [(*ROW[1], None)]
     monkeypatch.setattr(database, "MIGRATIONS", old)
-    newer = r"of a newer hangar-async \(schema 2, and this one knows 1\): use that one"
+    newer = rf"of a newer hangar-async \(schema {len(old) + 1}, and this one knows {len(old)}\): use that one"
     with pytest.raises(UsageError, match=newer), opened(tmp_path / "x"):
         pass
+
+
+def test_a_state_of_the_first_schema_gets_the_later_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    all_of_them = database.MIGRATIONS
+    monkeypatch.setattr(database, "MIGRATIONS", all_of_them[:1])
+    with opened(tmp_path / "x") as state:
+        state.write([ROW])
+        assert {name for (name,) in state.read(tables)} == {"part", "holder", "upload", "quirk"}
+    monkeypatch.setattr(database, "MIGRATIONS", all_of_them)
+    with opened(tmp_path / "x") as state:
+        assert {name for (name,) in state.read(tables)} >= {"put", "created", "asked"}
+        assert state.read("SELECT * FROM quirk") == [ROW[1]]
 
 
 def test_a_migration_that_fails_leaves_the_state_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """Hints save requests; a state that fails is told once, and costs no more than these."""
 
 import random
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hangar_async.disk import Disk
 from hangar_async.errors import UsageError
 from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.state import hints
-from hangar_async.state.hints import AGE, LARGE, NO_STATE, SESSION_AGE, State
+from hangar_async.state.hints import AGE, LARGE, NO_STATE, REFERRERS_AGE, SESSION_AGE, PutTag, State
 
 ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
 IMAGE = Reference.parse("reg.example/app:1")
@@ -152,3 +154,59 @@ async def test_a_lock_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch
         monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
     assert len(notices) == 1
     assert hints.LARGE == 256 << 20
+
+
+async def test_a_tag_has_the_job_that_put_it_last_as_its_owner_for_ever(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x") as state:
+        await state.note_put("bases", IMAGE, ONE, "in.example/app")
+        await state.note_put("bases", Reference.parse("reg.example/app:0"), TWO, "in.example/app")
+        await state.note_put("others", Reference.parse("reg.example/app:2"), TWO, "in.example/app")
+    async with opened(tmp_path / "x", START + 9 * AGE) as state:
+        first, second = await state.put_by("bases")
+        assert second == PutTag(IMAGE, ONE, "in.example/app")
+        await state.note_put("others", first.target, THREE, "in.example/other")
+        await state.forget_put(IMAGE)
+        assert await state.put_by("bases") == []
+        assert [(one.target.tag, one.digest) for one in await state.put_by("others")] == [("0", THREE), ("2", TWO)]
+    assert await NO_STATE.put_by("others") == []
+    assert not NO_STATE.is_kept
+
+
+async def test_the_time_of_an_image_is_known_by_its_digest(tmp_path: Path) -> None:
+    time = datetime(2026, 5, 1, 12, 30, 0, 123, tzinfo=UTC)
+    async with opened(tmp_path / "x") as state:
+        await state.note_created(ONE, time)
+        await state.note_created(TWO, None)
+    async with opened(tmp_path / "x", START + 9 * AGE) as state:
+        assert [await state.created(digest) for digest in (ONE, TWO, THREE)] == [
+            (True, time),
+            (True, None),
+            (False, None),
+        ]
+    with closing(sqlite3.connect(tmp_path / "x")) as connection, connection:
+        connection.execute("UPDATE created SET time = 'yesterday'")
+    async with opened(tmp_path / "x") as state:
+        assert await state.created(ONE) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "now", "is_asked"),
+    [
+        (0, 0, 1, False),  # young: a signature may come any time
+        (0, REFERRERS_AGE - 1, REFERRERS_AGE - 1, False),
+        (0, REFERRERS_AGE - 1, REFERRERS_AGE, True),
+        (0, 2 * REFERRERS_AGE, 3 * REFERRERS_AGE - 1, True),
+        (0, 2 * REFERRERS_AGE, 3 * REFERRERS_AGE, False),
+        (5 * REFERRERS_AGE, 5 * REFERRERS_AGE, 4 * REFERRERS_AGE, False),  # a clock that was wrong
+    ],
+)
+async def test_referrers_are_asked_for_again_while_a_digest_is_young_and_each_day(
+    tmp_path: Path, first: int, last: int, now: int, is_asked: bool
+) -> None:
+    for moment in (first, last):
+        async with opened(tmp_path / "x", START + moment) as state:
+            await state.note_asked(IMAGE, ONE)
+    async with opened(tmp_path / "x", START + now) as state:
+        assert await state.is_asked(IMAGE, ONE) == is_asked
+        assert not await state.is_asked(Reference.parse("reg.example/other:1"), ONE)
+        assert not await state.is_asked(IMAGE, TWO)
