@@ -151,6 +151,15 @@ class RegistryClient:
         """
         return await self._manifests.put(image, raw, media_type, digest)
 
+    async def delete_tag(self, image: Reference) -> bool:
+        """Delete the tag of an image, which names no digest; tell whether the tag is gone: many registries delete none.
+
+        What the tag named stays under its digest, but for registries that delete it too, with its other tags. The tag
+        may name another image by now: ask for it right before.
+        Source: OCI distribution-spec, "Deleting tags".
+        """
+        return await self._manifests.delete_tag(image)
+
     async def list_tags(self, image: Reference, page: URL | None = None) -> TagPage | None:
         """Get a page of the tags of an image's repository: the first one, or the one that another page names.
 

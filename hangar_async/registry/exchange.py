@@ -117,8 +117,8 @@ class Call:
     """A request about `subject`, as errors name it: to `path` below `/v2/REPOSITORY/` at a registry.
 
     `url` is an address that the registry has named instead, from this machine or its link where `internal`; without a
-    registry it is a request to `url` alone. `push` needs the access to push, `catalog` that to list all repositories,
-    and `source_repository` the access to pull from there. A status that is not `accepted` becomes an error.
+    registry it is a request to `url` alone. `push` needs the access to push, `delete` that to delete, `catalog` that to list all
+    repositories, and `source_repository` the access to pull from there. A status that is not `accepted` becomes an error.
     """
 
     subject: str
@@ -128,6 +128,7 @@ class Call:
     url: URL = URL()  # noqa: RUF009 - it is immutable
     internal: bool = False
     push: bool = False
+    delete: bool = False
     catalog: bool = False
     source_repository: str = ""
     method: str = "GET"
@@ -138,7 +139,11 @@ class Call:
     @property
     def scope(self) -> Scope:
         """The access that it needs."""
-        return Scope(self.repository, "*" if self.catalog else actions_of(push=self.push), self.source_repository)
+        return Scope(
+            self.repository,
+            "*" if self.catalog else actions_of(push=self.push, delete=self.delete),
+            self.source_repository,
+        )
 
 
 class Exchange:

@@ -1,6 +1,6 @@
-"""Manifests of repositories: get, head and put; and the quota of requests that a registry sends.
+"""Manifests of repositories: get, head and put; tags to delete; and the quota of requests that a registry sends.
 
-Source: OCI distribution-spec, "Pulling manifests" and "Pushing manifests".
+Source: OCI distribution-spec, "Pulling manifests", "Pushing manifests" and "Deleting tags".
 """
 
 import re
@@ -36,6 +36,9 @@ _HIDDEN = (403, 412)
 #: The characters of an address that advice shows.
 _LONGEST = 140
 _PUT = (200, 201, 202, 204)
+_DELETED = (200, 202, 204)
+#: The statuses of registries that delete no tags: docker-registry 2 answers 405, or 400 where it deletes manifests.
+_DELETES_NO_TAGS = (400, 405, 501)
 _QUOTA = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12})\s*)?(?:;.*)?")
 
 
@@ -142,6 +145,14 @@ class Manifests:
                 return PushedManifest(actual, read_digest(response.headers.get("OCI-Subject", "")))
         except RegistryError as error:
             raise _explained(error, subject, raw, media_type) from error
+
+    async def delete_tag(self, image: Reference) -> bool:
+        """Delete a tag; see RegistryClient.delete_tag."""
+        accepted = (*_DELETED, *NOT_THERE, *_DELETES_NO_TAGS)
+        call = _call(image, image.tag, f"tag {image}", {}, delete=True, method="DELETE", accepted=accepted)
+        async with self._exchange.ask(call) as response:
+            await response.drain()
+            return response.status not in _DELETES_NO_TAGS
 
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:

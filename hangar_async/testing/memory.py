@@ -1,4 +1,4 @@
-"""A registry in memory: the content that it serves, and pushes into it."""
+"""A registry in memory: the content that it serves, pushes into it, and the tags that are deleted there."""
 
 import json
 import re
@@ -65,6 +65,10 @@ class MemoryContent:
         if digest not in repo.manifests:
             raise InvalidValue(f"{repository} has no manifest {digest}")
         repo.tags[tag] = digest
+
+    def untag(self, repository: str, tag: str) -> bool:
+        """Remove a tag, and leave what it names; tell whether it was there."""
+        return self._at(repository).tags.pop(tag, None) is not None
 
     def remove(self, repository: str, digest: Digest) -> None:
         """Remove a manifest or blob from a repository, with its tags."""
@@ -136,7 +140,7 @@ class Session:
 class Pushes:
     """Puts pushed blobs and manifests into content; a manifest only after all that it names. All fits into memory.
 
-    Its `middleware` comes before a read-only application.
+    A tag is deleted alone; a manifest with all its tags. Its `middleware` comes before a read-only application.
     """
 
     content: MemoryContent
@@ -159,9 +163,22 @@ class Pushes:
                 return await self._upload(request, match["name"], match["id"])
             if request.method == "PUT" and (match := _MANIFEST.fullmatch(request.path)):
                 return await self._manifest(request, match["name"], match["reference"])
+            if request.method == "DELETE" and (match := _MANIFEST.fullmatch(request.path)):
+                return await self.delete(match["name"], match["reference"])
         except InvalidValue as error:
             return refusal(400, "DIGEST_INVALID", str(error))
         return await handler(request)
+
+    async def delete(self, name: str, reference: str) -> web.StreamResponse:
+        """Answer a DELETE of a tag, or of a manifest by its digest."""
+        digest = Digest.parse(reference) if ":" in reference else None
+        if await self.content.resolve(name, digest or reference) is None:
+            return refusal(404, "MANIFEST_UNKNOWN", "the manifest is not there")
+        if digest is None:
+            self.content.untag(name, reference)
+        else:
+            self.content.remove(name, digest)
+        return web.Response(status=202)
 
     async def open_session(self, request: web.Request, name: str) -> web.StreamResponse:
         """Answer a POST: with the blob that is mounted, or a session."""

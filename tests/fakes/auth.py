@@ -152,14 +152,15 @@ async def token_serving(
 
 
 def _scopes(request: web.Request, names: Mapping[str, str]) -> list[str]:
-    """The scopes that a request needs: to read or to push, to read the source of a mount, or to list repositories."""
+    """The scopes that a request needs: for its repository, to read the source of a mount, or to list repositories."""
     if request.path == "/v2/_catalog":
         return ["registry:catalog:*"]
     repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
     repository = repository.removesuffix("/tags/list")
     reads = request.method in ("GET", "HEAD") and "/blobs/uploads/" not in request.path
     name = names.get(repository, repository)
-    needed = [f"repository:{name}:{'pull' if reads else 'pull,push'}"] if repository else []
+    deletes = request.method == "DELETE" and "/manifests/" in request.path
+    needed = [f"repository:{name}:{'pull' if reads else 'delete' if deletes else 'pull,push'}"] if repository else []
     if origin := request.query.get("from"):
         needed.append(f"repository:{origin}:pull")
     return needed

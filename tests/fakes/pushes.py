@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hangar_async.oci.digest import Digest
+from hangar_async.server.responses import refusal
 from hangar_async.testing import memory
 from hangar_async.testing.memory import Session
 from tests.fakes.faults import CUT, NoAnswer
@@ -40,6 +41,8 @@ class Pushes(memory.Pushes):
     immutable: set[str] = field(default_factory=set)
     complete: bool = True
     check_spans: bool = True
+    #: Whether tags are deleted; docker-registry 2 deletes manifests by their digests alone.
+    deletes_tags: bool = True
     drops: list[int] = field(default_factory=list)
     report: Callable[[int], str] = docker_range
     place: Callable[[str], str] = str
@@ -59,6 +62,11 @@ class Pushes(memory.Pushes):
         if answer.status == 202 and self.minimum is not None:
             answer.headers["OCI-Chunk-Min-Length"] = str(self.minimum)
         return answer
+
+    async def delete(self, name: str, reference: str) -> web.StreamResponse:
+        if not self.deletes_tags and ":" not in reference:
+            return refusal(405, "UNSUPPORTED", "The operation is unsupported.")
+        return await super().delete(name, reference)
 
     async def receive(self, request: web.Request, name: str, key: str, session: Session) -> web.StreamResponse:
         if self.largest is not None and (request.content_length or 0) > self.largest:

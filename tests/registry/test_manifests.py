@@ -10,16 +10,17 @@ from multidict import CIMultiDict
 
 import hangar_async
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.errors import ContentError, DigestMismatch, RegistryError
+from hangar_async.errors import ContentError, DigestMismatch, RegistryError, Unauthorized
 from hangar_async.oci import media_types
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.manifest import MAX_DOCUMENT, Descriptor
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.manifests import Quota, ServedManifest
+from tests.fakes.auth import TokenServer
 from tests.fakes.faults import Close, Headers, Status
-from tests.fakes.registry import FakeRegistry, answering
-from tests.registry.rig import MANIFEST, OCI, client_of, describe, get_manifest, image_at, manifest_server
+from tests.fakes.registry import FakeRegistry, answering, fake_registry
+from tests.registry.rig import LOGIN, MANIFEST, OCI, client_of, describe, get_manifest, image_at, manifest_server
 
 
 @pytest.mark.parametrize(
@@ -290,3 +291,25 @@ async def test_a_put_on_a_connection_that_was_closed_meanwhile_is_sent_on_anothe
     async with client_of(pushable_registry.address) as client:
         assert (await client.put_manifest(image_at(pushable_registry), MANIFEST, OCI)).digest == Digest.of(MANIFEST)
     assert len(pushable_registry.asked("/manifests/")) == 2
+
+
+async def test_a_tag_is_deleted_with_the_rights_for_it() -> None:
+    tokens = TokenServer({"me": "pass:word"}, private=frozenset({"team/app"}))
+    async with fake_registry(auth=tokens, pushable=True) as registry:
+        registry.content.add_manifest("team/app", MANIFEST, OCI, ["one", "two"])
+        image = image_at(registry, "team/app:one")
+        async with client_of(registry.address, LOGIN) as client:
+            assert await client.delete_tag(image)
+            assert await registry.content.tags("team/app") == ["two"]
+            assert await client.delete_tag(image)
+            assert tokens.requests[-1].scopes == ("repository:team/app:pull,delete",)
+            registry.fail("/manifests/two", Status(403), method="DELETE")
+            with pytest.raises(Unauthorized, match=r"denies access to tag .*/team/app:two"):
+                await client.delete_tag(image_at(registry, "team/app:two"))
+
+
+@pytest.mark.parametrize("status", [400, 405, 501])
+async def test_a_registry_that_deletes_no_tags(pushable_registry: FakeRegistry, status: int) -> None:
+    pushable_registry.fail("/manifests/one", Status(status), method="DELETE")
+    async with client_of(pushable_registry.address) as client:
+        assert not await client.delete_tag(image_at(pushable_registry, "team/app:one"))

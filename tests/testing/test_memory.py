@@ -197,6 +197,23 @@ async def test_images_are_taken_whole_or_not(
         assert (found.digest, found.media_type) == (built.digest, built.media_type)
 
 
+async def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(
+    client: aiohttp.ClientSession, pushes: Pushes, images: Mapping[str, Built]
+) -> None:
+    built = images["nested"]
+    for tag in ("one", "two", "three"):
+        pushes.content.add(f"team/app:{tag}", built)
+    place = "/v2/team/app/manifests/"
+    assert (await asked(client, "DELETE", f"{place}one"))[0] == 202
+    assert await pushes.content.tags("team/app") == ["three", "two"]
+    assert await pushes.content.resolve("team/app", built.digest) is not None
+    assert (await asked(client, "DELETE", f"{place}one"))[0] == 404
+    pushes.deletes_tags = False
+    assert (await asked(client, "DELETE", f"{place}two"))[0] == 405
+    assert (await asked(client, "DELETE", f"{place}{built.digest}"))[0] == 202
+    assert await pushes.content.tags("team/app") == []
+
+
 async def test_a_tag_that_stays(pushable_registry: FakeRegistry, pushes: Pushes, images: Mapping[str, Built]) -> None:
     pushes.immutable.add("v1")
     await push(pushable_registry.address, "app:v1", images["oci"])

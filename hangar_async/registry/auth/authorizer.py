@@ -90,9 +90,9 @@ class Authorization:
         return self.shared and status in ((403,) if "push" in scope.actions else (403, 404))
 
 
-def actions_of(*, push: bool) -> str:
-    """Return the actions of a scope to read, or to push."""
-    return "pull,push" if push else "pull"
+def actions_of(*, push: bool, delete: bool = False) -> str:
+    """Return the actions of a scope to read, to push, or to delete."""
+    return "pull,delete" if delete else "pull,push" if push else "pull"
 
 
 def _common(first: str, second: str) -> str:
