@@ -42,7 +42,7 @@ Only = Annotated[
 Check = Annotated[
     bool,
     typer.Option(
-        "--check", help="As --dry-run, with status 4 where an image of the jobs would be copied.  [default: false]"
+        "--check", help="As --dry-run, with status 4 where the jobs would change something.  [default: false]"
     ),
 ]
 Explain = Annotated[
@@ -56,6 +56,14 @@ Explain = Annotated[
 ]
 Schema = Annotated[
     bool, typer.Option("--schema", help="Write the JSON Schema of job files, and do nothing else.  [default: false]")
+]
+PruneAnyway = Annotated[
+    bool,
+    typer.Option(
+        "--prune-anyway",
+        help="Delete more tags than `at-most`, and those of repositories that a job does not name any more.  "
+        "[default: false]",
+    ),
 ]
 PlanFile = Annotated[
     str | None,

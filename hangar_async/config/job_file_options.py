@@ -17,9 +17,10 @@ class MirrorJobsOptions(JobOptions):
     """The options of `mirror_jobs` and `explain_tag`: a job file, and the names of jobs in it, none for all.
 
     `dry_run` asks both sides and sends nothing; `check` is a dry run whose status tells whether something would be
-    copied. `plan_out` is the path of the plan that a dry run writes; `plan` that of one whose images alone are copied.
-    `state` is the path of a state, None for that of the file. The other options are those of a MirrorOptions. The
-    variables of the file are those of the `environment`. Raises UsageError when made with a wrong value.
+    copied or deleted. `prune_anyway` deletes more tags than a job allows, and those of repositories that it does not
+    name any more. `plan_out` is the path of the plan that a dry run writes; `plan` that of one whose images alone are
+    copied. `state` is the path of a state, None for that of the file. The other options are those of a MirrorOptions.
+    The variables of the file are those of the `environment`. Raises UsageError when made with a wrong value.
     """
 
     config: Path
@@ -40,6 +41,7 @@ class MirrorJobsOptions(JobOptions):
     recheck_referrers: bool = False
     dry_run: bool = False
     check: bool = False
+    prune_anyway: bool = False
     plan: Path | None = None
     plan_out: Path | None = None
     environment: Environment = NO_ENVIRONMENT

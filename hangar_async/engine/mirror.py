@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
 from hangar_async import mirrorlist
@@ -48,6 +49,18 @@ async def mirror(options: MirrorOptions, observer: Observer = ignore, *, clock: 
         return journal.completed(await run.run(ImageCopier, push=not options.dry_run))
 
 
+async def mirror_job(
+    options: MirrorOptions, job: str, state: State, observer: Observer = ignore, *, clock: Clock | None = None
+) -> MirrorReport:
+    """Copy the images of a job as `mirror` does, with a state that is open, in which the job owns the tags it puts.
+
+    With a state, referrers of unchanged images are asked for while a digest is young, and once a day.
+    """
+    run = await _MirrorRun.prepare(options, observer, clock or Clock())
+    run.job, run.state = job, state
+    return await run.run(ImageCopier, push=not options.dry_run)
+
+
 async def mirror_validate(
     options: MirrorOptions, observer: Observer = ignore, *, clock: Clock | None = None
 ) -> MirrorReport:
@@ -70,6 +83,9 @@ class _MirrorRun:
         self.clock = clock
         self.images = images
         self.notices: list[str] = []
+        #: The job whose images they are, "" for none; and its state, None for one that is still to be opened.
+        self.job = ""
+        self.state: State | None = None
         self._disk = Disk()
         self._started = time.monotonic()
 
@@ -112,7 +128,7 @@ class _MirrorRun:
             failed_list=failed_list,
             effort=sides.effort(self._disk.times),
             notices=tuple(self.notices),
-            with_referrers=kind is ImageCopier and bool(self.options.referrer_selector),
+            with_referrers=kind is ImageCopier and bool(self.options.referrer_selector) and not self._is_standing,
             quotas=sides.client.quotas,
         )
         self.observe(MirrorEnded(report))
@@ -124,10 +140,12 @@ class _MirrorRun:
         options = self.options
         entries = self.images.entries
         async with (
-            State.opened(options.state, self._disk, self.notice, self.clock.wall) as state,
+            self._open_state() as state,
             Sides.opened(options, entries, self.observe, self.notice, self.clock, state, push=push) as sides,
         ):
             worker = kind(options, sides, self.observe, push=push)
+            if isinstance(worker, ImageCopier):
+                worker.job = self.job
             same, unknown = await _same_images(self.images, worker)
             if options.harbor and push:
                 targets = [entry.target for entry in entries]
@@ -149,6 +167,16 @@ class _MirrorRun:
             # More than the permits, so that none is idle while an image waits for its last request.
             outcomes = await each(list(enumerate(entries)), work, 2 * options.limits.requests)
             return _as_the_first(sides.client.usage.all_measured(outcomes)), sides
+
+    def _open_state(self) -> AbstractAsyncContextManager[State]:
+        if self.state is not None:
+            return nullcontext(self.state)
+        return State.opened(self.options.state, self._disk, self.notice, self.clock.wall)
+
+    @property
+    def _is_standing(self) -> bool:
+        """True for a job whose state knows when referrers were asked for."""
+        return bool(self.job) and self.state is not None and self.state.is_kept
 
     def _report(self, outcome: MirrorOutcome) -> None:
         entry = outcome.entry

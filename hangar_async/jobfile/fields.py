@@ -37,6 +37,19 @@ class TagFields(Fields):
     ) = UNSET
 
 
+class PruneFields(Fields):
+    """Removal of tags that a job has put at its target, and does not choose any more."""
+
+    keep: Annotated[Texts, Meta(description="Patterns of tags that stay.")] | UnsetType = UNSET
+    at_most: (
+        Annotated[
+            int | str,
+            Meta(description="The most tags of a repository that one run removes: a number, or a part such as 10%."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 class ImageFields(Fields):
     """Fields that a job has, or takes from the defaults."""
 
@@ -56,6 +69,12 @@ class ImageFields(Fields):
     ) = UNSET
     overwrite: (
         Annotated[Literal["moved", "never"], Meta(description="Whether a tag there follows its source.")] | UnsetType
+    ) = UNSET
+    prune: (
+        Annotated[
+            PruneFields | Literal["none"], Meta(description="Whether tags that are not chosen any more are removed.")
+        ]
+        | UnsetType
     ) = UNSET
 
 

@@ -15,6 +15,8 @@ from hangar_async.tags.patterns import Patterns
 from hangar_async.tags.rules import TagRules
 
 _NUMBERED = re.compile(r"\{([1-9])\}")
+#: A field of a template in a regular expression that was made of it.
+_FIELD = re.compile(r"\\\{\w+\\\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,27 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Prune:
+    """Removal of tags that a job has put and does not choose any more, but for those that `keep` matches.
+
+    One run removes at most a `number` of tags of a repository, or where that is None `percent` of them.
+    """
+
+    keep: Patterns | None = None
+    number: int | None = None
+    percent: int = 50
+
+    def allows(self, count: int, tags: int) -> bool:
+        """Tell whether so many of a repository's tags may be removed at once."""
+        return count <= self.number if self.number is not None else 100 * count <= self.percent * tags
+
+    @property
+    def most(self) -> str:
+        """The most that is removed, as the file has it."""
+        return f"{self.percent}%" if self.number is None else str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job: its images, the rules for their tags, and their names at another registry.
 
@@ -71,6 +94,7 @@ class Job:
     index: str = "auto"
     referrers: str = "all"
     keeps: bool = False
+    prune: Prune | None = None
 
     def target(self, source: Source, image: Reference) -> Reference:
         """Return the name of an image of one of its sources; raises UsageError.
@@ -81,6 +105,15 @@ class Job:
         if stars is not None:
             text = _NUMBERED.sub(lambda match: _star(stars, match), text)
         return Template(text).target(image)
+
+    def may_have(self, target: str) -> bool:
+        """Tell whether one of its sources may be copied to this target, whatever their registries list."""
+        for source in self.sources:
+            if not source.is_pattern and self.target(source, source.example).name == target:
+                return True
+            if source.is_pattern and re.fullmatch(_FIELD.sub(".+", re.escape(self.to or "")), target):
+                return True
+        return False
 
 
 def _star(stars: tuple[str, ...], match: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ from hangar_async.config.naming import Template
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.jobfile.document import Node, Place, parse_document, read_document
 from hangar_async.jobfile.fields import FileFields
-from hangar_async.jobfile.jobs import Job, JobFile, Source
+from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source
 from hangar_async.jobfile.shape import check_shape
 from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, parse_registry, split_registry
 from hangar_async.tags.patterns import Patterns
@@ -22,6 +23,7 @@ from hangar_async.tags.version import VersionRange
 
 _T = TypeVar("_T")
 _AGE = re.compile(r"([1-9][0-9]{0,5})([hdw])")
+_PERCENT = re.compile(r"([1-9][0-9]{0,2})%")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
@@ -105,6 +107,7 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         index=str(fields["index"].value) if "index" in fields else "auto",
         referrers=_parsed(fields, "referrers", _referrers) or "all",
         keeps="overwrite" in fields and fields["overwrite"].value == "never",
+        prune=_prune(fields["prune"]) if "prune" in fields else None,
     )
     for source in job.sources:
         with _at(fields["to"]):
@@ -146,6 +149,26 @@ def _patterns(fields: Mapping[str, Node], name: str, *, empty: bool = False) -> 
     if (node := fields.get(name)) is None:
         return None
     return Patterns.parse(_texts(node, lambda text: Patterns.parse([text], empty=empty)), empty=empty)
+
+
+def _prune(node: Node) -> Prune | None:
+    """Read the fields of a removal; None for "none"."""
+    if not isinstance(node.value, dict):
+        return None
+    prune = _parsed(node.fields, "at-most", _most) or Prune()
+    return replace(prune, keep=_patterns(node.fields, "keep"))
+
+
+def _most(node: Node) -> Prune:
+    """Read a number of tags, or a part of them in percent."""
+    if isinstance(node.value, int) and node.value > 0:
+        return Prune(number=node.value)
+    match = _PERCENT.fullmatch(str(node.value))
+    if match is None or int(match[1]) > 100:
+        raise InvalidValue(
+            f"{str(node.value)[:100]!r} is no part of the tags: write a number from 1 on, or one such as 10%"
+        )
+    return Prune(percent=int(match[1]))
 
 
 def _rules(fields: Mapping[str, Node]) -> TagRules:

@@ -117,8 +117,9 @@ class Call:
     """A request about `subject`, as errors name it: to `path` below `/v2/REPOSITORY/` at a registry.
 
     `url` is an address that the registry has named instead, from this machine or its link where `internal`; without a
-    registry it is a request to `url` alone. `push` needs the access to push, `delete` that to delete, `catalog` that to list all
-    repositories, and `source_repository` the access to pull from there. A status that is not `accepted` becomes an error.
+    registry it is a request to `url` alone. `push` needs the access to push, `delete` that to delete, `catalog` that to
+    list all repositories, and `source_repository` the access to pull from there. A status that is not `accepted`
+    becomes an error.
     """
 
     subject: str

@@ -6,7 +6,7 @@ import pytest
 
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.document import Place
-from hangar_async.jobfile.jobs import Job, JobFile, Source
+from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source
 from hangar_async.oci import Reference
 
 HERE = Place("m.yaml", 1, 1)
@@ -57,3 +57,33 @@ def test_some_jobs_of_a_file() -> None:
     assert [job.name for job in file.only(("c", "a"))] == ["a", "c"]
     with pytest.raises(UsageError, match=r"m.yaml has no job 'd' \(--only\): it has a, b, c"):
         file.only(("a", "d"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "to", "target", "expected"),
+    [
+        ("team/app", "reg.local/{name}", "reg.local/app", True),
+        ("team/app", "reg.local/{name}", "reg.local/other", False),
+        ("team/*", "reg.local/x/{1}", "reg.local/x/other", True),
+        ("team/*", "reg.local/x/{1}", "reg.local/y/other", False),
+        ("team/*", "reg.local/x-{name}.y", "reg.local/x-a.y", True),
+        ("team/*", "reg.local/x-{name}.y", "reg.local/x-a-y", False),
+    ],
+)
+def test_the_targets_that_a_job_may_have(pattern: str, to: str, target: str, expected: bool) -> None:
+    assert Job("x", HERE, (Source("quay.io", pattern, HERE),), to=to).may_have(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("prune", "most", "allowed"),
+    [
+        (Prune(), "50%", [(1, 2), (5, 10), (0, 0)]),
+        (Prune(percent=10), "10%", [(1, 10), (10, 100)]),
+        (Prune(number=3), "3", [(3, 3)]),
+    ],
+)
+def test_the_most_that_a_run_removes(prune: Prune, most: str, allowed: list[tuple[int, int]]) -> None:
+    assert prune.most == most
+    for count, tags in allowed:
+        assert prune.allows(count, tags)
+        assert not prune.allows(count + 1, tags)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hangar_async.errors import UsageError
+from hangar_async.jobfile.jobs import Prune
 from hangar_async.jobfile.read import read as read_file
+from hangar_async.tags.patterns import Patterns
 from tests.jobfile.rig import WHOLE, changed, read
 
 
@@ -57,6 +59,24 @@ def test_referrers(text: str, referrers: str) -> None:
     assert read(changed("index: original", f"referrers: {text}")).jobs[1].referrers == referrers
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", Prune()),
+        ("{at-most: 10%}", Prune(percent=10)),
+        ("{at-most: 7, keep: v1.8.*}", Prune(Patterns.parse(["v1.8.*"]), 7)),
+        ("none", None),
+    ],
+)
+def test_a_prune(text: str, expected: Prune | None) -> None:
+    assert read(changed("index: original", f"prune: {text}")).jobs[1].prune == expected
+
+
+def test_a_prune_of_the_defaults_may_be_left_out() -> None:
+    text = changed("  overwrite: moved", "  prune: {at-most: 3}").replace("overwrite: never", "prune: none")
+    assert [job.prune for job in read(text).jobs] == [Prune(number=3), Prune(number=3), None]
+
+
 def test_the_state_is_beside_the_file() -> None:
     assert read(WHOLE).state is None
     assert read(f"state: known.db\n{WHOLE}").state == Path("jobs/known.db")
@@ -86,6 +106,10 @@ def test_no_tags_at_all_are_all_tags() -> None:
         ("linux/arm64", "a/b/c/d", "7:28: 'a/b/c/d' is not an architecture"),
         ("index: original", "referrers: [a/b, x]", "23:22: 'x' is no artifact type: write all, none, or types"),
         ("index: original", "referrers: [a/b, all]", "23:16: 'all' is no artifact type: write all, none, or types"),
+        ("index: original", "prune: {at-most: 101%}", "23:22: '101%' is no part of the tags: write a number from"),
+        ("index: original", "prune: {at-most: some}", "23:22: 'some' is no part of the tags: write a number from"),
+        ("index: original", "prune: {at-most: 0}", "23:22: '0' is no part of the tags: write a number from 1 on"),
+        ("index: original", "prune: yes", "23:12: `prune` is yes: write a mapping of keep, at-most or none"),
         ("    list: images.txt\n", "", "24:5: job pinned needs `from` or `list`: one of the two"),
         ("    list: images.txt\n", "    list: i\n    from: r.io/x\n", "24:5: job pinned needs `from` or `list`"),
         ("    list: images.txt\n", "    list: i\n    tags: x\n", "26:5: the lines of a `list` name their tags"),

@@ -40,6 +40,7 @@ def mirror_command(
     state: options.StateFile = None,
     dry_run: options.MirrorDryRun = False,
     check: job_options.Check = False,
+    prune_anyway: job_options.PruneAnyway = False,
     plan: job_options.PlanFile = None,
     plan_out: job_options.PlanOut = None,
     explain: job_options.Explain = None,
@@ -64,6 +65,7 @@ def mirror_command(
     listed |= {"--destination": destination, "--index": index, "--overwrite": overwrite, "--repo-type": repo_type}
     listed |= {"--default-project": default_project, "--referrers": referrers}
     others = {"--only": only, "--check": check, "--plan": plan, "--plan-out": plan_out, "--explain": explain}
+    others |= {"--prune-anyway": prune_anyway}
     job_file.check_flags(config, listed, others)
 
     if repo_type not in (None, "harbor"):
@@ -93,6 +95,7 @@ def mirror_command(
             config=values.existing_path(config, "--config"),
             only=tuple(only or ()),
             check=check,
+            prune_anyway=prune_anyway,
             plan=None if plan is None else values.existing_path(plan, "--plan"),
             plan_out=None if plan_out is None else values.file_path(plan_out, "--plan-out"),
             **shared,

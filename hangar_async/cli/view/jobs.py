@@ -20,7 +20,7 @@ from hangar_async.cli.view.text import (
 if TYPE_CHECKING:
     from hangar_async.config.job_file_options import MirrorJobsOptions
     from hangar_async.engine.jobs.explain import Explanation
-    from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+    from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag, RepositoryChoice
     from hangar_async.engine.reports import Report
 
 #: The tags that fell at a filter of which a dry run names some.
@@ -32,6 +32,7 @@ _STATES = {
     "kept": "kept although they differ",
     "failed": "failed",
 }
+_PRUNED = {"deleted": "deleted", "planned": "would delete", "left": "not deleted", "failed": "failed"}
 
 
 def after_jobs(report: JobsReport, options: MirrorJobsOptions) -> Iterator[tuple[str, str]]:
@@ -67,10 +68,23 @@ def _job(job: JobReport, *, dry: bool) -> Iterator[tuple[str, str]]:
         if choice.error is not None:
             yield "failed", one_line(f"{choice.name}: {choice.error.reason}")
             yield "", error_text(choice.error)
+    yield from _pruned(job.pruned)
     if job.error is not None:
         yield "failed", error_text(job.error)
     if job.report is not None:
         yield from mirror_remarks(job.report)
+
+
+def _pruned(tags: Iterable[PrunedTag]) -> Iterator[tuple[str, str]]:
+    """Tell which tags were deleted, and why others stay, those of one reason together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in tags:
+        groups.setdefault((one.state, one.target.name, one.reason), []).append(str(one.target.tag))
+    for (state, name, reason), names in groups.items():
+        examples = ", ".join(names if state == "planned" else names[:_EXAMPLES])
+        more = ", ..." if state != "planned" and len(names) > _EXAMPLES else ""
+        because = f": {reason}" if reason else ""
+        yield _PRUNED[state], one_line(f"{count_text(len(names), 'tag')} of {name}, {examples}{more}{because}")
 
 
 def _filters(choice: RepositoryChoice) -> Iterator[tuple[str, str]]:

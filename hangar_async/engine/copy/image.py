@@ -17,7 +17,16 @@ from hangar_async.engine.pull.referrers import FoundReferrers, Subjects
 from hangar_async.engine.reports import LoadOutcome, MirrorOutcome, MirrorState, ReferrerCounts
 from hangar_async.errors import Differs, HangarError, NotFound, the_error
 from hangar_async.mirrorlist import MirrorEntry
-from hangar_async.oci import Descriptor, Digest, Document, Image, Index, PlatformSelector
+from hangar_async.oci import (
+    Descriptor,
+    Digest,
+    Document,
+    Image,
+    Index,
+    PlatformSelector,
+    cosign_type,
+    is_referrers_tag,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,9 @@ class ImageWorker:
 class ImageCopier(ImageWorker):
     """Copies images."""
 
+    #: The name of the job whose images they are: it owns the tags that it puts, by the state. "" for none.
+    job = ""
+
     async def work(self, entry: MirrorEntry, number: int) -> MirrorOutcome:
         """Copy an image unless its target has it; raises HangarError."""
         rank = planning_rank(number)
@@ -143,6 +155,10 @@ class ImageCopier(ImageWorker):
             await self._sides.state.note_part(root.digest, self._platforms, loaded.digest)
         notes = "; ".join(filter(None, (*plan.image.notes, *(found.notes if found is not None else ()), loaded.note)))
         state: MirrorState = "copied" if loaded.state == "pushed" else "unchanged"
+        if state == "copied":
+            await self._note_put(entry, loaded.digest)
+        if found is not None:
+            await self._note_asked(entry, root.digest, found, loaded.referrers)
         return MirrorOutcome(
             entry,
             state,
@@ -161,13 +177,13 @@ class ImageCopier(ImageWorker):
         return None if finder is None else await finder.find(entry.source, subjects, rank)
 
     async def _recheck_referrers(self, outcome: MirrorOutcome, heads: Heads, number: int) -> MirrorOutcome:
-        """Bring the referrers of an unchanged image where the options say so; raises HangarError."""
+        """Bring the referrers of an unchanged image where the options say so, or it is time; raises HangarError."""
         entry, rank = outcome.entry, planning_rank(number)
-        if not self._options.recheck_referrers or self._sides.referrers is None:
+        if self._sides.referrers is None or not await self._is_time(entry, heads.digest):
             return outcome
         subjects = Subjects((heads.digest,))
         if heads.source is None or heads.source.is_index:
-            image = await self.compared_image(entry, await self.root(entry, heads, rank), rank)
+            image = await self.compared_image(entry, await self._nearest_root(entry, heads, rank), rank)
             subjects = Subjects.of_indexes(heads.digest, image.documents.values())
         found = await self._sides.referrers.find(entry.source, subjects, rank)
         for referrer in found.images:
@@ -176,7 +192,36 @@ class ImageCopier(ImageWorker):
         if not self._options.dry_run:
             images = self._sides.targets[entry.target.registry].images
             counts, notes = await images.attach(found.images, entry.target, number)
+            await self._note_asked(entry, heads.digest, found, counts)
         return replace(outcome, referrers=counts, note="; ".join([*found.notes, *notes]))
+
+    async def _is_time(self, entry: MirrorEntry, digest: Digest) -> bool:
+        """Tell whether the referrers of an unchanged image are asked for."""
+        state = self._sides.state
+        if self._options.recheck_referrers:
+            return True
+        is_standing = self.job and state.is_kept and not self._options.dry_run
+        return bool(is_standing) and not await state.is_asked(entry.target, digest)
+
+    async def _nearest_root(self, entry: MirrorEntry, heads: Heads, rank: Rank) -> Document:
+        """Get the root of an unchanged image, from its target where that has it: its source may count requests."""
+        if not heads.is_same:
+            return await self.root(entry, heads, rank)
+        ticket = Ticket(rank, ahead=True)
+        return (await self._sides.client.get_document(entry.target, ticket, heads.target))[0]
+
+    async def _note_asked(
+        self, entry: MirrorEntry, digest: Digest, found: FoundReferrers, counts: ReferrerCounts | None
+    ) -> None:
+        """Note for a job that all referrers of an image are at its target."""
+        if self.job and not found.notes and counts == ReferrerCounts.of(found.images):
+            await self._sides.state.note_asked(entry.target, digest)
+
+    async def _note_put(self, entry: MirrorEntry, digest: Digest | None) -> None:
+        """Note for a job that it has put a tag; those of referrers belong to their images."""
+        tag = entry.target.tag
+        if self.job and tag and digest is not None and not (is_referrers_tag(tag) or cosign_type(tag)):
+            await self._sides.state.note_put(self.job, entry.target, digest, entry.source.name)
 
     def _offer(self, entry: MirrorEntry, image: Image) -> None:
         """Offer the source of an entry for the blobs of an image, and note it at its target."""

@@ -8,7 +8,7 @@ from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.limits.client import LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.errors import ContentError
-from hangar_async.oci import MAX_DEPTH, Index, Manifest, Reference
+from hangar_async.oci import MAX_DEPTH, Descriptor, Index, Manifest, Reference
 
 #: The most tags of a repository.
 _MOST_TAGS = 1_000_000
@@ -32,12 +32,14 @@ async def all_tags(client: LimitedClient, image: Reference, rank: Rank) -> list[
     return tags
 
 
-async def created(documents: RegistryDocuments, image: Reference, rank: Rank) -> datetime | None:
+async def created(
+    documents: RegistryDocuments, image: Reference, rank: Rank, expected: Descriptor | None = None
+) -> datetime | None:
     """Return the time at which an image was created, that of its first platform; None where it does not tell.
 
-    Raises HangarError.
+    `expected` is the root that its registry has just told. Raises HangarError.
     """
-    document = await documents.root(image, rank)
+    document = await documents.root(image, rank, expected)
     for _ in range(MAX_DEPTH):
         if not isinstance(document, Index) or not document.manifests:
             break

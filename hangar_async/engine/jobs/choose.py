@@ -15,7 +15,7 @@ from hangar_async.engine.jobs.find import RepositoryFinder
 from hangar_async.engine.jobs.report import RepositoryChoice
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
-from hangar_async.engine.limits.queue import planning_rank
+from hangar_async.engine.limits.queue import Rank, planning_rank
 from hangar_async.engine.logins import registry_of_login
 from hangar_async.errors import HangarError, NotFound, the_error
 from hangar_async.jobfile.jobs import Job, Source
@@ -23,6 +23,7 @@ from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Digest, Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
+from hangar_async.state.hints import NO_STATE, State
 from hangar_async.tags.rules import Selection, TagRules, after_times, before_times
 from hangar_async.tasks import each
 from hangar_async.threads import in_thread
@@ -45,6 +46,7 @@ class Chooser:
         finder: RepositoryFinder,
         at_once: int,
         now: datetime,
+        state: State,
     ) -> None:
         self._finder = finder
         self._sources = sources
@@ -52,6 +54,7 @@ class Chooser:
         self._documents = documents
         self._at_once = at_once
         self._now = now
+        self._state = state
 
     @classmethod
     @asynccontextmanager
@@ -62,6 +65,7 @@ class Chooser:
         observe: Observer,
         notice: Callable[[str], None],
         clock: Clock,
+        state: State = NO_STATE,
     ) -> AsyncIterator[Chooser]:
         """Open the clients for some jobs; they are closed at the end of the block."""
         names = {source.registry for job in jobs for source in job.sources}
@@ -79,7 +83,7 @@ class Chooser:
             flights = await stack.enter_async_context(SingleFlight())
             documents = RegistryDocuments(sources, flights, environment.registries.mirrors)
             finder = RepositoryFinder(sources, clients[0], https=options.harbor_https)
-            yield cls(sources, targets, documents, finder, requests, datetime.now(UTC))
+            yield cls(sources, targets, documents, finder, requests, datetime.now(UTC), state)
 
     async def choose(self, job: Job) -> tuple[RepositoryChoice, ...]:
         """Choose the tags of all repositories of a job; a failure is a part of its choice."""
@@ -156,13 +160,27 @@ class Chooser:
 
         async def ask(tag: str) -> None:
             try:
-                times[tag] = await created(self._documents, Reference(image.registry, image.repository, tag), rank)
+                times[tag] = await self._created(Reference(image.registry, image.repository, tag), rank)
             except NotFound:
                 times[tag] = None
 
         if rules.newer_than is not None:
             await each(candidates.chosen, ask, self._at_once)
         return await in_thread(after_times, rules, candidates, self._now, times)
+
+    async def _created(self, image: Reference, rank: Rank) -> datetime | None:
+        """Return the time of an image, by its digest alone where an earlier run has asked; raises HangarError."""
+        if not self._state.is_kept:
+            return await created(self._documents, image, rank)
+        root = await self._documents.head(image, rank)
+        if root is not None:
+            is_known, time = await self._state.created(root.digest)
+            if is_known:
+                return time
+        time = await created(self._documents, image, rank, root)
+        if root is not None:
+            await self._state.note_created(root.digest, time)
+        return time
 
 
 def _passable(error: BaseException) -> HangarError:

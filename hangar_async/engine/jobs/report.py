@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from hangar_async.engine.outcomes import Need
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError
+from hangar_async.jobfile.jobs import Job
 from hangar_async.mirrorlist import MirrorEntry
-from hangar_async.oci import Reference
+from hangar_async.oci import Digest, Reference
 from hangar_async.tags.rules import Selection
 
 
@@ -58,6 +60,39 @@ class RepositoryChoice:
         return MirrorOutcome(entry, "unchanged")
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenJob:
+    """A job and its images: lines, or the path of a list, and what these are read to."""
+
+    job: Job
+    choices: tuple[RepositoryChoice, ...]
+    images: Path | Sequence[str]
+    entries: tuple[MirrorEntry, ...]
+
+    @property
+    def tags(self) -> Iterator[tuple[str, str]]:
+        """The tags of its images, each with the name of its repository at the target."""
+        for choice in self.choices:
+            yield from ((choice.target.name, tag) for tag in choice.tags)
+        for entry in self.entries:
+            if entry.target.tag is not None:
+                yield entry.target.name, entry.target.tag
+
+
+#: deleted: it is gone; planned: a run would delete it; left: `reason` says why; failed: it should be gone, and is not.
+PruneState: TypeAlias = Literal["deleted", "planned", "left", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedTag:
+    """The outcome of a tag that a job has put and does not choose any more."""
+
+    target: Reference
+    digest: Digest
+    state: PruneState
+    reason: str = ""
+
+
 def whole_line(entry: MirrorEntry) -> MirrorEntry:
     """Return an entry with a text that names its image without its job: `SOURCE DEST TAG`."""
     source = entry.source
@@ -69,7 +104,7 @@ def whole_line(entry: MirrorEntry) -> MirrorEntry:
 class JobReport:
     """The outcome of a job: its choices, and the report of its images, None where there are none.
 
-    An `error` ended the job, and `missed` are its images then.
+    An `error` ended the job, and `missed` are its images then. `pruned` are the tags that it does not choose any more.
     """
 
     name: str
@@ -77,6 +112,7 @@ class JobReport:
     report: MirrorReport | None = None
     error: HangarError | None = None
     missed: tuple[MirrorEntry, ...] = ()
+    pruned: tuple[PrunedTag, ...] = ()
 
     @property
     def outcomes(self) -> Iterator[MirrorOutcome]:
@@ -99,7 +135,8 @@ class JobReport:
     @property
     def ok(self) -> bool:
         """True when all images of the job are there."""
-        return self.error is None and not self.refused and (self.report is None or self.report.status == 0)
+        is_pruned = not any(tag.state == "failed" for tag in self.pruned)
+        return is_pruned and self.error is None and not self.refused and (self.report is None or not self.report.status)
 
     @property
     def reached(self) -> bool:
@@ -151,9 +188,10 @@ class JobsReport:
 
     @property
     def differs(self) -> bool:
-        """True when a run would copy an image."""
+        """True when a run would copy an image, or delete a tag."""
         reports = [job.report for job in self.jobs if job.report is not None]
-        return any(outcome.state == "planned" for report in reports for outcome in report.outcomes)
+        is_copied = any(outcome.state == "planned" for report in reports for outcome in report.outcomes)
+        return is_copied or any(tag.state == "planned" for job in self.jobs for tag in job.pruned)
 
     @property
     def status(self) -> int:

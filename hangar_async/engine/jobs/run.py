@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from hangar_async import mirrorlist
@@ -15,16 +16,17 @@ from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.jobs.choose import Chooser
 from hangar_async.engine.jobs.plan import check_plan, encode_plan, planned_entries, read_list, read_plan
-from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice, whole_line
+from hangar_async.engine.jobs.prune_jobs import check_prune, prune_jobs
+from hangar_async.engine.jobs.report import ChosenJob, JobReport, JobsReport, RepositoryChoice, whole_line
 from hangar_async.engine.limits.hosts import Clock
-from hangar_async.engine.mirror import mirror
+from hangar_async.engine.mirror import mirror_job
 from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.jobfile.read import read
-from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.state.hints import NO_STATE, State
 from hangar_async.temporary import write_output
 from hangar_async.threads import in_thread
 
@@ -45,16 +47,6 @@ async def mirror_jobs(
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A job and its images: lines, or the path of a list, and what these are read to."""
-
-    job: Job
-    choices: tuple[RepositoryChoice, ...]
-    images: Path | Sequence[str]
-    entries: tuple[MirrorEntry, ...]
-
-
 class _Run:
     def __init__(self, options: MirrorJobsOptions, observe: Observer, clock: Clock, file: JobFile) -> None:
         self._options = options
@@ -64,6 +56,7 @@ class _Run:
         self._jobs = file.only(options.only)
         self._notices: list[str] = []
         self._disk = Disk()
+        self._state = NO_STATE
         self._started = time.monotonic()
 
     @classmethod
@@ -75,6 +68,7 @@ class _Run:
         target = options.report if isinstance(options.report, Path) else None
         await in_thread(check_outputs, [options.failed, state, target], [options.config, *lists])
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, state)
+        check_prune(file.only(options.only), has_state=state is not None)
         plan_out = options.plan_out
         if plan_out is not None:
             plan_out = await in_thread(check_plan, plan_out, [options.config, *lists, failed, state])
@@ -85,11 +79,19 @@ class _Run:
         return run
 
     async def run(self) -> JobsReport:
-        """Choose the images of all jobs, copy them, and report."""
+        """Choose the images of all jobs, copy them, delete tags that are not chosen any more, and report."""
+        # One run has the state from its first job to its last.
+        async with State.opened(self._options.state, self._disk, self._notice, self._clock.wall) as self._state:
+            return await self._run()
+
+    async def _run(self) -> JobsReport:
         chosen = await (self._choose() if self._options.plan is None else self._planned(self._options.plan))
         _check_targets(chosen)
         self._begin([MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries])
         reports = [await self._mirror(one) for one in chosen]
+        reports = await prune_jobs(
+            self._options, self._file, chosen, reports, self._state, self._observe, self._notice, self._clock
+        )
         failed_list = None
         if not self._options.is_dry:
             lines = [line for report in reports for line in _failed_lines(report)]
@@ -101,13 +103,13 @@ class _Run:
             await in_thread(write_output, options.plan_out, encode_plan(report, options.config), self._disk)
         return report
 
-    async def _planned(self, path: Path) -> list[_Chosen]:
+    async def _planned(self, path: Path) -> list[ChosenJob]:
         """Return the images of a plan, and tell which of their tags have moved since."""
         plan = await in_thread(read_plan, path)
         entries = await in_thread(planned_entries, plan, path, self._file)
-        chosen = [_Chosen(job, (), (), entries.get(job.name, ())) for job in self._jobs]
+        chosen = [ChosenJob(job, (), (), entries.get(job.name, ())) for job in self._jobs]
         try:
-            async with Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock) as chooser:
+            async with self._chooser() as chooser:
                 for entry, digest in await chooser.moved([entry for one in chosen for entry in one.entries]):
                     was = "is gone" if digest is None else f"is {digest.short} now"
                     self._notice(
@@ -117,23 +119,26 @@ class _Run:
             raise the_error(group) from group
         return [replace(one, images=[entry.text for entry in one.entries]) for one in chosen]
 
+    def _chooser(self) -> AbstractAsyncContextManager[Chooser]:
+        return Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock, self._state)
+
     def _begin(self, planned: Sequence[MirrorOutcome]) -> None:
         self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
 
-    async def _choose(self) -> list[_Chosen]:
+    async def _choose(self) -> list[ChosenJob]:
         # Lists are read before anything is asked for.
         lists = {job.name: await in_thread(read_list, job) for job in self._jobs if job.list is not None}
         chosen = []
         try:
-            async with Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock) as chooser:
+            async with self._chooser() as chooser:
                 for job in self._jobs:
                     if job.list is not None:
-                        chosen.append(_Chosen(job, (), job.list, lists[job.name].entries))
+                        chosen.append(ChosenJob(job, (), job.list, lists[job.name].entries))
                         continue
                     choices = await chooser.choose(job)
                     lines = [line for choice in choices for line in choice.lines]
                     entries = (await in_thread(mirrorlist.parse, lines, MirrorNames())).entries
-                    chosen.append(_Chosen(job, choices, lines, entries))
+                    chosen.append(ChosenJob(job, choices, lines, entries))
                     self._tell_empty(job, choices)
         except BaseExceptionGroup as group:
             raise the_error(group) from group
@@ -145,19 +150,20 @@ class _Run:
                 listed = len(choice.selection.listed)
                 self._notice(f"job {job.name} chooses none of the {listed:,} tags of {choice.name}")
 
-    async def _mirror(self, chosen: _Chosen) -> JobReport:
+    async def _mirror(self, chosen: ChosenJob) -> JobReport:
         job = chosen.job
         if not chosen.entries:
             return JobReport(job.name, chosen.choices)
         try:
-            report = await mirror(self._options_of(chosen), self._pass_on, clock=self._clock)
+            options = self._options_of(chosen)
+            report = await mirror_job(options, job.name, self._state, self._pass_on, clock=self._clock)
         except HangarError as error:
             if error.ends_run or isinstance(error, UsageError):
                 raise
             return JobReport(job.name, chosen.choices, error=error, missed=chosen.entries)
         return JobReport(job.name, chosen.choices, report)
 
-    def _options_of(self, chosen: _Chosen) -> MirrorOptions:
+    def _options_of(self, chosen: ChosenJob) -> MirrorOptions:
         job, options = chosen.job, self._options
         registry = (job.to or "").partition("/")[0]
         return MirrorOptions(
@@ -178,7 +184,6 @@ class _Run:
             harbor=registry in self._file.harbors,
             harbor_https=options.harbor_https,
             harbor_public=options.harbor_public,
-            state=options.state,
             dry_run=options.is_dry,
             needs=options.plan_out is not None,
             verify_bytes=options.verify_bytes,
@@ -198,7 +203,7 @@ class _Run:
         self._observe(Notice(text))
 
 
-def _check_targets(chosen: Iterable[_Chosen]) -> None:
+def _check_targets(chosen: Iterable[ChosenJob]) -> None:
     """Raise UsageError where two repositories would have one name."""
     seen: dict[str, tuple[str, Job]] = {}
     for one in chosen:

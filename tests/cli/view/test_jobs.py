@@ -8,11 +8,11 @@ from pathlib import Path
 from hangar_async.cli.view.jobs import after_jobs, explained, next_jobs, next_save
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.jobs.explain import Explanation
-from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag, RepositoryChoice
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, MirrorState, Report, Sent, Traffic
 from hangar_async.errors import NotFound
 from hangar_async.mirrorlist import MirrorEntry
-from hangar_async.oci import Reference
+from hangar_async.oci import Digest, Reference
 from hangar_async.tags.rules import select
 from tests.tags.rig import NOW, rules_of
 
@@ -67,6 +67,18 @@ def test_a_plan_is_named_with_its_sums() -> None:
     rows = list(after_jobs(JobsReport((job("a", "planned"),), 2.0, dry=True), replace(OPTIONS, plan_out=Path("p"))))
     assert ("plan", "p") in rows
     assert ("would send", "0 blobs, 0 B; 0 mounted") in rows
+
+
+def test_tags_that_were_deleted_and_the_reasons_of_those_that_stay() -> None:
+    tags = [PrunedTag(replace(TARGET, tag=f"v{number}"), Digest.of(b"x"), "deleted") for number in range(4)]
+    tags += [PrunedTag(replace(TARGET, tag=f"v{number}"), Digest.of(b"x"), "left", "it is mine") for number in (5, 6)]
+    pruned = replace(job("a", "copied"), pruned=tuple(tags))
+    rows = list(after_jobs(JobsReport((pruned,), 2.0), OPTIONS))
+    assert ("deleted", "4 tags of out.local/app, v0, v1, v2, ...") in rows
+    assert ("not deleted", "2 tags of out.local/app, v5, v6: it is mine") in rows
+    planned = replace(pruned, pruned=tuple(replace(tag, state="planned") for tag in tags[:4]))
+    rows = list(after_jobs(JobsReport((planned,), 2.0, dry=True), OPTIONS))
+    assert ("would delete", "4 tags of out.local/app, v0, v1, v2, v3") in rows
 
 
 def test_a_job_that_fails_as_a_whole() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hangar_async.errors import NotFound, UsageError
 from tests.engine.jobs.rig import fill, options, wire
 from tests.engine.loading import tagged
 from tests.engine.reporting.rig import checked
+from tests.engine.signed import Signed
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Status
 from tests.fakes.images import small
@@ -318,3 +320,83 @@ async def test_a_report_in_the_place_of_an_input_is_refused(
     with pytest.raises(UsageError, match=r"would replace|does not exist|is no report"):
         await run(tmp_path, jobs, fake_registry, pushable_registry, report=tmp_path / name)
     assert not fake_registry.requests
+
+
+def asked_for_referrers(registry: FakeRegistry) -> int:
+    return sum("/referrers/" in path for _, path in wire(registry))
+
+
+async def test_a_job_with_a_state_asks_for_referrers_while_an_image_is_young_and_once_a_day(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    made = options(tmp_path, JOB, fake_registry, pushable_registry, state=tmp_path / "known.db")
+    hour, counts = 3600, list[int]()
+    for age in (0, 1 * hour, 20 * hour, 25 * hour, 26 * hour, 50 * hour, 51 * hour):
+        clock = FakeClock(wall=1_800_000_000.0 + age).clock
+        report = await mirror_jobs(made, lambda event: None, clock=clock)
+        assert report.status == 0
+        assert report.whole.unlooked == 0
+        counts.append(asked_for_referrers(fake_registry))
+    assert counts == [1, 1, 1, 0, 0, 1, 0]
+    # A digest that the state has lost is young again.
+    (tmp_path / "known.db").unlink()
+    await mirror_jobs(made, lambda event: None, clock=clock)
+    assert asked_for_referrers(fake_registry) == 1
+
+
+async def test_signatures_that_come_later_are_brought_and_cost_the_source_no_manifest(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    signed = Signed(fake_registry.address, tmp_path)
+    fake_registry.add("team/app:v1.0.0", signed.image)
+    state = tmp_path / "known.db"
+    await run(tmp_path, JOB, fake_registry, pushable_registry, state=state)
+    wire(fake_registry)
+    await run(tmp_path, JOB, fake_registry, pushable_registry, state=state)
+    assert not [path for method, path in wire(fake_registry) if method == "GET" and "/manifests/" in path]
+    signed.add_to(fake_registry)
+    report = await run(tmp_path, JOB, fake_registry, pushable_registry, state=state)
+    assert [outcome.state for outcome in report.jobs[0].outcomes] == ["unchanged"]
+    assert set(await tags(pushable_registry, "copies/app")) == {"v1.0.0", *signed.cosign}
+
+
+async def test_the_age_of_an_image_is_asked_for_once(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for tag, day in (("v1", "2999-01-01"), ("v2", "2001-01-01"), ("v3", "1970-01-01")):
+        fake_registry.add(f"team/app:{tag}", small(f"app{tag}", created=f"{day}T00:00:00Z"))
+    job = "- {name: apps, from: SOURCE/team/app, tags: {match: 'v*', newer-than: 30d}, referrers: none}"
+    for number in range(2):
+        report = await run(tmp_path, job, fake_registry, pushable_registry, state=tmp_path / "known.db")
+        assert await tags(pushable_registry, "copies/app") == ["v1"]
+        assert report.status == 0
+        asked = wire(fake_registry)
+        assert number == 0 or [one for one in asked if one[0] == "GET"] == [("GET", "/v2/team/app/tags/list")]
+    fake_registry.add("team/app:v2", small("new", created="2999-01-01T00:00:00Z"))
+    await run(tmp_path, job, fake_registry, pushable_registry, state=tmp_path / "known.db")
+    assert await tags(pushable_registry, "copies/app") == ["v1", "v2"]
+
+
+async def test_a_run_has_the_state_from_its_first_job_to_its_last(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    made = options(tmp_path, JOB, fake_registry, pushable_registry, state=tmp_path / "known.db")
+    messages: list[str] = []
+
+    async def second() -> None:
+        try:
+            await mirror_jobs(made, lambda event: None, clock=FakeClock().clock)
+        except UsageError as error:
+            messages.append(str(error))
+
+    async with asyncio.TaskGroup() as group:
+
+        def observe(event: Event) -> None:
+            if isinstance(event, RunStarted | ImageEnded):
+                group.create_task(second())
+
+        await run(tmp_path, JOB, fake_registry, pushable_registry, observe, state=tmp_path / "known.db")
+    assert messages
+    assert all("is in use by process" in message for message in messages)
