@@ -85,6 +85,7 @@ from hangar_async.engine.jobs.explain import (
 from hangar_async.engine.jobs.report import (
     JobReport as JobReport,
     JobsReport as JobsReport,
+    PrunedTag as PrunedTag,
     RepositoryChoice as RepositoryChoice,
 )
 from hangar_async.engine.jobs.run import (

@@ -8,7 +8,9 @@ from typing import Any
 
 import aiohttp
 
+from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.config.target_options import MirrorOptions
+from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.engine.mirror import mirror, mirror_validate
 from hangar_async.errors import Differs
 from hangar_async.oci import Digest
@@ -100,3 +102,24 @@ async def test_blobs_of_a_repository_without_manifests_are_not_sent_again(
     report = await mirror(mirrored(second_registry, {f"{docker_registry}/killed/app:1": built}))
     assert [str(outcome.error) for outcome in report.failed] == []
     assert (report.sent.present_blobs, report.sent.uploaded_blobs) == (1, len(built.blobs) - 1)
+
+
+async def test_a_registry_that_deletes_no_tags_keeps_what_a_job_has_put(
+    docker_registry: str, second_registry: str, tmp_path: Path
+) -> None:
+    """It answers 405 to the deletion of a tag: that is told, and the rest of the run is as it should be."""
+    config = tmp_path / "mirror.yaml"
+    config.write_text(
+        f"version: 1\nstate: known.db\njobs:\n- name: apps\n  from: {docker_registry}/pruned/app\n"
+        f"  to: '{second_registry}/copies/{{name}}'\n  tags: {{match: 'v*', newest: 1}}\n  prune: {{}}\n"
+    )
+    for tag in ("v1", "v2"):
+        await push(docker_registry, f"pruned/app:{tag}", small(f"pruned {tag}"))
+        report = await mirror_jobs(MirrorJobsOptions(config=config))
+        assert report.status == 0
+    assert [(one.state, one.reason) for one in report.jobs[0].pruned] == [
+        ("left", f"{second_registry} deletes no tags")
+    ]
+    session = aiohttp.ClientSession(f"http://{second_registry}")
+    async with session, session.get("/v2/copies/app/tags/list") as answer:
+        assert sorted((await answer.json())["tags"]) == ["v1", "v2"]

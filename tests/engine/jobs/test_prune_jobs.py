@@ -12,7 +12,7 @@ from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.errors import UsageError
 from hangar_async.testing.images import Built
-from tests.engine.jobs.rig import fill, options, wire
+from tests.engine.jobs.rig import options, wire
 from tests.engine.loading import tagged
 from tests.engine.signed import Signed
 from tests.fakes.clock import FakeClock
