@@ -79,9 +79,13 @@ PlanOut = Annotated[
     typer.Option(
         "--plan-out",
         metavar="FILE",
-        help="As --dry-run, and write a plan: images by digest, and what they need there.  [default: no plan]",
+        help="As --dry-run, and write a plan: images by digest, and what they need there; - is standard output.  "
+        "[default: no plan]",
         show_default=False,
     ),
+]
+JsonPlan = Annotated[
+    bool, typer.Option("--json", help="With --dry-run, write the plan on standard output.  [default: false]")
 ]
 SavedList = Annotated[
     str | None,

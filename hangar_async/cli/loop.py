@@ -186,9 +186,10 @@ def run_verb(
 
 
 def has_report_on_output(options: object) -> bool:
-    """Tell whether the report of a verb, or its archive, goes to standard output."""
+    """Tell whether the report of a verb, its plan, or its archive, goes to standard output."""
     output = getattr(options, "output", None)
-    return callable(getattr(options, "report", None)) or getattr(output, "is_stream", False)
+    is_document = any(callable(getattr(options, name, None)) for name in ("report", "plan_out"))
+    return is_document or getattr(output, "is_stream", False)
 
 
 class View(Protocol):

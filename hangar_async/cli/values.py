@@ -48,6 +48,11 @@ def report_target(text: str | None) -> ReportTarget | None:
     return None if text is None else output_target(text, "--report")
 
 
+def plan_target(text: str | None) -> ReportTarget | None:
+    """Read the value of `--plan-out`; raises UsageError."""
+    return None if text is None else output_target(text, "--plan-out")
+
+
 def output_target(text: str, flag: str) -> ReportTarget:
     """Read the place of a report: a path, or the function that writes to standard output; raises UsageError."""
     from hangar_async.cli.view.text import write_document

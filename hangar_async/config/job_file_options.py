@@ -18,9 +18,10 @@ class MirrorJobsOptions(JobOptions):
 
     `dry_run` asks both sides and sends nothing; `check` is a dry run whose status tells whether something would be
     copied or deleted. `prune_anyway` deletes more tags than a job allows, and those of repositories that it does not
-    name any more. `plan_out` is the path of the plan that a dry run writes; `plan` that of one whose images alone are
-    copied. `state` is the path of a state, None for that of the file. The other options are those of a MirrorOptions.
-    The variables of the file are those of the `environment`. Raises UsageError when made with a wrong value.
+    name any more. `plan_out` is the path of the plan that a dry run writes, or a function that takes it; `plan` that of
+    one whose images alone are copied. `state` is the path of a state, None for that of the file. The other options are
+    those of a MirrorOptions. The variables of the file are those of the `environment`. Raises UsageError when made with
+    a wrong value.
     """
 
     config: Path
@@ -43,13 +44,15 @@ class MirrorJobsOptions(JobOptions):
     check: bool = False
     prune_anyway: bool = False
     plan: Path | None = None
-    plan_out: Path | None = None
+    plan_out: ReportTarget | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
         _ = self.limits
         if self.plan is not None and self.plan_out is not None:
             raise UsageError("a plan is copied or written: write one of --plan and --plan-out")
+        if callable(self.plan_out) and callable(self.report):
+            raise UsageError("the plan and the report both go to standard output: give one of them a file")
 
     def for_file(self) -> MirrorJobsOptions:
         """Return these options without the registries of the environment, which would replace those of the file."""

@@ -43,6 +43,7 @@ def mirror_command(
     prune_anyway: job_options.PruneAnyway = False,
     plan: job_options.PlanFile = None,
     plan_out: job_options.PlanOut = None,
+    json: job_options.JsonPlan = False,
     explain: job_options.Explain = None,
     schema: job_options.Schema = False,
     mirror: options.Mirror = None,
@@ -65,7 +66,9 @@ def mirror_command(
     listed |= {"--destination": destination, "--index": index, "--overwrite": overwrite, "--repo-type": repo_type}
     listed |= {"--default-project": default_project, "--referrers": referrers}
     others = {"--only": only, "--check": check, "--plan": plan, "--plan-out": plan_out, "--explain": explain}
-    others |= {"--prune-anyway": prune_anyway}
+    others |= {"--prune-anyway": prune_anyway, "--json": json}
+    if json and (plan_out is not None or not (dry_run or check)):
+        raise UsageError("--json writes the plan of a dry run: write --dry-run beside it, and no --plan-out")
     job_file.check_flags(config, listed, others)
 
     if repo_type not in (None, "harbor"):
@@ -97,7 +100,7 @@ def mirror_command(
             check=check,
             prune_anyway=prune_anyway,
             plan=None if plan is None else values.existing_path(plan, "--plan"),
-            plan_out=None if plan_out is None else values.file_path(plan_out, "--plan-out"),
+            plan_out=values.plan_target("-" if json else plan_out),
             **shared,
         )
         if explain is not None:

@@ -44,7 +44,8 @@ def after_jobs(report: JobsReport, options: MirrorJobsOptions) -> Iterator[tuple
     yield from quota_rows(report.whole)
     if options.plan_out is not None:
         need = report.need
-        yield "plan", one_line(str(options.plan_out))
+        if not callable(options.plan_out):
+            yield "plan", one_line(str(options.plan_out))
         yield "would send", f"{count_text(need.blobs, 'blob')}, {size_text(need.bytes)}; {need.mounts:,} mounted"
     yield "time", time_text(report.seconds)
     if report.check:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from hangar_async import __version__, mirrorlist
 from hangar_async.config.naming import MirrorNames
-from hangar_async.engine.jobs.report import JobReport, JobsReport
+from hangar_async.config.output import ReportTarget
+from hangar_async.disk import Disk
+from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag
 from hangar_async.engine.outcomes import Need
 from hangar_async.engine.outputs import check_outputs
+from hangar_async.engine.reporting.records import schema
 from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import UsageError
 from hangar_async.filesystem import check_parent, read_bounded, real_path
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Reference
+from hangar_async.temporary import write_output
+from hangar_async.threads import in_thread
 
 #: The most bytes of a plan.
 _LARGEST = 512 << 20
 _KIND = b"hangar-async plan"
 #: The bytes at the beginning of a plan that have its kind.
 _BEGINNING = 200
+#: A tag that a plan deletes: the names of its job and its repository, the tag, and its digest.
+PlannedDeletion: TypeAlias = tuple[str, str, str, str]
 
 
 class PlannedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,14 +53,28 @@ class PlannedImage(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.source} {self.target} {self.digest if self.tag is None else f'{self.tag}@{self.digest}'}"
 
 
+class PlannedTag(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag that a job has put and does not choose any more; `reason` says why it stays, "" for one that would go."""
+
+    target: str
+    tag: str
+    digest: str
+    reason: str
+
+
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job: the images that would be copied, and those that are right, kept, or could not be planned."""
+    """A job: the images that would be copied, and those that are right, kept, or could not be planned.
+
+    `deleted` are tags that would be deleted, `left` those that would not, although the job does not choose them.
+    """
 
     name: str
     images: list[PlannedImage]
     unchanged: int
     kept: int
     failed: list[str]
+    deleted: list[PlannedTag] = []
+    left: list[PlannedTag] = []
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +122,14 @@ def _planned_job(job: JobReport) -> PlannedJob:
         unchanged=job.immutable + sum(outcome.state == "unchanged" for outcome in own),
         kept=sum(outcome.state == "kept" for outcome in own),
         failed=failed,
+        deleted=[_planned_tag(tag) for tag in job.pruned if tag.state == "planned"],
+        left=[_planned_tag(tag) for tag in job.pruned if tag.state != "planned"],
     )
+
+
+def _planned_tag(tag: PrunedTag) -> PlannedTag:
+    target = tag.target
+    return PlannedTag(target=target.name, tag=target.tag or "", digest=str(tag.digest), reason=tag.reason)
 
 
 def _planned_image(outcome: MirrorOutcome, need: Need) -> PlannedImage:
@@ -116,6 +144,20 @@ def _planned_image(outcome: MirrorOutcome, need: Need) -> PlannedImage:
         mounts=need.mounts,
         requests=need.requests,
     )
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON schema of plans."""
+    return schema(Plan, "Plan of hangar-async")
+
+
+async def write_plan(target: ReportTarget, report: JobsReport, config: Path, disk: Disk) -> None:
+    """Write the plan of a dry run, or give it to the function that takes it; raises StorageError."""
+    content = encode_plan(report, config)
+    if callable(target):
+        target(content.decode().rstrip("\n"))
+    else:
+        await in_thread(write_output, target, content, disk)
 
 
 def check_plan(path: Path, used: Sequence[Path | None]) -> Path:
@@ -146,7 +188,7 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path} is no plan of this version: {error}", advice="make one with --plan-out") from error
 
 
-def planned_entries(plan: Plan, path: Path, file: JobFile) -> dict[str, tuple[MirrorEntry, ...]]:
+def planned_entries(plan: Plan, path: Path | None, file: JobFile) -> dict[str, tuple[MirrorEntry, ...]]:
     """Return the images of each job of a plan; raises UsageError for what the file does not say, or not any more."""
     jobs = {job.name: job for job in file.jobs}
     found: dict[str, tuple[MirrorEntry, ...]] = {}
@@ -154,6 +196,8 @@ def planned_entries(plan: Plan, path: Path, file: JobFile) -> dict[str, tuple[Mi
         job = jobs.get(planned.name)
         if job is None:
             raise UsageError(f"{path} has a job {planned.name}, which {file.name} has not: make another plan")
+        if planned.deleted and job.prune is None:
+            raise UsageError(f"{path}: job {job.name} of {file.name} deletes no tags: make another plan")
         parsed = mirrorlist.parse([image.line for image in planned.images], MirrorNames(), str(path))
         if parsed.invalid:
             raise UsageError(f"{path} is no plan of this version: {parsed.invalid[0].why}")
@@ -164,6 +208,13 @@ def planned_entries(plan: Plan, path: Path, file: JobFile) -> dict[str, tuple[Mi
                 raise UsageError(f"{path}: job {job.name} of {file.name} does not copy {pair}: make another plan")
         found[job.name] = parsed.entries
     return found
+
+
+def planned_deletions(plan: Plan, jobs: Iterable[Job]) -> frozenset[PlannedDeletion]:
+    """Return the tags that some jobs delete by a plan."""
+    names = {job.name for job in jobs}
+    chosen = [job for job in plan.jobs if job.name in names]
+    return frozenset((job.name, one.target, one.tag, one.digest) for job in chosen for one in job.deleted)
 
 
 def read_list(job: Job) -> mirrorlist.MirrorList:

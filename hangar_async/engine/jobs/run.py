@@ -15,8 +15,16 @@ from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.jobs.choose import Chooser
-from hangar_async.engine.jobs.plan import check_plan, encode_plan, planned_entries, read_list, read_plan
-from hangar_async.engine.jobs.prune_jobs import check_prune, prune_jobs
+from hangar_async.engine.jobs.plan import (
+    Plan,
+    check_plan,
+    planned_deletions,
+    planned_entries,
+    read_list,
+    read_plan,
+    write_plan,
+)
+from hangar_async.engine.jobs.prune_jobs import Pruning, check_prune
 from hangar_async.engine.jobs.report import ChosenJob, JobReport, JobsReport, RepositoryChoice, whole_line
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.mirror import mirror_job
@@ -27,7 +35,6 @@ from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.jobfile.read import read
 from hangar_async.state.hints import NO_STATE, State
-from hangar_async.temporary import write_output
 from hangar_async.threads import in_thread
 
 
@@ -70,7 +77,7 @@ class _Run:
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, state)
         check_prune(file.only(options.only), has_state=state is not None)
         plan_out = options.plan_out
-        if plan_out is not None:
+        if isinstance(plan_out, Path):
             plan_out = await in_thread(check_plan, plan_out, [options.config, *lists, failed, state])
         options = replace(options, failed=failed, state=state, plan_out=plan_out)
         run = cls(options.for_file(), observe, clock, file)
@@ -85,13 +92,17 @@ class _Run:
             return await self._run()
 
     async def _run(self) -> JobsReport:
-        chosen = await (self._choose() if self._options.plan is None else self._planned(self._options.plan))
+        plan = None if self._options.plan is None else await in_thread(read_plan, self._options.plan)
+        chosen = await (self._choose() if plan is None else self._planned(plan, self._options.plan))
         _check_targets(chosen)
+        deletions = None if plan is None else planned_deletions(plan, self._jobs)
+        # The images of a plan tell nothing of what the jobs choose now.
+        deciding = await self._choose() if deletions else chosen
         self._begin([MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries])
         reports = [await self._mirror(one) for one in chosen]
-        reports = await prune_jobs(
-            self._options, self._file, chosen, reports, self._state, self._observe, self._notice, self._clock
-        )
+        if deletions is None or deletions:
+            pruning = Pruning(self._options, self._file, self._state, self._observe, self._notice, self._clock)
+            reports = await pruning.run(deciding, reports, deletions)
         failed_list = None
         if not self._options.is_dry:
             lines = [line for report in reports for line in _failed_lines(report)]
@@ -100,12 +111,11 @@ class _Run:
         options, seconds = self._options, time.monotonic() - self._started
         report = JobsReport(tuple(reports), seconds, options.is_dry, options.check, failed_list, tuple(self._notices))
         if options.plan_out is not None:
-            await in_thread(write_output, options.plan_out, encode_plan(report, options.config), self._disk)
+            await write_plan(options.plan_out, report, options.config, self._disk)
         return report
 
-    async def _planned(self, path: Path) -> list[ChosenJob]:
+    async def _planned(self, plan: Plan, path: Path | None) -> list[ChosenJob]:
         """Return the images of a plan, and tell which of their tags have moved since."""
-        plan = await in_thread(read_plan, path)
         entries = await in_thread(planned_entries, plan, path, self._file)
         chosen = [ChosenJob(job, (), (), entries.get(job.name, ())) for job in self._jobs]
         try:

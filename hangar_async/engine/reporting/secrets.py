@@ -81,6 +81,9 @@ def public_options(options: DataclassInstance) -> dict[str, Any]:
 def _public(value: object) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
+    if callable(value):
+        # A function that takes a document: standard output.
+        return "-"
     if isinstance(value, list | tuple):
         return [_public(one) for one in value]
     return without_secrets(value)

@@ -118,9 +118,9 @@ def write_jobs(directory: Path, source: FakeRegistry) -> None:
 async def test_jobs_of_a_file(fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path) -> None:
     write_jobs(tmp_path, fake_registry)
     env = {"TARGET": pushable_registry.address}
-    checked = await call(tmp_path, "mirror", "-c", "mirror.yaml", "--check", **env)
-    assert (checked.status, checked.rows()["check"]) == (4, ["images differ"])
-    assert checked.rows()["tags"][1] == "1 tag fell at exclude old: old"
+    found = await call(tmp_path, "mirror", "-c", "mirror.yaml", "--check", **env)
+    assert (found.status, found.rows()["check"]) == (4, ["images differ"])
+    assert found.rows()["tags"][1] == "1 tag fell at exclude old: old"
     planned = (await call(tmp_path, "mirror", "-c", "mirror.yaml", "--plan-out", "plan.json", **env)).rows()
     assert planned["plan"] == ["plan.json"]
     rows = (await call(tmp_path, "mirror", "-c", "mirror.yaml", "--only", "teams", "--plan", "plan.json", **env)).rows()
@@ -134,6 +134,17 @@ async def test_jobs_of_a_file(fake_registry: FakeRegistry, pushable_registry: Fa
     assert told.rows()["job"][-2:] == ["exclude old: falls: a pattern matches it", "not chosen"]
 
 
+async def test_the_plan_of_a_dry_run_is_on_standard_output(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    write_jobs(tmp_path, fake_registry)
+    flags = ("mirror", "-c", "mirror.yaml", "--dry-run", "--json")
+    done = await call(tmp_path, *flags, TARGET=pushable_registry.address)
+    assert done.status == 0
+    assert len(checked(done.out, "plan")["jobs"][0]["images"]) == 2
+    assert "would send" in done.err
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
@@ -141,6 +152,8 @@ async def test_jobs_of_a_file(fake_registry: FakeRegistry, pushable_registry: Fa
         (("-c", "none.yaml"), r"cannot read the job file none.yaml: No such file"),
         (("-c", "mirror.yaml", "nginx"), r"IMAGE stands in the job file: leave it out beside --config"),
         (("nginx", "--only", "a"), r"--only needs a job file: write --config FILE too"),
+        (("nginx", "--prune-anyway"), r"--prune-anyway needs a job file: write --config FILE too"),
+        (("-c", "mirror.yaml", "--json"), r"--json writes the plan of a dry run: write --dry-run beside it"),
     ],
 )
 def test_a_wrong_job_file_is_an_error(program: Program, tmp_path: Path, flags: tuple[str, ...], line: str) -> None:

@@ -8,22 +8,34 @@ from typing import Any
 
 import pytest
 
-from hangar_async.engine.jobs.plan import check_plan, encode_plan, planned_entries, read_plan
-from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.jobs.plan import (
+    Plan,
+    PlannedImage,
+    PlannedJob,
+    PlannedTag,
+    check_plan,
+    encode_plan,
+    plan_schema,
+    planned_deletions,
+    planned_entries,
+    read_plan,
+)
+from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag, RepositoryChoice
 from hangar_async.engine.outcomes import Need
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import NotFound, UsageError
 from hangar_async.jobfile.read import parse
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Digest, Reference
+from tests.engine.reporting.rig import DOCS, checked
 
 DIGEST = Digest.of(b"x")
 GONE = NotFound("gone", host="in.local", status=404)
 FILE = """\
 version: 1
 jobs:
-- {name: apps, from: ["in.local/team/*"], to: "out.local/x/{1}"}
-- {name: pinned, list: images.txt}
+- {name: apps, from: ["in.local/team/*"], to: "out.local/x/{1}", prune: {}}
+- {name: pinned, list: images.txt, prune: {}}
 """
 
 
@@ -46,7 +58,11 @@ def report() -> JobsReport:
     immutable = RepositoryChoice(
         Reference("in.local", "b"), Reference("out.local", "b"), ("1",), immutable=frozenset("1")
     )
-    jobs = JobReport("apps", (refused, immutable), MirrorReport(outcomes, (), 0, Sent(), 1.0))
+    pruned = (
+        PrunedTag(Reference("out.local", "x/app", "0.9"), DIGEST, "planned"),
+        PrunedTag(Reference("out.local", "x/app", "0.8"), DIGEST, "left", "another program has put it"),
+    )
+    jobs = JobReport("apps", (refused, immutable), MirrorReport(outcomes, (), 0, Sent(), 1.0), pruned=pruned)
     return JobsReport((jobs, JobReport("empty")), 1.0, dry=True)
 
 
@@ -65,7 +81,7 @@ def entries(directory: Path, **changes: Any) -> dict[str, tuple[MirrorEntry, ...
 
 
 def test_a_plan_is_written_and_read(tmp_path: Path) -> None:
-    document = json.loads(encode_plan(report(), Path("mirror.yaml")))
+    document = checked(encode_plan(report(), Path("mirror.yaml")), "plan")
     assert {key: document[key] for key in ("blobs", "bytes", "mounts", "requests", "config", "version")} == {
         "blobs": 2,
         "bytes": 500,
@@ -76,10 +92,43 @@ def test_a_plan_is_written_and_read(tmp_path: Path) -> None:
     }
     job = document["jobs"][0]
     assert (job["unchanged"], job["kept"], len(job["images"])) == (2, 1, 1)
+    assert [tag["tag"] for tag in job["deleted"]] == ["0.9"]
+    assert [(tag["tag"], tag["reason"]) for tag in job["left"]] == [("0.8", "another program has put it")]
     assert job["failed"] == ["in.local/none: gone", "in.local/team/app:4: gone"]
     (entry,) = entries(tmp_path)["apps"]
     assert str(entry.source) == f"in.local/team/app:1@{DIGEST}"
     assert str(entry.target) == "out.local/x/app:1"
+
+
+def test_the_published_schema_is_that_of_plans() -> None:
+    """`json.dumps(plan_schema(), indent=2)` is the new one after a change."""
+    assert json.loads((DOCS / "plan.schema.json").read_text()) == plan_schema()
+
+
+@pytest.mark.parametrize("kind", [Plan, PlannedJob, PlannedImage, PlannedTag], ids=lambda kind: kind.__name__)
+def test_each_field_is_on_the_page(kind: type[Any]) -> None:
+    page = (DOCS / "jobs.md").read_text().partition("## Plans")[2].partition("## Save")[0]
+    for field in kind.__struct_fields__:
+        assert f"`{field}`" in page, field
+
+
+def test_the_tags_that_a_plan_deletes(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    plan, file = read_plan(path), parse(FILE, tmp_path / "mirror.yaml", {})
+    assert planned_deletions(plan, file.jobs) == {("apps", "out.local/x/app", "0.9", str(DIGEST))}
+    assert planned_deletions(plan, file.only(["pinned"])) == set()
+    keeping = parse(FILE.replace(", prune: {}", ""), tmp_path / "mirror.yaml", {})
+    with pytest.raises(UsageError, match=r"job apps of .*mirror.yaml deletes no tags: make another plan"):
+        planned_entries(plan, path, keeping)
+
+
+def test_a_plan_without_deletions_is_read_too(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    document = json.loads(path.read_text())
+    for name in ("deleted", "left"):
+        del document["jobs"][0][name]
+    path.write_text(json.dumps(document))
+    assert read_plan(path).jobs[0].deleted == []
 
 
 def test_an_image_of_a_digest_alone(tmp_path: Path) -> None:

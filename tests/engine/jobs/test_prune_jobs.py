@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from hangar_async.engine.events import Notice
+from hangar_async.engine.jobs.plan import read_plan
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.errors import UsageError
 from hangar_async.testing.images import Built
+from hangar_async.threads import in_thread
 from tests.engine.jobs.rig import options, wire
 from tests.engine.loading import tagged
+from tests.engine.reporting.rig import checked
 from tests.engine.signed import Signed
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Status
@@ -191,3 +194,55 @@ async def test_a_prune_without_a_state_is_refused(
     with pytest.raises(UsageError, match=r"mirror.yaml:4:3: job apps has `prune`, which needs a state: write `state"):
         await run(tmp_path, fake_registry, pushable_registry, state=None)
     assert fake_registry.requests == []
+
+
+async def planned(directory: Path, source: FakeRegistry, target: FakeRegistry) -> Path:
+    """Copy two versions, and make a plan that replaces the older one."""
+    versions(source, "v1", "v2")
+    await run(directory, source, target)
+    versions(source, "v3")
+    await run(directory, source, target, plan_out=directory / "plan.json")
+    return directory / "plan.json"
+
+
+async def test_a_plan_names_what_goes_and_deletes_it(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    path = await planned(tmp_path, fake_registry, pushable_registry)
+    [deleted] = (await in_thread(read_plan, path)).jobs[0].deleted
+    assert (deleted.tag, deleted.digest) == ("v1", str(small("v1").digest))
+    assert await tags(pushable_registry) == ["v1", "v2"]
+    # Of a version that has come since, the plan knows nothing.
+    versions(fake_registry, "v4")
+    report = await run(tmp_path, fake_registry, pushable_registry, plan=path)
+    assert told(report) == [("deleted", "")]
+    assert await tags(pushable_registry) == ["v2", "v3"]
+
+
+async def test_a_plan_deletes_nothing_that_is_wanted_again_or_not_the_job_s_any_more(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    path = await planned(tmp_path, fake_registry, pushable_registry)
+    name = f"{pushable_registry.address}/copies/app:v1"
+    wanted = JOB.replace("newest: 2", "newest: 3")
+    report = await run(tmp_path, fake_registry, pushable_registry, wanted, plan=path)
+    assert report.notices == (f"{name} stays: it is chosen or kept now, or not the job's any more",)
+    pushable_registry.add("copies/app:v1", small("another"))
+    report = await run(tmp_path, fake_registry, pushable_registry, plan=path)
+    assert told(report) == [("left", f"another program has put it: it is {small('another').digest}")]
+    assert "v1" in await tags(pushable_registry)
+    fake_registry.fail("/team/app/tags/list", Status(403), times=None)
+    report = await run(tmp_path, fake_registry, pushable_registry, plan=path)
+    assert told(report) == []
+
+
+async def test_the_plan_goes_to_a_function_too(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    versions(fake_registry, "v1")
+    texts: list[str] = []
+    await run(tmp_path, fake_registry, pushable_registry, plan_out=texts.append, report=tmp_path / "report.json")
+    assert [image["tag"] for image in checked(texts[0], "plan")["jobs"][0]["images"]] == ["v1"]
+    assert checked((tmp_path / "report.json").read_text())["options"]["plan_out"] == "-"
+    with pytest.raises(UsageError, match="both go to standard output"):
+        options(tmp_path, JOB, fake_registry, pushable_registry, plan_out=texts.append, report=texts.append)
