@@ -50,7 +50,16 @@ class PruneFields(Fields):
     ) = UNSET
 
 
-class ImageFields(Fields):
+class ScheduleFields(Fields):
+    """The times at which a job begins, for `--watch`."""
+
+    every: Annotated[str, Meta(description="The time between two starts, such as 6h.")] | UnsetType = UNSET
+    cron: Annotated[str, Meta(description="The times of the starts, as five fields of cron.")] | UnsetType = UNSET
+    timezone: Annotated[str, Meta(description="The time zone of `cron`; UTC without it.")] | UnsetType = UNSET
+    jitter: Annotated[str, Meta(description="The most time by which a start is later.")] | UnsetType = UNSET
+
+
+class ImageFields(ScheduleFields):
     """Fields that a job has, or takes from the defaults."""
 
     to: Annotated[str, Meta(description="The name of each repository there, with {repository} and others.")] | (

@@ -10,6 +10,7 @@ from pathlib import Path
 from hangar_async.config.naming import Template
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.document import Place
+from hangar_async.jobfile.schedule import Schedule
 from hangar_async.oci import Reference
 from hangar_async.tags.patterns import Patterns
 from hangar_async.tags.rules import TagRules
@@ -80,7 +81,8 @@ class Job:
     """A job: its images, the rules for their tags, and their names at another registry.
 
     Either `sources` or `list`, a file of lines, name the images. `to` is the template of the names, None where each
-    line has its own; `platforms` is empty for all. `keeps` says that a tag that is there stays as it is.
+    line has its own; `platforms` is empty for all. `keeps` says that a tag that is there stays as it is. `schedule` is
+    None for a job that only a command begins.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Job:
     referrers: str = "all"
     keeps: bool = False
     prune: Prune | None = None
+    schedule: Schedule | None = None
 
     def target(self, source: Source, image: Reference) -> Reference:
         """Return the name of an image of one of its sources; raises UsageError.

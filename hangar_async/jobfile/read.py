@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.jobfile.document import Node, Place, parse_document, read_document
 from hangar_async.jobfile.fields import FileFields
 from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source
+from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_interval, parse_zone
 from hangar_async.jobfile.shape import check_shape
 from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, parse_registry, split_registry
 from hangar_async.tags.patterns import Patterns
@@ -108,11 +109,30 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         referrers=_parsed(fields, "referrers", _referrers) or "all",
         keeps="overwrite" in fields and fields["overwrite"].value == "never",
         prune=_prune(fields["prune"]) if "prune" in fields else None,
+        schedule=_schedule(fields, own.fields),
     )
     for source in job.sources:
         with _at(fields["to"]):
             job.target(source, source.example)
     return job
+
+
+def _schedule(fields: Mapping[str, Node], own: Mapping[str, Node]) -> Schedule | None:
+    """Read when a job begins: one of `every` and `cron`, where that of the job goes before that of the defaults."""
+    kinds = [kind for kind in ("every", "cron") if kind in own] or [
+        kind for kind in ("every", "cron") if kind in fields
+    ]
+    if len(kinds) > 1:
+        fields["cron"].refuse("`every` and `cron` both say when the job begins: leave out one of them")
+    zone = _parsed(fields, "timezone", lambda node: parse_zone(str(node.value))) or UTC
+    jitter = _parsed(
+        fields, "jitter", lambda node: timedelta(0) if node.value == "0" else parse_interval(str(node.value))
+    )
+    if kinds == ["every"]:
+        every = _parsed(fields, "every", lambda node: Every.parse(str(node.value)))
+        return Schedule(every, jitter) if every else None
+    cron = _parsed(fields, "cron", lambda node: Cron.parse(str(node.value), zone))
+    return Schedule(cron, jitter) if cron else None
 
 
 def _parsed(fields: Mapping[str, Node], name: str, parse: Callable[[Node], _T]) -> _T | None:

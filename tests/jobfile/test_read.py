@@ -10,6 +10,7 @@ import pytest
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.jobs import Prune
 from hangar_async.jobfile.read import read as read_file
+from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_zone
 from hangar_async.tags.patterns import Patterns
 from tests.jobfile.rig import WHOLE, changed, read
 
@@ -77,6 +78,25 @@ def test_a_prune_of_the_defaults_may_be_left_out() -> None:
     assert [job.prune for job in read(text).jobs] == [Prune(number=3), Prune(number=3), None]
 
 
+@pytest.mark.parametrize(
+    ("defaults", "own", "schedule"),
+    [
+        ("", "", None),
+        ("every: 6h", "", Schedule(Every(timedelta(hours=6)))),
+        ("every: 6h", "every: 1d", Schedule(Every(timedelta(days=1)))),
+        ("every: 6h, jitter: '0'", 'cron: "0 2 * * *"', Schedule(Cron("0 2 * * *"), timedelta(0))),
+        (
+            "timezone: Europe/Berlin",
+            'cron: "0 2 * * *", jitter: 5m',
+            Schedule(Cron("0 2 * * *", parse_zone("Europe/Berlin")), timedelta(minutes=5)),
+        ),
+    ],
+)
+def test_schedules(defaults: str, own: str, schedule: Schedule | None) -> None:
+    job = f"{{name: a, from: r.io/x, to: h.io/x, {own}}}"
+    assert read(f"version: 1\ndefaults: {{{defaults}}}\njobs: [{job}]").jobs[0].schedule == schedule
+
+
 def test_the_state_is_beside_the_file() -> None:
     assert read(WHOLE).state is None
     assert read(f"state: known.db\n{WHOLE}").state == Path("jobs/known.db")
@@ -89,6 +109,11 @@ def test_no_tags_at_all_are_all_tags() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("index: original", "every: 6 hours", "23:12: '6 hours' is no interval"),
+        ("index: original", 'cron: "0 2 * *"', "23:11: .* has not the five fields of cron"),
+        ("index: original", "every: 1h\n    cron: 0 2 * * *", "24:11: `every` and `cron` both say when the job begins"),
+        ("index: original", "timezone: Europe/Nowhere", "23:15: 'Europe/Nowhere' is no time zone"),
+        ("index: original", "jitter: some", "23:13: 'some' is no interval"),
         (">=1.25 <4", "newest", "15:16: 'newest' is no comparison of versions"),
         ("{name}", "{nmae}", "13:9: to 'harbor.lan/mirror/{nmae}': {nmae} is no field: write {name}"),
         ("{name}", "${HOST:-x.io}/{nmae}", "13:9: to '.*{HOST}/{nmae}': {nmae} is no field"),
