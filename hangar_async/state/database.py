@@ -59,6 +59,9 @@ MIGRATIONS = (
         PRIMARY KEY (registry, repository, digest)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE start (job TEXT NOT NULL PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
 #: A statement of SQL with its values.
 Statement: TypeAlias = tuple[str, Sequence[str | int]]
