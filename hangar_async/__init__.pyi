@@ -62,6 +62,9 @@ from hangar_async.engine.events import (
     HostUnreachable as HostUnreachable,
     ImageEnded as ImageEnded,
     ImagePlanned as ImagePlanned,
+    JobEnded as JobEnded,
+    JobScheduled as JobScheduled,
+    JobStarted as JobStarted,
     Listening as Listening,
     LoadEnded as LoadEnded,
     MirrorEnded as MirrorEnded,
@@ -93,6 +96,9 @@ from hangar_async.engine.jobs.run import (
 )
 from hangar_async.engine.jobs.save import (
     save_jobs as save_jobs,
+)
+from hangar_async.engine.jobs.watch import (
+    watch_jobs as watch_jobs,
 )
 from hangar_async.engine.limits.hosts import Clock as Clock
 from hangar_async.engine.load import (

@@ -33,6 +33,19 @@ async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_on
     return [results[number] for number in range(len(results))]
 
 
+async def first_of(*works: Callable[[], Awaitable[object]]) -> None:
+    """Do several works at once until one of them is done; the others are cancelled. Raises as a TaskGroup does."""
+
+    async def run(work: Callable[[], Awaitable[object]]) -> None:
+        await work()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(work)) for work in works]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
 @asynccontextmanager
 async def ahead(
     items: Iterable[_T], work: Callable[[_T], Awaitable[_R]], count: int

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hangar_async.tasks import ahead, each, undone_if_cancelled
+from hangar_async.tasks import ahead, each, first_of, undone_if_cancelled
 
 
 async def test_the_results_have_the_order_of_the_items_and_the_tasks_a_bound() -> None:
@@ -49,6 +49,28 @@ async def test_an_exception_ends_the_other_work() -> None:
     with pytest.RaisesGroup(ValueError):
         await each(range(100), work, 3)
     assert sorted(ended) == [0, 1, 2]
+
+
+async def test_the_first_of_several_works_ends_the_others() -> None:
+    cancelled: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append("waits")
+            raise
+
+    await first_of(waits, lambda: asyncio.sleep(0))
+    assert cancelled == ["waits"]
+
+    async def fails() -> None:
+        raise ValueError
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await first_of(fails, waits)
+    assert [type(error) for error in raised.value.exceptions] == [ValueError]
+    assert cancelled == ["waits", "waits"]
 
 
 async def test_so_many_items_are_worked_on_ahead_of_the_caller() -> None:

@@ -204,6 +204,31 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class JobScheduled:
+    """The next start of a standing job, in seconds since 1970; `passed_over` starts came while it was under way."""
+
+    job: str
+    start: float
+    passed_over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """A standing job begins."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """The end of a standing job, with the status that the command would have; `error` is what broke it off, or ""."""
+
+    job: str
+    status: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The end of the run, with its report."""
 
@@ -259,6 +284,9 @@ Event: TypeAlias = (
     | Listening
     | Reloaded
     | Answered
+    | JobScheduled
+    | JobStarted
+    | JobEnded
     | RunEnded
     | LoadEnded
     | MirrorEnded

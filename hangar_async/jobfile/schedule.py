@@ -116,6 +116,10 @@ class Schedule:
             due, passed = self.times.after(due), passed + 1
         return (due if due > now else self.times.after(now)), passed
 
+    def latest(self, now: float) -> float:
+        """Return the latest time that the next start can have: a later one is of a clock that was put back."""
+        return self.spread(self.times.after(now), 1.0)
+
     def spread(self, due: float, share: float) -> float:
         """Return a start that is later by a share, 0 to 1, of the jitter."""
         if self.jitter is not None:

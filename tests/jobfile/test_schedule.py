@@ -93,6 +93,7 @@ def test_a_job_that_is_late_is_passed_over_and_counted() -> None:
     schedule = Schedule(Every(timedelta(hours=6)))
     assert schedule.following(0, 5 * HOUR) == (6 * HOUR, 0)
     assert schedule.following(0, 13 * HOUR) == (18 * HOUR, 2)
+    assert schedule.latest(0) == pytest.approx(6.3 * HOUR)
     # After years a count of all is of no use.
     due, passed = schedule.following(0, 90_000 * HOUR)
     assert (due > 90_000 * HOUR, passed) == (True, 1000)

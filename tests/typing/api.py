@@ -51,6 +51,12 @@ def observe(event: h.Event) -> None:
             print(client, method, path, status, size, seconds, agent)
         case h.Reloaded(name):
             print(name.upper())
+        case h.JobScheduled(job, start, passed_over):
+            print(job.upper(), start / 2, passed_over + 1)
+        case h.JobStarted(job):
+            print(job.upper())
+        case h.JobEnded(job, status, error):
+            print(job.upper(), status, error.upper())
         case h.RunEnded(report):
             print(report.status)
         case h.LoadEnded(load_report):

@@ -7,12 +7,13 @@ from typing import TextIO
 from hangar_async.cli.view.plain import INTERVAL
 from hangar_async.cli.view.stream import BackgroundStream
 from hangar_async.cli.view.tally import Tally
-from hangar_async.engine.events import Event
+from hangar_async.engine.events import Event, JobStarted
 from hangar_async.engine.reporting.lines import (
     AnyLine,
     Dropped,
     Error,
     ImageEnded,
+    JobEnded,
     Message,
     Notice,
     Progress,
@@ -72,6 +73,8 @@ class JsonView:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
+        if isinstance(event, JobStarted):
+            self._tally = Tally()
         self._tally(event)
         line = line_of(event)
         if line is not None and (not self._quiet or _is_wrong(line)):
@@ -102,6 +105,8 @@ class JsonView:
 
 
 def _is_wrong(line: AnyLine) -> bool:
+    if isinstance(line, JobEnded):
+        return bool(line.error)
     return isinstance(line, Notice) or (isinstance(line, ImageEnded) and line.image.status == "failed")
 
 

@@ -61,6 +61,21 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
         case events.Committing(path):
             return Line("finish", one_line(f"syncing {path} and putting it in place"))
         case _:
+            return _of_job(event)
+
+
+def _of_job(event: Event) -> Line | None:
+    match event:
+        case events.JobScheduled(job, start, passed):
+            late = f"; {count_text(passed, 'start')} passed over" if passed else ""
+            return Line("next", f"job {job} at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(start))}{late}")
+        case events.JobStarted(job):
+            return Line("job", f"{job} begins")
+        case events.JobEnded(job, status, error) if error:
+            return Line("failed", one_line(f"job {job}: status {status}: {error}"))
+        case events.JobEnded(job, status):
+            return Line("job", f"{job} has ended with status {status}")
+        case _:
             return None
 
 
@@ -121,6 +136,9 @@ class PlainView:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
+        if isinstance(event, events.JobStarted):
+            # A run for years: each job has its own sums.
+            self._tally = Tally()
         self._tally(event)
         if self._closed:
             return

@@ -128,6 +128,17 @@ class JobReport:
         return tuple(choice for choice in self.choices if choice.error is not None)
 
     @property
+    def failed_lines(self) -> Iterator[str]:
+        """The failed images as lines of a list; a comment stands for a repository whose tags could not be chosen."""
+        for choice in self.refused:
+            yield f"# job {self.name}: {choice.name}: {' '.join(str(choice.error).split())}"
+        if self.error is not None:
+            yield f"# job {self.name}: {' '.join(str(self.error).split())}"
+        if self.report is not None:
+            yield from (whole_line(outcome.entry).text for outcome in self.report.failed)
+            yield from (line.comment for line in self.report.invalid)
+
+    @property
     def immutable(self) -> int:
         """The number of images that were not asked for."""
         return sum(len(choice.immutable) for choice in self.choices)

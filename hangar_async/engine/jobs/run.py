@@ -47,11 +47,32 @@ async def mirror_jobs(
     fails are outcomes in the report. Raises UsageError for a wrong file, before any request, and where two repositories
     would have one name.
     """
+    file = await in_thread(read, options.config, options.environment.variables)
+    return await mirror_file(options, file, observer, clock=clock)
+
+
+async def mirror_file(
+    options: MirrorJobsOptions, file: JobFile, observer: Observer = ignore, *, clock: Clock | None = None
+) -> JobsReport:
+    """Copy the images of the jobs of a file that is read already, as `mirror_jobs` does."""
     async with reported("mirror", options, observer) as journal:
-        run = await _Run.prepare(options, journal.observe, clock or Clock())
+        run = await _Run.prepare(options, journal.observe, clock or Clock(), file)
         report = await run.run()
         journal.observe(MirrorEnded(journal.completed(report.whole)))
     return report
+
+
+def checked_options(options: MirrorJobsOptions, file: JobFile) -> MirrorJobsOptions:
+    """Return the options with the paths that are written, as the file has them too; raises UsageError."""
+    lists = [job.list for job in file.jobs if job.list is not None]
+    state = options.state or file.state
+    target = options.report if isinstance(options.report, Path) else None
+    check_outputs([options.failed, state, target], [options.config, *lists])
+    failed, state, plan_out = check_failed_list(options.failed), check_state(state), options.plan_out
+    check_prune(file.only(options.only), has_state=state is not None)
+    if isinstance(plan_out, Path):
+        plan_out = check_plan(plan_out, [options.config, *lists, failed, state])
+    return replace(options, failed=failed, state=state, plan_out=plan_out)
 
 
 class _Run:
@@ -67,19 +88,9 @@ class _Run:
         self._started = time.monotonic()
 
     @classmethod
-    async def prepare(cls, options: MirrorJobsOptions, observe: Observer, clock: Clock) -> _Run:
-        """Read the file; raises UsageError."""
-        file = await in_thread(read, options.config, options.environment.variables)
-        lists = [job.list for job in file.jobs if job.list is not None]
-        state = options.state or file.state
-        target = options.report if isinstance(options.report, Path) else None
-        await in_thread(check_outputs, [options.failed, state, target], [options.config, *lists])
-        failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, state)
-        check_prune(file.only(options.only), has_state=state is not None)
-        plan_out = options.plan_out
-        if isinstance(plan_out, Path):
-            plan_out = await in_thread(check_plan, plan_out, [options.config, *lists, failed, state])
-        options = replace(options, failed=failed, state=state, plan_out=plan_out)
+    async def prepare(cls, options: MirrorJobsOptions, observe: Observer, clock: Clock, file: JobFile) -> _Run:
+        """Check the options; raises UsageError."""
+        options = await in_thread(checked_options, options, file)
         run = cls(options.for_file(), observe, clock, file)
         if note := options.limits.note(options.jobs):
             run._notice(note)
@@ -105,7 +116,7 @@ class _Run:
             reports = await pruning.run(deciding, reports, deletions)
         failed_list = None
         if not self._options.is_dry:
-            lines = [line for report in reports for line in _failed_lines(report)]
+            lines = [line for report in reports for line in report.failed_lines]
             failed_list = await write_failed_list(self._options.failed, lines, self._notice, self._disk)
         tell_remarks(self._disk, self._notice)
         options, seconds = self._options, time.monotonic() - self._started
@@ -223,14 +234,3 @@ def _check_targets(chosen: Iterable[ChosenJob]) -> None:
             if first != source:
                 names = job.name if job == one.job else f"{job.name} and {one.job.name}"
                 raise UsageError(f"job {names}: {first} and {source} would both be {target}")
-
-
-def _failed_lines(report: JobReport) -> Iterable[str]:
-    """Return the failed images of a job as lines of a list."""
-    for choice in report.refused:
-        yield f"# job {report.name}: {choice.name}: {' '.join(str(choice.error).split())}"
-    if report.error is not None:
-        yield f"# job {report.name}: {' '.join(str(report.error).split())}"
-    if report.report is not None:
-        yield from (whole_line(outcome.entry).text for outcome in report.report.failed)
-        yield from (line.comment for line in report.report.invalid)

@@ -175,6 +175,28 @@ class Answered(Line, frozen=True, kw_only=True):
     agent: str
 
 
+class JobScheduled(Line, frozen=True, kw_only=True):
+    """The next start of a standing job, in seconds since 1970."""
+
+    job: str
+    start: float
+    passed_over: int
+
+
+class JobStarted(Line, frozen=True, kw_only=True):
+    """A standing job begins."""
+
+    job: str
+
+
+class JobEnded(Line, frozen=True, kw_only=True):
+    """The end of a standing job; `error` is the reason why it broke off, or ""."""
+
+    job: str
+    status: int
+    error: str
+
+
 class RunEnded(Line, frozen=True, kw_only=True):
     """The end of a run of a command that has a report, with its sums."""
 
@@ -223,6 +245,9 @@ AnyLine: TypeAlias = (
     | Listening
     | Reloaded
     | Answered
+    | JobScheduled
+    | JobStarted
+    | JobEnded
     | RunEnded
     | Error
     | Message
@@ -244,6 +269,9 @@ _ALIKE: Mapping[type, type[AnyLine]] = {
     events.Committing: Committing,
     events.Reloaded: Reloaded,
     events.Answered: Answered,
+    events.JobScheduled: JobScheduled,
+    events.JobStarted: JobStarted,
+    events.JobEnded: JobEnded,
 }
 
 

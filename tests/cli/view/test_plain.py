@@ -17,6 +17,9 @@ from hangar_async.engine.events import (
     HostUnreachable,
     ImageEnded,
     ImagePlanned,
+    JobEnded,
+    JobScheduled,
+    JobStarted,
     Notice,
     QuotaReported,
     Retrying,
@@ -60,6 +63,38 @@ def test_lines_for_what_begins_and_ends() -> None:
         "12:03:04 done     docker.io/library/two:2",
         "12:03:04 failed   docker.io/library/gone:1: not found: manifest of gone:1 is not there",
         "12:03:04 finish   syncing out.tar.gz and putting it in place",
+    ]
+
+
+def test_lines_of_standing_jobs() -> None:
+    clock = Clock()
+    show, stream = view(clock)
+    start = time.mktime((2024, 1, 2, 18, 0, 0, 0, 0, -1))
+    for event in (
+        JobStarted("bases"),
+        RunStarted(1, 4),
+        ImageEnded(saved("one:1")),
+        JobEnded("bases", 0),
+        JobScheduled("bases", start, 2),
+        JobEnded("more", 2, "the state is in use"),
+        JobStarted("more"),
+        RunStarted(9, 4),
+    ):
+        show(event)
+    clock.now += INTERVAL
+    show(JobScheduled("more", start))
+    assert stream.getvalue().splitlines() == [
+        "12:03:04 job      bases begins",
+        "12:03:04 start    1 image, 4 requests at once",
+        "12:03:04 done     docker.io/library/one:1",
+        "12:03:04 job      bases has ended with status 0",
+        "12:03:04 next     job bases at 2024-01-02 18:00:00; 2 starts passed over",
+        "12:03:04 failed   job more: status 2: the state is in use",
+        "12:03:04 job      more begins",
+        "12:03:04 start    9 images, 4 requests at once",
+        "12:03:04 next     job more at 2024-01-02 18:00:00",
+        # The sums are those of this job.
+        "12:03:04 progress 0/9 images, 0 B of at least 0 B, 0 B/s",
     ]
 
 

@@ -1,0 +1,207 @@
+"""`watch_jobs`: the jobs of a file at their times, one after the other, for years."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import NoReturn
+
+from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.disk import Disk
+from hangar_async.engine.events import JobEnded, JobScheduled, JobStarted, Notice, Observer, Reloaded, ignore
+from hangar_async.engine.jobs.run import checked_options, mirror_file
+from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.outputs import tell_remarks, write_failed_list
+from hangar_async.errors import HangarError, StorageError, UsageError, the_error
+from hangar_async.jobfile.jobs import Job, JobFile
+from hangar_async.jobfile.read import read
+from hangar_async.jobfile.schedule import Schedule
+from hangar_async.tasks import first_of
+from hangar_async.threads import in_thread
+
+#: The longest wait in one piece, in seconds: the clock may be put forward or back, and the machine may sleep.
+_LONGEST_WAIT = 60.0
+
+
+async def watch_jobs(
+    options: MirrorJobsOptions,
+    observer: Observer = ignore,
+    *,
+    clock: Clock | None = None,
+    reload: asyncio.Event | None = None,
+    share: Callable[[], float] = random.random,
+) -> NoReturn:
+    """Run the jobs of a file at their times until it is cancelled: one at a time, each as `mirror_jobs` runs it.
+
+    The state knows the last start of each job. A start that comes while its job is under way is passed over and told.
+    Setting `reload`, which is cleared then, reads the file again: a wrong one is told, and the last one stays in use.
+    A job that breaks off is told, and begins again at its next time. `share` draws the part of the jitter, from 0 to 1.
+    Raises UsageError for a wrong file, before any request, and for one none of whose jobs has a schedule.
+    """
+    clock = clock or Clock()
+    file = await in_thread(read, options.config, options.environment.variables)
+    watch = await _Watch.prepare(options, file, observer, clock, share)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch.read_again(reload or asyncio.Event()))
+            await watch.run()
+    except BaseExceptionGroup as error:
+        raise the_error(error) from error
+    raise AssertionError("a watch has no end")
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A job, and the time of its next start."""
+
+    job: Job
+    schedule: Schedule
+    due: float
+
+
+class _Watch:
+    def __init__(
+        self,
+        options: MirrorJobsOptions,
+        observe: Observer,
+        clock: Clock,
+        share: Callable[[], float],
+        starts: dict[str, float],
+    ) -> None:
+        self._options = options
+        self._observe = observe
+        self._clock = clock
+        self._share = share
+        self._starts = starts
+        self._standing: dict[str, _Standing] = {}
+        self._failed: dict[str, Sequence[str]] = {}
+        self._changed = asyncio.Event()
+
+    @classmethod
+    async def prepare(
+        cls,
+        options: MirrorJobsOptions,
+        file: JobFile,
+        observe: Observer,
+        clock: Clock,
+        share: Callable[[], float],
+    ) -> _Watch:
+        """Check the options and the file, and read the last starts; raises UsageError."""
+        _scheduled(options, file)
+        options = await in_thread(checked_options, options, file)
+        starts: dict[str, float] = {}
+        try:
+            if options.state is not None:
+                starts = await in_thread(_read_starts, options.state)
+        except StorageError as error:
+            observe(Notice(f"{error}: {error.advice}"))
+        watch = cls(options, observe, clock, share, starts)
+        watch._take(file)
+        return watch
+
+    async def run(self) -> NoReturn:
+        """Begin each job at its time."""
+        while True:
+            now = self._clock.wall()
+            for one in self._standing.values():
+                one.due = min(one.due, one.schedule.latest(now))
+            standing = min(self._standing.values(), key=lambda one: one.due)
+            if standing.due <= now:
+                await self._begin(standing.job)
+                continue
+            seconds = min(standing.due - now, _LONGEST_WAIT)
+            self._changed.clear()
+            await first_of(lambda: self._clock.sleep(seconds), self._changed.wait)  # noqa: B023 - it ends here
+
+    async def read_again(self, reload: asyncio.Event) -> NoReturn:
+        """Read the file again whenever that is asked for."""
+        while True:
+            await reload.wait()
+            reload.clear()
+            try:
+                file = await in_thread(read, self._options.config, self._options.environment.variables)
+                self._take(file)
+            except UsageError as error:
+                self._notice(f"{error}; the jobs of the last reading stay in use")
+                continue
+            self._observe(Reloaded(f"the jobs of {self._options.config}"))
+            self._changed.set()
+
+    def _take(self, file: JobFile) -> None:
+        """Take the jobs of a file in place of those before; raises UsageError."""
+        now, before = self._clock.wall(), self._standing
+        self._standing = {}
+        for job, schedule in _scheduled(self._options, file):
+            known = before.get(job.name)
+            if known is not None and known.schedule == schedule:
+                due = known.due
+            else:
+                due = schedule.first(self._starts.get(job.name), now)
+                due = schedule.spread(due, self._share()) if due > now else due
+            self._standing[job.name] = _Standing(job, schedule, due)
+            if known is None or known.due != due:
+                self._observe(JobScheduled(job.name, due))
+        self._file = file
+
+    async def _begin(self, job: Job) -> None:
+        """Run a job to its end, and find its next time."""
+        start = self._starts[job.name] = self._clock.wall()
+        self._observe(JobStarted(job.name))
+        ended = await self._run(job, self._file, start)
+        self._observe(ended)
+        # The file may be another one by now.
+        if (standing := self._standing.get(job.name)) is not None:
+            due, passed = standing.schedule.following(start, self._clock.wall())
+            standing.due = standing.schedule.spread(due, self._share())
+            self._observe(JobScheduled(job.name, standing.due, passed))
+
+    async def _run(self, job: Job, file: JobFile, start: float) -> JobEnded:
+        options = replace(self._options, only=(job.name,), failed=None)
+        try:
+            await self._note_start(job, start)
+            report = await mirror_file(options, file, self._observe, clock=self._clock)
+        except HangarError as error:
+            return JobEnded(job.name, 2 if isinstance(error, UsageError) else 3, str(error))
+        self._failed[job.name] = [line for one in report.jobs for line in one.failed_lines]
+        lines = chain.from_iterable(self._failed.get(name, ()) for name in self._standing)
+        disk = Disk()
+        await write_failed_list(self._options.failed, lines, self._notice, disk)
+        tell_remarks(disk, self._notice)
+        return JobEnded(job.name, report.status)
+
+    async def _note_start(self, job: Job, start: float) -> None:
+        """Note the start in the state, which may be lost; raises UsageError where another run has it."""
+        if self._options.state is None:
+            return
+        try:
+            await in_thread(_note_start, self._options.state, job.name, start)
+        except StorageError as error:
+            self._notice(f"{error}: {error.advice}")
+
+    def _notice(self, text: str) -> None:
+        self._observe(Notice(text))
+
+
+def _scheduled(options: MirrorJobsOptions, file: JobFile) -> list[tuple[Job, Schedule]]:
+    """Return the jobs that have a schedule; raises UsageError where none has one."""
+    found = [(job, job.schedule) for job in file.only(options.only) if job.schedule is not None]
+    if not found:
+        raise UsageError(f"{file.name}: no job has a time at which it begins: write `every` or `cron` (--watch)")
+    return found
+
+
+def _read_starts(state: Path) -> dict[str, float]:
+    # Imported late, as the database of a state is everywhere.
+    from hangar_async.state.starts import read_starts
+
+    return read_starts(state, Disk())
+
+
+def _note_start(state: Path, job: str, start: float) -> None:
+    from hangar_async.state.starts import note_start
+
+    note_start(state, Disk(), job, start)
