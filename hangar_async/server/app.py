@@ -306,13 +306,13 @@ def application(
 
     app = web.Application(middlewares=[*middlewares, guard])
     Routes(content, failed).route(app.router)
-    app.router.add_get(HEALTH, _health)
+    app.router.add_get(HEALTH, health)
     if page is not None:
         app.router.add_get("/", page.respond)
     return app
 
 
-async def _health(_: web.Request) -> web.StreamResponse:
+async def health(_: web.Request) -> web.StreamResponse:
     """Say that requests are answered; nothing is read for it."""
     return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
 

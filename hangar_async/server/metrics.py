@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from hangar_async.errors import UsageError
-from hangar_async.server.listen import listening
+from hangar_async.server.numbers import new_registry, serving_numbers
 
 #: Upper bounds in seconds: from a document to a large layer on a slow line.
 _SECONDS = (0.005, 0.05, 0.5, 5.0, 60.0, 600.0)
@@ -17,13 +16,9 @@ class Metrics:
     """Counters of requests; raises UsageError where prometheus-client is not installed."""
 
     def __init__(self) -> None:
-        try:
-            from prometheus_client import CollectorRegistry, Counter, Histogram
-        except ImportError as error:
-            raise UsageError(
-                "--metrics needs prometheus-client: install it with pip install 'hangar_async[metrics]'"
-            ) from error
-        self._registry = CollectorRegistry()
+        self._registry = new_registry()
+        from prometheus_client import Counter, Histogram
+
         self._requests = Counter(
             "hangar_requests",
             "Requests by kind, method and status.",
@@ -52,15 +47,8 @@ class Metrics:
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[str]:
         """Serve the numbers at `/metrics` during the block; yields the address. Raises ListenError."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._respond)
-        async with listening(app, host, port) as address:
+        async with serving_numbers(self._registry, host, port) as address:
             yield address
-
-    async def _respond(self, _: web.Request) -> web.StreamResponse:
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _kind(path: str) -> str:
