@@ -54,6 +54,10 @@ Explain = Annotated[
         show_default=False,
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Run each job at its times, until a signal ends it.  [default: false]"),
+]
 Schema = Annotated[
     bool, typer.Option("--schema", help="Write the JSON Schema of job files, and do nothing else.  [default: false]")
 ]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hangar_async.config.job_file_options import MirrorJobsOptions
     from hangar_async.config.options import SaveOptions
 
+#: The seconds after a signal in which a watch has ended; container runtimes kill after 30.
+_PATIENCE = 24.0
 #: Flags of `mirror` whose values stand in a job file, with their defaults.
 _IN_THE_FILE: Mapping[str, object] = {
     "IMAGE": None,
@@ -40,6 +42,42 @@ def check_flags(config: str | None, listed: Mapping[str, Any], others: Mapping[s
     for flag, value in listed.items():
         if value not in (_IN_THE_FILE[flag], [], None):
             raise UsageError(f"{flag} stands in the job file: leave it out beside --config")
+
+
+def check_watch(once: Mapping[str, Any], *, watch: bool, metrics: str | None) -> None:
+    """Raise UsageError for a flag of a single run beside `--watch`, and for one of a watch without it."""
+    if metrics is not None and not watch:
+        raise UsageError("--metrics has a meaning beside --watch alone: write both")
+    for flag, value in once.items():
+        if watch and value:
+            raise UsageError(f"{flag} is for a single run: leave it out beside --watch")
+
+
+def watch(options: MirrorJobsOptions, *, quiet: bool, verbose: bool) -> int:
+    """Run the jobs at their times until a signal ends it, with lines for a log, and return the exit status."""
+    import asyncio
+    import signal
+    from dataclasses import replace
+
+    from hangar_async.cli.loop import line_view, run_until_done
+    from hangar_async.cli.view.stream import hide
+    from hangar_async.config.variables import NotedVariables
+    from hangar_async.engine.jobs.watch import watch_jobs
+
+    variables = NotedVariables(options.environment.variables)
+    options = replace(options, environment=replace(options.environment, variables=variables))
+    hide(sys.stderr, variables.hide)
+    view, reload = line_view(quiet, verbose), asyncio.Event()
+    run_until_done(
+        lambda: watch_jobs(options, view, reload=reload),
+        view.say,
+        "what was copied stays at its registry",
+        # A service manager ends with it what has done its work.
+        regular={signal.SIGTERM},
+        reload=reload.set,
+        patience=_PATIENCE,
+    )
+    return 0
 
 
 def run_jobs(options: MirrorJobsOptions, *, quiet: bool, verbose: bool) -> int:

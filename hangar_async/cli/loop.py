@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from hangar_async.cli.view.stream import drain, json_stream
@@ -32,16 +32,18 @@ def run_until_done(
     *,
     regular: Collection[signal.Signals] = (),
     reload: Callable[[], None] | None = None,
+    patience: float | None = None,
 ) -> _T:
     """Run a coroutine to its end and return its result.
 
     SIGINT, SIGTERM and SIGHUP cancel it: `say` is called with a line that ends with `remains`, and after the cleanup
     SystemExit is raised with 128 and the signal's number, or with 0 for a signal that is the `regular` end of this
-    work, if the cleanup went well. A second signal ends the process at once, also while the loop stands still. With
+    work, if the cleanup went well. A second signal ends the process at once, also while the loop stands still, and so
+    does the cleanup that takes longer than `patience`, in seconds. With
     `reload`, SIGHUP calls it instead, also where it was ignored. In another thread than the main one no signal is taken
     over.
     """
-    stop = _Stop(say, remains)
+    stop = _Stop(say, remains, patience)
     # Signals can be taken over in the main thread alone.
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in _WORDS if is_main}
@@ -64,13 +66,16 @@ def run_until_done(
         _log.debug("ended by signal %d", stop.signal, exc_info=None if is_clean else error)
         raise SystemExit(0 if is_clean and stop.signal in regular else 128 + stop.signal) from None
     finally:
+        stop.end()
         for number, receiver in before.items():
             signal.signal(number, receiver)
 
 
 class _Stop:
-    def __init__(self, say: Callable[[str], None], remains: str) -> None:
+    def __init__(self, say: Callable[[str], None], remains: str, patience: float | None) -> None:
         self.signal: int | None = None
+        self._patience = patience
+        self._timer: threading.Timer | None = None
         self._say = say
         self._remains = remains
         self._received = False
@@ -92,7 +97,18 @@ class _Stop:
         self._received = True
         if self._loop.is_closed():
             raise SystemExit(128 + number)
+        if self._patience is not None:
+            # A thread, since the loop may stand still.
+            self._timer = threading.Timer(self._patience, os._exit, [128 + number])
+            self._timer.daemon = True
+            with suppress(RuntimeError):
+                self._timer.start()
         self._loop.call_soon_threadsafe(self._stop, signal.Signals(number))
+
+    def end(self) -> None:
+        """End the limit of the cleanup, which is over."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _stop(self, number: signal.Signals) -> None:
         self.signal = number

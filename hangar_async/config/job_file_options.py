@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
+from hangar_async.config.listen import parse_metrics
 from hangar_async.config.output import ReportTarget
 from hangar_async.errors import UsageError
 
@@ -19,9 +20,10 @@ class MirrorJobsOptions(JobOptions):
     `dry_run` asks both sides and sends nothing; `check` is a dry run whose status tells whether something would be
     copied or deleted. `prune_anyway` deletes more tags than a job allows, and those of repositories that it does not
     name any more. `plan_out` is the path of the plan that a dry run writes, or a function that takes it; `plan` that of
-    one whose images alone are copied. `state` is the path of a state, None for that of the file. The other options are
-    those of a MirrorOptions. The variables of the file are those of the `environment`. Raises UsageError when made with
-    a wrong value.
+    one whose images alone are copied. `state` is the path of a state, None for that of the file. `metrics` is the
+    address, [HOST:]PORT, of numbers for Prometheus while jobs are watched, by default on 127.0.0.1; None for none. The
+    other options are those of a MirrorOptions. The variables of the file are those of the `environment`. Raises
+    UsageError when made with a wrong value.
     """
 
     config: Path
@@ -45,14 +47,20 @@ class MirrorJobsOptions(JobOptions):
     prune_anyway: bool = False
     plan: Path | None = None
     plan_out: ReportTarget | None = None
+    metrics: str | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        _ = self.limits
+        _ = self.limits, self.metrics_address
         if self.plan is not None and self.plan_out is not None:
             raise UsageError("a plan is copied or written: write one of --plan and --plan-out")
         if callable(self.plan_out) and callable(self.report):
             raise UsageError("the plan and the report both go to standard output: give one of them a file")
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """The host and the port of the numbers; None for none."""
+        return None if self.metrics is None else parse_metrics(self.metrics)
 
     def for_file(self) -> MirrorJobsOptions:
         """Return these options without the registries of the environment, which would replace those of the file."""

@@ -1,12 +1,12 @@
 """The options of the verbs: values that are checked when they are made."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
+from hangar_async.config.listen import parse_listen, parse_metrics
 from hangar_async.config.output import OutputSettings, ReportTarget, check_archive_format, output_path
 from hangar_async.config.referrers import checked_referrers
 from hangar_async.errors import InvalidValue, UsageError
@@ -226,7 +226,6 @@ class ExtractOptions:
 
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
-_LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,22 +259,12 @@ class ServeOptions:
     @property
     def address(self) -> tuple[str, int]:
         """The host ("" for all addresses) and the port."""
-        return _address(self.listen, "--listen")
+        return parse_listen(self.listen, "--listen")
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of the numbers; None for none."""
-        if self.metrics is None:
-            return None
-        text = self.metrics.strip()
-        return _address(f"127.0.0.1:{text}" if text.isdigit() else text, "--metrics")
-
-
-def _address(text: str, flag: str) -> tuple[str, int]:
-    match = _LISTEN.fullmatch(text.strip())
-    if not match or int(match["port"]) > 65535:
-        raise UsageError(f"{text!r} is no address to listen on ({flag}): write HOST:PORT, or :PORT for all")
-    return match["six"] or match["host"] or "", int(match["port"])
+        return None if self.metrics is None else parse_metrics(self.metrics)
 
 
 @dataclass(frozen=True, slots=True)

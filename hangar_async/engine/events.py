@@ -221,11 +221,15 @@ class JobStarted:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The end of a standing job, with the status that the command would have; `error` is what broke it off, or ""."""
+    """The end of a standing job, with the status that the command would have.
+
+    `error` is the text of what broke it off, and `reason` that of its class; "" for neither.
+    """
 
     job: str
     status: int
     error: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ if "ignored" in sys.argv:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 regular = {signal.SIGTERM} if "regular" in sys.argv else ()
 reload = (lambda: print("reload", flush=True)) if "reload" in sys.argv else None
-print("result", run_until_done(globals()[sys.argv[2]], tell, "the rest stays", regular=regular, reload=reload))
+patience = 0.01 if "patience" in sys.argv else None
+work = globals()[sys.argv[2]]
+print("result", run_until_done(work, tell, "the rest stays", regular=regular, reload=reload, patience=patience))
 """
 LOOPS = ["asyncio", "uvloop"]
 
@@ -177,6 +179,14 @@ def test_a_signal_that_is_the_regular_end(loop: str, work: str, number: signal.S
     with process(loop, work, "regular") as one:
         one.send_signal(number)
         assert one.wait() == status
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("work", ["hangs", "stands"])
+def test_a_cleanup_that_takes_too_long_ends_with_the_patience(loop: str, work: str) -> None:
+    with process(loop, work, "patience", "regular") as one:
+        one.send_signal(signal.SIGTERM)
+        assert one.wait() == 143
 
 
 @pytest.mark.parametrize("loop", LOOPS)

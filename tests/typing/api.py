@@ -55,8 +55,8 @@ def observe(event: h.Event) -> None:
             print(job.upper(), start / 2, passed_over + 1)
         case h.JobStarted(job):
             print(job.upper())
-        case h.JobEnded(job, status, error):
-            print(job.upper(), status, error.upper())
+        case h.JobEnded(job, status, error, reason):
+            print(job.upper(), status, error.upper(), reason.upper())
         case h.RunEnded(report):
             print(report.status)
         case h.LoadEnded(load_report):

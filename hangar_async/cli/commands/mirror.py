@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from hangar_async.cli import job_options, options, report_options, values
+from hangar_async.cli import job_options, options, report_options, serve_options, values
 from hangar_async.errors import UsageError
 
 
@@ -45,6 +45,8 @@ def mirror_command(
     plan_out: job_options.PlanOut = None,
     json: job_options.JsonPlan = False,
     explain: job_options.Explain = None,
+    watch: job_options.Watch = False,
+    metrics: serve_options.MetricsAddress = None,
     schema: job_options.Schema = False,
     mirror: options.Mirror = None,
     retries: options.Retries = 4,
@@ -66,10 +68,13 @@ def mirror_command(
     listed |= {"--destination": destination, "--index": index, "--overwrite": overwrite, "--repo-type": repo_type}
     listed |= {"--default-project": default_project, "--referrers": referrers}
     others = {"--only": only, "--check": check, "--plan": plan, "--plan-out": plan_out, "--explain": explain}
+    others |= {"--watch": watch, "--metrics": metrics}
     others |= {"--prune-anyway": prune_anyway, "--json": json}
     if json and (plan_out is not None or not (dry_run or check)):
         raise UsageError("--json writes the plan of a dry run: write --dry-run beside it, and no --plan-out")
     job_file.check_flags(config, listed, others)
+    once = {"--dry-run": dry_run, "--check": check, "--plan": plan, "--plan-out": plan_out, "--explain": explain}
+    job_file.check_watch(once, watch=watch, metrics=metrics)
 
     if repo_type not in (None, "harbor"):
         raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
@@ -101,8 +106,11 @@ def mirror_command(
             prune_anyway=prune_anyway,
             plan=None if plan is None else values.existing_path(plan, "--plan"),
             plan_out=values.plan_target("-" if json else plan_out),
+            metrics=metrics,
             **shared,
         )
+        if watch:
+            return job_file.watch(jobs_options, quiet=flags.quiet, verbose=flags.verbose)
         if explain is not None:
             return job_file.explain(jobs_options, explain, quiet=flags.quiet)
         return job_file.run_jobs(jobs_options, quiet=flags.quiet, verbose=flags.verbose)

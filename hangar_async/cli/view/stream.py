@@ -5,6 +5,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO, cast
@@ -28,6 +29,8 @@ class BackgroundStream:
     def __init__(self, stream: TextIO, patience: float = PATIENCE) -> None:
         self.stream = stream
         self._patience = patience
+        #: Hides secrets in each text.
+        self.clean: Callable[[str], str] = lambda text: text
         self._queue: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._dropped = 0
         #: The time since when one piece is being written.
@@ -54,6 +57,7 @@ class BackgroundStream:
     def write(self, text: str) -> int:
         """Add a text; it is dropped where too many wait. Raises TypeError for bytes, as any stream of text."""
         length = str.__len__(text)
+        text = self.clean(text)
         if not self._has_thread:
             self._write(text)
         elif self._queue.qsize() < LIMIT:
@@ -149,6 +153,12 @@ def end(stream: object) -> None:
     """End a background stream; any other is as it is."""
     if isinstance(stream, BackgroundStream):
         stream.end()
+
+
+def hide(stream: object, clean: Callable[[str], str]) -> None:
+    """Have a background stream hide secrets in what it writes from now on; any other is as it is."""
+    if isinstance(stream, BackgroundStream):
+        stream.clean = clean
 
 
 def json_stream() -> "JsonStream | None":

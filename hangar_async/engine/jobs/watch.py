@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.config.variables import NotedVariables
 from hangar_async.disk import Disk
-from hangar_async.engine.events import JobEnded, JobScheduled, JobStarted, Notice, Observer, Reloaded, ignore
+from hangar_async.engine.events import Event, JobEnded, JobScheduled, JobStarted, Notice, Observer, Reloaded, ignore
+from hangar_async.engine.jobs.counts import JobCounts
 from hangar_async.engine.jobs.run import checked_options, mirror_file
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.outputs import tell_remarks, write_failed_list
@@ -22,6 +25,9 @@ from hangar_async.jobfile.read import read
 from hangar_async.jobfile.schedule import Schedule
 from hangar_async.tasks import first_of
 from hangar_async.threads import in_thread
+
+if TYPE_CHECKING:
+    from hangar_async.server.job_metrics import JobMetrics
 
 #: The longest wait in one piece, in seconds: the clock may be put forward or back, and the machine may sleep.
 _LONGEST_WAIT = 60.0
@@ -40,18 +46,48 @@ async def watch_jobs(
     The state knows the last start of each job. A start that comes while its job is under way is passed over and told.
     Setting `reload`, which is cleared then, reads the file again: a wrong one is told, and the last one stays in use.
     A job that breaks off is told, and begins again at its next time. `share` draws the part of the jitter, from 0 to 1.
-    Raises UsageError for a wrong file, before any request, and for one none of whose jobs has a schedule.
+    Raises UsageError for a wrong file, before any request, and for one none of whose jobs has a schedule; ListenError
+    where the address of the numbers cannot be had.
     """
     clock = clock or Clock()
-    file = await in_thread(read, options.config, options.environment.variables)
-    watch = await _Watch.prepare(options, file, observer, clock, share)
+    variables = options.environment.variables
+    if not isinstance(variables, NotedVariables):
+        variables = NotedVariables(variables)
+        options = replace(options, environment=replace(options.environment, variables=variables))
+    file = await in_thread(read, options.config, variables)
+    metrics = None if options.metrics_address is None else _metrics(variables)
+    observe = observer if metrics is None else _both(JobCounts(metrics, clock), observer)
+    watch = await _Watch.prepare(options, file, observe, clock, share, metrics)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with _serving(metrics, options, watch), asyncio.TaskGroup() as group:
             group.create_task(watch.read_again(reload or asyncio.Event()))
             await watch.run()
     except BaseExceptionGroup as error:
         raise the_error(error) from error
     raise AssertionError("a watch has no end")
+
+
+def _metrics(variables: NotedVariables) -> JobMetrics:
+    from hangar_async.server.job_metrics import JobMetrics  # few want them
+
+    return JobMetrics(variables.hide)
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return observe
+
+
+@asynccontextmanager
+async def _serving(metrics: JobMetrics | None, options: MirrorJobsOptions, watch: _Watch) -> AsyncIterator[None]:
+    if metrics is None or options.metrics_address is None:
+        yield
+        return
+    async with metrics.serving(*options.metrics_address, lambda: watch.problem):
+        yield
 
 
 @dataclass(slots=True)
@@ -71,7 +107,11 @@ class _Watch:
         clock: Clock,
         share: Callable[[], float],
         starts: dict[str, float],
+        metrics: JobMetrics | None,
     ) -> None:
+        #: The reason why the jobs are not those of the file, "" for none.
+        self.problem = ""
+        self._metrics = metrics
         self._options = options
         self._observe = observe
         self._clock = clock
@@ -89,6 +129,7 @@ class _Watch:
         observe: Observer,
         clock: Clock,
         share: Callable[[], float],
+        metrics: JobMetrics | None,
     ) -> _Watch:
         """Check the options and the file, and read the last starts; raises UsageError."""
         _scheduled(options, file)
@@ -99,7 +140,7 @@ class _Watch:
                 starts = await in_thread(_read_starts, options.state)
         except StorageError as error:
             observe(Notice(f"{error}: {error.advice}"))
-        watch = cls(options, observe, clock, share, starts)
+        watch = cls(options, observe, clock, share, starts, metrics)
         watch._take(file)
         return watch
 
@@ -126,7 +167,10 @@ class _Watch:
                 file = await in_thread(read, self._options.config, self._options.environment.variables)
                 self._take(file)
             except UsageError as error:
+                self.problem = "the job file is wrong; the jobs of the last reading stay in use"
                 self._notice(f"{error}; the jobs of the last reading stay in use")
+                if self._metrics is not None:
+                    self._metrics.read(right=False)
                 continue
             self._observe(Reloaded(f"the jobs of {self._options.config}"))
             self._changed.set()
@@ -145,7 +189,10 @@ class _Watch:
             self._standing[job.name] = _Standing(job, schedule, due)
             if known is None or known.due != due:
                 self._observe(JobScheduled(job.name, due))
-        self._file = file
+        self._file, self.problem = file, ""
+        if self._metrics is not None:
+            self._metrics.read(right=True)
+            self._metrics.keep(self._standing)
 
     async def _begin(self, job: Job) -> None:
         """Run a job to its end, and find its next time."""
@@ -165,7 +212,7 @@ class _Watch:
             await self._note_start(job, start)
             report = await mirror_file(options, file, self._observe, clock=self._clock)
         except HangarError as error:
-            return JobEnded(job.name, 2 if isinstance(error, UsageError) else 3, str(error))
+            return JobEnded(job.name, 2 if isinstance(error, UsageError) else 3, str(error), error.reason)
         self._failed[job.name] = [line for one in report.jobs for line in one.failed_lines]
         lines = chain.from_iterable(self._failed.get(name, ()) for name in self._standing)
         disk = Disk()

@@ -190,11 +190,12 @@ class JobStarted(Line, frozen=True, kw_only=True):
 
 
 class JobEnded(Line, frozen=True, kw_only=True):
-    """The end of a standing job; `error` is the reason why it broke off, or ""."""
+    """The end of a standing job; `error` is what broke it off, and `reason` its class, or both are ""."""
 
     job: str
     status: int
     error: str
+    reason: str
 
 
 class RunEnded(Line, frozen=True, kw_only=True):

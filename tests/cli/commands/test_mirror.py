@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Program
+from tests.cli.programs import command, environment
 from tests.cli.site import Done, call
 from tests.engine.reporting.rig import checked
 from tests.failed_list import names_in
@@ -151,6 +154,9 @@ async def test_the_plan_of_a_dry_run_is_on_standard_output(
         (("-c", "mirror.yaml"), r"mirror.yaml:5:7: \$\{TARGET\} is not set in the environment"),
         (("-c", "none.yaml"), r"cannot read the job file none.yaml: No such file"),
         (("-c", "mirror.yaml", "nginx"), r"IMAGE stands in the job file: leave it out beside --config"),
+        (("-c", "mirror.yaml", "--watch", "--check"), r"--check is for a single run: leave it out beside --watch"),
+        (("-c", "mirror.yaml", "--metrics", "1"), r"--metrics has a meaning beside --watch alone"),
+        (("nginx", "--watch"), r"--watch needs a job file: write --config FILE too"),
         (("nginx", "--only", "a"), r"--only needs a job file: write --config FILE too"),
         (("nginx", "--prune-anyway"), r"--prune-anyway needs a job file: write --config FILE too"),
         (("-c", "mirror.yaml", "--json"), r"--json writes the plan of a dry run: write --dry-run beside it"),
@@ -212,3 +218,41 @@ async def test_standard_error_has_events_in_json_on_request(
     ended = {line["image"]["text"]: line["image"]["status"] for line in lines if line["event"] == "image-ended"}
     assert ended == {names[0]: "done", names[1]: "failed"}
     assert (lines[-1]["event"], lines[-1]["status"], lines[-1]["totals"]["failed"]) == ("run-ended", 1, 1)
+
+
+async def test_jobs_are_watched_until_a_signal(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    pytest.importorskip("prometheus_client")
+    fill(fake_registry)
+    (tmp_path / "mirror.yaml").write_text(
+        "version: 1\njobs:\n- {name: one, every: 1h, from: '${SOURCE}/team/one', tags: ['1'], "
+        f"to: '{pushable_registry.address}/one', referrers: none}}\n"
+    )
+    flags = ("mirror", "-c", "mirror.yaml", "--watch", "--metrics", "0", "--debug")
+    process = await asyncio.create_subprocess_exec(
+        *command(*flags), cwd=tmp_path, env=environment(tmp_path, SOURCE=fake_registry.address), stdout=-1, stderr=-1
+    )
+    assert process.stderr is not None
+    lines: list[str] = []
+
+    async def until(text: str) -> None:
+        assert process.stderr is not None
+        while text not in (lines[-1] if lines else ""):
+            lines.append((await process.stderr.readline()).decode())
+            assert lines[-1], lines
+
+    async with asyncio.timeout(60):
+        await until("next     job one at ")
+        await until("job      one has ended with status 0")
+        (tmp_path / "mirror.yaml").write_text("version: 2")
+        process.send_signal(signal.SIGHUP)
+        await until("the jobs of the last reading stay in use")
+        process.send_signal(signal.SIGTERM)
+        rest = (await process.communicate())[1].decode()
+    log = "".join(lines) + rest
+    assert process.returncode == 0
+    assert "terminated: what was copied stays at its registry" in rest
+    assert fake_registry.address not in log
+    assert "${SOURCE}/team/one:1" in log
+    assert pushable_registry.asked("/one/manifests/1")

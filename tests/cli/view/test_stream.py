@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hangar_async.cli.view.stream import LIMIT, BackgroundStream, drain, end, in_background
+from hangar_async.cli.view.stream import LIMIT, BackgroundStream, drain, end, hide, in_background
 from tests.cli.view.rig import full_pipe
 
 
@@ -42,6 +42,17 @@ def test_a_stream_without_a_descriptor() -> None:
     end(stream)
     for call in (drain, end):
         call(target)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_secrets_are_hidden(as_json: bool) -> None:
+    target = io.StringIO()
+    stream = in_background(target, as_json=as_json)
+    hide(stream, lambda text: text.replace("s3cret", "***"))
+    hide(target, lambda text: "")
+    stream.write("a s3cret b\n")
+    end(stream)
+    assert "a *** b" in target.getvalue()
 
 
 def test_bytes_are_refused() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
@@ -136,6 +139,35 @@ async def test_a_new_file_is_taken_and_a_wrong_one_is_told(tmp_path: Path) -> No
         due = {event.job: event.start - START for event in log.of(JobScheduled)}
         assert (due["a"], list(due)) == (2 * MINUTE, ["a", "new"])
         await turns_until(lambda: {event.job for event in log.of(JobEnded)} == {"a", "new"})
+
+
+async def test_numbers_and_probes_tell_what_the_jobs_do(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        address = f"127.0.0.1:{one.getsockname()[1]}"
+    made = empty(tmp_path, {"a": "every: 1w"}, metrics=address)
+    log, reload = Log(clock := FakeClock(wall=START)), asyncio.Event()
+    async with watching(made, clock, log, reload), aiohttp.ClientSession() as session:
+
+        async def get(path: str) -> tuple[int, str]:
+            answer = await session.get(f"http://{address}{path}")
+            return answer.status, await answer.text()
+
+        await turns_until(lambda: bool(log.of(JobEnded)))
+        assert 'hangar_mirror_runs_total{job="a",status="0"} 1.0' in (await get("/metrics"))[1]
+        assert await get("/readyz") == (200, "ok\n")
+        made.config.write_text("version: 1")
+        reload.set()
+        await turns_until(lambda: bool(log.of(Notice)))
+        assert "hangar_mirror_file_right 0.0" in (await get("/metrics"))[1]
+        assert await get("/readyz") == (503, "the job file is wrong; the jobs of the last reading stay in use\n")
+        assert (await get("/healthz"))[0] == 200
+
+
+async def test_numbers_need_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(UsageError, match=r"pip install 'hangar_async\[metrics\]'"):
+        await watch_jobs(empty(tmp_path, {"a": "every: 1w"}, metrics="1"))
 
 
 async def test_a_job_that_breaks_off_begins_again_at_its_next_time(tmp_path: Path) -> None:

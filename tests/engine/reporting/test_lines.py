@@ -53,7 +53,10 @@ LINES: list[tuple[Event, dict[str, Any]]] = [
     (events.Reloaded("the users"), {"event": "reloaded", "name": "the users"}),
     (events.JobScheduled("a", 9.5, 2), {"event": "job-scheduled", "job": "a", "start": 9.5, "passed_over": 2}),
     (events.JobStarted("a"), {"event": "job-started", "job": "a"}),
-    (events.JobEnded("a", 3, LEAK), {"event": "job-ended", "job": "a", "status": 3, "error": CLEAN}),
+    (
+        events.JobEnded("a", 3, LEAK, "disk"),
+        {"event": "job-ended", "job": "a", "status": 3, "error": CLEAN, "reason": "disk"},
+    ),
     (
         events.Answered("127.0.0.1", "GET", "/v2/", 200, 9, 0.5, "curl"),
         {
