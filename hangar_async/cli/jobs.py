@@ -57,16 +57,13 @@ def watch(options: MirrorJobsOptions, *, quiet: bool, verbose: bool) -> int:
     """Run the jobs at their times until a signal ends it, with lines for a log, and return the exit status."""
     import asyncio
     import signal
-    from dataclasses import replace
 
     from hangar_async.cli.loop import line_view, run_until_done
     from hangar_async.cli.view.stream import hide
-    from hangar_async.config.variables import NotedVariables
     from hangar_async.engine.jobs.watch import watch_jobs
 
-    variables = NotedVariables(options.environment.variables)
-    options = replace(options, environment=replace(options.environment, variables=variables))
-    hide(sys.stderr, variables.hide)
+    options = options.noted()
+    hide(sys.stderr, options.hidden)
     view, reload = line_view(quiet, verbose), asyncio.Event()
     run_until_done(
         lambda: watch_jobs(options, view, reload=reload),

@@ -10,6 +10,7 @@ from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.listen import parse_metrics
 from hangar_async.config.output import ReportTarget
+from hangar_async.config.variables import NotedVariables
 from hangar_async.errors import UsageError
 
 
@@ -61,6 +62,18 @@ class MirrorJobsOptions(JobOptions):
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of the numbers; None for none."""
         return None if self.metrics is None else parse_metrics(self.metrics)
+
+    def noted(self) -> MirrorJobsOptions:
+        """Return these options with variables that note which of them were read, so that they can be hidden."""
+        if isinstance(self.environment.variables, NotedVariables):
+            return self
+        variables = NotedVariables(self.environment.variables)
+        return replace(self, environment=replace(self.environment, variables=variables))
+
+    def hidden(self, text: str) -> str:
+        """Return a text without the values of variables that were read, where these are noted."""
+        variables = self.environment.variables
+        return variables.hide(text) if isinstance(variables, NotedVariables) else text
 
     def for_file(self) -> MirrorJobsOptions:
         """Return these options without the registries of the environment, which would replace those of the file."""

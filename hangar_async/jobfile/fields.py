@@ -9,6 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 #: One text, or several.
 Texts: TypeAlias = str | list[str]
+#: What came of a run.
+Moment: TypeAlias = Literal["failed", "copied", "pruned", "always"]
 
 
 class Fields(msgspec.Struct, rename="kebab", forbid_unknown_fields=True):
@@ -103,6 +105,13 @@ class RegistryFields(Fields):
     ) = UNSET
 
 
+class NotifyFields(Fields):
+    """An address that is told what came of a run."""
+
+    when: Annotated[Moment | list[Moment], Meta(description="What must have come of it: any of these words.")]
+    webhook: Annotated[str, Meta(description="The address of a POST of the report, as JSON.")]
+
+
 class FileFields(Fields, kw_only=True):
     """A job file."""
 
@@ -110,6 +119,9 @@ class FileFields(Fields, kw_only=True):
     state: Annotated[str, Meta(description="The file of what a run knows of the next one.")] | UnsetType = UNSET
     registries: Annotated[dict[str, RegistryFields], Meta(description="Settings by registry.")] | UnsetType = UNSET
     defaults: Annotated[ImageFields, Meta(description="Fields that the jobs have unless they say else.")] | (
+        UnsetType
+    ) = UNSET
+    notify: Annotated[list[NotifyFields], Meta(description="Addresses that are told what came of a run.")] | (
         UnsetType
     ) = UNSET
     jobs: Annotated[list[JobFields], Meta(description="The jobs, in the order in which they run.")]

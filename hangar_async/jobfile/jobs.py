@@ -127,13 +127,26 @@ def _star(stars: tuple[str, ...], match: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that is told of a run: `when` are the words for what must have come of it. The address is a secret."""
+
+    when: frozenset[str]
+    address: str = field(repr=False)
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class JobFile:
-    """A job file: its jobs, the registries whose missing projects are made, and the path of a state, None for none."""
+    """A job file: its jobs, the registries whose missing projects are made, and the path of a state, None for none.
+
+    `webhooks` are told what came of a run.
+    """
 
     name: str
     jobs: tuple[Job, ...]
     harbors: frozenset[str] = frozenset()
     state: Path | None = None
+    webhooks: tuple[Webhook, ...] = ()
 
     def only(self, names: Sequence[str]) -> tuple[Job, ...]:
         """Return the jobs of these names, all for none; raises UsageError for an unknown one."""

@@ -14,7 +14,7 @@ from hangar_async.config.naming import Template
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.jobfile.document import Node, Place, parse_document, read_document
 from hangar_async.jobfile.fields import FileFields
-from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source
+from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source, Webhook
 from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_interval, parse_zone
 from hangar_async.jobfile.shape import check_shape
 from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, parse_registry, split_registry
@@ -28,6 +28,7 @@ _PERCENT = re.compile(r"([1-9][0-9]{0,2})%")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_ADDRESS = re.compile(r"https?://[^\s/?#@]+([/?][!-~]*)?", re.ASCII)
 #: The flags of the command line in messages of values that a file has under their names.
 _FLAG = re.compile(r"^--")
 
@@ -53,7 +54,17 @@ def _file(root: Node, path: Path) -> JobFile:
     _check_targets(jobs)
     registries = fields["registries"] if "registries" in fields else Node({}, root.place)
     state = path.parent / str(fields["state"].value) if "state" in fields else None
-    return JobFile(str(path), jobs, frozenset(_harbors(registries)), state)
+    webhooks = tuple(map(_webhook, fields["notify"].items)) if "notify" in fields else ()
+    return JobFile(str(path), jobs, frozenset(_harbors(registries)), state, webhooks)
+
+
+def _webhook(node: Node) -> Webhook:
+    address = node.fields["webhook"]
+    if not _ADDRESS.fullmatch(str(address.value)):
+        # Its text may be a secret.
+        address.refuse("`webhook` is no address: write https://HOST/PATH, or a variable that has it")
+    when = frozenset(str(word.value) for word in node.fields["when"].items)
+    return Webhook(when, str(address.value), address.place)
 
 
 def _normal(node: Node) -> Node:
@@ -89,6 +100,10 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
     name = fields["name"]
     if not _NAME.fullmatch(str(name.value)):
         name.refuse(f"{name.written!r} is no name of a job: write letters, digits, '.', '_' and '-'")
+    if name.hidden:
+        name.refuse(
+            "the name of a job stands in messages and numbers: write it without variables, which may be secrets"
+        )
     if ("from" in fields) == ("list" in fields):
         own.place.refuse(f"job {name.value} needs `from` or `list`: one of the two")
     if "list" in fields and "tags" in own.fields:

@@ -97,6 +97,25 @@ def test_schedules(defaults: str, own: str, schedule: Schedule | None) -> None:
     assert read(f"version: 1\ndefaults: {{{defaults}}}\njobs: [{job}]").jobs[0].schedule == schedule
 
 
+def test_webhooks_are_secrets() -> None:
+    text = (
+        f"notify: [{{when: [failed, copied], webhook: '${{HOOK}}'}}, {{when: always, webhook: 'http://h.io'}}]\n{WHOLE}"
+    )
+    hook, other = read(text, {"HOOK": "https://h.io/s3cret?x=1"}).webhooks
+    assert (sorted(hook.when), hook.address, hook.place.line) == (["copied", "failed"], "https://h.io/s3cret?x=1", 1)
+    assert (sorted(other.when), other.address) == (["always"], "http://h.io")
+    assert "s3cret" not in repr(hook)
+    for wrong in ("s3cret", "ftp://s3cret", "https://user:s3cret@h.io", "https://h.io/s3cret x"):
+        with pytest.raises(UsageError, match=r"mirror\.yaml:1:44: `webhook` is no address") as raised:
+            read(text, {"HOOK": wrong})
+        assert "s3cret" not in str(raised.value)
+
+
+def test_a_name_of_a_job_has_no_variables() -> None:
+    with pytest.raises(UsageError, match="11:11: the name of a job stands in messages and numbers"):
+        read(changed("name: bases", "name: '${NAME}'"), {"NAME": "bases"})
+
+
 def test_the_state_is_beside_the_file() -> None:
     assert read(WHOLE).state is None
     assert read(f"state: known.db\n{WHOLE}").state == Path("jobs/known.db")

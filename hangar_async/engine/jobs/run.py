@@ -15,6 +15,7 @@ from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.jobs.choose import Chooser
+from hangar_async.engine.jobs.notify import notified
 from hangar_async.engine.jobs.plan import (
     Plan,
     check_plan,
@@ -47,6 +48,7 @@ async def mirror_jobs(
     fails are outcomes in the report. Raises UsageError for a wrong file, before any request, and where two repositories
     would have one name.
     """
+    options = options.noted()
     file = await in_thread(read, options.config, options.environment.variables)
     return await mirror_file(options, file, observer, clock=clock)
 
@@ -55,9 +57,13 @@ async def mirror_file(
     options: MirrorJobsOptions, file: JobFile, observer: Observer = ignore, *, clock: Clock | None = None
 ) -> JobsReport:
     """Copy the images of the jobs of a file that is read already, as `mirror_jobs` does."""
-    async with reported("mirror", options, observer) as journal:
-        run = await _Run.prepare(options, journal.observe, clock or Clock(), file)
-        report = await run.run()
+    clock = clock or Clock()
+    async with (
+        notified(options, file, clock, lambda text: observer(Notice(text))) as notifier,
+        reported("mirror", options, observer) as journal,
+    ):
+        run = await _Run.prepare(options, journal.observe, clock, file)
+        report = notifier.report = await run.run()
         journal.observe(MirrorEnded(journal.completed(report.whole)))
     return report
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
-from hangar_async.config.variables import NotedVariables
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, JobEnded, JobScheduled, JobStarted, Notice, Observer, Reloaded, ignore
 from hangar_async.engine.jobs.counts import JobCounts
@@ -50,12 +49,9 @@ async def watch_jobs(
     where the address of the numbers cannot be had.
     """
     clock = clock or Clock()
-    variables = options.environment.variables
-    if not isinstance(variables, NotedVariables):
-        variables = NotedVariables(variables)
-        options = replace(options, environment=replace(options.environment, variables=variables))
-    file = await in_thread(read, options.config, variables)
-    metrics = None if options.metrics_address is None else _metrics(variables)
+    options = options.noted()
+    file = await in_thread(read, options.config, options.environment.variables)
+    metrics = None if options.metrics_address is None else _metrics(options)
     observe = observer if metrics is None else _both(JobCounts(metrics, clock), observer)
     watch = await _Watch.prepare(options, file, observe, clock, share, metrics)
     try:
@@ -67,10 +63,10 @@ async def watch_jobs(
     raise AssertionError("a watch has no end")
 
 
-def _metrics(variables: NotedVariables) -> JobMetrics:
+def _metrics(options: MirrorJobsOptions) -> JobMetrics:
     from hangar_async.server.job_metrics import JobMetrics  # few want them
 
-    return JobMetrics(variables.hide)
+    return JobMetrics(options.hidden)
 
 
 def _both(first: Observer, second: Observer) -> Observer:

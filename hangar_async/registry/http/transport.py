@@ -53,12 +53,18 @@ class Transport:
 
     Nothing is decompressed, no cookie is kept, and the environment is not read. Time limits are on making the
     connection, on the time without a byte, and on a response as a whole but for a body that is opened as a long one.
-    `notice` is called where aiohttp does not allow bodies to be taken over.
+    `notice` is called where aiohttp does not allow bodies to be taken over. `is_silent` logs no request.
     """
 
     def __init__(
-        self, settings: RegistrySettings, connections: int, notice: Callable[[str], None] | None = None
+        self,
+        settings: RegistrySettings,
+        connections: int,
+        notice: Callable[[str], None] | None = None,
+        *,
+        is_silent: bool = False,
     ) -> None:
+        self._is_silent = is_silent
         self._settings = settings
         self._connections = connections
         self._notice = notice
@@ -152,7 +158,7 @@ class Transport:
     @contextmanager
     def _logged(self, method: str, url: URL) -> Iterator[Callable[[aiohttp.ClientResponse], None]]:
         """Log a request, its status, and where a redirect leads; no header, no body, and no value of a query."""
-        if not _log.isEnabledFor(logging.DEBUG):
+        if self._is_silent or not _log.isEnabledFor(logging.DEBUG):
             yield lambda _: None
             return
         started, request = time.monotonic(), f"{method} {shown_address(url)}"
