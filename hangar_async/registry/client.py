@@ -64,7 +64,7 @@ class RegistryClient:
         self._transport = Transport(settings, connections, notice)
         self._transport.named.update(chain(*map(places_of, (*named, *settings.mirrors.registries))))
         #: The credentials that are known, by registry.
-        self.credentials = Credentials(settings, username_for, notice)
+        self.credentials = Credentials(settings, username_for, notice, clock)
         self._authorizer = Authorizer(self.credentials, TokenServer(self._transport, clock), self._flights, clock)
         endpoints = Endpoints(settings, self._transport, self._flights, notice)
         #: Sends other requests to the same registries.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from yarl import URL
 
-from hangar_async.errors import ContentError, RegistryError
+from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.registry.auth.credentials import Credentials
 from hangar_async.registry.auth.docker_config import Credential
 from hangar_async.registry.auth.shared import SharedRequests, rights
@@ -123,13 +123,38 @@ class Authorizer:
         """Return the Authorization of a request that needs a scope.
 
         `refused` is the one that the registry has just refused: its token is renewed, and one of several repositories
-        is followed by one of this repository alone. Raises Unauthorized where credentials are wanted and none are
-        known, and the errors of the token server.
+        is followed by one of this repository alone. Credentials that are refused, by the registry or its token server,
+        are looked up again. Raises Unauthorized where credentials are wanted and none are known, and the errors of the
+        token server.
         """
         challenge = _choose(endpoint.challenges)
         if challenge is None:
             return Authorization()
         credential = await self._credential(endpoint, scope.repository)
+        if refused is not None and refused.source and not refused.shared:
+            credential = await self._renewed(endpoint, scope, credential)
+        try:
+            return await self._answer(challenge, credential, endpoint, scope, refused)
+        except Unauthorized:
+            renewed = await self._renewed(endpoint, scope, credential)
+            if renewed == credential:
+                raise
+            return await self._answer(challenge, renewed, endpoint, scope, refused)
+
+    async def _renewed(self, endpoint: Endpoint, scope: Scope, refused: Credential | None) -> Credential | None:
+        if endpoint.anonymous:
+            return refused
+        return await self._credentials.renew(endpoint.registry, scope.repository, refused)
+
+    async def _answer(
+        self,
+        challenge: Challenge,
+        credential: Credential | None,
+        endpoint: Endpoint,
+        scope: Scope,
+        refused: Authorization | None,
+    ) -> Authorization:
+        """Answer a challenge with a credential; raises as `authorize`."""
         source = credential.source if credential else ""
         _log.debug("%s: %s by %s", endpoint.registry, scope.repository or "its API", source or "no credentials")
         if challenge.scheme == "basic":

@@ -7,9 +7,11 @@ the name of a server or JSON on stdin, JSON or an error on stdout.
 import asyncio
 import base64
 import json
+import math
 import os
 import re
 import signal
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +33,8 @@ from hangar_async.threads import in_thread
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOTHING_KNOWN = "credentials not found in native keychain"
 _LARGEST = 1 << 20
+#: The seconds after which a credential that is refused again is looked up again.
+_RENEWAL = 30.0
 
 
 class _LoginJson(msgspec.Struct):
@@ -147,10 +151,20 @@ class Credentials:
 
     In a file a helper for the registry comes before the helper for all, and that before the entries; this is
     Docker's order. A helper is asked about a registry once, and one helper runs at a time. One that fails is skipped,
-    with a `notice`.
+    with a `notice`. What a registry has refused is read and asked for again, by `clock` each half minute at most.
     """
 
-    def __init__(self, settings: RegistrySettings, username_for: str | None, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        username_for: str | None,
+        notice: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        #: The times from which on each registry may be looked up again.
+        self._renewable: dict[str, float] = {}
+        self._renewing = asyncio.Lock()
         self._settings = settings
         self._username_for = username_for
         self._notice = notice
@@ -160,14 +174,39 @@ class Credentials:
 
     async def load(self) -> None:
         """Read all files; raises UsageError for one that cannot be read, and passes over a default one that may not."""
+        self._files = await self._read()
+
+    async def _read(self) -> list[CredentialFile]:
+        files = []
         for path in dict.fromkeys(self._settings.credential_files):
             try:
-                self._files.append(await read_credentials(path))
+                files.append(await read_credentials(path))
             except UsageError as error:
                 may_be_forbidden = path in self._settings.default_credential_files
                 if not (may_be_forbidden and isinstance(error.__cause__, PermissionError)):
                     raise
                 self._notice(f"{error}; going on without it")
+        return files
+
+    async def renew(self, registry: str, repository: str, refused: Credential | None) -> Credential | None:
+        """Return the credential for a repository after the one that is known was refused: it may be another one by now.
+
+        The files are read again, and the helpers for the registry asked again, but for what another request has done
+        just now. A file that is wrong now stays as it was read last.
+        """
+        async with self._renewing:
+            known = await self.find(registry, repository)
+            if known != refused or self._clock() < self._renewable.get(registry, -math.inf):
+                return known
+            self._renewable[registry] = self._clock() + _RENEWAL
+            try:
+                self._files = await self._read()
+            except UsageError as error:
+                self._notice(f"{error}; its last reading stays in use")
+            server = key_of(registry)
+            for key in [key for key in self._from_helpers if key[1] == server]:
+                del self._from_helpers[key]
+            return await self.find(registry, repository)
 
     async def find(self, registry: str, repository: str) -> Credential | None:
         """Return the credential for a repository, None where none is known; `registry` is normalised."""

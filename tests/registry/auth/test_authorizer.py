@@ -19,7 +19,9 @@ from hangar_async.errors import ContentError, RegistryError, Unauthorized
 from hangar_async.oci.reference import Reference
 from hangar_async.registry.auth.authorizer import Scope
 from hangar_async.registry.client import RegistryClient
-from tests.fakes.auth import TokenServer
+from tests.fakes.auth import Basic, TokenServer
+from tests.fakes.credential_helpers import Helpers, says
+from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry, answering, fake_registry
 from tests.registry.auth.rig import LAYER, LAYER_BLOB, BearerRegistry, b64, config, get_raw
 from tests.registry.rig import BLOB, DATA, LOGIN, MANIFEST, OCI, Lent, Proxy, client_of, describe, image_at
@@ -594,3 +596,61 @@ async def test_the_source_of_a_credential_is_logged_and_nothing_of_it(
         assert await get_raw(client, f"{registry.address}/team/app") == MANIFEST
     assert f"{registry.address}: team/app by {tmp_path / 'config.json'}" in caplog.messages
     assert not {"word", b64("me:word"), "Bearer", "Basic"} & set(re.findall(r"[\w=+/]+", caplog.text))
+
+
+async def test_a_login_that_was_changed_meanwhile_is_read_again(tmp_path: Path) -> None:
+    users = {"me": "old"}
+    async with fake_registry(auth=Basic(users)) as registry:
+        registry.add("app:1", small("app"))
+        settings, clock, notices = config(tmp_path, registry.address, auth=b64("me:old")), Clock(), list[str]()
+        async with RegistryClient(settings, clock=clock, notice=notices.append) as client:
+            assert await get_raw(client, f"{registry.address}/app:1")
+            users["me"] = "new"
+            config(tmp_path, registry.address, auth=b64("me:new"))
+            registry.requests.clear()
+            assert await get_raw(client, f"{registry.address}/app:1")
+            assert [request.status for request in registry.asked("/manifests/")] == [401, 200]
+            # A file that is wrong now stays as it was.
+            users["me"] = "newer"
+            settings.credential_files[0].write_text("no JSON")
+            clock.now += 31
+            with pytest.raises(Unauthorized):
+                await get_raw(client, f"{registry.address}/app:1")
+            assert notices[0].endswith("; its last reading stays in use")
+
+
+async def test_a_token_server_that_refuses_a_login_gets_the_new_one(tmp_path: Path) -> None:
+    bearer = BearerRegistry(login=b64("me:old"))
+    async with (
+        answering(bearer) as registry,
+        RegistryClient(config(tmp_path, registry.address, auth=b64("me:old"))) as client,
+    ):
+        assert await get_raw(client, f"{registry.address}/app") == MANIFEST
+        bearer.login = b64("me:new")
+        config(tmp_path, registry.address, auth=b64("me:new"))
+        assert await get_raw(client, f"{registry.address}/other") == MANIFEST
+        bearer.login = b64("me:newer")
+        with pytest.raises(Unauthorized):
+            await get_raw(client, f"{registry.address}/third")
+
+
+async def test_a_helper_is_asked_again_for_what_was_refused_but_not_too_often(tmp_path: Path, helpers: Helpers) -> None:
+    clock, bearer = Clock(), BearerRegistry(login=b64("me:1"))
+    helpers.add("ecr", says("me", "1"))
+    async with answering(bearer) as registry:
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"credHelpers": {registry.address: "ecr"}}))
+        async with RegistryClient(RegistrySettings(credential_files=(path,)), clock=clock) as client:
+            assert await get_raw(client, f"{registry.address}/a") == MANIFEST
+            assert len(helpers.asked("ecr")) == 1
+            bearer.login = b64("me:2")
+            for name in ("b", "c"):
+                with pytest.raises(Unauthorized):
+                    await get_raw(client, f"{registry.address}/{name}")
+            assert len(helpers.asked("ecr")) == 2
+            helpers.add("ecr", says("me", "2"))
+            clock.now += 31
+            async with asyncio.TaskGroup() as group:
+                for name in ("b", "c", "d"):
+                    group.create_task(get_raw(client, f"{registry.address}/{name}"))
+            assert len(helpers.asked("ecr")) == 3
