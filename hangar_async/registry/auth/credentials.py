@@ -8,16 +8,12 @@ import asyncio
 import base64
 import json
 import math
-import os
 import re
-import signal
 import time
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -26,13 +22,13 @@ from hangar_async.disk import Disk
 from hangar_async.errors import HangarError, UsageError
 from hangar_async.filesystem import make_directory, real_path
 from hangar_async.oci import decode_json
+from hangar_async.processes import run_program
 from hangar_async.registry.auth.docker_config import TOKEN_USER, Credential, CredentialFile, key_of, read_credentials
 from hangar_async.temporary import write_output
 from hangar_async.threads import in_thread
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOTHING_KNOWN = "credentials not found in native keychain"
-_LARGEST = 1 << 20
 #: The seconds after which a credential that is refused again is looked up again.
 _RENEWAL = 30.0
 
@@ -96,51 +92,14 @@ async def _call(program: str, action: str, server: str, request: bytes, limit: f
     )
 
 
-class _Process(asyncio.SubprocessProtocol):
-    """The output of a helper, and its end."""
-
-    def __init__(self) -> None:
-        self.output = bytearray()
-        self.exited = asyncio.Event()
-        self.complete = asyncio.Event()
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if len(self.output) <= _LARGEST:
-            self.output += data
-
-    def process_exited(self) -> None:
-        self.exited.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        # Called after the exit and the end of the output.
-        self.complete.set()
-
-
 async def _run(program: str, action: str, request: bytes, limit: float) -> tuple[int | None, bytes]:
-    """Run a helper to its end, in its own session, so that it can be killed with its child processes."""
-    loop = asyncio.get_running_loop()
+    """Run a helper to its end."""
     try:
-        transport, process = await loop.subprocess_exec(
-            _Process, program, action, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
-        )
-    except OSError as error:
-        raise HangarError(f"the credential helper {program} cannot be run: {error.strerror}") from error
-    try:
-        stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
-        stdin.write(request + b"\n")
-        stdin.write_eof()
-        async with asyncio.timeout(limit):
-            await process.complete.wait()
-        return transport.get_returncode(), bytes(process.output)
+        return await run_program([program, action], limit, request + b"\n")
     except TimeoutError:
         raise HangarError(f"the credential helper {program} did not answer within {limit:g} seconds") from None
-    finally:
-        # Only a helper that did not end is killed: one that ended may have started a daemon for the next one.
-        if not process.complete.is_set():
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(transport.get_pid(), signal.SIGKILL)
-        transport.close()
-        await process.exited.wait()
+    except OSError as error:
+        raise HangarError(f"the credential helper {program} cannot be run: {error.strerror}") from error
 
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700

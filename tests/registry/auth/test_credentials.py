@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -79,28 +78,6 @@ async def test_a_helper_without_a_secret_knows_nothing(tmp_path: Path, helpers: 
     helpers.add("empty", says("me", ""))
     config_path = write(tmp_path / "config.json", credsStore="empty")
     assert await find(RegistrySettings(credential_files=(config_path,)), "a.io") is None
-
-
-@pytest.mark.parametrize("by", ["cancellation", "time"])
-async def test_a_helper_is_ended_with_all_that_it_started(tmp_path: Path, helpers: Helpers, by: str) -> None:
-    os.mkfifo(tmp_path / "held")
-    # The helper and its child hold the pipe open for as long as they live.
-    helpers.add("slow", f"exec 3> {tmp_path}/held; echo started >&3; sleep 600; echo over")
-    config_path = write(tmp_path / "config.json", credsStore="slow")
-    limit = 600 if by == "cancellation" else 0.5
-    credentials = Credentials(
-        RegistrySettings(credential_files=(config_path,), credential_helper_timeout=limit), None, lambda _: None
-    )
-    await credentials.load()
-    task = asyncio.ensure_future(credentials.find("a.io", "app"))
-    held = await asyncio.to_thread((tmp_path / "held").open)
-    with held:
-        assert await asyncio.to_thread(held.readline) == "started\n"
-        if by == "cancellation":
-            task.cancel()
-        await asyncio.wait([task])
-        assert task.cancelled() is (by == "cancellation")
-        assert await asyncio.to_thread(held.read) == ""
 
 
 SECRET = "pass:wörd"
