@@ -3,6 +3,9 @@
 from hangar_async.config.environment import (
     Environment as Environment,
 )
+from hangar_async.config.gates import (
+    Gate as Gate,
+)
 from hangar_async.config.job_file_options import (
     MirrorJobsOptions as MirrorJobsOptions,
 )
@@ -179,6 +182,7 @@ from hangar_async.errors import (
     MachineError as MachineError,
     NetworkError as NetworkError,
     NoPlatform as NoPlatform,
+    NotAdmitted as NotAdmitted,
     NotFound as NotFound,
     RateLimited as RateLimited,
     RegistryError as RegistryError,

@@ -168,10 +168,7 @@ class Unauthorized(RegistryError):
 
 
 class UploadLost(RegistryError):
-    """Raised when a registry no longer knows an upload that it had begun, or does not continue it.
-
-    The next try starts from the beginning.
-    """
+    """Raised when a registry does not know or continue an upload that it had begun: the next try begins it again."""
 
     reason = "upload lost"
     default_advice = "run the same command again; several servers under one name must share their uploads"
@@ -179,10 +176,7 @@ class UploadLost(RegistryError):
 
 
 class Incomplete(RegistryError):
-    """Raised when a registry refuses a manifest whose blobs or manifests it lacks.
-
-    Some registries have several servers, which do not see a pushed blob at once.
-    """
+    """Raised when a registry refuses a manifest whose content it lacks, or one of its servers does not see yet."""
 
     reason = "incomplete"
     tries = 3
@@ -241,11 +235,14 @@ class NoPlatform(HangarError):
     default_advice = "choose other platforms with --arch and --os"
 
 
-class SourceError(HangarError):
-    """Raised when a registry does not give the content that is sent to another one at the same time.
+class NotAdmitted(HangarError):
+    """Raised when a gate does not let an image have its tag, or the image lacks referrers that it must have."""
 
-    `failure` is the failure of the source.
-    """
+    reason = "not admitted"
+
+
+class SourceError(HangarError):
+    """Raised when a registry does not give the content that is sent to another one; `failure` is its own failure."""
 
     reason = "source"
 

@@ -207,3 +207,27 @@ def read_bounded(path: Path, most: int) -> bytes:
             if len(data) > most:
                 raise ValueError(f"it has more than {most:,} bytes")
     return bytes(data)
+
+
+def foreign_right(path: Path) -> str:
+    """Say which right others have to change a file: one of its own, or of its directory; "" where they have none.
+
+    The user of this process and root are no others. Raises StorageError.
+    """
+    with Failing("look at", path):
+        real = path.resolve(strict=True)
+        places = dict.fromkeys((real, real.parent, path.absolute().parent))
+        return next(filter(None, map(_foreign_right, places)), "")
+
+
+def _foreign_right(place: Path) -> str:
+    status = place.stat()
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        return ""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{place} belongs to user {status.st_uid}"
+    # In a directory with the sticky bit, others remove no file but their own.
+    is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if is_sticky or not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    return f"{place} may be written by {'all' if status.st_mode & stat.S_IWOTH else 'its group'}"

@@ -13,6 +13,7 @@ from hangar_async.filesystem import (
     allow_open_files,
     device,
     file_system,
+    foreign_right,
     free_bytes,
     largest_file,
     listed_path,
@@ -138,3 +139,32 @@ def test_the_names_of_new_directories_are_on_the_disk(tmp_path: Path, monkeypatc
     synced.clear()
     make_directory(tmp_path / "a" / "b", Disk(), 0o700)
     assert synced == []
+
+
+@pytest.mark.parametrize(
+    ("file", "folder", "why"),
+    [
+        (0o644, 0o755, ""),
+        (0o600, 0o1777, ""),
+        (0o664, 0o755, "mirror.yaml may be written by its group"),
+        (0o1646, 0o755, "mirror.yaml may be written by all"),
+        (0o644, 0o775, "jobs may be written by its group"),
+    ],
+)
+def test_the_rights_of_others_to_change_a_file(tmp_path: Path, file: int, folder: int, why: str) -> None:
+    path = tmp_path / "jobs" / "mirror.yaml"
+    path.parent.mkdir()
+    path.touch()
+    path.chmod(file)
+    path.parent.chmod(folder)
+    (tmp_path / "link").symlink_to(path)
+    for one in (path, tmp_path / "link"):
+        assert foreign_right(one) == (why and f"{tmp_path}/{'' if why.startswith('jobs') else 'jobs/'}{why}")
+
+
+def test_a_file_of_another_user_is_his_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mirror.yaml"
+    path.touch(mode=0o644)
+    monkeypatch.setattr(os, "geteuid", lambda: 70_000)
+    owner = path.stat().st_uid
+    assert foreign_right(path) == ("" if owner == 0 else f"{path} belongs to user {owner}")

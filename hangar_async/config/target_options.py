@@ -1,11 +1,12 @@
 """The options of the verbs that name images at registries: values that are checked when they are made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
+from hangar_async.config.gates import Gate
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.naming import MirrorNames, Naming, chosen_naming
 from hangar_async.config.output import FORMATS, ReportTarget
@@ -160,7 +161,9 @@ class MirrorOptions(JobOptions):
     hashes here too what is copied; `recheck` looks for the content of images whose tags are right already. `referrers`
     are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is the path of a file with
     what a run may know of the next one (None: nothing is kept). `needs` asks in a dry run for the need of each image at
-    its target. Raises UsageError when made with a wrong value.
+    its target. `required_referrers` are artifact types of which each image that is copied must have a referrer, and
+    `gate` is a program that lets it have its tag; images whose tags are right are not judged. Raises UsageError when
+    made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -190,15 +193,20 @@ class MirrorOptions(JobOptions):
     recheck: bool = False
     referrers: str = "all"
     recheck_referrers: bool = False
+    required_referrers: Sequence[str] = ()
+    gate: Gate | None = field(default=None, repr=False)
     state: Path | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        _ = self.referrer_selector
+        if missing := [kind for kind in self.required_referrers if kind not in self.referrer_selector]:
+            raise UsageError(f"referrers of the type {missing[0]} are required, and are not copied: select them too")
         try:
             _ = self.selector, self.names, self.limits, self.index_mode
         except InvalidValue as error:
             raise UsageError(str(error)) from error
+        if self.gate is not None and self.gate.needs_target and not self.takes_all:
+            raise UsageError("the gate reads {destination}, which needs all platforms: let it read {source}")
         if self.overwrite not in ("moved", "never"):
             raise UsageError(f"unknown word {self.overwrite!r} (--overwrite): write moved or never")
 

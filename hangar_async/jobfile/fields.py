@@ -61,6 +61,22 @@ class ScheduleFields(Fields):
     jitter: Annotated[str, Meta(description="The most time by which a start is later.")] | UnsetType = UNSET
 
 
+class ReferrerFields(Fields):
+    """The referrers of images."""
+
+    types: Annotated[Texts, Meta(description="Those that go with the images: all, none, or artifact types.")] | (
+        UnsetType
+    ) = UNSET
+    require: Annotated[Texts, Meta(description="Artifact types of which an image must have one.")] | UnsetType = UNSET
+
+
+class GateFields(Fields):
+    """A program that lets an image have its tag by its exit status 0."""
+
+    command: Annotated[list[str], Meta(description="The program and its arguments, with {source} and others.")]
+    timeout: Annotated[str, Meta(description="The longest time that it may take, such as 60s.")] | UnsetType = UNSET
+
+
 class ImageFields(ScheduleFields):
     """Fields that a job has, or takes from the defaults."""
 
@@ -76,7 +92,14 @@ class ImageFields(ScheduleFields):
         | UnsetType
     ) = UNSET
     referrers: (
-        Annotated[Texts, Meta(description="Signatures and other referrers: all, none, or artifact types.")] | UnsetType
+        Annotated[
+            ReferrerFields | Texts, Meta(description="Signatures and other referrers: all, none, or artifact types.")
+        ]
+        | UnsetType
+    ) = UNSET
+    gate: (
+        Annotated[GateFields | list[str], Meta(description="A program that must let each image have its tag.")]
+        | UnsetType
     ) = UNSET
     overwrite: (
         Annotated[Literal["moved", "never"], Meta(description="Whether a tag there follows its source.")] | UnsetType

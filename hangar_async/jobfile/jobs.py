@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hangar_async.config.gates import Gate
 from hangar_async.config.naming import Template
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.document import Place
@@ -81,8 +82,9 @@ class Job:
     """A job: its images, the rules for their tags, and their names at another registry.
 
     Either `sources` or `list`, a file of lines, name the images. `to` is the template of the names, None where each
-    line has its own; `platforms` is empty for all. `keeps` says that a tag that is there stays as it is. `schedule` is
-    None for a job that only a command begins.
+    line has its own; `platforms` is empty for all. `required` are artifact types of which an image must have a
+    referrer, and `gate` judges it. `keeps` says that a tag that is there stays as it is.
+    `schedule` is None for a job that only a command begins.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Job:
     platforms: tuple[str, ...] = ()
     index: str = "auto"
     referrers: str = "all"
+    required: tuple[str, ...] = ()
+    gate: Gate | None = None
     keeps: bool = False
     prune: Prune | None = None
     schedule: Schedule | None = None
@@ -147,6 +151,11 @@ class JobFile:
     harbors: frozenset[str] = frozenset()
     state: Path | None = None
     webhooks: tuple[Webhook, ...] = ()
+
+    @property
+    def has_gate(self) -> bool:
+        """True when the file names programs that are run."""
+        return any(job.gate is not None for job in self.jobs)
 
     def only(self, names: Sequence[str]) -> tuple[Job, ...]:
         """Return the jobs of these names, all for none; raises UsageError for an unknown one."""

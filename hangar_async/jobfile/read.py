@@ -10,8 +10,10 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from hangar_async.config.gates import Gate, check_gate_word
 from hangar_async.config.naming import Template
 from hangar_async.errors import InvalidValue, UsageError
+from hangar_async.filesystem import foreign_right
 from hangar_async.jobfile.document import Node, Place, parse_document, read_document
 from hangar_async.jobfile.fields import FileFields
 from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source, Webhook
@@ -26,6 +28,8 @@ _T = TypeVar("_T")
 _AGE = re.compile(r"([1-9][0-9]{0,5})([hdw])")
 _PERCENT = re.compile(r"([1-9][0-9]{0,2})%")
 _HOURS = {"h": 1, "d": 24, "w": 168}
+_TIME = re.compile(r"([1-9][0-9]{0,4})([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _ADDRESS = re.compile(r"https?://[^\s/?#@]+([/?][!-~]*)?", re.ASCII)
@@ -34,8 +38,17 @@ _FLAG = re.compile(r"^--")
 
 
 def read(path: Path, environ: Mapping[str, str]) -> JobFile:
-    """Read a job file, YAML or JSON; raises UsageError that names the place."""
-    return _file(read_document(path, environ), path)
+    """Read a job file, YAML or JSON; raises UsageError that names the place.
+
+    One that has a gate may be written by this user and by root alone.
+    """
+    file = _file(read_document(path, environ), path)
+    if file.has_gate and (why := foreign_right(path)):
+        raise UsageError(
+            f"{path} has a gate, a program that is run, and {why}",
+            advice="chown it to the user of this run, and chmod go-w it",
+        )
+    return file
 
 
 def parse(text: str, path: Path, environ: Mapping[str, str]) -> JobFile:
@@ -67,13 +80,17 @@ def _webhook(node: Node) -> Webhook:
     return Webhook(when, str(address.value), address.place)
 
 
+#: The fields of mappings that a text or a list stands for.
+_SHORT = {"tags": "match", "referrers": "types", "gate": "command"}
+
+
 def _normal(node: Node) -> Node:
-    """Return the fields of a job with `tags: [TEXT]` as `tags: {match: [TEXT]}`."""
-    tags = node.fields.get("tags")
-    if tags is None or isinstance(tags.value, dict):
-        return node
-    match = Node({"match": tags}, tags.place, {"match": tags.place})
-    return Node({**node.fields, "tags": match}, node.place, node.keys)
+    """Return the fields of a job with `tags: [TEXT]` as `tags: {match: [TEXT]}`, and other short forms written out."""
+    fields = dict(node.fields)
+    for name, field in _SHORT.items():
+        if (short := fields.get(name)) is not None and not isinstance(short.value, dict):
+            fields[name] = Node({field: short}, short.place, {field: short.place})
+    return Node(fields, node.place, node.keys)
 
 
 def _harbors(registries: Node) -> Iterator[str]:
@@ -111,6 +128,7 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
     if "from" in fields and "to" not in fields:
         own.place.refuse(f"job {name.value} has no `to`: write it here or in `defaults`")
     tags = fields.get("tags")
+    referrers = fields["referrers"].fields if "referrers" in fields else {}
     job = Job(
         name=str(name.value),
         place=own.place,
@@ -121,7 +139,9 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         immutable=_patterns(tags.fields, "immutable") if tags else None,
         platforms=_parsed(fields, "platforms", _platforms) or (),
         index=str(fields["index"].value) if "index" in fields else "auto",
-        referrers=_parsed(fields, "referrers", _referrers) or "all",
+        referrers=_parsed(referrers, "types", _referrers) or "all",
+        required=_parsed(referrers, "require", _required) or (),
+        gate=_gate(fields["gate"]) if "gate" in fields else None,
         keeps="overwrite" in fields and fields["overwrite"].value == "never",
         prune=_prune(fields["prune"]) if "prune" in fields else None,
         schedule=_schedule(fields, own.fields),
@@ -129,6 +149,11 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
     for source in job.sources:
         with _at(fields["to"]):
             job.target(source, source.example)
+    for kind in job.required:
+        if kind not in ReferrerSelector.parse(job.referrers):
+            referrers["require"].refuse(f"{kind} is required, and `types` leaves it out: name it there too")
+    if job.gate is not None and job.gate.needs_target and job.platforms:
+        fields["gate"].refuse("{destination} is the whole image: leave out `platforms`, or let the gate read {source}")
     return job
 
 
@@ -178,6 +203,30 @@ def _referrers(node: Node) -> str:
     text = ",".join(_texts(node, ReferrerSelector.parse))
     ReferrerSelector.parse(text)
     return text
+
+
+def _required(node: Node) -> tuple[str, ...]:
+    def check(text: str) -> None:
+        if ReferrerSelector.parse(text).only != text:
+            raise InvalidValue(f"{text[:100]!r} is no artifact type that can be required: write one of its own")
+
+    return _texts(node, check)
+
+
+def _gate(node: Node) -> Gate:
+    command, fields = node.fields["command"], node.fields
+    words = _texts(command, check_gate_word)
+    hidden = tuple(value for word in command.items for value, _ in word.hidden)
+    seconds = _parsed(fields, "timeout", lambda one: _time(str(one.value))) or 60
+    with _at(command):
+        return Gate(words, seconds, hidden)
+
+
+def _time(text: str) -> int:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise InvalidValue(f"{text[:100]!r} is no time limit: write a number with s, m or h, such as 60s")
+    return int(match[1]) * _SECONDS[match[2]]
 
 
 def _patterns(fields: Mapping[str, Node], name: str, *, empty: bool = False) -> Patterns | None:

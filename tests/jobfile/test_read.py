@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.config.gates import Gate
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.jobs import Prune
 from hangar_async.jobfile.read import read as read_file
@@ -55,9 +56,37 @@ def test_a_list_of_tags_is_a_list_of_patterns() -> None:
     assert job.rules.newest == 3
 
 
-@pytest.mark.parametrize(("text", "referrers"), [("none", "none"), ("[a/b, c/d]", "a/b,c/d")])
-def test_referrers(text: str, referrers: str) -> None:
-    assert read(changed("index: original", f"referrers: {text}")).jobs[1].referrers == referrers
+@pytest.mark.parametrize(
+    ("text", "referrers", "required"),
+    [
+        ("none", "none", ()),
+        ("[a/b, c/d]", "a/b,c/d", ()),
+        ("{types: [a/b, c/d], require: a/b}", "a/b,c/d", ("a/b",)),
+        ("{require: [a/b, c/d]}", "all", ("a/b", "c/d")),
+    ],
+)
+def test_referrers(text: str, referrers: str, required: tuple[str, ...]) -> None:
+    job = read(changed("index: original", f"referrers: {text}")).jobs[1]
+    assert (job.referrers, job.required) == (referrers, required)
+
+
+def test_a_gate() -> None:
+    short = read(changed("index: original", "gate: [cosign, verify, '{source}@{digest}', '{}']")).jobs[1]
+    assert short.gate == Gate(("cosign", "verify", "{source}@{digest}", "{}"))
+    text = changed("index: original", 'gate: {command: [a, "${KEY}"], timeout: 2m}')
+    assert read(text, {"KEY": "hidden"}).jobs[1].gate == Gate(("a", "hidden"), 120, ("hidden",))
+
+
+def test_a_file_with_a_gate_is_written_by_its_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mirror.yaml"
+    path.write_text(WHOLE)
+    path.chmod(0o666)
+    assert not read_file(path, {}).has_gate
+    path.write_text(changed("index: original", "gate: [cosign]"))
+    with pytest.raises(UsageError, match=r"has a gate, a program that is run, and .*mirror.yaml may be written by all"):
+        read_file(path, {})
+    path.chmod(0o644)
+    assert read_file(path, {}).has_gate
 
 
 @pytest.mark.parametrize(
@@ -154,6 +183,14 @@ def test_no_tags_at_all_are_all_tags() -> None:
         ("index: original", "prune: {at-most: some}", "23:22: 'some' is no part of the tags: write a number from"),
         ("index: original", "prune: {at-most: 0}", "23:22: '0' is no part of the tags: write a number from 1 on"),
         ("index: original", "prune: yes", "23:12: `prune` is yes: write a mapping of keep, at-most or none"),
+        ("index: original", "referrers: {require: all}", "23:26: 'all' is no artifact type that can be required"),
+        ("index: original", "referrers: {types: a/b, require: [a/c]}", "23:38: a/c is required, and `types` leaves"),
+        ("index: original", "gate: []", "23:11: the gate names no program"),
+        ("index: original", "gate: [a, '{sorce}']", "23:15: {sorce} is no field of a gate: write {source}"),
+        ("index: original", "gate: ['${HOST:-x.io} {y}']", "23:12: {y} is no field of a gate: it has {source}, "),
+        ("index: original", "gate: [a, '{destination}']", "23:11: {destination} is the whole image: leave out"),
+        ("index: original", "gate: {command: [a], timeout: 2}", "23:35: `timeout` has 2, which is read as a number"),
+        ("index: original", "gate: {command: [a], timeout: 2 d}", "23:35: '2 d' is no time limit: write a number"),
         ("    list: images.txt\n", "", "24:5: job pinned needs `from` or `list`: one of the two"),
         ("    list: images.txt\n", "    list: i\n    from: r.io/x\n", "24:5: job pinned needs `from` or `list`"),
         ("    list: images.txt\n", "    list: i\n    tags: x\n", "26:5: the lines of a `list` name their tags"),

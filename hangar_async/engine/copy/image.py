@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.engine.compare import Comparer
+from hangar_async.engine.copy.gate import Admissions
 from hangar_async.engine.copy.need import NeedCounter
 from hangar_async.engine.copy.part import selected_part
 from hangar_async.engine.copy.sides import Sides
@@ -14,6 +17,7 @@ from hangar_async.engine.events import ImagePlanned, Observer
 from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.pull.plan import Plan, Planner, WholePlanner
 from hangar_async.engine.pull.referrers import FoundReferrers, Subjects
+from hangar_async.engine.push.image import Admission
 from hangar_async.engine.reports import LoadOutcome, MirrorOutcome, MirrorState, ReferrerCounts
 from hangar_async.errors import Differs, HangarError, NotFound, the_error
 from hangar_async.mirrorlist import MirrorEntry
@@ -52,6 +56,7 @@ class ImageWorker:
         self._sides = sides
         self._observe = observe
         self._needs = NeedCounter(sides)
+        self._admissions = Admissions(options)
         selector = PlatformSelector.parse(["all"]) if options.takes_all else options.selector
         self._platforms = str(selector)
         planner = WholePlanner if options.takes_all else Planner
@@ -141,6 +146,7 @@ class ImageCopier(ImageWorker):
         plan = await self._planner.plan(entry.source, root, rank)
         image, found = plan.image, await self._referrers(entry, Subjects.of(plan.image), rank)
         referrers = () if found is None else found.images
+        self._admissions.check(entry, image, referrers, () if found is None else found.notes)
         contents = [content for one in (image, *referrers) for content in one.contents]
         size = sum(content.size for content in contents)
         self._observe(ImagePlanned(str(entry.source), len(image.platforms), len(contents), size))
@@ -191,7 +197,8 @@ class ImageCopier(ImageWorker):
         counts, notes = ReferrerCounts.of(found.images), list[str]()
         if not self._options.dry_run:
             images = self._sides.targets[entry.target.registry].images
-            counts, notes = await images.attach(found.images, entry.target, number)
+            attached, notes = await images.attach(found.images, entry.target, number)
+            counts = ReferrerCounts.of(attached)
             await self._note_asked(entry, heads.digest, found, counts)
         return replace(outcome, referrers=counts, note="; ".join([*found.notes, *notes]))
 
@@ -241,15 +248,27 @@ class ImageCopier(ImageWorker):
         target.images.found(number, existing)
         if existing is None:
             await target.blobs.look(entry.target, planning_rank(number))
+
+        async def judge(attached: Sequence[Image], notes: Sequence[str]) -> None:
+            self._admissions.check(entry, plan.image, attached, notes)
+            await self._admissions.judge(entry, plan.image.original or plan.image.root_document().digest)
+
+        push = partial(
+            target.images.push,
+            target=entry.target,
+            number=number,
+            referrers=referrers,
+            admission=Admission(judge, self._admissions.needs_target),
+        )
         try:
-            return await target.images.push(plan.image, entry.target, number, referrers)
+            return await push(plan.image)
         except (HangarError, ExceptionGroup) as group:
             gone = self._sides.blobs.gone(plan.image.blobs)
             if gone and plan.needed().isdisjoint(gone):
                 plan.leave_out(gone)
             elif not target.images.doubts(plan.image, entry.target, number, the_error(group)):
                 raise
-        return await target.images.push(plan.image, entry.target, number, referrers)
+        return await push(plan.image)
 
 
 class ImageValidator(ImageWorker):

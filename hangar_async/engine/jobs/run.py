@@ -217,6 +217,8 @@ class _Run:
             recheck=options.recheck,
             referrers=job.referrers,
             recheck_referrers=options.recheck_referrers,
+            required_referrers=job.required,
+            gate=job.gate,
             environment=options.environment,
         )
 

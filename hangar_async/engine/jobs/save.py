@@ -55,6 +55,13 @@ async def save_jobs(
 
 def _shared(jobs: Iterable[Job]) -> tuple[tuple[str, ...], str]:
     """Return the platforms and the referrers of all jobs; raises UsageError where they are not the same."""
+    jobs = tuple(jobs)
+    for job in jobs:
+        if job.gate is not None or job.required:
+            raise UsageError(
+                f"job {job.name} has a gate or requires referrers, which a save does not judge",
+                advice="save from the registry that mirror --config has filled",
+            )
     first, *others = jobs
     for job in others:
         if (job.platforms, job.referrers) != (first.platforms, first.referrers):

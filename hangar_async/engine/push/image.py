@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,6 +49,17 @@ class PushOptions:
     recheck: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The judgement of an image whose content is at its target, with the referrers that are there; it may raise.
+
+    With `needs_target` the image stands there under its digest too.
+    """
+
+    judge: Callable[[Sequence[oci.Image], Sequence[str]], Awaitable[None]]
+    needs_target: bool = False
+
+
 class ImagePusher:
     """Pushes images of a layout; `state` has what is known of registries."""
 
@@ -82,10 +93,12 @@ class ImagePusher:
         target: oci.Reference,
         number: int,
         referrers: Sequence[oci.Image] | None = None,
+        admission: Admission | None = None,
     ) -> LoadOutcome:
         """Push an image to its name at the target, with its referrers; `number` is its place in the order.
 
-        None for the referrers says that they were not looked for. Raises HangarError.
+        None for the referrers says that they were not looked for. The `admission` comes before the tag. Raises
+        HangarError.
         """
         if image.problems:
             raise ContentError(image.problems[0], advice="get the archive again, or load the others with --image")
@@ -103,7 +116,11 @@ class ImagePusher:
             if oci.referrer_of(root) is not None:
                 await self._documents.put_missing(root, target, root.digest, image.blobs, rank)
         # The tag comes last: a run that finds it there looks for nothing else, and who pulls it finds its signatures.
-        counts, notes = await self.attach(referrers or (), target, number)
+        attached, notes = await self.attach(referrers or (), target, number)
+        if admission is not None and (not is_there or self._options.platform_tags):
+            if admission.needs_target:
+                await self._documents.put_missing(root, target, root.digest, image.blobs, rank)
+            await admission.judge(attached, notes)
         for document in oci.documents_below(root, image.documents):
             await self._referrers.add(target, document, rank)
         for platform in image.platforms if self._options.platform_tags and target.tag else ():
@@ -115,16 +132,16 @@ class ImagePusher:
         else:
             outcome = await self._push_tag(image, root, target, existing, rank)
         note = "; ".join(filter(None, (outcome.note, *notes)))
-        return replace(outcome, note=note, referrers=None if referrers is None else counts)
+        return replace(outcome, note=note, referrers=None if referrers is None else ReferrerCounts.of(attached))
 
     async def attach(
         self, referrers: Sequence[oci.Image], target: oci.Reference, number: int
-    ) -> tuple[ReferrerCounts, list[str]]:
-        """Push referrers into the repository of a target; return the counts, and notes about those that it refused.
+    ) -> tuple[list[oci.Image], list[str]]:
+        """Push referrers into the repository of a target; return those that are there, and notes about those refused.
 
         Raises HangarError.
         """
-        attached, notes = [], []
+        attached, notes = list[oci.Image](), list[str]()
         # One after the other: a list that the registry does not keep is written for each.
         for image in referrers:
             try:
@@ -139,7 +156,7 @@ class ImagePusher:
                 notes.append(f"left out the referrer {image.reference}: {error}")
             else:
                 attached.append(image)
-        return ReferrerCounts.of(attached), notes
+        return attached, notes
 
     async def _attach(self, image: oci.Image, target: oci.Reference, number: int) -> None:
         """Push a referrer, under its tag where it has one."""

@@ -11,7 +11,7 @@ import pytest
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
-from hangar_async.errors import NotFound, UsageError
+from hangar_async.errors import NotAdmitted, NotFound, UsageError
 from tests.engine.jobs.rig import fill, options, wire
 from tests.engine.loading import tagged
 from tests.engine.reporting.rig import checked
@@ -400,3 +400,16 @@ async def test_a_run_has_the_state_from_its_first_job_to_its_last(
         await run(tmp_path, JOB, fake_registry, pushable_registry, observe, state=tmp_path / "known.db")
     assert messages
     assert all("is in use by process" in message for message in messages)
+
+
+async def test_the_gate_of_a_job_lets_its_images_have_their_tags(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "good bad")
+    gate = "gate: [/bin/sh, -c, 'test $0 = good', '{tag}']"
+    job = f"- {{name: apps, from: SOURCE/team/app, tags: [good, bad], {gate}}}\n"
+    strict = "- {name: signed, from: SOURCE/team/app, to: TARGET/x, tags: [good], referrers: {require: a/b}}\n"
+    report = await run(tmp_path, job + strict, fake_registry, pushable_registry)
+    assert await tags(pushable_registry, "copies/app") == ["good"]
+    assert [type(one.error) for one in report.whole.failed] == [NotAdmitted, NotAdmitted]
+    assert report.status == 1

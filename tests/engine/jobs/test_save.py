@@ -58,3 +58,12 @@ async def test_a_repository_that_cannot_be_listed_ends_the_run(fake_registry: Fa
     with pytest.raises(NotFound, match="has no list of tags"):
         await run(tmp_path, fake_registry, "apps", "gone")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("field", ["gate: [cosign]", "referrers: {require: a/b}"])
+async def test_jobs_that_judge_images_are_not_saved(fake_registry: FakeRegistry, tmp_path: Path, field: str) -> None:
+    path = tmp_path / "strict.yaml"
+    path.write_text(f"version: 1\njobs: [{{name: apps, from: r.io/x, to: t.io/x, {field}}}]\n")
+    path.chmod(0o644)
+    with pytest.raises(UsageError, match="job apps has a gate or requires referrers"):
+        await save_jobs(SaveOptions(images=(), destination=tmp_path / "out.tar.gz", cache=tmp_path / "cache"), path)
