@@ -10,7 +10,7 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
 # Programs whose files are read by marked tests: as above.
 CLIENTS := podman:podman buildah:buildah umoci:umoci
 
-.PHONY: demo test test-clients lint house real-parts extra packages pages wheelhouse lock site bench fuzz crash model clean
+.PHONY: demo test test-clients test-pythons test-python lint house real-parts extra packages pages wheelhouse lock site bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -28,6 +28,23 @@ test-clients: $(VENV)/.dev
 	@$(MAKE) --no-print-directory real-parts REAL="$(REAL) $(CLIENTS)"
 	$(BIN)/python -m pytest -m clients tests/real $(PYTEST)
 
+# The tests under each of these versions of Python that the machine has, on its path or in pyenv, each in an environment
+# of its own; those that it has not are named at the end.
+PYTHONS ?= 3.11 3.12 3.13
+test-pythons: real-parts
+	@missing=""; failed=""; for version in $(PYTHONS); do \
+	    python="python$$version"; \
+	    "$$python" -c "" 2>/dev/null || python="$$(ls -d "$$(pyenv root 2>/dev/null)/versions/$$version".*/bin/python 2>/dev/null | tail -n 1)"; \
+	    if [ -z "$$python" ]; then missing="$$missing $$version"; continue; fi; \
+	    echo "$$("$$python" --version)"; \
+	    $(MAKE) --no-print-directory test-python VENV=".venvs/$$version" PYTHON="$$python" || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$missing" ] || echo "not here, and not tested: Python$$missing"; \
+	[ -z "$$failed" ] || { echo "failed: Python$$failed"; exit 1; }
+
+test-python: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 $(PYTEST)
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -38,7 +55,7 @@ lint: $(VENV)/.dev
 house: $(VENV)/.dev
 	$(BIN)/python -m tests.house
 
-# The tests with what `make test` does not install: chromium, podman, containerd, zsh, fish. Missing ones are skipped.
+# The tests with what `make test` does not install: chromium, podman, containerd, zsh, fish, qemu-user. Missing ones are skipped.
 extra: $(VENV)/.dev real-parts
 	$(BIN)/python -m pytest -q -m extra -rs $(PYTEST)
 
@@ -133,4 +150,4 @@ $(VENV)/.site: pyproject.toml $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist
+	rm -rf $(VENV) .venvs demo .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist
