@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hangar_async.cli.view.plain import Line, line_of, note_lines
 from hangar_async.cli.view.tally import Flight, Rate, Tally
-from hangar_async.cli.view.text import PROGRAM, clock_text, cut_in_the_middle, one_line, size_text
+from hangar_async.cli.view.text import PROGRAM, clock_text, cut_in_the_middle, one_line, size_text, text_lines
 from hangar_async.engine.events import BlobProgress, Checked, Event
 
 #: Drawings a second, by a thread of rich; an event only adds to the sums.
@@ -23,6 +23,7 @@ _TEXT = 55
 _DIGEST, _SMALL_BAR, _AMOUNT, _GAP, _LEAST_NAME = 12, 16, 22, 2, 24
 #: Lines of the screen that are not for blobs.
 _OTHER_LINES = 5
+_WORD = 8
 _STYLES = {"failed": "bold red", "warning": "yellow", "retry": "dim", "wait": "yellow", "note": ""}
 
 
@@ -57,7 +58,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Show a line that is no event."""
-        self._console.print(Text(f"{PROGRAM}: {text}"), soft_wrap=True)
+        self._print(Text(f"{PROGRAM}: {text}"))
 
     def close(self) -> None:
         """Remove the live lines and give the cursor back."""
@@ -103,8 +104,15 @@ class LiveView:
             yield "quota", one_line(f"{remaining:,} of {limit:,} requests are left at {host}")
 
     def _above(self, line: Line) -> None:
-        text = Text.assemble((f"{line.word:<8} ", _STYLES[line.word]), line.text)
-        self._console.print(text, soft_wrap=True)
+        first, *others = text_lines(line.text, self._console.width - _WORD - 1)
+        texts = [Text.assemble((f"{line.word:<{_WORD}} ", _STYLES[line.word]), first)]
+        texts += [Text(f"{'':<{_WORD}} {text}") for text in others]
+        self._print(*texts)
+
+    def _print(self, *lines: Text) -> None:
+        # Without the lock, a drawing after the last one was removed would stay above these lines.
+        with self._live._lock:
+            self._console.print(*lines, sep="\n", soft_wrap=True)
 
     def _images(self) -> Text:
         text = Text(f"{self._tally.done + self._tally.failed} of {self._tally.images}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hangar_async.archive.names import archive_path
 from hangar_async.cli.view.text import (
+    Pasted,
     Rows,
     count_text,
     flag_size,
@@ -179,8 +180,8 @@ def _archive(output: Output, settings: OutputSettings) -> Rows:
     if settings.checksum != "none":
         # The names in it are of its own directory.
         change = f"cd {quoted_path(target.parent)} && " if target.parent != Path() else ""
-        yield "check", f"{change}sha256sum -c {quoted_path(Path(target.name + '.sha256'))}"
-    yield "unpack", unpack
+        yield "check", Pasted(f"{change}sha256sum -c {quoted_path(Path(target.name + '.sha256'))}")
+    yield "unpack", Pasted(unpack)
 
 
 def _time(report: Report, archive: bool) -> Rows:

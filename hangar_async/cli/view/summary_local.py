@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hangar_async.cli.view.text import Rows, count_text, images_text, one_line, place_text, quoted_path
+from hangar_async.cli.view.text import Pasted, Rows, count_text, images_text, one_line, place_text, quoted_path
 
 if TYPE_CHECKING:
     from hangar_async.config.options import ExtractOptions, MergeReportsOptions
@@ -40,9 +40,9 @@ def after_extract(written: Output, options: ExtractOptions) -> Rows:
     yield "layout" if written.format == "oci" else "archive", place_text(written.path, written.size)
     path = quoted_path(written.path)
     if written.format == "docker-archive" or options.target == "docker":
-        yield "load", f"docker load -i {path}"
+        yield "load", Pasted(f"docker load -i {path}")
     elif options.target == "containerd":
-        yield "import", f"ctr -n k8s.io images import {path}"
+        yield "import", Pasted(f"ctr -n k8s.io images import {path}")
     elif options.target is not None:
         yield "copy to", _IMAGE_DIRECTORIES[options.target]
 

@@ -116,9 +116,15 @@ def error_text(error: HangarError) -> str:
     return one_line(f"{error}; {error.advice}" if error.advice else str(error))
 
 
-def command_text(words: Iterable[str]) -> str:
+class Pasted(str):
+    """A text of a row that people paste, such as a command: a terminal shows it as one line."""
+
+    __slots__ = ()
+
+
+def command_text(words: Iterable[str]) -> Pasted:
     """Write a command that can be pasted into a shell, on one line of printable characters."""
-    return " ".join(map(quoted, words))
+    return Pasted(" ".join(map(quoted, words)))
 
 
 def quoted(word: str) -> str:
@@ -145,10 +151,21 @@ _WIDTH = 10
 #: Columns into which the first and the last cell of a table may be folded.
 _LEAST_NAME, _LEAST_LAST = 28, 14
 _WRONG = frozenset({"failed", "wrong", "incomplete"})
+#: Columns into which the text of a row may be folded.
+_LEAST_TEXT = 20
+
+
+def text_lines(text: str, width: int) -> list[str]:
+    """Fold the text of a row between its words. A longer word stays whole, so that names and paths can be copied."""
+    if isinstance(text, Pasted) or width < _LEAST_TEXT or len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
-    """Write the rows, each on one line; on a terminal the labels are bold.
+    """Write the rows, each on one line; on a terminal the labels are bold, and texts are folded beside them.
 
     The work is done: a stream that cannot be written, such as a file on a full disk, is a warning, and one that its
     reader has closed, as in `| head`, is nothing at all.
@@ -208,7 +225,10 @@ def _write(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
         console = Console(file=stream, highlight=False)
         for label, text in rows:
             style = "bold red" if label in _WRONG else "bold"
-            console.print(Text.assemble((f"{label:<{_WIDTH}} ", style), text), soft_wrap=True)
+            first, *others = text_lines(text, console.width - _WIDTH - 1)
+            console.print(Text.assemble((f"{label:<{_WIDTH}} ", style), first), soft_wrap=True)
+            for line in others:
+                console.print(Text(f"{'':<{_WIDTH}} {line}"), soft_wrap=True)
         return
     for label, text in rows:
         stream.write(f"{label:<{_WIDTH}} {text}\n" if label or text else "\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 
 import pytest
 from rich.console import Console
@@ -183,6 +184,33 @@ def test_problems_stay_above(terminal: Terminal) -> None:
     assert shown.endswith("hangar-async: interrupted\n")
     assert "done" not in shown
     assert "too late" not in shown
+
+
+def test_a_long_line_above_is_folded_between_its_words(terminal: Terminal) -> None:
+    terminal.feed(RunStarted(2, 1), Notice("word " * 30))
+    terminal.view.close()
+    lines = [line for line in terminal.stream.getvalue().splitlines() if "word" in line]
+    assert [line[line.index("word") - 9 :] for line in lines] == [
+        "warning  " + ("word " * 18).rstrip(),
+        " " * 9 + ("word " * 12).rstrip(),
+    ]
+
+
+def test_nothing_is_drawn_while_a_line_is_written(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drawings are made by a thread, which has the lock meanwhile."""
+    lock, taken = terminal.view._live._lock, list[bool]()
+
+    def write(*_: object, **__: object) -> None:
+        thread = threading.Thread(target=lambda: taken.append(lock.acquire(blocking=False)))
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(terminal.view._console, "print", write)
+    terminal.feed(Notice("careful"))
+    terminal.view.say("interrupted")
+    monkeypatch.undo()
+    terminal.view.close()
+    assert taken == [False, False]
 
 
 def test_the_cursor_is_given_back(terminal: Terminal) -> None:

@@ -108,15 +108,28 @@ def test_in_a_file() -> None:
     assert stream.getvalue() == "saved      1 image\n           and more\nfailed     " + ROWS[2][1] + "\n"
 
 
-def test_on_a_terminal_only_labels_have_a_style_and_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_labels_have_a_style_and_texts_are_folded_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
-    write_rows(ROWS, stream)
+    write_rows([*ROWS[:2], ("failed", "[bold]x[/bold] " + "long " * 8), ("", text.command_text(["x"] * 40))], stream)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "\x1b[1msaved      \x1b[0m1 image"
-    assert lines[2] == "\x1b[1;31mfailed     \x1b[0m" + ROWS[2][1]
+    assert lines[2:4] == [
+        "\x1b[1;31mfailed     \x1b[0m[bold]x[/bold] long long long",
+        " " * 11 + "long long long long long",
+    ]
+    # What is pasted stays one line, which the terminal folds by itself.
+    assert lines[4] == f"\x1b[1m{'':11}\x1b[0m" + "x " * 39 + "x"
+
+
+@given(st.text(max_size=60).map(text.one_line), st.integers(0, 40))
+def test_folding_changes_nothing_but_spaces(line: str, width: int) -> None:
+    lines = text.text_lines(line, width)
+    assert " ".join(lines) == line
+    assert all(len(one) <= width or " " not in one for one in lines) or width < 20
+    assert text.text_lines(text.Pasted(line), width) == [line]
 
 
 def test_a_closed_output_raises_nothing() -> None:
