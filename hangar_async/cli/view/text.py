@@ -148,8 +148,8 @@ def _escaped(letter: str) -> str:
 
 
 _WIDTH = 10
-#: Columns into which the first and the last cell of a table may be folded.
-_LEAST_NAME, _LEAST_LAST = 28, 14
+#: Columns into which the first and the last cell of a table may be folded; a version of Windows has 17.
+_LEAST_NAME, _LEAST_LAST = 28, 17
 _WRONG = frozenset({"failed", "wrong", "incomplete"})
 #: Columns into which the text of a row may be folded.
 _LEAST_TEXT = 20
@@ -244,7 +244,7 @@ def _draw(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -
         console = Console(file=stream, highlight=False)
         fitted = _fitted(widths, console.width)
         for number, row in enumerate((heads, *rows) if fitted else rows):
-            lines = _table_lines(row, fitted) if fitted else [row[0], f"  {'  '.join(row[1:])}"]
+            lines = _table_lines(row, fitted) if fitted else [row[0], *_below(row[1:], console.width)]
             for line in lines:
                 is_bold = line is lines[0] if not fitted else number == 0
                 console.print(Text(line.rstrip(), "bold" if is_bold else ""), soft_wrap=True)
@@ -275,6 +275,20 @@ def _table_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     ]
 
 
+def _below(cells: Sequence[str], columns: int) -> list[str]:
+    """Make the lines below the first cell of a row, where a terminal has no room for columns."""
+    return [f"  {line}" for line in text_lines("  ".join(cells), columns - 2)]
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """Cut a long word, behind a slash or colon where one is not far from the end of the line."""
+    while len(word) > width:
+        end = 1 + max(word.rfind(sign, width // 2, width) for sign in "/:") or width
+        yield word[:end]
+        word = word[end:]
+    yield word
+
+
 def _folded(text: str, width: int) -> list[str]:
     """Fold a text between its words, and within those that are longer than a line."""
     lines = [""]
@@ -283,6 +297,6 @@ def _folded(text: str, width: int) -> list[str]:
         if len(joined) <= width:
             lines[-1] = joined
             continue
-        pieces = [word[start : start + width] for start in range(0, len(word), width)]
+        pieces = list(_pieces(word, width))
         lines = [*lines, *pieces] if lines[-1] else pieces if len(lines) == 1 else [*lines[:-1], *pieces]
     return lines

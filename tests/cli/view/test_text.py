@@ -216,5 +216,18 @@ def test_a_table_on_a_terminal_loses_nothing(monkeypatch: pytest.MonkeyPatch, wi
     lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
     letters = sorted("".join(lines).replace(" ", "").removeprefix("IMAGEDIGESTSIZEPLATFORMS"))
     assert letters == sorted("".join(map("".join, rows)).replace(" ", ""))
-    # Where the terminal is too narrow for columns, it wraps the lines itself.
-    assert width < 80 or max(map(len, lines)) <= width
+    # Where the terminal is too narrow for columns, it wraps a name itself.
+    assert max(map(len, (line for line in lines if width >= 80 or line.startswith(" ")))) <= width
+
+
+def test_a_name_is_folded_behind_a_slash_or_colon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    terminal = Terminal()
+    name = "registry.example.com/team/application:v1.2.3"
+    write_table(["IMAGE", "SIZE", "PLATFORMS"], [(name, "1 B", "windows/amd64 (10.0.17763.1234)")], terminal)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    assert lines == [
+        "IMAGE                               SIZE  PLATFORMS",
+        "registry.example.com/team/          1 B   windows/amd64",
+        "application:v1.2.3                        (10.0.17763.1234)",
+    ]
