@@ -22,8 +22,13 @@ def check_own(root: Path) -> None:
 
 def _is_own(root: Path) -> bool:
     with Failing("read", root):
-        names = {path.name for path in root.iterdir() if path.name != BLOBS or not path.is_symlink()}
+        names = {path.name for path in root.iterdir() if not _is_own_link(path)}
     return LIST_NAME in names or {LOCK_NAME, SHARE} <= names or all(map(_OWN.fullmatch, names))
+
+
+def _is_own_link(path: Path) -> bool:
+    """Tell the link that other programs find the blobs by; one that leads elsewhere is theirs."""
+    return path.name == BLOBS and path.is_symlink() and str(path.readlink()) == SHARE
 
 
 def aside_of(root: Path) -> Path:

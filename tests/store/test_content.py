@@ -297,6 +297,17 @@ async def test_a_directory_of_another_program_is_refused_unchanged(tmp_path: Pat
     assert {path: path.is_file() and path.read_bytes() for path in (tmp_path / "cache").rglob("*")} == before
 
 
+async def test_a_layout_whose_blobs_lie_elsewhere_is_refused_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "cache" / "blobs").symlink_to("../shared")
+    (tmp_path / "cache" / "index.json").write_bytes(b"theirs")
+    with pytest.raises(UsageError, match="is a layout of another program"):
+        async with open_store(tmp_path / "cache"):
+            pass
+    assert sorted(os.listdir(tmp_path / "cache")) == ["blobs", "index.json"]
+
+
 @pytest.mark.parametrize(
     "names",
     [[], [".lock"], [".lock", "share"], ["lost+found"], ["saved-images-list.json", "blobs"], ["share", "index.json"]],
