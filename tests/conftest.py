@@ -16,6 +16,7 @@ import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
+from hangar_async.archive import formats
 from hangar_async.testing.images import Built
 from tests.fakes import docker_registry as real, skopeo as client
 from tests.fakes.images import library
@@ -166,6 +167,20 @@ def file_limit() -> Iterator[Callable[[int], None]]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def compressed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the pieces of layers that are compressed on their way."""
+    sizes: list[int] = []
+    deflate = formats.deflate
+
+    def counting(data: bytes | memoryview, level: int) -> bytes:
+        sizes.append(len(data))
+        return deflate(data, level)
+
+    monkeypatch.setattr(formats, "deflate", counting)
+    return sizes
 
 
 @pytest.fixture

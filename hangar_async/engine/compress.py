@@ -14,7 +14,7 @@ from hangar_async.config.options import CompressOptions, DecompressOptions, Merg
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine import events
 from hangar_async.engine.gather import Sources
-from hangar_async.engine.open_layout import find_archive
+from hangar_async.engine.open_layout import find_archive, layer_store
 from hangar_async.engine.outputs import (
     check_directory,
     check_output,
@@ -74,7 +74,8 @@ async def merge(options: MergeOptions, observer: events.Observer = events.ignore
         parent = settings.target.parent
         paths = [await stack.enter_async_context(source_path(path, parent)) for path in options.sources]
         temporary = await stack.enter_async_context(temporary_directory(parent, "merge", disk))
-        sources = await interrupt.in_thread(Sources, paths, options.prefer, interrupt)
+        store = await stack.enter_async_context(layer_store(temporary, disk))
+        sources = await interrupt.in_thread(Sources, paths, options.prefer, interrupt, store)
         for text in sources.notices:
             observer(events.Notice(f"{text}; the {options.prefer} one is taken"))
         images, root = sources.images, temporary / CACHE_NAME

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hangar_async import oci
+from hangar_async.archive.read.docker_layers import LayerStore
 from hangar_async.archive.write.writer import PlainTar
 from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import CheckStarted, Notice, Observer, ignore, report_checked, threadsafe
-from hangar_async.engine.open_layout import find_archive, layout_at
+from hangar_async.engine.open_layout import find_archive, layer_store, layout_at
 from hangar_async.engine.outputs import check_outputs, check_target, told_disk
 from hangar_async.engine.reports import Output
 from hangar_async.engine.standard_input import source_path
@@ -36,14 +37,19 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     options = replace(options, destination=destination)
     interrupt = Interrupt()
     with told_disk(lambda text: observer(Notice(text))) as disk:
-        async with source_path(options.source, destination.parent) as path:
+        async with (
+            source_path(options.source, destination.parent) as path,
+            layer_store(destination.parent, disk) as store,
+        ):
             options = replace(options, source=path)
-            return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer), disk)
+            return await interrupt.in_thread(_extract, options, interrupt, threadsafe(observer), disk, store)
 
 
-def _extract(options: ExtractOptions, interrupt: Interrupt, observer: Observer, disk: Disk) -> Output:
+def _extract(
+    options: ExtractOptions, interrupt: Interrupt, observer: Observer, disk: Disk, store: LayerStore
+) -> Output:
     report = report_checked(interrupt, observer)
-    layout = layout_at(options.source, find_archive(options.source, interrupt), interrupt)
+    layout = layout_at(options.source, find_archive(options.source, interrupt), interrupt, store)
     images = read_images(layout).images
     chosen = list({image.name: image for image in (_find(images, name) for name in options.names)}.values())
     for image in chosen:

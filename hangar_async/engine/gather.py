@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hangar_async.archive.read.docker_layers import LayerStore
 from hangar_async.disk import Disk
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.errors import DigestMismatch, UsageError
@@ -28,14 +29,16 @@ class Sources:
     StorageError for a source that cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path], prefer: str | None, interrupt: Interrupt) -> None:
+    def __init__(
+        self, paths: Sequence[Path], prefer: str | None, interrupt: Interrupt, store: LayerStore | None = None
+    ) -> None:
         self._interrupt = interrupt
         self._prefer = prefer
         self._layouts: list[Layout] = []
         self._chosen: dict[str, tuple[Layout, Image]] = {}
         self.notices: list[str] = []
         for path in paths:
-            layout = layout_at(path, find_archive(path, interrupt), interrupt)
+            layout = layout_at(path, find_archive(path, interrupt), interrupt, store)
             self._layouts.append(layout)
             for image in read_images(layout).images:
                 self._choose(layout, image)

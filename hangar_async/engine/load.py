@@ -8,9 +8,11 @@ from tempfile import gettempdir
 from typing import cast
 
 from hangar_async.config.target_options import LoadOptions
+from hangar_async.disk import Disk
 from hangar_async.engine.events import ImagePlanned, LoadEnded, Observer, ignore
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.rate import RateLimit
+from hangar_async.engine.open_layout import layer_store
 from hangar_async.engine.outputs import check_directory
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.image import ImagePusher, PushOptions
@@ -36,8 +38,14 @@ async def load(options: LoadOptions, observer: Observer = ignore, *, clock: Cloc
     outcome in the report. Raises UsageError before any request, ArchiveError and ContentError for a source that cannot
     be read, RegistryErrors and NetworkError where the registry does not answer at all.
     """
-    async with reported("load", options, observer) as journal, source_path(options.source, _spool(options)) as path:
-        run = await LoadRun.prepare(replace(options, source=path), journal.observe, clock or Clock())
+    async with (
+        reported("load", options, observer) as journal,
+        source_path(options.source, _spool(options)) as path,
+        layer_store(_spool(options), Disk()) as store,
+    ):
+        # A dry run reads each layer once.
+        kept_in = None if options.dry_run else store
+        run = await LoadRun.prepare(replace(options, source=path), journal.observe, clock or Clock(), kept_in)
         _report_plan(run)
         return journal.completed(await _load(run))
 

@@ -1,18 +1,22 @@
 """Open a layout where it is: an archive, parts of one, or a directory."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hangar_async.archive.formats import BZIP2, GZIP, XZ, ZSTD
 from hangar_async.archive.names import archive_path, checksums_path
 from hangar_async.archive.read.archive import Archive, open_archive
+from hangar_async.archive.read.docker_layers import LayerStore
 from hangar_async.archive.read.forms import archive_layout, directory_layout
 from hangar_async.archive.read.search import is_there
+from hangar_async.disk import Disk
 from hangar_async.errors import StorageError, UsageError
 from hangar_async.filesystem import real_path
 from hangar_async.layout.files import Layout, SeekableLayout
 from hangar_async.layout.foreign import seekable
+from hangar_async.threads import in_thread
 
 #: The formats of archives that are read from their start alone where they have no index.
 STREAMED = frozenset({GZIP, ZSTD, XZ, BZIP2})
@@ -43,13 +47,27 @@ def _followed(path: Path) -> Path:
     return path if is_of_files else real_path(path)
 
 
-def layout_at(path: Path, archive: Archive | None, check_interrupted: Callable[[], None]) -> Layout:
+def layout_at(
+    path: Path, archive: Archive | None, check_interrupted: Callable[[], None], store: LayerStore | None = None
+) -> Layout:
     """Return the layout of an archive that `find_archive` opened, or of the directory.
 
-    `check_interrupted` is called between the pieces of a long pass over an archive, and ends it by an exception. Raises
-    ArchiveError, ContentError, StorageError.
+    `check_interrupted` is called between the pieces of a long pass over an archive, and ends it by an exception. Layers
+    of a docker-archive that will be read are kept in the `store`. Raises ArchiveError, ContentError, StorageError.
     """
-    return directory_layout(path, check_interrupted) if archive is None else archive_layout(archive, check_interrupted)
+    if archive is None:
+        return directory_layout(path, check_interrupted, store)
+    return archive_layout(archive, check_interrupted, store)
+
+
+@asynccontextmanager
+async def layer_store(parent: Path, disk: Disk) -> AsyncIterator[LayerStore]:
+    """Give a store of layers for the block, in a directory below `parent` that is made when the first layer comes."""
+    store = LayerStore(parent, disk)
+    try:
+        yield store
+    finally:
+        await in_thread(store.close)
 
 
 def seekable_layout_at(path: Path, check_interrupted: Callable[[], None] = lambda: None) -> SeekableLayout:

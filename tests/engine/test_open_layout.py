@@ -16,12 +16,13 @@ from hangar_async.config.options import (
     DecompressOptions,
     ExtractOptions,
     ListOptions,
+    MergeOptions,
     ServeOptions,
     VerifyOptions,
 )
 from hangar_async.config.output import OutputSettings
 from hangar_async.config.registries import RegistrySettings
-from hangar_async.engine.compress import compress, decompress
+from hangar_async.engine.compress import compress, decompress, merge
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.open_layout import find_archive, layout_at, seekable_layout_at
@@ -204,3 +205,27 @@ async def test_a_source_of_another_program_goes_through_every_verb(
             for blob in found.blobs:
                 async with client.open_blob(image, blob) as body:
                     assert len(b"".join([bytes(piece) async for piece in body])) == blob.size
+
+
+@pytest.mark.parametrize("compression", ["tar", "gzip"])
+@pytest.mark.parametrize("verb", ["load", "extract", "merge"])
+async def test_a_verb_compresses_each_layer_once_and_leaves_nothing(
+    verb: str,
+    compression: str,
+    tmp_path: Path,
+    pushable_registry: FakeRegistry,
+    compressed: list[int],
+) -> None:
+    built = image([layer({"a": b"text" * 90_000}, "none")], AMD64)
+    source, output = tmp_path / "saved", tmp_path / "output"
+    source.write_bytes(COMPRESSIONS[compression](tar(docker(built))))
+    (plain,) = (len(data) for digest, data in built.blobs.items() if len(data) > 90_000)
+    if verb == "load":
+        assert (await run_load(tmp_path, source, pushable_registry)).status == 0
+    elif verb == "extract":
+        await extract(ExtractOptions(source=source, image=NAME, destination=output, sync=False))
+    else:
+        to = OutputSettings(target=output, format="zstd", sync=False)
+        assert (await merge(MergeOptions(sources=[source], output=to))).status == 0
+    assert compressed == [plain]
+    assert {one.name for one in tmp_path.iterdir()} <= {"saved", "output", "output.sha256"}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The compressed bytes that are read at once.
 DECODE_SIZE = 1 << 18
 #: The largest window; neither our writer nor by default Hangar and the zstd program use a larger one.
-_MAX_WINDOW = 8 << 20
+MAX_WINDOW = 8 << 20
 #: The memory of a decoder of xz: enough for its highest level, which needs 65 MiB.
 _MAX_XZ_MEMORY = 128 << 20
 #: The blocks that are read at once.
@@ -35,7 +35,8 @@ _MAX_BLOCKS = 64
 #: empty one with fixed codes, and a stored one. No archive can be made for a text that is not known.
 _END_TEXT = os.urandom(16)
 _END_BLOCKS = b"\x02\x00" + formats.STORED_HEADER.pack(0, len(_END_TEXT), len(_END_TEXT) ^ 0xFFFF)[1:] + _END_TEXT
-_errors: tuple[type[Exception], ...] = (*formats.ERRORS, zstandard.ZstdError)
+#: The errors of the decoders for damaged data.
+ERRORS: tuple[type[Exception], ...] = (*formats.ERRORS, zstandard.ZstdError)
 
 
 class Inflater:
@@ -135,10 +136,10 @@ class Unwrapper:
         return done
 
 
-def frames(window: Window) -> Reader:
+def frames(window: io.RawIOBase) -> Reader:
     """Decode zstd frames; skippable ones are skipped."""
     source: Any = window
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     reader: Reader = decompressor.stream_reader(source, read_size=DECODE_SIZE, read_across_frames=True, closefd=False)
     return reader
 
@@ -189,7 +190,7 @@ def bzip2_streams(window: Window) -> Reader:
     return _Streams(window, bz2.BZ2Decompressor)
 
 
-def members(window: Window) -> Reader:
+def members(window: io.RawIOBase) -> Reader:
     """Decode gzip members; their CRC-32 is checked."""
     reader: Reader = formats.gzip_reader(window)
     return reader
@@ -200,7 +201,7 @@ def decoding(window: Window) -> Iterator[None]:
     """Turn an error of a decoder into an ArchiveError about the bytes before the position of the window."""
     try:
         yield
-    except _errors as error:
+    except ERRORS as error:
         window.broken(f"the compressed data are damaged before here: {error}")
 
 

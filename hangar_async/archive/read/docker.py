@@ -1,19 +1,18 @@
 """A docker-archive, as `docker save` and others write it, shown as an OCI image layout.
 
 It has no manifests, so one is made of each image. A layer that is a plain tar is compressed by gzip, with the same
-bytes each time, while it is read; nothing is written to the disk.
+bytes each time: once where a store keeps it, else whenever it is read.
 Sources: moby's image/spec, "Combined Image JSON + Filesystem Changeset Format"; containers/image,
 docker/internal/tarfile.
 """
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -21,14 +20,15 @@ import msgspec
 
 from hangar_async import oci
 from hangar_async.archive import formats
+from hangar_async.archive.read.docker_layers import Layer, LayerStore, PieceReader, read_layer
 from hangar_async.errors import ContentError
-from hangar_async.layout.files import INDEX_NAME, Layout, LayoutFile, LayoutReader, blob_name
+from hangar_async.layout.directory import FileReader
+from hangar_async.layout.files import INDEX_NAME, Layout, LayoutFile, LayoutReader, blob_name, named_digest
 from hangar_async.layout.foreign import MANIFEST_NAME, ForeignLayout, index_of, seekable, small_file
 from hangar_async.oci.manifest import MAX_LAYERS
 from hangar_async.threads import Pool
 
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar"
 _FULL_NAME = "io.containerd.image.name"
 #: The bytes of the list of the images.
 _MAX_LIST = 16 << 20
@@ -53,58 +53,49 @@ class _ConfigJson(msgspec.Struct):
     rootfs: _RootfsJson | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A layer as it is pushed: its descriptor, and the digest of its file in the archive."""
-
-    descriptor: oci.Descriptor
-    stored: oci.Digest
-    is_packed: bool
-
-
 class DockerLayout(ForeignLayout):
-    """The images of a docker-archive; `packed` are the layers that are compressed while they are read, with sizes."""
+    """The images of a docker-archive; `layers` are those of its files, by the names of these.
 
-    def __init__(self, base: Layout, title: str, names: Mapping[str, str], packed: Mapping[str, int]) -> None:
-        super().__init__(base, title, names)
-        self._packed = packed
-        self._sizes.update(packed)
+    It is seekable where the archive is, or all layers are kept.
+    """
+
+    def __init__(self, base: Layout, title: str, layers: Mapping[str, Layer]) -> None:
+        by_name = {blob_name(layer.descriptor.digest): layer for layer in layers.values()}
+        super().__init__(base, title, {blob_name(layer.descriptor.digest): name for name, layer in layers.items()})
+        self._sizes.update((name, layer.descriptor.size) for name, layer in by_name.items())
+        self._packed = {name for name, layer in by_name.items() if layer.packed}
+        self._kept = {name: layer.kept for name, layer in by_name.items() if layer.kept is not None}
+        self.is_seekable = base.is_seekable or self._kept.keys() == by_name.keys()
+
+    def files(self, names: Collection[str] | None = None) -> Iterator[LayoutFile]:
+        """Read the files of these names that exist, or all: those that were made or kept, then the others."""
+        chosen = self._sizes.keys() if names is None else self._sizes.keys() & set(names)
+        for name in [name for name in self._kept if name in chosen]:
+            with closing(FileReader(self._kept[name])) as reader:
+                pieces = oci.read_pieces(reader, memoryview(bytearray(oci.PIECE)))
+                yield LayoutFile(name, self._sizes[name], named_digest(name), pieces)
+        yield from super().files(chosen - self._kept.keys())
 
     def open(self, name: str, start: int = 0) -> LayoutReader:
-        """Open the file of this name at byte `start`; what is before it is compressed and dropped."""
+        """Open the file of this name at byte `start`; of one that is not kept, what is before it is compressed too."""
+        if name in self._kept:
+            return FileReader(self._kept[name], start)
         if name not in self._packed:
             return super().open(name, start)
         return _PackedReader(seekable(self.base).open(self._names[name]), start)
 
     def _shown(self, name: str, file: LayoutFile) -> LayoutFile:
-        shown = super()._shown(name, file)
-        if name not in self._packed:
-            return shown
-        return LayoutFile(name, self._packed[name], shown.digest, formats.gzip_pieces(file.pieces))
+        pieces = formats.gzip_pieces(file.pieces) if name in self._packed else file.pieces
+        return LayoutFile(name, self._sizes[name], named_digest(name), pieces)
 
 
-class _PackedReader:
+class _PackedReader(PieceReader):
     """The compressed content of a file from byte `start` on."""
 
     def __init__(self, source: LayoutReader, start: int) -> None:
+        super().__init__(formats.gzip_pieces(oci.read_pieces(source, memoryview(bytearray(oci.PIECE)))), start)
         self._source = source
         self.identity = source.identity
-        self._pieces = formats.gzip_pieces(oci.read_pieces(source, memoryview(bytearray(oci.PIECE))))
-        self._piece = memoryview(b"")
-        self._skip = start
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a part of a buffer; 0 at the end."""
-        while not self._piece:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._piece = memoryview(piece)[self._skip :]
-            self._skip = max(0, self._skip - len(piece))
-        count = min(len(buffer), len(self._piece))
-        buffer[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
-        return count
 
     def check(self) -> None:
         """Raise ArchiveError or StorageError where the file on the disk is no longer the one that was opened."""
@@ -113,10 +104,15 @@ class _PackedReader:
     def close(self) -> None:
         """Close the file; may be called again."""
         self._source.close()
+        super().close()
 
 
 def docker_layout(
-    base: Layout, title: str, links: Mapping[str, str], check_interrupted: Callable[[], None] = lambda: None
+    base: Layout,
+    title: str,
+    links: Mapping[str, str],
+    check_interrupted: Callable[[], None] = lambda: None,
+    store: LayerStore | None = None,
 ) -> Layout | None:
     """Show a docker-archive; None for any other form.
 
@@ -133,17 +129,23 @@ def docker_layout(
         images = oci.decode_json(raw, list[_ImageJson])
     except ValueError as error:
         raise ContentError(f"{MANIFEST_NAME} cannot be read: {error}", advice=_ADVICE) from error
-    return _Builder(base, title, links, check_interrupted).build(images)
+    return _Builder(base, title, links, check_interrupted, store).build(images)
 
 
 class _Builder:
     def __init__(
-        self, base: Layout, title: str, links: Mapping[str, str], check_interrupted: Callable[[], None]
+        self,
+        base: Layout,
+        title: str,
+        links: Mapping[str, str],
+        check_interrupted: Callable[[], None],
+        store: LayerStore | None,
     ) -> None:
         self._base = base
         self._title = title
         self._links = links
         self._check_interrupted = check_interrupted
+        self._store = store
 
     def build(self, images: Sequence[_ImageJson]) -> DockerLayout:
         """Make the layout; raises ContentError."""
@@ -153,11 +155,7 @@ class _Builder:
         configs = [self._find(image.Config) for image in images]
         files = [[self._find(name) for name in image.Layers or ()] for image in images]
         layers = self._read_layers(list(dict.fromkeys(chain.from_iterable(files))))
-        packed = {
-            blob_name(layer.descriptor.digest): layer.descriptor.size for layer in layers.values() if layer.is_packed
-        }
-        names = {blob_name(layer.descriptor.digest): name for name, layer in layers.items()}
-        layout = DockerLayout(self._base, self._title, names, packed)
+        layout = DockerLayout(self._base, self._title, layers)
         entries = [
             entry
             for image, config, stored in zip(images, configs, files, strict=True)
@@ -178,50 +176,35 @@ class _Builder:
             path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
         raise ContentError(f"{name[:200]!r}, which {MANIFEST_NAME} names, is not in {self._title}", advice=_ADVICE)
 
-    def _read_layers(self, names: list[str]) -> dict[str, _Layer]:
+    def _read_layers(self, names: list[str]) -> dict[str, Layer]:
         """Read all layers, each once: side by side where each can be opened, else in stored order."""
         if not self._base.is_seekable:
-            return {file.name: _layer(self._checked(file.pieces)) for file in self._base.files(names)}
+            layers = {file.name: self._read(file.pieces, keep_all=True) for file in self._base.files(names)}
+            # One pass over the archive brings some of them as well as all.
+            is_whole = all(layer.kept is not None for layer in layers.values())
+            return layers if is_whole else {name: self._dropped(layer) for name, layer in layers.items()}
         pool = Pool("layers", _AT_ONCE)
         try:
-            layers = [pool.submit(partial(self._read_layer, name)) for name in names]
-            return {name: layer.result() for name, layer in zip(names, layers, strict=True)}
+            pending = [pool.submit(partial(self._read_alone, name)) for name in names]
+            return {name: layer.result() for name, layer in zip(names, pending, strict=True)}
         finally:
             pool.shutdown()
 
-    def _read_layer(self, name: str) -> _Layer:
+    def _read_alone(self, name: str) -> Layer:
         with closing(seekable(self._base).open(name)) as reader:
-            return _layer(self._checked(oci.read_pieces(reader, memoryview(bytearray(oci.PIECE)))))
+            return self._read(oci.read_pieces(reader, memoryview(bytearray(oci.PIECE))))
 
-    def _checked(self, pieces: oci.Pieces) -> oci.Pieces:
-        for piece in pieces:
-            self._check_interrupted()
-            yield piece
+    def _read(self, pieces: oci.Pieces, *, keep_all: bool = False) -> Layer:
+        return read_layer(pieces, self._check_interrupted, self._store, keep_all=keep_all)
 
-
-def _layer(pieces: oci.Pieces) -> _Layer:
-    """Read a layer: one that is compressed stays as it is, any other is compressed."""
-    first = bytes(next(pieces, b""))
-    compression = next((name for magic, name in formats.MAGIC.items() if first.startswith(magic)), None)
-    stored, packed, size = hashlib.sha256(), hashlib.sha256(), 0
-
-    def hashed() -> oci.Pieces:
-        for piece in chain([first] if first else [], pieces):
-            stored.update(piece)
-            yield piece
-
-    for piece in hashed() if compression else formats.gzip_pieces(hashed()):
-        size += len(piece)
-        if not compression:
-            packed.update(piece)
-    digest = oci.Digest("sha256", stored.hexdigest())
-    pushed = digest if compression else oci.Digest("sha256", packed.hexdigest())
-    descriptor = oci.Descriptor(f"{_LAYER}+{compression or formats.GZIP}", pushed, size)
-    return _Layer(descriptor, digest, not compression)
+    def _dropped(self, layer: Layer) -> Layer:
+        if self._store is not None:
+            self._store.forget(layer)
+        return replace(layer, kept=None)
 
 
 def _add(
-    layout: DockerLayout, image: _ImageJson, config_name: str, config: bytes, layers: Sequence[_Layer]
+    layout: DockerLayout, image: _ImageJson, config_name: str, config: bytes, layers: Sequence[Layer]
 ) -> Iterator[dict[str, object]]:
     """Add an image to a layout, and yield its entries for `index.json`: one for each name, or one without."""
     digest = oci.Digest.of(config)
@@ -244,7 +227,7 @@ def _add(
         yield root.to_json({_FULL_NAME: tag} if tag else {})
 
 
-def _check_layers(layout: DockerLayout, name: str, config: bytes, layers: Sequence[_Layer]) -> None:
+def _check_layers(layout: DockerLayout, name: str, config: bytes, layers: Sequence[Layer]) -> None:
     """Compare the layers with the digests in the config; those that differ are damaged. Raises ContentError."""
     try:
         rootfs = oci.decode_json(config, _ConfigJson).rootfs or _RootfsJson()
@@ -256,6 +239,6 @@ def _check_layers(layout: DockerLayout, name: str, config: bytes, layers: Sequen
             f"{name[:200]} has {len(expected)} layers, and {MANIFEST_NAME} {len(layers)}", advice=_ADVICE
         )
     for layer, diff in zip(layers, expected, strict=True):
-        if layer.is_packed and diff != str(layer.stored):
-            problem = f"layer {diff[:80]} is damaged: its bytes have the digest {layer.stored}"
-            layout.damage[layer.descriptor.digest] = problem
+        if layer.diff_id is not None and diff != layer.diff_id:
+            problem = f"its bytes have the digest {layer.diff_id}" if layer.diff_id else "it cannot be unpacked"
+            layout.damage[layer.descriptor.digest] = f"layer {diff[:80]} is damaged: {problem}"

@@ -12,6 +12,7 @@ from hangar_async.archive.names import PREFIX
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.decode import EntryReader, as_they_are, opened_files
 from hangar_async.archive.read.docker import docker_layout
+from hangar_async.archive.read.docker_layers import LayerStore
 from hangar_async.archive.read.layout import ForeignNames, IndexedLayout, StreamedLayout, first_name, stream_files
 from hangar_async.archive.read.zip import ZipLayout
 from hangar_async.layout.directory import DirectoryLayout
@@ -79,23 +80,28 @@ def archive_files(archive: Archive, check_interrupted: Callable[[], None] = lamb
     return kind(archive, check_interrupted, own=name == CACHE_NAME or name.startswith(PREFIX))
 
 
-def archive_layout(archive: Archive, check_interrupted: Callable[[], None] = lambda: None) -> Layout:
+def archive_layout(
+    archive: Archive, check_interrupted: Callable[[], None] = lambda: None, store: LayerStore | None = None
+) -> Layout:
     """Return the layout in an archive; `check_interrupted` is called between the pieces of a long pass.
 
-    Raises ArchiveError, ContentError, StorageError.
+    The layers of a docker-archive are kept in the `store`, which is closed after the layout was used. Raises
+    ArchiveError, ContentError, StorageError.
     """
     files = archive_files(archive, check_interrupted)
     if archive.index is not None or getattr(files, "own", False):
         return files
-    return _shown(files, _ENDINGS.sub("", archive.volume.path.name), check_interrupted)
+    return _shown(files, _ENDINGS.sub("", archive.volume.path.name), check_interrupted, store)
 
 
-def directory_layout(root: Path, check_interrupted: Callable[[], None] = lambda: None) -> Layout:
+def directory_layout(
+    root: Path, check_interrupted: Callable[[], None] = lambda: None, store: LayerStore | None = None
+) -> Layout:
     """Return the layout of a directory; raises ContentError, StorageError. See `archive_layout`."""
-    return _shown(DirectoryLayout(root), root.resolve().name, check_interrupted)
+    return _shown(DirectoryLayout(root), root.resolve().name, check_interrupted, store)
 
 
-def _shown(files: Layout, title: str, check_interrupted: Callable[[], None]) -> Layout:
+def _shown(files: Layout, title: str, check_interrupted: Callable[[], None], store: LayerStore | None) -> Layout:
     """Show files in the form that they have; without any, as they are."""
     if LIST_NAME in files.sizes():
         return files
@@ -104,6 +110,6 @@ def _shown(files: Layout, title: str, check_interrupted: Callable[[], None]) -> 
         oci_layout(files, title, links)
         or hangar_layout(files)
         or skopeo_layout(files, title)
-        or docker_layout(files, title, links, check_interrupted)
+        or docker_layout(files, title, links, check_interrupted, store)
         or files
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from hangar_async import imagelist
+from hangar_async.archive.read.docker_layers import LayerStore
 from hangar_async.config.naming import Naming
 from hangar_async.config.target_options import LoadOptions
 from hangar_async.disk import Disk
@@ -60,18 +61,20 @@ class Selection:
         return self.referrers.get(image.name, ())
 
 
-def open_selection(options: LoadOptions, check_interrupted: Callable[[], None]) -> Selection:
+def open_selection(
+    options: LoadOptions, check_interrupted: Callable[[], None], store: LayerStore | None = None
+) -> Selection:
     """Open the source of the options, and select and name its images; synchronous, for a thread.
 
-    Raises UsageError where the options do not fit the source, ArchiveError, ContentError and StorageError where it
-    cannot be read.
+    Layers that must be compressed are kept in the `store`. Raises UsageError where the options do not fit the source,
+    ArchiveError, ContentError and StorageError where it cannot be read.
     """
     naming = options.naming
     archive = find_archive(options.source, check_interrupted)
     source_format = "dir" if archive is None else archive.compression
     if options.format not in (None, source_format):
         raise UsageError(f"{options.source} is {source_format}, not {options.format} (--compress)")
-    layout = layout_at(options.source, archive, check_interrupted)
+    layout = layout_at(options.source, archive, check_interrupted, store)
     grouped = group_referrers(read_images(layout).images)
     selected = _with_name(_select(options, grouped.images), options.given_name, options.source)
     named = name_images(selected, naming)
@@ -195,12 +198,14 @@ class LoadRun:
         self._started = time.monotonic()
 
     @classmethod
-    async def prepare(cls, options: LoadOptions, observe: Observer, clock: Clock) -> LoadRun:
+    async def prepare(
+        cls, options: LoadOptions, observe: Observer, clock: Clock, store: LayerStore | None = None
+    ) -> LoadRun:
         """Read and name the images; raises UsageError, ArchiveError, ContentError and StorageError."""
         await in_thread(check_outputs, [options.failed], [options.source, options.image_list])
         options = replace(options, failed=await in_thread(check_failed_list, options.failed))
         interrupt = Interrupt()
-        run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt))
+        run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt, store))
         planned = [LoadOutcome(*named, "planned") for named in run.selection.images]
         observe(RunStarted(len(planned), 0 if options.dry_run else options.limits.requests, planned))
         if note := options.limits.note(options.jobs):
