@@ -28,7 +28,7 @@ def main() -> None:
     target = sys.argv.pop(1)
     # To merge, libFuzzer hands this to a shell, to be started again.
     sys.argv[0] = f"{sys.executable} -m tests.fuzz.run {target}"
-    mutators = dict.fromkeys(DOCUMENTS, _document) | {"tar": _tar}
+    mutators = dict.fromkeys(DOCUMENTS, _document) | {"tar": _tar, "docker-archive": _tar}
     keywords = {"custom_mutator": mutators[target]} if target in mutators else {}
     atheris.Setup(sys.argv, TARGETS[target], **keywords)
     atheris.Fuzz()

@@ -25,7 +25,7 @@ from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor, Index, parse_manifest
 from hangar_async.oci.platform import Platform
 from hangar_async.oci.reference import Reference
-from hangar_async.testing.images import Built, attestation, image, index, layer
+from hangar_async.testing.images import Built, Compression, attestation, image, index, layer
 from tests.fakes import sources
 
 KINDS = ("gzip", "zstd")
@@ -48,9 +48,10 @@ def several() -> Built:
     return index([first, one(), image([], WINDOWS), attestation(first)])
 
 
-def docker() -> sources.Files:
-    """The files of a docker-archive."""
-    return sources.docker(image([layer({"a": b"1"}, "none"), layer({"b": b"2"}, "none")], AMD64), old=True)
+def docker(*kinds: Compression) -> sources.Files:
+    """The files of a docker-archive; its layers are compressed in these ways, or not at all."""
+    first, second = kinds or ("none", "none")
+    return sources.docker(image([layer({"a": b"1"}, first), layer({"b": b"2"}, second)], AMD64), old=True)
 
 
 def haul() -> sources.Files:

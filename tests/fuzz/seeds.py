@@ -93,7 +93,25 @@ def _docker_archives() -> list[bytes]:
     files = samples.docker()
     shuffled = dict(sorted(files.items(), reverse=True))
     round_about = {**files, next(iter(files)): "manifest.json", "a": "b", "b": "a"}
-    return [sources.tar(one) for one in (files, shuffled, round_about, samples.haul())]
+    packed = samples.docker("gzip", "zstd")
+    return [sources.tar(one) for one in (files, shuffled, round_about, packed, samples.haul())]
+
+
+def _docker_layers() -> list[bytes]:
+    blobs = [
+        content for name, content in samples.docker("gzip", "zstd").items() if "layer.tar" in name or "real" in name
+    ]
+    zeros = zstandard.ZstdCompressor().compress(bytes(24 << 20))
+    twice = gzip.compress(b"one", mtime=0) + gzip.compress(b"two", mtime=0)
+    return [
+        *(blob for blob in blobs if isinstance(blob, bytes)),
+        zeros,
+        twice,
+        twice + b"\0" * 9,
+        twice[:-5],
+        b"",
+        b"tar",
+    ]
 
 
 def _docker_lists() -> list[bytes]:
@@ -307,6 +325,7 @@ _SEEDS: Mapping[str, Callable[[], list[bytes]]] = {
     "tar": _tars,
     "docker-archive": _docker_archives,
     "docker-list": _docker_lists,
+    "docker-layer": _docker_layers,
     "zip": _zips,
     "hauler-index": _haul_indexes,
     "archive-index": _indexes,

@@ -29,6 +29,8 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 MOST_KEPT = 1 << 30
 #: So many times its bytes may come out of a compressed layer that is compared with its digest: DEFLATE has no more.
 _MOST_RATIO = 1_100
+#: The bytes of the longest header of a zstd frame (RFC 8878, 3.1.1).
+_LONGEST_HEADER = 18
 #: The bytes that may come out of any.
 _SMALL = 16 << 20
 
@@ -58,7 +60,9 @@ def read_layer(
 
     With `keep_all` one that is compressed is kept too. Raises ArchiveError and StorageError.
     """
-    first = bytes(next(pieces, b""))
+    first = b""
+    while len(first) < _LONGEST_HEADER and (piece := next(pieces, None)) is not None:
+        first += bytes(piece)
     compression = next((name for magic, name in formats.MAGIC.items() if first.startswith(magic)), None)
     tar, blob, kept = hashlib.sha256(), hashlib.sha256(), list[Path]()
     pieces = _hashed(chain([first], pieces), blob if compression else tar)

@@ -100,7 +100,8 @@ def test_a_disk_that_fails_keeps_nothing_and_fails_nothing(tmp_path: Path) -> No
 
 def packed(content: bytes, kind: str = "gzip") -> Layer:
     data = gzip.compress(content, 1) if kind == "gzip" else zstandard.ZstdCompressor().compress(content)
-    return read_layer(iter([data[:100], data[100:]]), lambda: None)
+    # The first piece is shorter than the header.
+    return read_layer(iter([data[:2], data[2:100], data[100:]]), lambda: None)
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
@@ -177,7 +178,7 @@ def test_a_file_that_is_closed_early_is_removed(tmp_path: Path) -> None:
     store = LayerStore(tmp_path, Disk())
 
     def failing() -> Iterator[bytes]:
-        yield b"piece"
+        yield b"piece" * 9
         raise tarfile.ReadError
 
     with pytest.raises(tarfile.ReadError):

@@ -11,6 +11,7 @@ TARGETS: Mapping[str, Target] = {
     "tar": archives.tar,
     "docker-archive": archives.docker_archive,
     "docker-list": archives.docker_list,
+    "docker-layer": archives.docker_layer,
     "zip": archives.zip_archive,
     "hauler-index": archives.hauler_index,
     "archive-index": archives.archive_index,
