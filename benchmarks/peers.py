@@ -74,6 +74,13 @@ def unpack_and_skopeo(archive: Path, copies: Path, registry: Path, check: Check)
     return _shell("tar -x, skopeo loop", script, str(archive), str(copies), str(registry), check=check)
 
 
+def skopeo_copy(archive: Path, image: str, registry: Path, check: Check, name: str) -> Command:
+    """Copy the image of a docker-archive to a registry, whose address is in a file, as `repository:tag`."""
+    script = """exec skopeo --insecure-policy copy --quiet --dest-tls-verify=false \\
+        "docker-archive:$1" "docker://$(cat "$3")/$2" """
+    return _shell(name, script, str(archive), image, str(registry), check=check)
+
+
 def curl_put(corpus: Corpus, registry: Path, check: Check) -> Command:
     """Upload blobs 4 at a time to a registry, whose address is in a file: for each a POST that opens, and one PUT."""
     script = """

@@ -18,12 +18,16 @@ from tests.fakes.docker_registry import docker_registry
 
 ASKS = "load of 1.2 GB, beside tar and a loop of skopeo, and beside curl with a PUT for each blob; and a second load"
 _LIMIT = 130.0
+_CACHE = "saved-image-cache"
 
 
 def ask(stage: Stage) -> Answer:
     """Measure: each run has a registry that is new and empty, but for the second load, which finds all there."""
     corpus = stage.corpus("large")
-    with _saved(stage, corpus) as (archive, copies), Far(stage.directory / "far") as far:
+    with saved_archive(stage, corpus) as archive, Far(stage.directory / "far") as far:
+        cache = stage.directory / _CACHE
+        copies = list(_copies(cache))
+        shutil.rmtree(cache)
         whole, blobs, copied = tags_at(corpus.images), _blobs_at(corpus), tags_at([to for _, to in copies])
         lines = stage.directory / "copies.txt"
         lines.write_text("".join(f"{source} {to}\n" for source, to in copies))
@@ -91,18 +95,16 @@ def _blobs_at(corpus: Corpus) -> Callable[[str], None]:
 
 
 @contextmanager
-def _saved(stage: Stage, corpus: Corpus) -> Iterator[tuple[Path, list[tuple[str, str]]]]:
-    """Save the corpus, and yield the archive, and how skopeo copies out of it."""
+def saved_archive(stage: Stage, corpus: Corpus) -> Iterator[Path]:
+    """Save the corpus, and yield the archive; the cache is beside it, and both are removed at the end."""
     images = corpus.list_file(stage.registry)
     words = ["save", "-f", str(images), "-a", "all", "-j", "4", "-d", "large.tar.gz", "--quiet"]
     subprocess.run([sys.executable, "-m", "hangar_async", *words], cwd=stage.directory, check=True)
-    cache = stage.directory / "saved-image-cache"
-    copies = list(_copies(cache))
-    shutil.rmtree(cache)
     archive = stage.directory / "large.tar.gz"
     try:
-        yield archive, copies
+        yield archive
     finally:
+        shutil.rmtree(stage.directory / _CACHE, ignore_errors=True)
         archive.unlink()
 
 
