@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,17 +84,32 @@ def run_jobs(options: MirrorJobsOptions, *, quiet: bool, verbose: bool) -> int:
     from hangar_async.cli.view.jobs import after_jobs, next_jobs
     from hangar_async.engine.jobs.run import mirror_jobs
 
+    options = _hidden(options)
     remains = "what was copied stays at its registry"
     return run_verb(mirror_jobs, options, after_jobs, next_jobs, quiet=quiet, verbose=verbose, remains=remains).status
+
+
+def _hidden(options: MirrorJobsOptions) -> MirrorJobsOptions:
+    """Return options whose variables are hidden in all that goes to standard error, the log too."""
+    from hangar_async.cli.view.stream import hide
+
+    options = options.noted()
+    hide(sys.stderr, options.hidden)
+    return options
 
 
 def save_chosen(options: SaveOptions, config: str, only: Sequence[str], *, quiet: bool, verbose: bool) -> int:
     """Save the images that the jobs of a file choose, with a view, and return the exit status."""
     from hangar_async.cli.loop import run_verb
     from hangar_async.cli.view.jobs import next_save
+    from hangar_async.cli.view.stream import hide
     from hangar_async.cli.view.summary import after_save
+    from hangar_async.config.variables import NotedVariables
     from hangar_async.engine.jobs.save import save_jobs
 
+    variables = NotedVariables(options.environment.variables)
+    options = replace(options, environment=replace(options.environment, variables=variables))
+    hide(sys.stderr, variables.hide)
     return run_verb(
         lambda given, view: save_jobs(given, Path(config), only, view),
         options,
@@ -112,6 +128,7 @@ def explain(options: MirrorJobsOptions, image: str, *, quiet: bool) -> int:
     from hangar_async.cli.view.text import write_rows
     from hangar_async.engine.jobs.explain import explain_tag
 
+    options = _hidden(options)
     found = watch(lambda view: explain_tag(options, image, view), quiet=quiet, remains="nothing was sent")
     write_rows(explained(found), sys.stdout)
     return 0

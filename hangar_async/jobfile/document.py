@@ -72,6 +72,12 @@ class Node:
         """The values of a list; a single value is a list of one."""
         return self.value if isinstance(self.value, list) else [self]
 
+    @property
+    def has_variables(self) -> bool:
+        """True when a variable stands in it."""
+        below = self.value.values() if isinstance(self.value, dict) else self.value
+        return bool(self.hidden) or (not isinstance(below, Scalar) and any(node.has_variables for node in below))
+
     def refuse(self, text: object, cause: Exception | None = None) -> NoReturn:
         """Raise UsageError that names the place; values of variables are hidden in the text."""
         message = str(text)

@@ -143,7 +143,8 @@ class Webhook:
 class JobFile:
     """A job file: its jobs, the registries whose missing projects are made, and the path of a state, None for none.
 
-    `webhooks` are told what came of a run.
+    `webhooks` are told what came of a run. `has_variables` says that values in it come from the environment: they are
+    hidden.
     """
 
     name: str
@@ -151,6 +152,7 @@ class JobFile:
     harbors: frozenset[str] = frozenset()
     state: Path | None = None
     webhooks: tuple[Webhook, ...] = ()
+    has_variables: bool = False
 
     @property
     def has_gate(self) -> bool:

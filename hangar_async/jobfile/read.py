@@ -68,7 +68,7 @@ def _file(root: Node, path: Path) -> JobFile:
     registries = fields["registries"] if "registries" in fields else Node({}, root.place)
     state = path.parent / str(fields["state"].value) if "state" in fields else None
     webhooks = tuple(map(_webhook, fields["notify"].items)) if "notify" in fields else ()
-    return JobFile(str(path), jobs, frozenset(_harbors(registries)), state, webhooks)
+    return JobFile(str(path), jobs, frozenset(_harbors(registries)), state, webhooks, root.has_variables)
 
 
 def _webhook(node: Node) -> Webhook:

@@ -10,6 +10,7 @@ from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.engine.jobs.choose import ALL, Chooser
 from hangar_async.engine.jobs.plan import read_list
 from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.reporting.hiding import hiding, shown, shown_errors
 from hangar_async.errors import InvalidValue, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, Source
 from hangar_async.jobfile.read import read
@@ -37,7 +38,15 @@ async def explain_tag(
         reference = Reference.parse(image)
     except InvalidValue as error:
         raise UsageError(f"--explain: {error}") from error
-    options = options.for_file()
+    options = options.noted().for_file()
+    with shown_errors(options.hidden):
+        explanations = await _explained(options, reference, hiding(observer, options.hidden), clock or Clock())
+    return shown(explanations, options.hidden)
+
+
+async def _explained(
+    options: MirrorJobsOptions, reference: Reference, observer: Observer, clock: Clock
+) -> tuple[Explanation, ...]:
     file = await in_thread(read, options.config, options.environment.variables)
     jobs = file.only(options.only)
     found = [(job, source) for job in jobs for source in job.sources if _has(source, reference)]
@@ -45,7 +54,7 @@ async def explain_tag(
     if not found and not listed:
         raise UsageError(f"no job of {file.name} has {reference.name}")
     try:
-        async with Chooser.opened(options, jobs, observer, _notice(observer), clock or Clock()) as chooser:
+        async with Chooser.opened(options, jobs, observer, _notice(observer), clock) as chooser:
             explained = [await _explanation(chooser, job, reference) for job, _ in found]
     except BaseExceptionGroup as group:
         raise the_error(group) from group

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,10 +13,12 @@ import msgspec
 from hangar_async import __version__, mirrorlist
 from hangar_async.config.naming import MirrorNames
 from hangar_async.config.output import ReportTarget
+from hangar_async.config.variables import shown_values
 from hangar_async.disk import Disk
 from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag
 from hangar_async.engine.outcomes import Need
 from hangar_async.engine.outputs import check_outputs
+from hangar_async.engine.reporting.hiding import shown
 from hangar_async.engine.reporting.records import schema
 from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import UsageError
@@ -188,11 +191,14 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path} is no plan of this version: {error}", advice="make one with --plan-out") from error
 
 
-def planned_entries(plan: Plan, path: Path | None, file: JobFile) -> dict[str, tuple[MirrorEntry, ...]]:
+def planned_entries(
+    plan: Plan, path: Path | None, file: JobFile, variables: Mapping[str, str]
+) -> dict[str, tuple[MirrorEntry, ...]]:
     """Return the images of each job of a plan; raises UsageError for what the file does not say, or not any more."""
+    resolve = partial(shown_values, variables=variables)
     jobs = {job.name: job for job in file.jobs}
     found: dict[str, tuple[MirrorEntry, ...]] = {}
-    for planned in plan.jobs:
+    for planned in (shown(one, resolve) for one in plan.jobs):
         job = jobs.get(planned.name)
         if job is None:
             raise UsageError(f"{path} has a job {planned.name}, which {file.name} has not: make another plan")
@@ -210,10 +216,11 @@ def planned_entries(plan: Plan, path: Path | None, file: JobFile) -> dict[str, t
     return found
 
 
-def planned_deletions(plan: Plan, jobs: Iterable[Job]) -> frozenset[PlannedDeletion]:
+def planned_deletions(plan: Plan, jobs: Iterable[Job], variables: Mapping[str, str]) -> frozenset[PlannedDeletion]:
     """Return the tags that some jobs delete by a plan."""
     names = {job.name for job in jobs}
-    chosen = [job for job in plan.jobs if job.name in names]
+    resolved = [shown(job, partial(shown_values, variables=variables)) for job in plan.jobs]
+    chosen = [job for job in resolved if job.name in names]
     return frozenset((job.name, one.target, one.tag, one.digest) for job in chosen for one in job.deleted)
 
 

@@ -30,6 +30,7 @@ from hangar_async.engine.jobs.report import ChosenJob, JobReport, JobsReport, Re
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.mirror import mirror_job
 from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
+from hangar_async.engine.reporting.hiding import hiding, shown, shown_errors
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import HangarError, UsageError, the_error
@@ -46,10 +47,11 @@ async def mirror_jobs(
 
     All tags are chosen before the first image is copied. A repository whose tags cannot be listed and an image that
     fails are outcomes in the report. Raises UsageError for a wrong file, before any request, and where two repositories
-    would have one name.
+    would have one name. Values of variables in the file are shown nowhere, nor in the report: `${NAME}` stands there.
     """
     options = options.noted()
-    file = await in_thread(read, options.config, options.environment.variables)
+    with shown_errors(options.hidden):
+        file = await in_thread(read, options.config, options.environment.variables)
     return await mirror_file(options, file, observer, clock=clock)
 
 
@@ -62,8 +64,9 @@ async def mirror_file(
         notified(options, file, clock, lambda text: observer(Notice(text))) as notifier,
         reported("mirror", options, observer) as journal,
     ):
-        run = await _Run.prepare(options, journal.observe, clock, file)
-        report = notifier.report = await run.run()
+        with shown_errors(options.hidden):
+            run = await _Run.prepare(options, journal.observe, clock, file)
+            report = notifier.report = await run.run()
         journal.observe(MirrorEnded(journal.completed(report.whole)))
     return report
 
@@ -84,10 +87,12 @@ def checked_options(options: MirrorJobsOptions, file: JobFile) -> MirrorJobsOpti
 class _Run:
     def __init__(self, options: MirrorJobsOptions, observe: Observer, clock: Clock, file: JobFile) -> None:
         self._options = options
-        self._observe = observe
+        self._hide = options.hidden
+        self._observe = hiding(observe, options.hidden) if file.has_variables else observe
         self._clock = clock
         self._file = file
         self._jobs = file.only(options.only)
+        self._variables = options.environment.variables
         self._notices: list[str] = []
         self._disk = Disk()
         self._state = NO_STATE
@@ -112,7 +117,7 @@ class _Run:
         plan = None if self._options.plan is None else await in_thread(read_plan, self._options.plan)
         chosen = await (self._choose() if plan is None else self._planned(plan, self._options.plan))
         _check_targets(chosen)
-        deletions = None if plan is None else planned_deletions(plan, self._jobs)
+        deletions = None if plan is None else planned_deletions(plan, self._jobs, self._variables)
         # The images of a plan tell nothing of what the jobs choose now.
         deciding = await self._choose() if deletions else chosen
         self._begin([MirrorOutcome(whole_line(entry), "planned") for one in chosen for entry in one.entries])
@@ -120,6 +125,8 @@ class _Run:
         if deletions is None or deletions:
             pruning = Pruning(self._options, self._file, self._state, self._observe, self._notice, self._clock)
             reports = await pruning.run(deciding, reports, deletions)
+        if self._file.has_variables:
+            reports = [shown(report, self._hide) for report in reports]
         failed_list = None
         if not self._options.is_dry:
             lines = [line for report in reports for line in report.failed_lines]
@@ -133,7 +140,7 @@ class _Run:
 
     async def _planned(self, plan: Plan, path: Path | None) -> list[ChosenJob]:
         """Return the images of a plan, and tell which of their tags have moved since."""
-        entries = await in_thread(planned_entries, plan, path, self._file)
+        entries = await in_thread(planned_entries, plan, path, self._file, self._variables)
         chosen = [ChosenJob(job, (), (), entries.get(job.name, ())) for job in self._jobs]
         try:
             async with self._chooser() as chooser:
@@ -228,7 +235,7 @@ class _Run:
             self._observe(event)
 
     def _notice(self, text: str) -> None:
-        self._notices.append(text)
+        self._notices.append(self._hide(text))
         self._observe(Notice(text))
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.config.options import SaveOptions
+from hangar_async.config.variables import NotedVariables
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.engine.jobs.choose import Chooser
 from hangar_async.engine.jobs.plan import read_list
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.outputs import check_outputs
+from hangar_async.engine.reporting.hiding import hiding, shown, shown_errors
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
 from hangar_async.errors import UsageError, the_error
@@ -36,6 +38,18 @@ async def save_jobs(
     error of a repository whose tags cannot be listed, since an archive without it is not that of the file; and as
     `save` does.
     """
+    variables = options.environment.variables
+    if not isinstance(variables, NotedVariables):
+        variables = NotedVariables(variables)
+        options = replace(options, environment=replace(options.environment, variables=variables))
+    with shown_errors(variables.hide):
+        report = await _save(options, config, only, hiding(observer, variables.hide), clock)
+    return shown(report, variables.hide)
+
+
+async def _save(
+    options: SaveOptions, config: Path, only: Sequence[str], observer: Observer, clock: Clock | None
+) -> Report:
     file = await in_thread(read, config, options.environment.variables)
     jobs = file.only(only)
     await in_thread(check_outputs, [options.failed], [config])

@@ -18,6 +18,7 @@ from hangar_async.engine.jobs.counts import JobCounts
 from hangar_async.engine.jobs.run import checked_options, mirror_file
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.outputs import tell_remarks, write_failed_list
+from hangar_async.engine.reporting.hiding import shown_errors
 from hangar_async.errors import HangarError, StorageError, UsageError, the_error
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.jobfile.read import read
@@ -50,7 +51,8 @@ async def watch_jobs(
     """
     clock = clock or Clock()
     options = options.noted()
-    file = await in_thread(read, options.config, options.environment.variables)
+    with shown_errors(options.hidden):
+        file = await in_thread(read, options.config, options.environment.variables)
     metrics = None if options.metrics_address is None else _metrics(options)
     observe = observer if metrics is None else _both(JobCounts(metrics, clock), observer)
     watch = await _Watch.prepare(options, file, observe, clock, share, metrics)
@@ -164,7 +166,7 @@ class _Watch:
                 self._take(file)
             except UsageError as error:
                 self.problem = "the job file is wrong; the jobs of the last reading stay in use"
-                self._notice(f"{error}; the jobs of the last reading stay in use")
+                self._notice(f"{self._options.hidden(str(error))}; the jobs of the last reading stay in use")
                 if self._metrics is not None:
                     self._metrics.read(right=False)
                 continue

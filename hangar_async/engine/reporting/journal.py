@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from hangar_async.archive.names import incomplete_path
+from hangar_async.config.environment import NO_ENVIRONMENT
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.config.options import FetchOptions, SaveOptions, VerifyOptions
 from hangar_async.config.output import ReportTarget
 from hangar_async.config.target_options import LoadOptions, MirrorOptions
+from hangar_async.config.variables import NotedVariables
 from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.events import Event, Notice, Observer
@@ -62,6 +64,11 @@ class Journal:
         if self._target is None:
             return
         document = self._document() if error is None else self._broken(error)
+        variables = getattr(self._options, "environment", NO_ENVIRONMENT).variables
+        if isinstance(variables, NotedVariables):
+            from hangar_async.engine.reporting.hiding import shown
+
+            document = shown(document, variables.hide)
         with told_disk(lambda text: self._forward(Notice(text))) as disk:
             await write_report(self._target, document, disk)
 

@@ -137,6 +137,24 @@ async def test_jobs_of_a_file(fake_registry: FakeRegistry, pushable_registry: Fa
     assert told.rows()["job"][-2:] == ["exclude old: falls: a pattern matches it", "not chosen"]
 
 
+async def test_no_value_of_a_variable_is_in_the_output_or_the_log(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    write_jobs(tmp_path, fake_registry)
+    target = pushable_registry.address
+    flags = ("mirror", "-c", "mirror.yaml", "--debug")
+    for more in (["--dry-run", "--json"], ["--log-format", "json"]):
+        done = await call(tmp_path, *flags, *more, TARGET=target)
+        assert done.err
+        assert target not in done.out + done.err
+    pushable_registry.fail("/manifests/", Status(403), times=None)
+    fill(fake_registry).add("team/one:2", small("new"))
+    done = await call(tmp_path, *flags, TARGET=target)
+    assert done.status == 3
+    assert "${TARGET}" in done.out
+    assert target not in done.out + done.err + (tmp_path / "mirror-failed.txt").read_text()
+
+
 async def test_the_plan_of_a_dry_run_is_on_standard_output(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:

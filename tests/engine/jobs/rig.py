@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,19 @@ def wire(registry: FakeRegistry) -> list[tuple[str, str]]:
     found = [(one.method, one.path.partition("?")[0]) for one in registry.requests if one.path not in ("/v2/", "/v2")]
     registry.requests.clear()
     return found
+
+
+#: A job whose names are variables.
+SECRET_JOB = """\
+- name: apps
+  from: ["${FROM}/${TEAM}/app", "${FROM}/${TEAM}/bad"]
+  to: "${TO}/copies-${TEAM}/{name}"
+  tags: {match: "*", also: ["${TAG}"]}
+"""
+
+
+def secret(directory: Path, source: FakeRegistry, target: FakeRegistry, **keywords: Any) -> MirrorJobsOptions:
+    """Options of a job whose names are variables, in an environment with the values."""
+    made = options(directory, SECRET_JOB, source, target, **{"failed": directory / "failed.txt", **keywords})
+    variables = {"FROM": source.address, "TO": target.address, "TEAM": "hidden-team", "TAG": "hidden-tag"}
+    return replace(made, environment=replace(made.environment, variables=variables))

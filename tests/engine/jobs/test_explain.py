@@ -8,7 +8,7 @@ import pytest
 
 from hangar_async.engine.jobs.explain import Explanation, explain_tag
 from hangar_async.errors import NotFound, UsageError
-from tests.engine.jobs.rig import fill, options
+from tests.engine.jobs.rig import fill, options, secret
 from tests.fakes.registry import FakeRegistry
 
 JOBS = """\
@@ -48,3 +48,14 @@ async def test_what_cannot_be_explained(
         await explain("team/app:", tmp_path, fake_registry, pushable_registry)
     with pytest.raises(NotFound, match="has no list of tags"):
         await explain("team/app:v1", tmp_path, fake_registry, pushable_registry)
+
+
+async def test_an_explanation_names_no_value(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "hidden-team/app", "v1 hidden-tag")
+    made = secret(tmp_path, fake_registry, pushable_registry)
+    made.config.write_text(made.config.read_text().replace('match: "*"', 'match: "${TAG}*"'))
+    found = await explain_tag(made, f"{fake_registry.address}/hidden-team/app:v1")
+    assert "${TAG}*" in repr(found)
+    assert "hidden" not in repr(found)

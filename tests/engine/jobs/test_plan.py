@@ -77,7 +77,7 @@ def write(directory: Path, **changes: Any) -> Path:
 
 def entries(directory: Path, **changes: Any) -> dict[str, tuple[MirrorEntry, ...]]:
     path = write(directory, **changes)
-    return planned_entries(read_plan(path), path, parse(FILE, directory / "mirror.yaml", {}))
+    return planned_entries(read_plan(path), path, parse(FILE, directory / "mirror.yaml", {}), {})
 
 
 def test_a_plan_is_written_and_read(tmp_path: Path) -> None:
@@ -115,11 +115,11 @@ def test_each_field_is_on_the_page(kind: type[Any]) -> None:
 def test_the_tags_that_a_plan_deletes(tmp_path: Path) -> None:
     path = write(tmp_path)
     plan, file = read_plan(path), parse(FILE, tmp_path / "mirror.yaml", {})
-    assert planned_deletions(plan, file.jobs) == {("apps", "out.local/x/app", "0.9", str(DIGEST))}
-    assert planned_deletions(plan, file.only(["pinned"])) == set()
+    assert planned_deletions(plan, file.jobs, {}) == {("apps", "out.local/x/app", "0.9", str(DIGEST))}
+    assert planned_deletions(plan, file.only(["pinned"]), {}) == set()
     keeping = parse(FILE.replace(", prune: {}", ""), tmp_path / "mirror.yaml", {})
     with pytest.raises(UsageError, match=r"job apps of .*mirror.yaml deletes no tags: make another plan"):
-        planned_entries(plan, path, keeping)
+        planned_entries(plan, path, keeping, {})
 
 
 def test_a_plan_without_deletions_is_read_too(tmp_path: Path) -> None:
@@ -159,13 +159,13 @@ def test_a_job_that_the_file_has_not_and_one_with_a_list(tmp_path: Path) -> None
     path.write_text(path.read_text().replace('"apps"', '"others"'))
     file = parse(FILE, tmp_path / "mirror.yaml", {})
     with pytest.raises(UsageError, match=r"has a job others, which .*mirror.yaml has not: make another plan"):
-        planned_entries(read_plan(path), path, file)
+        planned_entries(read_plan(path), path, file, {})
     path.write_text(path.read_text().replace('"others"', '"pinned"'))
     (tmp_path / "images.txt").write_text("in.local/team/app out.local/x/app 7\n")
-    assert len(planned_entries(read_plan(path), path, file)["pinned"]) == 1
+    assert len(planned_entries(read_plan(path), path, file, {})["pinned"]) == 1
     (tmp_path / "images.txt").write_text("in.local/team/app out.local/z/app 7\n")
     with pytest.raises(UsageError, match="does not copy"):
-        planned_entries(read_plan(path), path, file)
+        planned_entries(read_plan(path), path, file, {})
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"kind": "x", "version": 1}', "[" * 10_000])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.errors import NotAdmitted, NotFound, UsageError
-from tests.engine.jobs.rig import fill, options, wire
+from tests.engine.jobs.rig import fill, options, secret, wire
 from tests.engine.loading import tagged
 from tests.engine.reporting.rig import checked
 from tests.engine.signed import Signed
@@ -413,3 +416,82 @@ async def test_the_gate_of_a_job_lets_its_images_have_their_tags(
     assert await tags(pushable_registry, "copies/app") == ["good"]
     assert [type(one.error) for one in report.whole.failed] == [NotAdmitted, NotAdmitted]
     assert report.status == 1
+
+
+async def run_options(made: MirrorJobsOptions, observe: Any = None) -> JobsReport:
+    return await mirror_jobs(made, observe or (lambda event: None), clock=FakeClock().clock)
+
+
+def spoiled(registry: FakeRegistry) -> FakeRegistry:
+    fill(registry, "hidden-team/app", "v1 v2 hidden-tag")
+    fill(registry, "hidden-team/bad", "v1")
+    registry.fail("/hidden-team/bad/tags/list", Status(403), times=None)
+    registry.fail("/hidden-team/app/manifests/v2", Status(403), times=None)
+    return registry
+
+
+async def test_no_value_is_in_events_reports_and_lists(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    seen: list[Event] = []
+    made = secret(tmp_path, spoiled(fake_registry), pushable_registry, report=tmp_path / "report.json")
+    report = await run_options(made, seen.append)
+    assert (report.status, len(report.jobs[0].refused), len(report.whole.failed)) == (1, 1, 2)
+    assert set(await pushable_registry.content.tags("copies-hidden-team/app") or ()) == {"v1", "hidden-tag"}
+    document = checked((tmp_path / "report.json").read_text())
+    assert sorted(image["name"] for image in document["images"]) == [
+        "${FROM}/${TEAM}/app:${TAG}",
+        "${FROM}/${TEAM}/app:v1",
+        "${FROM}/${TEAM}/app:v2",
+        "${FROM}/${TEAM}/bad:latest",
+    ]
+    assert {image["target"].partition(":")[0] for image in document["images"]} == {
+        "${TO}/copies-${TEAM}/app",
+        "${TO}/copies-${TEAM}/bad",
+    }
+    texts = [repr(seen), repr(report), json.dumps(document), (tmp_path / "failed.txt").read_text()]
+    texts += [f"{outcome.error} {outcome.error.advice}" for outcome in report.whole.outcomes if outcome.error]
+    for text in texts:
+        for value in (fake_registry.address, pushable_registry.address, "hidden-team", "hidden-tag"):
+            assert value not in text
+
+
+async def test_a_plan_has_the_text_of_the_file_and_is_copied_with_the_values(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "hidden-team/app", "v1 hidden-tag")
+    fill(fake_registry, "hidden-team/bad", "v1 hidden-tag")
+    plan = tmp_path / "plan.json"
+    await run_options(secret(tmp_path, fake_registry, pushable_registry, plan_out=plan))
+    text = plan.read_text()
+    assert "hidden" not in text
+    assert fake_registry.address not in text
+    images = checked(text, "plan")["jobs"][0]["images"]
+    assert {(image["source"], image["target"], image["tag"]) for image in images if image["tag"] != "v1"} == {
+        (f"${{FROM}}/${{TEAM}}/{name}", f"${{TO}}/copies-${{TEAM}}/{name}", "${TAG}") for name in ("app", "bad")
+    }
+    report = await run_options(secret(tmp_path, fake_registry, pushable_registry, plan=plan))
+    assert (report.status, len(report.whole.outcomes)) == (0, 4)
+    assert await pushable_registry.content.tags("copies-hidden-team/app") == ["hidden-tag", "v1"]
+    # With another value the file says another thing.
+    made = secret(tmp_path, fake_registry, pushable_registry, plan=plan)
+    other = {**made.environment.variables, "TEAM": "another-team"}
+    seen: list[Event] = []
+    fill(fake_registry, "another-team/app", "v1 hidden-tag")
+    fill(fake_registry, "another-team/bad", "v1 hidden-tag")
+    await run_options(replace(made, environment=replace(made.environment, variables=other)), seen.append)
+    assert "another-team" not in repr(seen)
+    plan.write_text(text.replace("${TEAM}/app", "elsewhere/app"))
+    with pytest.raises(UsageError, match=r"does not copy \$\{FROM\}/elsewhere/app to") as raised:
+        await run_options(secret(tmp_path, fake_registry, pushable_registry, plan=plan))
+    assert "hidden" not in str(raised.value)
+
+
+async def test_a_wrong_file_names_no_value(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    made = secret(tmp_path, fake_registry, pushable_registry)
+    text = made.config.read_text()
+    made.config.write_text(text.replace("${TEAM}/bad", "other/app"))
+    with pytest.raises(UsageError, match=r"\$\{FROM\}/other/app would be \$\{TO\}/copies-\$\{TEAM\}/app, as"):
+        await run_options(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
+from hangar_async.engine.events import Event, Notice
 from hangar_async.engine.jobs.save import save_jobs
 from hangar_async.engine.reports import Report
 from hangar_async.errors import NotFound, UsageError
-from tests.engine.jobs.rig import SETTINGS, fill, options
+from tests.engine.jobs.rig import SETTINGS, fill, options, secret
+from tests.engine.reporting.rig import checked
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import FakeRegistry
 
@@ -67,3 +70,30 @@ async def test_jobs_that_judge_images_are_not_saved(fake_registry: FakeRegistry,
     path.chmod(0o644)
     with pytest.raises(UsageError, match="job apps has a gate or requires referrers"):
         await save_jobs(SaveOptions(images=(), destination=tmp_path / "out.tar.gz", cache=tmp_path / "cache"), path)
+
+
+async def test_a_save_of_jobs_names_no_value(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "hidden-team/app", "v1 hidden-tag")
+    fill(fake_registry, "hidden-team/bad", "hidden-tag")
+    made, seen = secret(tmp_path, fake_registry, pushable_registry), list[Event]()
+    environment = Environment(registries=SETTINGS, variables=made.environment.variables)
+    paths: dict[str, Any] = {
+        "destination": tmp_path / "out",
+        "cache": tmp_path / "c",
+        "report": tmp_path / "report.json",
+    }
+    saving = SaveOptions(images=(), format="dir", environment=environment, **paths)
+    report = await save_jobs(saving, made.config, observer=seen.append, clock=FakeClock().clock)
+    assert report.status == 0
+    assert not [event for event in seen if isinstance(event, Notice) and "hidden" in event.text]
+    document = checked((tmp_path / "report.json").read_text())
+    assert {image["name"] for image in document["images"]} == {
+        "${FROM}/${TEAM}/app:v1",
+        "${FROM}/${TEAM}/app:${TAG}",
+        "${FROM}/${TEAM}/bad:${TAG}",
+    }
+    for text in (json.dumps(document), repr(seen), repr(report)):
+        assert "hidden" not in text
+        assert fake_registry.address not in text
