@@ -63,6 +63,15 @@ class Environment:
         destinations = replace(environment.registries, username=username, password=password)
         return replace(environment, destinations=destinations)
 
+    def with_credentials(self, path: Path | None) -> Environment:
+        """Return these settings with a file of credentials before all others; None changes nothing."""
+        if path is None:
+            return self
+        sides = [
+            replace(one, credential_files=(path, *one.credential_files)) for one in (self.registries, self.destinations)
+        ]
+        return replace(self, registries=sides[0], destinations=sides[1])
+
 
 #: Settings as they are without any environment.
 NO_ENVIRONMENT = Environment()

@@ -75,6 +75,10 @@ class MirrorJobsOptions(JobOptions):
         variables = self.environment.variables
         return variables.hide(text) if isinstance(variables, NotedVariables) else text
 
+    def with_credentials(self, path: Path | None) -> MirrorJobsOptions:
+        """Return these options with a file of credentials before all others; None changes nothing."""
+        return replace(self, environment=self.environment.with_credentials(path))
+
     def for_file(self) -> MirrorJobsOptions:
         """Return these options without the registries of the environment, which would replace those of the file."""
         environment = replace(self.environment, source_registry=None, destination_registry=None)

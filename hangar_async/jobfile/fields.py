@@ -80,6 +80,9 @@ class GateFields(Fields):
 class ImageFields(ScheduleFields):
     """Fields that a job has, or takes from the defaults."""
 
+    credentials: Annotated[str, Meta(description="A file of logins, which is asked before all others.")] | UnsetType = (
+        UNSET
+    )
     to: Annotated[str, Meta(description="The name of each repository there, with {repository} and others.")] | (
         UnsetType
     ) = UNSET

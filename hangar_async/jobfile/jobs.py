@@ -83,8 +83,8 @@ class Job:
 
     Either `sources` or `list`, a file of lines, name the images. `to` is the template of the names, None where each
     line has its own; `platforms` is empty for all. `required` are artifact types of which an image must have a
-    referrer, and `gate` judges it. `keeps` says that a tag that is there stays as it is.
-    `schedule` is None for a job that only a command begins.
+    referrer, and `gate` judges it. `keeps` says that a tag that is there stays as it is. `schedule` is None for a job
+    that only a command begins. `credentials` is a file of logins that is asked before all others.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Job:
     keeps: bool = False
     prune: Prune | None = None
     schedule: Schedule | None = None
+    credentials: Path | None = None
 
     def target(self, source: Source, image: Reference) -> Reference:
         """Return the name of an image of one of its sources; raises UsageError.

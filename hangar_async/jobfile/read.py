@@ -145,6 +145,7 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         keeps="overwrite" in fields and fields["overwrite"].value == "never",
         prune=_prune(fields["prune"]) if "prune" in fields else None,
         schedule=_schedule(fields, own.fields),
+        credentials=_parsed(fields, "credentials", lambda node: _existing(directory / str(node.value))),
     )
     for source in job.sources:
         with _at(fields["to"]):
@@ -173,6 +174,12 @@ def _schedule(fields: Mapping[str, Node], own: Mapping[str, Node]) -> Schedule |
         return Schedule(every, jitter) if every else None
     cron = _parsed(fields, "cron", lambda node: Cron.parse(str(node.value), zone))
     return Schedule(cron, jitter) if cron else None
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InvalidValue("`credentials` names no file that is there")
+    return path
 
 
 def _parsed(fields: Mapping[str, Node], name: str, parse: Callable[[Node], _T]) -> _T | None:

@@ -140,6 +140,14 @@ def test_webhooks_are_secrets() -> None:
         assert "s3cret" not in str(raised.value)
 
 
+def test_credentials_are_beside_the_file_and_there(tmp_path: Path) -> None:
+    (tmp_path / "hub.json").write_text("{}")
+    (tmp_path / "mirror.yaml").write_text(changed("index: original", "credentials: hub.json"))
+    assert read_file(tmp_path / "mirror.yaml", {}).jobs[1].credentials == tmp_path / "hub.json"
+    with pytest.raises(UsageError, match=r"23:18: `credentials` names no file that is there"):
+        read(changed("index: original", "credentials: s3cret.json"))
+
+
 def test_a_name_of_a_job_has_no_variables() -> None:
     with pytest.raises(UsageError, match="11:11: the name of a job stands in messages and numbers"):
         read(changed("name: bases", "name: '${NAME}'"), {"NAME": "bases"})

@@ -26,7 +26,7 @@ JOB = "version: 1\njobs:\n- name: x\n  {}"
         ("version: 1\njobs: []\nregistries: {a: {create: x}}", "3:26: `create` is x: write harbor or none"),
         ("version: 1\njobs: [{from: x}]", "2:8: `jobs` has no `name`"),
         (JOB.format("plattforms: x"), "4:3: `plattforms` is no field of `jobs`: write `platforms`"),
-        (JOB.format("zzz: x"), "4:3: `zzz` is no field of `jobs`: it has cron, every, from, "),
+        (JOB.format("zzz: x"), "4:3: `zzz` is no field of `jobs`: it has credentials, cron, "),
         (JOB.format("tags: {newer_than: 3d}"), "4:10: `newer_than` is no field of `tags`: write `newer-than`"),
         (JOB.format("tags: {also: [a, 1.10]}"), '4:20: `also` has 1.10, which is read as a number: .*, "1.10"'),
         (JOB.format("tags: true"), '4:9: `tags` has true, which is read as a word: write it in quotes, "true"'),

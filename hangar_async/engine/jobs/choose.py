@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.copy.documents import RegistryDocuments
@@ -30,6 +31,30 @@ from hangar_async.threads import in_thread
 
 #: The rules of a job without any: all tags but those of signatures.
 ALL = TagRules(prereleases=True)
+
+
+@asynccontextmanager
+async def choosers(
+    options: MirrorJobsOptions,
+    jobs: Sequence[Job],
+    observe: Observer,
+    notice: Callable[[str], None],
+    clock: Clock,
+    state: State = NO_STATE,
+) -> AsyncIterator[Callable[[Job], Awaitable[Chooser]]]:
+    """Give the chooser of each job: jobs of the same credentials share one, open until the end of the block."""
+    async with AsyncExitStack() as stack:
+        opened: dict[Path | None, Chooser] = {}
+
+        async def of(job: Job) -> Chooser:
+            path = job.credentials
+            if path not in opened:
+                alike = [one for one in jobs if one.credentials == path]
+                chooser = Chooser.opened(options.with_credentials(path), alike, observe, notice, clock, state)
+                opened[path] = await stack.enter_async_context(chooser)
+            return opened[path]
+
+        yield of
 
 
 class Chooser:

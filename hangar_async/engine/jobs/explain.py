@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.events import Notice, Observer, ignore
-from hangar_async.engine.jobs.choose import ALL, Chooser
+from hangar_async.engine.jobs.choose import ALL, Chooser, choosers
 from hangar_async.engine.jobs.plan import read_list
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.reporting.hiding import hiding, shown, shown_errors
@@ -54,8 +54,8 @@ async def _explained(
     if not found and not listed:
         raise UsageError(f"no job of {file.name} has {reference.name}")
     try:
-        async with Chooser.opened(options, jobs, observer, _notice(observer), clock) as chooser:
-            explained = [await _explanation(chooser, job, reference) for job, _ in found]
+        async with choosers(options, jobs, observer, _notice(observer), clock) as chooser_of:
+            explained = [await _explanation(await chooser_of(job), job, reference) for job, _ in found]
     except BaseExceptionGroup as group:
         raise the_error(group) from group
     return (*explained, *listed)

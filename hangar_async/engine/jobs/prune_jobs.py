@@ -64,13 +64,16 @@ class Pruning:
         known = _known(reports)
         pruned = []
         try:
-            async with Pruner.opened(
-                self._options, registries, self._state, known, self._observe, self._notice, self._clock
-            ) as pruner:
-                for one, report in zip(chosen, reports, strict=True):
-                    rules, candidates = one.job.prune, found.get(one.job.name)
-                    tags = await pruner.prune(rules, candidates) if rules is not None and candidates else ()
-                    pruned.append(replace(report, pruned=tags))
+            for one, report in zip(chosen, reports, strict=True):
+                rules, candidates = one.job.prune, found.get(one.job.name)
+                if rules is None or not candidates:
+                    pruned.append(replace(report, pruned=()))
+                    continue
+                options = self._options.with_credentials(one.job.credentials)
+                async with Pruner.opened(
+                    options, registries, self._state, known, self._observe, self._notice, self._clock
+                ) as pruner:
+                    pruned.append(replace(report, pruned=await pruner.prune(rules, candidates)))
         except BaseExceptionGroup as group:
             raise the_error(group) from group
         return pruned

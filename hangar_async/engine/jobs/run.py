@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from hangar_async.config.naming import MirrorNames
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
-from hangar_async.engine.jobs.choose import Chooser
+from hangar_async.engine.jobs.choose import Chooser, choosers
 from hangar_async.engine.jobs.notify import notified
 from hangar_async.engine.jobs.plan import (
     Plan,
@@ -143,18 +143,17 @@ class _Run:
         entries = await in_thread(planned_entries, plan, path, self._file, self._variables)
         chosen = [ChosenJob(job, (), (), entries.get(job.name, ())) for job in self._jobs]
         try:
-            async with self._chooser() as chooser:
-                for entry, digest in await chooser.moved([entry for one in chosen for entry in one.entries]):
-                    was = "is gone" if digest is None else f"is {digest.short} now"
-                    self._notice(
-                        f"{entry.source.name}:{entry.source.tag} {was}, and was {entry.source.digest} in the plan"
-                    )
+            async with self._choosers() as chooser_of:
+                moved = [move for one in chosen for move in await (await chooser_of(one.job)).moved(one.entries)]
+            for entry, digest in moved:
+                was = "is gone" if digest is None else f"is {digest.short} now"
+                self._notice(f"{entry.source.name}:{entry.source.tag} {was}, and was {entry.source.digest} in the plan")
         except BaseExceptionGroup as group:
             raise the_error(group) from group
         return [replace(one, images=[entry.text for entry in one.entries]) for one in chosen]
 
-    def _chooser(self) -> AbstractAsyncContextManager[Chooser]:
-        return Chooser.opened(self._options, self._jobs, self._observe, self._notice, self._clock, self._state)
+    def _choosers(self) -> AbstractAsyncContextManager[Callable[[Job], Awaitable[Chooser]]]:
+        return choosers(self._options, self._jobs, self._observe, self._notice, self._clock, self._state)
 
     def _begin(self, planned: Sequence[MirrorOutcome]) -> None:
         self._observe(RunStarted(len(planned), self._options.limits.requests, planned))
@@ -164,12 +163,12 @@ class _Run:
         lists = {job.name: await in_thread(read_list, job) for job in self._jobs if job.list is not None}
         chosen = []
         try:
-            async with self._chooser() as chooser:
+            async with self._choosers() as chooser_of:
                 for job in self._jobs:
                     if job.list is not None:
                         chosen.append(ChosenJob(job, (), job.list, lists[job.name].entries))
                         continue
-                    choices = await chooser.choose(job)
+                    choices = await (await chooser_of(job)).choose(job)
                     lines = [line for choice in choices for line in choice.lines]
                     entries = (await in_thread(mirrorlist.parse, lines, MirrorNames())).entries
                     chosen.append(ChosenJob(job, choices, lines, entries))
@@ -226,7 +225,7 @@ class _Run:
             recheck_referrers=options.recheck_referrers,
             required_referrers=job.required,
             gate=job.gate,
-            environment=options.environment,
+            environment=options.environment.with_credentials(job.credentials),
         )
 
     def _pass_on(self, event: Event) -> None:

@@ -53,7 +53,7 @@ async def _save(
     file = await in_thread(read, config, options.environment.variables)
     jobs = file.only(only)
     await in_thread(check_outputs, [options.failed], [config])
-    platforms, referrers = _shared(jobs)
+    platforms, referrers, credentials = _shared(jobs)
     options = replace(
         options,
         architectures=platforms or ("all",),
@@ -62,13 +62,13 @@ async def _save(
         source=None,
         list_name=str(config),
     )
-    environment = replace(options.environment, source_registry=None)
+    environment = replace(options.environment.with_credentials(credentials), source_registry=None)
     lines = await _lines(replace(options, environment=environment), jobs, config, observer, clock or Clock())
     return await save(replace(options, environment=environment, images=lines), observer, clock=clock)
 
 
-def _shared(jobs: Iterable[Job]) -> tuple[tuple[str, ...], str]:
-    """Return the platforms and the referrers of all jobs; raises UsageError where they are not the same."""
+def _shared(jobs: Iterable[Job]) -> tuple[tuple[str, ...], str, Path | None]:
+    """Return the platforms, referrers and credentials of all jobs; raises UsageError where they are not the same."""
     jobs = tuple(jobs)
     for job in jobs:
         if job.gate is not None or job.required:
@@ -76,12 +76,12 @@ def _shared(jobs: Iterable[Job]) -> tuple[tuple[str, ...], str]:
                 f"job {job.name} has a gate or requires referrers, which a save does not judge",
                 advice="save from the registry that mirror --config has filled",
             )
-    first, *others = jobs
-    for job in others:
-        if (job.platforms, job.referrers) != (first.platforms, first.referrers):
-            names = f"{first.name} and {job.name}"
-            raise UsageError(f"jobs {names} want other platforms or referrers: save them one by one with --only")
-    return first.platforms, first.referrers
+    first, *others = [(job.name, (job.platforms, job.referrers, job.credentials)) for job in jobs]
+    for name, values in others:
+        if values != first[1]:
+            reason = "want other platforms, referrers or credentials"
+            raise UsageError(f"jobs {first[0]} and {name} {reason}: save them one by one with --only")
+    return first[1]
 
 
 async def _lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,16 @@ from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
-from hangar_async.errors import NotAdmitted, NotFound, UsageError
+from hangar_async.errors import NotAdmitted, NotFound, Unauthorized, UsageError
 from tests.engine.jobs.rig import fill, options, secret, wire
 from tests.engine.loading import tagged
 from tests.engine.reporting.rig import checked
 from tests.engine.signed import Signed
+from tests.fakes.auth import Basic
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Status
 from tests.fakes.images import small
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, fake_registry
 
 JOB = "- {name: apps, from: SOURCE/team/app, tags: {match: 'v*', newest: 2}}\n"
 
@@ -495,3 +497,24 @@ async def test_a_wrong_file_names_no_value(
     made.config.write_text(text.replace("${TEAM}/bad", "other/app"))
     with pytest.raises(UsageError, match=r"\$\{FROM\}/other/app would be \$\{TO\}/copies-\$\{TEAM\}/app, as"):
         await run_options(made)
+
+
+async def test_a_job_may_have_credentials_of_its_own(tmp_path: Path) -> None:
+    logins = {"one": Basic({"me": "one"}), "two": Basic({"me": "two"})}
+    async with fake_registry(auth=logins["one"]) as one, fake_registry(auth=logins["two"], pushable=True) as two:
+        for registry in (one, two):
+            fill(registry, "team/app", "v1 v2")
+        entry = {name: {"auth": base64.b64encode(f"me:{name}".encode()).decode()} for name in logins}
+        for name in ("first", "second"):
+            # The second job has no login for its source.
+            auths = {two.address: entry["two"]} | ({one.address: entry["one"]} if name == "first" else {})
+            (tmp_path / f"{name}.json").write_text(json.dumps({"auths": auths}))
+        jobs = "".join(
+            f"- {{name: {name}, from: SOURCE/team/app, tags: 'v*', to: 'TARGET/{name}', credentials: {name}.json}}\n"
+            for name in ("first", "second")
+        )
+        report = await run(tmp_path, jobs, one, two)
+        assert (await tags(two, "first"), await tags(two, "second")) == (["v1", "v2"], [])
+    first, second = report.jobs
+    assert (first.ok, second.ok, report.status) == (True, False, 1)
+    assert isinstance(second.choices[0].error, Unauthorized)

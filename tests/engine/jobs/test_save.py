@@ -52,7 +52,9 @@ async def test_platforms_are_those_of_the_jobs(fake_registry: FakeRegistry, tmp_
     image = report.outcomes[0].image
     assert image is not None
     assert [str(platform.platform) for platform in image.platforms] == ["linux/amd64"]
-    with pytest.raises(UsageError, match="jobs apps and small want other platforms or referrers: save them one by one"):
+    with pytest.raises(
+        UsageError, match="jobs apps and small want other platforms, referrers or credentials: save them one by one"
+    ):
         await run(tmp_path, fake_registry, "apps", "small")
 
 
