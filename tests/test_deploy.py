@@ -15,9 +15,11 @@ import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from ruamel.yaml import YAML
 
 from hangar_async.cli.argv import normalise
 from hangar_async.cli.main import _grammars, make_app
+from hangar_async.jobfile.read import parse
 
 ROOT = Path(__file__).parents[1]
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
@@ -47,6 +49,29 @@ def test_containers_start_what_the_program_takes_and_need_no_root(manifest: Path
     check([word.strip().strip('"') for word in arguments.split(", ")])
     for rule in ("runAsNonRoot: true", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false"):
         assert rule in text
+
+
+def test_the_job_file_of_the_deployment_is_right() -> None:
+    documents = (ROOT / "deploy" / "kubernetes" / "watch.yaml").read_text().split("\n---\n")
+    [config] = [YAML(typ="safe").load(text) for text in documents if "kind: ConfigMap" in text]
+    jobs = parse(config["data"]["mirror.yaml"], Path("mirror.yaml"), {}).jobs
+    assert all(job.schedule is not None for job in jobs)
+
+
+def test_the_rules_for_prometheus_name_numbers_that_there_are() -> None:
+    pytest.importorskip("prometheus_client")
+    [group] = YAML(typ="safe").load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["groups"]
+    source = (ROOT / "hangar_async" / "server" / "job_metrics.py").read_text()
+    known = {f"hangar_mirror_{name}" for name in re.findall(r'"hangar_mirror_(\w+)"', source)}
+    known |= {f"hangar_mirror_{name}_seconds" for name in re.findall(r'\("((?:last|next)_\w+)", "', source)}
+    page = (ROOT / "docs" / "daemon.md").read_text()
+    for rule in group["rules"]:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        names = re.findall(r"hangar_mirror_\w+", rule["expr"])
+        assert names
+        assert set(names) <= known, names
+    for name in known:
+        assert f"`{name}" in page, name
 
 
 def test_the_container_is_of_two_stages_and_without_root() -> None:

@@ -45,6 +45,15 @@ def test_the_examples_of_the_page_are_right(text: str) -> None:
     assert read(text).jobs
 
 
+def test_the_examples_of_the_daemon_are_right() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text()
+    times, told = (
+        read(text, {"SLACK_URL": "https://h.io/x"}) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    )
+    assert all(job.schedule is not None for job in (*times.jobs, *told.jobs))
+    assert len(told.webhooks) == 2
+
+
 def test_the_types_take_a_whole_file() -> None:
     file = msgspec.convert(parse_document(WHOLE, "m.yaml", {}).plain, FileFields)
     assert [job.name for job in file.jobs] == ["bases", "monitoring", "pinned"]
