@@ -1,5 +1,8 @@
 """The public names; `__init__.py` reads this list."""
 
+from hangar_async.config.creation import (
+    Creation as Creation,
+)
 from hangar_async.config.environment import (
     Environment as Environment,
 )
@@ -28,6 +31,7 @@ from hangar_async.config.output import (
     OutputSettings as OutputSettings,
 )
 from hangar_async.config.registries import (
+    HostLimits as HostLimits,
     Mirror as Mirror,
     Mirrors as Mirrors,
     Proxies as Proxies,

@@ -19,6 +19,7 @@ from hypothesis import settings
 from hangar_async.archive import formats
 from hangar_async.testing.images import Built
 from tests.fakes import docker_registry as real, skopeo as client
+from tests.fakes.ecr import LOGIN, ecr_server, forget_repositories
 from tests.fakes.images import library
 from tests.fakes.registry import FakeRegistry, fake_registry
 
@@ -27,7 +28,7 @@ from tests.fakes.registry import FakeRegistry, fake_registry
 settings.register_profile("tests", deadline=None, max_examples=40)
 settings.load_profile("tests")
 
-_SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT")
+_SETTINGS = ("SOURCE_", "DEST_", "XDG_", "DOCKER_", "REGISTRY_AUTH", "SSL_CERT", "AWS_")
 #: Rooms whose tests repeat at many moments the runs of other rooms, where blocking calls are looked for.
 _REPEATED = ("tests/faults/", "tests/model/")
 _REAL_FIXTURES = {"docker_registry", "htpasswd_registry", "tls_registry", "skopeo"}
@@ -198,3 +199,19 @@ def _need(binary: str) -> None:
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def ecr_address() -> Iterator[str]:
+    """The address of an API of Amazon ECR."""
+    with ecr_server() as address:
+        yield address
+
+
+@pytest.fixture
+def ecr_api(ecr_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An API of Amazon ECR without repositories, which botocore asks."""
+    for name, value in {**LOGIN, "AWS_ENDPOINT_URL_ECR": ecr_address}.items():
+        monkeypatch.setenv(name, value)
+    forget_repositories(ecr_address)
+    return ecr_address

@@ -18,7 +18,7 @@ _CHOICES = {
     "--on-existing-tag": "overwrite skip error",
     "--overwrite": "moved never",
     "--prefer": "first last",
-    "--repo-type": "harbor",
+    "--repo-type": "harbor ecr",
 }
 #: Those of `--format`, by command.
 _FORMATS = {"extract": "oci docker-archive", "compress": "gzip zstd", "decompress": "gzip zstd", "merge": "gzip zstd"}

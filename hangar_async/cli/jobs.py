@@ -30,6 +30,8 @@ _IN_THE_FILE: Mapping[str, object] = {
     "--overwrite": "moved",
     "--default-project": "library",
     "--repo-type": None,
+    "--ecr-immutable-tags": False,
+    "--ecr-lifecycle": None,
 }
 
 

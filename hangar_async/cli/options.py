@@ -322,16 +322,6 @@ OnExistingTag = Annotated[
     ),
 ]
 PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
-RepoType = Annotated[
-    Text, option("--repo-type", "TYPE", "harbor: make the projects that are missing.  [default: nothing is made]")
-]
-HarborHttps = Annotated[
-    bool,
-    typer.Option(
-        "--harbor-https/--no-harbor-https", show_default=False, help="Ask Harbor's API by HTTPS.  [default: true]"
-    ),
-]
-HarborPublic = Annotated[bool, _flag("--harbor-public", "Make new projects of Harbor public, not private.")]
 SpoolDirectory = Annotated[
     str,
     option(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hangar_async.config.creation import Creation
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.listen import parse_metrics
@@ -83,6 +84,12 @@ class MirrorJobsOptions(JobOptions):
         """Return these options without the registries of the environment, which would replace those of the file."""
         environment = replace(self.environment, source_registry=None, destination_registry=None)
         return replace(self, environment=environment)
+
+    def creation(self, creation: Creation) -> Creation:
+        """Return the creation of the file as the flags of a Harbor change it."""
+        if creation.kind != "harbor":
+            return creation
+        return replace(creation, https=self.harbor_https, public=creation.public or self.harbor_public)
 
     @property
     def is_dry(self) -> bool:

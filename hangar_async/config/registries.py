@@ -1,7 +1,7 @@
 """The settings of registries: how they are asked, and the mirrors in front of them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -208,13 +208,24 @@ class Proxies:
 
 
 @dataclass(frozen=True, slots=True)
+class HostLimits:
+    """The limits of one registry: the pulls that are left to others, and the requests at once; None where all count."""
+
+    keep_quota: int | None = None
+    requests: int | None = None
+
+
+_NO_LIMITS = HostLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """The repetitions of a failed request in a row, and the waits before them, which double from `first` to `longest`.
 
     A pause that a host asks for is at most `longest_pause`, and all pauses together `max_wait`. A host that gives no
     answer is left alone for the `outage_pauses`, one after the other, and then for the last of them again and again,
     all together for at most `max_wait`. Times are in seconds. `keep_quota` manifests that a registry still lets us get
-    are left to others (None: its quota is used up, and waited for).
+    are left to others (None: its quota is used up, and waited for). `hosts` has other limits of some registries.
     """
 
     retries: int = 4
@@ -224,6 +235,16 @@ class RetryPolicy:
     max_wait: float = 3600.0
     outage_pauses: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0, 30.0)
     keep_quota: int | None = None
+    hosts: Mapping[str, HostLimits] = field(default_factory=dict)
+
+    def kept(self, host: str) -> int | None:
+        """Return how many pulls of a registry's quota are left to others, None for no bound."""
+        kept = self.hosts.get(host, _NO_LIMITS).keep_quota
+        return self.keep_quota if kept is None else kept
+
+    def most_requests(self, host: str, most: int) -> int:
+        """Return how many requests a registry gets at once, `most` where it has no limit of its own."""
+        return min(most, self.hosts.get(host, _NO_LIMITS).requests or most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

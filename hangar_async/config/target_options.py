@@ -1,10 +1,11 @@
 """The options of the verbs that name images at registries: values that are checked when they are made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from hangar_async.config.creation import Creation, CreationOptions
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.gates import Gate
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
@@ -68,7 +69,7 @@ class ConvertListOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions(JobOptions):
+class LoadOptions(JobOptions, CreationOptions):
     """The options of `load` and `load_validate`: images of an archive, a cache directory or an OCI layout; a registry.
 
     `destination` is REGISTRY[/PREFIX], None for the environment's; `template` names the images instead of it, such as
@@ -80,8 +81,9 @@ class LoadOptions(JobOptions):
     an older way to say "original". `on_existing_tag` is one of ON_EXISTING_TAG, for tags that name another image there:
     `error` fails the image and `skip` leaves it out, both before the first blob is sent. `referrers` are as in `save`.
     `spool` is a directory for a few blobs at a time of an archive that can only be read from its start, and for a copy
-    of standard input; None is the system's temporary one. `harbor` makes missing projects at the registry first. Raises
-    UsageError when made with a wrong value.
+    of standard input; None is the system's temporary one. `create` makes what is missing at the registry first, by
+    registry where it is a mapping; `harbor` is an older way to say that of a Harbor. Raises UsageError when made with a
+    wrong value.
     """
 
     source: Path
@@ -102,6 +104,7 @@ class LoadOptions(JobOptions):
     sparse_index: bool = False
     platform_tags: bool = False
     on_existing_tag: str = "overwrite"
+    create: Creation | Mapping[str, Creation] | None = None
     harbor: bool = False
     harbor_https: bool = True
     harbor_public: bool = False
@@ -150,20 +153,20 @@ class LoadOptions(JobOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorOptions(JobOptions):
+class MirrorOptions(JobOptions, CreationOptions):
     """The options of `mirror` and `mirror_validate`: a list of images, and the registries that they go to.
 
     `images` is the path of a list, or its lines, which `list_name` names in messages. `source` replaces the registry of
     every source; `destination`, REGISTRY[/PREFIX], that of every target, or `template` names these. `failed`, `report`,
-    `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `harbor`,
-    `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms are
-    wanted. `overwrite` is "moved" where a tag there follows its source, "never" where it stays as it is. `verify_bytes`
-    hashes here too what is copied; `recheck` looks for the content of images whose tags are right already. `referrers`
-    are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is the path of a file with
-    what a run may know of the next one (None: nothing is kept). `needs` asks in a dry run for the need of each image at
-    its target. `required_referrers` are artifact types of which each image that is copied must have a referrer, and
-    `gate` is a program that lets it have its tag; images whose tags are right are not judged. Raises UsageError when
-    made with a wrong value.
+    `lenient`, `jobs`, `blobs_per_image` and `requests` are as in `save`; `default_project`, `platform_tags`, `create`,
+    `harbor`, `harbor_https` and `harbor_public` as in `load`. `index` is that of an image of which only some platforms
+    are wanted. `overwrite` is "moved" where a tag there follows its source, "never" where it stays as it is.
+    `verify_bytes` hashes here too what is copied; `recheck` looks for the content of images whose tags are right
+    already. `referrers` are as in `save`; `recheck_referrers` looks for those of unchanged images too. `state` is
+    the path of a file with what a run may know of the next one (None: nothing is kept). `needs` asks in a dry run
+    for the need of each image at its target. `required_referrers` are artifact types of which each image that is
+    copied must have a referrer, and `gate` is a program that lets it have its tag; images whose tags are right are
+    not judged. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -184,6 +187,7 @@ class MirrorOptions(JobOptions):
     overwrite: str = "moved"
     include_foreign: bool = False
     platform_tags: bool = False
+    create: Creation | Mapping[str, Creation] | None = None
     harbor: bool = False
     harbor_https: bool = True
     harbor_public: bool = False
@@ -199,7 +203,8 @@ class MirrorOptions(JobOptions):
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        if missing := [kind for kind in self.required_referrers if kind not in self.referrer_selector]:
+        selector = self.referrer_selector
+        if missing := [kind for kind in self.required_referrers if kind not in selector]:
             raise UsageError(f"referrers of the type {missing[0]} are required, and are not copied: select them too")
         try:
             _ = self.selector, self.names, self.limits, self.index_mode

@@ -65,10 +65,7 @@ async def _push(run: LoadRun) -> tuple[tuple[LoadOutcome, ...], Sent]:
     if not run.selection.is_seekable:
         await in_thread(check_directory, _spool(options), "--spool", is_made=False)
     async with run.clients(push=True) as (registry_client, client):
-        if options.harbor:
-            targets = [target for _, target in run.selection.images]
-            https, public = options.harbor_https, options.harbor_public
-            await make_projects(registry_client, client, targets, https=https, public=public)
+        await make_projects(options, registry_client, client, [target for _, target in run.selection.images])
         async with _open_source(run) as source, SingleFlight() as flights:
             rate = RateLimit(options.environment.destinations.limit_rate, run.clock)
             blobs = BlobPusher(client, flights, rate, source, run.observe)

@@ -147,10 +147,8 @@ class _MirrorRun:
             if isinstance(worker, ImageCopier):
                 worker.job = self.job
             same, unknown = await _same_images(self.images, worker)
-            if options.harbor and push:
-                targets = [entry.target for entry in entries]
-                https, public = options.harbor_https, options.harbor_public
-                await make_projects(sides.target_client, sides.client, targets, https=https, public=public)
+            if push:
+                await make_projects(options, sides.target_client, sides.client, [entry.target for entry in entries])
 
             async def work(item: tuple[int, MirrorEntry]) -> MirrorOutcome:
                 number, entry = item

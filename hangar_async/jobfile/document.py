@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
-from hangar_async.errors import UsageError
+from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.filesystem import read_bounded
 
+_T = TypeVar("_T")
+#: The flags of the command line in messages of values that a file has under their names.
+_FLAG = re.compile(r"^--")
 #: The most bytes of a job file, and the most values in it.
 _LARGEST = 4 << 20
 _MOST_VALUES = 200_000
@@ -91,6 +95,25 @@ class Node:
             return self
         merged = {**other.value, **{key: node.over(other.value.get(key)) for key, node in self.value.items()}}
         return Node(merged, self.place, {**other.keys, **self.keys})
+
+
+@contextmanager
+def at(node: Node) -> Iterator[None]:
+    """Make an error of a value name its place, unless it names one already."""
+    try:
+        yield
+    except (InvalidValue, UsageError) as error:
+        if str(error).startswith(f"{node.place.name}:"):
+            raise
+        node.refuse(_FLAG.sub("", str(error)), error)
+
+
+def parsed(fields: Mapping[str, Node], name: str, parse: Callable[[Node], _T]) -> _T | None:
+    """Return what a field is parsed to, None without it; raises UsageError that names its place."""
+    if (node := fields.get(name)) is None:
+        return None
+    with at(node):
+        return parse(node)
 
 
 def read_document(path: Path, environ: Mapping[str, str]) -> Node:

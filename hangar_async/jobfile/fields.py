@@ -126,9 +126,17 @@ class JobFields(ImageFields, kw_only=True):
 class RegistryFields(Fields):
     """Settings of a registry."""
 
-    create: Annotated[Literal["none", "harbor"], Meta(description="The kind of projects that are made.")] | (
+    create: (
+        Annotated[Literal["none", "harbor", "ecr"], Meta(description="The kind of what is made where it is missing.")]
+        | UnsetType
+    ) = UNSET
+    public: Annotated[bool, Meta(description="Whether the projects of a Harbor are public.")] | UnsetType = UNSET
+    immutable_tags: Annotated[bool, Meta(description="Whether the tags of an ECR never change.")] | UnsetType = UNSET
+    lifecycle: Annotated[str, Meta(description="A file with the lifecycle policy of an ECR.")] | UnsetType = UNSET
+    keep_quota: Annotated[int, Meta(ge=0, description="The pulls of its quota that are left to others.")] | (
         UnsetType
     ) = UNSET
+    requests: Annotated[int, Meta(ge=1, description="The requests at the same time, 1 to 60.")] | UnsetType = UNSET
 
 
 class NotifyFields(Fields):

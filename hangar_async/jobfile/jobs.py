@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hangar_async.config.creation import Creation
+from hangar_async.config.environment import Environment
 from hangar_async.config.gates import Gate
 from hangar_async.config.naming import Template
+from hangar_async.config.registries import HostLimits
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.document import Place
 from hangar_async.jobfile.schedule import Schedule
@@ -142,18 +145,28 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A job file: its jobs, the registries whose missing projects are made, and the path of a state, None for none.
+    """A job file: its jobs, and the path of a state, None for none.
 
-    `webhooks` are told what came of a run. `has_variables` says that values in it come from the environment: they are
-    hidden.
+    `creations` are those of registries at which something is made where it is missing, `limits` of those that have
+    limits of their own. `webhooks` are told what came of a run. `has_variables` says that values in it come from the
+    environment: they are hidden.
     """
 
     name: str
     jobs: tuple[Job, ...]
-    harbors: frozenset[str] = frozenset()
+    creations: Mapping[str, Creation] = field(default_factory=dict)
+    limits: Mapping[str, HostLimits] = field(default_factory=dict)
     state: Path | None = None
     webhooks: tuple[Webhook, ...] = ()
     has_variables: bool = False
+
+    def limited(self, environment: Environment) -> Environment:
+        """Return an environment in which registries have the limits of the file."""
+        registries, destinations = (
+            replace(settings, retry=replace(settings.retry, hosts=self.limits))
+            for settings in (environment.registries, environment.destinations)
+        )
+        return replace(environment, registries=registries, destinations=destinations)
 
     @property
     def has_gate(self) -> bool:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from hangar_async.config.gates import Gate, check_gate_word
 from hangar_async.config.naming import Template
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.filesystem import foreign_right
-from hangar_async.jobfile.document import Node, Place, parse_document, read_document
+from hangar_async.jobfile.document import Node, Place, at, parse_document, parsed, read_document
 from hangar_async.jobfile.fields import FileFields
 from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source, Webhook
+from hangar_async.jobfile.registries import read_registries
 from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_interval, parse_zone
 from hangar_async.jobfile.shape import check_shape
-from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, parse_registry, split_registry
+from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, split_registry
 from hangar_async.tags.patterns import Patterns
 from hangar_async.tags.rules import TagRules
 from hangar_async.tags.version import VersionRange
 
-_T = TypeVar("_T")
 _AGE = re.compile(r"([1-9][0-9]{0,5})([hdw])")
 _PERCENT = re.compile(r"([1-9][0-9]{0,2})%")
 _HOURS = {"h": 1, "d": 24, "w": 168}
@@ -33,8 +31,6 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _ADDRESS = re.compile(r"https?://[^\s/?#@]+([/?][!-~]*)?", re.ASCII)
-#: The flags of the command line in messages of values that a file has under their names.
-_FLAG = re.compile(r"^--")
 
 
 def read(path: Path, environ: Mapping[str, str]) -> JobFile:
@@ -67,8 +63,9 @@ def _file(root: Node, path: Path) -> JobFile:
     _check_targets(jobs)
     registries = fields["registries"] if "registries" in fields else Node({}, root.place)
     state = path.parent / str(fields["state"].value) if "state" in fields else None
+    creations, limits = read_registries(registries, path.parent)
     webhooks = tuple(map(_webhook, fields["notify"].items)) if "notify" in fields else ()
-    return JobFile(str(path), jobs, frozenset(_harbors(registries)), state, webhooks, root.has_variables)
+    return JobFile(str(path), jobs, creations, limits, state, webhooks, root.has_variables)
 
 
 def _webhook(node: Node) -> Webhook:
@@ -93,25 +90,6 @@ def _normal(node: Node) -> Node:
     return Node(fields, node.place, node.keys)
 
 
-def _harbors(registries: Node) -> Iterator[str]:
-    for name, settings in registries.fields.items():
-        with _at(Node(name, registries.keys[name])):
-            registry = parse_registry(name)
-        if settings.fields.get("create", settings).value == "harbor":
-            yield registry
-
-
-@contextmanager
-def _at(node: Node) -> Iterator[None]:
-    """Make an error of a value name its place, unless it names one already."""
-    try:
-        yield
-    except (InvalidValue, UsageError) as error:
-        if str(error).startswith(f"{node.place.name}:"):
-            raise
-        node.refuse(_FLAG.sub("", str(error)), error)
-
-
 def _job(merged: Node, own: Node, directory: Path) -> Job:
     fields = merged.fields
     name = fields["name"]
@@ -134,21 +112,21 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         place=own.place,
         sources=tuple(_source(node) for node in fields["from"].items) if "from" in fields else (),
         list=directory / str(fields["list"].value) if "list" in fields else None,
-        to=None if (to := _parsed(fields, "to", lambda node: Template(str(node.value)))) is None else to.text,
+        to=None if (to := parsed(fields, "to", lambda node: Template(str(node.value)))) is None else to.text,
         rules=None if tags is None or "list" in fields else _rules(tags.fields),
         immutable=_patterns(tags.fields, "immutable") if tags else None,
-        platforms=_parsed(fields, "platforms", _platforms) or (),
+        platforms=parsed(fields, "platforms", _platforms) or (),
         index=str(fields["index"].value) if "index" in fields else "auto",
-        referrers=_parsed(referrers, "types", _referrers) or "all",
-        required=_parsed(referrers, "require", _required) or (),
+        referrers=parsed(referrers, "types", _referrers) or "all",
+        required=parsed(referrers, "require", _required) or (),
         gate=_gate(fields["gate"]) if "gate" in fields else None,
         keeps="overwrite" in fields and fields["overwrite"].value == "never",
         prune=_prune(fields["prune"]) if "prune" in fields else None,
         schedule=_schedule(fields, own.fields),
-        credentials=_parsed(fields, "credentials", lambda node: _existing(directory / str(node.value))),
+        credentials=parsed(fields, "credentials", lambda node: _existing(directory / str(node.value))),
     )
     for source in job.sources:
-        with _at(fields["to"]):
+        with at(fields["to"]):
             job.target(source, source.example)
     for kind in job.required:
         if kind not in ReferrerSelector.parse(job.referrers):
@@ -165,14 +143,14 @@ def _schedule(fields: Mapping[str, Node], own: Mapping[str, Node]) -> Schedule |
     ]
     if len(kinds) > 1:
         fields["cron"].refuse("`every` and `cron` both say when the job begins: leave out one of them")
-    zone = _parsed(fields, "timezone", lambda node: parse_zone(str(node.value))) or UTC
-    jitter = _parsed(
+    zone = parsed(fields, "timezone", lambda node: parse_zone(str(node.value))) or UTC
+    jitter = parsed(
         fields, "jitter", lambda node: timedelta(0) if node.value == "0" else parse_interval(str(node.value))
     )
     if kinds == ["every"]:
-        every = _parsed(fields, "every", lambda node: Every.parse(str(node.value)))
+        every = parsed(fields, "every", lambda node: Every.parse(str(node.value)))
         return Schedule(every, jitter) if every else None
-    cron = _parsed(fields, "cron", lambda node: Cron.parse(str(node.value), zone))
+    cron = parsed(fields, "cron", lambda node: Cron.parse(str(node.value), zone))
     return Schedule(cron, jitter) if cron else None
 
 
@@ -182,19 +160,11 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _parsed(fields: Mapping[str, Node], name: str, parse: Callable[[Node], _T]) -> _T | None:
-    """Return what a field is parsed to, None without it; raises UsageError that names its place."""
-    if (node := fields.get(name)) is None:
-        return None
-    with _at(node):
-        return parse(node)
-
-
 def _texts(node: Node, check: Callable[[str], object]) -> tuple[str, ...]:
     """Return the texts of a list, or the single one; an error of `check` names the place of its text."""
     texts = []
     for item in node.items:
-        with _at(item):
+        with at(item):
             check(str(item.value))
         texts.append(str(item.value))
     return tuple(texts)
@@ -224,8 +194,8 @@ def _gate(node: Node) -> Gate:
     command, fields = node.fields["command"], node.fields
     words = _texts(command, check_gate_word)
     hidden = tuple(value for word in command.items for value, _ in word.hidden)
-    seconds = _parsed(fields, "timeout", lambda one: _time(str(one.value))) or 60
-    with _at(command):
+    seconds = parsed(fields, "timeout", lambda one: _time(str(one.value))) or 60
+    with at(command):
         return Gate(words, seconds, hidden)
 
 
@@ -246,7 +216,7 @@ def _prune(node: Node) -> Prune | None:
     """Read the fields of a removal; None for "none"."""
     if not isinstance(node.value, dict):
         return None
-    prune = _parsed(node.fields, "at-most", _most) or Prune()
+    prune = parsed(node.fields, "at-most", _most) or Prune()
     return replace(prune, keep=_patterns(node.fields, "keep"))
 
 
@@ -269,11 +239,11 @@ def _rules(fields: Mapping[str, Node]) -> TagRules:
         fields["per"].refuse("`per` has a meaning beside `newest` alone: write both")
     return TagRules(
         match=_patterns(fields, "match"),
-        version=_parsed(fields, "version", lambda node: VersionRange.parse(str(node.value))),
+        version=parsed(fields, "version", lambda node: VersionRange.parse(str(node.value))),
         variants=_patterns(fields, "variants", empty=True),
         prereleases=values.get("prereleases") is True,
         exclude=_patterns(fields, "exclude"),
-        newer_than=_parsed(fields, "newer-than", lambda node: _age(str(node.value))),
+        newer_than=parsed(fields, "newer-than", lambda node: _age(str(node.value))),
         newest=newest if isinstance(newest, int) else None,
         per="major" if per == "major" else "minor" if per == "minor" else None,
         also=_texts(fields["also"], _check_tag) if "also" in fields else (),
@@ -294,9 +264,9 @@ def _age(text: str) -> timedelta:
 
 def _source(node: Node) -> Source:
     text = str(node.value)
-    with _at(node):
-        name, at, _ = text.partition("@")
-        if at or ":" in name.rpartition("/")[2]:
+    with at(node):
+        name, sign, _ = text.partition("@")
+        if sign or ":" in name.rpartition("/")[2]:
             raise InvalidValue(f"{text[:140]!r} is more than a repository: write REGISTRY/NAME, and tags in `tags`")
         registry, path = split_registry(name)
         # A wildcard may stand wherever letters may.

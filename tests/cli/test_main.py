@@ -108,6 +108,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--repo-type": "nothing is made",
         "--harbor-https": "true",
         "--harbor-public": "false",
+        "--ecr-immutable-tags": "false",
+        "--ecr-lifecycle": "none",
         "--on-existing-tag": "overwrite",
         "--platform-tags": "false",
         "--index": "partial",
@@ -132,6 +134,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--repo-type": "nothing is made",
         "--harbor-https": "true",
         "--harbor-public": "false",
+        "--ecr-immutable-tags": "false",
+        "--ecr-lifecycle": "none",
         "--platform-tags": "false",
         "--include-foreign": "false",
         "--verify-bytes": "false",
@@ -233,7 +237,7 @@ USAGE = [
     ),
     (
         ["load", "-s", "x", "-d", "reg.local", "--repo-type", "nexus"],
-        "unknown type 'nexus' (--repo-type): harbor is the only one",
+        "unknown type 'nexus' (--repo-type): write harbor or ecr",
     ),
     (
         ["load-validate", "-s", "x"],

@@ -6,11 +6,11 @@ from typing import Any, get_args
 import pytest
 from typer.models import ArgumentInfo, OptionInfo
 
-from hangar_async.cli import convert_options, job_options, options, report_options, serve_options
+from hangar_async.cli import convert_options, job_options, options, repo_options, report_options, serve_options
 
 ALL: dict[str, Any] = {
     name: info
-    for module in (options, convert_options, job_options, report_options, serve_options)
+    for module in (options, convert_options, job_options, repo_options, report_options, serve_options)
     for name, value in vars(module).items()
     for info in get_args(value)
     if isinstance(info, ArgumentInfo | OptionInfo)

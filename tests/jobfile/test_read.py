@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.config.creation import Creation
 from hangar_async.config.gates import Gate
+from hangar_async.config.registries import HostLimits
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.jobs import Prune
 from hangar_async.jobfile.read import read as read_file
@@ -19,7 +21,8 @@ from tests.jobfile.rig import WHOLE, changed, read
 def test_a_whole_file(tmp_path: Path) -> None:
     (tmp_path / "mirror.yaml").write_text(WHOLE)
     file = read_file(tmp_path / "mirror.yaml", {})
-    assert file.harbors == {"harbor.lan"}
+    assert file.creations == {"harbor.lan": Creation("harbor")}
+    assert file.limits["docker.io"] == HostLimits()
     bases, monitoring, pinned = file.jobs
     assert [str(source) for source in bases.sources] == ["docker.io/library/nginx", "docker.io/library/python"]
     assert bases.rules is not None

@@ -23,7 +23,7 @@ JOB = "version: 1\njobs:\n- name: x\n  {}"
         ("[]", "1:1: the file is a list: write a mapping of version, state, registries, defaults, notify, jobs"),
         ("version: 1\njobs: {}", "2:7: `jobs` is a mapping: write a list, each a mapping of .*name, from, list"),
         ("version: 1\njobs: []\nregistries: []", "3:13: `registries` is a list: write a mapping"),
-        ("version: 1\njobs: []\nregistries: {a: {create: x}}", "3:26: `create` is x: write harbor or none"),
+        ("version: 1\njobs: []\nregistries: {a: {create: x}}", "3:26: `create` is x: write ecr or harbor or none"),
         ("version: 1\njobs: [{from: x}]", "2:8: `jobs` has no `name`"),
         (JOB.format("plattforms: x"), "4:3: `plattforms` is no field of `jobs`: write `platforms`"),
         (JOB.format("zzz: x"), "4:3: `zzz` is no field of `jobs`: it has credentials, cron, "),

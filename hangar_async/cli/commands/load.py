@@ -4,8 +4,7 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import options, report_options, values
-from hangar_async.errors import UsageError
+from hangar_async.cli import options, repo_options, report_options, values
 
 
 def load_command(
@@ -23,9 +22,11 @@ def load_command(
     blobs_per_image: options.BlobsPerImage = 6,
     requests: options.Requests = 60,
     default_project: options.DefaultProject = "library",
-    repo_type: options.RepoType = None,
-    harbor_https: options.HarborHttps = True,
-    harbor_public: options.HarborPublic = False,
+    repo_type: repo_options.RepoType = None,
+    harbor_https: repo_options.HarborHttps = True,
+    harbor_public: repo_options.HarborPublic = False,
+    ecr_immutable_tags: repo_options.EcrImmutableTags = False,
+    ecr_lifecycle: repo_options.EcrLifecycle = None,
     platform_tags: options.PlatformTags = False,
     on_existing_tag: options.OnExistingTag = "overwrite",
     index: options.LoadIndex = "partial",
@@ -45,8 +46,7 @@ def load_command(
     from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
-    if repo_type not in (None, "harbor"):
-        raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
+    harbor, ecr = (harbor_https, harbor_public), (ecr_immutable_tags, ecr_lifecycle)
     load_options = LoadOptions(
         source=values.existing_path(source, "--source"),
         destination=destination,
@@ -67,9 +67,7 @@ def load_command(
         sparse_index=sparse_index,
         platform_tags=platform_tags,
         on_existing_tag=on_existing_tag,
-        harbor=repo_type == "harbor",
-        harbor_https=harbor_https,
-        harbor_public=harbor_public,
+        create=repo_options.creation(repo_type, harbor=harbor, ecr=ecr),
         spool=Path(spool),
         environment=values.Network(retries, stall_timeout, max_wait, limit_rate).apply_to(
             values.environment_for(flags)

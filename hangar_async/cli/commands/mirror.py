@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from hangar_async.cli import job_options, options, report_options, serve_options, values
+from hangar_async.cli import job_options, options, repo_options, report_options, serve_options, values
 from hangar_async.errors import UsageError
 
 
@@ -28,9 +28,11 @@ def mirror_command(
     index: options.MirrorIndex = "auto",
     overwrite: job_options.Overwrite = "moved",
     default_project: options.DefaultProject = "library",
-    repo_type: options.RepoType = None,
-    harbor_https: options.HarborHttps = True,
-    harbor_public: options.HarborPublic = False,
+    repo_type: repo_options.RepoType = None,
+    harbor_https: repo_options.HarborHttps = True,
+    harbor_public: repo_options.HarborPublic = False,
+    ecr_immutable_tags: repo_options.EcrImmutableTags = False,
+    ecr_lifecycle: repo_options.EcrLifecycle = None,
     platform_tags: options.PlatformTags = False,
     include_foreign: options.IncludeForeign = False,
     referrers: options.Referrers = "all",
@@ -72,12 +74,13 @@ def mirror_command(
     others |= {"--prune-anyway": prune_anyway, "--json": json}
     if json and (plan_out is not None or not (dry_run or check)):
         raise UsageError("--json writes the plan of a dry run: write --dry-run beside it, and no --plan-out")
-    job_file.check_flags(config, listed, others)
+    made = {"--ecr-immutable-tags": ecr_immutable_tags, "--ecr-lifecycle": ecr_lifecycle}
+    job_file.check_flags(config, {**listed, **made}, others)
     once = {"--dry-run": dry_run, "--check": check, "--plan": plan, "--plan-out": plan_out, "--explain": explain}
     job_file.check_watch(once, watch=watch, metrics=metrics)
+    harbor, ecr = (harbor_https, harbor_public), (ecr_immutable_tags, ecr_lifecycle)
+    create = repo_options.creation(repo_type, harbor=harbor, ecr=ecr)
 
-    if repo_type not in (None, "harbor"):
-        raise UsageError(f"unknown type {repo_type!r} (--repo-type): harbor is the only one")
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
     shared: dict[str, Any] = {
@@ -88,8 +91,6 @@ def mirror_command(
         "jobs": jobs,
         "blobs_per_image": blobs_per_image,
         "requests": requests,
-        "harbor_https": harbor_https,
-        "harbor_public": harbor_public,
         "platform_tags": platform_tags,
         "include_foreign": include_foreign,
         "recheck_referrers": recheck_referrers,
@@ -104,6 +105,8 @@ def mirror_command(
             only=tuple(only or ()),
             check=check,
             prune_anyway=prune_anyway,
+            harbor_https=harbor_https,
+            harbor_public=harbor_public,
             plan=None if plan is None else values.existing_path(plan, "--plan"),
             plan_out=values.plan_target("-" if json else plan_out),
             metrics=metrics,
@@ -126,7 +129,7 @@ def mirror_command(
         index=index,
         overwrite=overwrite,
         default_project=default_project,
-        harbor=repo_type == "harbor",
+        create=create,
         referrers=referrers,
         **shared,
     )

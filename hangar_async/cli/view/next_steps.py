@@ -196,7 +196,10 @@ def _mirror_copy_flags(options: MirrorOptions, failed: Path) -> list[str]:
 def _project_flags(options: LoadOptions | MirrorOptions) -> list[str]:
     """Return the flags of the names at a registry that differ from the defaults."""
     words = ["--default-project", options.default_project] if options.default_project != "library" else []
-    words += ["--repo-type", "harbor"] if options.harbor else []
-    words += ["--harbor-https=false"] if not options.harbor_https else []
-    words += ["--harbor-public"] if options.harbor_public else []
+    if (creation := options.creation("")) is not None:
+        words += ["--repo-type", creation.kind]
+        words += ["--harbor-https=false"] if not creation.https else []
+        words += ["--harbor-public"] if creation.public else []
+        words += ["--ecr-immutable-tags"] if creation.immutable_tags else []
+        words += ["--ecr-lifecycle", str(creation.lifecycle)] if creation.lifecycle is not None else []
     return words + (["--platform-tags"] if options.platform_tags else [])

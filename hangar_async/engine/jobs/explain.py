@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.events import Notice, Observer, ignore
@@ -48,6 +48,7 @@ async def _explained(
     options: MirrorJobsOptions, reference: Reference, observer: Observer, clock: Clock
 ) -> tuple[Explanation, ...]:
     file = await in_thread(read, options.config, options.environment.variables)
+    options = replace(options, environment=file.limited(options.environment))
     jobs = file.only(options.only)
     found = [(job, source) for job in jobs for source in job.sources if _has(source, reference)]
     listed = [explanation for job in jobs if (explanation := await in_thread(_listed, job, reference)) is not None]

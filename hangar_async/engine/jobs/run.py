@@ -81,7 +81,8 @@ def checked_options(options: MirrorJobsOptions, file: JobFile) -> MirrorJobsOpti
     check_prune(file.only(options.only), has_state=state is not None)
     if isinstance(plan_out, Path):
         plan_out = check_plan(plan_out, [options.config, *lists, failed, state])
-    return replace(options, failed=failed, state=state, plan_out=plan_out)
+    environment = file.limited(options.environment)
+    return replace(options, failed=failed, state=state, plan_out=plan_out, environment=environment)
 
 
 class _Run:
@@ -198,7 +199,6 @@ class _Run:
 
     def _options_of(self, chosen: ChosenJob) -> MirrorOptions:
         job, options = chosen.job, self._options
-        registry = (job.to or "").partition("/")[0]
         return MirrorOptions(
             images=chosen.images,
             list_name="" if isinstance(chosen.images, Path) else f"job {job.name}",
@@ -214,9 +214,7 @@ class _Run:
             overwrite="never" if job.keeps else "moved",
             include_foreign=options.include_foreign,
             platform_tags=options.platform_tags,
-            harbor=registry in self._file.harbors,
-            harbor_https=options.harbor_https,
-            harbor_public=options.harbor_public,
+            create={name: options.creation(made) for name, made in self._file.creations.items()},
             dry_run=options.is_dry,
             needs=options.plan_out is not None,
             verify_bytes=options.verify_bytes,

@@ -62,7 +62,8 @@ async def _save(
         source=None,
         list_name=str(config),
     )
-    environment = replace(options.environment.with_credentials(credentials), source_registry=None)
+    limited = file.limited(options.environment).with_credentials(credentials)
+    environment = replace(limited, source_registry=None)
     lines = await _lines(replace(options, environment=environment), jobs, config, observer, clock or Clock())
     return await save(replace(options, environment=environment, images=lines), observer, clock=clock)
 

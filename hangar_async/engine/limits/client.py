@@ -55,7 +55,7 @@ class Retrier:
         #: The part of each image in the requests.
         self.usage = Usage(meters=self.hosts.meters)
         #: The manifests that the hosts let us get.
-        self.quotas = Quotas(policy.keep_quota, observe, self._clock)
+        self.quotas = Quotas(policy.kept, observe, self._clock)
 
     def raise_rank(self, ticket: Ticket, rank: Rank) -> None:
         """Let a ticket go earlier, also while it waits."""

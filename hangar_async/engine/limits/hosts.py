@@ -43,20 +43,20 @@ class Host:
     """One host: at most `limit` requests at once, and none while it is closed.
 
     The limit begins at 12, and grows by one with each response that begins, since a blob may take long, and with each
-    request that is answered, up to the number of permits. It is halved when the host is overloaded, once for all
-    requests that were under way then, and grows from then on by about one with each round of requests that are
-    answered. Requests have numbers, which grow with the time of their begin.
+    request that is answered, up to the number of permits or that of its settings. It is halved when the host is
+    overloaded, once for all requests that were under way then, and grows from then on by about one with each round of
+    requests that are answered. Requests have numbers, which grow with the time of their begin.
     """
 
     def __init__(self, name: str, queue: RequestQueue, policy: RetryPolicy, observe: Observer, clock: Clock) -> None:
         self.name = name
         self._observe = observe
         self._circuit = Circuit(policy, clock.monotonic, lambda: queue.begun)
-        self._queue = queue
+        self._queue, self._most = queue, policy.most_requests(name, queue.count)
         self._policy = policy
         self._clock = clock
         self.queue = queue.host_queue()
-        self.queue.limit = min(queue.count, _FIRST_LIMIT)
+        self.queue.limit = min(self._most, _FIRST_LIMIT)
         self._opens_at = -math.inf
         #: The last request that had begun when the limit was cut. Requests up to it say nothing about the time after.
         self._last_before_cut = 0
@@ -115,8 +115,8 @@ class Host:
             self._grow(1)
 
     def _grow(self, count: float) -> None:
-        if self.queue.limit < self._queue.count:
-            self.queue.limit = min(self._queue.count, self.queue.limit + count)
+        if self.queue.limit < self._most:
+            self.queue.limit = min(self._most, self.queue.limit + count)
             self._queue.grant()
 
     def answered(self, number: int) -> None:

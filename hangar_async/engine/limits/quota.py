@@ -95,7 +95,7 @@ class PullQuota:
             moment = time.localtime(self._clock.wall() + seconds)
             ends = f"its window ends at {time.strftime('%Y-%m-%d %H:%M:%S %Z', moment)} at the latest"
         return RateLimited(
-            f"{self._host} has {self._lowest:,} of {self.last.limit:,} pulls left, which --keep-quota leaves to "
+            f"{self._host} has {self._lowest:,} of {self.last.limit:,} pulls left, which keep-quota leaves to "
             f"others; {ends}",
             host=self._host,
             status=429,
@@ -105,16 +105,17 @@ class PullQuota:
 
 
 class Quotas:
-    """The quotas of all hosts of a run."""
+    """The quotas of all hosts of a run; `kept` tells how many pulls of each are left to others."""
 
-    def __init__(self, kept: int | None, observe: Observer, clock: Clock) -> None:
-        self._make = partial(PullQuota, kept=kept, observe=observe, clock=clock)
+    def __init__(self, kept: Callable[[str], int | None], observe: Observer, clock: Clock) -> None:
+        self._kept = kept
+        self._make = partial(PullQuota, observe=observe, clock=clock)
         self._hosts: dict[str, PullQuota] = {}
 
     def of(self, host: str) -> PullQuota:
         """Return the quota of a host."""
         if host not in self._hosts:
-            self._hosts[host] = self._make(host)
+            self._hosts[host] = self._make(host, self._kept(host))
         return self._hosts[host]
 
     def reported(self, host: str, quota: Quota) -> None:

@@ -7,14 +7,14 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hangar_async.config.registries import RetryPolicy
+from hangar_async.config.registries import HostLimits, RetryPolicy
 from hangar_async.engine.events import HostClosed
 from hangar_async.engine.limits.client import Retrier
 from hangar_async.engine.limits.hosts import Asked, Clock
@@ -425,3 +425,23 @@ class HostsMachine(RuleBasedStateMachine):
 
 TestHosts = HostsMachine.TestCase
 TestHosts.settings = settings(deadline=None, max_examples=120, stateful_step_count=50)
+
+
+async def test_a_registry_with_a_limit_of_its_own_gets_no_more_requests_at_once() -> None:
+    trial = Trial(replace(POLICY, hosts={"small.lan": HostLimits(requests=2), "h": HostLimits(requests=100)}), jobs=8)
+    most: dict[str, int] = {}
+    now: Counter[str] = Counter()
+
+    async def ask(host: str) -> None:
+        async def request() -> None:
+            now[host] += 1
+            most[host] = max(most.get(host, 0), now[host])
+            for _ in range(5):
+                await asyncio.sleep(0)
+            now[host] -= 1
+
+        await trial.retrier.run("blob", host, Ticket((0,)), request)
+
+    for host in ("small.lan", "h"):
+        await asyncio.gather(*(ask(host) for _ in range(50)))
+    assert most == {"small.lan": 2, "h": 8}

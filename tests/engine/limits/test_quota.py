@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from hangar_async.config.registries import HostLimits, RetryPolicy
 from hangar_async.engine.events import Event, QuotaReported
 from hangar_async.engine.limits.quota import PullQuota, Quotas
 from hangar_async.errors import NotFound, RateLimited
@@ -111,7 +112,7 @@ async def test_the_refusal_says_how_many_are_left_and_when_the_window_ends() -> 
     with pytest.raises(RateLimited) as raised:
         await hub.pull()
     expected = (
-        r"docker.io has 12 of 100 pulls left, which --keep-quota leaves to others; "
+        r"docker.io has 12 of 100 pulls left, which keep-quota leaves to others; "
         r"its window ends at 2027-01-15 \d\d:\d\d:00 \S+ at the latest"
     )
     raised.match(expected)
@@ -124,9 +125,27 @@ async def test_the_refusal_says_how_many_are_left_and_when_the_window_ends() -> 
 
 def test_each_host_has_its_own_quota() -> None:
     events: list[Event] = []
-    quotas = Quotas(None, events.append, FakeClock().clock)
+    quotas = Quotas(lambda host: None, events.append, FakeClock().clock)
     quotas.of("silent.example")
     for host, left in (("a.example", 5), ("b.example", 7), ("a.example", 4)):
         quotas.reported(host, Quota(left, 10, 0))
     assert quotas.last == (QuotaReported("a.example", 4, 10, 0), QuotaReported("b.example", 7, 10, 0))
     assert len(events) == 3
+
+
+async def test_each_host_keeps_its_own_pulls() -> None:
+    policy = RetryPolicy(keep_quota=3, hosts={"docker.io": HostLimits(keep_quota=20), "b.example": HostLimits(0)})
+    quotas = Quotas(policy.kept, lambda event: None, FakeClock().clock)
+
+    async def head() -> None:
+        raise AssertionError("the quota is known")
+
+    async def pull(host: str, left: int) -> None:
+        quotas.reported(host, Quota(left, 100, 3600))
+        async with quotas.of(host).pull(head):
+            pass
+
+    for host, kept in (("docker.io", 20), ("a.example", 3), ("b.example", 0)):
+        await pull(host, kept + 1)
+        with pytest.raises(RateLimited):
+            await pull(host, kept)
