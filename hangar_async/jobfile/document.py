@@ -98,21 +98,22 @@ class Node:
 
 
 @contextmanager
-def at(node: Node) -> Iterator[None]:
-    """Make an error of a value name its place, unless it names one already."""
+def at(node: Node, name: str = "") -> Iterator[None]:
+    """Make an error of a value name its place, and its field where it has a name, unless it names one already."""
     try:
         yield
     except (InvalidValue, UsageError) as error:
         if str(error).startswith(f"{node.place.name}:"):
             raise
-        node.refuse(_FLAG.sub("", str(error)), error)
+        text = _FLAG.sub("", str(error))
+        node.refuse(f"`{name}`: {text}" if name and not text.startswith((name, f"`{name}`")) else text, error)
 
 
 def parsed(fields: Mapping[str, Node], name: str, parse: Callable[[Node], _T]) -> _T | None:
     """Return what a field is parsed to, None without it; raises UsageError that names its place."""
     if (node := fields.get(name)) is None:
         return None
-    with at(node):
+    with at(node, name):
         return parse(node)
 
 

@@ -126,7 +126,7 @@ def _job(merged: Node, own: Node, directory: Path) -> Job:
         credentials=parsed(fields, "credentials", lambda node: _existing(directory / str(node.value))),
     )
     for source in job.sources:
-        with at(fields["to"]):
+        with at(fields["to"], "to"):
             job.target(source, source.example)
     for kind in job.required:
         if kind not in ReferrerSelector.parse(job.referrers):
@@ -160,11 +160,11 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _texts(node: Node, check: Callable[[str], object]) -> tuple[str, ...]:
+def _texts(node: Node, check: Callable[[str], object], name: str) -> tuple[str, ...]:
     """Return the texts of a list, or the single one; an error of `check` names the place of its text."""
     texts = []
     for item in node.items:
-        with at(item):
+        with at(item, name):
             check(str(item.value))
         texts.append(str(item.value))
     return tuple(texts)
@@ -172,12 +172,12 @@ def _texts(node: Node, check: Callable[[str], object]) -> tuple[str, ...]:
 
 def _platforms(node: Node) -> tuple[str, ...]:
     """Read platforms; none stands for all."""
-    texts = _texts(node, lambda text: PlatformSelector.parse([text]))
+    texts = _texts(node, lambda text: PlatformSelector.parse([text]), "platforms")
     return () if not texts or PlatformSelector.parse(texts).all_architectures else texts
 
 
 def _referrers(node: Node) -> str:
-    text = ",".join(_texts(node, ReferrerSelector.parse))
+    text = ",".join(_texts(node, ReferrerSelector.parse, "referrers"))
     ReferrerSelector.parse(text)
     return text
 
@@ -187,15 +187,15 @@ def _required(node: Node) -> tuple[str, ...]:
         if ReferrerSelector.parse(text).only != text:
             raise InvalidValue(f"{text[:100]!r} is no artifact type that can be required: write one of its own")
 
-    return _texts(node, check)
+    return _texts(node, check, "require")
 
 
 def _gate(node: Node) -> Gate:
     command, fields = node.fields["command"], node.fields
-    words = _texts(command, check_gate_word)
+    words = _texts(command, check_gate_word, "gate")
     hidden = tuple(value for word in command.items for value, _ in word.hidden)
     seconds = parsed(fields, "timeout", lambda one: _time(str(one.value))) or 60
-    with at(command):
+    with at(command, "gate"):
         return Gate(words, seconds, hidden)
 
 
@@ -209,7 +209,7 @@ def _time(text: str) -> int:
 def _patterns(fields: Mapping[str, Node], name: str, *, empty: bool = False) -> Patterns | None:
     if (node := fields.get(name)) is None:
         return None
-    return Patterns.parse(_texts(node, lambda text: Patterns.parse([text], empty=empty)), empty=empty)
+    return Patterns.parse(_texts(node, lambda text: Patterns.parse([text], empty=empty), name), empty=empty)
 
 
 def _prune(node: Node) -> Prune | None:
@@ -246,7 +246,7 @@ def _rules(fields: Mapping[str, Node]) -> TagRules:
         newer_than=parsed(fields, "newer-than", lambda node: _age(str(node.value))),
         newest=newest if isinstance(newest, int) else None,
         per="major" if per == "major" else "minor" if per == "minor" else None,
-        also=_texts(fields["also"], _check_tag) if "also" in fields else (),
+        also=_texts(fields["also"], _check_tag, "also") if "also" in fields else (),
     )
 
 
@@ -264,7 +264,7 @@ def _age(text: str) -> timedelta:
 
 def _source(node: Node) -> Source:
     text = str(node.value)
-    with at(node):
+    with at(node, "from"):
         name, sign, _ = text.partition("@")
         if sign or ":" in name.rpartition("/")[2]:
             raise InvalidValue(f"{text[:140]!r} is more than a repository: write REGISTRY/NAME, and tags in `tags`")

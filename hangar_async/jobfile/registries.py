@@ -56,7 +56,7 @@ def _creation(registry: str, settings: Node, directory: Path) -> Creation | None
             settings.keys[name].refuse(f"`{name}` has a meaning beside `create: {wanted}` alone")
     if kind == "none":
         return None
-    with at(fields["create"]):
+    with at(fields["create"], "create"):
         if kind == "ecr":
             account_and_region(registry)
         creation = Creation(

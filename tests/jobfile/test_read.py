@@ -161,6 +161,26 @@ def test_the_state_is_beside_the_file() -> None:
     assert read(f"state: known.db\n{WHOLE}").state == Path("jobs/known.db")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        (">=1.25 <4", "newest", "version"),
+        ('"*-debug"', "a/b", "exclude"),
+        ('match: "v*"', 'match: "/[/"', "match"),
+        ("180d", "180 days", "newer-than"),
+        ("also: [latest", 'also: ["late*"', "also"),
+        ("library/python", "library/python:3", "from"),
+        ("linux/arm64", "a/b/c/d", "platforms"),
+        ("index: original", "referrers: [a/b, x]", "referrers"),
+        ("index: original", "gate: [a, '{x}']", "gate"),
+        ("{name}", "{nmae}", "to"),
+    ],
+)
+def test_a_fault_names_its_field(old: str, new: str, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"^jobs/mirror\.yaml:\d+:\d+: (`{name}`: |{name} )"):
+        read(changed(old, new))
+
+
 def test_no_tags_at_all_are_all_tags() -> None:
     assert read("version: 1\njobs: [{name: a, from: r.io/x, to: 'h.io/x'}]").jobs[0].rules is None
 
@@ -209,7 +229,9 @@ def test_no_tags_at_all_are_all_tags() -> None:
     ],
 )
 def test_a_fault_names_its_place(old: str, new: str, message: str) -> None:
-    with pytest.raises(UsageError, match=f"^jobs/mirror.yaml:{message}"):
+    place, _, text = message.partition(": ")
+    # The field's name, where the text does not have it.
+    with pytest.raises(UsageError, match=f"^jobs/mirror.yaml:{place}: (`[a-z-]+`: )?{text}"):
         read(changed(old, new))
 
 
@@ -222,5 +244,7 @@ def test_a_fault_names_its_place(old: str, new: str, message: str) -> None:
     ],
 )
 def test_a_job_that_cannot_be(job: str, message: str) -> None:
-    with pytest.raises(UsageError, match=f"^jobs/mirror.yaml:{message}"):
+    place, _, text = message.partition(": ")
+    # The field's name, where the text does not have it.
+    with pytest.raises(UsageError, match=f"^jobs/mirror.yaml:{place}: (`[a-z-]+`: )?{text}"):
         read(f"version: 1\njobs: [{job}]")
