@@ -105,15 +105,25 @@ def select(
     return after_times(rules, before_times(rules, tags), now, created or {})
 
 
-def before_times(rules: TagRules, tags: Iterable[str]) -> Selection:
+def read_versions(tags: Iterable[str], versions: dict[str, Version | None]) -> None:
+    """Note the versions of some tags, such as a page of a list, None for a tag without one."""
+    for tag in tags:
+        versions[tag] = Version.of(tag)
+
+
+def before_times(
+    rules: TagRules, tags: Iterable[str], versions: Mapping[str, Version | None] | None = None
+) -> Selection:
     """Apply the rules before `newer_than`; what they choose are the candidates of it.
 
-    Raises InvalidValue where every version has a variant, and the rules name none.
+    `versions` are those of all tags, where they were read before. Raises InvalidValue where every version has a
+    variant, and the rules name none.
     """
     listed = tuple(dict.fromkeys(tags))
+    version_of = Version.of if versions is None else versions.__getitem__
     filters = _Filters(listed, listed)
     filters.drop("signatures", is_referrer, lambda tag: "it names a signature or another referrer of an image")
-    filters.versions = {tag: version for tag in filters.left if (version := Version.of(tag)) is not None}
+    filters.versions = {tag: version for tag in filters.left if (version := version_of(tag)) is not None}
     if (match := rules.match) is not None:
         filters.drop(f"match {match}", lambda tag: not match.matches(tag), lambda tag: "no pattern matches it")
     if rules.needs_version:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from hangar_async.engine.copy.documents import RegistryDocuments
@@ -19,17 +21,30 @@ _NO_TIME = 1981
 async def all_tags(client: LimitedClient, image: Reference, rank: Rank) -> list[str] | None:
     """List the tags of an image's repository; None where it is not there. Raises HangarError."""
     tags: list[str] = []
-    pages, page = 0, None
+    async with aclosing(tag_pages(client, image, rank)) as pages:
+        async for page in pages:
+            if page is None:
+                return None
+            tags += page
+    return tags
+
+
+async def tag_pages(client: LimitedClient, image: Reference, rank: Rank) -> AsyncGenerator[Sequence[str] | None, None]:
+    """List the tags of an image's repository, a page at a time; None alone where it is not there.
+
+    Raises HangarError.
+    """
+    count, pages, page = 0, 0, None
     while pages == 0 or page is not None:
         found = await client.list_tags(image, Ticket(rank, ahead=True), page)
         if found is None:
-            return None
-        pages, page = pages + 1, found.next
-        tags += found.tags
+            yield None
+            return
+        pages, page, count = pages + 1, found.next, count + len(found.tags)
         # Pages may be empty.
-        if len(tags) + pages > _MOST_TAGS:
+        if count + pages > _MOST_TAGS:
             raise ContentError(f"the tags of {image.name} are more than {_MOST_TAGS:,}")
-    return tags
+        yield found.tags
 
 
 async def created(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.copy.documents import RegistryDocuments
-from hangar_async.engine.copy.listing import all_tags, created
+from hangar_async.engine.copy.listing import all_tags, created, tag_pages
 from hangar_async.engine.events import Observer
 from hangar_async.engine.jobs.find import RepositoryFinder
 from hangar_async.engine.jobs.report import RepositoryChoice
@@ -25,7 +26,8 @@ from hangar_async.oci import Digest, Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
 from hangar_async.state.hints import NO_STATE, State
-from hangar_async.tags.rules import Selection, TagRules, after_times, before_times
+from hangar_async.tags.rules import Selection, TagRules, after_times, before_times, read_versions
+from hangar_async.tags.version import Version
 from hangar_async.tasks import each
 from hangar_async.threads import in_thread
 
@@ -177,10 +179,19 @@ class Chooser:
     async def select(self, rules: TagRules, image: Reference, number: int) -> Selection:
         """Choose tags of a repository; raises HangarError."""
         rank = planning_rank(number)
-        listed = await all_tags(self._sources, self._documents.origin(image), rank)
-        if listed is None:
-            raise NotFound(f"{image.name} has no list of tags: it is not there", host=image.registry, status=404)
-        candidates = await in_thread(before_times, rules, listed)
+        listed, versions = list[str](), dict[str, Version | None]()
+        # The versions of a page are read while the next one is on its way.
+        async with (
+            asyncio.TaskGroup() as group,
+            aclosing(tag_pages(self._sources, self._documents.origin(image), rank)) as pages,
+        ):
+            async for page in pages:
+                if page is None:
+                    why = f"{image.name} has no list of tags: it is not there"
+                    raise NotFound(why, host=image.registry, status=404)
+                listed += page
+                group.create_task(in_thread(read_versions, page, versions))
+        candidates = await in_thread(before_times, rules, listed, versions)
         times: dict[str, datetime | None] = {}
 
         async def ask(tag: str) -> None:

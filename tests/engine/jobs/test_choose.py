@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import pytest
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import Mirror, Mirrors, RegistrySettings, Route
 from hangar_async.engine.events import ignore
+from hangar_async.engine.jobs import choose as choose_module
 from hangar_async.engine.jobs.choose import Chooser
 from hangar_async.engine.jobs.report import RepositoryChoice
 from hangar_async.errors import Unauthorized, UsageError
 from hangar_async.jobfile.read import read
+from hangar_async.registry import lists
+from hangar_async.tags.rules import read_versions
+from hangar_async.tags.version import Version
 from hangar_async.threads import in_thread
 from tests.engine.jobs.rig import SETTINGS, fill, options
 from tests.fakes.clock import FakeClock
@@ -87,3 +93,25 @@ async def test_repositories_of_a_pattern(
     assert (one.tags, other.tags) == (("v1",), ("v1",))
     assert none.name == f"{fake_registry.address}/none/*"
     assert "matches none of the 4 repositories" in str(none.error)
+
+
+async def test_a_page_of_tags_is_read_while_the_next_one_is_asked_for(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "PAGE_TAGS", 2)
+    fill(fake_registry, "team/app", "v1.0 v1.1 v1.2")
+    asked: list[int] = []
+
+    def reading(tags: Sequence[str], versions: dict[str, Version | None]) -> None:
+        for _ in range(2_000):
+            if len(fake_registry.asked("/tags/list")) == 2:
+                break
+            time.sleep(0.005)
+        asked.append(len(fake_registry.asked("/tags/list")))
+        read_versions(tags, versions)
+
+    monkeypatch.setattr(choose_module, "read_versions", reading)
+    job = "- {name: apps, from: SOURCE/team/app, tags: {newest: 2}}"
+    (choice,) = await choose(tmp_path, job, fake_registry, pushable_registry)
+    assert choice.tags == ("v1.1", "v1.2")
+    assert asked == [2, 2]
