@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 
+from hangar_async.config.environment import Environment
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
 from hangar_async.errors import NotAdmitted, NotFound, Unauthorized, UsageError
-from tests.engine.jobs.rig import fill, options, secret, wire
+from tests.engine.jobs.rig import SETTINGS, fill, options, secret, wire
 from tests.engine.loading import tagged
 from tests.engine.reporting.rig import checked
 from tests.engine.signed import Signed
 from tests.fakes.auth import Basic
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Status
+from tests.fakes.harbor import PASSWORD, Harbor
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry, fake_registry
 
@@ -518,3 +520,17 @@ async def test_a_job_may_have_credentials_of_its_own(tmp_path: Path) -> None:
     first, second = report.jobs
     assert (first.ok, second.ok, report.status) == (True, False, 1)
     assert isinstance(second.choices[0].error, Unauthorized)
+
+
+async def test_a_file_says_which_registries_are_harbors_and_what_their_projects_are(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1.0.0")
+    pushable_registry.harbor = harbor = Harbor({})
+    pushable_registry.auth = Basic(dict(harbor.users))
+    login = replace(SETTINGS, username="admin", password=PASSWORD)
+    environment = Environment(registries=SETTINGS, destinations=login)
+    file = JOB + "registries: {TARGET: {create: harbor, public: true, requests: 2}}\n"
+    report = await run(tmp_path, file, fake_registry, pushable_registry, environment=environment, harbor_https=False)
+    assert report.status == 0, report.whole.failed
+    assert harbor.projects == {"copies": {"public": "true"}}
