@@ -20,7 +20,16 @@ from hangar_async import __version__
 from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, Grammar, is_json, normalise, without_help_word
 from hangar_async.cli.options import NUMBER
 from hangar_async.cli.view.stream import end, in_background, json_stream
-from hangar_async.cli.view.text import PROGRAM, abandon, error_text, null_device, one_line, write_document, writing
+from hangar_async.cli.view.text import (
+    PROGRAM,
+    abandon,
+    error_text,
+    message_lines,
+    null_device,
+    one_line,
+    write_document,
+    writing,
+)
 from hangar_async.errors import ArchiveError, ContentError, HangarError, NoPlatform, UsageError, the_error
 
 WRONG, USAGE, BROKEN = 1, 2, 3
@@ -297,7 +306,8 @@ def _write_error(text: str, status: int, error: HangarError | None = None) -> in
 
         stream.send(error_line(text, status, error))
     else:
-        typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
+        for line in message_lines(f"{PROGRAM}: {one_line(text)}", sys.stderr):
+            typer.echo(line, err=True)
     return status
 
 

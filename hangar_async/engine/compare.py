@@ -46,6 +46,8 @@ class Comparer:
         answers = zip(entries, heads.result(), strict=True)
         missing = [f"{_entry_name(entry)} is not there" for entry, answer in answers if answer is None]
         existing, differences = tag.result()
+        if existing is None and differences and len(missing) == len(entries):
+            missing = []  # nothing of it is there
         if differences := [*differences, *missing]:
             raise Differs("; ".join(differences), advice="bring it there again")
         return existing

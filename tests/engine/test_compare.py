@@ -54,6 +54,11 @@ async def test_what_a_tag_names(fake_registry: FakeRegistry, there: Built | None
     assert bool(found) == bool(difference)
 
 
+async def test_an_image_of_which_nothing_is_there_is_told_in_short(fake_registry: FakeRegistry) -> None:
+    fake_registry.add("app", OTHER)
+    assert await compare(fake_registry, BOTH) == "it is not there"
+
+
 async def test_a_manifest_below_that_is_not_there(fake_registry: FakeRegistry) -> None:
     fake_registry.add("app:1", BOTH)
     fake_registry.content.remove("app", ARM.digest)

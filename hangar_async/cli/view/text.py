@@ -153,15 +153,28 @@ _LEAST_NAME, _LEAST_LAST = 28, 17
 _WRONG = frozenset({"failed", "wrong", "incomplete"})
 #: Columns into which the text of a row may be folded.
 _LEAST_TEXT = 20
+_DIGEST = re.compile("(?<![@/:\\w])(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def text_lines(text: str, width: int) -> list[str]:
-    """Fold the text of a row between its words. A longer word stays whole, so that names and paths can be copied."""
+    """Fold the text of a row between its words, with digests cut that are no part of a name.
+
+    A longer word stays whole, so that names and paths can be copied.
+    """
     if isinstance(text, Pasted) or width < _LEAST_TEXT or len(text) <= width:
         return [text]
     from textwrap import wrap
 
-    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return wrap(_DIGEST.sub(r"\1…", text), width, break_long_words=False, break_on_hyphens=False)
+
+
+def message_lines(text: str, stream: TextIO) -> list[str]:
+    """Fold a message for a terminal; elsewhere it is one line."""
+    if not stream.isatty():
+        return [text]
+    from shutil import get_terminal_size
+
+    return text_lines(text, get_terminal_size().columns)
 
 
 def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:

@@ -124,6 +124,19 @@ def test_on_a_terminal_labels_have_a_style_and_texts_are_folded_beside_them(monk
     assert lines[4] == f"\x1b[1m{'':11}\x1b[0m" + "x " * 39 + "x"
 
 
+def test_a_digest_is_cut_where_it_is_no_name() -> None:
+    whole = f"one@sha256:{'0' * 64} names sha256:{'1' * 64}, not sha256:{'2' * 64}"
+    assert text.text_lines(whole, 80) == [f"one@sha256:{'0' * 64}", f"names sha256:{'1' * 12}…, not sha256:{'2' * 12}…"]
+    assert text.text_lines(f"sha256:{'1' * 64}", 80) == [f"sha256:{'1' * 64}"]
+
+
+def test_a_message_is_folded_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    message = "hangar-async: the list cannot be read"
+    assert text.message_lines(message, io.StringIO()) == [message]
+    assert text.message_lines(message, Terminal()) == ["hangar-async: the list cannot", "be read"]
+
+
 @given(st.text(max_size=60).map(text.one_line), st.integers(0, 40))
 def test_folding_changes_nothing_but_spaces(line: str, width: int) -> None:
     lines = text.text_lines(line, width)
