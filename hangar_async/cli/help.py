@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from shutil import get_terminal_size
 from typing import Any
 
 from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, LOG_FORMAT_HELP, SHORT_FLAGS
+from hangar_async.cli.view.text import text_lines
 
 #: Examples of each command; the first one is the simplest.
 EXAMPLES = {
@@ -88,7 +90,56 @@ EXAMPLES = {
 }
 
 
-def write_examples(program: str, command: str, formatter: Any) -> None:
+#: The widest first column of a list; and the least room for texts beside it: they stand below where there is less.
+_WIDEST, _LEAST = 30, 20
+#: The columns of a terminal up to which typer's own least width of a help does not fit.
+_NARROW = 52
+
+
+def narrow_settings() -> dict[str, int]:
+    """Return the settings of a help for a terminal that is narrower than typer's helps; none for others."""
+    columns = get_terminal_size().columns
+    return {"terminal_width": max(columns - 2, _LEAST)} if columns < _NARROW else {}
+
+
+def usage_words(command: Any) -> list[str]:
+    """Return the words of the usage line of a command: its arguments, in brackets where they may be left out."""
+    names = [(one.metavar, one.required) for one in command.params if one.param_type_name == "argument"]
+    return ["[OPTIONS]", *(name if needed or name.startswith("[") else f"[{name}]" for name, needed in names)]
+
+
+def write_command(program: str, command: Any, context: Any, formatter: Any) -> None:
+    """Write the arguments, the options, the global flags and the examples of a command."""
+    arguments, options = [], []
+    for parameter in command.get_params(context):
+        name, text = parameter.get_help_record(context)
+        if parameter.param_type_name == "argument":
+            arguments.append((parameter.metavar, text))
+        else:
+            options.append((name, text))
+    for title, rows in (("Arguments", arguments), ("Options", options)):
+        if rows:
+            _write_list(title, rows, formatter)
+    write_global_flags(formatter)
+    _write_examples(program, command.name, formatter)
+
+
+def _write_list(title: str, rows: Sequence[tuple[str, str]], formatter: Any) -> None:
+    """Write a list of names and texts, which are folded between their words."""
+    indent = min(max(len(name) for name, _ in rows), _WIDEST) + 4
+    longest = max(len(word) for _, text in rows for word in text.split())
+    if formatter.width - indent < max(longest, _LEAST):
+        indent = 6
+    with formatter.section(title):
+        for name, text in rows:
+            lines = text_lines(text, formatter.width - indent)
+            beside = len(name) + 4 <= indent
+            formatter.write(f"  {name:<{indent - 4}}  {lines.pop(0)}\n" if beside else f"  {name}\n")
+            for line in lines:
+                formatter.write(f"{'':{indent}}{line}\n")
+
+
+def _write_examples(program: str, command: str, formatter: Any) -> None:
     """Write the examples of a command, as they are pasted: nothing is wrapped."""
     if command in EXAMPLES:
         formatter.write("\nExamples:\n")
@@ -98,13 +149,11 @@ def write_examples(program: str, command: str, formatter: Any) -> None:
 
 def write_commands(commands: Iterable[tuple[str, str]], formatter: Any) -> None:
     """Write the commands with the whole first paragraph of each description."""
-    with formatter.section("Commands"):
-        formatter.write_dl([(name, " ".join(text.split("\n\n")[0].split())) for name, text in commands])
+    _write_list("Commands", [(name, " ".join(text.split("\n\n")[0].split())) for name, text in commands], formatter)
 
 
 def write_global_flags(formatter: Any) -> None:
     """Write the flags that every command takes; they are taken out of the command line before typer reads it."""
     short = {long: f"{flag}, {long}" for flag, long in SHORT_FLAGS.items()}
-    with formatter.section("Global flags, before or after the command"):
-        flags = [(short.get(flag, flag), text) for flag, (_, text) in GLOBAL_FLAGS.items()]
-        formatter.write_dl([*flags, (f"{LOG_FORMAT} FORMAT", LOG_FORMAT_HELP)])
+    flags = [(short.get(flag, flag), text) for flag, (_, text) in GLOBAL_FLAGS.items()]
+    _write_list("Global flags, also before the command", [*flags, (f"{LOG_FORMAT} FORMAT", LOG_FORMAT_HELP)], formatter)

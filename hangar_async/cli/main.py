@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from hangar_async import __version__
-from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, Grammar, is_json, normalise, without_help_word
+from hangar_async.cli.argv import Grammar, is_json, normalise, without_help_word
 from hangar_async.cli.options import NUMBER
 from hangar_async.cli.view.stream import end, in_background, json_stream
 from hangar_async.cli.view.text import (
@@ -51,11 +51,14 @@ class _Command(TyperCommand):
         return []
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        from hangar_async.cli.help import write_examples, write_global_flags
+        from hangar_async.cli.help import write_command
 
-        super().format_options(ctx, formatter)
-        write_global_flags(formatter)
-        write_examples(PROGRAM, self.name or "", formatter)
+        write_command(PROGRAM, self, ctx, formatter)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        from hangar_async.cli.help import usage_words
+
+        return usage_words(self)
 
 
 def _values(parameters: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -258,12 +261,19 @@ def _run(argv: Sequence[str]) -> int:
             from hangar_async.cli.suggestions import unknown_command
 
             return _write_wrong(unknown_command(words[0], COMMANDS), name)
+        settings: dict[str, int] = {}
+        if "--help" in words or not words:
+            from hangar_async.cli.help import narrow_settings
+
+            settings = narrow_settings()
         # What is written here is the help alone: a command writes in its own way.
         with writing(sys.stdout) if "--help" in words else nullcontext():
-            status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags)
+            status = (command or program).main(words, prog_name=name, standalone_mode=False, obj=flags, **settings)
         return status if isinstance(status, int) else 0
     except TyperException as error:
-        return _write_wrong(_sentence(error, grammars.get(named, Grammar())), name)
+        from hangar_async.cli.suggestions import sentence
+
+        return _write_wrong(sentence(error, grammars.get(named, Grammar())), name)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -306,24 +316,13 @@ def _write_error(text: str, status: int, error: HangarError | None = None) -> in
 
         stream.send(error_line(text, status, error))
     else:
-        for line in message_lines(f"{PROGRAM}: {one_line(text)}", sys.stderr):
-            typer.echo(line, err=True)
+        typer.echo(message_lines(f"{PROGRAM}: {one_line(text)}", sys.stderr), err=True)
     return status
 
 
 def _write_wrong(message: str, program: str) -> int:
     """Write a message about a wrong command line, and the way to its help."""
     return _write_error(f"{message}{'' if message.endswith('?') else ';'} try '{program} --help'", USAGE)
-
-
-def _sentence(error: TyperException, grammar: Grammar) -> str:
-    """Make the first half of a line of a message of typer; a wrong flag comes with the one that is meant."""
-    if (flag := getattr(error, "option_name", "")) and hasattr(error, "possibilities"):
-        from hangar_async.cli.suggestions import unknown_flag
-
-        return unknown_flag(flag, [*grammar.flags, *grammar.valued, *GLOBAL_FLAGS, LOG_FORMAT, "--help"])
-    message = one_line(error.format_message()).removesuffix(".")
-    return f"{message[:1].lower()}{message[1:]}"
 
 
 def _grammars(program: Any) -> Mapping[str, Grammar]:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from hangar_async.cli.argv import GLOBAL_FLAGS, LOG_FORMAT, Grammar
+from hangar_async.cli.view.text import one_line
+
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
 #: Commands of Hangar, skopeo, crane and Docker that have another name here, and that name with its purpose.
 _OTHERS = {
@@ -58,3 +65,11 @@ def unknown_flag(word: str, flags: Iterable[str]) -> str:
 def _meant(word: str, words: Iterable[str]) -> str:
     found = get_close_matches(word, list(words), 2)
     return f". Did you mean {' or '.join(found)}?" if found else ""
+
+
+def sentence(error: TyperException, grammar: Grammar) -> str:
+    """Make the first half of a line of a message of typer; a wrong flag comes with the one that is meant."""
+    if (flag := getattr(error, "option_name", "")) and hasattr(error, "possibilities"):
+        return unknown_flag(flag, [*grammar.flags, *grammar.valued, *GLOBAL_FLAGS, LOG_FORMAT, "--help"])
+    message = one_line(error.format_message()).removesuffix(".")
+    return f"{message[:1].lower()}{message[1:]}"

@@ -168,13 +168,13 @@ def text_lines(text: str, width: int) -> list[str]:
     return wrap(_DIGEST.sub(r"\1…", text), width, break_long_words=False, break_on_hyphens=False)
 
 
-def message_lines(text: str, stream: TextIO) -> list[str]:
+def message_lines(text: str, stream: TextIO) -> str:
     """Fold a message for a terminal; elsewhere it is one line."""
     if not stream.isatty():
-        return [text]
+        return text
     from shutil import get_terminal_size
 
-    return text_lines(text, get_terminal_size().columns)
+    return "\n".join(text_lines(text, get_terminal_size().columns))
 
 
 def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
