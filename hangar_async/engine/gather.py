@@ -12,7 +12,7 @@ from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.errors import DigestMismatch, UsageError
 from hangar_async.layout.files import Layout, LayoutFile, blob_name, folder_names
 from hangar_async.layout.images import read_images
-from hangar_async.oci import Image
+from hangar_async.oci import Digest, Image
 from hangar_async.store.directory import LOCK_NAME
 from hangar_async.store.publish import NewTree
 from hangar_async.threads import Interrupt
@@ -71,9 +71,10 @@ class Sources:
         earlier = self._chosen.setdefault(name, (layout, image))[1]
         if earlier is image:
             return
-        is_same = (earlier.original or earlier.digest) == (image.original or image.digest)
+        before, now = _digest(earlier), _digest(image)
+        is_same = before == now
         if not is_same:
-            self.notices.append(f"{image.name} is {earlier.digest} in one source, and {image.digest} in a later one")
+            self.notices.append(f"{image.name} is {before} in one source, and {now} in a later one")
         # One that is whole is as good as another of the same digest.
         if (is_same and earlier.problems) or (not is_same and self._prefer == "last"):
             self._chosen[name] = layout, image
@@ -89,6 +90,11 @@ class Sources:
             if name not in seen:
                 seen.add(name)
                 yield name, file
+
+
+def _digest(image: Image) -> Digest:
+    """Return the digest of an image in its registry; an archive of Hangar has none of several platforms together."""
+    return image.original or image.digest or image.root_document().digest
 
 
 def _with_folders(image: Image) -> Image:

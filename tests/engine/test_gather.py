@@ -13,7 +13,7 @@ from hangar_async.testing.images import Built, image, index, layer
 from hangar_async.threads import Interrupt
 from tests.engine.made import make_cache, make_layout
 from tests.fakes.images import AMD64, ARM64, small
-from tests.fakes.sources import COMPRESSIONS, docker, tar
+from tests.fakes.sources import COMPRESSIONS, docker, hangar_zip, tar, zipped
 from tests.layout.rig import REF
 
 BASE = layer({"base": b"base" * 1000})
@@ -65,6 +65,17 @@ def test_of_two_images_of_one_name_one_is_chosen_or_none(
     found = sources(prefer, *paths)
     assert [one.digest for one in found.images] == [chosen.digest]
     assert len(found.notices) == 1
+
+
+def test_archives_of_hangar_have_an_image_of_several_platforms_in_common(tmp_path: Path) -> None:
+    """They name no index of it: the one that is made of its platforms tells whether it is the same."""
+    arm, paths = small("arm", platform=ARM64), [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    for path, built in zip(paths, (ONE, ONE, TWO), strict=True):
+        path.write_bytes(zipped(hangar_zip("registry.example.com/app", "1", index([built, arm]))))
+    (found,) = sources(None, *paths[:2]).images
+    assert found.problems == ()
+    with pytest.raises(UsageError, match=r"app:1 is sha256:.* in one source, and sha256:.* in a later one"):
+        sources(None, *paths[1:])
 
 
 def test_the_whole_one_of_equal_images_is_taken(tmp_path: Path) -> None:
