@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.forms import archive_files, directory_layout
+from hangar_async.archive.read.search import is_there
 from hangar_async.config.options import CompressOptions, DecompressOptions, MergeOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.engine import events
@@ -48,7 +49,7 @@ async def compress(options: CompressOptions, observer: events.Observer = events.
     An image that is damaged or incomplete is an outcome in the report, and not in the archive. Raises UsageError,
     ArchiveError, StorageError, and ContentError for a source without images.
     """
-    if options.cache != STANDARD_INPUT and not await in_thread(os.path.lexists, options.cache):
+    if options.cache != STANDARD_INPUT and not await in_thread(_exists, options.cache):
         raise UsageError(f"there is no cache directory {options.cache} (-f)")
     if not await in_thread(_is_cache, options.cache):
         return await merge(MergeOptions(sources=[options.cache], output=options.output), observer)
@@ -90,6 +91,11 @@ def _merged_bytes(images: Sequence[Image]) -> int:
     contents = [content for image in images if not image.problems for content in image.contents]
     copied = {content.digest: content.size for content in contents}
     return sum(copied.values()) + sum(content.size for content in contents)
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether there is a directory of this name, or an archive, whose parts have others."""
+    return os.path.lexists(path) or is_there(path)
 
 
 def _is_cache(path: Path) -> bool:

@@ -1,8 +1,9 @@
 """A layout is found by its path: an archive, any of its parts, or a directory."""
 
 import asyncio
+import gzip
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,20 +22,20 @@ from hangar_async.config.options import (
     VerifyOptions,
 )
 from hangar_async.config.output import OutputSettings
-from hangar_async.config.registries import RegistrySettings
 from hangar_async.engine.compress import compress, decompress, merge
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.open_layout import find_archive, layout_at, seekable_layout_at
-from hangar_async.engine.serve import serve, serving
+from hangar_async.engine.serve import serve
 from hangar_async.engine.verify import verify
 from hangar_async.errors import ArchiveError, StorageError, UsageError
 from hangar_async.layout.directory import DirectoryLayout
-from hangar_async.oci import Digest, Reference
-from hangar_async.registry.client import RegistryClient
+from hangar_async.oci import Digest
 from hangar_async.testing.images import image, index, layer
-from tests.engine.forms import Saved, parts
-from tests.engine.loading import run_load, run_validate, tagged
+from tests.engine.forms import Saved, pack_as_hangar, parts
+from tests.engine.loading import run_load, tagged
+from tests.engine.made import make_cache
+from tests.engine.verbs import through_every_verb
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.sources import (
@@ -44,6 +45,7 @@ from tests.fakes.sources import (
     hangar_zip,
     haul,
     named_oci,
+    part_of,
     skopeo_directory,
     tar,
     unpacked,
@@ -160,12 +162,14 @@ async def test_a_cancellation_ends_the_hashing_for_a_commit_of_a_dead_run(
 PLAIN = image([layer({"a": b"a" * 9000}, "none"), layer({"b": b"b" * 3000}, "none")], AMD64)
 PAIR = index([small("app"), small("app2", platform=ARM64)])
 #: Sources of other programs that are made by hand: a name, its file or the files of a directory.
-SOURCES: dict[str, Callable[[], bytes | dict[str, bytes]]] = {
+SOURCES: dict[str, Callable[[], bytes | Mapping[str, bytes]]] = {
     "oci-directory": lambda: named_oci(PAIR),
     "skopeo-directory": lambda: skopeo_directory(PAIR),
+    "oci-with-leading-directory": lambda: tar(named_oci(PAIR), "folder/"),
     **{f"oci-{kind}": partial(lambda pack: pack(tar(named_oci(PAIR))), pack) for kind, pack in COMPRESSIONS.items()},
     **{f"docker-{kind}": partial(lambda pack: pack(tar(docker(PLAIN))), pack) for kind, pack in COMPRESSIONS.items()},
     "docker-old": lambda: tar(docker(PLAIN, old=True)),
+    "docker-29": lambda: tar(part_of(PAIR, small("app2", platform=ARM64))),
     "hangar-zip": lambda: zipped(hangar_zip("registry.example.com/team/app", "1", PAIR)),
     "haul": lambda: COMPRESSIONS["zstd"](tar(haul(PAIR, small("signature")))),
 }
@@ -175,36 +179,34 @@ SOURCES: dict[str, Callable[[], bytes | dict[str, bytes]]] = {
 async def test_a_source_of_another_program_goes_through_every_verb(
     name: str, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    """It is listed, checked, loaded, compared, extracted, and served where it can be read in any order."""
     made, path = SOURCES[name](), tmp_path / "source"
     if isinstance(made, bytes):
         path.write_bytes(made)
     else:
         unpacked(path, made)
-    listing = await ls(ListOptions(path))
-    found = listing.images[0]
-    assert (await verify(VerifyOptions(path))).problems == ()
-    report = await run_load(tmp_path, path, pushable_registry, name=None if found.named else NAME)
-    assert [str(outcome.error) for outcome in report.failed] == []
-    target = await tagged(pushable_registry.content, "team/app:1")
-    assert target == found.digest or (name == "hangar-zip" and target is not None)
-    assert (await run_validate(tmp_path, path, pushable_registry, name=None if found.named else NAME)).status == 0
-    await extract(ExtractOptions(source=path, image=found.name, destination=tmp_path / "out"))
-    (extracted,) = (await ls(ListOptions(tmp_path / "out"))).images
-    assert (extracted.digest, extracted.problems) == (target, ())
-    options = ServeOptions(source=path, listen="127.0.0.1:0")
-    if not listing.indexed:
-        with pytest.raises(UsageError, match="can only be read from its start"):
-            await serve(options)
-        return
-    async with serving(options) as served:
-        reference = found.name.partition("/")[2] if found.named else f"source@{found.reference.digest}"
-        async with RegistryClient(RegistrySettings()) as client:
-            image = Reference.parse(f"{served.address}/{reference}")
-            assert (await client.get_manifest(image)).digest == target
-            for blob in found.blobs:
-                async with client.open_blob(image, blob) as body:
-                    assert len(b"".join([bytes(piece) async for piece in body])) == blob.size
+    digest = await through_every_verb(path, pushable_registry.address, tmp_path, NAME)
+    assert await tagged(pushable_registry.content, "team/app:1") == digest
+
+
+@pytest.mark.parametrize("form", ["dir", "gzip", "zstd-parts", "unpacked", "hangar-1.6"])
+async def test_a_source_of_ours_goes_through_every_verb(
+    form: str, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = make_cache(tmp_path / "cache", {NAME: PAIR})
+    path = tmp_path / "source"
+    if form == "hangar-1.6":
+        pack_as_hangar(source, path)
+    elif form != "dir":
+        kind, size = form.partition("-")[0], 1000 if "parts" in form else None
+        output = OutputSettings(target=path, format=kind if size else "gzip", part_size=size, sync=False)
+        await compress(CompressOptions(cache=source, output=output))
+        assert (len(parts(path)) > 1) == (size is not None)
+    if form == "unpacked":
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+        path.with_name("source.sha256").unlink()
+    await through_every_verb(source if form == "dir" else path, pushable_registry.address, tmp_path)
+    found = await tagged(pushable_registry.content, "team/app:1")
+    assert found == PAIR.digest or form == "hangar-1.6"
 
 
 @pytest.mark.parametrize("compression", ["tar", "gzip"])

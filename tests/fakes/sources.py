@@ -85,6 +85,22 @@ def named_oci(built: Built) -> dict[str, bytes]:
     return oci([(built, {"io.containerd.image.name": NAME})])
 
 
+def part_of(built: Built, part: Built) -> dict[str, bytes]:
+    """The files of `docker save` of Docker 29 for one platform: the whole index, and of its manifests one.
+
+    There is a `manifest.json` for older versions too.
+    """
+    files = named_oci(built)
+    kept = {*part.documents, *part.blobs, built.digest}
+    for digest in _contents(built).keys() - kept:
+        del files[f"blobs/{digest.algorithm}/{digest.hex}"]
+    manifest = parse_manifest(part.raw, part.media_type)
+    assert isinstance(manifest, Manifest)
+    names = [f"blobs/sha256/{one.digest.hex}" for one in (manifest.config, *manifest.layers)]
+    listed = [{"Config": names[0], "RepoTags": [NAME], "Layers": names[1:]}]
+    return {**files, "manifest.json": json.dumps(listed).encode()}
+
+
 def docker(built: Built, *, old: bool = False, tags: Iterable[str] = (NAME,)) -> dict[str, bytes | str]:
     """The files of a docker-archive of an image of one platform whose layers are plain tars.
 
