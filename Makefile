@@ -7,10 +7,12 @@ REAL := docker-registry:docker-registry skopeo:skopeo pigz:pigz zstd:zstd bsdtar
     faketime:faketime bindfs:bindfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.exfat:exfatprogs mkfs.vfat:dosfstools \
     mount.exfat-fuse:exfat-fuse fusefat:fusefat
 
-# Programs whose files are read by marked tests: as above.
-CLIENTS := podman:podman buildah:buildah umoci:umoci
+# Programs whose files are read by the tests: as above.
+CLIENTS := podman:podman buildah:buildah umoci:umoci ctr:containerd
+# Its daemon changes the networks of the machine: `make test` does without.
+DOCKER := dockerd:docker.io
 
-.PHONY: demo test test-clients test-pythons test-python lint house real-parts extra packages pages wheelhouse lock site bench fuzz crash model clean
+.PHONY: demo test test-clients test-pythons test-python lint house clients real-parts extra packages pages wheelhouse lock site bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -19,13 +21,13 @@ demo: $(VENV)/.run
 # measured, which would double their time.
 UNMEASURED := tests/environments tests/faults tests/fuzz tests/model
 
-test: $(VENV)/.dev real-parts lint
+test: $(VENV)/.dev clients lint
 	$(BIN)/python -m pytest -n 2 $(UNMEASURED) $(PYTEST)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED)) $(PYTEST)
 
-# What other programs write, made by themselves.
+# What other programs write, made by themselves; Docker too, which `make test` reads where it is installed.
 test-clients: $(VENV)/.dev
-	@$(MAKE) --no-print-directory real-parts REAL="$(REAL) $(CLIENTS)"
+	@$(MAKE) --no-print-directory real-parts REAL="$(REAL) $(CLIENTS) $(DOCKER)"
 	$(BIN)/python -m pytest -m clients tests/real $(PYTEST)
 
 # The tests under each of these versions of Python that the machine has, on its path or in pyenv, each in an environment
@@ -104,6 +106,9 @@ model: $(VENV)/.dev
 # FUZZ="manifest --seconds 600" fuzzes one parser for ten minutes; without it, each for one.
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+clients:
+	@$(MAKE) --no-print-directory real-parts REAL="$(REAL) $(CLIENTS)"
 
 # Installs what is missing, as root; anybody else is told the command.
 real-parts:

@@ -1,4 +1,4 @@
-"""Debian's containerd and podman, in directories of their own; both need root, and no more."""
+"""Debian's containerd, Docker and podman, in directories of their own; all need root, and no more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,13 @@ class Containerd:
 
     async def pull(self, name: str) -> str:
         """Pull an image, unpack it, and return the digest that it has here."""
-        await self._ctr("images", "pull", "--hosts-dir", f"{self.home}/hosts", "--snapshotter", "native", name)
-        listed = await self._ctr("images", "ls", f"name=={name}")
+        await self.run("images", "pull", "--hosts-dir", f"{self.home}/hosts", "--snapshotter", "native", name)
+        listed = await self.run("images", "ls", f"name=={name}")
         (digest,) = re.findall(r"sha256:[0-9a-f]{64}", listed)
         return str(digest)
 
-    async def _ctr(self, *words: str) -> str:
+    async def run(self, *words: str) -> str:
+        """Run ctr, and return what it writes."""
         return await run("ctr", "--address", f"{self.home}/socket", *words)
 
 
@@ -57,16 +58,53 @@ async def containerd(home: Path, mirror: str) -> AsyncIterator[Containerd]:
         process = await asyncio.create_subprocess_exec(
             "containerd", "--config", f"{home}/config.toml", stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}
         )
+    engine = Containerd(home)
+    async with _until_it_answers(process, engine.run, "version"):
+        yield engine
+
+
+@dataclass(frozen=True)
+class Docker:
+    """A Docker daemon without networks."""
+
+    home: Path
+
+    async def run(self, *words: str) -> str:
+        """Run docker, and return what it writes."""
+        env = {"HOME": str(self.home), "DOCKER_BUILDKIT": "0"}
+        return await run("docker", "--host", f"unix://{self.home}/socket", *words, env=env)
+
+
+@asynccontextmanager
+async def docker_daemon(home: Path) -> AsyncIterator[Docker]:
+    """Run Docker's daemon below a directory, beside a containerd of its own; it ends with the block."""
+    docker = Docker(home)
+    words = ["--host", f"unix://{home}/socket", "--storage-driver", "vfs", "--bridge", "none", "--iptables=false"]
+    for name in ("data-root", "exec-root", "pidfile"):
+        words += [f"--{name}", f"{home}/{name}"]
+    with (home / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            "dockerd", *words, "--ip6tables=false", stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}
+        )
+    async with _until_it_answers(process, docker.run, "version"):
+        yield docker
+
+
+@asynccontextmanager
+async def _until_it_answers(
+    process: asyncio.subprocess.Process, ask: Callable[[str], Awaitable[str]], word: str
+) -> AsyncIterator[None]:
+    """Wait until a daemon answers; it ends with the block."""
     try:
         for _ in range(_TRIES):
             try:
-                await run("ctr", "--address", f"{home}/socket", "version")
+                await ask(word)
                 break
             except RuntimeError:
                 if process.returncode is not None:
                     raise
                 await asyncio.sleep(_PAUSE)
-        yield Containerd(home)
+        yield
     finally:
         if process.returncode is None:
             process.terminate()

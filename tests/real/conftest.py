@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hangar_async.engine.save import save
 from hangar_async.testing.images import Built
 from tests.engine.conftest import site
 from tests.fakes import docker_registry as real
+from tests.fakes.engines import Containerd, Docker, containerd, docker_daemon
 from tests.fakes.programs import run
 from tests.fakes.registry import FakeRegistry
 from tests.real.rig import options
@@ -52,8 +54,37 @@ def client() -> Iterator[Callable[..., Awaitable[str]]]:
         environment = {"HOME": directory, "XDG_RUNTIME_DIR": directory, "TMPDIR": directory}
 
         async def start(program: str, *words: str) -> str:
-            if shutil.which(program) is None:
-                pytest.skip(f"{program} is not installed (make test-clients)")
+            _need_client(program)
             return await run(program, *(() if program == "umoci" else store), *words, env=environment)
 
         yield start
+
+
+@pytest.fixture
+async def ctr() -> AsyncIterator[Containerd]:
+    """A containerd, and its client."""
+    _need_client("containerd")
+    # The paths of its sockets have at most 106 characters.
+    with tempfile.TemporaryDirectory(prefix="c") as directory:
+        async with containerd(Path(directory), "127.0.0.1:1") as engine:
+            yield engine
+
+
+@pytest.fixture
+async def docker() -> AsyncIterator[Docker]:
+    """A daemon of Docker's, and its client."""
+    _need_client("dockerd")
+    with tempfile.TemporaryDirectory(prefix="c") as directory:
+        async with docker_daemon(Path(directory)) as engine:
+            yield engine
+
+
+def _need_client(program: str) -> None:
+    if shutil.which(program) is None:
+        missing = f"{program} is not installed (make test-clients)"
+        # Docker's daemon is the only one that `make test` does not install.
+        if os.environ.get("CI") and program != "dockerd":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    if os.geteuid():
+        pytest.skip(f"{program} needs root")

@@ -1,22 +1,23 @@
-"""What other programs write is loaded: made by skopeo, and by podman, buildah and umoci where these are installed."""
+"""What other programs write goes through every verb: skopeo, podman, buildah, umoci, ctr and Docker."""
 
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hangar_async.config.options import ExtractOptions, ListOptions, VerifyOptions
+from hangar_async.config.options import ExtractOptions, ListOptions
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
-from hangar_async.engine.verify import verify
-from hangar_async.oci.digest import Digest
+from hangar_async.oci import Digest, Reference
 from hangar_async.testing.images import Built, image, index, layer
-from tests.engine.loading import run_load, run_validate
 from tests.engine.made import make_layout
+from tests.engine.verbs import through_every_verb
+from tests.fakes.engines import Containerd, Docker
 from tests.fakes.images import AMD64, ARM64, small
 from tests.fakes.programs import run
 from tests.fakes.skopeo import Skopeo
@@ -28,19 +29,27 @@ PAIR = index([APP, small("arm", platform=ARM64)])
 
 
 async def loaded(source: Path, registry: str, skopeo: Skopeo, tmp_path: Path, name: str | None = None) -> bytes:
-    """Check a source, load it into a registry, and return the manifest that is there, as skopeo sees it."""
-    assert (await verify(VerifyOptions(source))).problems == ()
-    report = await run_load(tmp_path, source, registry, name=name)
-    assert [str(outcome.error) for outcome in report.failed] == []
-    assert (await run_validate(tmp_path, source, registry, name=name)).status == 0
-    where = str(report.outcomes[0].target)
+    """Let every verb read a source, and return the manifest at the registry, as skopeo sees it."""
+    digest = await through_every_verb(source, registry, tmp_path, name)
+    first = (await ls(ListOptions(source))).images[0]
+    reference = first.reference if first.named or name is None else Reference.parse(name)
+    target = f"{registry}/{reference.repository}@{digest}"
     # It reads every layer, and compares each with the digest in the config.
-    await skopeo("copy", "--src-tls-verify=false", f"docker://{where}", f"dir:{tmp_path / 'copied'}")
-    return (await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{where}")).encode()
+    await skopeo("copy", "--all", "--src-tls-verify=false", f"docker://{target}", f"dir:{tmp_path / 'copied'}")
+    return (await skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}")).encode()
 
 
 def layout_of(tmp_path: Path, built: Built) -> str:
     return f"oci:{make_layout(tmp_path / 'made', [(built, {REF: 'v1'})])}:v1"
+
+
+def packed(layout: Path) -> Path:
+    """Make a tar of a layout."""
+    path = layout.with_suffix(".tar")
+    with tarfile.open(path, "w") as made:
+        for name in ("oci-layout", "index.json", "blobs"):
+            made.add(layout / name, name)
+    return path
 
 
 FORMS = {
@@ -87,7 +96,9 @@ async def test_what_podman_saves(
 
 
 @pytest.mark.clients
-async def test_several_images_that_podman_saves(client: Callable[..., Awaitable[str]], tmp_path: Path) -> None:
+async def test_several_images_that_podman_saves(
+    docker_registry: str, skopeo: Skopeo, client: Callable[..., Awaitable[str]], tmp_path: Path
+) -> None:
     for name, built in (("a", APP), ("b", small("b"))):
         made = make_layout(tmp_path / name, [(built, {REF: "v1"})])
         identity = (await client("podman", "pull", "-q", f"oci:{made}:v1")).strip()
@@ -96,7 +107,7 @@ async def test_several_images_that_podman_saves(client: Callable[..., Awaitable[
     await client("podman", "save", "-q", "-m", "-o", str(tmp_path / "source"), *names)
     listing = await ls(ListOptions(tmp_path / "source"))
     assert sorted(one.name for one in listing.images) == names
-    assert (await verify(VerifyOptions(tmp_path / "source"))).problems == ()
+    await loaded(tmp_path / "source", f"{docker_registry}/podman/several", skopeo, tmp_path)
 
 
 @pytest.mark.clients
@@ -114,6 +125,61 @@ async def test_what_buildah_and_umoci_make(
     (one,) = (await ls(ListOptions(layout))).images
     assert (one.name, one.problems) == ("localhost/umoci:empty", ())
     assert isinstance(one.digest, Digest)
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("platforms", [["--all-platforms"], ["--platform", "linux/arm64"]])
+async def test_what_ctr_exports(
+    platforms: list[str], docker_registry: str, skopeo: Skopeo, ctr: Containerd, tmp_path: Path
+) -> None:
+    """All of an index, or one platform of it, which leaves the index as it was."""
+    made = make_layout(tmp_path / "made", [(PAIR, {"io.containerd.image.name": NAME})])
+    await ctr.run("images", "import", "--all-platforms", str(packed(made)))
+    await ctr.run("images", "export", *platforms, str(tmp_path / "source"), NAME)
+    raw = await loaded(tmp_path / "source", f"{docker_registry}/ctr/{platforms[0][2:]}", skopeo, tmp_path)
+    digests = [entry["digest"] for entry in json.loads(raw)["manifests"]]
+    arm = str(small("arm", platform=ARM64).digest)
+    assert digests == [str(APP.digest), arm] if len(platforms) == 1 else digests == [arm]
+
+
+@pytest.mark.clients
+async def test_what_docker_saves(docker_registry: str, skopeo: Skopeo, docker: Docker, tmp_path: Path) -> None:
+    """Two images, one built on the other, which Docker before 25 writes with links between their layers."""
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "file").write_bytes(b"content")
+    names = [f"registry.example.com/team/{name}:1" for name in ("base", "app")]
+    for name, start in zip(names, ("scratch", names[0]), strict=True):
+        (tmp_path / "context" / "Dockerfile").write_text(f"FROM {start}\nCOPY file /{name[-5:-2]}\nCOPY file /b\n")
+        await docker.run("build", "-q", "-t", name, str(tmp_path / "context"))
+    await docker.run("save", "-o", str(tmp_path / "source"), *names)
+    assert [one.name for one in (await ls(ListOptions(tmp_path / "source"))).images] == names
+    await loaded(tmp_path / "source", f"{docker_registry}/docker", skopeo, tmp_path)
+    (identity,) = (await docker.run("images", "-q", names[1])).split()
+    await docker.run("save", "-o", str(tmp_path / "nameless"), identity)
+    (nameless,) = (await ls(ListOptions(tmp_path / "nameless"))).images
+    assert not nameless.named
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("values", [{"format": "docker-archive"}, {"target": "docker"}])
+async def test_docker_takes_what_extract_writes(values: dict[str, Any], docker: Docker, tmp_path: Path) -> None:
+    source = make_layout(tmp_path / "made", [(APP, {REF: NAME})])
+    await extract(ExtractOptions(source=source, image=NAME, destination=tmp_path / "x", **values))
+    assert NAME in await docker.run("load", "-i", str(tmp_path / "x"))
+
+
+@pytest.mark.clients
+async def test_containerd_takes_what_extract_writes(ctr: Containerd, tmp_path: Path) -> None:
+    source = make_layout(tmp_path / "made", [(PAIR, {REF: NAME})])
+    for target in ("containerd", "k3s"):
+        wanted = ExtractOptions(source=source, image=NAME, destination=tmp_path / target, target=target)
+        await extract(wanted)
+        if target == "k3s":
+            # It imports what it has decompressed.
+            await run("zstd", "-q", "-d", str(tmp_path / target), "-o", str(tmp_path / "k3s.tar"))
+        await ctr.run("images", "import", "--all-platforms", str(tmp_path / ("k3s.tar" if target == "k3s" else target)))
+        assert NAME in await ctr.run("images", "ls", "-q")
+        await ctr.run("images", "rm", NAME)
 
 
 @pytest.mark.clients
