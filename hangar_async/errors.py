@@ -4,7 +4,7 @@ Each of them is one line of text for the user: the failure (`str(error)`) and th
 short constant label for reports, `transient` tells whether trying again can help.
 """
 
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from hangar_async.system import is_own_fault, machine_problem, system_advice, system_reason
 
@@ -26,6 +26,10 @@ class HangarError(Exception):
     def __init__(self, message: str, *, advice: str | None = None) -> None:
         super().__init__(message)
         self.advice = self.default_advice if advice is None else advice
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the constructor, which takes more than the message.
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
     @property
     def transient(self) -> bool:
@@ -131,12 +135,8 @@ class RegistryError(HangarError):
         said: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
-        self.said = said
-        self.host = host
-        self.status = status
-        self.code = code
-        self.retry_after = retry_after
-        self.redirected = redirected
+        self.host, self.status, self.code, self.said = host, status, code, said
+        self.retry_after, self.redirected = retry_after, redirected
 
     @property
     def transient(self) -> bool:

@@ -1,0 +1,61 @@
+"""Lists in a file."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from hangar_async.errors import NotFound, StorageError
+from hangar_async.oci import Digest
+from hangar_async.spooled import Spooled
+
+
+def _filled(values: list[object], kept: int = 2) -> Spooled[object]:
+    spooled = Spooled[object](kept=kept)
+    for value in values:
+        spooled.append(value)
+    return spooled
+
+
+def test_is_a_sequence() -> None:
+    values: list[object] = [Digest.of(b"%d" % number) for number in range(7)]
+    spooled = _filled(values)
+    assert len(spooled) == 7
+    assert list(spooled) == values
+    assert spooled[1:6:2] == values[1:6:2]
+    assert spooled[-1] == values[-1]
+    with pytest.raises(IndexError):
+        spooled[7]
+
+
+def test_reads_what_is_in_the_file_and_what_is_not_yet() -> None:
+    values: list[object] = [bytes([number]) * 50_000 for number in range(9)]
+    spooled = _filled(values, kept=0)
+    assert list(spooled) == values
+    spooled.append(b"more")
+    assert [*spooled] == [*values, b"more"]
+
+
+def test_leaves_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spooled = _filled([bytes(200_000)], kept=0)
+    assert not list(tmp_path.iterdir())
+    assert len(spooled) == 1
+
+
+def test_is_a_tuple_where_all_is_in_memory() -> None:
+    assert _filled([1, 2]).sequence() == (1, 2)
+    assert isinstance(_filled([1, 2, 3]).sequence(), Spooled)
+
+
+def test_keeps_errors() -> None:
+    error = NotFound("gone", host="registry", status=404, advice="push it")
+    kept = _filled([error], kept=0)[0]
+    assert isinstance(kept, NotFound)
+    assert (str(kept), vars(kept)) == (str(error), vars(error))
+
+
+def test_tells_a_directory_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StorageError, match="missing"):
+        _filled([bytes(200_000)], kept=0)
