@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -108,30 +109,33 @@ _END = b"\n]}\n"
 
 
 class IndexEncoder:
-    """Makes the content of `archive-index.json` while entries are added, a line for each."""
+    """Makes the content of `archive-index.json` while entries are added, a line for each; `write` takes its bytes."""
 
-    def __init__(self, compression: str) -> None:
-        self._start = f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n'.encode()
-        self._lines: list[bytes] = []
-        self._commas = self._start.count(b",")
+    def __init__(self, compression: str, write: Callable[[bytes], None]) -> None:
+        start = f'{{"version": {VERSION}, "compression": {json.dumps(compression)}, "entries": [\n'.encode()
+        write(start)
+        self._write = write
+        self._separator = b""
+        self._commas = start.count(b",")
         #: The number of bytes of the content so far.
-        self.size = len(self._start) + len(_END)
+        self.size = len(start) + len(_END)
 
     def add(self, entry: ArchiveEntry) -> None:
         """Append the line of an entry."""
         pieces = {_PIECES: entry.pieces} if entry.pieces else {}
-        line = _to_json({key: getattr(entry, key) for key in _KEYS} | pieces).encode()
-        self.size += len(line) + (len(_SEPARATOR) if self._lines else 0)
-        self._commas += line.count(b",") + bool(self._lines)
-        self._lines.append(line)
+        line = self._separator + _to_json({key: getattr(entry, key) for key in _KEYS} | pieces).encode()
+        self.size += len(line)
+        self._commas += line.count(b",")
+        self._write(line)
+        self._separator = _SEPARATOR
 
     def fits(self, end: int) -> bool:
         """Tell whether a reader takes so much as an index whose data begin at offset `end` of the stream."""
         return self.size <= most_bytes(end) and self._commas < _most_values(end)
 
-    def content(self) -> bytes:
-        """Return the whole content."""
-        return b"".join((self._start, _SEPARATOR.join(self._lines), _END))
+    def end(self) -> None:
+        """Append the end."""
+        self._write(_END)
 
 
 def most_bytes(end: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hangar_async import oci
 from hangar_async.archive.read.docker_layers import LayerStore
-from hangar_async.archive.write.writer import PlainTar
+from hangar_async.archive.write.plain_tar import PlainTar
 from hangar_async.config.options import ExtractOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import CheckStarted, Notice, Observer, ignore, report_checked, threadsafe

@@ -106,9 +106,20 @@ def decoded(stream: bytes, entry: dict[str, Any]) -> bytes:
     return data
 
 
+class EncodedIndex(IndexEncoder):
+    """An index whose content is kept."""
+
+    def __init__(self, compression: str) -> None:
+        self._parts: list[bytes] = []
+        super().__init__(compression, self._parts.append)
+
+    def content(self) -> bytes:
+        return b"".join(self._parts) + b"\n]}\n"
+
+
 def encoded_index(compression: str, entries: Iterable[ArchiveEntry]) -> bytes:
     """The content of `archive-index.json` with these entries."""
-    encoder = IndexEncoder(compression)
+    encoder = EncodedIndex(compression)
     for entry in entries:
         encoder.add(entry)
     return encoder.content()

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from hangar_async.archive import index
 from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
 from hangar_async.oci.digest import Digest
-from tests.archive.samples import MIB, ROOT, encoded_index
+from tests.archive.samples import MIB, ROOT, EncodedIndex, encoded_index
 from tests.refusal import attempt
 
 _entries = st.lists(
@@ -97,7 +97,7 @@ def test_other_bytes_are_no_footer(payload: bytes) -> None:
 
 
 def test_the_size_of_an_index_is_known_while_entries_are_added() -> None:
-    encoder = index.IndexEncoder("gzip")
+    encoder = EncodedIndex("gzip")
     for number in range(3):
         assert encoder.size == len(encoder.content())
         digest = Digest.of(bytes([number]))
@@ -130,7 +130,7 @@ def test_a_writer_counts_the_values_that_a_reader_takes(monkeypatch: pytest.Monk
     entry = ArchiveEntry(
         f"{ROOT}/oci-layout", Digest.of(b""), 60 * MIB, 0, 60_000, "deflate", tuple(range(1000, 60_000, 1000))
     )
-    encoder = index.IndexEncoder("gzip")
+    encoder = EncodedIndex("gzip")
     encoder.add(entry)
     encoder.add(ArchiveEntry(f"{ROOT}/index.json", Digest.of(b""), 1, 60_000, 1, "deflate"))
     raw = encoder.content()
@@ -163,7 +163,7 @@ def test_the_pieces_that_a_small_archive_claims_take_little_memory() -> None:
 def test_a_file_of_a_tebibyte_may_have_all_its_pieces() -> None:
     pieces = tuple(range(1000, 1000 << 20, 1000))
     entry = ArchiveEntry(f"{ROOT}/oci-layout", Digest.of(b""), MIB << 20, 0, 1000 << 20, "deflate", pieces)
-    encoder = index.IndexEncoder("gzip")
+    encoder = EncodedIndex("gzip")
     encoder.add(entry)
     assert encoder.fits(1000 << 20)
     assert index.decode(encoder.content(), 1000 << 20).entries == (entry,)

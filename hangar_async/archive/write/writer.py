@@ -1,12 +1,10 @@
-"""The writers: archives, and a tar without compression for `docker load`."""
+"""The writer of archives."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-
-import zstandard
 
 from hangar_async.archive import tar_header
 from hangar_async.archive.commit_record import Rename, unfinished_commit
@@ -14,11 +12,13 @@ from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
 from hangar_async.archive.write.codec import GzipCodec, Input, ZstdCodec, bytes_input, open_input
 from hangar_async.archive.write.commit import Commit
+from hangar_async.archive.write.content import SpooledContent
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.config.output import LEVELS
 from hangar_async.disk import Disk
 from hangar_async.errors import InvalidValue, StorageError
-from hangar_async.oci import Digest, Piece, verified
+from hangar_async.oci import Digest
+from hangar_async.packed import PackedNames
 from hangar_async.temporary import TemporaryFiles
 
 #: Headers without a file between them are written at this number of bytes.
@@ -77,15 +77,16 @@ class ArchiveWriter:
         self._progress = progress
         self._notice = notice
         self._disk = disk or Disk()
-        self._names: set[str] = set()
+        self._names = PackedNames()
         self._pending = bytearray()
         self._size = 0
         self._headers = 0
         self._reads = 0
         _check_level(format, level)
         self._state = "open"
-        self._index = IndexEncoder(format)
-        self._temporary = _temporary_files(target, self._disk, notice, check)
+        self._temporary = temporary_files(target, self._disk, notice, check)
+        self._index_content = SpooledContent(self._disk, self._temporary.new)
+        self._index = IndexEncoder(format, self._index_content.append)
         try:
             self._commit = Commit(target, self._temporary, self._disk, notice, self._report)
             self._parts = PartWriter(
@@ -124,6 +125,13 @@ class ArchiveWriter:
             self._add_entry(name, bytes_input(data), Digest.of(data), compressed=False)
         self._report()
 
+    def add_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Append a file of these bytes, whose number is not known before."""
+        content = SpooledContent(self._disk, self._temporary.new, pieces)
+        with closing(content), content.opened() as opened, self._working(name):
+            self._add_entry(name, opened, content.digest, compressed=False)
+        self._report()
+
     def add_file(self, name: str, source: Path, size: int, *, digest: Digest, compressed: bool) -> None:
         """Append a file of `size` bytes; `compressed` is True where its type is a compressed one.
 
@@ -144,8 +152,9 @@ class ArchiveWriter:
     def commit(self, target: Path | None = None) -> Written:
         """End the archive, sync it and give it its name, or that of `target` beside it, in place of an earlier one."""
         with self._working(ARCHIVE_INDEX):
-            content = self._index.content()
-            last = self._add(ARCHIVE_INDEX, bytes_input(content), Digest.of(content), compressed=False)
+            self._index.end()
+            with self._index_content.opened() as content:
+                last = self._add(ARCHIVE_INDEX, content, self._index_content.digest, compressed=False)
             self._pending += tar_header.end(self._size)
             self._flush_headers()
             self._codec.finish(Footer(last.offset, last.length))
@@ -180,7 +189,7 @@ class ArchiveWriter:
 
     def _retarget(self, target: Path) -> None:
         """Give the parts, which are written, temporary names of another target."""
-        earlier, self._temporary = self._temporary, _temporary_files(target, self._disk, self._notice)
+        earlier, self._temporary = self._temporary, temporary_files(target, self._disk, self._notice)
         self._commit.retarget(target, self._temporary)
         try:
             for part in self._parts.parts:
@@ -246,6 +255,7 @@ class ArchiveWriter:
 
     def _close(self) -> None:
         try:
+            self._index_content.close()
             self._codec.close()
             self._parts.abandon()
         finally:
@@ -253,7 +263,7 @@ class ArchiveWriter:
             self._temporary.close()
 
 
-def _temporary_files(
+def temporary_files(
     target: Path,
     disk: Disk,
     notice: Callable[[str], None] = lambda _: None,
@@ -271,80 +281,3 @@ def _check_level(name: str, level: int | None) -> None:
     lowest, highest = LEVELS[name]
     if level is not None and not lowest <= level <= highest:
         raise InvalidValue(f"{name} has no compression level {level}: write a number from {lowest} to {highest}")
-
-
-class PlainTar:
-    """Writes the tar `target`, which has its name only after `commit`; leaving the block without it leaves no files.
-
-    `compressed` compresses it by zstd. Synchronous, for a thread. `check` is called while it begins, and ends it by an
-    exception. All methods raise StorageError.
-    """
-
-    def __init__(
-        self,
-        target: Path,
-        *,
-        sync: bool = True,
-        disk: Disk | None = None,
-        check: Callable[[], None] = lambda: None,
-        compressed: bool = False,
-    ) -> None:
-        self._target = target
-        self._sync = sync
-        self._disk = disk or Disk()
-        self._temporary = _temporary_files(target, self._disk, check=check)
-        self._path = self._temporary.new()
-        self._file: int | None = None
-        self._size = 0
-        self._stored = 0
-        zstd = zstandard.ZstdCompressor(level=3, write_checksum=True)
-        self._compressor = zstd.compressobj() if compressed else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            if self._file is not None:
-                self._disk.release(self._file)
-        finally:
-            self._temporary.close()
-
-    def add(
-        self, name: str, size: int, pieces: Iterator[Piece], digest: Digest | None, report: Callable[[int], None]
-    ) -> None:
-        """Append a file of `size` bytes; `report` gets the number of bytes of each piece.
-
-        Raises DigestMismatch when the size, or the digest where one is given, differs.
-        """
-        self._write(tar_header.header(tar_header.FILE, name, size=size))
-        for piece in verified(pieces, digest, size, str(digest or name), advice="bring the archive here again"):
-            report(len(piece))
-            self._write(piece)
-        self._write(tar_header.padding(size))
-
-    def commit(self) -> int:
-        """End the tar and give it its name; return its size in bytes."""
-        self._write(tar_header.end(self._size))
-        if self._compressor is not None:
-            self._store(self._compressor.flush())
-        file, self._file = self._file, None
-        if file is not None:
-            if self._sync:
-                self._disk.sync_file(file, self._path)
-            self._disk.close(file, self._path)
-        self._disk.rename(self._path, self._target)
-        self._temporary.forget(self._path)
-        if self._sync:
-            self._disk.sync(self._target.parent)
-        return self._stored
-
-    def _write(self, data: Piece) -> None:
-        self._size += len(data)
-        self._store(data if self._compressor is None else self._compressor.compress(data))
-
-    def _store(self, data: Piece) -> None:
-        if self._file is None:
-            self._file = self._disk.create(self._path)
-        self._disk.write(self._file, data, self._path)
-        self._stored += len(data)
