@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -203,11 +203,12 @@ class Disk:
             finally:
                 os.close(descriptor)
 
-    def write_new(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
-        """Write a small new file whole."""
+    def write_new(self, path: Path, data: bytes | Iterable[bytes], *, sync: bool = False, mode: int = 0o644) -> None:
+        """Write a new file whole: a small one, or one in pieces."""
         descriptor = self.create(path, mode=mode)
         try:
-            self.write(descriptor, data, path)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                self.write(descriptor, piece, path)
             if sync:
                 self.sync_file(descriptor, path)
         finally:

@@ -1,23 +1,38 @@
-"""Lists whose values are in a file, for runs over more images than memory should hold."""
+"""Sequences whose values are not in memory, for runs over more images than it should hold."""
 
 from __future__ import annotations
 
+import copyreg
 import os
 import pickle
 import secrets
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TypeVar, overload
+from types import MappingProxyType
+from typing import Any, TypeVar, overload
 
 from hangar_async.disk import Disk, Failing
 
 _T = TypeVar("_T")
+_V = TypeVar("_V")
 #: The values in memory: of a list with no more, nothing is written.
 KEPT = 500
 #: Bytes that are collected before they are written.
 _BUFFER = 64 << 10
+
+
+def _read_only(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+def _reduced(proxy: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
+    return _read_only, (dict(proxy),)
+
+
+# Values of the specifications hold such views of their annotations.
+copyreg.pickle(MappingProxyType, _reduced)
 
 
 class Spooled(Sequence[_T]):
@@ -31,7 +46,9 @@ class Spooled(Sequence[_T]):
         self._disk = disk or Disk()
         self._kept = kept
         self._first: list[_T] = []
-        self._ends = array("Q", [0])
+        #: Where the values of the file begin and end.
+        self._starts = array("Q")
+        self._ends = array("Q")
         self._buffer = bytearray()
         self._written = 0
         self._file: int | None = None
@@ -46,18 +63,24 @@ class Spooled(Sequence[_T]):
         if len(self._first) < self._kept:
             self._first.append(value)
             return
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        self._buffer += data
-        self._ends.append(self._ends[-1] + len(data))
-        if len(self._buffer) >= _BUFFER:
-            self._write()
+        start, end = self._put(value)
+        self._starts.append(start)
+        self._ends.append(end)
+
+    def __setitem__(self, number: int, value: _T) -> None:
+        """Put a value in place of another one."""
+        if number < len(self._first):
+            self._first[number] = value
+            return
+        number -= len(self._first)
+        self._starts[number], self._ends[number] = self._put(value)
 
     def sequence(self) -> Sequence[_T]:
         """Return the values so far: as a tuple where all are in memory."""
-        return tuple(self._first) if len(self._ends) == 1 else self
+        return tuple(self._first) if not self._ends else self
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._ends) - 1
+        return len(self._first) + len(self._ends)
 
     @overload
     def __getitem__(self, index: int) -> _T: ...
@@ -75,8 +98,17 @@ class Spooled(Sequence[_T]):
 
     def __iter__(self) -> Iterator[_T]:
         yield from self._first
-        for number in range(len(self._ends) - 1):
+        for number in range(len(self._ends)):
             yield self._read(number)
+
+    def _put(self, value: _T) -> tuple[int, int]:
+        """Add a value to the bytes of the file, and return where it begins and ends."""
+        start = self._written + len(self._buffer)
+        self._buffer += pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        end = self._written + len(self._buffer)
+        if len(self._buffer) >= _BUFFER:
+            self._write()
+        return start, end
 
     def _write(self) -> None:
         if self._file is None:
@@ -87,7 +119,7 @@ class Spooled(Sequence[_T]):
         self._buffer.clear()
 
     def _read(self, number: int) -> _T:
-        start, end = self._ends[number], self._ends[number + 1]
+        start, end = self._starts[number], self._ends[number]
         if start >= self._written:
             data = bytes(self._buffer[start - self._written : end - self._written])
         else:
@@ -96,3 +128,28 @@ class Spooled(Sequence[_T]):
                 data = os.pread(self._file, end - start, start)
         value: _T = pickle.loads(data)  # noqa: S301 - of this object, in a file without a name
         return value
+
+
+class Computed(Sequence[_T]):
+    """A sequence whose values are made of others when they are asked for, and not kept."""
+
+    def __init__(self, values: Sequence[_V], make: Callable[[_V], _T]) -> None:
+        self._count = len(values)
+        self._make: Callable[[int], _T] = lambda number: make(values[number])
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[_T]: ...
+
+    def __getitem__(self, index: int | slice) -> _T | list[_T]:
+        if isinstance(index, slice):
+            return [self._make(number) for number in range(*index.indices(self._count))]
+        return self._make(range(self._count)[index])
+
+    def __iter__(self) -> Iterator[_T]:
+        return map(self._make, range(self._count))

@@ -2,11 +2,12 @@
 
 import tempfile
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from hangar_async.errors import NotFound, StorageError
-from hangar_async.oci import Digest
+from hangar_async.oci import Descriptor, Digest
 from hangar_async.spooled import Spooled
 
 
@@ -36,6 +37,13 @@ def test_reads_what_is_in_the_file_and_what_is_not_yet() -> None:
     assert [*spooled] == [*values, b"more"]
 
 
+def test_a_value_takes_the_place_of_another_one() -> None:
+    spooled = _filled([1, 2, 3, 4])
+    spooled[0], spooled[2] = "first", "third"
+    spooled.append(5)
+    assert list(spooled) == ["first", 2, "third", 4, 5]
+
+
 def test_leaves_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spooled = _filled([bytes(200_000)], kept=0)
@@ -46,6 +54,11 @@ def test_leaves_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_is_a_tuple_where_all_is_in_memory() -> None:
     assert _filled([1, 2]).sequence() == (1, 2)
     assert isinstance(_filled([1, 2, 3]).sequence(), Spooled)
+
+
+def test_keeps_descriptors() -> None:
+    descriptor = Descriptor("text/plain", Digest.of(b""), 0, annotations=MappingProxyType({"a": "b"}))
+    assert list(_filled([descriptor], kept=0)) == [descriptor]
 
 
 def test_keeps_errors() -> None:

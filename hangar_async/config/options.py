@@ -65,10 +65,10 @@ class FetchOptions(JobOptions):
 
     def unmatched(self, images: Iterable[Image]) -> tuple[PlatformPattern, ...]:
         """Return the architectures that were asked for and that no image has; the usual ones are asked for always."""
-        platforms = [platform.platform for image in images for platform in image.platforms]
-        if not platforms or tuple(self.architectures) == DEFAULT_ARCHITECTURES:
+        if tuple(self.architectures) == DEFAULT_ARCHITECTURES:
             return ()
-        return self.selector.unmatched(platforms)
+        platforms = dict.fromkeys(platform.platform for image in images for platform in image.platforms)
+        return self.selector.unmatched(list(platforms)) if platforms else ()
 
     @property
     def source_registry(self) -> str | None:

@@ -1,7 +1,7 @@
 """The output of `sync`: new images beside those that a cache directory holds already."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.limits import ImageTotals, LayoutTotals, most_entries
 from hangar_async.layout.manifest_loader import read_files
 from hangar_async.oci import MAX_DOCUMENT, Image, ImageConfig
+from hangar_async.spooled import Computed
 from hangar_async.store.content import ContentStore
 from hangar_async.store.publish import sync_files
 from hangar_async.threads import Interrupt
@@ -32,10 +33,22 @@ class Existing:
     created: tuple[tuple[str, ...], ...] = ()
     notices: tuple[str, ...] = ()
 
-    def with_new(self, new: Iterable[Image]) -> list[Image]:
+    def with_new(self, new: Sequence[Image]) -> Sequence[Image]:
         """Put new images among these, each in the place of the one of its name, or at the end."""
-        images = {image.reference.cache_name: image for image in (*self.images, *new)}
-        return list(images.values())
+        names = [image.reference.cache_name for image in self.images]
+        if not names:
+            return new
+        places, replacing, added = {name: number for number, name in enumerate(names)}, list(self.images), list[int]()
+        for number, image in enumerate(new):
+            place = places.get(image.reference.cache_name)
+            if place is None:
+                added.append(number)
+            else:
+                replacing[place] = image
+        places_of_all = range(len(replacing) + len(added))
+        return Computed(
+            places_of_all, lambda at: replacing[at] if at < len(replacing) else new[added[at - len(replacing)]]
+        )
 
 
 def read_existing(root: Path) -> Existing:

@@ -6,7 +6,7 @@ none.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from hangar_async.errors import ContentError, HangarError, StorageError
 from hangar_async.layout import files as layout_files
 from hangar_async.layout.limits import LayoutTotals
 from hangar_async.oci import Image, media_types
+from hangar_async.packed import PackedNames
 from hangar_async.store.content import ContentStore
 from hangar_async.store.publish import PublishDirectory
 from hangar_async.threads import Interrupt, in_thread
@@ -107,7 +108,7 @@ class ArchivePacker:
         self._interrupt = interrupt
         self._observe = observe
         self._settings = settings
-        self._names: set[str] = set()
+        self._names = PackedNames()
         self._totals = LayoutTotals()
         self.written = 0
 
@@ -117,7 +118,7 @@ class ArchivePacker:
 
     async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
         """Append the index files and put the archive in place; raises StorageError."""
-        await self._interrupt.in_thread(self._close, layout_files.cache_files(images, saved))
+        await self._interrupt.in_thread(self._close, layout_files.cache_pieces(images, saved))
         target = self._settings.target
         kept = await self._interrupt.in_thread(self._holds_more, images, failed)
         self._observe(Committing(str(target)))
@@ -154,29 +155,27 @@ class ArchivePacker:
             self._directory(f"{platform.folder}/{layout_files.BLOBS}")
         count(self._totals, image, self._writer.size, self._settings.target)
 
-    def _close(self, files: dict[str, bytes]) -> None:
+    def _close(self, files: dict[str, Iterator[bytes]]) -> None:
         self._writer.add_link(f"{layout_files.CACHE_NAME}/{layout_files.BLOBS}", layout_files.SHARE)
-        for name, data in files.items():
-            self._writer.add_bytes(f"{layout_files.CACHE_NAME}/{name}", data)
+        for name, pieces in files.items():
+            self._writer.add_pieces(f"{layout_files.CACHE_NAME}/{name}", pieces)
         self._writer.lock()
 
     def _is_new(self, name: str) -> bool:
         """Note a name and its directories; return whether the name is new."""
-        if name in self._names:
+        if not self._names.add(name):
             return False
         self._directory(str(PurePosixPath(name).parent))
-        self._names.add(name)
         return True
 
     def _directory(self, name: str) -> None:
-        if name in self._names:
+        if not self._names.add(name):
             return
         if name == ".":
             self._writer.add_directory(layout_files.CACHE_NAME)
         else:
             self._directory(str(PurePosixPath(name).parent))
             self._writer.add_directory(f"{layout_files.CACHE_NAME}/{name}")
-        self._names.add(name)
 
 
 def count(totals: LayoutTotals, image: Image, stored: int, target: Path) -> None:
@@ -224,7 +223,7 @@ class DirectoryPacker:
     async def finish(self, images: Sequence[Image], saved: datetime, failed: Collection[str]) -> Output:
         """Sync the directory and give it its name; raises StorageError."""
         interrupt = Interrupt()
-        names = frozenset(self._names | set(layout_files.cache_files(images, saved)))
+        names = frozenset(self._names | set(layout_files.cache_pieces(images, saved)))
         notices: list[str] = []
         self._observe(Committing(str(self._settings.target)))
         work = PublishDirectory(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -105,7 +105,7 @@ class Report:
     invalid lines are no failure. `quotas` are the last that registries have told.
     """
 
-    outcomes: tuple[ImageOutcome, ...]
+    outcomes: Sequence[ImageOutcome]
     invalid: tuple[InvalidLine, ...]
     duplicates: int
     traffic: Traffic
@@ -194,7 +194,7 @@ class LoadReport:
 
     source: Path
     destination: str
-    outcomes: tuple[LoadOutcome, ...]
+    outcomes: Sequence[LoadOutcome]
     sent: Sent
     seconds: float
     dry: bool = False
@@ -251,7 +251,7 @@ class MirrorReport:
     `with_referrers` says that referrers were wanted.
     """
 
-    outcomes: tuple[MirrorOutcome, ...]
+    outcomes: Sequence[MirrorOutcome]
     invalid: tuple[InvalidLine, ...]
     duplicates: int
     sent: Sent
@@ -307,13 +307,13 @@ class ComparisonReport:
 
     source: Path
     destination: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: Sequence[Comparison]
     seconds: float
     failed_list: Path | None = None
     notices: tuple[str, ...] = ()
 
     @property
-    def outcomes(self) -> tuple[Comparison, ...]:
+    def outcomes(self) -> Sequence[Comparison]:
         """The comparisons, by the name that other reports have."""
         return self.comparisons
 

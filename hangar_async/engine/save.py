@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from hangar_async import imagelist
@@ -18,7 +16,7 @@ from hangar_async.config.options import FetchOptions, SaveOptions, SyncOptions
 from hangar_async.config.output import OutputSettings
 from hangar_async.disk import Disk
 from hangar_async.engine import pack
-from hangar_async.engine.events import ImageEnded, Notice, Observer, RunEnded, RunStarted, ignore
+from hangar_async.engine.events import Notice, Observer, RunEnded, RunStarted, ignore
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.rate import RateLimit
@@ -33,11 +31,8 @@ from hangar_async.engine.outputs import (
     temporary_directory,
     write_failed_list,
 )
-from hangar_async.engine.pull.fetch import Fetcher, Receiver
-from hangar_async.engine.pull.image import FetchedImage, ImageFetcher
-from hangar_async.engine.pull.plan import Planner
-from hangar_async.engine.pull.referrers import ReferrersFinder
-from hangar_async.engine.pull.space import SpaceCheck
+from hangar_async.engine.pull.fetch import Receiver
+from hangar_async.engine.pull.listed import ListFetcher, SavedImages
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import ImageOutcome, Output, Report
 from hangar_async.errors import the_error
@@ -45,7 +40,7 @@ from hangar_async.filesystem import make_directory
 from hangar_async.imagelist import ImageList
 from hangar_async.oci import Image
 from hangar_async.registry.client import RegistryClient
-from hangar_async.singleflight import SingleFlight
+from hangar_async.spooled import Computed
 from hangar_async.store.content import ContentStore, open_store, write_cache
 from hangar_async.threads import in_thread
 
@@ -82,15 +77,6 @@ async def _run(run: _Run) -> Report:
     return report
 
 
-@dataclass
-class _Saved:
-    """The images so far, in list order."""
-
-    outcomes: list[ImageOutcome] = field(default_factory=list)
-    images: list[Image] = field(default_factory=list)
-    created: list[str] = field(default_factory=list)
-
-
 class _Run(ABC):
     """One run of a verb that fetches images: into a store, and from there into a packer."""
 
@@ -100,7 +86,7 @@ class _Run(ABC):
         self._clock = clock
         self._notices: list[str] = []
         self.disk = Disk()
-        self._started = self._last_image_at = time.monotonic()
+        self._started = time.monotonic()
 
     @abstractmethod
     def check(self) -> None:
@@ -124,19 +110,21 @@ class _Run(ABC):
         """True where the cache itself becomes the output."""
         return self.output is None or self.output.format == "dir"
 
-    def created(self, saved: _Saved) -> Sequence[str]:
-        """Return the creation times of the images that the index names."""
-        return saved.created
+    def created(self, saved: SavedImages) -> Sequence[str]:
+        """Return the creation times of the images that the index names, or the newest of them."""
+        return [saved.newest.isoformat()]
 
-    async def validate(self, saved: _Saved, output: Output, client: LimitedClient) -> bool:
+    async def validated(
+        self, outcomes: Sequence[ImageOutcome], output: Output, client: LimitedClient
+    ) -> Sequence[ImageOutcome] | None:
         """Compare the output with its source where the options say so; an image that differs has failed."""
-        return False
+        return None
 
     async def fetch_all(self, images: ImageList) -> Report:
         """Fetch the images of a list, and pack them."""
         options = self.options
-        # No name keeps the outcomes as long as the run.
-        self.observe(RunStarted(len(images.entries), options.limits.requests, [*map(ImageOutcome, images.entries)]))
+        planned = Computed(images.entries, ImageOutcome)
+        self.observe(RunStarted(len(planned), options.limits.requests, planned))
         registries = {entry.reference.registry for entry in images.entries}
         registry = registry_of_login(
             options.environment.registries,
@@ -170,27 +158,30 @@ class _Run(ABC):
             receiver = Receiver(client, RateLimit(settings.limit_rate, self._clock), self.observe)
             tell_remarks(self.disk, self.notice)
             async with self.open_packer(store) as packer:
-                saved = await self._save_images(images, store, receiver, packer)
-                if all(outcome.ok for outcome in saved.outcomes):
+                fetcher = ListFetcher(options, self.output, self.observe, self.notice, self.disk)
+                saved = await fetcher.fetch(images.entries, store, receiver, packer)
+                if not saved.outcomes.failed:
                     await store.forget_partials()
                 output = await self._finish(saved, store, packer)
             for pattern in options.unmatched(saved.images):
                 self.notice(f"no image has the architecture {pattern} (--arch)")
-            validated = output is not None and await self.validate(saved, output, client)
-        failed = failed_lines((outcome.entry.text, outcome.error) for outcome in saved.outcomes)
+            outcomes = saved.outcomes.sequence()
+            validated = None if output is None else await self.validated(outcomes, output, client)
+        outcomes = outcomes if validated is None else validated
+        failed = failed_lines((outcome.entry.text, outcome.error) for outcome in outcomes)
         invalid = [line.comment for line in images.invalid]
         failed_list = await write_failed_list(options.failed, [*failed, *invalid], self.notice, self.disk)
         tell_remarks(self.disk, self.notice)
         ended = time.monotonic()
         return Report(
-            outcomes=client.usage.all_measured(saved.outcomes),
+            outcomes=outcomes,
             invalid=images.invalid,
             duplicates=images.duplicates,
             traffic=receiver.traffic,
             output=output,
             seconds=ended - self._started,
-            tail_seconds=ended - self._last_image_at,
-            validated=validated,
+            tail_seconds=ended - fetcher.last_image_at,
+            validated=validated is not None,
             lenient=options.lenient,
             failed_list=failed_list,
             effort=client.usage.meters.effort(self.disk.times, registry_client.moved),
@@ -198,56 +189,13 @@ class _Run(ABC):
             quotas=client.quotas,
         )
 
-    async def _save_images(
-        self, images: ImageList, store: ContentStore, receiver: Receiver, packer: pack.Packer
-    ) -> _Saved:
-        """Fetch all images at the same time, and pack each as soon as those before it in the list are packed."""
-        saved = _Saved()
-        options = self.options
-        space = SpaceCheck(store.root, self.output, lambda: receiver.received, lambda: packer.written, self.notice)
-        async with SingleFlight() as flights, asyncio.TaskGroup() as group:
-            mirrors = options.environment.registries.mirrors
-            fetcher = Fetcher(flights, receiver, store, len(images.entries), mirrors)
-            planner = Planner(fetcher, options.selector, options.include_foreign, options.limits.blobs)
-            finder = self._finder(receiver.client, fetcher, flights)
-            work = ImageFetcher(fetcher, planner, finder, store, space, self.observe)
-            tasks = [group.create_task(work.fetch(entry, number)) for number, entry in enumerate(images.entries)]
-            for number, task in enumerate(tasks):
-                task.add_done_callback(partial(self._image_ended, receiver.client, number))
-            names = {entry.reference.cache_name for entry in images.entries}
-            for task in tasks:
-                fetched = await task
-                saved.outcomes.append(fetched.outcome)
-                if fetched.image is None:
-                    continue
-                # A referrer may be one of several images, or of the list.
-                referrers = [image for image in fetched.referrers if image.name not in names]
-                names.update(image.name for image in referrers)
-                for image in (fetched.image, *referrers):
-                    await packer.add(image)
-                    saved.images.append(image.without_contents())
-                saved.created.extend(fetched.created)
-        return saved
-
-    def _finder(self, client: LimitedClient, fetcher: Fetcher, flights: SingleFlight) -> ReferrersFinder | None:
-        options = self.options
-        if not options.referrer_selector:
-            return None
-        mirrors, at_once = options.environment.registries.mirrors, options.limits.blobs
-        return ReferrersFinder(client, fetcher, flights, mirrors, options.referrer_selector, at_once)
-
-    def _image_ended(self, client: LimitedClient, number: int, task: asyncio.Task[FetchedImage]) -> None:
-        client.image_ended()
-        if not task.cancelled() and task.exception() is None:
-            self._last_image_at = time.monotonic()
-            self.observe(ImageEnded(client.usage.measured(task.result().outcome, number)))
-
-    async def _finish(self, saved: _Saved, store: ContentStore, packer: pack.Packer) -> Output | None:
+    async def _finish(self, saved: SavedImages, store: ContentStore, packer: pack.Packer) -> Output | None:
         if not saved.images:
             return None
         moment = pack.saved_time(self.options.environment.source_date_epoch, self.created(saved))
         await self.write_index(store, saved.images, moment)
-        failed = [outcome.entry.reference.cache_name for outcome in saved.outcomes if not outcome.ok]
+        outcomes = saved.outcomes.sequence() if saved.outcomes.failed else ()
+        failed = [outcome.entry.reference.cache_name for outcome in outcomes if not outcome.ok]
         return await packer.finish(saved.images, moment, failed)
 
     async def write_index(
@@ -291,17 +239,19 @@ class _SaveRun(_Run):
     def output(self) -> OutputSettings:
         return self._output
 
-    async def validate(self, saved: _Saved, output: Output, client: LimitedClient) -> bool:
+    async def validated(
+        self, outcomes: Sequence[ImageOutcome], output: Output, client: LimitedClient
+    ) -> Sequence[ImageOutcome] | None:
         if not self._save_options.validate:
-            return False
+            return None
         from hangar_async.engine.validate import compare_saved  # with the readers of archives, which few runs need
 
         mirrors = self.options.environment.registries.mirrors
-        saved.outcomes = await compare_saved(saved.outcomes, output.path, client, mirrors)
-        for outcome in saved.outcomes:
+        outcomes = await compare_saved(outcomes, output.path, client, mirrors)
+        for outcome in outcomes:
             if outcome.image is not None and outcome.error is not None:
                 self.notice(f"{outcome.entry.reference} was saved, but {outcome.error.reason}: {outcome.error}")
-        return True
+        return outcomes
 
 
 class _SyncRun(_Run):
@@ -339,8 +289,9 @@ class _SyncRun(_Run):
         await self._packer.sync()
         await super().write_index(store, self._existing.with_new(images), saved, sync=self.options.sync)
 
-    def created(self, saved: _Saved) -> Sequence[str]:
-        replaced = {image.name for image in saved.images}
+    def created(self, saved: SavedImages) -> Sequence[str]:
+        names = {image.name for image in self._existing.images}
+        replaced = {image.name for image in saved.images if image.name in names}
         kept = zip(self._existing.images, self._existing.created, strict=True)
         created = [texts for image, texts in kept if image.name not in replaced]
-        return [*saved.created, *(text for texts in created for text in texts)]
+        return [*super().created(saved), *(text for texts in created for text in texts)]

@@ -29,6 +29,8 @@ LISTED_NAME = "io.hangar-async.list.name"
 #: The content of `oci-layout` (image-spec, image-layout.md).
 MARKER = b'{"imageLayoutVersion":"1.0.0"}\n'
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The bytes of a piece of an index file, at least.
+_PIECE = 1 << 18
 
 
 def blob_name(digest: Digest) -> str:
@@ -62,12 +64,22 @@ def folder_files(platform: ImagePlatform) -> dict[str, bytes]:
 
 def cache_files(images: Sequence[Image], saved: datetime) -> dict[str, bytes]:
     """Make the files of the cache directory as a whole, by their names, in their order."""
-    return {MARKER_NAME: MARKER, INDEX_NAME: _cache_index(images), LIST_NAME: _saved_images_list(images, saved)}
+    return {name: b"".join(pieces) for name, pieces in cache_pieces(images, saved).items()}
 
 
-def _cache_index(images: Iterable[Image]) -> bytes:
+def cache_pieces(images: Sequence[Image], saved: datetime) -> dict[str, Iterator[bytes]]:
+    """Make the same files in pieces, for more images than memory should hold: each file goes through them once."""
+    stamp = saved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    saved_list = {"List": [], "Version": LIST_VERSION, "SavedTime": stamp}
+    return {
+        MARKER_NAME: iter([MARKER]),
+        INDEX_NAME: _dump_list({"schemaVersion": 2, "manifests": []}, "manifests", _index_entries(images)),
+        LIST_NAME: _dump_list(saved_list, "List", _list_entries(images)),
+    }
+
+
+def _index_entries(images: Iterable[Image]) -> Iterator[dict[str, Any]]:
     # Each image once, by name (image-spec, image-layout.md, "index.json file").
-    entries = []
     for image in images:
         annotations = {REF_NAME: image.reference.layout_name}
         if image.original is not None:
@@ -77,12 +89,10 @@ def _cache_index(images: Iterable[Image]) -> bytes:
         if image.listed is not None:
             annotations[LISTED_NAME] = str(image.listed)
         assert image.root is not None  # noqa: S101 - every image that is saved has one
-        entries.append(image.root.to_json(annotations))
-    return _dump({"schemaVersion": 2, "manifests": entries})
+        yield image.root.to_json(annotations)
 
 
-def _saved_images_list(images: Iterable[Image], saved: datetime) -> bytes:
-    entries = []
+def _list_entries(images: Iterable[Image]) -> Iterator[dict[str, Any]]:
     for image in images:
         if not image.platforms:
             continue  # `index.json` alone names it
@@ -97,16 +107,12 @@ def _saved_images_list(images: Iterable[Image], saved: datetime) -> bytes:
             }
             for item in image.platforms
         ]
-        entries.append(
-            {
-                "Source": image.reference.name,
-                "Tag": image.reference.cache_tag,
-                "ArchList": list(dict.fromkeys(item["Arch"] for item in platforms)),
-                "Images": platforms,
-            }
-        )
-    stamp = saved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return _dump({"List": entries, "Version": LIST_VERSION, "SavedTime": stamp})
+        yield {
+            "Source": image.reference.name,
+            "Tag": image.reference.cache_tag,
+            "ArchList": list(dict.fromkeys(item["Arch"] for item in platforms)),
+            "Images": platforms,
+        }
 
 
 def newest(created: Iterable[str]) -> datetime:
@@ -125,6 +131,20 @@ def newest(created: Iterable[str]) -> datetime:
 def _dump(document: dict[str, Any]) -> bytes:
     # The same bytes as of json.dumps, whose indenting is not compiled.
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def _dump_list(document: dict[str, Any], key: str, entries: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Write a document as `_dump` does, in pieces of some size, with these entries in the empty list `key`."""
+    start, end = _dump(document).split(b'"%b": []' % key.encode())
+    start += b'"%b": [' % key.encode()
+    piece, separator, last = bytearray(start), b"\n    ", b"]"
+    for entry in entries:
+        piece += separator + _dump(entry)[:-1].replace(b"\n", b"\n    ")
+        separator, last = b",\n    ", b"\n  ]"
+        if len(piece) >= _PIECE:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece + last + end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from hangar_async.layout.files import (
     MARKER_NAME,
     SHARE,
     blob_name,
-    cache_files,
+    cache_pieces,
     folder_files,
 )
 from hangar_async.oci import MAX_DOCUMENT, PIECE, Descriptor, Digest, Image, ImageConfig, Verifier
+from hangar_async.packed import PackedNames
 from hangar_async.store.directory import LOCK_NAME, PARTIALS, check_own, restore_aside
 from hangar_async.store.ingest import Ingest
 from hangar_async.threads import in_thread
@@ -55,7 +56,8 @@ class ContentStore:
         self._partials = dict(partials)
         # Names (relative to the root) of blobs of earlier runs: not trusted until hashed.
         self._earlier = set(earlier)
-        self._trusted: dict[Digest, int] = {}
+        # The blobs that are here and whole: the digest of each, and the digest with the size.
+        self._trusted = PackedNames()
         # One check at a time: a second one could remove the new blob in place of a damaged one.
         self._checks: dict[Digest, asyncio.Lock] = {}
         # Hashing needs processors, not permits of the network.
@@ -72,27 +74,31 @@ class ContentStore:
 
     async def contains(self, digest: Digest, size: int | None = None) -> bool:
         """Tell whether the blob is here, whole and of this size; a damaged one is removed. Raises StorageError."""
-        if digest not in self._trusted and blob_name(digest) in self._earlier:
+        if digest.hex not in self._trusted and blob_name(digest) in self._earlier:
             async with self._checks.setdefault(digest, asyncio.Lock()):
                 await self._check(digest)
-        return digest in self._trusted and size in (None, self._trusted[digest])
+        return digest.hex in self._trusted and (size is None or _sized(digest, size) in self._trusted)
 
     async def _check(self, digest: Digest) -> None:
         """Trust a blob of an earlier run that is whole, and remove any other; does nothing a second time."""
         path, name = self.path(digest), blob_name(digest)
-        if digest in self._trusted or name not in self._earlier:
+        if digest.hex in self._trusted or name not in self._earlier:
             return
         async with self._hashing:
             size = await in_thread(_size, path)
             if size is not None and await _is_whole(path, digest):
-                self._trusted[digest] = size
+                self._trust(digest, size)
             else:
                 await in_thread(self.disk.remove, path)
                 self._earlier.discard(name)
 
+    def _trust(self, digest: Digest, size: int) -> None:
+        self._trusted.add(digest.hex)
+        self._trusted.add(_sized(digest, size))
+
     def missing(self, content: Descriptor) -> int:
         """Return the number of bytes of a blob that are not here, if the bytes of earlier runs are good."""
-        if content.digest in self._trusted or blob_name(content.digest) in self._earlier:
+        if content.digest.hex in self._trusted or blob_name(content.digest) in self._earlier:
             return 0
         return content.size - self._partials.get(_partial_name(content.digest, content.size), 0)
 
@@ -114,15 +120,15 @@ class ContentStore:
             await ingest.close()
             self._partials.pop(name, None)
             if ingest.committed:
-                self._trusted[digest] = size
+                self._trust(digest, size)
             elif ingest.offset:
                 self._partials[name] = ingest.offset
 
     async def put(self, data: bytes, digest: Digest) -> None:
         """Store a small document whose digest was computed from these bytes."""
-        if digest not in self._trusted:
+        if digest.hex not in self._trusted:
             await in_thread(_write_document, self.disk, self.root, blob_name(digest), data)
-            self._trusted[digest] = len(data)
+            self._trust(digest, len(data))
 
     async def forget_partials(self) -> None:
         """Remove the partial files of ingests; raises StorageError."""
@@ -176,6 +182,10 @@ def _prepare(root: Path, disk: Disk, stack: ExitStack) -> tuple[frozenset[str], 
             disk.remove(path)
     disk.make_directory(root / SHARE / "sha256")
     return _names(root), partials
+
+
+def _sized(digest: Digest, size: int) -> str:
+    return f"{digest.hex}.{size}"
 
 
 def _partial_name(digest: Digest, size: int) -> str:
@@ -254,7 +264,7 @@ async def write_cache(store: ContentStore, images: Sequence[Image], saved: datet
     With `sync` all are on the disk in the end, and each before it replaces an earlier one. Returns False when the file
     system has no links, and `blobs` beside `index.json` is missing.
     """
-    return await in_thread(_write_cache, store.disk, store.root, cache_files(images, saved), sync)
+    return await in_thread(_write_cache, store.disk, store.root, cache_pieces(images, saved), sync)
 
 
 def _write_image(store: ContentStore, image: Image) -> list[str]:
@@ -276,7 +286,7 @@ def _created(store: ContentStore, image: Image) -> list[str]:
     return created
 
 
-def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes], sync: bool) -> bool:
+def _write_cache(disk: Disk, root: Path, files: Mapping[str, Iterable[bytes]], sync: bool) -> bool:
     linked = disk.link(root / BLOBS, SHARE)
     for name, data in files.items():
         _write_document(disk, root, name, data, sync=sync)
@@ -286,7 +296,7 @@ def _write_cache(disk: Disk, root: Path, files: Mapping[str, bytes], sync: bool)
     return linked
 
 
-def _write_document(disk: Disk, root: Path, name: str, data: bytes, *, sync: bool = False) -> None:
+def _write_document(disk: Disk, root: Path, name: str, data: bytes | Iterable[bytes], *, sync: bool = False) -> None:
     """Write a small file of the cache whole, so that a reader sees the old file or the new one."""
     # Two threads may write one document at the same time, when two names are of the same image.
     temporary = root / PARTIALS / f"document.{threading.get_ident()}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async.layout import files
-from hangar_async.layout.files import EPOCH, cache_files, folder_files, folder_names, newest
+from hangar_async.layout.files import EPOCH, cache_files, cache_pieces, folder_files, folder_names, newest
 from hangar_async.oci.digest import Digest
 from hangar_async.oci.image import Image, ImagePlatform
 from hangar_async.oci.manifest import Descriptor
@@ -66,6 +66,16 @@ def test_files_of_the_cache() -> None:
         "Version": "v1.1.0",
         "SavedTime": "2024-01-02T03:04:05Z",
     }
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_files_in_pieces_are_those_of_a_whole_document(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(files, "_PIECE", 1)
+    for name, pieces in cache_pieces([_image()] * count, EPOCH).items():
+        data = b"".join(pieces)
+        document = json.loads(data)
+        assert name == "oci-layout" or data == json.dumps(document, indent=2).encode() + b"\n"
+        assert name == "oci-layout" or len(document.get("manifests", document.get("List"))) == count
 
 
 def test_files_of_a_folder() -> None:

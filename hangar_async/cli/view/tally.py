@@ -1,7 +1,7 @@
 """The sums of the events of a run, which every view shows."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -51,7 +51,7 @@ class Tally:
     unreachable: set[str] = field(default_factory=set)
     quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
     _unplanned: int = 0
-    _planned: set[str] = field(default_factory=set)
+    _planned: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, event: Event) -> None:
         """Add an event. Progress comes thousands of times a second, so it is looked at first."""
@@ -93,12 +93,15 @@ class Tally:
                 self.images = self._unplanned = images
                 self.jobs = jobs
             case events.ImagePlanned(name, _, blobs, size):
-                self._planned.add(name)
+                self._planned[name] += 1
                 self._unplanned -= 1
                 self.blobs += blobs
                 self.planned_bytes += size
             case events.ImageEnded(outcome):
-                self._unplanned -= outcome.name not in self._planned
+                planned = self._planned.pop(outcome.name, 0)
+                self._unplanned -= planned == 0
+                if planned > 1:
+                    self._planned[outcome.name] = planned - 1
                 self.done += outcome.ok
                 self.failed += not outcome.ok
             case events.Committing():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+from hangar_async.disk import Disk
 from hangar_async.effort import Meters
 from hangar_async.engine.limits.queue import Rank
 from hangar_async.engine.reports import Comparison, ImageOutcome, LoadOutcome, MirrorOutcome
+from hangar_async.spooled import KEPT, Spooled
 
 _T = TypeVar("_T")
 _O = TypeVar("_O", ImageOutcome, LoadOutcome, MirrorOutcome, Comparison)
@@ -56,3 +58,43 @@ class Usage:
     def all_measured(self, outcomes: Iterable[_O]) -> tuple[_O, ...]:
         """Return the outcomes of all images, in the order of the list, with what each took."""
         return tuple(self.measured(outcome, number) for number, outcome in enumerate(outcomes))
+
+    def forget(self, number: int) -> None:
+        """Forget what the image at this place took."""
+        self._bytes.pop(number, None)
+        self._seconds.pop(number, None)
+        if not self._requests[number]:
+            del self._requests[number]
+
+
+class Outcomes(Generic[_O]):
+    """The outcomes of a run by the places of their images, each with what it took; most are in a file.
+
+    Raises StorageError.
+    """
+
+    def __init__(self, usage: Usage, disk: Disk) -> None:
+        self._usage = usage
+        self._spooled: Spooled[_O] = Spooled(disk)
+        #: The number of images that have failed.
+        self.failed = 0
+
+    def put(self, number: int, outcome: _O) -> None:
+        """Put the outcome of an image at its place, or at the next one, which is the number of those before it."""
+        self.failed += not outcome.ok
+        measured = self._usage.measured(outcome, number)
+        if number < len(self._spooled):
+            self._spooled[number] = measured
+        else:
+            self._spooled.append(measured)
+        if number >= KEPT:
+            self._usage.forget(number)
+
+    def keep_place(self, outcome: _O) -> None:
+        """Keep the next place for an image that has not ended; `outcome` is that of one that is not begun."""
+        self._spooled.append(outcome)
+
+    def sequence(self) -> Sequence[_O]:
+        """Return them all, each also with what came for other images after its end, where they are few."""
+        outcomes = self._spooled.sequence()
+        return self._usage.all_measured(outcomes) if isinstance(outcomes, tuple) else outcomes

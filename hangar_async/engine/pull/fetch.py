@@ -1,6 +1,5 @@
 """Content from registries into the store: each digest once, from the first repository that gives it."""
 
-import asyncio
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +12,10 @@ from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket, is_planning
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.pull.planning import Planning
+from hangar_async.engine.pull.sources import ContentRequest, Source
 from hangar_async.engine.reports import Traffic
 from hangar_async.errors import ContentError, DigestMismatch, HangarError, NetworkError, StorageError, copied
+from hangar_async.packed import PackedNames
 from hangar_async.singleflight import SingleFlight
 from hangar_async.store.content import ContentStore
 from hangar_async.store.ingest import Ingest
@@ -118,69 +119,36 @@ class Receiver:
         self.observe(BlobProgress(document.digest, size, size))
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A repository that may give a digest, the image that names the digest, and whether it is a mirror."""
-
-    repository: oci.Reference
-    image: oci.Reference
-    mirror: bool
-
-
-@dataclass(slots=True)
-class _Request:
-    """One digest that images need: its sources, and the answers of those that failed."""
-
-    content: oci.Descriptor
-    is_document: bool
-    rank: Rank
-    untried: list[_Source] = field(default_factory=list)
-    offered: set[str] = field(default_factory=set)
-    errors: dict[str, HangarError] = field(default_factory=dict)
-    more: asyncio.Event = field(default_factory=asyncio.Event)
-    ticket: Ticket | None = None
-    is_stored: bool = False
-
-    @property
-    def key(self) -> tuple[oci.Digest, int]:
-        """The key of its single flight."""
-        return self.content.digest, self.content.size
-
-    def offer(self, source: _Source) -> None:
-        """Add a repository that names this digest."""
-        if source.repository.name not in self.offered:
-            self.offered.add(source.repository.name)
-            self.untried.append(source)
-            self.more.set()
-
-    def error(self, image: oci.Reference) -> HangarError:
-        """Return the error for an image when no repository gave the digest: of its own repository, else the last."""
-        return self.errors.get(image.name) or next(reversed(self.errors.values()))
-
-    def failed(self, source: _Source, error: HangarError) -> None:
-        """Note that a repository does not give it."""
-        self.errors[source.image.name] = error
-        self.untried.remove(source)
-
-
 class Fetcher:
     """Fetches content for all images of a run; single flight a digest, before the request.
 
     The `flights` belong to the run, so that an image that gives up does not end the fetch for others. `images` is the
-    number of images that will name content: a digest that every known repository failed to give, of a document or a
-    blob, fails only when no further image can name another repository.
+    number of images that name content at the same time: a digest that every known repository failed to give, of a
+    document or a blob, fails only when no further image of these can name another repository. `later` is the number of
+    images that follow: an image that fails before is a `late` one, and may succeed when they have ended.
     """
 
     def __init__(
-        self, flights: SingleFlight, receiver: Receiver, store: ContentStore, images: int, mirrors: Mirrors = NO_MIRRORS
+        self,
+        flights: SingleFlight,
+        receiver: Receiver,
+        store: ContentStore,
+        images: int,
+        mirrors: Mirrors = NO_MIRRORS,
+        *,
+        later: int = 0,
     ) -> None:
         self._flights = flights
         self._receiver = receiver
         self._store = store
         #: The images that may still name content.
-        self.planning = Planning(images)
+        self.planning = Planning(images, later)
+        #: The numbers of images that lack content which a later image may bring.
+        self.late: set[int] = set()
         self._mirrors = mirrors
-        self._requests: dict[tuple[oci.Digest, int], _Request] = {}
+        #: The requests for content that is not in the store yet, and the content that came into it, or was found there.
+        self._requests: dict[tuple[oci.Digest, int], ContentRequest] = {}
+        self._present = PackedNames()
 
     async def root(self, image: oci.Reference, rank: Rank) -> oci.Document:
         """Return the manifest or index that a reference names, and store it; raises HangarError.
@@ -202,6 +170,7 @@ class Fetcher:
                 await self.planning.get_last(rank[0])
                 named = await self._stored(image.digest)
                 if named is None:
+                    self._note_late(rank)
                     raise
                 return named
 
@@ -253,16 +222,17 @@ class Fetcher:
 
     def has(self, content: oci.Descriptor) -> bool:
         """Tell whether this run knows that content is in the store."""
-        request = self._requests.get((content.digest, content.size))
-        return request is not None and request.is_stored
+        return _name(content) in self._present
 
     def offer(self, content: oci.Descriptor, image: oci.Reference, rank: Rank, *, document: bool = False) -> None:
         """Offer the repository of an image, and its mirrors, as sources of this content, with this rank."""
+        if self.has(content):
+            return
         request = self._request(content, rank, document)
         *mirrors, registry = self._mirrors.sources(image)
         for mirror in mirrors:
-            request.offer(_Source(mirror, image, mirror=True))
-        request.offer(_Source(registry, image, mirror=False))
+            request.offer(Source(mirror, image, mirror=True))
+        request.offer(Source(registry, image, mirror=False))
 
     def named(self, number: int) -> None:
         """Note that the image of this number has named all its content, or never will."""
@@ -279,6 +249,8 @@ class Fetcher:
         It fails when no other image may name another repository. Returns a document, or a small blob, that has come
         just now. Raises HangarError: the answer of the image's own repository.
         """
+        if self.has(content):
+            return None
         self.offer(content, image, rank, document=document)
         request = self._request(content, rank, document)
         number, fetched = rank[0] if is_planning(rank) else None, None
@@ -287,21 +259,22 @@ class Fetcher:
                 if request.key in self._flights or request.untried:
                     fetched = await self._flights.join(request.key, partial(self._run, request))
                 elif not await self._has_another(request, number):
+                    self._note_late(rank)
                     raise copied(request.error(image))
         return fetched
 
-    def _request(self, content: oci.Descriptor, rank: Rank, document: bool) -> _Request:
+    def _request(self, content: oci.Descriptor, rank: Rank, document: bool) -> ContentRequest:
         key = (content.digest, content.size)
         request = self._requests.get(key)
         if request is None:
-            request = self._requests[key] = _Request(content, document, rank)
+            request = self._requests[key] = ContentRequest(content, document, rank)
         elif rank < request.rank:
             request.rank = rank
             if request.ticket is not None:
                 self._receiver.client.raise_rank(request.ticket, rank)
         return request
 
-    async def _has_another(self, request: _Request, number: int | None) -> bool:
+    async def _has_another(self, request: ContentRequest, number: int | None) -> bool:
         """Wait until another image names a repository for this digest; False when none will.
 
         `number` is that of an image that is not planned yet.
@@ -315,12 +288,12 @@ class Fetcher:
             await (request.more.wait() if number is None else self.planning.wait(number, request.more))
         return True
 
-    async def _run(self, request: _Request) -> oci.Document | bytes | None:
+    async def _run(self, request: ContentRequest) -> oci.Document | bytes | None:
         """Get one digest from the first repository that gives it; the failures are in `request.errors`."""
         content = request.content
         try:
             if await self._store.contains(content.digest, content.size):
-                request.is_stored = True
+                self._note_stored(request)
                 self._receiver.reused(content.digest, content.size)
                 return None
             ticket = request.ticket = Ticket(request.rank, ahead=is_planning(request.rank))
@@ -334,7 +307,19 @@ class Fetcher:
                 request.failed(source, error)
         return None
 
-    async def _try(self, request: _Request, source: _Source, ticket: Ticket, ingest: Ingest) -> oci.Document | None:
+    def _note_stored(self, request: ContentRequest) -> None:
+        """Note that content is in the store; its sources are needed no more."""
+        request.is_stored = True
+        self._present.add(_name(request.content))
+        self._requests.pop(request.key, None)
+
+    def _note_late(self, rank: Rank) -> None:
+        if self.planning.has_later:
+            self.late.add(rank[0])
+
+    async def _try(
+        self, request: ContentRequest, source: Source, ticket: Ticket, ingest: Ingest
+    ) -> oci.Document | None:
         fetched = None
         try:
             arguments = request.content, source.repository, ticket, ingest
@@ -342,9 +327,13 @@ class Fetcher:
                 fetched = await self._receiver.document(*arguments, mirror=source.mirror)
             else:
                 await self._receiver.blob(*arguments, mirror=source.mirror)
-            request.is_stored = True
+            self._note_stored(request)
         except StorageError:
             raise
         except HangarError as error:
             request.failed(source, error)
         return fetched
+
+
+def _name(content: oci.Descriptor) -> str:
+    return f"{content.digest}.{content.size}"

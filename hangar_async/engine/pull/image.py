@@ -15,6 +15,7 @@ from hangar_async.engine.reports import ImageOutcome, ReferrerCounts
 from hangar_async.errors import Conflict, HangarError, InvalidValue, NotFound, the_error
 from hangar_async.imagelist import Entry
 from hangar_async.oci import Descriptor, Digest, Image, Reference
+from hangar_async.packed import PackedNames
 from hangar_async.store.content import ContentStore, write_image
 from hangar_async.tasks import each
 
@@ -36,7 +37,7 @@ class FetchedImage:
 
 
 class ImageFetcher:
-    """Fetches the images of one run, all at the same time; `fetch` is called once for each entry."""
+    """Fetches the images of one run, many at the same time; `followed` are the entries that later ones may repeat."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class ImageFetcher:
         store: ContentStore,
         space: SpaceCheck,
         observe: Observer,
+        followed: frozenset[Entry] = frozenset(),
     ) -> None:
         self._fetcher = fetcher
         self._planner = planner
@@ -53,14 +55,26 @@ class ImageFetcher:
         self._store = store
         self._space = space
         self._observe = observe
+        self._followed = followed
         self._roots: dict[Entry, asyncio.Future[Digest | None]] = {}
-        self._named: set[Digest] = set()
+        self._named = PackedNames()
+        #: The numbers of late images whose plans were told.
+        self._told: set[int] = set()
 
-    async def fetch(self, entry: Entry, number: int) -> FetchedImage:
+    async def fetch(self, entry: Entry, number: int) -> FetchedImage | None:
         """Bring an image into the store, whole; `number` is its place in the list. A failure is an outcome.
 
-        Raises StorageError, MachineError and TooManyParts, which end the run.
+        None for an image that lacks content which a later one may bring: it is to be fetched again after them. Raises
+        StorageError, MachineError and TooManyParts, which end the run.
         """
+        fetched = await self._fetch(entry, number)
+        if number in self._fetcher.late and entry not in self._followed:
+            self._fetcher.late.discard(number)
+            return None
+        self._told.discard(number)
+        return fetched
+
+    async def _fetch(self, entry: Entry, number: int) -> FetchedImage:
         root = self._root_of(entry)
         try:
             planned = await self._plan(entry, number, root)
@@ -104,7 +118,7 @@ class ImageFetcher:
             if not root_digest.done():
                 root_digest.set_result(None)
             self._fetcher.named(number)
-        self._report_plan(entry, image)
+        self._report_plan(entry, number, image)
         return plan, found
 
     async def _fetch_contents(
@@ -160,13 +174,18 @@ class ImageFetcher:
 
     def _root_of(self, entry: Entry) -> asyncio.Future[Digest | None]:
         """Return the future of the digest that the name of an entry stands for; None when the entry failed before."""
+        if entry not in self._followed:
+            return asyncio.get_running_loop().create_future()
         if entry not in self._roots:
             self._roots[entry] = asyncio.get_running_loop().create_future()
         return self._roots[entry]
 
-    def _report_plan(self, entry: Entry, image: Image) -> None:
-        new = [content for content in image.contents if content.digest not in self._named]
-        self._named.update(content.digest for content in new)
+    def _report_plan(self, entry: Entry, number: int, image: Image) -> None:
+        if number in self._told:
+            return
+        if self._fetcher.planning.has_later:
+            self._told.add(number)
+        new = [content for content in image.contents if self._named.add(content.digest.hex)]
         size = sum(content.size for content in new)
         self._observe(ImagePlanned(str(entry.reference), len(image.platforms), len(new), size))
 

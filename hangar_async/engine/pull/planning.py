@@ -10,15 +10,19 @@ _T = TypeVar("_T")
 
 
 class Planning:
-    """The images of a run that have not named all their content yet, each by its number in the list.
+    """The images under way that have not named all their content yet, each by its number in the list.
+
+    `images` of them have begun, and `later` ones will.
 
     Content that no known repository gives is waited for as long as an image may name another repository. Images that
     wait for each other would do so for ever. So when all that are left wait, the first of them gets no more: it is
     planned to its end without waiting, and then the next. The outcome is the same in whatever order answers come.
     """
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, later: int = 0) -> None:
         self._unplanned = images
+        #: The number of images that have not begun: nothing is known of them, and nobody waits for them.
+        self._later = later
         self._working: Counter[int] = Counter()
         #: What the images wait for; set when it is there.
         self._waiting: defaultdict[int, list[asyncio.Event]] = defaultdict(list)
@@ -28,9 +32,19 @@ class Planning:
         self._last: int | None = None
 
     @property
+    def has_later(self) -> bool:
+        """True when some images have not begun."""
+        return self._later > 0
+
+    @property
     def is_complete(self) -> bool:
-        """True when all images have named all their content, or never will."""
+        """True when all images that have begun have named all their content, or never will."""
         return self._unplanned == 0
+
+    def begin(self) -> None:
+        """Note that one of the later images begins, or one again that has ended."""
+        self._later = max(0, self._later - 1)
+        self._unplanned += 1
 
     def is_last(self, number: int) -> bool:
         """Tell whether no other image will name anything before the planning of this one ends."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from hangar_async.config.output import OutputSettings
 from hangar_async.errors import StorageError, TooManyParts
 from hangar_async.filesystem import MIB, device, fitting_part, free_bytes, largest_file
-from hangar_async.oci import Descriptor, Digest
+from hangar_async.oci import Descriptor
+from hangar_async.packed import PackedNames
 from hangar_async.threads import in_thread
 
 #: Files take whole units of this many bytes.
@@ -44,15 +45,14 @@ class SpaceCheck:
         self._longest = 0
         #: The planned bytes, of cache and output, up to which all is known to fit.
         self._fits = -1
-        self._seen: set[Digest] = set()
+        self._seen = PackedNames()
 
     async def plan(self, contents: Iterable[Descriptor], missing: Callable[[Descriptor], int]) -> None:
         """Add the contents of an image; `missing` returns how many bytes of a blob are still to be fetched.
 
         Raises StorageError when the plan does not fit, TooManyParts when it makes too many parts.
         """
-        new = [content for content in contents if content.digest not in self._seen]
-        self._seen.update(content.digest for content in new)
+        new = [content for content in contents if self._seen.add(content.digest.hex)]
         self._to_fetch += sum(_blocks(missing(content)) for content in new)
         output_size = _blocks if self._is_directory else archived_size
         self._to_output += sum(output_size(content.size) for content in new)

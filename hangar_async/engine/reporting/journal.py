@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ class Journal:
         self._forward = observe
         self._started = datetime.now(UTC)
         self._began = time.monotonic()
-        self._planned: tuple[Outcome, ...] = ()
+        self._planned: Sequence[Outcome] = ()
         self._ended: list[Outcome] = []
         self._notices: list[str] = []
         self._transfers: Counter[str] = Counter()
@@ -83,7 +83,7 @@ class Journal:
             case events.ImageEnded(outcome):
                 self._ended.append(outcome)
             case events.RunStarted():
-                self.has_begun, self._planned = True, tuple(event.planned)
+                self.has_begun, self._planned = True, event.planned
             case events.CheckStarted():
                 self.has_begun = True
             case Notice(text):

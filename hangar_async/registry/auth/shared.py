@@ -7,6 +7,7 @@ grants those that it will.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from hangar_async.registry.auth.tokens import TokenRequest
 
@@ -39,7 +40,7 @@ class SharedRequests:
         if repository not in expected or self._refusals[registry] >= _REFUSALS:
             return []
         del expected[repository]
-        taken = list(expected)[: _REPOSITORIES - 1]
+        taken = list(islice(expected, _REPOSITORIES - 1))
         for other in taken:
             del expected[other]
         return taken

@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -292,9 +292,9 @@ class Noting(Disk):
         if is_there:
             self._note("unlink", path.name)
 
-    def write_new(self, path: Path, data: bytes, *, sync: bool = False, mode: int = 0o644) -> None:
+    def write_new(self, path: Path, data: bytes | Iterable[bytes], *, sync: bool = False, mode: int = 0o644) -> None:
         super().write_new(path, data)
-        self._note("write", path.name, data.decode())
+        self._note("write", path.name, data.decode() if isinstance(data, bytes) else "")
 
     def _note(self, *change: str) -> None:
         if self.changes is not None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, ImageEnded
-from hangar_async.engine.limits.usage import Usage
+from hangar_async.engine.limits import usage as usage_module
+from hangar_async.engine.limits.usage import Outcomes, Usage
 from hangar_async.engine.load import load
 from hangar_async.engine.reports import ImageOutcome
+from hangar_async.errors import UsageError
 from hangar_async.imagelist import Entry
 from hangar_async.oci import Reference
+from hangar_async.spooled import Spooled
 from hangar_async.testing.images import layer
 from tests.engine.loading import load_options
 from tests.engine.rig import run
@@ -47,6 +54,23 @@ async def test_seconds_are_those_with_a_request_under_way() -> None:
     third = await start(0, ends[0])
     await stop(third, ends[0])
     assert [one.seconds for one in usage.all_measured([OUTCOME] * 3)] == [4.0, 9.0, 0.0]
+
+
+def test_the_outcomes_have_what_they_took_and_the_places_of_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_module, "KEPT", 1)
+    usage = Usage()
+    outcomes = Outcomes[ImageOutcome](usage, Disk())
+    outcomes._spooled = Spooled(kept=1)
+    for number in range(3):
+        usage.count((number, 0), 10 + number)
+    outcomes.put(0, OUTCOME)
+    outcomes.keep_place(OUTCOME)
+    outcomes.put(2, replace(OUTCOME, error=UsageError("wrong")))
+    outcomes.put(1, OUTCOME)
+    assert [one.transferred for one in outcomes.sequence()] == [10, 11, 12]
+    assert [one.ok for one in outcomes.sequence()] == [True, True, False]
+    assert outcomes.failed == 1
+    assert not usage._bytes.keys() - {0}
 
 
 async def test_the_bytes_of_the_images_are_those_of_the_run(
