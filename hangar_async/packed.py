@@ -1,17 +1,34 @@
-"""A set of many names in little memory."""
+"""Sets and maps whose memory does not grow with what they have seen, or by little."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from array import array
+from collections import OrderedDict
 from collections.abc import Iterable
+from typing import TypeVar
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 #: Names that are kept as they are: a set of strings is faster, and so many take little memory.
 _MOST_PLAIN = 4096
 #: The bytes of a word, and the words of a name.
 _WORD, _WORDS = 8, 2
 _EMPTY = (0, 0)
+
+
+class Recent(OrderedDict[_K, _V]):
+    """A map that keeps the values that were set last, `most` of them."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: _K, value: _V) -> None:
+        super().__setitem__(key, value)
+        if len(self) > self._most:
+            self.popitem(last=False)
 
 
 class PackedNames:

@@ -68,11 +68,19 @@ class Spooled(Sequence[_T]):
         self._ends.append(end)
 
     def __setitem__(self, number: int, value: _T) -> None:
-        """Put a value in place of another one."""
-        if number < len(self._first):
+        """Put a value at a place, also beyond the end: the places before it wait for theirs, and are not read before.
+
+        All places of a list that is shorter than `kept` are in memory.
+        """
+        if number < self._kept:
+            self._first += [value] * (number + 1 - len(self._first))
             self._first[number] = value
             return
-        number -= len(self._first)
+        self._first += [value] * (self._kept - len(self._first))
+        number -= self._kept
+        missing = range(number + 1 - len(self._ends))
+        self._starts.extend(0 for _ in missing)
+        self._ends.extend(0 for _ in missing)
         self._starts[number], self._ends[number] = self._put(value)
 
     def sequence(self) -> Sequence[_T]:
@@ -136,6 +144,10 @@ class Computed(Sequence[_T]):
     def __init__(self, values: Sequence[_V], make: Callable[[_V], _T]) -> None:
         self._count = len(values)
         self._make: Callable[[int], _T] = lambda number: make(values[number])
+
+    def sequence(self) -> Sequence[_T]:
+        """Return the values: as a tuple where they are few."""
+        return tuple(self) if self._count <= KEPT else self
 
     def __len__(self) -> int:
         return self._count

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import islice
 from typing import TypeVar
@@ -26,11 +26,26 @@ async def each(items: Collection[_T], work: Callable[[_T], Awaitable[_R]], at_on
         for number, item in waiting:
             results[number] = await work(item)
 
+    await _beside(run, min(at_once, len(items)))
+    return [results[number] for number in range(len(results))]
+
+
+async def every(items: Iterable[_T], work: Callable[[_T], Awaitable[object]], at_once: int) -> None:
+    """Do the work on each of any number of items, as `each` does, and keep no results."""
+    waiting = iter(items)
+
+    async def run() -> None:
+        for item in waiting:
+            await work(item)
+
+    await _beside(run, at_once)
+
+
+async def _beside(run: Callable[[], Coroutine[None, None, None]], count: int) -> None:
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(at_once, len(items)) - 1):
+        for _ in range(count - 1):
             group.create_task(run())
         await run()
-    return [results[number] for number in range(len(results))]
 
 
 async def first_of(*works: Callable[[], Awaitable[object]]) -> None:

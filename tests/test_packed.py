@@ -4,7 +4,7 @@ import sys
 
 from hypothesis import given, strategies as st
 
-from hangar_async.packed import PackedNames
+from hangar_async.packed import PackedNames, Recent
 
 _MANY = 20_000
 
@@ -25,6 +25,13 @@ def test_tells_many_names_apart() -> None:
     assert not any(packed.add(f"name {number}") for number in range(_MANY))
     assert all(f"name {number}" in packed for number in range(_MANY))
     assert not any(f"other {number}" in packed for number in range(_MANY))
+
+
+def test_a_map_keeps_what_was_set_last() -> None:
+    recent = Recent[str, int](2)
+    for number, name in enumerate("abca"):
+        recent[name] = number
+    assert recent == {"c": 2, "a": 3}
 
 
 def test_takes_few_bytes_a_name() -> None:

@@ -44,6 +44,14 @@ def test_a_value_takes_the_place_of_another_one() -> None:
     assert list(spooled) == ["first", 2, "third", 4, 5]
 
 
+def test_values_come_to_their_places_in_any_order() -> None:
+    for order in ([4, 0, 3, 1, 2], [1, 0, 2, 4, 3]):
+        spooled = Spooled[int](kept=2)
+        for number in order:
+            spooled[number] = number
+        assert list(spooled) == [0, 1, 2, 3, 4]
+
+
 def test_leaves_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spooled = _filled([bytes(200_000)], kept=0)

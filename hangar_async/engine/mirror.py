@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImageEnded, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import planning_rank
+from hangar_async.engine.limits.usage import Outcomes
 from hangar_async.engine.outputs import (
     check_failed_list,
     check_outputs,
@@ -29,8 +30,9 @@ from hangar_async.engine.reports import MirrorOutcome, MirrorReport
 from hangar_async.errors import HangarError, UsageError, the_error
 from hangar_async.mirrorlist import MirrorEntry, MirrorList
 from hangar_async.oci import Digest, Reference
+from hangar_async.spooled import Computed
 from hangar_async.state.hints import State
-from hangar_async.tasks import each
+from hangar_async.tasks import each, every
 from hangar_async.threads import in_thread
 
 #: Images whose names are compared before the run at once, since two lines give them one target.
@@ -97,7 +99,7 @@ class _MirrorRun:
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, options.state)
         options = replace(options, failed=failed, state=state)
         run = cls(options, observe, clock, images)
-        planned = [MirrorOutcome(entry, "planned") for entry in images.entries]
+        planned = Computed(images.entries, lambda entry: MirrorOutcome(entry, "planned"))
         observe(RunStarted(len(planned), options.limits.requests, planned))
         if note := options.limits.note(options.jobs):
             run.notice(note)
@@ -118,7 +120,7 @@ class _MirrorRun:
             failed_list = await write_failed_list(self.options.failed, [*failed, *invalid], self.notice, self._disk)
         tell_remarks(self._disk, self.notice)
         report = MirrorReport(
-            outcomes=tuple(outcomes),
+            outcomes=outcomes,
             invalid=self.images.invalid,
             duplicates=self.images.duplicates,
             sent=sides.sent,
@@ -150,7 +152,9 @@ class _MirrorRun:
             if push:
                 await make_projects(options, sides.target_client, sides.client, [entry.target for entry in entries])
 
-            async def work(item: tuple[int, MirrorEntry]) -> MirrorOutcome:
+            outcomes = Outcomes[MirrorOutcome](sides.client.usage, self._disk)
+
+            async def work(item: tuple[int, MirrorEntry]) -> None:
                 number, entry = item
                 if entry in same:
                     outcome = MirrorOutcome(entry, "unchanged", same_as=same[entry])
@@ -160,11 +164,11 @@ class _MirrorRun:
                     outcome = await worker.outcome(entry, number)
                 sides.client.image_ended()
                 self._report(sides.client.usage.measured(outcome, number))
-                return outcome
+                outcomes.put(number, outcome)
 
             # More than the permits, so that none is idle while an image waits for its last request.
-            outcomes = await each(list(enumerate(entries)), work, 2 * options.limits.requests)
-            return _as_the_first(sides.client.usage.all_measured(outcomes)), sides
+            await every(enumerate(entries), work, 2 * options.limits.requests)
+            return _as_the_first(outcomes.sequence(), same, entries), sides
 
     def _open_state(self) -> AbstractAsyncContextManager[State]:
         if self.state is not None:
@@ -189,17 +193,22 @@ class _MirrorRun:
         self.observe(Notice(text))
 
 
-def _as_the_first(outcomes: Sequence[MirrorOutcome]) -> list[MirrorOutcome]:
+def _as_the_first(
+    outcomes: Sequence[MirrorOutcome], same: Mapping[MirrorEntry, MirrorEntry], entries: Sequence[MirrorEntry]
+) -> Sequence[MirrorOutcome]:
     """Let an image that an earlier entry stands for end as that one did."""
-    by_entry = {outcome.entry: outcome for outcome in outcomes}
-    return [
-        outcome
-        if outcome.same_as is None
-        else replace(
-            by_entry[outcome.same_as], entry=outcome.entry, same_as=outcome.same_as, seconds=0.0, transferred=0
-        )
-        for outcome in outcomes
-    ]
+    if not same:
+        return outcomes
+    firsts = set(same.values())
+    places = {entry: number for number, entry in enumerate(entries) if entry in firsts}
+
+    def ended(outcome: MirrorOutcome) -> MirrorOutcome:
+        if outcome.same_as is None:
+            return outcome
+        first = outcomes[places[outcome.same_as]]
+        return replace(first, entry=outcome.entry, same_as=outcome.same_as, seconds=0.0, transferred=0)
+
+    return Computed(outcomes, ended).sequence()
 
 
 async def _same_images(

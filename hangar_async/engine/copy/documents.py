@@ -7,11 +7,13 @@ from hangar_async.engine.limits.client import LimitedClient, OpenBlob
 from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.errors import NetworkError
-from hangar_async.oci import Descriptor, Digest, Document, ImageConfig, Reference, Verifier
+from hangar_async.oci import Descriptor, Digest, Document, ImageConfig, Reference, Verifier, children
 from hangar_async.singleflight import SingleFlight
 
-#: The bytes of the documents that are kept for other images: several tags often name one index.
+#: The memory of the documents that are kept for other images: several tags often name one index.
 _KEPT = 16 << 20
+#: The memory of a document beside its bytes, and of each descriptor in it.
+_DOCUMENT, _DESCRIPTOR = 1000, 700
 
 
 class RegistryDocuments:
@@ -95,7 +97,11 @@ class RegistryDocuments:
         if document.digest in self._kept:
             return
         self._kept[document.digest] = document
-        self._size += len(document.raw)
+        self._size += _memory(document)
         while self._size > _KEPT:
             _, oldest = self._kept.popitem(last=False)
-            self._size -= len(oldest.raw)
+            self._size -= _memory(oldest)
+
+
+def _memory(document: Document) -> int:
+    return len(document.raw) + _DOCUMENT + _DESCRIPTOR * len(children(document))

@@ -80,19 +80,15 @@ class Outcomes(Generic[_O]):
         self.failed = 0
 
     def put(self, number: int, outcome: _O) -> None:
-        """Put the outcome of an image at its place, or at the next one, which is the number of those before it."""
+        """Put the outcome of an image at its place."""
         self.failed += not outcome.ok
         measured = self._usage.measured(outcome, number)
-        if number < len(self._spooled):
-            self._spooled[number] = measured
-        else:
+        if number == len(self._spooled):
             self._spooled.append(measured)
+        else:
+            self._spooled[number] = measured
         if number >= KEPT:
             self._usage.forget(number)
-
-    def keep_place(self, outcome: _O) -> None:
-        """Keep the next place for an image that has not ended; `outcome` is that of one that is not begun."""
-        self._spooled.append(outcome)
 
     def sequence(self) -> Sequence[_O]:
         """Return them all, each also with what came for other images after its end, where they are few."""

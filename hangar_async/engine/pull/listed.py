@@ -85,11 +85,8 @@ class ListFetcher:
                     self._observe(ImageEnded(receiver.client.usage.measured(fetched.outcome, number)))
                 return fetched
 
-            async def take(number: int, entry: Entry, fetched: FetchedImage | None) -> None:
-                if fetched is None:
-                    saved.outcomes.keep_place(ImageOutcome(entry))
-                else:
-                    await self._pack(fetched, number, saved, packer, names)
+            async def take(number: int, fetched: FetchedImage) -> None:
+                await self._pack(fetched, number, saved, packer, names)
 
             await fetch_in_order(entries, fetcher.planning, fetch, take)
         return saved

@@ -22,6 +22,7 @@ from hangar_async.engine.limits.mirrors import ask_mirrors_first
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.pull.plan import DocumentSource, WholePlanner
 from hangar_async.errors import HangarError, NetworkError, NotFound, RateLimited, RegistryError, copied, the_error
+from hangar_async.packed import Recent
 from hangar_async.registry.lists import ReferrerPage
 from hangar_async.singleflight import SingleFlight
 from hangar_async.tasks import each
@@ -29,6 +30,8 @@ from hangar_async.tasks import each
 #: The referrers of one image, those of its referrers among them, and the pages of a list of them: no more are taken.
 MOST_REFERRERS = 1_000
 _MOST_PAGES = 100
+#: Repositories whose tags, and digests whose referrers, are remembered.
+_MOST_KEPT = 4096
 #: Referrers of referrers, at most: an attestation about a list of parts may be signed, and that signature as well.
 _MOST_LEVELS = 4
 
@@ -144,8 +147,9 @@ class ReferrersFinder:
         #: The failures of the list, by registry, and the refusals, by repository.
         self._failures: dict[str, RegistryError] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._tags: dict[str, _Tags] = {}
-        self._lists: dict[tuple[str, oci.Digest], _List] = {}
+        # Far more than are asked for at the same time; what is needed again later is asked for again.
+        self._tags = Recent[str, _Tags](_MOST_KEPT)
+        self._lists = Recent[tuple[str, oci.Digest], _List](_MOST_KEPT)
 
     async def find(self, image: oci.Reference, subjects: Subjects, rank: Rank) -> FoundReferrers:
         """Find the referrers of an image, and those of each referrer that is found.

@@ -17,7 +17,7 @@ async def fetch_in_order(
     entries: Sequence[_E],
     planning: Planning,
     fetch: Callable[[int, _E], Awaitable[_R | None]],
-    take: Callable[[int, _E, _R | None], Awaitable[None]],
+    take: Callable[[int, _R], Awaitable[None]],
 ) -> None:
     """Fetch the images of a list, a window of them at the same time, and take the results in their order.
 
@@ -34,9 +34,10 @@ async def fetch_in_order(
     for items in (begun, _beginning(late, planning)):
         async with ahead(items, work, WINDOW) as results:
             async for item, result in results:
-                if result is None and items is begun:
+                if result is not None:
+                    await take(item[0], result)
+                elif items is begun:
                     late.append(item)
-                await take(*item, result)
 
 
 def _beginning(items: Iterable[tuple[int, _E]], planning: Planning) -> Iterator[tuple[int, _E]]:

@@ -64,7 +64,6 @@ def test_the_outcomes_have_what_they_took_and_the_places_of_their_images(monkeyp
     for number in range(3):
         usage.count((number, 0), 10 + number)
     outcomes.put(0, OUTCOME)
-    outcomes.keep_place(OUTCOME)
     outcomes.put(2, replace(OUTCOME, error=UsageError("wrong")))
     outcomes.put(1, OUTCOME)
     assert [one.transferred for one in outcomes.sequence()] == [10, 11, 12]
