@@ -1,5 +1,6 @@
 """Content from registries into the store: each digest once, from the first repository that gives it."""
 
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -149,6 +150,8 @@ class Fetcher:
         #: The requests for content that is not in the store yet, and the content that came into it, or was found there.
         self._requests: dict[tuple[oci.Digest, int], ContentRequest] = {}
         self._present = PackedNames()
+        #: The requests that images wait for, until another one names a repository, and the number of these images.
+        self._waited: Counter[ContentRequest] = Counter()
 
     async def root(self, image: oci.Reference, rank: Rank) -> oci.Document:
         """Return the manifest or index that a reference names, and store it; raises HangarError.
@@ -238,7 +241,7 @@ class Fetcher:
         """Note that the image of this number has named all its content, or never will."""
         self.planning.end(number)
         if self.planning.is_complete:
-            for request in self._requests.values():
+            for request in self._waited:
                 request.more.set()
 
     async def fetch(
@@ -285,7 +288,13 @@ class Fetcher:
             if self.planning.is_complete or (number is not None and self.planning.is_last(number)):
                 return False
             request.more.clear()
-            await (request.more.wait() if number is None else self.planning.wait(number, request.more))
+            self._waited[request] += 1
+            try:
+                await (request.more.wait() if number is None else self.planning.wait(number, request.more))
+            finally:
+                self._waited[request] -= 1
+                if not self._waited[request]:
+                    del self._waited[request]
         return True
 
     async def _run(self, request: ContentRequest) -> oci.Document | bytes | None:

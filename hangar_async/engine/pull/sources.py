@@ -17,7 +17,7 @@ class Source:
     mirror: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ContentRequest:
     """One digest that images need: its sources, and the answers of those that failed."""
 
