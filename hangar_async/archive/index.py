@@ -5,10 +5,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import msgspec
 
+from hangar_async.archive.entries import ArchiveEntry, Encoding, PackedEntries
 from hangar_async.archive.formats import DEFLATE_PIECE, FOOTER_SIZE, GZIP, ZSTD
 from hangar_async.archive.names import ARCHIVE_INDEX, PREFIX, is_file_name
 from hangar_async.layout.files import named_digest
@@ -25,33 +26,9 @@ _BYTES_A_VALUE = 32
 #: The values of an entry, but for its pieces; and the bytes of one of these, since DEFLATE makes no MiB from fewer.
 _ENTRY_VALUES = 64
 _BYTES_A_PIECE = 1000
-Encoding = Literal["stored", "deflate", "zstd"]
 _ENCODINGS: dict[str, tuple[Encoding, ...]] = {GZIP: ("stored", "deflate"), ZSTD: ("zstd",)}
 _FOOTER = struct.Struct("<8sQQ")
 _MAGIC = b"HGRSEEK1"
-#: The digest of a file whose own is not known: nothing is compared with it.
-_NO_DIGEST = Digest("sha256", "0" * 64)
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveEntry:
-    """One regular file of the tar: `length` bytes at `offset` of the compressed stream hold its `size` bytes.
-
-    `pieces` are the starts of its pieces but the first one, counted from `offset`; none where they are not known.
-    """
-
-    name: str
-    digest: Digest
-    size: int
-    offset: int
-    length: int
-    encoding: Encoding
-    pieces: tuple[int, ...] = ()
-
-    @classmethod
-    def without_index(cls, name: str, size: int, offset: int, length: int, encoding: Encoding) -> Self:
-        """Make the entry of a file whose digest only its name may state."""
-        return cls(name, named_digest(name) or _NO_DIGEST, size, offset, length, encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +55,7 @@ class ArchiveIndex:
     """The content of `archive-index.json`: the format, and all other regular files in the order of the tar."""
 
     compression: str
-    entries: tuple[ArchiveEntry, ...]
+    entries: PackedEntries
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
@@ -160,11 +137,11 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
     if document.version != VERSION or document.compression not in _ENCODINGS:
         raise ValueError(f"version {document.version} of {document.compression[:100]!r} is not known")
     encodings = _ENCODINGS[document.compression]
-    entries: dict[str, ArchiveEntry] = {}
+    entries = PackedEntries()
     position = 0
     for raw in document.entries:
         item = decode_json(bytes(raw), _IndexEntryJson, _ENTRY_VALUES + end // _BYTES_A_PIECE)
-        if item.name in entries or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
+        if entries.find(item.name) is not None or not is_file_name(item.name) or item.name == ARCHIVE_INDEX:
             raise ValueError(f"{item.name[:200]!r} is there twice, or is no name of this format")
         if item.encoding not in encodings or not position <= item.offset <= item.offset + item.length <= end:
             raise ValueError(f"{item.name} has an impossible position")
@@ -172,10 +149,10 @@ def decode(data: bytes | bytearray, end: int) -> ArchiveIndex:
         if named_digest(item.name.removeprefix(PREFIX)) not in (None, digest):
             raise ValueError(f"{item.name} has the digest of another blob")
         position = item.offset + item.length
-        entries[item.name] = ArchiveEntry(
-            item.name, digest, item.size, item.offset, item.length, item.encoding, _pieces(item)
+        entries.append(
+            ArchiveEntry(item.name, digest, item.size, item.offset, item.length, item.encoding, _pieces(item))
         )
-    return ArchiveIndex(document.compression, tuple(entries.values()))
+    return ArchiveIndex(document.compression, entries)
 
 
 def _pieces(item: _IndexEntryJson) -> tuple[int, ...]:

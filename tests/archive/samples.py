@@ -16,7 +16,8 @@ import pytest
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
+from hangar_async.archive.entries import ArchiveEntry
+from hangar_async.archive.index import Footer, IndexEncoder
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.write.writer import ArchiveWriter, Written
 from hangar_async.oci.digest import Digest

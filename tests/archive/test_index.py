@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hangar_async.archive import index
-from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
+from hangar_async.archive.entries import ArchiveEntry, PackedEntries
+from hangar_async.archive.index import ArchiveIndex, Footer
 from hangar_async.oci.digest import Digest
 from tests.archive.samples import MIB, ROOT, EncodedIndex, encoded_index
 from tests.refusal import attempt
@@ -39,7 +40,7 @@ def test_any_index_reads_back(values: list[tuple[Digest, int, int, int, Any]]) -
         name = f"{ROOT}/share/{digest.algorithm}/{digest.hex}"
         entries.append(ArchiveEntry(name, digest, size, position + gap, length, encoding))
         position += gap + length
-    assert index.decode(encoded_index("gzip", entries), position) == ArchiveIndex("gzip", tuple(entries))
+    assert index.decode(encoded_index("gzip", entries), position) == ArchiveIndex("gzip", PackedEntries(entries))
     if position and entries[-1].length:
         with pytest.raises(ValueError, match="impossible position"):
             index.decode(encoded_index("gzip", entries), position - 1)

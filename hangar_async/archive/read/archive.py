@@ -8,7 +8,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from hangar_async.archive import formats, index, tar_header
-from hangar_async.archive.index import ArchiveEntry, ArchiveIndex, Footer
+from hangar_async.archive.entries import ArchiveEntry, EntriesByName, PackedEntries
+from hangar_async.archive.index import ArchiveIndex, Footer
 from hangar_async.archive.read.decode import EntryReader, Inflater, PieceReader, Unwrapper, decode_units, frames
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Volume, Window
@@ -136,7 +137,7 @@ class Archive:
     @cached_property
     def entries(self) -> Mapping[str, ArchiveEntry]:
         """The files of the index by their names; none without an index."""
-        return {entry.name: entry for entry in self.index.entries} if self.index else {}
+        return EntriesByName(self.index.entries if self.index else PackedEntries())
 
     def open(self, entry: ArchiveEntry, start: int = 0) -> EntryReader:
         """Read a file's content from byte `start` on; the caller closes the reader. Raises ArchiveError.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import ArchiveEntry
+from hangar_async.archive.entries import ArchiveEntry
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.layout.files import LayoutFile, named_digest
 from hangar_async.oci import PIECE, Reader, read_pieces

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
+from hangar_async.archive.entries import ArchiveEntry
 from hangar_async.archive.formats import TAR, ZIP
-from hangar_async.archive.index import ArchiveEntry
 from hangar_async.archive.names import PREFIX
 from hangar_async.archive.read.archive import Archive
 from hangar_async.archive.read.decode import EntryReader, as_they_are, opened_files

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from hangar_async.archive import tar_header
+from hangar_async.archive.entries import Sizes
 from hangar_async.archive.formats import TAR
 from hangar_async.archive.names import ARCHIVE_INDEX, LINK, LINK_TARGET, PREFIX, is_directory_name, is_file_name
 from hangar_async.archive.read.archive import Archive
@@ -36,7 +37,7 @@ class IndexedLayout:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self._sizes = {name.removeprefix(PREFIX): entry.size for name, entry in archive.entries.items()}
+        self._sizes = Sizes(archive.entries)
 
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every file, by its name, in the order of the tar."""

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import ArchiveEntry
+from hangar_async.archive.entries import ArchiveEntry
 from hangar_async.archive.read.decode import DECODE_SIZE, EntryReader, as_they_are, opened_files
 from hangar_async.archive.read.volume import Volume, Window
 from hangar_async.layout.files import LayoutFile

@@ -16,7 +16,8 @@ from typing import ClassVar
 import zstandard
 
 from hangar_async.archive import formats
-from hangar_async.archive.index import Encoding, Footer
+from hangar_async.archive.entries import Encoding
+from hangar_async.archive.index import Footer
 from hangar_async.archive.write.parts import PartWriter
 from hangar_async.disk import Failing, remaining
 from hangar_async.effort import WorkTimes

@@ -8,7 +8,8 @@ from typing import Self
 
 from hangar_async.archive import tar_header
 from hangar_async.archive.commit_record import Rename, unfinished_commit
-from hangar_async.archive.index import ArchiveEntry, Footer, IndexEncoder
+from hangar_async.archive.entries import ArchiveEntry
+from hangar_async.archive.index import Footer, IndexEncoder
 from hangar_async.archive.names import ARCHIVE_INDEX, checksums_path, encode_checksums, part_paths
 from hangar_async.archive.write.codec import GzipCodec, Input, ZstdCodec, bytes_input, open_input
 from hangar_async.archive.write.commit import Commit

@@ -14,8 +14,9 @@ import zstandard
 from hypothesis import given, settings, strategies as st
 
 from hangar_async.archive import formats, index
+from hangar_async.archive.entries import ArchiveEntry
 from hangar_async.archive.formats import RAW_FRAME, raw_offset
-from hangar_async.archive.index import ArchiveEntry, Footer
+from hangar_async.archive.index import Footer
 from hangar_async.archive.read import check
 from hangar_async.archive.read.archive import (
     Archive,

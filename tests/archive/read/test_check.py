@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from hangar_async.archive import formats
+from hangar_async.archive.entries import PackedEntries
 from hangar_async.archive.index import ArchiveIndex
 from hangar_async.archive.read import check
 from hangar_async.archive.read.archive import Archive, SeekTable, open_archive, read_seek_table
@@ -96,7 +97,7 @@ def test_headers_missing_in_the_index_are_bounded(tmp_path: Path, kind: str, mon
     assert archive.index is not None
     for kept in (archive.index.entries[1:], archive.index.entries[:-2], ()):
         archive = open_archive(tmp_path / "a")
-        archive.index = ArchiveIndex(kind, kept)
+        archive.index = ArchiveIndex(kind, PackedEntries(kept))
         with pytest.raises(ArchiveError, match="the index leaves out files that are here"):
             check.check_index(archive)
 
@@ -130,7 +131,7 @@ def test_an_entry_without_a_tar_header_is_found(tmp_path: Path, kind: str) -> No
     write(tmp_path / "a", kind, [b"", noise(3000)])
     archive = open_archive(tmp_path / "a")
     empty, *rest = archive.entries.values()
-    archive.index = ArchiveIndex(kind, (empty, replace(empty, name=f"{ROOT}/oci-layout"), *rest))
+    archive.index = ArchiveIndex(kind, PackedEntries((empty, replace(empty, name=f"{ROOT}/oci-layout"), *rest)))
     del archive.entries
     with pytest.raises(ArchiveError, match=r"tar headers before .*/oci-layout are wrong: the tar ends too early"):
         check.check_index(archive)
@@ -143,7 +144,9 @@ def test_an_entry_that_begins_too_late_is_found(tmp_path: Path, kind: str) -> No
     write(tmp_path / "a", kind, [text(5000)])
     archive = open_archive(tmp_path / "a")
     first, *rest = archive.entries.values()
-    archive.index = ArchiveIndex(kind, (replace(first, offset=first.offset + first.length, length=0), *rest))
+    archive.index = ArchiveIndex(
+        kind, PackedEntries((replace(first, offset=first.offset + first.length, length=0), *rest))
+    )
     del archive.entries
     with pytest.raises(ArchiveError, match="more follows where the data should begin"):
         check.check_index(archive)

@@ -17,8 +17,8 @@ from pathlib import Path
 import zstandard
 
 from hangar_async.archive import index
+from hangar_async.archive.entries import ArchiveEntry, Encoding
 from hangar_async.archive.formats import ZIP
-from hangar_async.archive.index import ArchiveEntry, Encoding
 from hangar_async.archive.names import ARCHIVE_INDEX
 from hangar_async.archive.read.archive import Archive, open_archive
 from hangar_async.archive.read.check import check_index, check_part, check_stream
