@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hangar_async.config.shard import Shard
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.filesystem import read_bounded
 from hangar_async.oci import Reference
@@ -88,6 +89,14 @@ class ImageList:
     invalid: tuple[InvalidLine, ...] = ()
     duplicates: int = 0
 
+    def part(self, shard: Shard | None) -> ImageList:
+        """Return the part of a shard; lines without an image, and repeated ones, count for the first one."""
+        if shard is None:
+            return self
+        entries = tuple(entry for entry in self.entries if entry.reference.name in shard)
+        is_first = shard.number == 0
+        return ImageList(self.name, entries, self.invalid if is_first else (), self.duplicates if is_first else 0)
+
 
 def parse(lines: Iterable[str], name: str = "image list", registry: str | None = None) -> ImageList:
     """Read a list, putting every image on `registry` where one is given.
@@ -140,12 +149,17 @@ def decode(content: bytes) -> list[str]:
     return content.decode("utf-8", "surrogateescape").splitlines()
 
 
-def read(images: Path | Sequence[str], name: str = "", registry: str | None = None) -> ImageList:
-    """Read a list from a file, or from its lines; raises UsageError when it cannot be read or names no image."""
+def read(
+    images: Path | Sequence[str], name: str = "", registry: str | None = None, shard: Shard | None = None
+) -> ImageList:
+    """Read a list, or a shard of it, from a file or from its lines.
+
+    Raises UsageError when it cannot be read or names no image.
+    """
     lines = read_lines(images)
     image_list = parse(lines, name or list_name(images), registry)
     check_names_images(image_list.name, image_list.entries, image_list.invalid, lines)
-    return image_list
+    return image_list.part(shard)
 
 
 def list_name(images: Path | Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hangar_async.config.naming import Destination, MirrorNames, in_project
+from hangar_async.config.shard import Shard
 from hangar_async.errors import Conflict, InvalidValue, UsageError
 from hangar_async.imagelist import (
     MAX_LINES,
@@ -48,6 +49,14 @@ class MirrorList:
     invalid: tuple[InvalidLine, ...] = ()
     duplicates: int = 0
 
+    def part(self, shard: Shard | None) -> MirrorList:
+        """Return the part of a shard; lines without an image, and repeated ones, count for the first one."""
+        if shard is None:
+            return self
+        entries = tuple(entry for entry in self.entries if entry.target.name in shard)
+        is_first = shard.number == 0
+        return MirrorList(self.name, entries, self.invalid if is_first else (), self.duplicates if is_first else 0)
+
     @property
     def shared_targets(self) -> tuple[tuple[MirrorEntry, ...], ...]:
         """The entries that share a target with others, in groups."""
@@ -77,12 +86,15 @@ class MirrorList:
         )
 
 
-def read(images: Path | Sequence[str], names: MirrorNames, name: str = "") -> MirrorList:
-    """Read a list from a file, or from its lines; raises UsageError when it cannot be read or names no image."""
+def read(images: Path | Sequence[str], names: MirrorNames, name: str = "", shard: Shard | None = None) -> MirrorList:
+    """Read a list, or a shard of it, from a file or from its lines.
+
+    Raises UsageError when it cannot be read or names no image.
+    """
     lines = read_lines(images)
     mirror_list = parse(lines, names, name or list_name(images))
     check_names_images(mirror_list.name, mirror_list.entries, mirror_list.invalid, lines)
-    return mirror_list
+    return mirror_list.part(shard)
 
 
 def parse(lines: Iterable[str], names: MirrorNames, name: str = "image list") -> MirrorList:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async import imagelist
+from hangar_async.config.shard import Shard
 from hangar_async.errors import UsageError
 from hangar_async.imagelist import MAX_LIST, parse, read
 from tests.refusal import attempt
@@ -200,3 +201,15 @@ def test_a_list_names_a_bounded_number_of_images(monkeypatch: pytest.MonkeyPatch
     lines = (f"{'aA'[number % 2]}{number}" for number in range(2_001))
     with pytest.raises(UsageError, match="image list:2001: a list may name 2,000 images; split it"):
         parse(lines)
+
+
+def test_shards_of_a_list_have_its_images_once_and_what_is_wrong_is_of_the_first() -> None:
+    lines = ["a:1", "a:2", "b:1", "c:1", "b:1", "Bad:x:y", "d:1@sha256:0"]
+    whole = parse(lines)
+    parts = [read(lines, shard=Shard(number, 3)) for number in range(3)]
+    assert sorted((entry for part in parts for entry in part.entries), key=lambda one: one.line) == [*whole.entries]
+    repositories = [{entry.reference.name for entry in part.entries} for part in parts]
+    assert sum(map(len, repositories)) == len(set().union(*repositories)) == 3
+    assert [part.invalid for part in parts] == [whole.invalid, (), ()]
+    assert [part.duplicates for part in parts] == [1, 0, 0]
+    assert read(lines, shard=None) == parse(lines)

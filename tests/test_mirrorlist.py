@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hangar_async import mirrorlist
 from hangar_async.config.naming import MirrorNames
+from hangar_async.config.shard import Shard
 from hangar_async.errors import UsageError
 from hangar_async.imagelist import MAX_LIST
 from hangar_async.mirrorlist import MirrorList, has_three_fields, parse, read
@@ -216,3 +217,13 @@ def test_any_file_is_read_or_a_usage_error(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     found = attempt(lambda: read(path, BELOW), UsageError)
     assert found is None or found.entries
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("stuvwx")), min_size=1), st.integers(1, 9))
+def test_no_two_shards_write_one_repository(names: list[tuple[str, str]], count: int) -> None:
+    lines = [f"{source} reg.lan/{target} {number}" for number, (source, target) in enumerate(names)]
+    parts = [read(lines, AS_WRITTEN, shard=Shard(number, count)) for number in range(count)]
+    found = [entry for part in parts for entry in part.entries]
+    assert sorted(found, key=lambda entry: entry.line) == [*parse(lines, AS_WRITTEN).entries]
+    written = [{entry.target.name for entry in part.entries} for part in parts]
+    assert sum(map(len, written)) == len(set().union(*written))

@@ -31,6 +31,13 @@ def flags(context: typer.Context) -> GlobalFlags:
     return found
 
 
+def shard(text: str | None, count: int | None, environment: Environment) -> str | None:
+    """Return the shard that `--shard` or `--shards` names, None for all images; raises UsageError."""
+    from hangar_async.config.shard import shard_of_flags
+
+    return shard_of_flags(text, count, environment.variables)
+
+
 def words(values: Iterable[str]) -> Sequence[str]:
     """Split values at their commas."""
     return tuple(word for value in values for word in value.split(",") if word.strip())

@@ -50,10 +50,11 @@ class MirrorJobsOptions(JobOptions):
     plan: Path | None = None
     plan_out: ReportTarget | None = None
     metrics: str | None = None
+    shard: str | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        _ = self.limits, self.metrics_address
+        _ = self.limits, self.metrics_address, self.chosen_shard
         if self.plan is not None and self.plan_out is not None:
             raise UsageError("a plan is copied or written: write one of --plan and --plan-out")
         if callable(self.plan_out) and callable(self.report):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hangar_async.config.shard import Shard
 from hangar_async.errors import UsageError
 from hangar_async.filesystem import most_transfers
 
@@ -50,12 +51,18 @@ class JobLimits:
 
 
 class JobOptions:
-    """Options that say how much is done at once."""
+    """Options that say how much is done at once, and which part of a list; `shard` is I/N, None for all of it."""
 
     __slots__ = ()
     jobs: int
     blobs_per_image: int
     requests: int
+    shard: str | None
+
+    @property
+    def chosen_shard(self) -> Shard | None:
+        """The part of the list that is worked on, None for all of it."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     @property
     def limits(self) -> JobLimits:

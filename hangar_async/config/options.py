@@ -26,8 +26,9 @@ class FetchOptions(JobOptions):
     of these for another number), each with at most `blobs_per_image` blobs at once, 1 to 12, and all together with at
     most `requests` requests, 1 to 60. `referrers` are the signatures and other referrers that come with the images:
     "all", "none", or artifact types separated by commas. `environment` holds settings and credentials; nothing is read
-    from the environment of the process. `sync=False` leaves out every fsync: for measurements only. Raises UsageError
-    when made with a wrong value.
+    from the environment of the process. `sync=False` leaves out every fsync: for measurements only. `shard` is
+    I/N, the part I of the list, from 0 on, of N parts, by the repositories; None for all of it. Raises UsageError when
+    made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -45,9 +46,10 @@ class FetchOptions(JobOptions):
     referrers: str = "all"
     environment: Environment = NO_ENVIRONMENT
     sync: bool = True
+    shard: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.referrer_selector
+        _ = self.referrer_selector, self.chosen_shard
         try:
             _ = self.selector, self.source_registry, self.limits
         except InvalidValue as error:

@@ -82,8 +82,8 @@ class LoadOptions(JobOptions, CreationOptions):
     `error` fails the image and `skip` leaves it out, both before the first blob is sent. `referrers` are as in `save`.
     `spool` is a directory for a few blobs at a time of an archive that can only be read from its start, and for a copy
     of standard input; None is the system's temporary one. `create` makes what is missing at the registry first, by
-    registry where it is a mapping; `harbor` is an older way to say that of a Harbor. Raises UsageError when made with a
-    wrong value.
+    registry where it is a mapping; `harbor` is an older way to say that of a Harbor. `shard` is as
+    in `save`, by the repositories at the registry. Raises UsageError when made with a wrong value.
     """
 
     source: Path
@@ -110,6 +110,7 @@ class LoadOptions(JobOptions, CreationOptions):
     harbor_public: bool = False
     referrers: str = "all"
     spool: Path | None = None
+    shard: str | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class LoadOptions(JobOptions, CreationOptions):
             raise UsageError(f"unknown format {self.format!r} (--compress): write one of {', '.join(SOURCE_FORMATS)}")
         if self.on_existing_tag not in ON_EXISTING_TAG:
             raise UsageError(f"unknown word {self.on_existing_tag!r} (--on-existing-tag): write {_OR}")
-        _ = self.limits, self.naming, self.index_mode, self.given_name, self.referrer_selector
+        _ = self.limits, self.naming, self.index_mode, self.given_name, self.referrer_selector, self.chosen_shard
 
     @property
     def referrer_selector(self) -> ReferrerSelector:
@@ -166,7 +167,7 @@ class MirrorOptions(JobOptions, CreationOptions):
     the path of a file with what a run may know of the next one (None: nothing is kept). `needs` asks in a dry run
     for the need of each image at its target. `required_referrers` are artifact types of which each image that is
     copied must have a referrer, and `gate` is a program that lets it have its tag; images whose tags are right are
-    not judged. Raises UsageError when made with a wrong value.
+    not judged. `shard` is as in `load`. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -200,10 +201,11 @@ class MirrorOptions(JobOptions, CreationOptions):
     required_referrers: Sequence[str] = ()
     gate: Gate | None = field(default=None, repr=False)
     state: Path | None = None
+    shard: str | None = None
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        selector = self.referrer_selector
+        selector, _ = self.referrer_selector, self.chosen_shard
         if missing := [kind for kind in self.required_referrers if kind not in selector]:
             raise UsageError(f"referrers of the type {missing[0]} are required, and are not copied: select them too")
         try:

@@ -94,7 +94,9 @@ class _MirrorRun:
     @classmethod
     async def prepare(cls, options: MirrorOptions, observe: Observer, clock: Clock) -> _MirrorRun:
         """Read the list; raises UsageError."""
-        images = await in_thread(mirrorlist.read, options.images, options.names, options.list_name)
+        images = await in_thread(
+            mirrorlist.read, options.images, options.names, options.list_name, options.chosen_shard
+        )
         await in_thread(check_outputs, [options.failed, options.state], [options.images])
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, options.state)
         options = replace(options, failed=failed, state=state)

@@ -137,7 +137,8 @@ class Report:
     @property
     def status(self) -> int:
         """The exit status of the command: 0 all saved, 1 some failed or lines are invalid, 3 nothing was saved."""
-        if self.output is None:
+        # A shard may have no images.
+        if self.output is None and self.outcomes:
             return 3
         return 1 if self.failed or (self.invalid and not self.lenient) else 0
 

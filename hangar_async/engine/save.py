@@ -67,7 +67,9 @@ async def sync(options: SyncOptions, observer: Observer = ignore, *, clock: Cloc
 
 async def _run(run: _Run) -> Report:
     options = run.options
-    images = await in_thread(imagelist.read, options.images, options.list_name, options.source_registry)
+    images = await in_thread(
+        imagelist.read, options.images, options.list_name, options.source_registry, options.chosen_shard
+    )
     await in_thread(run.check)
     try:
         report = await run.fetch_all(images)

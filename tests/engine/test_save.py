@@ -21,6 +21,7 @@ from aiohttp.typedefs import Handler
 
 from hangar_async.config.options import CompressOptions, ExtractOptions, ListOptions, ServeOptions, VerifyOptions
 from hangar_async.config.output import OutputSettings
+from hangar_async.config.shard import Shard
 from hangar_async.engine.compress import compress
 from hangar_async.engine.events import Event, ImageEnded, ImagePlanned, Notice, QuotaReported, RunEnded, RunStarted
 from hangar_async.engine.extract import extract
@@ -642,3 +643,17 @@ async def test_a_report_says_what_a_run_took(fake_registry: FakeRegistry, tmp_pa
     assert report.effort.hashing > 0
     assert report.effort.disk > 0
     assert report.effort.closed == {}
+
+
+async def test_shards_are_saved_apart_and_one_without_images_is_no_failure(
+    four_apps: FakeRegistry, tmp_path: Path
+) -> None:
+    name = f"{four_apps.address}/app0"
+    mine = next(number for number in range(2) if name in Shard(number, 2))
+    empty = await run(tmp_path, f"{name}:1", shard=f"{1 - mine}/2", report=tmp_path / "report.json")
+    assert (empty.status, empty.outcomes, empty.output) == (0, (), None)
+    assert json.loads((tmp_path / "report.json").read_text())["images"] == []
+    assert four_apps.asked("/app0/") == []
+    assert not (tmp_path / "out").exists()
+    report = await run(tmp_path, f"{name}:1", shard=f"{mine}/2")
+    assert (report.status, len(report.saved)) == (0, 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import options, repo_options, report_options, values
+from hangar_async.cli import options, repo_options, report_options, scale_options, values
 
 
 def load_command(
@@ -34,6 +34,8 @@ def load_command(
     referrers: options.Referrers = "all",
     dry_run: options.DryRun = False,
     spool: options.SpoolDirectory = ".",
+    shard: scale_options.Shard = None,
+    shards: scale_options.Shards = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -47,6 +49,7 @@ def load_command(
 
     flags = values.flags(context)
     harbor, ecr = (harbor_https, harbor_public), (ecr_immutable_tags, ecr_lifecycle)
+    environment = values.Network(retries, stall_timeout, max_wait, limit_rate).apply_to(values.environment_for(flags))
     load_options = LoadOptions(
         source=values.existing_path(source, "--source"),
         destination=destination,
@@ -69,9 +72,8 @@ def load_command(
         on_existing_tag=on_existing_tag,
         create=repo_options.creation(repo_type, harbor=harbor, ecr=ecr),
         spool=Path(spool),
-        environment=values.Network(retries, stall_timeout, max_wait, limit_rate).apply_to(
-            values.environment_for(flags)
-        ),
+        shard=values.shard(shard, shards, environment),
+        environment=environment,
     )
     rows, steps = summary.after_load, next_steps.after_load
     return run_verb(

@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, report_options, values
+from hangar_async.cli import options, report_options, scale_options, values
 
 
 def load_validate_command(
@@ -21,6 +21,8 @@ def load_validate_command(
     requests: options.Requests = 60,
     default_project: options.DefaultProject = "library",
     referrers: options.Referrers = "all",
+    shard: scale_options.Shard = None,
+    shards: scale_options.Shards = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -31,6 +33,7 @@ def load_validate_command(
     from hangar_async.cli.view import next_steps, summary
 
     flags = values.flags(context)
+    environment = values.Network(retries, stall_timeout, max_wait, None).apply_to(values.environment_for(flags))
     load_options = LoadOptions(
         source=values.existing_path(source, "--source"),
         destination=destination,
@@ -46,7 +49,8 @@ def load_validate_command(
         name=name,
         image_list=None if file is None else values.image_list(file)[0],
         referrers=referrers,
-        environment=values.Network(retries, stall_timeout, max_wait, None).apply_to(values.environment_for(flags)),
+        shard=values.shard(shard, shards, environment),
+        environment=environment,
     )
     rows, steps = summary.after_validate, next_steps.after_load
     return run_verb(load_validate, load_options, rows, steps, quiet=flags.quiet, remains="not all was compared").status

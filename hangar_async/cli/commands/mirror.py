@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from hangar_async.cli import job_options, options, repo_options, report_options, serve_options, values
+from hangar_async.cli import job_options, options, repo_options, report_options, scale_options, serve_options, values
 from hangar_async.errors import UsageError
 
 
@@ -51,6 +51,8 @@ def mirror_command(
     metrics: serve_options.MetricsAddress = None,
     schema: job_options.Schema = False,
     mirror: options.Mirror = None,
+    shard: scale_options.Shard = None,
+    shards: scale_options.Shards = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -83,6 +85,7 @@ def mirror_command(
 
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, limit_rate, mirror or (), keep_quota)
+    environment = network.apply_to(values.environment_for(flags))
     shared: dict[str, Any] = {
         "failed": values.file_path(failed, "--failed"),
         "report": values.report_target(report),
@@ -97,7 +100,8 @@ def mirror_command(
         "verify_bytes": verify_bytes,
         "recheck": recheck,
         "dry_run": dry_run,
-        "environment": network.apply_to(values.environment_for(flags)),
+        "shard": values.shard(shard, shards, environment),
+        "environment": environment,
     }
     if config is not None:
         jobs_options = MirrorJobsOptions(

@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, report_options, values
+from hangar_async.cli import options, report_options, scale_options, values
 
 
 def mirror_validate_command(
@@ -22,6 +22,8 @@ def mirror_validate_command(
     requests: options.Requests = 60,
     default_project: options.DefaultProject = "library",
     mirror: options.Mirror = None,
+    shard: scale_options.Shard = None,
+    shards: scale_options.Shards = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -34,6 +36,7 @@ def mirror_validate_command(
     flags = values.flags(context)
     network = values.Network(retries, stall_timeout, max_wait, None, mirror or ())
     images, name = values.mirrored_images(image, file)
+    environment = network.apply_to(values.environment_for(flags))
     mirror_options = MirrorOptions(
         images=images,
         list_name=name,
@@ -49,7 +52,8 @@ def mirror_validate_command(
         blobs_per_image=blobs_per_image,
         requests=requests,
         default_project=default_project,
-        environment=network.apply_to(values.environment_for(flags)),
+        shard=values.shard(shard, shards, environment),
+        environment=environment,
     )
     rows, steps = summary.after_mirror_validate, next_steps.after_mirror_validate
     return run_verb(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from hangar_async.cli import job_options, jobs as job_file, options, report_options, values
+from hangar_async.cli import job_options, jobs as job_file, options, report_options, scale_options, values
 from hangar_async.errors import UsageError
 
 
@@ -33,6 +33,8 @@ def save_command(
     referrers: options.Referrers = "all",
     validate: options.Validate = False,
     mirror: options.Mirror = None,
+    shard: scale_options.Shard = None,
+    shards: scale_options.Shards = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -79,6 +81,7 @@ def save_command(
         referrers=referrers,
         validate=validate,
         cache=Path(CACHE_NAME),
+        shard=values.shard(shard, shards, environment),
         environment=environment,
     )
     if config is not None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from hangar_async.cli import options, report_options, values
+from hangar_async.cli import options, report_options, scale_options, values
 
 
 def sync_command(
@@ -21,6 +21,8 @@ def sync_command(
     include_foreign: options.IncludeForeign = False,
     referrers: options.Referrers = "all",
     mirror: options.Mirror = None,
+    shard: scale_options.Shard = None,
+    shards: scale_options.Shards = None,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -52,6 +54,7 @@ def sync_command(
         include_foreign=include_foreign,
         referrers=referrers,
         cache=cache,
+        shard=values.shard(shard, shards, environment),
         environment=environment,
     )
     rows, steps = summary.after_sync, next_steps.after_sync

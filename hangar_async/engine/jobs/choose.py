@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.config.shard import Shard
 from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.copy.listing import all_tags, created, tag_pages
 from hangar_async.engine.events import Observer
@@ -62,7 +63,8 @@ async def choosers(
 class Chooser:
     """Chooses tags of repositories, over clients of the sources and the targets of all jobs.
 
-    Mirrors are not asked for lists, since one may hold a part. `now` is the time that ages are reckoned from.
+    Mirrors are not asked for lists, since one may hold a part. `now` is the time that ages are reckoned from. Of a
+    `shard`, only the repositories whose targets it has are asked for.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Chooser:
         at_once: int,
         now: datetime,
         state: State,
+        shard: Shard | None = None,
     ) -> None:
         self._finder = finder
         self._sources = sources
@@ -82,6 +85,7 @@ class Chooser:
         self._at_once = at_once
         self._now = now
         self._state = state
+        self._shard = shard
 
     @classmethod
     @asynccontextmanager
@@ -110,7 +114,8 @@ class Chooser:
             flights = await stack.enter_async_context(SingleFlight())
             documents = RegistryDocuments(sources, flights, environment.registries.mirrors)
             finder = RepositoryFinder(sources, clients[0], https=options.harbor_https)
-            yield cls(sources, targets, documents, finder, requests, datetime.now(UTC), state)
+            now, shard = datetime.now(UTC), options.chosen_shard
+            yield cls(sources, targets, documents, finder, requests, now, state, shard)
 
     async def choose(self, job: Job) -> tuple[RepositoryChoice, ...]:
         """Choose the tags of all repositories of a job; a failure is a part of its choice."""
@@ -127,7 +132,8 @@ class Chooser:
         failed: list[RepositoryChoice] = []
         for source in job.sources:
             try:
-                repositories += [(source, image) for image in await self._repositories(source)]
+                found = await self._repositories(source)
+                repositories += [(source, image) for image in found if self._has(job.target(source, image))]
             except (HangarError, ExceptionGroup) as group:
                 example = source.example
                 target = job.target(source, example)
@@ -150,6 +156,9 @@ class Chooser:
         digests = await each(list(enumerate(tagged)), ask, self._at_once)
         pairs = zip(tagged, digests, strict=True)
         return [(entry, digest) for entry, digest in pairs if digest != entry.source.digest]
+
+    def _has(self, target: Reference) -> bool:
+        return self._shard is None or target.name in self._shard
 
     async def _repositories(self, source: Source) -> list[Reference]:
         """Return the repositories of a source, those that a pattern matches in their order."""

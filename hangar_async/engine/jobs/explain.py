@@ -38,7 +38,7 @@ async def explain_tag(
         reference = Reference.parse(image)
     except InvalidValue as error:
         raise UsageError(f"--explain: {error}") from error
-    options = options.noted().for_file()
+    options = replace(options.noted().for_file(), shard=None)
     with shown_errors(options.hidden):
         explanations = await _explained(options, reference, hiding(observer, options.hidden), clock or Clock())
     return shown(explanations, options.hidden)

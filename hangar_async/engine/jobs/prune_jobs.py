@@ -19,9 +19,16 @@ from hangar_async.state.hints import State
 from hangar_async.threads import in_thread
 
 
-def check_prune(jobs: Sequence[Job], *, has_state: bool) -> None:
-    """Raise UsageError for a job that would remove tags, and has no state that says which are its own."""
+def check_prune(jobs: Sequence[Job], *, has_state: bool, is_shard: bool = False) -> None:
+    """Raise UsageError for a job that would remove tags, and has no state that says which are its own.
+
+    A shard removes none: it does not know what the others choose.
+    """
     for job in jobs:
+        if job.prune is not None and is_shard:
+            job.place.refuse(
+                f"job {job.name} has `prune`, which a shard cannot do: leave out --shard, or --only others"
+            )
         if job.prune is not None and not has_state:
             job.place.refuse(f"job {job.name} has `prune`, which needs a state: write `state: FILE`, or --state")
 

@@ -78,7 +78,8 @@ def checked_options(options: MirrorJobsOptions, file: JobFile) -> MirrorJobsOpti
     target = options.report if isinstance(options.report, Path) else None
     check_outputs([options.failed, state, target], [options.config, *lists])
     failed, state, plan_out = check_failed_list(options.failed), check_state(state), options.plan_out
-    check_prune(file.only(options.only), has_state=state is not None)
+    is_shard = options.shard is not None
+    check_prune(file.only(options.only), has_state=state is not None, is_shard=is_shard)
     if isinstance(plan_out, Path):
         plan_out = check_plan(plan_out, [options.config, *lists, failed, state])
     environment = file.limited(options.environment)
@@ -142,7 +143,11 @@ class _Run:
     async def _planned(self, plan: Plan, path: Path | None) -> list[ChosenJob]:
         """Return the images of a plan, and tell which of their tags have moved since."""
         entries = await in_thread(planned_entries, plan, path, self._file, self._variables)
-        chosen = [ChosenJob(job, (), (), entries.get(job.name, ())) for job in self._jobs]
+        shard = self._options.chosen_shard
+        parts = {
+            name: [one for one in all_ if shard is None or one.target.name in shard] for name, all_ in entries.items()
+        }
+        chosen = [ChosenJob(job, (), (), tuple(parts.get(job.name, ()))) for job in self._jobs]
         try:
             async with self._choosers() as chooser_of:
                 moved = [move for one in chosen for move in await (await chooser_of(one.job)).moved(one.entries)]
@@ -161,7 +166,8 @@ class _Run:
 
     async def _choose(self) -> list[ChosenJob]:
         # Lists are read before anything is asked for.
-        lists = {job.name: await in_thread(read_list, job) for job in self._jobs if job.list is not None}
+        shard = self._options.chosen_shard
+        lists = {job.name: (await in_thread(read_list, job)).part(shard) for job in self._jobs if job.list is not None}
         chosen = []
         try:
             async with self._choosers() as chooser_of:
@@ -215,6 +221,7 @@ class _Run:
             include_foreign=options.include_foreign,
             platform_tags=options.platform_tags,
             create={name: options.creation(made) for name, made in self._file.creations.items()},
+            shard=options.shard,
             dry_run=options.is_dry,
             needs=options.plan_out is not None,
             verify_bytes=options.verify_bytes,

@@ -81,7 +81,10 @@ def open_selection(
     selector = options.referrer_selector
     referrers = {image.name: tuple(_chosen(grouped.of(image), selector)) for image, _ in named}
     left_out = len(grouped.others) if selector else 0
-    return Selection(layout, tuple(named), _only_registry(named, naming), referrers, left_out)
+    registry, shard = _only_registry(named, naming), options.chosen_shard
+    if shard is not None:
+        named = [one for one in named if one[1].name in shard]
+    return Selection(layout, tuple(named), registry, referrers, left_out)
 
 
 def _chosen(referrers: Iterable[Image], selector: ReferrerSelector) -> Iterator[Image]:

@@ -274,3 +274,20 @@ async def test_jobs_are_watched_until_a_signal(
     assert fake_registry.address not in log
     assert "${SOURCE}/team/one:1" in log
     assert pushable_registry.asked("/one/manifests/1")
+
+
+async def test_shards_and_their_joined_report(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    source = fill(fake_registry)
+    names = [f"{source.address}/team/{name}:1" for name in ("one", "two")]
+    flags = (*names, "-d", pushable_registry.address, "--shards", "2")
+    reports = [f"{number}.json" for number in range(2)]
+    for number, report in enumerate(reports):
+        done = await call(tmp_path, "mirror", *flags, "--report", report, JOB_COMPLETION_INDEX=str(number))
+        assert done.status == 0, done
+    assert await call(tmp_path, "mirror-validate", *flags, "--quiet", JOB_COMPLETION_INDEX="1") == Done(0, "", "")
+    assert (await call(tmp_path, "report", "merge", *reports, "-o", "all.json")).status == 0
+    document = json.loads((tmp_path / "all.json").read_text())
+    assert sorted(image["name"] for image in document["images"]) == names
+    assert (document["end"], document["totals"]["done"], len(document["runs"])) == ("complete", 2, 2)

@@ -13,6 +13,7 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.config.shard import Shard
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.jobs.run import mirror_jobs
@@ -534,3 +535,29 @@ async def test_a_file_says_which_registries_are_harbors_and_what_their_projects_
     report = await run(tmp_path, file, fake_registry, pushable_registry, environment=environment, harbor_https=False)
     assert report.status == 0, report.whole.failed
     assert harbor.projects == {"copies": {"public": "true"}}
+
+
+async def test_a_shard_asks_for_the_tags_of_its_repositories_alone(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    for name in "ab":
+        fill(fake_registry, f"team/{name}", "v1")
+    (tmp_path / "list.txt").write_text(f"{fake_registry.address}/team/a:v1\n")
+    jobs = "- {name: apps, from: [SOURCE/team/a, SOURCE/team/b]}\n- {name: listed, list: list.txt}\n"
+    mine = next(number for number in range(2) if f"{pushable_registry.address}/copies/a" in Shard(number, 2))
+    plan = tmp_path / "plan.json"
+    assert (await run(tmp_path, jobs, fake_registry, pushable_registry, plan_out=plan)).status == 0
+    fake_registry.requests.clear()
+    other = await run(tmp_path, jobs, fake_registry, pushable_registry, shard=f"{1 - mine}/2", only=["listed"])
+    assert (other.status, other.whole.outcomes, fake_registry.requests) == (0, (), [])
+    assert (await run(tmp_path, jobs, fake_registry, pushable_registry, shard=f"{mine}/2", only=["apps"])).status == 0
+    listed = {name: bool(fake_registry.asked(f"/team/{name}/tags/list")) for name in "ab"}
+    assert listed == {name: f"{pushable_registry.address}/copies/{name}" in Shard(mine, 2) for name in "ab"}
+    names = [
+        outcome.entry.target.name
+        for number in range(2)
+        for outcome in (
+            await run(tmp_path, jobs, fake_registry, pushable_registry, plan=plan, shard=f"{number}/2", only=["apps"])
+        ).whole.outcomes
+    ]
+    assert sorted(names) == [f"{pushable_registry.address}/copies/{name}" for name in "ab"]

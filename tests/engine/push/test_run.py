@@ -9,6 +9,7 @@ import pytest
 
 from hangar_async.config.environment import Environment
 from hangar_async.config.registries import RegistrySettings
+from hangar_async.config.shard import Shard
 from hangar_async.config.target_options import LoadOptions
 from hangar_async.engine.events import Event, ImagePlanned
 from hangar_async.engine.push.run import open_selection
@@ -212,3 +213,12 @@ async def test_a_user_without_the_right_to_make_projects_is_refused(
     assert not pushable_registry.asked("/blobs/")
     assert (await run_load(tmp_path, everything.at("gzip"), pushable_registry, **keywords)).status == 0
     assert "mirror" not in harbor.projects
+
+
+async def test_a_shard_has_the_repositories_of_the_target(pushable_registry: FakeRegistry, tmp_path: Path) -> None:
+    built = {f"quay.io/team/{name}:1": small(name) for name in "abc"}
+    source, address = make_cache(tmp_path / "cache", built), pushable_registry.address
+    reports = [await run_load(tmp_path, source, address, shard=f"{number}/40") for number in range(40)]
+    assert {report.status for report in reports} == {0}
+    loaded = [[outcome.target.name for outcome in report.outcomes] for report in reports]
+    assert loaded == [[n for n in (f"{address}/team/{x}" for x in "abc") if n in Shard(i, 40)] for i in range(40)]
