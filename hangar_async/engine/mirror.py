@@ -10,6 +10,7 @@ from dataclasses import replace
 from hangar_async import mirrorlist
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
+from hangar_async.engine.copy.executor import LocalExecutor
 from hangar_async.engine.copy.image import ImageCopier, ImageValidator, ImageWorker
 from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImageEnded, MirrorEnded, Notice, Observer, RunStarted, ignore
@@ -147,7 +148,8 @@ class _MirrorRun:
             self._open_state() as state,
             Sides.opened(options, entries, self.observe, self.notice, self.clock, state, push=push) as sides,
         ):
-            worker = kind(options, sides, self.observe, push=push)
+            executor = LocalExecutor(sides, options.limits.requests)
+            worker = kind(options, sides, self.observe, executor, push=push)
             if isinstance(worker, ImageCopier):
                 worker.job = self.job
             same, unknown = await _same_images(self.images, worker)
@@ -168,8 +170,7 @@ class _MirrorRun:
                 self._report(sides.client.usage.measured(outcome, number))
                 outcomes.put(number, outcome)
 
-            # More than the permits, so that none is idle while an image waits for its last request.
-            await every(enumerate(entries), work, 2 * options.limits.requests)
+            await every(enumerate(entries), work, executor.images_at_once)
             return _as_the_first(outcomes.sequence(), same, entries), sides
 
     def _open_state(self) -> AbstractAsyncContextManager[State]:

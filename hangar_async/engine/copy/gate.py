@@ -35,6 +35,11 @@ class Admissions:
         """True when an image must stand at its target under its digest before it is judged."""
         return self._gate is not None and self._gate.needs_target
 
+    @property
+    def is_open(self) -> bool:
+        """True when all images are let in."""
+        return self._gate is None and not self._required
+
     def check(self, entry: MirrorEntry, image: Image, referrers: Iterable[Image], notes: Iterable[str] = ()) -> None:
         """Raise NotAdmitted for an image that lacks referrers of a required type; `notes` tell why some are missing.
 

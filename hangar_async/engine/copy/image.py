@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.engine.compare import Comparer
+from hangar_async.engine.copy.executor import Executor, PlannedCopy, offer
 from hangar_async.engine.copy.gate import Admissions
 from hangar_async.engine.copy.need import NeedCounter
 from hangar_async.engine.copy.part import selected_part
@@ -18,7 +18,7 @@ from hangar_async.engine.limits.queue import Rank, Ticket, planning_rank
 from hangar_async.engine.pull.plan import Plan, Planner, WholePlanner
 from hangar_async.engine.pull.referrers import FoundReferrers, Subjects
 from hangar_async.engine.push.image import Admission
-from hangar_async.engine.reports import LoadOutcome, MirrorOutcome, MirrorState, ReferrerCounts
+from hangar_async.engine.reports import MirrorOutcome, MirrorState, ReferrerCounts
 from hangar_async.errors import Differs, HangarError, NotFound, the_error
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import (
@@ -50,8 +50,11 @@ class Heads:
 class ImageWorker:
     """Work on the images of a mirror, one by one."""
 
-    def __init__(self, options: MirrorOptions, sides: Sides, observe: Observer, *, push: bool) -> None:
+    def __init__(
+        self, options: MirrorOptions, sides: Sides, observe: Observer, executor: Executor, *, push: bool
+    ) -> None:
         self._options = options
+        self._executor = executor
         self._push_rights = push
         self._sides = sides
         self._observe = observe
@@ -145,21 +148,24 @@ class ImageCopier(ImageWorker):
         root = await self.root(entry, heads, rank)
         plan = await self._planner.plan(entry.source, root, rank)
         image, found = plan.image, await self._referrers(entry, Subjects.of(plan.image), rank)
-        referrers = () if found is None else found.images
-        self._admissions.check(entry, image, referrers, () if found is None else found.notes)
-        contents = [content for one in (image, *referrers) for content in one.contents]
+        attached = () if found is None else found.images
+        self._admissions.check(entry, image, attached, () if found is None else found.notes)
+        contents = [content for one in (image, *attached) for content in one.contents]
         size = sum(content.size for content in contents)
         self._observe(ImagePlanned(str(entry.source), len(image.platforms), len(contents), size))
         if self._options.dry_run:
-            counts, need = None if found is None else ReferrerCounts.of(referrers), None
+            counts, need = None if found is None else ReferrerCounts.of(attached), None
             if self._options.needs:
-                need = await self._needs.of(entry, (image, *referrers), number, is_there=heads.target is not None)
+                need = await self._needs.of(entry, (image, *attached), number, is_there=heads.target is not None)
             part = image.without_contents()
             return MirrorOutcome(entry, "planned", root.digest, image=part, referrers=counts, need=need, size=size)
-        loaded = await self._push(entry, number, plan, heads.target, found)
+        referrers = None if found is None else found.images
+        admission = self._admission(entry, plan)
+        work = PlannedCopy(entry.source, entry.target, number, plan, heads.target, referrers, admission)
+        loaded = await self._executor.copy(work)
         if image.original is not None and loaded.digest not in (None, root.digest):
             await self._sides.state.note_part(root.digest, self._platforms, loaded.digest)
-        notes = "; ".join(filter(None, (*plan.image.notes, *(found.notes if found is not None else ()), loaded.note)))
+        notes = "; ".join(filter(None, (*loaded.image.notes, *(found.notes if found is not None else ()), loaded.note)))
         state: MirrorState = "copied" if loaded.state == "pushed" else "unchanged"
         if state == "copied":
             await self._note_put(entry, loaded.digest)
@@ -170,11 +176,11 @@ class ImageCopier(ImageWorker):
             state,
             root.digest,
             loaded.digest,
-            plan.image.without_contents(),
+            loaded.image.without_contents(),
             note=notes,
             replaced=loaded.replaced,
             referrers=loaded.referrers,
-            size=plan.image.size,
+            size=loaded.size,
         )
 
     async def _referrers(self, entry: MirrorEntry, subjects: Subjects, rank: Rank) -> FoundReferrers | None:
@@ -193,7 +199,7 @@ class ImageCopier(ImageWorker):
             subjects = Subjects.of_indexes(heads.digest, image.documents.values())
         found = await self._sides.referrers.find(entry.source, subjects, rank)
         for referrer in found.images:
-            self._offer(entry, referrer)
+            offer(self._sides, entry.source, entry.target, referrer)
         counts, notes = ReferrerCounts.of(found.images), list[str]()
         if not self._options.dry_run:
             images = self._sides.targets[entry.target.registry].images
@@ -230,45 +236,16 @@ class ImageCopier(ImageWorker):
         if self.job and tag and digest is not None and not (is_referrers_tag(tag) or cosign_type(tag)):
             await self._sides.state.note_put(self.job, entry.target, digest, entry.source.name)
 
-    def _offer(self, entry: MirrorEntry, image: Image) -> None:
-        """Offer the source of an entry for the blobs of an image, and note it at its target."""
-        target = self._sides.targets[entry.target.registry]
-        self._sides.blobs.offer(image.blobs, entry.source)
-        if entry.source.registry == entry.target.registry:
-            target.blobs.holds(entry.source.repository, image.blobs)
-        target.images.expect(image, entry.target)
-
-    async def _push(
-        self, entry: MirrorEntry, number: int, plan: Plan, existing: Descriptor | None, found: FoundReferrers | None
-    ) -> LoadOutcome:
-        """Push an image that its source has, and its referrers; raises HangarError."""
-        target, referrers = self._sides.targets[entry.target.registry], None if found is None else found.images
-        for image in (plan.image, *(referrers or ())):
-            self._offer(entry, image)
-        target.images.found(number, existing)
-        if existing is None:
-            await target.blobs.look(entry.target, planning_rank(number))
+    def _admission(self, entry: MirrorEntry, plan: Plan) -> Admission | None:
+        """Return the judgement of an image; None where all are let in."""
+        if self._admissions.is_open:
+            return None
 
         async def judge(attached: Sequence[Image], notes: Sequence[str]) -> None:
             self._admissions.check(entry, plan.image, attached, notes)
             await self._admissions.judge(entry, plan.image.original or plan.image.root_document().digest)
 
-        push = partial(
-            target.images.push,
-            target=entry.target,
-            number=number,
-            referrers=referrers,
-            admission=Admission(judge, self._admissions.needs_target),
-        )
-        try:
-            return await push(plan.image)
-        except (HangarError, ExceptionGroup) as group:
-            gone = self._sides.blobs.gone(plan.image.blobs)
-            if gone and plan.needed().isdisjoint(gone):
-                plan.leave_out(gone)
-            elif not target.images.doubts(plan.image, entry.target, number, the_error(group)):
-                raise
-        return await push(plan.image)
+        return Admission(judge, self._admissions.needs_target)
 
 
 class ImageValidator(ImageWorker):

@@ -12,7 +12,7 @@ from hangar_async.engine.copy.blobs import RegistryBlobs
 from hangar_async.engine.copy.documents import RegistryDocuments
 from hangar_async.engine.events import Observer
 from hangar_async.engine.limits.client import LimitedClient, Retrier
-from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.limits.hosts import Clock, Hosts
 from hangar_async.engine.limits.rate import RateLimit
 from hangar_async.engine.logins import registry_of_login
 from hangar_async.engine.pull.referrers import ReferrersFinder
@@ -20,6 +20,7 @@ from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.image import ImagePusher, PushOptions
 from hangar_async.engine.reports import Sent
 from hangar_async.mirrorlist import MirrorEntry
+from hangar_async.oci import Reference
 from hangar_async.registry.client import RegistryClient
 from hangar_async.singleflight import SingleFlight
 from hangar_async.state.hints import State
@@ -31,6 +32,20 @@ class Target:
 
     blobs: BlobPusher
     images: ImagePusher
+
+
+@dataclass(frozen=True, slots=True)
+class Registries:
+    """The registries that images come from, and those that they go to."""
+
+    sources: frozenset[str]
+    targets: frozenset[str]
+
+    @classmethod
+    def of(cls, entries: Iterable[MirrorEntry]) -> Registries:
+        """Return the registries of the entries of a list."""
+        pairs = [(entry.source.registry, entry.target.registry) for entry in entries]
+        return cls(frozenset(source for source, _ in pairs), frozenset(target for _, target in pairs))
 
 
 class Sides:
@@ -46,7 +61,10 @@ class Sides:
         flights: SingleFlight,
         target_flights: Mapping[str, SingleFlight],
         state: State,
+        hosts: Hosts,
     ) -> None:
+        #: The hosts of both sides.
+        self.hosts = hosts
         #: The hints of earlier runs, and for later ones.
         self.state = state
         settings = options.environment.registries
@@ -83,8 +101,24 @@ class Sides:
     ) -> AsyncIterator[Sides]:
         """Open the clients for the images of a list; they are closed at the end of the block."""
         entries = tuple(entries)
-        sources = {entry.source.registry for entry in entries}
-        targets = {entry.target.registry for entry in entries}
+        async with cls.between(options, Registries.of(entries), observe, notice, clock, state, len(entries)) as sides:
+            sides.expect(((entry.source, entry.target) for entry in entries), push=push)
+            yield sides
+
+    @classmethod
+    @asynccontextmanager
+    async def between(
+        cls,
+        options: MirrorOptions,
+        registries: Registries,
+        observe: Observer,
+        notice: Callable[[str], None],
+        clock: Clock,
+        state: State,
+        images: int,
+    ) -> AsyncIterator[Sides]:
+        """Open the clients for a number of images of these registries; they are closed at the end of the block."""
+        sources, targets = registries.sources, registries.targets
         environment, requests = options.environment, options.limits.requests
         async with AsyncExitStack() as stack:
             source = RegistryClient(
@@ -108,18 +142,20 @@ class Sides:
             )
             for client in (source, target):
                 await stack.enter_async_context(client)
-            source.expect(entry.source for entry in entries)
-            target.expect((entry.target for entry in entries), push=push)
             retrier = Retrier(options.limits, environment.registries.retry, observe, clock)
-            limited = [LimitedClient(client, retrier, len(entries)) for client in (source, target)]
+            limited = [LimitedClient(client, retrier, images) for client in (source, target)]
             flights = await stack.enter_async_context(SingleFlight())
             target_flights = {name: await stack.enter_async_context(SingleFlight()) for name in sorted(targets)}
-            sides = cls(
-                options, observe, clock, (source, limited[0]), (target, limited[1]), flights, target_flights, state
-            )
-            for entry in entries:
-                sides.targets[entry.target.registry].blobs.targets.add(entry.target.repository)
-            yield sides
+            pairs, hosts = ((source, limited[0]), (target, limited[1])), retrier.hosts
+            yield cls(options, observe, clock, *pairs, flights, target_flights, state, hosts)
+
+    def expect(self, images: Iterable[tuple[Reference, Reference]], *, push: bool) -> None:
+        """Note the images that will be worked on, each as its source and its target."""
+        images = tuple(images)
+        self._source_client.expect(source for source, _ in images)
+        self.target_client.expect((target for _, target in images), push=push)
+        for _, target in images:
+            self.targets[target.registry].blobs.targets.add(target.repository)
 
     def effort(self, times: WorkTimes) -> Effort:
         """Return what the requests to both sides took."""
