@@ -22,3 +22,30 @@ Shards = Annotated[
         show_default=False,
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Scheduler of dask whose workers move the content, tls://HOST:PORT or tcp://HOST:PORT, or local.  "
+        "[default: none]",
+        show_default=False,
+    ),
+]
+ClusterTls = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster-tls",
+        metavar="CA,CERT,KEY",
+        help="Files in PEM of the cluster's authority, and of a certificate and its key.  [default: no TLS]",
+        show_default=False,
+    ),
+]
+ClusterInsecure = Annotated[
+    bool,
+    typer.Option(
+        "--cluster-insecure",
+        help="Take a scheduler on another machine without TLS; programs there can run code at its workers.  "
+        "[default: false]",
+    ),
+]

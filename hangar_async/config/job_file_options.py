@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hangar_async.config.cluster import chosen_cluster
 from hangar_async.config.creation import Creation
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
@@ -51,10 +52,14 @@ class MirrorJobsOptions(JobOptions):
     plan_out: ReportTarget | None = None
     metrics: str | None = None
     shard: str | None = None
+    cluster: str | None = None
+    cluster_tls: str | None = None
+    cluster_insecure: bool = False
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
         _ = self.limits, self.metrics_address, self.chosen_shard
+        _ = chosen_cluster(self.cluster, self.cluster_tls, insecure=self.cluster_insecure)
         if self.plan is not None and self.plan_out is not None:
             raise UsageError("a plan is copied or written: write one of --plan and --plan-out")
         if callable(self.plan_out) and callable(self.report):

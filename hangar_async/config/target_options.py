@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from hangar_async.config.cluster import ClusterSettings, chosen_cluster
 from hangar_async.config.creation import Creation, CreationOptions
 from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.gates import Gate
@@ -167,7 +168,9 @@ class MirrorOptions(JobOptions, CreationOptions):
     the path of a file with what a run may know of the next one (None: nothing is kept). `needs` asks in a dry run
     for the need of each image at its target. `required_referrers` are artifact types of which each image that is
     copied must have a referrer, and `gate` is a program that lets it have its tag; images whose tags are right are
-    not judged. `shard` is as in `load`. Raises UsageError when made with a wrong value.
+    not judged. `shard` is as in `load`. `cluster` is `local`, or the address of a scheduler of dask.distributed whose
+    workers move the content; `cluster_tls` names the files CA,CERT,KEY, and `cluster_insecure` takes one on another
+    machine without TLS. Raises UsageError when made with a wrong value.
     """
 
     images: Path | Sequence[str]
@@ -202,10 +205,13 @@ class MirrorOptions(JobOptions, CreationOptions):
     gate: Gate | None = field(default=None, repr=False)
     state: Path | None = None
     shard: str | None = None
+    cluster: str | None = None
+    cluster_tls: str | None = None
+    cluster_insecure: bool = False
     environment: Environment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
-        selector, _ = self.referrer_selector, self.chosen_shard
+        selector, _, _ = self.referrer_selector, self.chosen_shard, self.cluster_settings
         if missing := [kind for kind in self.required_referrers if kind not in selector]:
             raise UsageError(f"referrers of the type {missing[0]} are required, and are not copied: select them too")
         try:
@@ -226,6 +232,11 @@ class MirrorOptions(JobOptions, CreationOptions):
     def referrer_selector(self) -> ReferrerSelector:
         """The referrers that go with the images."""
         return checked_referrers(self.referrers)
+
+    @property
+    def cluster_settings(self) -> ClusterSettings | None:
+        """The cluster whose workers move the content; None for this process."""
+        return chosen_cluster(self.cluster, self.cluster_tls, insecure=self.cluster_insecure)
 
     @property
     def takes_all(self) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hangar_async import mirrorlist
 from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
-from hangar_async.engine.copy.executor import LocalExecutor
+from hangar_async.engine.copy.executor import Executor, LocalExecutor
 from hangar_async.engine.copy.image import ImageCopier, ImageValidator, ImageWorker
 from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import ImageEnded, MirrorEnded, Notice, Observer, RunStarted, ignore
@@ -147,8 +147,8 @@ class _MirrorRun:
         async with (
             self._open_state() as state,
             Sides.opened(options, entries, self.observe, self.notice, self.clock, state, push=push) as sides,
+            self._executor(sides, push=push) as executor,
         ):
-            executor = LocalExecutor(sides, options.limits.requests)
             worker = kind(options, sides, self.observe, executor, push=push)
             if isinstance(worker, ImageCopier):
                 worker.job = self.job
@@ -182,6 +182,18 @@ class _MirrorRun:
     def _is_standing(self) -> bool:
         """True for a job whose state knows when referrers were asked for."""
         return bool(self.job) and self.state is not None and self.state.is_kept
+
+    def _executor(self, sides: Sides, *, push: bool) -> AbstractAsyncContextManager[Executor]:
+        options = self.options
+        if not push or (settings := options.cluster_settings) is None:
+            return nullcontext(LocalExecutor(sides, options.limits.requests))
+        try:
+            from hangar_async.engine.cluster.connect import cluster_executor  # slow to import
+        except ImportError as error:
+            what = "install it with pip install 'hangar_async[cluster]'"
+            raise UsageError(f"--cluster needs dask.distributed: {what}") from error
+        entries = self.images.entries
+        return cluster_executor(settings, options, entries, sides, self.observe, self.notice, self.clock)
 
     def _report(self, outcome: MirrorOutcome) -> None:
         entry = outcome.entry

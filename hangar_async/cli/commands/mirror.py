@@ -53,6 +53,9 @@ def mirror_command(
     mirror: options.Mirror = None,
     shard: scale_options.Shard = None,
     shards: scale_options.Shards = None,
+    cluster: scale_options.Cluster = None,
+    cluster_tls: scale_options.ClusterTls = None,
+    cluster_insecure: scale_options.ClusterInsecure = False,
     retries: options.Retries = 4,
     stall_timeout: options.StallTimeout = "60s",
     max_wait: options.MaxWait = "1h",
@@ -101,6 +104,9 @@ def mirror_command(
         "recheck": recheck,
         "dry_run": dry_run,
         "shard": values.shard(shard, shards, environment),
+        "cluster": cluster,
+        "cluster_tls": cluster_tls,
+        "cluster_insecure": cluster_insecure,
         "environment": environment,
     }
     if config is not None:

@@ -73,7 +73,8 @@ class Sides:
         #: The client of the targets, without and with limits.
         self.target_client, self.client = target
         self._source_client = source[0]
-        rate = RateLimit(settings.limit_rate, clock)
+        #: The rate of all transfers together.
+        self.rate = RateLimit(settings.limit_rate, clock)
         push_options = PushOptions(options.index_mode, options.platform_tags, options.recheck)
         #: The registries that images are pushed to. A flight of a digest is one at a registry.
         self.targets: dict[str, Target] = {}
@@ -83,7 +84,7 @@ class Sides:
             mirrors, at_once = settings.mirrors, options.limits.blobs
             self.referrers = ReferrersFinder(source[1], self.documents, flights, mirrors, selector, at_once)
         for registry, own_flights in target_flights.items():
-            blobs = BlobPusher(self.client, own_flights, rate, self.blobs, observe, state)
+            blobs = BlobPusher(self.client, own_flights, self.rate, self.blobs, observe, state)
             self.targets[registry] = Target(blobs, ImagePusher(self.client, blobs, push_options, state))
 
     @classmethod

@@ -5,7 +5,6 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +12,7 @@ from hangar_async.config.registries import RetryPolicy
 from hangar_async.effort import Meters
 from hangar_async.engine.events import HostClosed, HostReached, HostUnreachable, Observer
 from hangar_async.engine.limits.circuit import Circuit
+from hangar_async.engine.limits.place import Place
 from hangar_async.engine.limits.queue import HostQueue, RequestQueue, Ticket
 from hangar_async.errors import ContentError, HangarError, NetworkError, RateLimited, RegistryError, SourceError, copied
 
@@ -190,6 +190,18 @@ class Host:
             advice="run the same command again then: what was fetched is kept; logging in may give a higher limit",
         )
 
+    @property
+    def closed_for(self) -> tuple[float, str] | None:
+        """The seconds for which it takes no requests, and the reason; None for one that is not closed."""
+        seconds = self._opens_at - self._clock.monotonic()
+        return (seconds, str(self._closed_by)) if seconds > 0 and self._given_up is None else None
+
+    def pause(self, seconds: float, error: RegistryError) -> None:
+        """Take no requests for some time: the host has refused one of another process."""
+        opens_at = self._clock.monotonic() + seconds
+        if opens_at > self._opens_at:
+            self._opens_at, self._closed_by = opens_at, error
+
     async def wait_until_open(self) -> None:
         """Wait until it takes requests; raises the error for which it was given up."""
         while not self.is_open:
@@ -231,7 +243,12 @@ class Hosts:
             self._hosts[name] = self._make(name)
         return self._hosts[name]
 
-    def hold(self, asked: Asked, ticket: Ticket, *, wait: bool = True) -> "Place":
+    @property
+    def closed(self) -> dict[str, tuple[float, str]]:
+        """The hosts that take no requests now, with the seconds for which they do not, and the reason."""
+        return {name: found for name, host in self._hosts.items() if (found := host.closed_for) is not None}
+
+    def hold(self, asked: Asked, ticket: Ticket, *, wait: bool = True) -> Place:
         """Wait until the hosts of a request are open and a permit is free, and hold it for a block.
 
         The block gets the number of the request. Raises the error for which a host was given up. Without `wait` it
@@ -280,41 +297,6 @@ class Hosts:
         if hosts not in self._joined:
             self._joined[hosts] = self.queue.host_queue(*(host.queue for host in hosts))
         return self._joined[hosts]
-
-
-class Place:
-    """The place of a request at its hosts: a permit, and a number."""
-
-    def __init__(self, hosts: Hosts, asked: Asked, ticket: Ticket, wait: bool) -> None:
-        self._all, self._asked, self._ticket, self._wait = hosts, asked, ticket, wait
-
-    async def __aenter__(self) -> int:
-        """Wait for it; returns the number."""
-        queue, meters = self._all.queue, self._all.meters
-        while True:
-            self._hosts = hosts = self._all.hosts_of(self._asked)
-            for host in hosts:
-                with nullcontext() if host.is_open else meters.waiting(host.name):
-                    await (host.wait_until_open() if self._wait else host.check_open())
-            self._permit = queue.hold(self._ticket, self._all.queue_of(hosts))
-            with meters.waiting():
-                await self._permit.__aenter__()
-            # They may have been closed, or become others, during the wait in the queue.
-            if hosts == self._all.hosts_of(self._asked) and all(host.is_open for host in hosts):
-                break
-            await self._permit.__aexit__()
-        self._number = queue.begin()
-        for host in hosts:
-            host.begin(self._number)
-        meters.begin()
-        return self._number
-
-    async def __aexit__(self, *error: object) -> None:
-        """Give it back."""
-        self._all.meters.end()
-        for host in self._hosts:
-            host.end(self._number)
-        await self._permit.__aexit__(*error)
 
 
 def failure_at_host(error: HangarError) -> NetworkError | RegistryError | None:

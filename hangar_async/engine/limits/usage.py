@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -50,6 +50,20 @@ class Usage:
             self._requests[number] -= 1
             if not self._requests[number]:
                 self._seconds[number] += self._clock() - self._since.pop(number)
+
+    def take(self) -> dict[int, tuple[float, int]]:
+        """Return the seconds and the bytes of each image since the last call: another process has the sums."""
+        numbers = {*self._seconds, *self._bytes}
+        taken = {number: (self._seconds[number], self._bytes[number]) for number in numbers}
+        self._seconds.clear()
+        self._bytes.clear()
+        return taken
+
+    def add(self, taken: Mapping[int, tuple[float, int]]) -> None:
+        """Add what another process has taken."""
+        for number, (seconds, size) in taken.items():
+            self._seconds[number] += seconds
+            self._bytes[number] += size
 
     def measured(self, outcome: _O, number: int) -> _O:
         """Return the outcome of the image at this place with what it took."""

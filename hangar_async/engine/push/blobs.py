@@ -94,6 +94,18 @@ class BlobPusher:
         if image.repository not in self._new:
             await self._flights.join(("repository", image.repository), ask)
 
+    def note_new(self, repository: str, *, is_new: bool) -> None:
+        """Note what another process has found out about a repository."""
+        self._new.setdefault(repository, is_new)
+
+    def note_sent(self, blob: Descriptor) -> None:
+        """Note that another process has sent a blob."""
+        self._sent.add(blob.digest)
+
+    def has_sent(self, blob: Descriptor) -> bool:
+        """Tell whether a blob was sent, to any repository."""
+        return blob.digest in self._sent
+
     def is_new(self, repository: str) -> bool:
         """Tell whether a repository had nothing when it was looked at."""
         return self._new.get(repository, False)

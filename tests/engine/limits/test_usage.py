@@ -93,3 +93,20 @@ async def test_the_bytes_of_the_images_are_those_of_the_run(
     assert {outcome.name: outcome.transferred for outcome in loaded.outcomes} == {
         name: outcome.transferred for name, outcome in ended.items()
     }
+
+
+async def test_the_part_of_another_process_is_taken_and_added_once() -> None:
+    now = [10.0]
+    there, here = Usage(lambda: now[0]), Usage(lambda: now[0])
+    there.count((0, 1), 70)
+    here.count((0, 1), 5)
+
+    async def request() -> None:
+        now[0] += 2.0
+
+    await there.during((0, 0), request)
+    taken = there.take()
+    assert (taken, there.take()) == ({0: (2.0, 70)}, {})
+    here.add(taken)
+    measured = here.measured(OUTCOME, 0)
+    assert (measured.seconds, measured.transferred) == (2.0, 75)
