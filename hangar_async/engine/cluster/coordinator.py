@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from distributed import Client, KilledWorker
 
+from hangar_async.engine.cluster.batches import Batches
 from hangar_async.engine.cluster.messages import (
     Beat,
     BlobTask,
@@ -63,15 +64,17 @@ class ClusterExecutor:
         self._clock = clock
         #: The repository of each blob that the run has brought, and the tasks of those that are on their way.
         self._holders: dict[tuple[str, Digest], Holder] = {}
-        self._under_way: dict[tuple[str, Digest], Any] = {}
+        self._under_way: dict[tuple[str, Digest], asyncio.Task[Any]] = {}
+        self._batches = Batches(client, carry_out, run)
+        self._group = asyncio.TaskGroup()
         #: Lists of referrers are read and written: images with referrers come into a repository one by one.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[ClusterExecutor]:
         """Hear from the workers during the block, and end their work behind it."""
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(self._watch())
+        async with self._group:
+            watch = self._group.create_task(self._watch())
             try:
                 yield self
             finally:
@@ -86,21 +89,19 @@ class ClusterExecutor:
             await pusher.look(target, rank)
         is_new = pusher.is_new(target.repository)
         blobs = () if work.is_within else await self._missing(work, is_new=is_new)
-        holders = [await self._blob(work, blob, is_new=is_new) for blob in blobs]
+        brought, known = await self._blobs(work, blobs, is_new=is_new)
         key = ("image", target.registry, target.repository, target.tag_or_digest, str(work.number), self._run)
-        payload = encode(ImageTask(key, work, blobs, is_new))
+        payload = encode(ImageTask(key, work, (*brought, *known), tuple(known.values()), is_new))
         is_alone = bool(work.referrers) or any(map(referrer_of, _documents(work)))
         async with self._locks[target.name] if is_alone else nullcontext():
-            result: ImageResult = decode(await self._result(self._submit(payload, key, *holders), str(target)))
+            task = await self._batches.submit(payload, key, tuple(brought.values()))
+            result: ImageResult = decode(await self._result(task, str(target)))
         self._heard(result.taken)
-        await self._note(target, blobs, result.holders)
+        await self._note(target, tuple(brought), result.holders)
         if result.error is not None:
             raise result.error
         assert result.outcome is not None  # noqa: S101 - without an error there is an outcome
         return result.outcome
-
-    def _submit(self, payload: bytes, key: tuple[str, ...], *holders: Any) -> Any:
-        return self._client.submit(carry_out, self._run, payload, *holders, key=key, pure=False)
 
     async def _missing(self, work: PlannedCopy, *, is_new: bool) -> tuple[Descriptor, ...]:
         """Return the blobs of an image without those of manifests that are at its target, the largest first."""
@@ -120,17 +121,30 @@ class ClusterExecutor:
         blobs = {blob.digest: blob for group in found for blob in group}
         return tuple(sorted(blobs.values(), key=lambda blob: -blob.size))
 
-    async def _blob(self, work: PlannedCopy, blob: Descriptor, *, is_new: bool) -> Any:
-        """Return the holder of a blob, or the task that brings it."""
-        target = work.target
-        name = target.registry, blob.digest
-        if name not in self._holders and name not in self._under_way:
-            hint = await self._sides.state.holder(target, blob)
+    async def _blobs(
+        self, work: PlannedCopy, blobs: Iterable[Descriptor], *, is_new: bool
+    ) -> tuple[dict[Descriptor, Any], dict[Descriptor, Holder]]:
+        """Return the tasks that bring blobs, and the holders of those that were brought already."""
+        known: dict[Descriptor, Holder] = {}
+        under_way: dict[Descriptor, asyncio.Task[Any]] = {}
+        for blob in blobs:
+            name = work.target.registry, blob.digest
+            if name in self._holders:
+                known[blob] = self._holders[name]
+                continue
             if name not in self._under_way:
-                key = ("blob", target.registry, str(blob.digest), self._run)
-                task = BlobTask(key, work.source, target, work.number, blob, is_new, hint)
-                self._under_way[name] = self._submit(encode(task), key)
-        return self._holders.get(name) or self._under_way[name]
+                self._under_way[name] = self._group.create_task(self._begin(work, blob, is_new=is_new))
+            under_way[blob] = self._under_way[name]
+        return {blob: await task for blob, task in under_way.items()}, known
+
+    async def _begin(self, work: PlannedCopy, blob: Descriptor, *, is_new: bool) -> Any:
+        """Submit the task that brings a blob, and return it."""
+        target = work.target
+        hint = await self._sides.state.holder(target, blob)
+        key = ("blob", target.registry, str(blob.digest), self._run)
+        return await self._batches.submit(
+            encode(BlobTask(key, work.source, target, work.number, blob, is_new, hint)), key
+        )
 
     async def _note(self, target: Reference, blobs: tuple[Descriptor, ...], holders: tuple[Holder, ...]) -> None:
         """Note who has the blobs of an image; the tasks that brought them are forgotten."""
@@ -142,7 +156,7 @@ class ClusterExecutor:
 
     async def _result(self, future: Any, name: str) -> bytes:
         try:
-            result: bytes = await future
+            result: bytes = await self._batches.result(future)
         except KilledWorker as error:
             raise NetworkError(
                 f"each worker that had {name} ended",

@@ -93,11 +93,12 @@ class BlobTask:
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """An image whose `blobs` were brought by tasks before it."""
+    """An image whose blobs are brought by tasks before it, the first ones; the last ones are `known`, with holders."""
 
     key: Key
     work: PlannedCopy
     blobs: tuple[Descriptor, ...]
+    known: tuple[Holder, ...]
     is_new: bool
 
 

@@ -189,7 +189,7 @@ class MirrorWorker(WorkerPlugin):  # type: ignore[misc]
         sides.expect([(work.source, work.target)], push=True)
         pusher = sides.targets[work.target.registry].blobs
         pusher.note_new(work.target.repository, is_new=task.is_new)
-        for blob, holder in zip(task.blobs, holders, strict=True):
+        for blob, holder in zip(task.blobs, (*holders, *task.known), strict=True):
             if holder is not None:
                 repository, is_sent = holder
                 pusher.holds(repository, [blob])
@@ -228,7 +228,7 @@ def _plugin(worker: Worker, run: str) -> MirrorWorker | None:
     return found
 
 
-async def carry_out(run: str, payload: bytes, *holders: Holder) -> Any:
+async def carry_out(run: str, payload: bytes, holders: Sequence[Holder]) -> Any:
     """Do a task of a run at the worker that has it; one that has no settings of the run gives it back."""
     plugin = _plugin(get_worker(), run)
     if plugin is None or plugin.sides is None:

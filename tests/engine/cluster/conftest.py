@@ -7,9 +7,6 @@ import pytest
 
 from tests.engine.cluster.rig import open_cluster
 
-#: A login that the environment of the workers has.
-PASSWORD = "a-password-of-the-workers"
-
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> None:

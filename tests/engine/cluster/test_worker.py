@@ -143,7 +143,7 @@ async def test_a_worker_without_the_settings_gives_a_task_back(monkeypatch: pyte
     monkeypatch.setattr(module, "get_worker", lambda: worker)
     monkeypatch.setattr(module, "_ELSEWHERE", 0.0)
     with pytest.raises(Reschedule):
-        await module.carry_out("run", b"")
+        await module.carry_out("run", b"", ())
     assert decode(await module.beat("run", b"", worker)).refusal == ""
     assert decode(await module.stop("run", worker)).taken.events == ()
 
