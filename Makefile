@@ -12,7 +12,7 @@ CLIENTS := podman:podman buildah:buildah umoci:umoci ctr:containerd
 # Its daemon changes the networks of the machine: `make test` does without.
 DOCKER := dockerd:docker.io
 
-.PHONY: demo test test-clients test-pythons test-python lint house clients real-parts extra packages pages wheelhouse lock site bench fuzz crash model clean
+.PHONY: demo test test-clients test-pythons test-python lint house clients real-parts extra cluster packages pages wheelhouse lock site bench fuzz crash model clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m hangar_async demo
@@ -60,6 +60,10 @@ house: $(VENV)/.dev
 # The tests with what `make test` does not install: chromium, podman, containerd, zsh, fish, qemu-user. Missing ones are skipped.
 extra: $(VENV)/.dev real-parts
 	$(BIN)/python -m pytest -q -m extra -rs $(PYTEST)
+
+# Kills the workers and the coordinator of a cluster at ten moments; skopeo looks for every digest.
+cluster: $(VENV)/.dev real-parts
+	CLUSTER=1 $(BIN)/python -m pytest -q -m cluster tests/engine/cluster $(PYTEST)
 
 # Builds the wheel and the source archive, installs them into empty environments without an index, and runs them.
 packages: $(VENV)/.dev

@@ -6,13 +6,13 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from hangar_async.engine.mirror import mirror
-from hangar_async.testing.images import layer
-from tests.engine.loading import tagged
+from hangar_async.testing.images import Built, layer
 from tests.engine.test_mirror import BIG, options
 from tests.fakes.clock import turns_until
 from tests.fakes.images import small
@@ -42,24 +42,32 @@ def open_cluster(workers: int, **keywords: Any) -> Iterator[Any]:
         yield cluster
 
 
-async def copy_and_kill(cluster: Any, source: FakeRegistry, target: FakeRegistry, moment: int) -> None:
-    """Mirror images, kill a worker when this many of their blobs were asked for, and see that all are there."""
-    built = {f"app{number}": small(f"app{moment}-{number}", BIG, own_layer(moment, number)) for number in range(6)}
+def fill(source: FakeRegistry, moment: int) -> dict[str, Built]:
+    """Give a registry images that no other moment has, which share a layer."""
+    built = {f"app{moment}-{number}": small(f"app{moment}-{number}", BIG, _own(moment, number)) for number in range(6)}
     for name, image in built.items():
         source.add(f"{name}:1", image)
-    lines = [f"SOURCE/{name}:1" for name in built]
-    run = asyncio.create_task(mirror(options(source, target, *lines, cluster=cluster.scheduler_address)))
-    pid = next(iter(cluster.workers.values())).pid
-    await turns_until(lambda: run.done() or len(source.asked("/blobs/sha", "GET")) >= moment, 10_000_000)
-    os.kill(pid, signal.SIGKILL)
-    report = await run
-    assert [str(outcome.error) for outcome in report.failed] == []
-    for name, image in built.items():
-        assert await tagged(target.content, f"copies/{name}:1") == image.digest
-        for digest, data in image.blobs.items():
-            assert await target.content.size(f"copies/{name}", digest) == len(data)
+    return built
 
 
-def own_layer(*numbers: int) -> Any:
-    """A layer that no other image has."""
+def _own(*numbers: int) -> Any:
+    """Make a layer that no other image has."""
     return layer({"own": random.Random(str(numbers)).randbytes(200_000)}, "none")
+
+
+async def reached(source: FakeRegistry, moment: int, done: Callable[[], bool]) -> None:
+    """Wait until this many blobs were asked for, or it is done."""
+    await turns_until(lambda: done() or len(source.asked("/blobs/sha", "GET")) >= moment, 10_000_000)
+
+
+async def copy_and_kill(cluster: Any, source: FakeRegistry, target: str, moment: int) -> dict[str, Built]:
+    """Mirror images, and kill a worker when this many of their blobs were asked for; return the images."""
+    built = fill(source, moment)
+    place: Any = SimpleNamespace(address=target)
+    lines = [f"SOURCE/{name}:1" for name in built]
+    run = asyncio.create_task(mirror(options(source, place, *lines, cluster=cluster.scheduler_address)))
+    pid = next(iter(cluster.workers.values())).pid
+    await reached(source, moment, run.done)
+    os.kill(pid, signal.SIGKILL)
+    assert [str(outcome.error) for outcome in (await run).failed] == []
+    return built

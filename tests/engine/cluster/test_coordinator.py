@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +15,15 @@ import pytest
 from hangar_async.config.environment import Environment
 from hangar_async.engine.events import BlobEnded, Event
 from hangar_async.engine.mirror import mirror
-from tests.engine.cluster.rig import copy_and_kill
+from hangar_async.testing.images import Built
+from tests.engine.cluster.rig import copy_and_kill, fill
+from tests.engine.loading import tagged
 from tests.engine.test_mirror import BIG, SETTINGS, options
+from tests.fakes.clock import turns_until
 from tests.fakes.faults import Hold
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.skopeo import Skopeo, check_directory
 
 pytest.importorskip("distributed")
 
@@ -45,7 +53,67 @@ async def test_workers_move_the_bytes_and_one_place_tells(
 async def test_a_worker_that_is_killed_is_replaced_by_others(
     cluster: Any, fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:
-    await copy_and_kill(cluster, fake_registry, pushable_registry, moment=3)
+    content = pushable_registry.content
+    for name, image in (await copy_and_kill(cluster, fake_registry, pushable_registry.address, moment=3)).items():
+        assert await tagged(content, f"copies/{name}:1") == image.digest
+        for digest, data in image.blobs.items():
+            assert await content.size(f"copies/{name}", digest) == len(data)
+
+
+async def check_by_skopeo(skopeo: Skopeo, registry: str, built: Mapping[str, Built], directory: Path) -> None:
+    for name, image in built.items():
+        source = f"docker://{registry}/copies/{name}:1"
+        await skopeo("copy", "--all", "--src-tls-verify=false", source, f"dir:{directory / name}")
+        check_directory(directory / name, image)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("moment", range(1, 14, 2))
+async def test_skopeo_finds_every_digest_after_the_death_of_a_worker(
+    cluster: Any, fake_registry: FakeRegistry, docker_registry: str, skopeo: Skopeo, tmp_path: Path, moment: int
+) -> None:
+    needs_cluster()
+    built = await copy_and_kill(cluster, fake_registry, docker_registry, moment)
+    await check_by_skopeo(skopeo, docker_registry, built, tmp_path)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("moment", [20, 24, 28])
+async def test_skopeo_finds_every_digest_after_the_death_of_a_coordinator(
+    cluster: Any, fake_registry: FakeRegistry, docker_registry: str, skopeo: Skopeo, tmp_path: Path, moment: int
+) -> None:
+    """The same command goes on, and its workers have stopped what the first one wanted."""
+    needs_cluster()
+    built = fill(fake_registry, moment)
+    lines = [f"{fake_registry.address}/{name}:1" for name in built]
+    flags = ["-d", f"{docker_registry}/copies", "-a", "all", "--os", "all", "--cluster", cluster.scheduler_address]
+    command = [sys.executable, "-m", "hangar_async", "mirror", *lines, *flags, "--default-project", ""]
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    async def start() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environment)
+
+    hold = Hold(asyncio.Event())
+    fake_registry.fail("/blobs/", hold, skip=moment - 20, times=None)
+    first = await start()
+    await hold.reached.wait()
+    first.kill()
+    await first.wait()
+    await turns_until(lambda: not fake_registry.active, 10_000_000)
+    fake_registry.faults.rules.clear()
+    assert await (await start()).wait() == 0
+    await check_by_skopeo(skopeo, docker_registry, built, tmp_path)
+
+
+def plugins_of(cluster: Any) -> set[str]:
+    """Return the names of the runs that workers have settings of; those of a coordinator that was killed stay."""
+    return {name for name in cluster.scheduler.worker_plugins if name.startswith("hangar")}
+
+
+def needs_cluster() -> None:
+    """Skip what takes long, and needs nothing else than `make cluster`."""
+    if not os.environ.get("CLUSTER"):
+        pytest.skip("make cluster runs it: it kills workers and coordinators at many moments")
 
 
 async def test_no_login_is_in_tasks_or_in_what_the_scheduler_knows(
@@ -53,6 +121,7 @@ async def test_no_login_is_in_tasks_or_in_what_the_scheduler_knows(
 ) -> None:
     secret = "coordinators-own"
     hold = Hold(asyncio.Event())
+    before = plugins_of(cluster)
     fake_registry.add("app:1", small("app"))
     fake_registry.fail("/blobs/", hold, times=None)
     logins = replace(SETTINGS, username=secret, password=secret)
@@ -64,7 +133,7 @@ async def test_no_login_is_in_tasks_or_in_what_the_scheduler_knows(
     scheduler = cluster.scheduler
     state = [task.run_spec for task in scheduler.tasks.values()]
     assert state
-    plugins = [plugin for name, plugin in scheduler.worker_plugins.items() if name.startswith("hangar")]
+    plugins = [scheduler.worker_plugins[name] for name in plugins_of(cluster) - before]
     events = [str(scheduler.get_events(topic)) for topic in ("all", "stealing")]
     seen = b"".join(cloudpickle.dumps(one) for one in (*state, *plugins, *events))
     hold.until.set()
@@ -78,6 +147,7 @@ async def test_a_cancelled_run_stops_its_workers(
     cluster: Any, fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:
     hold = Hold(asyncio.Event())
+    before = plugins_of(cluster)
     fake_registry.add("app:1", small("app"))
     fake_registry.fail("/blobs/", hold, times=None)
     run = asyncio.create_task(
@@ -89,4 +159,4 @@ async def test_a_cancelled_run_stops_its_workers(
     assert run.cancelled()
     # Nothing waits for an answer any more, although none was given.
     assert fake_registry.active == 0
-    assert not [name for name in cluster.scheduler.worker_plugins if name.startswith("hangar")]
+    assert plugins_of(cluster) == before
