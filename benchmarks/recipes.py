@@ -130,6 +130,18 @@ def huge() -> tuple[Image, ...]:
     return (Image("huge/app", False, (Variant("amd64", layers),)),)
 
 
+def even() -> tuple[Image, ...]:
+    """60 images of 8 layers, 5 MB each, that no other one has: on any number of connections they take equally long."""
+    return tuple(
+        Image(
+            f"even/app-{number:02}",
+            False,
+            (Variant("amd64", tuple(Layer(f"even/{number}/{part}", 5 * MB, "noise") for part in range(8))),),
+        )
+        for number in range(60)
+    )
+
+
 def plain() -> tuple[Image, ...]:
     """One image of three layers, 50 MB each, that are not compressed."""
     layers = tuple(Layer(f"plain/{number}", 50 * MB, gzip=False) for number in range(3))
@@ -142,5 +154,6 @@ CORPORA: dict[str, Callable[[], tuple[Image, ...]]] = {
     "tiny": tiny,
     "tiny_single": tiny_single,
     "huge": huge,
+    "even": even,
     "plain": plain,
 }
