@@ -23,9 +23,9 @@ from hangar_async.engine.cluster.messages import (
     decode,
     encode,
 )
-from hangar_async.engine.cluster.worker import beat, carry_out, stop
+from hangar_async.engine.cluster.worker import beat, carry_out, note_holders, stop
 from hangar_async.engine.cluster.workers import Workers
-from hangar_async.engine.copy.executor import PlannedCopy
+from hangar_async.engine.copy.executor import PlannedCopy, copy_planned
 from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import HostClosed, Observer
 from hangar_async.engine.limits.hosts import Clock
@@ -90,6 +90,8 @@ class ClusterExecutor:
         is_new = pusher.is_new(target.repository)
         blobs = () if work.is_within else await self._missing(work, is_new=is_new)
         brought, known = await self._blobs(work, blobs, is_new=is_new)
+        if work.admission is not None:
+            return await self._copy_here(work, brought, known)
         key = ("image", target.registry, target.repository, target.tag_or_digest, str(work.number), self._run)
         payload = encode(ImageTask(key, work, (*brought, *known), tuple(known.values()), is_new))
         is_alone = bool(work.referrers) or any(map(referrer_of, _documents(work)))
@@ -102,6 +104,16 @@ class ClusterExecutor:
             raise result.error
         assert result.outcome is not None  # noqa: S101 - without an error there is an outcome
         return result.outcome
+
+    async def _copy_here(
+        self, work: PlannedCopy, brought: Mapping[Descriptor, Any], known: Mapping[Descriptor, Holder]
+    ) -> LoadOutcome:
+        """Put the manifests and the tag of an image that is judged here, when workers have brought its blobs."""
+        results = await asyncio.gather(*(self._result(task, str(work.target)) for task in brought.values()))
+        await self._note(work.target, tuple(brought), tuple(results))
+        pusher = self._sides.targets[work.target.registry].blobs
+        note_holders(pusher, {**dict(zip(brought, results, strict=True)), **known})
+        return await copy_planned(self._sides, work)
 
     async def _missing(self, work: PlannedCopy, *, is_new: bool) -> tuple[Descriptor, ...]:
         """Return the blobs of an image without those of manifests that are at its target, the largest first."""
@@ -154,9 +166,9 @@ class ClusterExecutor:
                 self._holders[name] = holder
                 await self._sides.state.note_holder(Reference(target.registry, holder[0]), blob)
 
-    async def _result(self, future: Any, name: str) -> bytes:
+    async def _result(self, future: Any, name: str) -> Any:
         try:
-            result: bytes = await self._batches.result(future)
+            return await self._batches.result(future)
         except KilledWorker as error:
             raise NetworkError(
                 f"each worker that had {name} ended",
@@ -165,7 +177,6 @@ class ClusterExecutor:
             ) from error
         except CancelledError as error:
             raise self._workers.lost() from error
-        return result
 
     def _heard(self, taken: Taken) -> None:
         """Add what a worker has done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from hangar_async.engine.copy.sides import Sides
 from hangar_async.engine.events import Event
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import blob_rank
+from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.reports import Sent
 from hangar_async.errors import HangarError, RegistryError, the_error
 from hangar_async.oci import Descriptor, Reference
@@ -189,12 +190,7 @@ class MirrorWorker(WorkerPlugin):  # type: ignore[misc]
         sides.expect([(work.source, work.target)], push=True)
         pusher = sides.targets[work.target.registry].blobs
         pusher.note_new(work.target.repository, is_new=task.is_new)
-        for blob, holder in zip(task.blobs, (*holders, *task.known), strict=True):
-            if holder is not None:
-                repository, is_sent = holder
-                pusher.holds(repository, [blob])
-                if is_sent:
-                    pusher.note_sent(blob)
+        note_holders(pusher, dict(zip(task.blobs, (*holders, *task.known), strict=True)))
         outcome, error = None, None
         try:
             copied = await copy_planned(sides, work)
@@ -221,6 +217,16 @@ class MirrorWorker(WorkerPlugin):  # type: ignore[misc]
                 self.sides.hosts.host(host).pause(seconds, RegistryError(reason, host=host, status=429))
             self.sides.rate.rate = message.rate
         return Reply(self.take(), self._worker.state.nthreads, self.refusal)
+
+
+def note_holders(pusher: BlobPusher, holders: Mapping[Descriptor, Holder]) -> None:
+    """Note which repositories have blobs that other tasks have brought."""
+    for blob, holder in holders.items():
+        if holder is not None:
+            repository, is_sent = holder
+            pusher.holds(repository, [blob])
+            if is_sent:
+                pusher.note_sent(blob)
 
 
 def _plugin(worker: Worker, run: str) -> MirrorWorker | None:

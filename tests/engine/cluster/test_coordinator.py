@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from hangar_async.config.environment import Environment
+from hangar_async.config.gates import Gate
 from hangar_async.engine.events import BlobEnded, Event
 from hangar_async.engine.mirror import mirror
+from hangar_async.errors import NotAdmitted
 from hangar_async.testing.images import Built
 from tests.engine.cluster.rig import copy_and_kill, fill
 from tests.engine.loading import tagged
@@ -48,6 +50,27 @@ async def test_workers_move_the_bytes_and_one_place_tells(
     assert sent.uploaded_bytes == sum(event.size for event in events if isinstance(event, BlobEnded) and event.ok)
     assert sum(outcome.transferred for outcome in report.outcomes) == sent.uploaded_bytes
     assert all(outcome.seconds > 0 and outcome.size for outcome in report.outcomes)
+
+
+async def test_images_are_judged_by_the_coordinator(
+    cluster: Any, fake_registry: FakeRegistry, pushable_registry: FakeRegistry
+) -> None:
+    """A gate is a program of its machine; workers bring the blobs all the same."""
+    for name in ("good", "bad"):
+        fake_registry.add(f"{name}:1", small(name))
+    settings = options(
+        fake_registry,
+        pushable_registry,
+        "SOURCE/good:1",
+        "SOURCE/bad:1",
+        cluster=cluster.scheduler_address,
+        gate=Gate(("sh", "-c", 'case "$0" in *bad*) exit 1;; esac', "{source}")),
+    )
+    report = await mirror(settings)
+    assert [outcome.state for outcome in report.outcomes] == ["copied", "failed"]
+    assert isinstance(report.outcomes[1].error, NotAdmitted)
+    assert report.sent.uploaded_blobs == 4
+    assert await pushable_registry.content.tags("copies/bad") in (None, [])
 
 
 async def test_a_worker_that_is_killed_is_replaced_by_others(

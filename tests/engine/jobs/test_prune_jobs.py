@@ -188,11 +188,13 @@ async def test_another_job_of_the_file_may_want_the_tag(
     assert told(report) == [("left", "job old may want it, and is not run")]
 
 
-async def test_a_prune_without_a_state_is_refused(
+async def test_a_prune_without_a_state_or_of_a_shard_is_refused(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"mirror.yaml:4:3: job apps has `prune`, which needs a state: write `state"):
         await run(tmp_path, fake_registry, pushable_registry, state=None)
+    with pytest.raises(UsageError, match=r"job apps has `prune`, which a shard cannot do: leave out --shard"):
+        await run(tmp_path, fake_registry, pushable_registry, shard="0/2")
     assert fake_registry.requests == []
 
 
