@@ -148,10 +148,12 @@ class VersionRange:
     def holds(self, version: Version) -> bool:
         """Tell whether a version is in the range."""
         numbers = version.numbers
-        return all(
-            _COMPARE[operator]((numbers + (0,) * len(limit))[: len(limit)], limit)
-            for operator, limit in self.comparisons
-        )
+        for operator, limit in self.comparisons:
+            length = len(limit)
+            compared = numbers[:length] if len(numbers) >= length else numbers + (0,) * (length - len(numbers))
+            if not _COMPARE[operator](compared, limit):
+                return False
+        return True
 
     def __str__(self) -> str:
         return self.text
