@@ -33,7 +33,12 @@ def test_other_names(registry: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("[]", "has no list of `rules`"), ('{"rules": 1}', "has no list of `rules`"), ("{", "is no lifecycle policy")],
+    [
+        (" " * (129 << 10), "it has more than 131,072 bytes"),
+        ("[]", "has no list of `rules`"),
+        ('{"rules": 1}', "has no list of `rules`"),
+        ("{", "is no lifecycle policy"),
+    ],
 )
 def test_a_file_without_a_policy(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "policy.json"
