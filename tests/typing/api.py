@@ -151,7 +151,13 @@ async def archives(path: Path) -> None:
 
 
 async def mirror() -> None:
-    options = h.MirrorOptions(images=["nginx:1.27"], destination="registry.example.com")
+    made = h.Creation("harbor", public=True)
+    gate = h.Gate(("cosign", "verify", "{source}@{digest}"), seconds=30)
+    retry = h.RetryPolicy(hosts={"docker.io": h.HostLimits(keep_quota=20, requests=8)})
+    environment = h.Environment(registries=h.RegistrySettings(retry=retry))
+    options = h.MirrorOptions(
+        images=["nginx:1.27"], destination="registry.example.com", create=made, gate=gate, environment=environment
+    )
     report: h.MirrorReport = await h.mirror(options, observer)
     outcome: h.MirrorOutcome
     for outcome in (*report.outcomes, *(await h.mirror_validate(options, observer)).failed):
@@ -171,6 +177,8 @@ async def jobs() -> None:
             selection: h.Selection | None = choice.selection
             steps: tuple[h.Step, ...] = selection.steps if selection else ()
             print(choice.source.name, choice.tags, [step.fallen for step in steps])
+        pruned: tuple[h.PrunedTag, ...] = job.pruned
+        print([(one.target.name, one.digest, one.state, one.reason) for one in pruned])
         need: h.Need = report.need
         print(need.blobs, need.bytes)
     saved: h.Report = await h.save_jobs(h.SaveOptions(images=(), destination=Path("x")), Path("mirror.yaml"), ["a"])
@@ -178,6 +186,7 @@ async def jobs() -> None:
     explanation: h.Explanation
     for explanation in await h.explain_tag(options, "nginx:1.27", observer):
         print(explanation.job, explanation.lines)
+    await h.watch_jobs(options, observer)
 
 
 async def load() -> None:
@@ -250,7 +259,7 @@ def explain(error: Exception) -> str:
             return error.path
         case h.TooManyParts() | h.CredentialError() | h.MachineError():
             return error.reason
-        case h.UsageError() | h.InvalidValue() | h.Conflict() | h.NoPlatform() | h.ListenError():
+        case h.UsageError() | h.InvalidValue() | h.Conflict() | h.NoPlatform() | h.ListenError() | h.NotAdmitted():
             return str(error)
         case h.HangarError():
             return error.advice
