@@ -27,6 +27,8 @@ AGE, SESSION_AGE = 30 * _DAY, 7 * _DAY
 #: Seconds after which referrers are asked for again. A digest that was seen first within them is young: signatures
 #: often come soon after an image.
 REFERRERS_AGE = _DAY
+#: Changes that wait for the next one.
+_MOST_PENDING = 200
 _OLD = (
     ("DELETE FROM part WHERE seen < ? OR seen > ?", AGE),
     ("DELETE FROM asked WHERE seen < ? OR seen > ?", AGE),
@@ -67,6 +69,8 @@ class State:
         self._pending: list[Statement] = []
         self._lock = asyncio.Lock()
         self._quirks: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+        self._asking = asyncio.Lock()
         #: The addresses of upload sessions, by registry, repository and digest.
         self._sessions: dict[tuple[str, str, str], str] = {}
 
@@ -174,20 +178,30 @@ class State:
     async def note_created(self, digest: Digest, time: datetime | None) -> None:
         """Note when an image was created: that never changes."""
         values = str(digest), "" if time is None else time.isoformat()
-        await self._write(("INSERT OR REPLACE INTO created VALUES (?, ?)", values))
+        await self._write_later(("INSERT OR REPLACE INTO created VALUES (?, ?)", values))
 
     async def is_asked(self, target: Reference, digest: Digest) -> bool:
         """Tell whether the referrers of a digest at a target need not be asked for: they were, and it is not young."""
-        query = "SELECT first, seen FROM asked WHERE registry = ? AND repository = ? AND digest = ?"
-        rows = await self._read(query, target.registry, target.repository, str(digest))
-        due = self._wall() - REFERRERS_AGE
-        return bool(rows) and rows[0][0] <= due < rows[0][1]
+        times, due = (await self._asked_at(target)).get(str(digest)), self._wall() - REFERRERS_AGE
+        return times is not None and times[0] <= due < times[1]
 
     async def note_asked(self, target: Reference, digest: Digest) -> None:
         """Note that the referrers of a digest were asked for, and brought to a target."""
-        now = int(self._wall())
+        now, times = int(self._wall()), await self._asked_at(target)
+        times[str(digest)] = (times.get(str(digest), (now,))[0], now)
         sql = "INSERT INTO asked VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seen = excluded.seen"
-        await self._write((sql, (target.registry, target.repository, str(digest), now, now)))
+        await self._write_later((sql, (target.registry, target.repository, str(digest), now, now)))
+
+    async def _asked_at(self, target: Reference) -> dict[str, tuple[int, int]]:
+        """Return when the digests of a repository were seen first, and asked for last: read once, for all of them."""
+        key = target.registry, target.repository
+        if key not in self._asked:
+            async with self._asking:
+                if key not in self._asked:
+                    query = "SELECT digest, first, seen FROM asked WHERE registry = ? AND repository = ?"
+                    rows = await self._read(query, *key)
+                    self._asked[key] = {digest: (first, seen) for digest, first, seen in rows}
+        return self._asked[key]
 
     def has_quirk(self, registry: str, name: str) -> bool:
         """Tell whether a registry had a quirk when it was met last."""
@@ -235,6 +249,13 @@ class State:
             pending, self._pending = self._pending, []
             if database is not None and pending:
                 await in_thread(database.write, pending)
+
+    async def _write_later(self, statement: Statement) -> None:
+        """Write with the next change, or with others like it: lost, these cost a request each."""
+        if self._database is not None:
+            self._pending.append(statement)
+            if len(self._pending) >= _MOST_PENDING:
+                await self._write()
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[Database | None]:

@@ -210,3 +210,15 @@ async def test_referrers_are_asked_for_again_while_a_digest_is_young_and_each_da
         assert await state.is_asked(IMAGE, ONE) == is_asked
         assert not await state.is_asked(Reference.parse("reg.example/other:1"), ONE)
         assert not await state.is_asked(IMAGE, TWO)
+
+
+async def test_hints_that_cost_little_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "_MOST_PENDING", 3)
+    async with opened(tmp_path / "x") as state:
+        for number in range(4):
+            await state.note_asked(IMAGE, Digest.of(b"%d" % number))
+            with closing(sqlite3.connect(tmp_path / "x")) as connection:
+                written = connection.execute("SELECT COUNT(*) FROM asked").fetchone()[0]
+            assert written == (0 if number < 2 else 3)
+    with closing(sqlite3.connect(tmp_path / "x")) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM asked").fetchone()[0] == 4
