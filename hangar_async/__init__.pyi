@@ -95,7 +95,6 @@ from hangar_async.engine.jobs.explain import (
 from hangar_async.engine.jobs.report import (
     JobReport as JobReport,
     JobsReport as JobsReport,
-    PrunedTag as PrunedTag,
     RepositoryChoice as RepositoryChoice,
 )
 from hangar_async.engine.jobs.run import (
@@ -130,6 +129,7 @@ from hangar_async.engine.mirror import (
 )
 from hangar_async.engine.outcomes import (
     Need as Need,
+    PrunedTag as PrunedTag,
     Verdict as Verdict,
     VerifiedImage as VerifiedImage,
 )

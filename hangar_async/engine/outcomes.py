@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from hangar_async.errors import HangarError
-from hangar_async.oci import Image
+from hangar_async.oci import Digest, Image, Reference
 
 
 class _Outcome:
@@ -50,6 +51,20 @@ class Need:
             self.mounts + other.mounts,
             self.requests + other.requests,
         )
+
+
+#: deleted: it is gone; planned: a run would delete it; left: `reason` says why; failed: it should be gone, and is not.
+PruneState: TypeAlias = Literal["deleted", "planned", "left", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedTag:
+    """The outcome of a tag that a job has put and does not choose any more."""
+
+    target: Reference
+    digest: Digest
+    state: PruneState
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-from hangar_async.engine.outcomes import Measured, Need, Verdict, VerifiedImage
+from hangar_async.engine.outcomes import Measured, Need, PrunedTag, Verdict, VerifiedImage
 from hangar_async.errors import HangarError
 from hangar_async.imagelist import Entry, InvalidLine
 from hangar_async.oci import Digest, Image, Reference
@@ -249,7 +249,7 @@ class MirrorOutcome(Measured):
 class MirrorReport:
     """The sum of a mirror; `seconds` is its length. `dry` says that nothing was sent; `lenient` as in a Report.
 
-    `with_referrers` says that referrers were wanted.
+    `with_referrers` says that referrers were wanted. `pruned` are tags that the jobs of a file do not choose any more.
     """
 
     outcomes: Sequence[MirrorOutcome]
@@ -264,6 +264,7 @@ class MirrorReport:
     notices: tuple[str, ...] = ()
     with_referrers: bool = False
     quotas: tuple[QuotaReported, ...] = ()
+    pruned: tuple[PrunedTag, ...] = ()
 
     @property
     def unlooked(self) -> int:

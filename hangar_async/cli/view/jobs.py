@@ -20,7 +20,8 @@ from hangar_async.cli.view.text import (
 if TYPE_CHECKING:
     from hangar_async.config.job_file_options import MirrorJobsOptions
     from hangar_async.engine.jobs.explain import Explanation
-    from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag, RepositoryChoice
+    from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+    from hangar_async.engine.outcomes import PrunedTag
     from hangar_async.engine.reports import Report
 
 #: The tags that fell at a filter of which a dry run names some.

@@ -15,8 +15,8 @@ from hangar_async.config.naming import MirrorNames
 from hangar_async.config.output import ReportTarget
 from hangar_async.config.variables import shown_values
 from hangar_async.disk import Disk
-from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag
-from hangar_async.engine.outcomes import Need
+from hangar_async.engine.jobs.report import JobReport, JobsReport
+from hangar_async.engine.outcomes import Need, PrunedTag
 from hangar_async.engine.outputs import check_outputs
 from hangar_async.engine.reporting.hiding import shown
 from hangar_async.engine.reporting.records import schema

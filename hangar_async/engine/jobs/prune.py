@@ -12,11 +12,11 @@ from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.copy.listing import all_tags
 from hangar_async.engine.events import Observer
 from hangar_async.engine.jobs.candidates import Candidate
-from hangar_async.engine.jobs.report import PrunedTag
 from hangar_async.engine.limits.client import LimitedClient, Retrier
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.limits.queue import Ticket, planning_rank
 from hangar_async.engine.logins import registry_of_login
+from hangar_async.engine.outcomes import PrunedTag
 from hangar_async.errors import HangarError, the_error
 from hangar_async.jobfile.jobs import Prune
 from hangar_async.oci import Digest, Reference, cosign_type, is_referrers_tag

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
-from hangar_async.engine.outcomes import Need
+from hangar_async.engine.outcomes import Need, PrunedTag
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import HangarError
 from hangar_async.jobfile.jobs import Job
 from hangar_async.mirrorlist import MirrorEntry
-from hangar_async.oci import Digest, Reference
+from hangar_async.oci import Reference
 from hangar_async.tags.rules import Selection
 
 
@@ -77,20 +76,6 @@ class ChosenJob:
         for entry in self.entries:
             if entry.target.tag is not None:
                 yield entry.target.name, entry.target.tag
-
-
-#: deleted: it is gone; planned: a run would delete it; left: `reason` says why; failed: it should be gone, and is not.
-PruneState: TypeAlias = Literal["deleted", "planned", "left", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class PrunedTag:
-    """The outcome of a tag that a job has put and does not choose any more."""
-
-    target: Reference
-    digest: Digest
-    state: PruneState
-    reason: str = ""
 
 
 def whole_line(entry: MirrorEntry) -> MirrorEntry:
@@ -185,6 +170,7 @@ class JobsReport:
             dry=self.dry,
             lenient=all(report.lenient for report in reports),
             with_referrers=any(report.with_referrers for report in reports),
+            pruned=tuple(tag for job in self.jobs for tag in job.pruned),
             failed_list=self.failed_list,
             notices=(*self.notices, *(notice for report in reports for notice in report.notices)),
             quotas=tuple({quota.host: quota for report in reports for quota in report.quotas}.values()),

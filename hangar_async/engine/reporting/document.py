@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from hangar_async import __version__
-from hangar_async.engine.outcomes import VerifiedImage
+from hangar_async.engine.outcomes import PrunedTag, VerifiedImage
 from hangar_async.engine.reporting.records import (
     DRY_RUN,
     KEPT,
@@ -24,6 +24,7 @@ from hangar_async.engine.reporting.records import (
     OutputRecord,
     ReferrersRecord,
     ReportDocument,
+    TagRecord,
     Totals,
 )
 from hangar_async.engine.reporting.secrets import plain, public_options, without_secrets
@@ -96,7 +97,13 @@ def report_document(
         notices=given("notices"),
         output=_output(given("output", None)),
         failed_list=None if failed_list is None else plain(failed_list),
+        pruned=[_tag_record(tag) for tag in given("pruned")],
     )
+
+
+def _tag_record(tag: PrunedTag) -> TagRecord:
+    reason = without_secrets(tag.reason)
+    return TagRecord(target=str(tag.target), digest=str(tag.digest), status=tag.state, reason=reason)
 
 
 def make_document(
@@ -115,6 +122,7 @@ def make_document(
     notices: Iterable[str] = (),
     output: OutputRecord | None = None,
     failed_list: str | None = None,
+    pruned: Sequence[TagRecord] = (),
 ) -> ReportDocument:
     """Make the document of a run by its parts; `transfers` are sums by the names of a Traffic or a Sent."""
     lines = [
@@ -137,6 +145,7 @@ def make_document(
         failed_list=failed_list,
         totals=totals_of(images, sums, invalid=len(lines), duplicates=duplicates),
         runs=[],
+        pruned=list(pruned),
     )
 
 

@@ -62,6 +62,7 @@ def join_reports(documents: Sequence[ReportDocument]) -> ReportDocument:
             duplicates=sum(one["duplicates"] for one in totals),
         ),
         runs=runs,
+        pruned=list({tag.target: tag for document in ordered for tag in document.pruned}.values()),
     )
 
 

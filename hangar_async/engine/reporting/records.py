@@ -80,6 +80,15 @@ class InvalidRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag that a job has put and does not choose any more; `reason` says why it is left, or why it is still there."""
+
+    target: str
+    digest: str
+    status: Literal["deleted", "planned", "left", "failed"]
+    reason: str
+
+
 class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The files that were written, or the one directory; `kept` is an earlier archive that holds more, and stays."""
 
@@ -147,6 +156,7 @@ class ReportDocument(msgspec.Struct, frozen=True, kw_only=True):
     failed_list: str | None
     totals: Totals
     runs: list[RunRecord]
+    pruned: list[TagRecord] = []
 
     def __str__(self) -> str:
         encode = msgspec.json.encode

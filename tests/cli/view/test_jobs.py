@@ -8,7 +8,8 @@ from pathlib import Path
 from hangar_async.cli.view.jobs import after_jobs, explained, next_jobs, next_save
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.jobs.explain import Explanation
-from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag, RepositoryChoice
+from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.outcomes import PrunedTag
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, MirrorState, Report, Sent, Traffic
 from hangar_async.errors import NotFound
 from hangar_async.mirrorlist import MirrorEntry

@@ -20,8 +20,8 @@ from hangar_async.engine.jobs.plan import (
     planned_entries,
     read_plan,
 )
-from hangar_async.engine.jobs.report import JobReport, JobsReport, PrunedTag, RepositoryChoice
-from hangar_async.engine.outcomes import Need
+from hangar_async.engine.jobs.report import JobReport, JobsReport, RepositoryChoice
+from hangar_async.engine.outcomes import Need, PrunedTag
 from hangar_async.engine.reports import MirrorOutcome, MirrorReport, Sent
 from hangar_async.errors import NotFound, UsageError
 from hangar_async.jobfile.read import parse

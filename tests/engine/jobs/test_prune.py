@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 
 from hangar_async.engine.jobs.candidates import Candidate, find_candidates
 from hangar_async.engine.jobs.prune import Pruner
-from hangar_async.engine.jobs.report import ChosenJob, PrunedTag, RepositoryChoice
+from hangar_async.engine.jobs.report import ChosenJob, RepositoryChoice
+from hangar_async.engine.outcomes import PrunedTag
 from hangar_async.errors import NetworkError, NotFound
 from hangar_async.jobfile.document import Place
 from hangar_async.jobfile.jobs import Job, Prune, Source

@@ -61,8 +61,16 @@ async def test_an_older_version_goes_when_a_newer_one_has_come(
     assert (told(dry), dry.status) == ([("planned", "")], 4)
     assert {request.method for request in pushable_registry.requests} <= {"GET", "HEAD"}
     events: list[Any] = []
-    report = await run(tmp_path, fake_registry, pushable_registry, seen=events.append)
+    path = tmp_path / "report.json"
+    report = await run(tmp_path, fake_registry, pushable_registry, seen=events.append, report=path)
     assert (told(report), report.status) == ([("deleted", "")], 0)
+    [record] = checked(path.read_text())["pruned"]
+    assert record == {
+        "target": f"{pushable_registry.address}/copies/app:v1",
+        "digest": str(small("v1").digest),
+        "status": "deleted",
+        "reason": "",
+    }
     # Not the tag that another program has put.
     assert await tags(pushable_registry) == ["v0", "v2", "v3"]
     name = f"{pushable_registry.address}/copies/app:v1"

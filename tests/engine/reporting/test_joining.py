@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from hangar_async.engine.reporting.document import make_document, not_reached, record_of
 from hangar_async.engine.reporting.joining import failed_lines, join_reports
-from hangar_async.engine.reporting.records import ImageRecord, InvalidRecord, ReportDocument
+from hangar_async.engine.reporting.records import ImageRecord, InvalidRecord, ReportDocument, TagRecord
 from hangar_async.errors import StorageError, UsageError
 from tests.engine.reporting.rig import checked
 from tests.engine.reporting.samples import DONE, FAILED
@@ -179,3 +179,10 @@ def test_the_order_of_reports_and_joins_in_between_change_nothing(runs: list[dic
     shuffled = random.sample(documents, len(documents))
     assert join_reports(shuffled) == whole
     assert join_reports([join_reports(documents[:-1]), documents[-1]]) == whole
+
+
+def test_a_tag_that_was_deleted_stands_once_as_it_was_last() -> None:
+    failed = TagRecord(target="r.io/a:1", digest="sha256:1", status="failed", reason="it is locked")
+    deleted = replace(failed, status="deleted", reason="")
+    documents = [replace(report(number), pruned=[tag]) for number, tag in enumerate((failed, deleted), 1)]
+    assert join_reports(documents).pruned == [deleted]
