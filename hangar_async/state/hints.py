@@ -211,6 +211,12 @@ class State:
         """Note that a registry has a quirk."""
         await self._write(("INSERT OR REPLACE INTO quirk VALUES (?, ?, ?)", (registry, name, int(self._wall()))))
 
+    async def forget_quirk(self, registry: str, name: str) -> None:
+        """Note that a registry does not have a quirk any more."""
+        if (registry, name) in self._quirks:
+            self._quirks.remove((registry, name))
+            await self._write(("DELETE FROM quirk WHERE registry = ? AND name = ?", (registry, name)))
+
     def session(self, image: Reference, blob: Descriptor) -> str:
         """Return the address of the session in which a blob was on its way to a repository, "" for none."""
         return self._sessions.get(_key(image, blob), "")

@@ -59,6 +59,18 @@ async def test_the_next_run_knows_what_the_last_one_has_noted(tmp_path: Path) ->
         assert state.session(IMAGE, BLOB) == ""
 
 
+async def test_a_quirk_may_pass(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x") as state:
+        await fill(state)
+    async with opened(tmp_path / "x") as state:
+        await state.forget_quirk("other.example", "odd")
+        assert state.has_quirk("reg.example", "odd")
+        await state.forget_quirk("reg.example", "odd")
+        assert not state.has_quirk("reg.example", "odd")
+    async with opened(tmp_path / "x") as state:
+        assert not state.has_quirk("reg.example", "odd")
+
+
 async def test_hints_have_an_age(tmp_path: Path) -> None:
     async with opened(tmp_path / "x") as state:
         await fill(state)

@@ -24,6 +24,8 @@ from hangar_async.registry.client import RegistryClient
 from hangar_async.state.hints import PutTag, State
 from hangar_async.tasks import each
 
+#: The quirk of a registry that deletes no tags.
+_KEEPS_TAGS = "deletes no tags"
 #: The digests of tags that the run has just seen or written, by the name of their repository and the tag.
 KnownTags: TypeAlias = Mapping[tuple[str, str], Digest]
 
@@ -153,11 +155,14 @@ class Pruner:
         return [] if digest is None else [_left(put, f"another program has put it: it is {digest}")]
 
     async def _tag(self, put: PutTag) -> PrunedTag:
-        if self._dry:
-            return PrunedTag(put.target, put.digest, "planned")
         registry = put.target.registry
+        if self._dry:
+            # A run asks it again.
+            if self._state.has_quirk(registry, _KEEPS_TAGS):
+                return _left(put, f"{registry} {_KEEPS_TAGS}")
+            return PrunedTag(put.target, put.digest, "planned")
         if registry in self._refusing:
-            return _left(put, f"{registry} deletes no tags")
+            return _left(put, f"{registry} {_KEEPS_TAGS}")
         try:
             outcome = await self._client.call(f"tag {put.target}", registry, partial(self._delete, put))
         except (HangarError, ExceptionGroup) as group:
@@ -179,10 +184,12 @@ class Pruner:
             self._asked.add(put.target)
             if not await self._registry_client.delete_tag(put.target):
                 self._refusing.add(put.target.registry)
-                return _left(put, f"{put.target.registry} deletes no tags")
+                await self._state.note_quirk(put.target.registry, _KEEPS_TAGS)
+                return _left(put, f"{put.target.registry} {_KEEPS_TAGS}")
         elif put.target not in self._asked:
             return _left(put, "it is gone")
         await self._state.forget_put(put.target)
+        await self._state.forget_quirk(put.target.registry, _KEEPS_TAGS)
         return PrunedTag(put.target, put.digest, "deleted")
 
 

@@ -167,8 +167,17 @@ async def test_a_registry_that_deletes_no_tags_is_told_and_left(
     versions(fake_registry, "v1", "v2")
     await run(tmp_path, fake_registry, pushable_registry)
     versions(fake_registry, "v3")
+    stays = [("left", f"{pushable_registry.address} deletes no tags")]
     report = await run(tmp_path, fake_registry, pushable_registry)
-    assert (told(report), report.status) == ([("left", f"{pushable_registry.address} deletes no tags")], 0)
+    assert (told(report), report.status) == (stays, 0)
+    # A check does not find the same difference each night.
+    check = await run(tmp_path, fake_registry, pushable_registry, check=True)
+    assert (told(check), check.status) == (stays, 0)
+    # A run asks it again.
+    pushable_registry.pushes.deletes_tags = True
+    assert told(await run(tmp_path, fake_registry, pushable_registry)) == [("deleted", "")]
+    versions(fake_registry, "v4")
+    assert told(await run(tmp_path, fake_registry, pushable_registry, check=True)) == [("planned", "")]
 
 
 async def test_more_than_at_most_ends_with_status_1_and_goes_on_demand(
