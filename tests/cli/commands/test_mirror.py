@@ -85,7 +85,7 @@ async def test_a_quota_is_shown_and_kept(
     rows = done.rows()
     assert done.status == 1
     assert rows["quota"] == [f"{source.address}: 12 of 100 requests within 6 h 00 min are left"]
-    assert "12 of 100 pulls left, which --keep-quota leaves to others; its window ends at" in rows["failed"][1]
+    assert "12 of 100 pulls left, which keep-quota leaves to others; its window ends at" in rows["failed"][1]
     assert shlex.split(rows["next"][1])[-2:] == ["--keep-quota", "12"]
 
 
