@@ -25,7 +25,7 @@ _TARGET = 1.15
 def ask(stage: Stage) -> Answer:
     """Measure; with fewer than three runs, fewer tags."""
     count = _COUNT if stage.runs > 2 else _FEW
-    with _made_up() as registry, far_away(registry, _LINE) as source, far_away(registry, _LINE) as target:
+    with made_up() as registry, far_away(registry, _LINE) as source, far_away(registry, _LINE) as target:
         listed = stage.directory / "unchanged.txt"
         listed.write_text("".join(f"{source}/app {target}/copies/app v1.{number}\n" for number in range(count)))
         words = ("-f", str(listed), "-j", "20", "--requests", str(_AT_ONCE))
@@ -47,7 +47,8 @@ def _all_unchanged(count: int) -> Check:
 
 
 @contextmanager
-def _made_up() -> Iterator[str]:
+def made_up() -> Iterator[str]:
+    """Run a registry that makes its images up, and give its address."""
     argv = (sys.executable, "-m", "benchmarks.programs.made_up")
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
