@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: The longest wait in one piece, in seconds: the clock may be put forward or back, and the machine may sleep.
 _LONGEST_WAIT = 60.0
+#: The seconds after which a job begins again that has broken off.
+_AGAIN = 600.0
 
 
 async def watch_jobs(
@@ -45,9 +47,9 @@ async def watch_jobs(
 
     The state knows the last start of each job. A start that comes while its job is under way is passed over and told.
     Setting `reload`, which is cleared then, reads the file again: a wrong one is told, and the last one stays in use.
-    A job that breaks off is told, and begins again at its next time. `share` draws the part of the jitter, from 0 to 1.
-    Raises UsageError for a wrong file, before any request, and for one none of whose jobs has a schedule; ListenError
-    where the address of the numbers cannot be had.
+    A job that breaks off is told, and begins again after ten minutes at the latest. `share` draws the part of the
+    jitter, from 0 to 1. Raises UsageError for a wrong file, before any request, and for one none of whose jobs has a
+    schedule; ListenError where the address of the numbers cannot be had.
     """
     clock = clock or Clock()
     options = options.noted()
@@ -202,6 +204,9 @@ class _Watch:
         if (standing := self._standing.get(job.name)) is not None:
             due, passed = standing.schedule.following(start, self._clock.wall())
             standing.due = standing.schedule.spread(due, self._share())
+            if ended.error:
+                # Another run may have the state, or the disk be full: neither lasts until tomorrow.
+                standing.due = min(standing.due, self._clock.wall() + _AGAIN)
             self._observe(JobScheduled(job.name, standing.due, passed))
 
     async def _run(self, job: Job, file: JobFile, start: float) -> JobEnded:

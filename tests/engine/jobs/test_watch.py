@@ -169,12 +169,12 @@ async def test_numbers_need_their_package(tmp_path: Path, monkeypatch: pytest.Mo
         await watch_jobs(empty(tmp_path, {"a": "every: 1w"}, metrics="1"))
 
 
-async def test_a_job_that_breaks_off_begins_again_at_its_next_time(tmp_path: Path) -> None:
-    made = empty(tmp_path, {"a": "every: 6m", "b": "every: 6m"}, failed=tmp_path / "failed.txt")
+async def test_a_job_that_breaks_off_begins_again_soon(tmp_path: Path) -> None:
+    made = empty(tmp_path, {"a": "every: 1d", "b": "every: 9m"}, failed=tmp_path / "failed.txt")
     made.config.write_text(made.config.read_text().replace("from: r.io/x, tags: []", "list: other.txt", 1))
     log = await starts_of(made, 4)
-    assert log.starts == [("a", 0.0), ("b", 0.0), ("a", 6.0), ("b", 6.0)]
-    assert [(event.job, event.status) for event in log.of(JobEnded)] == [("a", 2), ("b", 0)] * 2
+    assert log.starts == [("a", 0.0), ("b", 0.0), ("b", 9.0), ("a", 10.0)]
+    assert [(event.job, event.status) for event in log.of(JobEnded)] == [("a", 2), ("b", 0), ("b", 0), ("a", 2)]
     assert "other.txt" in log.of(JobEnded)[0].error
 
 
