@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 from yarl import URL
 
-from hangar_async.errors import ContentError, NotFound, Unauthorized
+from hangar_async.errors import ContentError, NetworkError, NotFound, Unauthorized
 from hangar_async.oci import decode_json
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.http.addresses import places_of
@@ -19,6 +19,8 @@ from hangar_async.registry.http.response import Response
 
 _PROJECTS = "/api/v2.0/projects"
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+#: The words of OpenSSL for an answer that is not of TLS.
+_PLAIN = "wrong version number"
 _ASK_ADMIN = "have an administrator of Harbor make the project, or use an account that may do it"
 
 
@@ -86,9 +88,18 @@ class HarborProjects:
     ) -> AsyncIterator[Response]:
         credential = await self._credentials.find(self._registry, "")
         login = basic(credential.username, credential.password) if credential and credential.username else None
-        async with await self._transport.send(
-            url, self._registry, headers=_HEADERS, authorization=login, method=method, body=body
-        ) as response:
+        try:
+            answer = await self._transport.send(
+                url, self._registry, headers=_HEADERS, authorization=login, method=method, body=body
+            )
+        except NetworkError as error:
+            # It is asked again for as long as a host that gives no answer, and this one has answered.
+            if _PLAIN not in str(error):
+                raise
+            message = f"{self._registry} answers in plain HTTP, and Harbor's API was asked by HTTPS"
+            advice = "--harbor-https=false asks it by HTTP"
+            raise NetworkError(message, host=error.host, transient=False, advice=advice) from error
+        async with answer as response:
             if response.status not in accepted:
                 source = credential.source if credential and login else ""
                 raise await response.refusal(subject, source, push=True)

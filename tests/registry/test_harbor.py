@@ -40,6 +40,14 @@ async def test_a_missing_project_is_created(public: bool) -> None:
     assert {request.headers["Content-Type"] for request in posts} == {"application/json"}
 
 
+async def test_a_harbor_without_tls_is_told_at_once() -> None:
+    async with answering(Harbor({})) as server, RegistryClient(RegistrySettings()) as client:
+        with pytest.raises(NetworkError, match="answers in plain HTTP") as caught:
+            await HarborProjects(client, server.address).exists("library")
+    assert not caught.value.transient
+    assert "--harbor-https=false" in caught.value.advice
+
+
 async def test_a_name_with_special_characters_is_quoted() -> None:
     harbor = Harbor({"a&b=c d": {}})
     async with projects_of(harbor) as (projects, _):
