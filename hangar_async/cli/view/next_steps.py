@@ -164,11 +164,17 @@ def _load_flags(options: LoadOptions, failed: Path) -> list[str]:
     words = ["-s", str(options.source)]
     words += ["-d", options.destination] if options.destination else []
     words += ["--to", options.template] if options.template is not None else []
-    words += _lists("load", failed)
+    if options.name is None:
+        words += _lists("load", failed)
+    else:
+        # Its source does not know this name, which is in the list.
+        words += [word for pattern in options.images for word in ("--image", pattern)] + ["--name", options.name]
     words += _job_flags(options.limits)
     words += _project_flags(options)
     words += ["--index", options.index] if options.index != "partial" else []
     words += ["--sparse-index"] if options.sparse_index else []
+    words += ["--on-existing-tag", options.on_existing_tag] if options.on_existing_tag != "overwrite" else []
+    words += ["--referrers", options.referrers] if options.referrers != "all" else []
     words += ["--spool", str(options.spool)] if options.spool not in (None, Path()) else []
     return words + _registry_flags(options.environment.destinations)
 

@@ -145,10 +145,12 @@ def _listed(selection: Selection) -> Iterator[str]:
 def _listed_names(image_list: Path | Sequence[str], images: Sequence[Image], source: Path) -> set[str]:
     names = {image.name for image in images}
     listed = imagelist.read(image_list)
-    missing = [entry for entry in listed.entries if entry.reference.cache_name not in names]
+    # An image without a name is listed by its digest.
+    chosen = {entry.text if entry.text in names else entry.reference.cache_name: entry for entry in listed.entries}
+    missing = [entry for name, entry in chosen.items() if name not in names]
     if missing:
         raise UsageError(f"{listed.name}:{missing[0].line}: {missing[0].text} is not in {source}")
-    return {entry.reference.cache_name for entry in listed.entries}
+    return set(chosen)
 
 
 def name_images(images: Iterable[Image], naming: Naming) -> list[Named]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,3 +112,14 @@ def test_a_load_by_a_template_goes_on_by_it() -> None:
     assert [text for _, text in after_load(one, asked)][1:] == [
         "hangar-async load -s x.tar.gz --to 'reg.lan/{registry}/{name}' -f bad.txt"
     ]
+
+
+def test_a_load_goes_on_as_it_was_asked_to() -> None:
+    """It overwrites no tag that it was not to overwrite; a name that was given is in no source."""
+    flags: dict[str, Any] = {"platform_tags": True, "on_existing_tag": "error", "referrers": "none"}
+    asked = LoadOptions(source=Path("x.tar"), destination="reg.lan", **flags)
+    one = LoadReport(asked.source, asked.target, (), Sent(), 1.0, failed_list=Path("bad.txt"))
+    words = "hangar-async load -s x.tar -d reg.lan {} --platform-tags --on-existing-tag error --referrers none"
+    assert [text for _, text in after_load(one, asked)][1:] == [words.format("-f bad.txt")]
+    asked = replace(asked, name="app:1", images=["sha256:*"])
+    assert [text for _, text in after_load(one, asked)][1:] == [words.format("--image 'sha256:*' --name app:1")]

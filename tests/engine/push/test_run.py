@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def test_a_template_names_the_images(tmp_path: Path) -> None:
         targets("{registry}/x/{name}", images=["*app"])
     with pytest.raises(UsageError, match=r"quay\.io/app:1 has no \{2\}: write"):
         targets("reg.lan/{2}")
+
+
+def test_a_list_may_name_an_image_by_its_digest(tmp_path: Path) -> None:
+    """As the list of failed images does where it has no other name."""
+    built = small("app")
+    source = make_layout(tmp_path / "dir", [(built, {}), (small("other"), {REF: "other:1"})])
+    options = LoadOptions(source=source, destination="reg.lan", image_list=[str(built.digest), "other:1"])
+    assert [image.digest for image, _ in open_selection(options, lambda: None).images] == [
+        built.digest,
+        small("other").digest,
+    ]
+    with pytest.raises(UsageError, match="is not in"):
+        open_selection(replace(options, image_list=[f"sha256:{'0' * 64}"]), lambda: None)
 
 
 def test_an_image_without_a_name_goes_under_its_digest_unless_it_gets_one(tmp_path: Path) -> None:
