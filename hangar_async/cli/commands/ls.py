@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hangar_async.cli import options, values
-from hangar_async.cli.view.text import count_text, images_text, one_line, referrers_text, size_text
+from hangar_async.cli.view.text import count_text, images_text, one_line, referrers_text, size_text, source_text
 
 if TYPE_CHECKING:
     from hangar_async import Image, ImagePlatform, Listing
@@ -94,7 +94,7 @@ def _facts(listing: Listing) -> Iterator[tuple[str, str]]:
     from hangar_async.engine.reports import ReferrerCounts
 
     kind = "directory" if listing.format == "dir" else "archive"
-    text = f"{one_line(str(listing.path.absolute()))}, {size_text(listing.size)}"
+    text = f"{source_text(listing.path, absolute=True)}, {size_text(listing.size)}"
     yield kind, text if listing.format == "dir" else f"{text}, {listing.format}"
     names = [one_line(part.path.name) for part in listing.parts]
     if names and names != [one_line(listing.path.name)]:

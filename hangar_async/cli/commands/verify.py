@@ -72,7 +72,7 @@ def json_document(path: Path, verdict: Verdict) -> str:
 
 
 def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]]:
-    from hangar_async.cli.view.text import count_text, images_text, one_line, size_text
+    from hangar_async.cli.view.text import count_text, images_text, one_line, size_text, source_text
 
     for problem in verdict.problems[:_SHOWN]:
         yield "wrong", one_line(problem)
@@ -84,6 +84,6 @@ def _rows(path: Path, verdict: Verdict, quiet: bool) -> Iterator[tuple[str, str]
         yield "parts", _PARTS[verdict.checksum]
     text = f"{images_text(verdict.images)}, {count_text(verdict.files, 'file')}, {size_text(verdict.size)}"
     if verdict.problems:
-        yield "checked", f"{one_line(str(path))}: {text}: {count_text(len(verdict.problems), 'problem')}"
+        yield "checked", f"{source_text(path)}: {text}: {count_text(len(verdict.problems), 'problem')}"
     else:
-        yield "ok", f"{one_line(str(path))}: {text}"
+        yield "ok", f"{source_text(path)}: {text}"

@@ -101,6 +101,13 @@ def place_text(path: Path, size: int) -> str:
     return f"{one_line(str(path.absolute()))}, {size_text(size)}"
 
 
+def source_text(path: Path, *, absolute: bool = False) -> str:
+    """Write the path of a source, or that it is standard input."""
+    if path == Path("-"):
+        return "standard input"
+    return one_line(str(path.absolute() if absolute else path))
+
+
 def one_line(text: str) -> str:
     """Make text of any origin harmless on a terminal: one line of printable characters."""
     return printable(re.sub(r"\s+", " ", text).strip())

@@ -32,6 +32,12 @@ def test_size(size: int, shown: str) -> None:
     assert text.size_text(size) == shown
 
 
+def test_standard_input_is_no_file_of_the_working_directory() -> None:
+    assert text.source_text(Path("-"), absolute=True) == text.source_text(Path("-")) == "standard input"
+    assert text.source_text(Path("a\nb")) == "a b"
+    assert text.source_text(Path("/a"), absolute=True) == "/a"
+
+
 @given(st.integers(0, 1 << 60))
 def test_size_is_within_its_rounding(size: int) -> None:
     number, unit = text.size_text(size).split()
