@@ -15,6 +15,7 @@ _SYSTEM_ADVICE = {
     errno.ENOTEMPTY: "empty the directory, or choose another name",
     errno.EISDIR: "choose the name of a file",
     errno.ENOTDIR: "choose another path: a part of this one is a file",
+    errno.EPIPE: "see why the program that reads it has ended, then run the same command again",
     errno.EIO: "check the disk (dmesg), then run the same command again",
 }
 #: Errors of the system that only a fault of the program causes.

@@ -19,6 +19,7 @@ from hangar_async.system import is_file_limit, is_own_fault, system_reason
         (errno.ENOTEMPTY, "empty the directory"),
         (errno.EISDIR, "name of a file"),
         (errno.ENOTDIR, "choose another path"),
+        (errno.EPIPE, "the program that reads it"),
         (errno.EIO, "check the disk"),
     ],
 )
