@@ -59,7 +59,8 @@ def line_of(event: Event, *, advice: bool = False) -> Line | None:
         case events.Reloaded(name):
             return Line("reload", f"{name} were read again, and are in use")
         case events.Committing(path):
-            return Line("finish", one_line(f"syncing {path} and putting it in place"))
+            doing = "writing the end" if path == "-" else f"syncing {path} and putting it in place"
+            return Line("finish", one_line(doing))
         case _:
             return _of_job(event)
 

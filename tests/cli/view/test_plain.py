@@ -66,6 +66,12 @@ def test_lines_for_what_begins_and_ends() -> None:
     ]
 
 
+def test_the_end_of_standard_output_is_no_file() -> None:
+    show, stream = view()
+    show(Committing("-"))
+    assert stream.getvalue() == "12:03:04 finish   writing the end\n"
+
+
 def test_lines_of_standing_jobs() -> None:
     clock = Clock()
     show, stream = view(clock)
