@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,11 +112,12 @@ def after_compress(report: Report, options: CompressOptions | MergeOptions) -> R
 
 
 def _images(word: str, report: Report) -> Rows:
-    same = [outcome for outcome in report.outcomes if outcome.same_as is not None]
-    yield from _repeated(len(same) + report.duplicates)
+    same = sum(outcome.same_as is not None for outcome in report.outcomes)
+    yield from _repeated(same + report.duplicates)
     yield from _referrers(report.outcomes)
-    saved = [outcome.image for outcome in report.saved if outcome.image is not None]
-    text = images_text(saved, sum(outcome.same_as is None for outcome in report.outcomes))
+    # The outcomes of many images are in a file: no list of them is made.
+    saved = (outcome.image for outcome in report.outcomes if outcome.image is not None)
+    text = images_text(saved, len(report.outcomes) - same)
     yield word, text + _wrong(report.failed, report.invalid)
 
 
@@ -247,11 +249,12 @@ def after_validate(report: ComparisonReport, _: object) -> Rows:
 def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
     """Make the lines of the summary of a mirror."""
     word, state = ("would copy", "planned") if report.dry else ("copied", "copied")
-    images = [outcome for outcome in report.outcomes if outcome.same_as is None]
-    copied = [outcome for outcome in images if outcome.state == state]
+    states = Counter(outcome.state for outcome in report.outcomes if outcome.same_as is None)
+    images = states.total()
     if report.dry:
-        for outcome in copied:
-            yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
+        for outcome in report.outcomes:
+            if outcome.same_as is None and outcome.state == state:
+                yield "image", one_line(f"{outcome.entry.source} -> {outcome.entry.target}")
     else:
         yield from sent_rows(report.sent)
     yield from quota_rows(report)
@@ -259,16 +262,17 @@ def after_mirror(report: MirrorReport, options: MirrorOptions) -> Rows:
     yield from _why(report)
     yield from mirror_remarks(report)
     yield from _jobs_tip(options.limits, len(report.outcomes), report.sent.uploaded_blobs)
-    yield from _repeated(len(report.outcomes) - len(images) + report.duplicates)
-    yield from _referrers(images)
+    yield from _repeated(len(report.outcomes) - images + report.duplicates)
+    yield from _referrers(outcome for outcome in report.outcomes if outcome.same_as is None)
     if unlooked := report.unlooked:
         text = f"not looked for at {count_text(unlooked, 'unchanged image')} (--recheck-referrers)"
         yield "referrers", text
-    if kept := sum(outcome.state == "kept" for outcome in images):
+    if kept := states["kept"]:
         yield "kept", f"{count_text(kept, 'image')}: another one has the tag there, and stays"
-    if unchanged := sum(outcome.state == "unchanged" for outcome in images):
+    if unchanged := states["unchanged"]:
         yield "unchanged", f"{count_text(unchanged, 'image')}, there already"
-    text = images_text([one.image for one in copied if one.image is not None], len(images))
+    copied = (one.image for one in report.outcomes if one.same_as is None and one.state == state)
+    text = images_text((image for image in copied if image is not None), images)
     yield word, text + _wrong(report.failed, report.invalid)
 
 

@@ -66,12 +66,15 @@ def count_text(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def images_text(images: "Sequence[Image]", total: int | None = None) -> str:
+def images_text(images: "Iterable[Image]", total: int | None = None) -> str:
     """Write the number of images, of `total` where that is larger, and of their platforms; referrers are none."""
-    found = sum(image.attachment is None for image in images)
+    found = platforms = 0
+    for image in images:
+        found += image.attachment is None
+        platforms += len(image.platforms)
     total = found if total is None else total
     number = count_text(total, "image") if found == total else f"{found} of {count_text(total, 'image')}"
-    return f"{number}, {count_text(sum(len(image.platforms) for image in images), 'platform')}"
+    return f"{number}, {count_text(platforms, 'platform')}"
 
 
 def referrers_text(counts: "ReferrerCounts") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +29,8 @@ from hangar_async.layout.names import matches
 from hangar_async.layout.referrers import group_referrers
 from hangar_async.oci import Image, Reference, ReferrerSelector
 from hangar_async.registry.client import RegistryClient
+from hangar_async.spooled import Computed
+from hangar_async.tasks import each
 from hangar_async.threads import Interrupt, in_thread
 
 #: Images without a name that are told one by one.
@@ -211,7 +212,7 @@ class LoadRun:
         options = replace(options, failed=await in_thread(check_failed_list, options.failed))
         interrupt = Interrupt()
         run = cls(options, observe, clock, await interrupt.in_thread(open_selection, options, interrupt, store))
-        planned = [LoadOutcome(*named, "planned") for named in run.selection.images]
+        planned = Computed(run.selection.images, lambda named: LoadOutcome(*named, "planned"))
         observe(RunStarted(len(planned), 0 if options.dry_run else options.limits.requests, planned))
         if note := options.limits.note(options.jobs):
             run.notice(note)
@@ -249,22 +250,20 @@ class LoadRun:
 
         The result of an image whose work raised a HangarError is made by `failed`.
         """
+
+        async def work_on(numbered: tuple[int, Named]) -> _T:
+            number, (image, target) = numbered
+            try:
+                result = await work(number, image, target)
+            except (HangarError, ExceptionGroup) as group:
+                result = failed(image, target, the_error(group))
+            client.image_ended()
+            self.observe(ImageEnded(client.usage.measured(result, number)))
+            return result
+
         # More than the permits, so that none is idle while an image waits for its last request.
-        images_at_once = asyncio.Semaphore(2 * self.options.limits.requests)
-
-        async def work_on(number: int, image: Image, target: Reference) -> _T:
-            async with images_at_once:
-                try:
-                    result = await work(number, image, target)
-                except (HangarError, ExceptionGroup) as group:
-                    result = failed(image, target, the_error(group))
-                client.image_ended()
-                self.observe(ImageEnded(client.usage.measured(result, number)))
-                return result
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work_on(number, *named)) for number, named in enumerate(self.selection.images)]
-        return client.usage.all_measured(task.result() for task in tasks)
+        numbered = list(enumerate(self.selection.images))
+        return client.usage.all_measured(await each(numbered, work_on, 2 * self.options.limits.requests))
 
     async def write_failed_list(self, outcomes: Iterable[LoadOutcome | Comparison]) -> Path | None:
         """Write the names of failed images with their reasons, for the next run."""
