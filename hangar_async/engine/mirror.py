@@ -22,6 +22,7 @@ from hangar_async.engine.outputs import (
     check_outputs,
     check_state,
     failed_lines,
+    state_files,
     tell_remarks,
     write_failed_list,
 )
@@ -98,7 +99,7 @@ class _MirrorRun:
         images = await in_thread(
             mirrorlist.read, options.images, options.names, options.list_name, options.chosen_shard
         )
-        await in_thread(check_outputs, [options.failed, options.state], [options.images])
+        await in_thread(check_outputs, [options.failed, *state_files(options.state)], [options.images])
         failed, state = await in_thread(check_failed_list, options.failed), await in_thread(check_state, options.state)
         options = replace(options, failed=failed, state=state)
         run = cls(options, observe, clock, images)

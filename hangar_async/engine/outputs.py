@@ -238,6 +238,16 @@ async def temporary_directory(parent: Path, name: str, disk: Disk) -> AsyncItera
             await in_thread(made.close)
 
 
+@_checking()
+def check_output_file(path: Path, role: str, flag: str) -> Path:
+    """Return the path to which a file is written, the one that a link leads to; raises UsageError."""
+    path = real_path(path)
+    check_parent(path, flag)
+    _check_file(path, role, flag)
+    _check_name(path, flag)
+    return path
+
+
 def _check_file(path: Path, role: str, flag: str) -> None:
     """Raise UsageError for a path of anything but a regular file."""
     if path.is_dir():
@@ -254,10 +264,7 @@ def check_failed_list(path: Path | None, flag: str = "-o") -> Path | None:
     """
     if path is None:
         return None
-    path = real_path(path)
-    check_parent(path, flag)
-    _check_file(path, "the list of failed images", flag)
-    _check_name(path, flag)
+    path = check_output_file(path, "the list of failed images", flag)
     if path.exists() and not _is_failed_list(path):
         raise UsageError(f"{path} is no list of failed images and would be lost: write another name ({flag})")
     return path
@@ -270,10 +277,7 @@ def check_report(path: Path, used: Sequence[Path], flag: str = "--report") -> Pa
     Raises UsageError when it cannot be written, another file has its name, or it would lie among the files that are
     `used`: these are the inputs and the other outputs.
     """
-    path = real_path(path)
-    check_parent(path, flag)
-    _check_file(path, "the report", flag)
-    _check_name(path, flag)
+    path = check_output_file(path, "the report", flag)
     check_outputs([path], used)
     parents = Path(os.path.realpath(path)).parents
     for directory in used:
@@ -291,13 +295,12 @@ def _is_report(path: Path) -> bool:
 
 def check_state(path: Path | None) -> Path | None:
     """Return the path of a state, the one that a link leads to; raises UsageError where there can be no such file."""
-    if path is None:
-        return None
-    path = real_path(path)
-    check_parent(path, "--state")
-    _check_file(path, "the state", "--state")
-    _check_name(path, "--state")
-    return path
+    return None if path is None else check_output_file(path, "the state", "--state")
+
+
+def state_files(path: Path | None) -> list[Path]:
+    """Name the files of a state: itself, and beside it its lock and the journal of SQLite."""
+    return [] if path is None else [path, *(path.with_name(path.name + end) for end in (".lock", "-journal"))]
 
 
 def _is_failed_list(path: Path) -> bool:

@@ -169,6 +169,11 @@ class JobFile:
         return replace(environment, registries=registries, destinations=destinations)
 
     @property
+    def inputs(self) -> list[Path]:
+        """The files that its jobs name: lists and logins."""
+        return [path for job in self.jobs for path in (job.list, job.credentials) if path is not None]
+
+    @property
     def has_gate(self) -> bool:
         """True when the file names programs that are run."""
         return any(job.gate is not None for job in self.jobs)

@@ -39,6 +39,7 @@ from hangar_async.engine.outputs import (
     check_outputs,
     check_target,
     failed_lines,
+    state_files,
     temporary_directory,
     write_failed_list,
 )
@@ -124,6 +125,13 @@ def test_an_output_that_names_an_input_or_another_output_is_refused(tmp_path: Pa
     with pytest.raises(UsageError, match="would replace"):
         check_outputs([tmp_path / "free", first, None, second], [])
     check_outputs([first, None], ["reg.example.com/a:1", None, tmp_path / "another"])
+
+
+def test_a_state_takes_the_names_of_its_lock_and_journal(tmp_path: Path) -> None:
+    for name in ("state", "state.lock", "state-journal"):
+        with pytest.raises(UsageError, match="would replace"):
+            check_outputs([*state_files(tmp_path / "state"), tmp_path / name], [])
+    assert state_files(None) == []
 
 
 @pytest.mark.parametrize("path", ["/", ".", "..", ".sha256", "/.sha256"])

@@ -100,6 +100,19 @@ _OUTPUTS = (
     "decompress -f out.tar.gz -d {}",
     "extract out.tar.gz REGISTRY/one:1 -o {}",
     "extract out.tar.gz REGISTRY/one:1 --format docker-archive --platform linux/amd64 -o {}",
+    "merge out.tar.gz -d {}",
+    "convert-list -i list.txt -o {} -d REGISTRY",
+    "mirror -f list.txt -d REGISTRY/back -o {}",
+    "mirror -f list.txt -d REGISTRY/back --state {}",
+    "mirror -f list.txt -d REGISTRY/back --report {}",
+    "mirror -c jobs.yaml -o {}",
+    "mirror -c jobs.yaml --state {}",
+    "mirror -c jobs.yaml --plan-out {}",
+    "save --config jobs.yaml -d {}",
+    "save --config jobs.yaml --report {}",
+    "verify out.tar.gz --report {}",
+    "report merge report.json -o {}",
+    "report merge report.json -o new.json --failed {}",
     "login REGISTRY --username user --password-stdin",
     "logout REGISTRY",
     "demo {}",
@@ -110,8 +123,10 @@ _MADE = ("sync -f list.txt -d {}", "login", "logout", "demo")
 
 async def test_outputs_that_cannot_be_written_are_refused_before_work(machine: Machine) -> None:
     need(*as_user(), "true")
+    job = f"{{name: a, from: {machine.registry.address}/one, to: '{machine.registry.address}/{{repository}}'}}"
+    (machine.home / "jobs.yaml").write_text(f"version: 1\njobs: [{job}]\n")
     for one in (
-        await machine.run("save", "-f", "list.txt", "-d", "out.tar.gz"),
+        await machine.run("save", "-f", "list.txt", "-d", "out.tar.gz", "--report", "report.json"),
         await machine.run("sync", "-f", "list.txt", "-d", "mirror"),
     ):
         assert one.status == 0, one.err

@@ -17,12 +17,12 @@ from hangar_async.config.variables import shown_values
 from hangar_async.disk import Disk
 from hangar_async.engine.jobs.report import JobReport, JobsReport
 from hangar_async.engine.outcomes import Need, PrunedTag
-from hangar_async.engine.outputs import check_outputs
+from hangar_async.engine.outputs import check_output_file, check_outputs
 from hangar_async.engine.reporting.hiding import shown
 from hangar_async.engine.reporting.records import schema
 from hangar_async.engine.reports import MirrorOutcome
 from hangar_async.errors import UsageError
-from hangar_async.filesystem import check_parent, read_bounded, real_path
+from hangar_async.filesystem import read_bounded
 from hangar_async.jobfile.jobs import Job, JobFile
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Reference
@@ -168,10 +168,9 @@ def check_plan(path: Path, used: Sequence[Path | None]) -> Path:
 
     Raises UsageError when it cannot be written, or another file has its name.
     """
-    path = real_path(path)
-    check_parent(path, "--plan-out")
+    path = check_output_file(path, "the plan", "--plan-out")
     check_outputs([path], [one for one in used if one is not None])
-    if path.is_dir() or (path.exists() and path.stat().st_size and _KIND not in _beginning(path)):
+    if path.exists() and path.stat().st_size and _KIND not in _beginning(path):
         raise UsageError(f"{path} is no plan and would be lost: write another name (--plan-out)")
     return path
 

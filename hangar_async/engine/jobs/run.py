@@ -29,7 +29,14 @@ from hangar_async.engine.jobs.prune_jobs import Pruning, check_prune
 from hangar_async.engine.jobs.report import ChosenJob, JobReport, JobsReport, RepositoryChoice, whole_line
 from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.mirror import mirror_job
-from hangar_async.engine.outputs import check_failed_list, check_outputs, check_state, tell_remarks, write_failed_list
+from hangar_async.engine.outputs import (
+    check_failed_list,
+    check_outputs,
+    check_state,
+    state_files,
+    tell_remarks,
+    write_failed_list,
+)
 from hangar_async.engine.reporting.hiding import hiding, shown, shown_errors
 from hangar_async.engine.reporting.journal import reported
 from hangar_async.engine.reports import MirrorOutcome
@@ -73,15 +80,15 @@ async def mirror_file(
 
 def checked_options(options: MirrorJobsOptions, file: JobFile) -> MirrorJobsOptions:
     """Return the options with the paths that are written, as the file has them too; raises UsageError."""
-    lists = [job.list for job in file.jobs if job.list is not None]
     state = options.state or file.state
     target = options.report if isinstance(options.report, Path) else None
-    check_outputs([options.failed, state, target], [options.config, *lists])
+    used = [options.config, options.plan, *file.inputs]
+    check_outputs([options.failed, *state_files(state), target], used)
     failed, state, plan_out = check_failed_list(options.failed), check_state(state), options.plan_out
     is_shard = options.shard is not None
     check_prune(file.only(options.only), has_state=state is not None, is_shard=is_shard)
     if isinstance(plan_out, Path):
-        plan_out = check_plan(plan_out, [options.config, *lists, failed, state])
+        plan_out = check_plan(plan_out, [*used, failed, *state_files(state)])
     environment = file.limited(options.environment)
     return replace(options, failed=failed, state=state, plan_out=plan_out, environment=environment)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hangar_async.archive.names import incomplete_path
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.config.options import SaveOptions
 from hangar_async.config.variables import NotedVariables
@@ -13,8 +14,9 @@ from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.engine.jobs.choose import Chooser
 from hangar_async.engine.jobs.plan import read_list
 from hangar_async.engine.limits.hosts import Clock
-from hangar_async.engine.outputs import check_outputs
+from hangar_async.engine.outputs import check_destination, check_failed_list, check_outputs
 from hangar_async.engine.reporting.hiding import hiding, shown, shown_errors
+from hangar_async.engine.reporting.journal import check_reported
 from hangar_async.engine.reports import Report
 from hangar_async.engine.save import save
 from hangar_async.errors import UsageError, the_error
@@ -52,8 +54,8 @@ async def _save(
 ) -> Report:
     file = await in_thread(read, config, options.environment.variables)
     jobs = file.only(only)
-    await in_thread(check_outputs, [options.failed], [config])
     platforms, referrers, credentials = _shared(jobs)
+    await _check(options, [config, *file.inputs])
     options = replace(
         options,
         architectures=platforms or ("all",),
@@ -66,6 +68,15 @@ async def _save(
     environment = replace(limited, source_registry=None)
     lines = await _lines(replace(options, environment=environment), jobs, config, observer, clock or Clock())
     return await save(replace(options, environment=environment, images=lines), observer, clock=clock)
+
+
+async def _check(options: SaveOptions, inputs: Sequence[Path]) -> None:
+    """Raise UsageError for an output that cannot be written, or names one of the files that the jobs are read from."""
+    output = await in_thread(check_destination, options)
+    failed = await in_thread(check_failed_list, options.failed)
+    report = await check_reported(options)
+    outputs = [] if output.is_stream else [output.target, incomplete_path(output.target)]
+    await in_thread(check_outputs, [*outputs, failed, report if isinstance(report, Path) else None], inputs)
 
 
 def _shared(jobs: Iterable[Job]) -> tuple[tuple[str, ...], str, Path | None]:

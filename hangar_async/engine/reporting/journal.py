@@ -22,7 +22,7 @@ from hangar_async.config.variables import NotedVariables
 from hangar_async.disk import Disk
 from hangar_async.engine import events
 from hangar_async.engine.events import Event, Notice, Observer
-from hangar_async.engine.outputs import check_report, told_disk
+from hangar_async.engine.outputs import check_report, state_files, told_disk
 from hangar_async.engine.reports import AnyReport, Outcome
 from hangar_async.errors import HangarError, StorageError, UsageError, the_error
 from hangar_async.temporary import write_output
@@ -153,10 +153,7 @@ async def reported(command: str, options: ReportedOptions, observe: Observer) ->
     A wrong use that is found before the work begins has no report. Raises UsageError, and StorageError where the
     report cannot be written; of a run that has broken off, this is a notice.
     """
-    target = options.report
-    if isinstance(target, Path):
-        target = await in_thread(check_report, target, list(_paths(options)))
-    journal = Journal(command, options, target, observe)
+    journal = Journal(command, options, await check_reported(options), observe)
     try:
         yield journal
     except BaseException as error:
@@ -169,9 +166,16 @@ async def reported(command: str, options: ReportedOptions, observe: Observer) ->
     await journal.write()
 
 
+async def check_reported(options: ReportedOptions) -> ReportTarget | None:
+    """Return where the report of a run goes; raises UsageError for a file that cannot be written."""
+    target = options.report
+    return await in_thread(check_report, target, list(_paths(options))) if isinstance(target, Path) else target
+
+
 def _paths(options: ReportedOptions) -> Iterator[Path]:
     """Name the files and directories that a verb reads or writes."""
     values = [getattr(options, one.name) for one in fields(options) if one.name not in ("report", "spool")]
     yield from (value for value in values if isinstance(value, Path))
+    yield from state_files(getattr(options, "state", None))
     if isinstance(options, SaveOptions):
         yield from (options.output.target, incomplete_path(options.output.target))

@@ -289,3 +289,13 @@ def test_a_list_or_a_job_file(program: Program, flags: tuple[str, ...], line: st
     done = program("save", *flags)
     assert (done.status, done.out) == (2, "")
     assert line in done.err
+
+
+@pytest.mark.parametrize("flag", ["-d", "-o", "--report"])
+def test_no_output_replaces_the_job_file(program: Program, home: Path, flag: str) -> None:
+    text = '{"version":1,"jobs":[{"name":"a","from":"in.local/a","to":"out.local/a"}]}'
+    (home / "jobs.json").write_text(text)
+    done = program("save", "--config", "jobs.json", flag, "jobs.json")
+    assert done.status == 2
+    assert "jobs.json" in done.err
+    assert (home / "jobs.json").read_text() == text

@@ -184,7 +184,9 @@ def test_a_plan_replaces_nothing_but_a_plan(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("dear diary")
     with pytest.raises(UsageError, match=r"notes is no plan and would be lost: write another name \(--plan-out\)"):
         check_plan(tmp_path / "notes", [])
-    with pytest.raises(UsageError, match="is no plan"):
+    with pytest.raises(UsageError, match="is a directory"):
         check_plan(tmp_path, [])
+    with pytest.raises(UsageError, match="leave room for temporary names"):
+        check_plan(tmp_path / ("x" * 250), [])
     with pytest.raises(UsageError):
         check_plan(path, [path])

@@ -99,3 +99,26 @@ async def test_a_save_of_jobs_names_no_value(
     for text in (json.dumps(document), repr(seen), repr(report)):
         assert "hidden" not in text
         assert fake_registry.address not in text
+
+
+@pytest.mark.parametrize("flag", ["destination", "failed", "report"])
+@pytest.mark.parametrize("name", ["mirror.yaml", "images.txt"])
+async def test_no_output_replaces_what_jobs_are_read_from(
+    fake_registry: FakeRegistry, tmp_path: Path, flag: str, name: str
+) -> None:
+    fill(fake_registry, "team/app", "v1")
+    with pytest.raises(UsageError, match=f"{name}(, which| is no)"):
+        await run(tmp_path, fake_registry, "pinned", format="gzip", **{flag: tmp_path / name})
+    assert not fake_registry.requests
+
+
+async def test_a_report_replaces_no_job_file_in_json(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    config = tmp_path / "jobs.json"
+    config.write_text(
+        json.dumps(
+            {"version": 1, "jobs": [{"name": "a", "from": "in.local/a", "to": "out.local/a"}]}, separators=(",", ":")
+        )
+    )
+    made = SaveOptions(images=(), destination=tmp_path / "out.tar.gz", report=config)
+    with pytest.raises(UsageError, match=r"would replace .*jobs\.json"):
+        await save_jobs(made, config)
