@@ -22,6 +22,7 @@ from hangar_async.engine.save import save
 from hangar_async.errors import UsageError, the_error
 from hangar_async.jobfile.jobs import Job
 from hangar_async.jobfile.read import read
+from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.threads import in_thread
 
 
@@ -101,6 +102,8 @@ async def _lines(
 ) -> list[str]:
     """List the images of the jobs; raises the first error of a repository."""
     lines: dict[str, None] = {}
+    # Before anything is asked for.
+    listed = {job.name: await _entries(job, options, observer) for job in jobs if job.list is not None}
     chosen_by = MirrorJobsOptions(
         config=config,
         jobs=options.jobs,
@@ -111,8 +114,7 @@ async def _lines(
     try:
         async with Chooser.opened(chosen_by, jobs, observer, lambda text: observer(Notice(text)), clock) as chooser:
             for job in jobs:
-                if job.list is not None:
-                    lines.update((str(entry.source), None) for entry in (await in_thread(read_list, job)).entries)
+                lines.update((str(entry.source), None) for entry in listed.get(job.name, ()))
                 for choice in await chooser.choose(job):
                     if choice.error is not None:
                         raise choice.error
@@ -120,3 +122,13 @@ async def _lines(
     except BaseExceptionGroup as group:
         raise the_error(group) from group
     return list(lines)
+
+
+async def _entries(job: Job, options: SaveOptions, observer: Observer) -> Sequence[MirrorEntry]:
+    """Read the list of a job; raises UsageError for an invalid line, which with `lenient` is a notice."""
+    listed = await in_thread(read_list, job)
+    if listed.invalid and not options.lenient:
+        raise UsageError(str(listed.invalid[0]), advice="correct the line, or write --lenient")
+    for line in listed.invalid:
+        observer(Notice(str(line)))
+    return listed.entries

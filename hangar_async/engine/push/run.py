@@ -146,6 +146,8 @@ def _listed(selection: Selection) -> Iterator[str]:
 def _listed_names(image_list: Path | Sequence[str], images: Sequence[Image], source: Path) -> set[str]:
     names = {image.name for image in images}
     listed = imagelist.read(image_list)
+    if listed.invalid:
+        raise UsageError(str(listed.invalid[0]), advice="correct the line, or remove it")
     # An image without a name is listed by its digest.
     chosen = {entry.text if entry.text in names else entry.reference.cache_name: entry for entry in listed.entries}
     missing = [entry for name, entry in chosen.items() if name not in names]

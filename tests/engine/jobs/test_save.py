@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,19 @@ async def test_a_report_replaces_no_job_file_in_json(fake_registry: FakeRegistry
     made = SaveOptions(images=(), destination=tmp_path / "out.tar.gz", report=config)
     with pytest.raises(UsageError, match=r"would replace .*jobs\.json"):
         await save_jobs(made, config)
+
+
+async def test_an_invalid_line_of_a_list_is_told_before_any_request(
+    fake_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fill(fake_registry, "team/app", "v1 v2 main")
+    config = options(tmp_path, JOBS, fake_registry, fake_registry).config
+    (tmp_path / "images.txt").write_text(f"{fake_registry.address}/team/app:main\none two\n")
+    made = SaveOptions(images=(), destination=tmp_path / "out.tar.gz", environment=Environment(registries=SETTINGS))
+    with pytest.raises(UsageError, match=r"images\.txt:2: 'one two' has 2 fields"):
+        await save_jobs(made, config, ["apps", "pinned"])
+    assert not fake_registry.requests
+    told: list[Event] = []
+    report = await save_jobs(replace(made, lenient=True), config, ["pinned"], told.append)
+    assert report.status == 0
+    assert any("images.txt:2" in event.text for event in told if isinstance(event, Notice))

@@ -150,6 +150,9 @@ async def test_a_selection_that_does_not_fit_the_source_is_refused(
         wanted = tmp_path / "list"
         wanted.write_text(f"{next(iter(everything.built))}\nquay.local/x:1\n")
         await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=wanted)
+    with pytest.raises(UsageError, match=r":1: 'quay\.local/x y' has white space"):
+        wanted.write_text(f"quay.local/x y\n{next(iter(everything.built))}\n")
+        await run_load(tmp_path, everything.at("gzip"), pushable_registry, image_list=wanted)
     with pytest.raises(UsageError, match="is gzip, not zstd"):
         await run_load(tmp_path, everything.at("gzip"), pushable_registry, format="zstd")
     with pytest.raises(UsageError, match="there is no"):
