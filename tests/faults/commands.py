@@ -14,11 +14,19 @@ from typing import Any, TypeAlias
 
 from hangar_async.archive.read.check import check_part
 from hangar_async.config.environment import Environment
-from hangar_async.config.options import CompressOptions, DecompressOptions, ExtractOptions, LoginOptions
+from hangar_async.config.options import (
+    CompressOptions,
+    DecompressOptions,
+    ExtractOptions,
+    LoginOptions,
+    MergeOptions,
+    MergeReportsOptions,
+)
 from hangar_async.config.output import OutputSettings
-from hangar_async.engine.compress import compress, decompress
+from hangar_async.engine.compress import compress, decompress, merge
 from hangar_async.engine.extract import extract
 from hangar_async.engine.login import login
+from hangar_async.engine.merge_reports import merge_reports
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.save import save, sync
 from hangar_async.errors import StorageError, UsageError
@@ -105,10 +113,14 @@ async def make_shared(scene: Scene) -> None:
         directory = scene.shared / version
         directory.mkdir(parents=True)
         cache, name = {"cache": directory / "cache"}, scene.image(version)
-        saved = options(directory, name, **cache, format="gzip", destination=directory / "all.tar.gz", failed=None)
+        report = {"report": directory / "report.json", "failed": None}
+        saved = options(directory, name, **cache, format="gzip", destination=directory / "all.tar.gz", **report)
         assert (await save(saved)).status == 0
         shutil.rmtree(directory / "cache" / ".partial", ignore_errors=True)
         pack_as_hangar(directory / "cache", directory / "plain.tar.gz")
+    sources = [scene.shared / version / "all.tar.gz" for version in ("old", "new")]
+    both = OutputSettings(target=scene.shared / "both.tar.gz")
+    assert (await merge(MergeOptions(sources=sources, output=both))).status == 0
 
 
 def _saving(name: str, **keywords: Any) -> Command:
@@ -207,6 +219,31 @@ def _extracting(form: str) -> Callable[[Scene, str], Awaitable[None]]:
     return run
 
 
+async def _run_merge(scene: Scene, version: str) -> None:
+    sources = [scene.shared / version / "all.tar.gz", scene.shared / version / "cache"]
+    report = await merge(MergeOptions(sources=sources, output=OutputSettings(target=scene.place / "out.tar.gz")))
+    assert report.status == 0
+
+
+async def _run_extract_several(scene: Scene, version: str) -> None:
+    """Two images at once, into a tar; the output of each version has both, in another order."""
+    names = [scene.image("old"), scene.image("new")]
+    await extract(
+        ExtractOptions(
+            source=scene.shared / "both.tar.gz",
+            image=names if version == "new" else names[::-1],
+            destination=scene.place / "out",
+            format="oci-archive",
+        )
+    )
+
+
+async def _run_report(scene: Scene, version: str) -> None:
+    await merge_reports(
+        MergeReportsOptions(reports=[scene.shared / version / "report.json"], report=scene.place / "out")
+    )
+
+
 async def _new_directory(scene: Scene) -> Content:
     return tree(scene.place / "out")
 
@@ -269,6 +306,9 @@ COMMANDS = {
     "decompress": Command(_run_decompress, _new_directory, earlier=False, replaces=False),
     "extract-layout": Command(_extracting("oci"), _new_directory, earlier=False, replaces=False),
     "extract-docker": Command(_extracting("docker-archive"), _new_file),
+    "extract-several": Command(_run_extract_several, _new_file),
+    "merge": Command(_run_merge, _archive("out.tar.gz")),
+    "report": Command(_run_report, _new_file),
     "load": Command(_run_load, _nothing, earlier=False),
     "login-first": Command(_run_first_login, _login, earlier=False),
     "login": Command(_run_login, _login),
