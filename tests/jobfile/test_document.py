@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from hangar_async.errors import UsageError
 from hangar_async.jobfile.document import Node, parse_document, read_document
@@ -55,7 +56,7 @@ def test_json_is_read_too() -> None:
         ("b: 1\na: 1\na: 2", "3:1: `a` stands here twice; the first one is in line 2"),
         ("[a]: 1", "1:1: a key is no word"),
         ("a: &a [*a]", " it is nested too deep"),
-        ("x: &x " + str(list(range(500))) + "\ny: [" + "*x, " * 500 + "]", "the file has more than 200,000 values"),
+        ("x: &x " + str(list(range(500))) + "\ny: [" + "*x, " * 500 + "]", "the file has more than 100,000 values"),
     ],
 )
 def test_a_wrong_text_names_its_place(text: str, message: str) -> None:
@@ -105,6 +106,13 @@ def test_mappings_are_merged_field_by_field() -> None:
     defaults, job = parse("a: 1\nt: {x: 1, y: [2]}\nu: {z: 1}"), parse("t: {y: [3]}\nu: 5")
     assert job.over(defaults).plain == {"a": 1, "t": {"x": 1, "y": [3]}, "u": 5}
     assert job.over(None) is job
+
+
+@pytest.mark.parametrize("value", ["1,", "[", "{", "- ", "? ", "a: ", "\n"])
+def test_many_values_are_refused_before_they_are_decoded(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(YAML, "compose", None)
+    with pytest.raises(UsageError, match=r"^m\.yaml: the file has more than 100,000 values"):
+        parse(value * 100_001)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

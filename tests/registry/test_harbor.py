@@ -10,6 +10,7 @@ from aiohttp import web
 
 from hangar_async.config.registries import RegistrySettings
 from hangar_async.errors import ContentError, NetworkError, NotFound, RegistryError, Unauthorized
+from hangar_async.registry import harbor as harbor_module
 from hangar_async.registry.client import RegistryClient
 from hangar_async.registry.harbor import HarborProjects
 from tests.fakes.harbor import PASSWORD, Harbor
@@ -68,6 +69,13 @@ async def test_the_repositories_of_a_project_come_in_pages() -> None:
     async with answering(answer) as server, RegistryClient(RegistrySettings()) as client:
         with pytest.raises(ContentError, match=r"the repositories of project a of .* are not what they should be"):
             await HarborProjects(client, server.address, https=False).repositories("a", 1)
+
+
+async def test_a_list_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harbor_module, "_LARGEST", 10)
+    async with projects_of(Harbor({"a": {}}, repositories=["app"])) as (projects, _):
+        with pytest.raises(ContentError, match="larger than 10 bytes"):
+            await projects.repositories("a", 1)
 
 
 async def test_a_user_without_the_right_to_create_is_unauthorized() -> None:

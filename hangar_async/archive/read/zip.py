@@ -18,6 +18,7 @@ from hangar_async.archive import formats
 from hangar_async.archive.entries import ArchiveEntry
 from hangar_async.archive.read.decode import DECODE_SIZE, EntryReader, as_they_are, opened_files
 from hangar_async.archive.read.volume import Volume, Window
+from hangar_async.archive.tar_header import most_headers
 from hangar_async.layout.files import LayoutFile
 
 _END = struct.Struct("<4s4H2LH")
@@ -117,6 +118,8 @@ def _read_directory(volume: Volume) -> Iterator[ArchiveEntry]:
     start, size, count = _find_directory(volume)
     if size > max(_SMALL_DIRECTORY, volume.size // _DIRECTORY_RATIO) or start + size > volume.size:
         volume.broken(start, "the list of its files has an impossible size")
+    if count > (most := most_headers(volume.size)):
+        volume.broken(start, f"it has {count:,} files, and at most {most:,} are taken")
     records = io.BytesIO(volume.read(start, size))
     for _ in range(count):
         fields = records.read(_FILE.size)

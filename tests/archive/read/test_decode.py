@@ -1,3 +1,4 @@
+import lzma
 import struct
 import tempfile
 import tracemalloc
@@ -19,8 +20,18 @@ from hangar_async.archive.formats import (
     stored_offset,
     stored_size,
 )
+from hangar_async.archive.read import decode
 from hangar_async.archive.read.archive import Archive, open_archive
-from hangar_async.archive.read.decode import Decoder, Inflater, PieceReader, Unwrapper, decode_units, frames, members
+from hangar_async.archive.read.decode import (
+    Decoder,
+    Inflater,
+    PieceReader,
+    Unwrapper,
+    decode_units,
+    frames,
+    members,
+    xz_streams,
+)
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Window
 from hangar_async.errors import ArchiveError
@@ -312,3 +323,11 @@ def test_readers_of_one_archive_have_one_identity(archive: Archive) -> None:
         assert reader.read(1)
         reader.check()
         other.check()
+
+
+def test_xz_takes_a_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(lzma.compress(b"x" * 100))
+    with find_volume(tmp_path / "a").open(0, (tmp_path / "a").stat().st_size) as window:
+        monkeypatch.setattr(decode, "_MAX_XZ_MEMORY", MIB)
+        with pytest.raises(EOFError, match="Memory usage limit exceeded"):
+            xz_streams(window).readinto(memoryview(bytearray(100)))

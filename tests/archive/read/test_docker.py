@@ -95,6 +95,12 @@ def test_another_number_of_layers_is_refused(tmp_path: Path) -> None:
         opened(tmp_path, {**files, "manifest.json": json.dumps([entry]).encode()})
 
 
+def test_a_list_has_a_bounded_size(tmp_path: Path) -> None:
+    files = docker(BUILT)
+    with pytest.raises(ContentError, match=r"manifest\.json"):
+        opened(tmp_path, {**files, "manifest.json": b"[" + b" " * (16 << 20) + b"]"})
+
+
 def test_more_names_than_any_archive_has_are_refused(tmp_path: Path) -> None:
     files = docker(BUILT)
     (entry,) = json.loads(files["manifest.json"])

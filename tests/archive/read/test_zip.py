@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from hangar_async.archive import tar_header
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.zip import ZipLayout
 from hangar_async.errors import ArchiveError
@@ -76,6 +77,13 @@ def changed(data: bytes, old: bytes, new: bytes, last: bool = True) -> bytes:
 def test_a_directory_that_lies_is_refused(tmp_path: Path, old: bytes, new: bytes, said: str) -> None:
     with pytest.raises(ArchiveError, match=said):
         opened(tmp_path / "a", changed(zipped(FILES), old, new))
+
+
+def test_more_files_than_a_tar_may_have_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_header, "MAX_HEADERS", 3)
+    monkeypatch.setattr(tar_header, "_BYTES_A_HEADER", 1 << 30)
+    with pytest.raises(ArchiveError, match=r"it has \d files, and at most 3 are taken"):
+        opened(tmp_path / "a", zipped(FILES))
 
 
 def test_a_header_of_another_file_is_refused(tmp_path: Path) -> None:

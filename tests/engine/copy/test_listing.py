@@ -33,7 +33,12 @@ async def test_all_pages_are_listed(fake_registry: FakeRegistry, monkeypatch: py
         assert await all_tags(source.client, image, RANK) == [f"v{number}" for number in range(5)]
         assert len(fake_registry.asked("/tags/list")) == 3
         assert await all_tags(source.client, Reference(image.registry, "none"), RANK) is None
-        monkeypatch.setattr(listing, "_MOST_TAGS", 3)
+
+
+async def test_tags_have_a_largest_number(fake_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MOST_TAGS", 3)
+    image = fill(fake_registry, 5)
+    async with open_source() as source:
         with pytest.raises(ContentError, match="are more than 3"):
             await all_tags(source.client, image, RANK)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hangar_async.engine.jobs import plan as plans
 from hangar_async.engine.jobs.plan import (
     Plan,
     PlannedImage,
@@ -175,6 +176,13 @@ def test_what_is_no_plan(tmp_path: Path, text: str) -> None:
         read_plan(tmp_path / "x")
     with pytest.raises(UsageError, match=r"cannot read the plan .*none: No such file"):
         read_plan(tmp_path / "none")
+
+
+def test_a_plan_has_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "_LARGEST", 100)
+    (tmp_path / "x").write_bytes(encode_plan(report(), Path("mirror.yaml")))
+    with pytest.raises(UsageError, match="x is no plan of this version: it has more than 100 bytes"):
+        read_plan(tmp_path / "x")
 
 
 def test_a_plan_replaces_nothing_but_a_plan(tmp_path: Path) -> None:
