@@ -132,7 +132,7 @@ def explain(options: MirrorJobsOptions, image: str, *, quiet: bool) -> int:
 
     options = _hidden(options)
     found = watch(lambda view: explain_tag(options, image, view), quiet=quiet, remains="nothing was sent")
-    write_rows(explained(found), sys.stdout)
+    write_rows(explained(found), sys.stdout, is_work=True)
     return 0
 
 

@@ -247,8 +247,9 @@ async def test_streams_on_a_full_disk(machine: Machine) -> None:
         )
         assert [one.status for one in done] == [0, 0]
         assert done[0].err.endswith("warning: cannot write standard output: No space left on device\n")
-        listing = await machine.run("ls", "--json", machine.archive, stdout=full.fileno())
-    assert (listing.status, "cannot write standard output" in listing.err) == (3, True)
+        for words in (("ls",), ("ls", "--json"), ("ls", "--quiet")):
+            listing = await machine.run(*words, machine.archive, stdout=full.fileno())
+            assert (listing.status, "cannot write standard output" in listing.err) == (3, True)
     assert not (await verify(VerifyOptions(machine.home / machine.archive))).problems
 
 

@@ -34,10 +34,10 @@ def ls_command(context: typer.Context, archive: options.Archive, as_json: option
         write_document(json_document(listing), sys.stdout)
         return 0
     if not flags.quiet:
-        write_rows([*_facts(listing), ("", "")], sys.stdout)
+        write_rows([*_facts(listing), ("", "")], sys.stdout, is_work=True)
     # Programs take whole digests from the JSON document.
     write_table(_COLUMNS, [_row(image, short=sys.stdout.isatty()) for image in listing.images], sys.stdout)
-    write_rows(_problems(listing), sys.stdout)
+    write_rows(_problems(listing), sys.stdout, is_work=True)
     return 0
 
 

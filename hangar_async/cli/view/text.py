@@ -187,16 +187,18 @@ def message_lines(text: str, stream: TextIO) -> str:
     return "\n".join(text_lines(text, get_terminal_size().columns))
 
 
-def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO) -> None:
+def write_rows(rows: Iterable[tuple[str, str]], stream: TextIO, *, is_work: bool = False) -> None:
     """Write the rows, each on one line; on a terminal the labels are bold, and texts are folded beside them.
 
     The work is done: a stream that cannot be written, such as a file on a full disk, is a warning, and one that its
-    reader has closed, as in `| head`, is nothing at all.
+    reader has closed, as in `| head`, is nothing at all. Rows that are the work itself raise StorageError.
     """
     try:
         with writing(stream):
             _write(rows, stream)
     except StorageError as error:
+        if is_work:
+            raise
         sys.stderr.write(f"{PROGRAM}: warning: {one_line(str(error))}\n")
 
 

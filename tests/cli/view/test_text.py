@@ -206,6 +206,8 @@ def test_tables_and_documents_on_a_full_disk_are_an_error() -> None:
     with Path("/dev/full").open("w") as full, pytest.raises(StorageError, match="cannot write standard output: No"):
         text.write_document("{}", full)
     with Path("/dev/full").open("w") as full, pytest.raises(StorageError, match="cannot write standard output: No"):
+        write_rows([("a", "b")], full, is_work=True)
+    with Path("/dev/full").open("w") as full, pytest.raises(StorageError, match="cannot write standard output: No"):
         write_table(("A",), [("b",)], full)
 
 
