@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -147,7 +147,9 @@ def _lock(path: Path, disk: Disk, stack: ExitStack) -> None:
     place = path.with_name(f"{path.name}.lock")
     lock = disk.lock(place)
     if lock is None:
-        with Failing("read", place), place.open(errors="replace") as file:
+        holder = ""
+        # The other run may end now, and remove it.
+        with suppress(OSError), place.open(errors="replace") as file:
             holder = file.readline(400).strip()
         holder = holder if _HOLDER.fullmatch(holder) else "another process"
         raise UsageError(f"the state {path} is in use by {holder}: wait for it, or {_OTHER}")

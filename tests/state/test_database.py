@@ -64,6 +64,12 @@ def test_a_second_run_is_told_which_has_it(tmp_path: Path) -> None:
             pass
 
 
+def test_a_run_that_ends_while_another_looks_who_has_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Disk, "lock", lambda self, path: None)
+    with pytest.raises(UsageError, match="in use by another process: wait"), opened(tmp_path / "x"):
+        pass
+
+
 def test_a_file_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE part (x)")

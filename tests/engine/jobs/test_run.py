@@ -407,7 +407,7 @@ async def test_a_run_has_the_state_from_its_first_job_to_its_last(
 
         await run(tmp_path, JOB, fake_registry, pushable_registry, observe, state=tmp_path / "known.db")
     assert messages
-    assert all("is in use by process" in message for message in messages)
+    assert all("is in use by" in message for message in messages)
 
 
 async def test_the_gate_of_a_job_lets_its_images_have_their_tags(
