@@ -15,6 +15,9 @@ from hangar_async.config.output import ReportTarget
 from hangar_async.config.variables import NotedVariables
 from hangar_async.errors import UsageError
 
+#: The list of failed images where the command line names none.
+DEFAULT_FAILED = Path("mirror-failed.txt")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorJobsOptions(JobOptions):
@@ -69,6 +72,11 @@ class MirrorJobsOptions(JobOptions):
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of the numbers; None for none."""
         return None if self.metrics is None else parse_metrics(self.metrics)
+
+    def with_outputs(self, report: Path | None, failed: Path | None, metrics: str | None) -> MirrorJobsOptions:
+        """Return these options with the outputs of the file, where they name no others; the default name is none."""
+        failed = failed if failed is not None and self.failed in (None, DEFAULT_FAILED) else self.failed
+        return replace(self, report=self.report or report, failed=failed, metrics=self.metrics or metrics)
 
     def noted(self) -> MirrorJobsOptions:
         """Return these options with variables that note which of them were read, so that they can be hidden."""

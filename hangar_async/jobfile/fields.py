@@ -146,6 +146,14 @@ class NotifyFields(Fields):
     webhook: Annotated[str, Meta(description="The address of a POST of the report, as JSON.")]
 
 
+class OutputFields(Fields):
+    """What a run tells, and where; a flag of the command line goes before it."""
+
+    json: Annotated[str, Meta(description="The file of the report for machines.")] | UnsetType = UNSET
+    failed: Annotated[str, Meta(description="The file of the failed images.")] | UnsetType = UNSET
+    metrics: Annotated[str, Meta(description="The address of numbers for Prometheus, for --watch.")] | UnsetType = UNSET
+
+
 class FileFields(Fields, kw_only=True):
     """A job file."""
 
@@ -158,6 +166,7 @@ class FileFields(Fields, kw_only=True):
     notify: Annotated[list[NotifyFields], Meta(description="Addresses that are told what came of a run.")] | (
         UnsetType
     ) = UNSET
+    report: Annotated[OutputFields, Meta(description="What a run tells, and where.")] | UnsetType = UNSET
     jobs: Annotated[list[JobFields], Meta(description="The jobs, in the order in which they run.")]
 
 

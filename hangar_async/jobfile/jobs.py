@@ -144,12 +144,21 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files of the report and of the failed images, and the address of numbers; None for none."""
+
+    json: Path | None = None
+    failed: Path | None = None
+    metrics: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobFile:
     """A job file: its jobs, and the path of a state, None for none.
 
     `creations` are those of registries at which something is made where it is missing, `limits` of those that have
-    limits of their own. `webhooks` are told what came of a run. `has_variables` says that values in it come from the
-    environment: they are hidden.
+    limits of their own. `webhooks` are told what came of a run, and `outputs` are written. `has_variables` says that
+    values in it come from the environment: they are hidden.
     """
 
     name: str
@@ -159,6 +168,7 @@ class JobFile:
     state: Path | None = None
     webhooks: tuple[Webhook, ...] = ()
     has_variables: bool = False
+    outputs: Outputs = Outputs()
 
     def limited(self, environment: Environment) -> Environment:
         """Return an environment in which registries have the limits of the file."""

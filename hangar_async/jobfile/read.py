@@ -9,12 +9,13 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 from hangar_async.config.gates import Gate, check_gate_word
+from hangar_async.config.listen import parse_metrics
 from hangar_async.config.naming import Template
 from hangar_async.errors import InvalidValue, UsageError
 from hangar_async.filesystem import foreign_right
 from hangar_async.jobfile.document import Node, Place, at, parse_document, parsed, read_document
 from hangar_async.jobfile.fields import FileFields
-from hangar_async.jobfile.jobs import Job, JobFile, Prune, Source, Webhook
+from hangar_async.jobfile.jobs import Job, JobFile, Outputs, Prune, Source, Webhook
 from hangar_async.jobfile.registries import read_registries
 from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_interval, parse_zone
 from hangar_async.jobfile.shape import check_shape
@@ -65,7 +66,17 @@ def _file(root: Node, path: Path) -> JobFile:
     state = path.parent / str(fields["state"].value) if "state" in fields else None
     creations, limits = read_registries(registries, path.parent)
     webhooks = tuple(map(_webhook, fields["notify"].items)) if "notify" in fields else ()
-    return JobFile(str(path), jobs, creations, limits, state, webhooks, root.has_variables)
+    return JobFile(str(path), jobs, creations, limits, state, webhooks, root.has_variables, _outputs(fields, path))
+
+
+def _outputs(fields: Mapping[str, Node], path: Path) -> Outputs:
+    found = fields["report"].fields if "report" in fields else {}
+    parsed(found, "metrics", lambda node: parse_metrics(str(node.value), "metrics"))
+    json, failed, metrics = (
+        str(found[name].value) if name in found else None for name in ("json", "failed", "metrics")
+    )
+    directory = path.parent
+    return Outputs(directory / json if json else None, directory / failed if failed else None, metrics)
 
 
 def _webhook(node: Node) -> Webhook:

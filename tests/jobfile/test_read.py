@@ -11,7 +11,7 @@ from hangar_async.config.creation import Creation
 from hangar_async.config.gates import Gate
 from hangar_async.config.registries import HostLimits
 from hangar_async.errors import UsageError
-from hangar_async.jobfile.jobs import Prune
+from hangar_async.jobfile.jobs import Outputs, Prune
 from hangar_async.jobfile.read import read as read_file
 from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_zone
 from hangar_async.tags.patterns import Patterns
@@ -149,6 +149,14 @@ def test_credentials_are_beside_the_file_and_there(tmp_path: Path) -> None:
     assert read_file(tmp_path / "mirror.yaml", {}).jobs[1].credentials == tmp_path / "hub.json"
     with pytest.raises(UsageError, match=r"23:18: `credentials` names no file that is there"):
         read(changed("index: original", "credentials: s3cret.json"))
+
+
+def test_outputs_are_beside_the_file() -> None:
+    assert read(WHOLE).outputs == Outputs()
+    text = f"report: {{json: r.json, failed: f.txt, metrics: '9464'}}\n{WHOLE}"
+    assert read(text).outputs == Outputs(Path("jobs/r.json"), Path("jobs/f.txt"), "9464")
+    with pytest.raises(UsageError, match=r"1:48: .*'x' is no address to listen on"):
+        read(text.replace("'9464'", "'x'"))
 
 
 def test_a_name_of_a_job_has_no_variables() -> None:

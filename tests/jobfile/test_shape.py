@@ -20,7 +20,10 @@ JOB = "version: 1\njobs:\n- name: x\n  {}"
         ("version: 1", "1:1: the file has no `jobs`"),
         ("version: 2\njobs: []", "1:10: `version` is 2: write 1"),
         ("version: true\njobs: []", "1:10: `version` is true: write 1"),
-        ("[]", "1:1: the file is a list: write a mapping of version, state, registries, defaults, notify, jobs"),
+        (
+            "[]",
+            "1:1: the file is a list: write a mapping of version, state, registries, defaults, notify, report, jobs",
+        ),
         ("version: 1\njobs: {}", "2:7: `jobs` is a mapping: write a list, each a mapping of .*name, from, list"),
         ("version: 1\njobs: []\nregistries: []", "3:13: `registries` is a list: write a mapping"),
         ("version: 1\njobs: []\nregistries: {a: {create: x}}", "3:26: `create` is x: write ecr or harbor or none"),

@@ -59,6 +59,7 @@ async def mirror_jobs(
     options = options.noted()
     with shown_errors(options.hidden):
         file = await in_thread(read, options.config, options.environment.variables)
+    options = options.with_outputs(file.outputs.json, file.outputs.failed, file.outputs.metrics)
     return await mirror_file(options, file, observer, clock=clock)
 
 

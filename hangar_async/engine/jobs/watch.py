@@ -55,6 +55,7 @@ async def watch_jobs(
     options = options.noted()
     with shown_errors(options.hidden):
         file = await in_thread(read, options.config, options.environment.variables)
+    options = options.with_outputs(file.outputs.json, file.outputs.failed, file.outputs.metrics)
     metrics = None if options.metrics_address is None else _metrics(options)
     observe = observer if metrics is None else _both(JobCounts(metrics, clock), observer)
     watch = await _Watch.prepare(options, file, observe, clock, share, metrics)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hangar_async.config.environment import Environment
-from hangar_async.config.job_file_options import MirrorJobsOptions
+from hangar_async.config.job_file_options import DEFAULT_FAILED, MirrorJobsOptions
 from hangar_async.config.shard import Shard
 from hangar_async.engine.events import Event, ImageEnded, MirrorEnded, Notice, RunStarted
 from hangar_async.engine.jobs.report import JobsReport
@@ -500,6 +500,20 @@ async def test_a_wrong_file_names_no_value(
     made.config.write_text(text.replace("${TEAM}/bad", "other/app"))
     with pytest.raises(UsageError, match=r"\$\{FROM\}/other/app would be \$\{TO\}/copies-\$\{TEAM\}/app, as"):
         await run_options(made)
+
+
+async def test_the_outputs_of_a_file_are_written_unless_others_are_named(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    fake_registry.fail("/manifests/", Status(404), times=None)
+    made = options(tmp_path, "- {name: a, from: SOURCE/team/app, tags: [x]}\n", fake_registry, pushable_registry)
+    made.config.write_text(f"report: {{json: r.json, failed: f.txt}}\n{made.config.read_text()}")
+    await mirror_jobs(replace(made, failed=DEFAULT_FAILED), clock=FakeClock().clock)
+    assert checked((tmp_path / "r.json").read_text())["totals"]["failed"] == 1
+    assert (tmp_path / "f.txt").exists()
+    (tmp_path / "f.txt").unlink()
+    await mirror_jobs(replace(made, failed=tmp_path / "own.txt"), clock=FakeClock().clock)
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["own.txt"]
 
 
 async def test_a_job_may_have_credentials_of_its_own(tmp_path: Path) -> None:
