@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copyreg
 import os
-import pickle
 import secrets
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import gettempdir
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
@@ -52,7 +50,7 @@ class Spooled(Sequence[_T]):
         self._buffer = bytearray()
         self._written = 0
         self._file: int | None = None
-        self._path = Path(gettempdir()) / f".hangar-async-{os.getpid()}-{secrets.token_hex(8)}"
+        self._path = Path()
 
     def __del__(self) -> None:
         if self._file is not None:
@@ -111,6 +109,8 @@ class Spooled(Sequence[_T]):
 
     def _put(self, value: _T) -> tuple[int, int]:
         """Add a value to the bytes of the file, and return where it begins and ends."""
+        import pickle  # for long lists alone
+
         start = self._written + len(self._buffer)
         self._buffer += pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         end = self._written + len(self._buffer)
@@ -120,6 +120,9 @@ class Spooled(Sequence[_T]):
 
     def _write(self) -> None:
         if self._file is None:
+            from tempfile import gettempdir  # for long lists alone
+
+            self._path = Path(gettempdir()) / f".hangar-async-{os.getpid()}-{secrets.token_hex(8)}"
             self._file = self._disk.create(self._path, mode=0o600)
             self._disk.remove(self._path)
         self._disk.write(self._file, bytes(self._buffer), self._path)
@@ -127,6 +130,8 @@ class Spooled(Sequence[_T]):
         self._buffer.clear()
 
     def _read(self, number: int) -> _T:
+        import pickle
+
         start, end = self._starts[number], self._ends[number]
         if start >= self._written:
             data = bytes(self._buffer[start - self._written : end - self._written])

@@ -64,18 +64,26 @@ def folder_files(platform: ImagePlatform) -> dict[str, bytes]:
 
 def cache_files(images: Sequence[Image], saved: datetime) -> dict[str, bytes]:
     """Make the files of the cache directory as a whole, by their names, in their order."""
-    return {name: b"".join(pieces) for name, pieces in cache_pieces(images, saved).items()}
+    index, saved_list = _documents(saved)
+    index["manifests"] = [*_index_entries(images)]
+    saved_list["List"] = [*_list_entries(images)]
+    return {MARKER_NAME: MARKER, INDEX_NAME: _dump(index), LIST_NAME: _dump(saved_list)}
 
 
 def cache_pieces(images: Sequence[Image], saved: datetime) -> dict[str, Iterator[bytes]]:
     """Make the same files in pieces, for more images than memory should hold: each file goes through them once."""
-    stamp = saved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    saved_list = {"List": [], "Version": LIST_VERSION, "SavedTime": stamp}
+    index, saved_list = _documents(saved)
     return {
         MARKER_NAME: iter([MARKER]),
-        INDEX_NAME: _dump_list({"schemaVersion": 2, "manifests": []}, "manifests", _index_entries(images)),
+        INDEX_NAME: _dump_list(index, "manifests", _index_entries(images)),
         LIST_NAME: _dump_list(saved_list, "List", _list_entries(images)),
     }
+
+
+def _documents(saved: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both index files without an image."""
+    stamp = saved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"schemaVersion": 2, "manifests": []}, {"List": [], "Version": LIST_VERSION, "SavedTime": stamp}
 
 
 def _index_entries(images: Iterable[Image]) -> Iterator[dict[str, Any]]:

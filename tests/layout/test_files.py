@@ -75,6 +75,7 @@ def test_files_in_pieces_are_those_of_a_whole_document(monkeypatch: pytest.Monke
         data = b"".join(pieces)
         document = json.loads(data)
         assert name == "oci-layout" or data == json.dumps(document, indent=2).encode() + b"\n"
+        assert data == cache_files([_image()] * count, EPOCH)[name]
         assert name == "oci-layout" or len(document.get("manifests", document.get("List"))) == count
 
 
