@@ -82,6 +82,8 @@ ARCHIVE_FLAGS = {
 #: The flags and arguments of each command, with their defaults; None where it is required.
 FLAGS: dict[str, dict[str, str | None]] = {
     "save": {
+        "--shard": "all images",
+        "--shards": "all images",
         **LIST_FLAGS,
         "-f, --file": "the images of --config",
         "--config": "no jobs",
@@ -94,6 +96,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--keep-quota": "none is left",
     },
     "sync": {
+        "--shard": "all images",
+        "--shards": "all images",
         **LIST_FLAGS,
         "-d, --destination": "saved-image-cache",
         "-o, --failed": "sync-failed.txt",
@@ -101,6 +105,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--keep-quota": "none is left",
     },
     "load": {
+        "--shard": "all images",
+        "--shards": "all images",
         **HELD_FLAGS,
         "-o, --failed": "load-failed.txt",
         "--report": "none",
@@ -117,8 +123,19 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--dry-run": "false",
         "--spool": ".",
     },
-    "load-validate": {**HELD_FLAGS, "-o, --failed": "load-validate-failed.txt", "--report": "none"},
+    "load-validate": {
+        **HELD_FLAGS,
+        "-o, --failed": "load-validate-failed.txt",
+        "--report": "none",
+        "--shard": "all images",
+        "--shards": "all images",
+    },
     "mirror": {
+        "--shard": "all images",
+        "--shards": "all images",
+        "--cluster": "none",
+        "--cluster-tls": "no TLS",
+        "--cluster-insecure": "false",
         **MIRROR_FLAGS,
         "-c, --config": "no jobs",
         "--only": "all jobs of the file",
@@ -126,6 +143,10 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--check": "false",
         "--explain": "nothing is told",
         "--schema": "false",
+        "--prune-anyway": "false",
+        "--json": "false",
+        "--watch": "false",
+        "--metrics": "none",
         "--plan": "those that the jobs choose",
         "--plan-out": "no plan",
         "-o, --failed": "mirror-failed.txt",
@@ -147,7 +168,13 @@ FLAGS: dict[str, dict[str, str | None]] = {
         "--dry-run": "false",
         "--limit-rate": "no limit",
     },
-    "mirror-validate": {**MIRROR_FLAGS, "-o, --failed": "mirror-validate-failed.txt", "--report": "none"},
+    "mirror-validate": {
+        **MIRROR_FLAGS,
+        "-o, --failed": "mirror-validate-failed.txt",
+        "--report": "none",
+        "--shard": "all images",
+        "--shards": "all images",
+    },
     "serve": {
         "ARCHIVE": None,
         "--listen": DEFAULT_LISTEN,
