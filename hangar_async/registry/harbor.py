@@ -77,10 +77,7 @@ class HarborProjects:
         url = self._url.join(URL(path, encoded=True)).with_query({"page": page, "page_size": _PAGE})
         async with self._ask("GET", url, subject, None, (200,)) as response:
             raw = await response.read(subject, _LARGEST)
-        try:
-            return [repository.name for repository in decode_json(raw, list[_RepositoryJson])]
-        except ValueError as error:
-            raise ContentError(f"{subject} of {self._registry} are not what they should be: {error}") from error
+        return parse_repositories(raw, f"{subject} of {self._registry}")
 
     @asynccontextmanager
     async def _ask(
@@ -104,3 +101,11 @@ class HarborProjects:
                 source = credential.source if credential and login else ""
                 raise await response.refusal(subject, source, push=True)
             yield response
+
+
+def parse_repositories(raw: bytes, subject: str) -> list[str]:
+    """Return the names of a page of repositories; raises ContentError."""
+    try:
+        return [repository.name for repository in decode_json(raw, list[_RepositoryJson])]
+    except ValueError as error:
+        raise ContentError(f"{subject} are not what they should be: {error}") from error

@@ -80,7 +80,7 @@ class Lists:
         async with self._exchange.ask(call) as response:
             if response.status in NOT_THERE:
                 return None
-            return TagPage(*await _names(response, subject, _TagsJson, _TAG.fullmatch))
+            return TagPage(*await _names(response, subject, parse_tags))
 
     async def repositories(self, registry: str, page: URL | None = None) -> RepositoryPage:
         """Get a page of the names of repositories; see RegistryClient.list_repositories."""
@@ -88,7 +88,7 @@ class Lists:
         path = f"_catalog?n={PAGE_TAGS}"
         call = Call(subject=subject, registry=registry, path=path, url=page or URL(), catalog=True)
         async with self._exchange.ask(call) as response:
-            return RepositoryPage(*await _names(response, subject, _CatalogJson, is_repository))
+            return RepositoryPage(*await _names(response, subject, parse_repositories))
 
     async def referrers(
         self, image: Reference, subject: Digest, artifact_type: str = "", page: URL | None = None
@@ -148,22 +148,38 @@ def _call(
     )
 
 
-async def _names(
-    response: Response, subject: str, form: type[_TagsJson | _CatalogJson], is_name: Callable[[str], object]
-) -> tuple[tuple[str, ...], URL | None]:
-    """Read the names of a page that a request can name, and the address of the next page."""
-    raw = await response.read(subject, MAX_PAGE)
+def parse_tags(raw: bytes, subject: str) -> tuple[int, tuple[str, ...]]:
+    """Return how many tags a page lists, and those that a request can name; raises ContentError."""
+    return _parse(raw, subject, _TagsJson, _TAG.fullmatch)
+
+
+def parse_repositories(raw: bytes, subject: str) -> tuple[int, tuple[str, ...]]:
+    """Return how many repositories a page lists, and those that a request can name; raises ContentError."""
+    return _parse(raw, subject, _CatalogJson, is_repository)
+
+
+def _parse(
+    raw: bytes, subject: str, form: type[_TagsJson | _CatalogJson], is_name: Callable[[str], object]
+) -> tuple[int, tuple[str, ...]]:
     try:
         listed = decode_json(raw, form).names or []
     except ValueError as error:
-        raise ContentError(f"{subject} from {response.origin} are not what they should be: {error}") from error
-    names = tuple(name for name in listed if is_name(name))
+        raise ContentError(f"{subject} are not what they should be: {error}") from error
+    return len(listed), tuple(name for name in listed if is_name(name))
+
+
+async def _names(
+    response: Response, subject: str, parse: Callable[[bytes, str], tuple[int, tuple[str, ...]]]
+) -> tuple[tuple[str, ...], URL | None]:
+    """Read the names of a page that a request can name, and the address of the next page."""
+    raw = await response.read(subject, MAX_PAGE)
+    count, names = parse(raw, f"{subject} from {response.origin}")
     last = response.url.query.get("last")
     if last is not None and last in names:
         # It lists all of them, whatever it is asked for.
         return (), None
     following = _next_page(response)
-    if following is None and len(listed) == PAGE_TAGS and names:
+    if following is None and count == PAGE_TAGS and names:
         # Some registries do not name the next page.
         following = response.url.update_query(n=PAGE_TAGS, last=names[-1])
     return names, following

@@ -17,6 +17,7 @@ from hangar_async.archive.formats import deflate
 from hangar_async.layout.files import CACHE_NAME, INDEX_NAME, LIST_NAME
 from tests.fakes import sources
 from tests.fuzz import samples
+from tests.jobfile.rig import WHOLE
 
 #: The committed inputs: those that taught something, and those that reach what the seeds do not.
 CORPUS = Path(__file__).with_name("corpus")
@@ -286,6 +287,45 @@ def _image_lists() -> list[bytes]:
     return ["\n".join(lines).encode(), "\r\n".join(reversed(lines)).encode(), b"\xff"]
 
 
+def _job_files() -> list[bytes]:
+    texts = [
+        WHOLE,
+        "version: 1\njobs:\n- {name: a, from: '${TEAM}/a', to: 'reg.lan/{2}/${SECRET}'}\n",
+        "version: 1\njobs: &a\n- {name: a, list: *a}\n",
+        "version: 1\njobs:\n- {name: a, from: a, to: 'b.lan/{name}', cron: '1 2 * * *', tags: {version: '>=1 <2'}}\n",
+        '{"version": 1, "jobs": [{"name": "a", "from": ["quay.io/a/*"], "to": "b.lan/{1}", "gate": ["x"]}]}',
+        "a: [" * 400,
+    ]
+    return [text.encode() for text in texts]
+
+
+def _plans() -> list[bytes]:
+    need = {"blobs": 1, "bytes": 9, "mounts": 1, "requests": 4}
+    image = {"source": "a/b", "target": "c/b", "tag": "1", "digest": _DIGEST, **need}
+    gone = {"target": "c/b", "tag": "0", "digest": _DIGEST, "reason": ""}
+    job = {
+        "name": "a",
+        "images": [image],
+        "unchanged": 1,
+        "kept": 0,
+        "failed": ["a/c:1"],
+        "deleted": [gone],
+        "left": [],
+    }
+    plan = {"kind": "hangar-async plan", "version": 1, "program": "hangar-async 1", "config": "jobs.yaml", "made": ""}
+    plan |= {**need, "jobs": [job]}
+    return [_dump(plan), _dump({**plan, "version": 2}), _dump({**plan, "jobs": []}), b"[]"]
+
+
+def _tag_pages() -> list[bytes]:
+    return [_dump({"name": "a", "tags": names}) for names in (["1", "1.2-x_y", "-", "A B"], None, [], [1])]
+
+
+def _repository_pages() -> list[bytes]:
+    names = ["library/nginx", "a", "A/b", "../x"]
+    return [_dump({"repositories": names}), _dump([{"name": name} for name in names]), _dump({}), _dump([{}])]
+
+
 _LINES = {
     "challenge": [
         'Bearer realm="https://a.example/token",service="b",scope="repository:c:pull"',
@@ -328,6 +368,10 @@ _SEEDS: Mapping[str, Callable[[], list[bytes]]] = {
     "docker-layer": _docker_layers,
     "zip": _zips,
     "hauler-index": _haul_indexes,
+    "job-file": _job_files,
+    "plan": _plans,
+    "tags": _tag_pages,
+    "repositories": _repository_pages,
     "archive-index": _indexes,
     "content": _contents,
     "parts": _parts,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tests.fuzz.targets import archives, documents, headers, words
+from tests.fuzz.targets import archives, documents, headers, jobs, words
 
 Target = Callable[[bytes], None]
 
@@ -36,6 +36,10 @@ TARGETS: Mapping[str, Target] = {
     "image-list": words.image_list,
     "mirror-list": words.mirror_list,
     "words": words.words,
+    "job-file": jobs.job_file,
+    "plan": jobs.plan,
+    "tags": jobs.tags,
+    "repositories": jobs.repositories,
 }
 _ARCHIVES = {
     "archive-index",
@@ -47,4 +51,6 @@ _ARCHIVES = {
     "hauler-index",
 }
 #: Those whose inputs are JSON documents.
-DOCUMENTS = frozenset({"manifest", "config", "token", "error-body", "credentials"} | _ARCHIVES)
+DOCUMENTS = frozenset(
+    {"manifest", "config", "token", "error-body", "credentials", "plan", "tags", "repositories"} | _ARCHIVES
+)
