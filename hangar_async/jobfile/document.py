@@ -25,6 +25,8 @@ _YAML = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "false": False}
 #: Kinds that are texts in YAML 1.2.
 _TEXTS = ("str", "timestamp", "merge", "value")
+#: The characters of a message: a value of the file may stand in it.
+_LONGEST = 1000
 _SCALARS = (*_TEXTS, "bool", "null", "int", "float")
 
 
@@ -37,8 +39,10 @@ class Place:
     column: int
 
     def refuse(self, text: str, cause: Exception | None = None) -> NoReturn:
-        """Raise UsageError that names the place."""
-        raise UsageError(f"{self}: {text}") from cause
+        """Raise UsageError that names the place, in one line of printable characters."""
+        words = " ".join(text.split())
+        told = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
+        raise UsageError(f"{self}: {told if len(told) <= _LONGEST else f'{told[:_LONGEST]} ...'}") from cause
 
     def __str__(self) -> str:
         return f"{self.name}:{self.line}:{self.column}"
@@ -143,7 +147,9 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Node:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.composer.warn_double_anchors = False
+        root = yaml.compose(text)
         if root is None:
             Place(name, 1, 1).refuse("it is empty: write `version: 1` and `jobs`")
         return _Reader(name, environ).node(root)
@@ -152,7 +158,7 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Node:
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name, 1, 1)
         place.refuse(f"it is no YAML: {error.problem or error.context}", error)
     except YAMLError as error:
-        raise UsageError(f"{name}: it is no YAML: {' '.join(str(error).split())}") from error
+        Place(name, 1, 1).refuse(f"it is no YAML: {error}", error)
     except RecursionError as error:
         raise UsageError(f"{name}: it is nested too deep") from error
 

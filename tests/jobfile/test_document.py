@@ -49,7 +49,7 @@ def test_json_is_read_too() -> None:
         ("a: 1\n b: 2", "2:3: it is no YAML: mapping values are not allowed here"),
         ("a: *x", "1:4: it is no YAML: found undefined alias"),
         ("a: 1\n---\nb: 2", "2:1: it is no YAML"),
-        ("a: \x01", " it is no YAML: unacceptable character"),
+        ("a: \x01", "1:1: it is no YAML: unacceptable character"),
         ("a: !x y", "1:4: !x is no kind of value here"),
         ("a: !!python/object:os.system [x]", "1:4: .* is no kind of value here"),
         ("a: !!int x", "1:4: 'x' is no value: write it in quotes"),
@@ -100,6 +100,17 @@ def test_a_message_hides_the_values_of_variables() -> None:
     node = parse("a: x${TOKEN}${EMPTY}", TOKEN="s3cret", EMPTY="").fields["a"]
     with pytest.raises(UsageError, match=r"^m.yaml:1:4: 'x\$\{TOKEN\}' is wrong$"):
         node.refuse("'xs3cret' is wrong")
+
+
+def test_a_message_is_a_line_of_printable_characters() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse("a: 1").refuse("it is \x1b[31m\n" + "x" * 9_000)
+    assert str(caught.value) == "m.yaml:1:1: it is \\x1b[31m " + "x" * 985 + " ..."
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_second_anchor_of_one_name_is_no_warning() -> None:
+    assert parse("a: &x 1\nb: &x 2\nc: *x").plain == {"a": 1, "b": 2, "c": 2}
 
 
 def test_mappings_are_merged_field_by_field() -> None:
