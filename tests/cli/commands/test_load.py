@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from hangar_async.testing.images import artifact
 from tests.cli.conftest import Program
 from tests.cli.programs import command, environment
 from tests.cli.shelf import Shelf
 from tests.cli.site import Done, call
+from tests.engine.loading import tagged
+from tests.engine.made import make_layout
 from tests.fakes.auth import Basic
 from tests.fakes.faults import Hold, Status
+from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
 
 FORMS = ["plain.tar.gz", "plain.tar.zstd", "split.tar.gz.part1", "split.tar.gz", "foreign.tar.gz", "saved-image-cache"]
@@ -75,6 +79,23 @@ def test_a_spool_that_cannot_be_used_is_refused_before_any_request(
     assert (done.status, done.out) == (2, "")
     assert re.fullmatch(rf".*{re.escape(place)} {problem} \(--spool\): .*\n", done.err)
     assert sorted(os.listdir(tmp_path)) == ["closed", "file"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_the_tag_of_an_image_and_its_signature_is_the_image(
+    told: bool, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """A layout names both alike, the signature first; an annotation tells it, or its document alone."""
+    name = {"io.containerd.image.name": "r.io/team/app:v1"}
+    app = small("app")
+    signature = artifact("application/vnd.oci.image.config.v1+json", b"signature", "text/plain")
+    kinds = [{"kind": f"dev.cosignproject.cosign/{kind}"} if told else {} for kind in ("sigs", "image")]
+    layout = make_layout(tmp_path / "layout", [(signature, {**name, **kinds[0]}), (app, {**name, **kinds[1]})])
+    done = await call(tmp_path, "load", "-s", str(layout), "-d", pushable_registry.address)
+    assert done.status == 0, done
+    assert await tagged(pushable_registry.content, "team/app:v1") == app.digest
+    place = f"team/app:sha256-{app.digest.hex}.sig" if told else f"library/layout:{signature.digest.tag}"
+    assert await tagged(pushable_registry.content, place) == signature.digest
 
 
 async def test_the_next_step_pushes_the_failed_images(
