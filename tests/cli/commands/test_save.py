@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
+import json
 import signal
 import socket
 import subprocess
@@ -13,9 +15,10 @@ import pytest
 from hangar_async.cli import main
 from hangar_async.config.environment import Environment
 from hangar_async.config.options import SaveOptions
+from tests.cli.commands.rig import SECRET
 from tests.cli.conftest import Program
 from tests.cli.programs import WITHOUT_PAUSES, command, environment
-from tests.cli.site import Site, run_words
+from tests.cli.site import Site, call, run_words
 from tests.engine.reporting.rig import checked
 from tests.fakes.faulty_disk import forbid_reading
 from tests.fakes.images import small
@@ -190,6 +193,25 @@ def test_a_credential_file_of_another_user_is_a_warning_unless_it_was_named(
     assert done.status == status
     assert (f"{text}; going on without it" in done.err) is not named
     assert (f"hangar-async: {text}\n" in done.err) is named
+
+
+@pytest.mark.parametrize(
+    "keys", [("https://{}/v1/", "https://{}", "{}"), ("{}", "{}/other", "{}/team")], ids=["of a host", "of a path"]
+)
+async def test_the_plainest_key_of_a_credential_file_is_sent(
+    password_registry: FakeRegistry, tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    """The last key has the right password, those before it have older ones."""
+    password_registry.add("team/app:1", small("app"))
+    (tmp_path / "list.txt").write_text(f"{password_registry.address}/team/app:1\n")
+    words = [*(f"me:old{number}" for number in range(len(keys) - 1)), f"me:{SECRET}"]
+    auths = {
+        key.format(password_registry.address): {"auth": base64.b64encode(word.encode()).decode()}
+        for key, word in zip(keys, words, strict=True)
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+    done = await call(tmp_path, "save", "-f", "list.txt", DOCKER_CONFIG=str(tmp_path))
+    assert (done.status, done.rows()["saved"]) == (0, ["1 image, 1 platform"]), done
 
 
 @pytest.mark.parametrize("how", ["refuses", "drops"])
