@@ -96,7 +96,7 @@ class _Names:
         self._first: list[oci.Image] = []
 
     def name(self, root: oci.Descriptor) -> oci.Image | None:
-        """Name an entry; None for one that is there already under its digest."""
+        """Name an entry; None for one that is there already under its name, or under its digest."""
         reference = _annotated_reference(root, self._repository)
         kind = _kind(root)[0]
         if kind in _ENDS:
@@ -105,7 +105,12 @@ class _Names:
             # Its subject is in it: it needs no tag, but the repository.
             reference = oci.Reference(reference.registry, reference.repository, None, root.digest)
         notes = _notes(root) if reference is None else ()
-        named = reference is not None and reference.cache_name not in self._images
+        other = self._images.get(reference.cache_name) if reference is not None else None
+        if other is not None and other.digest == root.digest:
+            return None
+        named = reference is not None and other is None
+        if other is not None:
+            notes = (f"{other.name} is the name of {other.digest} in it",)
         if reference is None or not named:
             reference = oci.Reference(_NO_REGISTRY, self._repository, None, root.digest)
         image = oci.Image(reference, root, (), named=named, notes=notes)

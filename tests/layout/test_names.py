@@ -61,9 +61,9 @@ def test_the_first_of_several_has_the_name() -> None:
     assert [(str(one.digest)[-1], one.named) for one in found] == [
         ("1", True),
         ("2", False),
-        ("1", False),
         ("3", False),
     ]
+    assert [one.notes for one in found] == [(), (f"localhost/images:v1 is the name of {digest(1)} in it",), ()]
 
 
 @pytest.mark.parametrize(
