@@ -184,8 +184,11 @@ class DecompressOptions:
 
 
 EXTRACT_FORMATS = ("oci", "oci-archive", "docker-archive")
-#: The importers of tars that `extract` writes for; the first two take zstd.
+#: The importers of tars that `extract` writes for.
 TARGETS = ("k3s", "rke2", "k0s", "containerd", "docker")
+#: Those that take zstd, and tell it by the ending of the name. Source: rancher/wharfie, pkg/tarfile.
+_TOLD_BY_ENDING = ("k3s", "rke2")
+_ZSTD_ENDINGS = (".tar.zst", ".tzst")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +226,15 @@ class ExtractOptions:
 
     @property
     def compressed(self) -> bool:
-        """True where the tar is compressed by zstd."""
-        return self.target in ("k3s", "rke2")
+        """True where the tar is compressed by zstd: a name that ends in .tar is that of a plain one."""
+        return self.target in _TOLD_BY_ENDING and self.destination.suffix != ".tar"
+
+    @property
+    def remark(self) -> str | None:
+        """The problem of a name by which the importer does not know the tar; None for any other name."""
+        if not self.compressed or self.destination.name.endswith(_ZSTD_ENDINGS):
+            return None
+        return f"{self.target} passes over {self.destination.name}: give it a name that ends in .tar.zst, or .tar"
 
 
 DEFAULT_LISTEN = "127.0.0.1:5000"

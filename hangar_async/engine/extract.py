@@ -35,6 +35,8 @@ async def extract(options: ExtractOptions, observer: Observer = ignore) -> Outpu
     await in_thread(check_outputs, [options.destination], [options.source])
     destination = await in_thread(check_target, options.destination, directory=options.format == "oci", flag="-o")
     options = replace(options, destination=destination)
+    if options.remark:
+        observer(Notice(options.remark))
     interrupt = Interrupt()
     with told_disk(lambda text: observer(Notice(text))) as disk:
         async with (

@@ -14,7 +14,7 @@ import zstandard
 
 from hangar_async.archive.read.archive import open_archive
 from hangar_async.config.options import TARGETS, ExtractOptions, ListOptions, VerifyOptions
-from hangar_async.engine.events import Checked, CheckStarted, Event
+from hangar_async.engine.events import Checked, CheckStarted, Event, Notice
 from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.verify import verify
@@ -316,16 +316,14 @@ async def test_several_images_are_written_at_once_each_digest_once(
 @pytest.mark.parametrize("target", TARGETS)
 async def test_a_tar_for_an_importer_has_its_lists_first(everything: Saved, tmp_path: Path, target: str) -> None:
     (oci, built), (multi, _) = named(everything, "oci"), named(everything, "multi")
+    compressed = target in ("k3s", "rke2")
+    path = tmp_path / ("x.tar.zst" if compressed else "x.tar")
     wanted = ExtractOptions(
-        source=everything.at("gzip"),
-        image=[oci, multi],
-        destination=tmp_path / "x.tar",
-        platform="amd64",
-        target=target,
+        source=everything.at("gzip"), image=[oci, multi], destination=path, platform="amd64", target=target
     )
     await extract(wanted)
-    data = (tmp_path / "x.tar").read_bytes()
-    if target in ("k3s", "rke2"):
+    data = path.read_bytes()
+    if compressed:
         data = zstandard.ZstdDecompressor().stream_reader(data).read()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         names = tar.getnames()
@@ -338,8 +336,27 @@ async def test_a_tar_for_an_importer_has_its_lists_first(everything: Saved, tmp_
     for listed in json.loads(files["manifest.json"]):
         assert {listed["Config"], *listed["Layers"]} <= files.keys()
     # Everything that it names is there.
-    listing = await ls(ListOptions(tmp_path / "x.tar"))
+    listing = await ls(ListOptions(path))
     assert [image.problems for image in listing.images] == [(), ()]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.zst", "x.tzst", "x"])
+async def test_the_name_of_a_tar_tells_its_importer_the_compression(
+    everything: Saved, tmp_path: Path, target: str, name: str
+) -> None:
+    """K3s and RKE2 read a tar by the ending of its name, and pass over others."""
+    image, _ = named(everything, "oci")
+    wanted = ExtractOptions(
+        source=everything.at("gzip"), image=image, destination=tmp_path / name, target=target, sync=False
+    )
+    events: list[object] = []
+    await extract(wanted, events.append)
+    by_name = target in ("k3s", "rke2")
+    assert (tmp_path / name).read_bytes().startswith(b"\x28\xb5\x2f\xfd") == (by_name and name != "x.tar")
+    told = [event.text for event in events if isinstance(event, Notice)]
+    passed_over = f"{target} passes over x: give it a name that ends in .tar.zst, or .tar"
+    assert told == ([passed_over] if by_name and name == "x" else [])
 
 
 async def test_an_older_docker_takes_one_platform(everything: Saved, tmp_path: Path) -> None:
