@@ -25,6 +25,8 @@ _FILES = re.compile(f"{PREFIX}(?:{_OWN_FILES}|{SHARE}/(?:{_BLOB})|{_FOLDER}/(?:{
 _ALGORITHM = f"(?:/(?:{'|'.join(ALGORITHMS)}))?"
 _DIRECTORIES = re.compile(f"{CACHE_NAME}(?:/{SHARE}{_ALGORITHM}|/{_FOLDER}(?:/{BLOBS}{_ALGORITHM})?)?")
 
+#: The name of the temporary copy of standard input.
+STANDARD_INPUT_FILE = "standard-input"
 #: The suffix of the list of digests beside an archive.
 CHECKSUMS_SUFFIX = ".sha256"
 _PART = re.compile(r"(.+)\.part([0-9]{1,9})", re.DOTALL)
@@ -45,6 +47,11 @@ def is_file_name(name: str) -> bool:
 def is_directory_name(name: str) -> bool:
     """Tell whether a directory in an archive may have this name."""
     return _DIRECTORIES.fullmatch(name) is not None
+
+
+def told_name(path: Path) -> str:
+    """Return the name of a file of an archive for messages: the copy of standard input is gone when they are read."""
+    return "standard input" if path.name == STANDARD_INPUT_FILE else str(path)
 
 
 def checksums_path(path: Path) -> Path:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import gettempdir
 
+from hangar_async.archive.names import STANDARD_INPUT_FILE
 from hangar_async.disk import Disk
 from hangar_async.engine.outputs import temporary_directory
 from hangar_async.errors import StorageError, UsageError
@@ -16,8 +17,6 @@ from hangar_async.threads import Interrupt
 
 #: The path that stands for it.
 STANDARD_INPUT = Path("-")
-#: The name of the temporary file, which gives no image its name.
-FILE_NAME = "standard-input"
 #: The seconds after which a reading that waits looks for an interruption.
 _INTERVAL = 0.2
 
@@ -33,7 +32,7 @@ async def source_path(source: Path, directory: Path | None = None) -> AsyncItera
         return
     disk, interrupt = Disk(), Interrupt()
     async with temporary_directory(directory or Path(gettempdir()), "input", disk) as temporary:
-        path = temporary / FILE_NAME
+        path = temporary / STANDARD_INPUT_FILE
         await interrupt.in_thread(_copy, path, disk, interrupt)
         yield path
 

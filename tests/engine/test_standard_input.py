@@ -16,7 +16,7 @@ from hangar_async.engine.extract import extract
 from hangar_async.engine.ls import ls
 from hangar_async.engine.standard_input import STANDARD_INPUT, source_path
 from hangar_async.engine.verify import verify
-from hangar_async.errors import UsageError
+from hangar_async.errors import ArchiveError, UsageError
 from tests.engine.loading import run_load, run_validate, tagged
 from tests.fakes.images import small
 from tests.fakes.registry import FakeRegistry
@@ -84,6 +84,17 @@ async def test_an_input_that_is_empty_or_closed_is_told(tmp_path: Path, monkeypa
         async with source_path(STANDARD_INPUT, tmp_path):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [b"no archive", tar(oci([(BUILT, {})]))[:700], COMPRESSIONS["gzip"](b"no tar")])
+async def test_what_is_wrong_with_it_is_told_of_standard_input(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary copy has a name that nobody gave, and is gone."""
+    with piped(data, monkeypatch), pytest.raises(ArchiveError, match=r"^standard input(:| is no archive)") as raised:
+        await ls(ListOptions(STANDARD_INPUT))
+    assert raised.value.path == "standard input"
+    with piped(data, monkeypatch):
+        problems = (await verify(VerifyOptions(STANDARD_INPUT))).problems
+    assert [problem.split(":")[0].split(" is")[0] for problem in problems] == ["standard input"]
 
 
 async def test_any_other_path_is_itself(tmp_path: Path) -> None:

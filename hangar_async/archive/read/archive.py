@@ -10,6 +10,7 @@ from pathlib import Path
 from hangar_async.archive import formats, index, tar_header
 from hangar_async.archive.entries import ArchiveEntry, EntriesByName, PackedEntries
 from hangar_async.archive.index import ArchiveIndex, Footer
+from hangar_async.archive.names import told_name
 from hangar_async.archive.read.decode import EntryReader, Inflater, PieceReader, Unwrapper, decode_units, frames
 from hangar_async.archive.read.search import find_volume
 from hangar_async.archive.read.volume import Volume, Window
@@ -214,9 +215,10 @@ def open_archive(path: Path, check_interrupted: Callable[[], None] = lambda: Non
 def _open(volume: Volume) -> Archive:
     compression = compression_of(volume)
     if compression is None:
+        name = told_name(volume.parts[0].path)
         raise ArchiveError(
-            f"{volume.parts[0].path} is no archive: neither a tar, plain or compressed, nor a zip",
-            path=str(volume.parts[0].path),
+            f"{name} is no archive: neither a tar, plain or compressed, nor a zip",
+            path=name,
             advice="give the name of an archive, of one of its parts, or of a cache directory",
         )
     read_footer = _FOOTERS.get(compression)

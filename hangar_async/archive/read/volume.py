@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from hangar_async.archive.names import told_name
 from hangar_async.disk import Failing, leading, remaining
 from hangar_async.errors import ArchiveError
 
@@ -95,7 +96,8 @@ class Volume:
     def broken(self, offset: int, problem: str) -> NoReturn:
         """Raise an ArchiveError that names the part with the broken byte of the stream."""
         part = self.part_at(offset)
-        raise ArchiveError(f"{part.path}: {problem} (byte {max(0, offset - part.start)})", path=str(part.path))
+        name = told_name(part.path)
+        raise ArchiveError(f"{name}: {problem} (byte {max(0, offset - part.start)})", path=name)
 
 
 class Window(io.RawIOBase):

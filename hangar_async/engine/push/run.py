@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from hangar_async import imagelist
+from hangar_async.archive.names import STANDARD_INPUT_FILE
 from hangar_async.archive.read.docker_layers import LayerStore
 from hangar_async.config.naming import Naming
 from hangar_async.config.target_options import LoadOptions
@@ -21,7 +22,6 @@ from hangar_async.engine.limits.hosts import Clock
 from hangar_async.engine.open_layout import find_archive, layout_at
 from hangar_async.engine.outputs import check_failed_list, check_outputs, failed_lines, tell_remarks, write_failed_list
 from hangar_async.engine.reports import Comparison, LoadOutcome
-from hangar_async.engine.standard_input import FILE_NAME
 from hangar_async.errors import ContentError, HangarError, InvalidValue, UsageError, the_error
 from hangar_async.layout.files import Layout
 from hangar_async.layout.images import read_images
@@ -115,7 +115,7 @@ def _select(options: LoadOptions, images: Sequence[Image]) -> list[Image]:
 def _with_name(images: list[Image], name: Reference | None, source: Path) -> list[Image]:
     """Give the only image, or the only one without a name, a name; raises UsageError where there are several."""
     if name is None:
-        if source.name == FILE_NAME and (nameless := [image for image in images if not image.named]):
+        if source.name == STANDARD_INPUT_FILE and (nameless := [image for image in images if not image.named]):
             raise UsageError(f"{nameless[0].name} has no name, and standard input gives it none: write --name")
         return images
     nameless = [image for image in images if not image.named] or images
