@@ -17,7 +17,7 @@ from hangar_async.archive.read.layout import ForeignNames, IndexedLayout, Stream
 from hangar_async.archive.read.zip import ZipLayout
 from hangar_async.layout.directory import DirectoryLayout
 from hangar_async.layout.files import CACHE_NAME, LIST_NAME, Layout, LayoutFile
-from hangar_async.layout.foreign import hangar_layout, oci_layout, skopeo_layout
+from hangar_async.layout.foreign import ShownLayout, hangar_layout, oci_layout, skopeo_layout
 
 #: The endings of the names of archives, which are no part of the names of their images.
 _ENDINGS = re.compile(r"(?<=.)(?:\.(?:tar|zip|tgz|tzst|gz|zst|zstd|xz|bz2|partial))+$", re.IGNORECASE)
@@ -105,11 +105,19 @@ def _shown(files: Layout, title: str, check_interrupted: Callable[[], None], sto
     """Show files in the form that they have; without any, as they are."""
     if LIST_NAME in files.sizes():
         return files
+
+    def formed(inner: Layout, links: Mapping[str, str]) -> Layout | None:
+        return (
+            oci_layout(inner, title, links)
+            or hangar_layout(inner)
+            or skopeo_layout(inner, title)
+            or docker_layout(inner, title, links, check_interrupted, store)
+        )
+
     links: Mapping[str, str] = getattr(files, "links", {})
-    return (
-        oci_layout(files, title, links)
-        or hangar_layout(files)
-        or skopeo_layout(files, title)
-        or docker_layout(files, title, links, check_interrupted, store)
-        or files
-    )
+    # A tar of a directory has all files in this one.
+    top = f"{next(iter(files.sizes()), '').partition('/')[0]}/"
+    if not all(name.startswith(top) for name in files.sizes()):
+        return formed(files, links) or files
+    inner = ShownLayout(files, {name.removeprefix(top): name for name in files.sizes()})
+    return formed(inner, {name.removeprefix(top): target for name, target in links.items()}) or files

@@ -104,6 +104,17 @@ def test_a_directory_of_skopeo(tmp_path: Path, images: Mapping[str, Built], name
     assert check(written(tmp_path / "x.tar", tar(files))).digest == images[name].digest
 
 
+@pytest.mark.parametrize("compression", ["tar", "gzip"])
+@pytest.mark.parametrize("files", [docker(PLAIN, old=True), skopeo_directory(PLAIN)], ids=["docker", "skopeo"])
+def test_a_tar_of_the_directory_of_a_source(tmp_path: Path, files: Files, compression: str) -> None:
+    whole = check(written(tmp_path / "source.tar", tar(files)))
+    inside = check(written(tmp_path / "source", COMPRESSIONS[compression](tar(files, "./My Dir/"))))
+    assert (inside.name, inside.digest) == (whole.name, whole.digest)
+    two = {**{f"a/{name}": content for name, content in files.items()}, "b/file": b""}
+    with pytest.raises(ContentError, match="there are no images in it"):
+        read_images(written(tmp_path / "two.tar", tar(two)))
+
+
 @pytest.mark.parametrize("method", [0, 8])
 def test_a_zip_of_hangar(tmp_path: Path, images: Mapping[str, Built], method: int) -> None:
     files = hangar_zip("registry.example.com/team/app", "1", images["multi"])
