@@ -274,6 +274,24 @@ async def test_a_tag_that_names_another_image(
     assert not any(one.method == "POST" and "/library/app/" in one.path for one in pushable_registry.requests)
 
 
+@pytest.mark.parametrize("mode", ["error", "skip"])
+@pytest.mark.parametrize("status", [403, 412])
+async def test_a_tag_that_the_registry_does_not_tell_is_not_overwritten(
+    mode: str, status: int, pushable_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """It may name another image, as where a login may push and not read."""
+    old = small("old")
+    pushable_registry.add("library/app:1", old)
+    for method in ("HEAD", "GET"):
+        pushable_registry.fail("/library/app/manifests/1", Status(status), method=method, times=None)
+    source = make_cache(tmp_path / "cache", {"app:1": small("new"), "fresh:1": small("fresh")})
+    report = await run_load(tmp_path, source, pushable_registry, on_existing_tag=mode)
+    (failed,) = report.failed
+    assert f"does not tell what {pushable_registry.address}/library/app:1 is there ({status})" in str(failed.error)
+    assert await tagged(pushable_registry.content, "library/app:1") == old.digest
+    assert await tagged(pushable_registry.content, "library/fresh:1") is not None
+
+
 async def test_parts_of_one_index_add_up_whatever_is_wanted_of_existing_tags(
     partial: Saved, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:

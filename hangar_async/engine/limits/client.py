@@ -30,7 +30,7 @@ FindDocument: TypeAlias = Callable[[Descriptor], Awaitable[Document | None]]
 #: Opens a blob at a byte.
 OpenBlob: TypeAlias = Callable[[int], AbstractAsyncContextManager[BlobBody]]
 #: The statuses of a registry that tells neither whether a tag is there nor what it names.
-_UNTOLD = frozenset({403, 405, 412})
+UNTOLD = frozenset({403, 405, 412})
 #: The kinds of requests.
 _DOCUMENTS, _BLOBS, _UPLOADS = "documents", "blobs", "uploads"
 
@@ -225,7 +225,7 @@ class LimitedClient:
         try:
             return await self.head_manifest(image, digest, ticket, push=True)
         except RegistryError as error:
-            if error.status not in _UNTOLD:
+            if error.status not in UNTOLD:
                 raise
             return None
 

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from functools import partial
 
 from hangar_async import oci
-from hangar_async.engine.limits.client import LimitedClient
+from hangar_async.engine.limits.client import UNTOLD, LimitedClient
 from hangar_async.engine.limits.queue import Rank, Ticket
 from hangar_async.engine.push.blobs import BlobPusher
 from hangar_async.engine.push.referrers import ReferrersTags
 from hangar_async.engine.push.sources import Pieces
-from hangar_async.errors import Incomplete, RegistryError
+from hangar_async.errors import Conflict, Incomplete, RegistryError
 
 
 class DocumentPusher:
@@ -91,6 +91,18 @@ class DocumentPusher:
     async def head(self, target: oci.Reference, digest: oci.Digest | None, rank: Rank) -> oci.Descriptor | None:
         """Ask which document a digest, or the tag, names at a target; None for none. Raises HangarError."""
         return await self._client.find_manifest(target, digest, Ticket(rank))
+
+    async def tagged(self, target: oci.Reference, rank: Rank) -> oci.Descriptor | None:
+        """Ask which document the tag names, as `head`; raises Conflict also where the registry does not tell."""
+        try:
+            return await self._client.head_manifest(target, None, Ticket(rank), push=True)
+        except RegistryError as error:
+            if error.status not in UNTOLD:
+                raise
+            raise Conflict(
+                f"{target.registry} does not tell what {target.name}:{target.tag} is there ({error.status})",
+                advice="use a login that may read it, or load it with --on-existing-tag overwrite",
+            ) from error
 
 
 async def _pieces(data: bytes, start: int) -> Pieces:

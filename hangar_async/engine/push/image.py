@@ -193,10 +193,14 @@ class ImagePusher:
         return True
 
     async def replaced(self, image: oci.Image, target: oci.Reference, number: int) -> oci.Descriptor | None:
-        """Return the other image that a push would take the tag from, None for none; raises HangarError."""
-        if await self.is_present(image, target, number):
+        """Return the other image that a push would take the tag from, None for none; raises HangarError.
+
+        A registry that does not tell what the tag names is an error: it may be another image.
+        """
+        root = image.root_document()
+        existing = self._targets[number] = await self._documents.tagged(target, planning_rank(number))
+        if existing is not None and existing.digest == root.digest:
             return None
-        existing, root = self._targets[number], image.root_document()
         original = image.documents.get(image.original) if image.original is not None else None
         if existing is None or not isinstance(original, oci.Index) or not isinstance(root, oci.Index):
             return existing
