@@ -241,6 +241,8 @@ def _read_oci_layout(layout: ForeignLayout) -> LayoutImages:
         _show_inline(root, layout)
     loader = ManifestLoader(layout)
     loader.load(roots)
+    # The cause of what is missing.
+    loader.damaged |= layout.damage
     for document in loader.documents.values():
         for child in oci.children(document):
             _show_inline(child, layout)

@@ -13,8 +13,9 @@ from hangar_async.errors import ContentError
 from hangar_async.layout.foreign import BytesReader, ForeignLayout, seekable
 from hangar_async.layout.images import read_images
 from hangar_async.oci.digest import Digest
+from hangar_async.testing.images import index
 from tests.engine.made import make_layout
-from tests.fakes.images import small
+from tests.fakes.images import ARM64, small
 from tests.fakes.sources import skopeo_directory, unpacked
 from tests.layout.rig import REF
 
@@ -67,15 +68,18 @@ def test_a_list_of_any_size_is_not_read(tmp_path: Path) -> None:
         directory_layout(unpacked(tmp_path, files))
 
 
-def test_a_blob_that_is_a_link_is_told_as_such(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["blob", "manifest", "manifest of an index"])
+def test_a_blob_that_is_a_link_is_told_as_such(tmp_path: Path, kind: str) -> None:
     """As in the stores of programs that link what they share."""
-    built = small("app")
+    part = small("app")
+    built = index([part, small("arm", platform=ARM64)]) if kind == "manifest of an index" else part
     path = make_layout(tmp_path / "a", [(built, {REF: "app:1"})])
-    blob = path / "blobs" / "sha256" / next(iter(built.blobs)).hex
+    blob = path / "blobs" / "sha256" / (next(iter(part.blobs)) if kind == "blob" else part.digest).hex
     blob.rename(tmp_path / "elsewhere")
     blob.symlink_to(tmp_path / "elsewhere")
     (image,) = read_images(directory_layout(path)).images
-    assert "is a symbolic link, which is not followed" in image.problems[0]
+    (problem,) = image.problems
+    assert "is a symbolic link, which is not followed" in problem
 
 
 def test_damage_here_is_not_blamed_on_a_registry(tmp_path: Path) -> None:
