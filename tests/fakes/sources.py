@@ -128,6 +128,25 @@ def docker(built: Built, *, old: bool = False, tags: Iterable[str] = (NAME,)) ->
     return files
 
 
+def docker_before_1_10(built: Built, tags: Mapping[str, str] | None = None) -> dict[str, bytes]:
+    """The files of `docker save` before Docker 1.10 of an image of plain layers; `tags` are by their repositories."""
+    manifest = parse_manifest(built.raw, built.media_type)
+    assert isinstance(manifest, Manifest)
+    files: dict[str, bytes] = {}
+    parent: dict[str, str] = {}
+    for number, layer in enumerate(manifest.layers, 1):
+        name = f"{number:064x}"
+        made = {"id": name, **parent, "created": f"2015-01-0{number}T00:00:00Z", "architecture": "amd64", "os": "linux"}
+        command = {"container_config": {"Cmd": ["/bin/sh", "-c", f"step {number}"]}, "config": {"Cmd": ["run"]}}
+        files[f"{name}/VERSION"] = b"1.0"
+        files[f"{name}/json"] = json.dumps({**made, **command, "Size": 5}).encode()
+        files[f"{name}/layer.tar"] = built.blobs[layer.digest]
+        parent = {"parent": name}
+    if tags is None:
+        return files
+    return {**files, "repositories": json.dumps({one: {tag: name} for one, tag in tags.items()}).encode()}
+
+
 def skopeo_directory(built: Built) -> dict[str, bytes]:
     """The files of a directory as skopeo makes them of an image, with `--all`."""
     files = {"version": b"Directory Transport Version: 1.1\n", "manifest.json": built.raw}

@@ -21,6 +21,7 @@ import msgspec
 from hangar_async import oci
 from hangar_async.archive import formats
 from hangar_async.archive.read.docker_layers import Layer, LayerStore, PieceReader, read_layer
+from hangar_async.archive.read.docker_old import OldImage, old_images
 from hangar_async.errors import ContentError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import INDEX_NAME, Layout, LayoutFile, LayoutReader, blob_name, named_digest
@@ -120,8 +121,10 @@ def docker_layout(
     targets. `check_interrupted` is called between pieces. Raises ContentError where its list of images, or what this
     names, cannot be read.
     """
+    builder = _Builder(base, title, links, check_interrupted, store)
     if MANIFEST_NAME not in base.sizes():
-        return None
+        old = old_images(base)
+        return builder.build_old(old) if old else None
     raw = small_file(base, MANIFEST_NAME, _MAX_LIST)
     if not raw.lstrip().startswith(b"["):
         return None
@@ -129,7 +132,7 @@ def docker_layout(
         images = oci.decode_json(raw, list[_ImageJson])
     except ValueError as error:
         raise ContentError(f"{MANIFEST_NAME} cannot be read: {error}", advice=_ADVICE) from error
-    return _Builder(base, title, links, check_interrupted, store).build(images)
+    return builder.build(images)
 
 
 class _Builder:
@@ -161,6 +164,18 @@ class _Builder:
             for image, config, stored in zip(images, configs, files, strict=True)
             for entry in _add(layout, image, config, small_file(self._base, config), [layers[name] for name in stored])
         ]
+        layout.make(INDEX_NAME, index_of(entries))
+        return layout
+
+    def build_old(self, images: Sequence[OldImage]) -> DockerLayout:
+        """Make the layout of images that have no config; raises ContentError."""
+        layers = self._read_layers(list(dict.fromkeys(chain.from_iterable(image.layers for image in images))))
+        layout = DockerLayout(self._base, self._title, layers)
+        entries: list[dict[str, object]] = []
+        for image in images:
+            stored = [layers[name] for name in image.layers]
+            config = image.config([layer.diff_id for layer in stored])
+            entries += _add(layout, _ImageJson("", RepoTags=list(image.tags)), "its config", config, stored)
         layout.make(INDEX_NAME, index_of(entries))
         return layout
 
