@@ -95,7 +95,8 @@ def _docker_archives() -> list[bytes]:
     shuffled = dict(sorted(files.items(), reverse=True))
     round_about = {**files, next(iter(files)): "manifest.json", "a": "b", "b": "a"}
     packed = samples.docker("gzip", "zstd")
-    return [sources.tar(one) for one in (files, shuffled, round_about, packed, samples.haul())]
+    old = sources.docker_before_1_10(samples.one(), {"registry.example/a": "1"})
+    return [sources.tar(one) for one in (files, shuffled, round_about, packed, samples.haul(), old)]
 
 
 def _docker_layers() -> list[bytes]:
