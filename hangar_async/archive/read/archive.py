@@ -216,6 +216,11 @@ def _open(volume: Volume) -> Archive:
     compression = compression_of(volume)
     if compression is None:
         name = told_name(volume.parts[0].path)
+        if not any(volume.read(0, tar_header.BLOCK)):
+            advice = "copy it here again; if it is the same at its source, make it there once more"
+            raise ArchiveError(
+                f"{name} begins with zeros: it has no files, or was not copied whole", path=name, advice=advice
+            )
         raise ArchiveError(
             f"{name} is no archive: neither a tar, plain or compressed, nor a zip",
             path=name,
