@@ -55,7 +55,7 @@ async def watch_jobs(
     options = options.noted()
     with shown_errors(options.hidden):
         file = await in_thread(read, options.config, options.environment.variables)
-    options = options.with_outputs(file.outputs.json, file.outputs.failed, file.outputs.metrics)
+    options = replace(options, metrics=options.metrics or file.outputs.metrics)
     metrics = None if options.metrics_address is None else _metrics(options)
     observe = observer if metrics is None else _both(JobCounts(metrics, clock), observer)
     watch = await _Watch.prepare(options, file, observe, clock, share, metrics)
@@ -113,7 +113,8 @@ class _Watch:
         #: The reason why the jobs are not those of the file, "" for none.
         self.problem = ""
         self._metrics = metrics
-        self._options = options
+        #: The options that were given, and these with the outputs and the state of the file.
+        self._given = self._options = options
         self._observe = observe
         self._clock = clock
         self._share = share
@@ -134,15 +135,15 @@ class _Watch:
     ) -> _Watch:
         """Check the options and the file, and read the last starts; raises UsageError."""
         _scheduled(options, file)
-        options = await in_thread(checked_options, options, file)
+        checked = await in_thread(_checked, options, file)
         starts: dict[str, float] = {}
         try:
-            if options.state is not None:
-                starts = await in_thread(_read_starts, options.state)
+            if checked.state is not None:
+                starts = await in_thread(_read_starts, checked.state)
         except StorageError as error:
             observe(Notice(f"{error}: {error.advice}"))
         watch = cls(options, observe, clock, share, starts, metrics)
-        watch._take(file)
+        watch._take(checked, file)
         return watch
 
     async def run(self) -> NoReturn:
@@ -166,7 +167,7 @@ class _Watch:
             reload.clear()
             try:
                 file = await in_thread(read, self._options.config, self._options.environment.variables)
-                self._take(file)
+                self._take(await in_thread(_checked, self._given, file), file)
             except UsageError as error:
                 self.problem = "the job file is wrong; the jobs of the last reading stay in use"
                 self._notice(f"{self._options.hidden(str(error))}; the jobs of the last reading stay in use")
@@ -176,11 +177,13 @@ class _Watch:
             self._observe(Reloaded(f"the jobs of {self._options.config}"))
             self._changed.set()
 
-    def _take(self, file: JobFile) -> None:
-        """Take the jobs of a file in place of those before; raises UsageError."""
+    def _take(self, options: MirrorJobsOptions, file: JobFile) -> None:
+        """Take the jobs of a file, and the options with its outputs, in place of those before; raises UsageError."""
+        # A file without schedules changes nothing.
+        scheduled = _scheduled(options, file)
         now, before = self._clock.wall(), self._standing
-        self._standing = {}
-        for job, schedule in _scheduled(self._options, file):
+        self._options, self._standing = options, {}
+        for job, schedule in scheduled:
             known = before.get(job.name)
             if known is not None and known.schedule == schedule:
                 due = known.due
@@ -235,6 +238,11 @@ class _Watch:
 
     def _notice(self, text: str) -> None:
         self._observe(Notice(text))
+
+
+def _checked(options: MirrorJobsOptions, file: JobFile) -> MirrorJobsOptions:
+    """Return the options with the outputs and the state of the file; raises UsageError. Synchronous, for a thread."""
+    return checked_options(options.with_outputs(file.outputs.json, file.outputs.failed, None), file)
 
 
 def _scheduled(options: MirrorJobsOptions, file: JobFile) -> list[tuple[Job, Schedule]]:

@@ -123,7 +123,15 @@ async def test_a_new_file_is_taken_and_a_wrong_one_is_told(tmp_path: Path) -> No
     log, reload = Log(clock := FakeClock(wall=START)), asyncio.Event()
     async with watching(made, clock, log, reload):
         await turns_until(lambda: len(log.of(JobEnded)) == 2)
-        for text, message in (("version: 2", "`version` is 2"), ("version: 1\njobs: []", "the file has no job")):
+        for text, message in (
+            ("version: 2", "`version` is 2"),
+            ("version: 1\njobs: []", "the file has no job"),
+            ("version: 1\njobs: [{name: a, from: r.io/x, to: h.io/x}]", "no job has a time at which it begins"),
+            (
+                "version: 1\njobs: [{name: a, from: r.io/x, to: h.io/x, every: 1d, prune: {}}]",
+                "job a has `prune`, which needs a state",
+            ),
+        ):
             made.config.write_text(text)
             reload.set()
             await turns_until(lambda: bool(log.of(Notice)))
