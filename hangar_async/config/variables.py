@@ -31,6 +31,11 @@ class NotedVariables(Mapping[str, str]):
             self._pattern = re.compile("|".join(map(re.escape, sorted(self._read, key=len, reverse=True))))
         return value
 
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """The variables themselves: what is read of them is not hidden, as those that a program is started with."""
+        return self._variables
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)
 

@@ -18,6 +18,8 @@ def test_values_that_were_read_are_hidden() -> None:
     text = 'POST https://h.io/s3cret of /usr/bin at h.io, 7 of "'
     assert variables.hide(text) == text
     assert variables.get("MISSING") is None
+    assert dict(variables.unread)
+    assert variables.hide(text) == text
     for name in ("IN", "HOOK", "N", "ODD"):
         assert variables[name]
     # The longer value goes first, and one of a few letters is in too many words.

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from hangar_async.config.gates import Gate
 from hangar_async.config.target_options import MirrorOptions
+from hangar_async.config.variables import NotedVariables
 from hangar_async.errors import NotAdmitted
 from hangar_async.mirrorlist import MirrorEntry
 from hangar_async.oci import Digest, Image
@@ -27,6 +28,8 @@ class Admissions:
         self._gate = options.gate
         self._required = tuple(options.required_referrers)
         variables = options.environment.variables
+        # A gate has all of them: they are no values of the job file, which are hidden.
+        variables = variables.unread if isinstance(variables, NotedVariables) else variables
         self._variables = {name: value for name, value in variables.items() if name not in _SECRETS}
         self._places = asyncio.Semaphore(_AT_ONCE)
 

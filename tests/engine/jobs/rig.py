@@ -56,4 +56,6 @@ def secret(directory: Path, source: FakeRegistry, target: FakeRegistry, **keywor
     """Options of a job whose names are variables, in an environment with the values."""
     made = options(directory, SECRET_JOB, source, target, **{"failed": directory / "failed.txt", **keywords})
     variables = {"FROM": source.address, "TO": target.address, "TEAM": "hidden-team", "TAG": "hidden-tag"}
+    # No text of the file names it, so that its value is no secret.
+    variables["USER"] = "copies"
     return replace(made, environment=replace(made.environment, variables=variables))
