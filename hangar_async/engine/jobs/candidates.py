@@ -56,6 +56,8 @@ def _reason(own: ChosenJob, put: PutTag, *, anyway: bool) -> str:
     if own.job.list is not None:
         if not own.entries:
             return "its list is empty"
+        if own.has_invalid:
+            return "its list has invalid lines"
         if any(entry.target.name == put.target.name for entry in own.entries):
             return ""
     else:
@@ -92,6 +94,8 @@ def _reason_of_others(name: str, own: ChosenJob, chosen: Iterable[ChosenJob], ot
     """Return the name of another job that may want the tags of a repository, as the reason; "" for none."""
     for one in chosen:
         refused = [choice for choice in one.choices if choice.error is not None]
+        if one is not own and one.has_invalid:
+            return f"job {one.job.name} may want it, and its list has invalid lines"
         if one is not own and any(
             one.job.may_have(name) if choice.pattern else choice.target.name == name for choice in refused
         ):
@@ -106,6 +110,7 @@ def _lists(job: Job, name: str) -> bool:
     if job.list is None:
         return False
     try:
-        return any(entry.target.name == name for entry in read_list(job).entries)
+        listed = read_list(job)
+        return bool(listed.invalid) or any(entry.target.name == name for entry in listed.entries)
     except UsageError:
         return True

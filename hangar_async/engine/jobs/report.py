@@ -61,12 +61,16 @@ class RepositoryChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChosenJob:
-    """A job and its images: lines, or the path of a list, and what these are read to."""
+    """A job and its images: lines, or the path of a list, and what these are read to.
+
+    `has_invalid` says that the list has lines that name no image: nobody knows which ones they mean.
+    """
 
     job: Job
     choices: tuple[RepositoryChoice, ...]
     images: Path | Sequence[str]
     entries: tuple[MirrorEntry, ...]
+    has_invalid: bool = False
 
     @property
     def tags(self) -> Iterator[tuple[str, str]]:

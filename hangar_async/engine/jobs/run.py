@@ -181,7 +181,8 @@ class _Run:
             async with self._choosers() as chooser_of:
                 for job in self._jobs:
                     if job.list is not None:
-                        chosen.append(ChosenJob(job, (), job.list, lists[job.name].entries))
+                        listed = lists[job.name]
+                        chosen.append(ChosenJob(job, (), job.list, listed.entries, bool(listed.invalid)))
                         continue
                     choices = await (await chooser_of(job)).choose(job)
                     lines = [line for choice in choices for line in choice.lines]

@@ -118,8 +118,9 @@ def test_other_jobs_that_may_want_a_tag(tmp_path: Path) -> None:
     assert found(own, put(), others=[listed]) == {"v1": told}
     (tmp_path / "list.txt").write_text("in.local/a out.local/other v1\n")
     assert found(own, put(), others=[listed]) == {"v1": ""}
-    (tmp_path / "list.txt").write_text("in.local/a out.local/app v3\n")
-    assert found(own, put(), others=[listed]) == {"v1": told}
+    for line in ("in.local/a out.local/app v3", "in.local/a out.local/other v3\nin.local/a out.local/app v1 oops"):
+        (tmp_path / "list.txt").write_text(f"{line}\n")
+        assert found(own, put(), others=[listed]) == {"v1": told}
 
 
 def test_a_job_with_a_list() -> None:
@@ -127,4 +128,8 @@ def test_a_job_with_a_list() -> None:
     entry = MirrorEntry(1, "", replace(SOURCE, tag="v2"), replace(TARGET, tag="v2"))
     assert found(ChosenJob(listed, (), (), (entry,)), put(), put("v2")) == {"v1": ""}
     assert found(ChosenJob(listed, (), (), ()), put()) == {"v1": "its list is empty"}
+    unclear = ChosenJob(listed, (), (), (entry,), has_invalid=True)
+    assert found(unclear, put(), put("v2"), anyway=True) == {"v1": "its list has invalid lines"}
+    told = "job pinned may want it, and its list has invalid lines"
+    assert found(chosen(job(), choice("v2")), put(), more=[unclear]) == {"v1": told}
     assert found(ChosenJob(listed, (), (), (entry,)), put(target="other")) == {"v1": NOT_CHOSEN}
