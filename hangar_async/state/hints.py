@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hangar_async.disk import Disk
-from hangar_async.errors import StorageError
+from hangar_async.errors import InvalidValue, StorageError
 from hangar_async.oci import Descriptor, Digest, Reference
 from hangar_async.threads import in_thread
 
@@ -160,20 +160,25 @@ class State:
         await self._write(("DELETE FROM put WHERE registry = ? AND repository = ? AND tag = ?", values))
 
     async def put_by(self, job: str) -> list[PutTag]:
-        """Return the tags that a job owns, in the order of their names."""
+        """Return the tags that a job owns, in the order of their names; one that cannot be read has no owner."""
         query = "SELECT registry, repository, tag, digest, source FROM put WHERE job = ?"
-        return [
-            PutTag(Reference(registry, repository, tag), Digest.parse(digest), source)
-            for registry, repository, tag, digest, source in await self._read(query, job)
-        ]
+        found = []
+        for registry, repository, tag, digest, source in await self._read(query, job):
+            with suppress(InvalidValue, TypeError):
+                Reference.parse(source)
+                found.append(PutTag(Reference(registry, repository, tag), Digest.parse(digest), source))
+        return found
 
     async def created(self, digest: Digest) -> tuple[bool, datetime | None]:
         """Tell whether it is known when an image was created, and the time, None for an image that does not tell."""
         rows = await self._read("SELECT time FROM created WHERE digest = ?", str(digest))
         try:
-            return bool(rows), datetime.fromisoformat(rows[0][0]) if rows and rows[0][0] else None
-        except ValueError:
+            time = datetime.fromisoformat(rows[0][0]) if rows and rows[0][0] else None
+        except (ValueError, TypeError):
             return False, None
+        # One without a zone was not written here.
+        is_known = bool(rows) and (time is None or time.tzinfo is not None)
+        return is_known, time if is_known else None
 
     async def note_created(self, digest: Digest, time: datetime | None) -> None:
         """Note when an image was created: that never changes."""
@@ -198,7 +203,10 @@ class State:
         if key not in self._asked:
             async with self._asking:
                 if key not in self._asked:
-                    query = "SELECT digest, first, seen FROM asked WHERE registry = ? AND repository = ?"
+                    query = (
+                        "SELECT digest, CAST(first AS INTEGER), CAST(seen AS INTEGER) FROM asked "
+                        "WHERE registry = ? AND repository = ?"
+                    )
                     rows = await self._read(query, *key)
                     self._asked[key] = {digest: (first, seen) for digest, first, seen in rows}
         return self._asked[key]

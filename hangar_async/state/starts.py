@@ -10,7 +10,7 @@ from hangar_async.state.database import open_database
 def read_starts(path: Path, disk: Disk) -> dict[str, float]:
     """Return the last start of each job, in seconds since 1970. Synchronous, for a thread; raises as a state does."""
     with ExitStack() as stack:
-        rows = open_database(path, disk, stack).read("SELECT job, seen FROM start")
+        rows = open_database(path, disk, stack).read("SELECT job, CAST(seen AS INTEGER) FROM start")
     return {str(job): float(seen) for job, seen in rows}
 
 

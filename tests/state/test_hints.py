@@ -184,6 +184,40 @@ async def test_a_tag_has_the_job_that_put_it_last_as_its_owner_for_ever(tmp_path
     assert not NO_STATE.is_kept
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE put SET digest = 'sha256:1' WHERE tag = '1'",
+        "UPDATE put SET repository = 'App' WHERE tag = '1'",
+        "UPDATE put SET tag = '../x' WHERE tag = '1'",
+        "UPDATE put SET tag = x'ff00' WHERE tag = '1'",
+        "UPDATE put SET registry = '' WHERE tag = '1'",
+        "UPDATE put SET source = '::' WHERE tag = '1'",
+    ],
+)
+async def test_a_row_that_cannot_be_read_owns_no_tag(tmp_path: Path, wrong: str) -> None:
+    other = Reference.parse("reg.example/app:2")
+    async with opened(tmp_path / "x") as state:
+        for target in (IMAGE, other):
+            await state.note_put("bases", target, ONE, "in.example/app")
+    with closing(sqlite3.connect(tmp_path / "x")) as connection, connection:
+        connection.execute(wrong)
+    async with opened(tmp_path / "x") as state:
+        assert await state.put_by("bases") == [PutTag(other, ONE, "in.example/app")]
+
+
+async def test_times_that_cannot_be_read_are_not_known(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x") as state:
+        await state.note_created(ONE, datetime(2026, 5, 1, tzinfo=UTC))
+        await state.note_asked(IMAGE, ONE)
+    with closing(sqlite3.connect(tmp_path / "x")) as connection, connection:
+        connection.execute("UPDATE created SET time = '2026-05-01'")
+        connection.execute("UPDATE asked SET first = 'x', seen = 'y'")
+    async with opened(tmp_path / "x") as state:
+        assert await state.created(ONE) == (False, None)
+        assert not await state.is_asked(IMAGE, ONE)
+
+
 async def test_the_time_of_an_image_is_known_by_its_digest(tmp_path: Path) -> None:
     time = datetime(2026, 5, 1, 12, 30, 0, 123, tzinfo=UTC)
     async with opened(tmp_path / "x") as state:
