@@ -157,6 +157,22 @@ class Chooser:
         pairs = zip(tagged, digests, strict=True)
         return [(entry, digest) for entry, digest in pairs if digest != entry.source.digest]
 
+    async def digests(self, entries: Sequence[MirrorEntry]) -> list[Digest | None]:
+        """Return the digests that the sources have now, None for one that is not there or not told."""
+
+        async def ask(item: tuple[int, MirrorEntry]) -> Digest | None:
+            number, entry = item
+            if entry.source.digest is not None:
+                return entry.source.digest
+            try:
+                head = await self._documents.head(entry.source, planning_rank(number))
+            except (HangarError, ExceptionGroup) as group:
+                _passable(group)
+                return None
+            return None if head is None else head.digest
+
+        return await each(list(enumerate(entries)), ask, self._at_once)
+
     def _has(self, target: Reference) -> bool:
         return self._shard is None or target.name in self._shard
 

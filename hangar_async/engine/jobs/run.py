@@ -15,6 +15,7 @@ from hangar_async.config.target_options import MirrorOptions
 from hangar_async.disk import Disk
 from hangar_async.engine.events import Event, MirrorEnded, Notice, Observer, RunStarted, ignore
 from hangar_async.engine.jobs.choose import Chooser, choosers
+from hangar_async.engine.jobs.conflicts import check_lists, check_targets
 from hangar_async.engine.jobs.notify import notified
 from hangar_async.engine.jobs.plan import (
     Plan,
@@ -126,7 +127,8 @@ class _Run:
     async def _run(self) -> JobsReport:
         plan = None if self._options.plan is None else await in_thread(read_plan, self._options.plan)
         chosen = await (self._choose() if plan is None else self._planned(plan, self._options.plan))
-        _check_targets(chosen)
+        check_targets(chosen)
+        await check_lists(chosen, self._choosers)
         deletions = None if plan is None else planned_deletions(plan, self._jobs, self._variables)
         # The images of a plan tell nothing of what the jobs choose now.
         deciding = await self._choose() if deletions else chosen
@@ -253,15 +255,3 @@ class _Run:
     def _notice(self, text: str) -> None:
         self._notices.append(self._hide(text))
         self._observe(Notice(text))
-
-
-def _check_targets(chosen: Iterable[ChosenJob]) -> None:
-    """Raise UsageError where two repositories would have one name."""
-    seen: dict[str, tuple[str, Job]] = {}
-    for one in chosen:
-        for choice in one.choices:
-            source, target = choice.source.name, choice.target.name
-            first, job = seen.setdefault(target, (source, one.job))
-            if first != source:
-                names = job.name if job == one.job else f"{job.name} and {one.job.name}"
-                raise UsageError(f"job {names}: {first} and {source} would both be {target}")
