@@ -92,6 +92,8 @@ def _refuse(node: Node, wanted: str, field: str) -> NoReturn:
         node.refuse(f'{field} has {node.written}, which is read as a {kind}: write it in quotes, "{node.written}"')
     if node.value is None:
         node.refuse(f"{field} is empty: write {wanted}, or leave it out")
+    if isinstance(node.value, str) and node.value == wanted:
+        node.refuse(f"{field} is the text {node.written!r}: write {wanted} without quotes")
     found = "a mapping" if isinstance(node.value, dict) else "a list" if isinstance(node.value, list) else node.written
     node.refuse(f"{field} is {found}: write {wanted}")
 

@@ -10,6 +10,8 @@ from fnmatch import translate
 from hangar_async.errors import InvalidValue
 
 _GLOB = re.compile(r"[\w.*?\[\]!-]{1,128}", re.ASCII)
+#: A set of characters, which is the only place of brackets in a pattern: no tag has any.
+_SET = re.compile(r"\[!?[^\[\]!]+\]")
 _SPECIAL = re.compile(r"[*?\[]")
 
 
@@ -59,4 +61,6 @@ def _glob(text: str, empty: bool) -> str:
         raise InvalidValue(
             f"{text[:100]!r} matches no tag: write letters, digits, '.', '_', '-' and the wildcards * and ?, or /REGEX/"
         )
+    if "[" in (rest := _SET.sub("", text)) or "]" in rest:
+        raise InvalidValue(f"{text[:100]!r} matches no tag: a bracket stands alone; write [a-z], or [!a-z] for others")
     return translate(text)

@@ -19,6 +19,7 @@ JOB = "version: 1\njobs:\n- name: x\n  {}"
         ("version: 1\njbos: []", "2:1: `jbos` is no field of the file: write `jobs`"),
         ("version: 1", "1:1: the file has no `jobs`"),
         ("version: 2\njobs: []", "1:10: `version` is 2: write 1"),
+        ("version: '1'\njobs: []", "1:10: `version` is the text '1': write 1 without quotes"),
         ("version: true\njobs: []", "1:10: `version` is true: write 1"),
         (
             "[]",

@@ -26,7 +26,7 @@ def test_literals_are_the_patterns_of_one_tag() -> None:
     assert Patterns.parse(["v1", "v1.*", "/v1/", "v?", "1.2"]).literals == ("v1", "1.2")
 
 
-@pytest.mark.parametrize("text", ["", "a/b", "nginx:1.27", "a b", "/[/"])
+@pytest.mark.parametrize("text", ["", "a/b", "nginx:1.27", "a b", "/[/", "v[1-", "v1]", "[]", "[[a]]"])
 def test_a_pattern_that_matches_no_tag_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match=r"matches no tag|is no regular expression"):
         Patterns.parse([text])

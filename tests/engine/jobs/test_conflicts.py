@@ -57,5 +57,5 @@ async def test_a_second_repository_of_one_name_is_found_by_its_pattern(
     fill(fake_registry, "team/app", "v1")
     fill(fake_registry, "team/other", "v1")
     jobs = "- {name: two, from: SOURCE/team/*, to: TARGET/copies/app}\n"
-    with pytest.raises(UsageError, match="job two: \\S+/team/app and \\S+/team/other would both be"):
+    with pytest.raises(UsageError, match=r"job two: \S+/team/app and \S+/team/other would both be"):
         await run(tmp_path, jobs, fake_registry, pushable_registry)
