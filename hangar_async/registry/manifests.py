@@ -152,7 +152,11 @@ class Manifests:
         call = _call(image, image.tag, f"tag {image}", {}, delete=True, method="DELETE", accepted=accepted)
         async with self._exchange.ask(call) as response:
             await response.drain()
-            return response.status not in _DELETES_NO_TAGS
+            status = response.status
+        if status in NOT_THERE:
+            # So answers a registry too that has no such request.
+            return await self.head(image) is None
+        return status not in _DELETES_NO_TAGS
 
     def _report_quota(self, image: Reference, response: Response) -> None:
         if (quota := Quota.parse(response.headers)) is not None:

@@ -302,14 +302,15 @@ async def test_a_tag_is_deleted_with_the_rights_for_it() -> None:
             assert await client.delete_tag(image)
             assert await registry.content.tags("team/app") == ["two"]
             assert await client.delete_tag(image)
-            assert tokens.requests[-1].scopes == ("repository:team/app:pull,delete",)
+            assert ("repository:team/app:pull,delete",) in [asked.scopes for asked in tokens.requests]
             registry.fail("/manifests/two", Status(403), method="DELETE")
             with pytest.raises(Unauthorized, match=r"denies access to tag .*/team/app:two"):
                 await client.delete_tag(image_at(registry, "team/app:two"))
 
 
-@pytest.mark.parametrize("status", [400, 405, 501])
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
 async def test_a_registry_that_deletes_no_tags(pushable_registry: FakeRegistry, status: int) -> None:
+    pushable_registry.content.add_manifest("team/app", MANIFEST, OCI, ["one"])
     pushable_registry.fail("/manifests/one", Status(status), method="DELETE")
     async with client_of(pushable_registry.address) as client:
         assert not await client.delete_tag(image_at(pushable_registry, "team/app:one"))
