@@ -64,7 +64,7 @@ class Chooser:
     """Chooses tags of repositories, over clients of the sources and the targets of all jobs.
 
     Mirrors are not asked for lists, since one may hold a part. `now` is the time that ages are reckoned from. Of a
-    `shard`, only the repositories whose targets it has are asked for.
+    `shard`, only the repositories whose targets it has are asked for. `tell_cost` is told what a rule has cost.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Chooser:
         now: datetime,
         state: State,
         shard: Shard | None = None,
+        tell_cost: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._finder = finder
         self._sources = sources
@@ -86,6 +87,7 @@ class Chooser:
         self._now = now
         self._state = state
         self._shard = shard
+        self._tell_cost = tell_cost
 
     @classmethod
     @asynccontextmanager
@@ -115,7 +117,8 @@ class Chooser:
             documents = RegistryDocuments(sources, flights, environment.registries.mirrors)
             finder = RepositoryFinder(sources, clients[0], https=options.harbor_https)
             now, shard = datetime.now(UTC), options.chosen_shard
-            yield cls(sources, targets, documents, finder, requests, now, state, shard)
+            tell_cost = notice if options.is_dry else lambda _: None
+            yield cls(sources, targets, documents, finder, requests, now, state, shard, tell_cost)
 
     async def choose(self, job: Job) -> tuple[RepositoryChoice, ...]:
         """Choose the tags of all repositories of a job; a failure is a part of its choice."""
@@ -227,6 +230,8 @@ class Chooser:
 
         if rules.newer_than is not None:
             await each(candidates.chosen, ask, self._at_once)
+            asked = f"{len(candidates.chosen):,} tags of {image.name} were asked for their age one by one"
+            self._tell_cost(f"{asked} (`newer-than`): up to three requests each, and one where a state knows it")
         return await in_thread(after_times, rules, candidates, self._now, times)
 
     async def _created(self, image: Reference, rank: Rank) -> datetime | None:

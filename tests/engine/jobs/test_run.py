@@ -275,8 +275,11 @@ async def test_times_are_asked_of_the_candidates_alone(
     for tag, day in (("v1", "2999-01-01"), ("v2", "2001-01-01"), ("v3", "1970-01-01"), ("main", "2999-01-01")):
         fake_registry.add(f"team/app:{tag}", small(f"app{tag}", created=f"{day}T00:00:00.123456789Z"))
     job = "- {name: apps, from: SOURCE/team/app, tags: {match: 'v*', newer-than: 30d}}"
+    dry = await run(tmp_path, job, fake_registry, pushable_registry, dry_run=True)
+    [notice] = dry.notices
+    assert notice.startswith(f"3 tags of {fake_registry.address}/team/app were asked for their age one by one")
     report = await run(tmp_path, job, fake_registry, pushable_registry)
-    assert report.status == 0
+    assert (report.status, report.notices) == (0, ())
     assert await tags(pushable_registry, "copies/app") == ["v1"]
     assert not fake_registry.asked("/manifests/main")
 
