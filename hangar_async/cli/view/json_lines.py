@@ -8,6 +8,7 @@ from hangar_async.cli.view.plain import INTERVAL
 from hangar_async.cli.view.stream import BackgroundStream
 from hangar_async.cli.view.tally import Tally
 from hangar_async.engine.events import Event, JobStarted
+from hangar_async.engine.reporting.hiding import shown
 from hangar_async.engine.reporting.lines import (
     AnyLine,
     Dropped,
@@ -43,8 +44,8 @@ class JsonStream(BackgroundStream):
         return len(text)
 
     def send(self, line: AnyLine) -> None:
-        """Add a line of JSON."""
-        super().write(f"{line}\n")
+        """Add a line of JSON; secrets are hidden in its texts alone, so that it stays JSON."""
+        self.put(f"{shown(line, self.clean)}\n")
 
     def end(self) -> None:
         """Send the rest, drain, and end the thread."""

@@ -57,14 +57,17 @@ class BackgroundStream:
     def write(self, text: str) -> int:
         """Add a text; it is dropped where too many wait. Raises TypeError for bytes, as any stream of text."""
         length = str.__len__(text)
-        text = self.clean(text)
+        self.put(self.clean(text))
+        return length
+
+    def put(self, text: str) -> None:
+        """Add a text as it is; it is dropped where too many wait."""
         if not self._has_thread:
             self._write(text)
         elif self._queue.qsize() < LIMIT:
             self._queue.put(text)
         else:
             self._dropped += 1
-        return length
 
     def flush(self) -> None:
         """Do nothing: each text is on its way; `drain` waits for it."""

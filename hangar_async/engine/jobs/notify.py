@@ -14,6 +14,7 @@ import msgspec
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.engine.jobs.report import JobsReport
 from hangar_async.engine.limits.hosts import Clock
+from hangar_async.engine.reporting.hiding import shown
 from hangar_async.errors import HangarError
 from hangar_async.jobfile.jobs import JobFile, Webhook
 
@@ -50,12 +51,12 @@ class Notifier:
     def _content(self, error: HangarError | None) -> bytes:
         jobs = self.options.only or [job.name for job in self.file.jobs]
         body = {
-            "text": f"hangar-async: {', '.join(jobs)}: {_text(self.report, error)}",
+            "text": self.options.hidden(f"hangar-async: {', '.join(jobs)}: {_text(self.report, error)}"),
             "jobs": [*jobs],
             "status": self.report.status if self.report is not None else None,
             "report": None if self.report is None else msgspec.Raw(self._document(self.report).encode()),
         }
-        return self.options.hidden(msgspec.json.encode(body).decode()).encode()
+        return msgspec.json.encode(body)
 
     def _document(self, report: JobsReport) -> str:
         from hangar_async.engine.reporting.document import report_document
@@ -63,7 +64,9 @@ class Notifier:
         document = report_document("mirror", report.whole, self.options, self.started)
         images = sorted(document.images, key=lambda image: image.status != "failed")
         told = [image for image in images if image.status in ("failed", "done")][:_MOST_IMAGES]
-        return str(msgspec.structs.replace(document, images=told, notices=document.notices[:_MOST_NOTICES]))
+        document = msgspec.structs.replace(document, images=told, notices=document.notices[:_MOST_NOTICES])
+        # In its texts alone, so that it stays JSON.
+        return str(shown(document, self.options.hidden))
 
     async def _send(self, webhook: Webhook, content: bytes) -> None:
         """Send a webhook, again after a failure that may pass; one that is given up is a notice without its address."""

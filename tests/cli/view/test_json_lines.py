@@ -44,6 +44,15 @@ def test_each_event_is_a_line_and_progress_comes_from_time_to_time() -> None:
     assert found[4]["text"] == "interrupted: nothing was written"
 
 
+def test_secrets_are_hidden_in_texts_alone() -> None:
+    text = io.StringIO()
+    stream = JsonStream(text)
+    stream.clean = lambda line: line.replace("500", "***").replace("name", "***").replace("true", "***")
+    JsonView(stream)(ImagePlanned("true-500:1", 1, 2, 500))
+    [line] = lines(stream, text)
+    assert (line["name"], line["new_bytes"]) == ("***-***:1", 500)
+
+
 def test_quiet_leaves_warnings_and_failures() -> None:
     text, clock = io.StringIO(), Clock()
     stream = JsonStream(text)

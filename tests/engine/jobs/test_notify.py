@@ -130,19 +130,19 @@ async def test_one_that_is_not_reached_is_told_without_its_address(
     assert not {"s3cret", hook.address} & set(notice.split())
 
 
-async def test_values_of_variables_are_hidden(
+async def test_values_of_variables_are_hidden_in_texts_alone(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    fill(fake_registry, "team/app", "one")
+    fill(fake_registry, "images/app", "one")
     async with Hook().open() as hook:
         made = told(options(tmp_path, JOB, fake_registry, pushable_registry), hook, "always")
         made.config.write_text(
-            made.config.read_text().replace(f"{fake_registry.address}/team/app", "'${FROM}/team/app'")
+            made.config.read_text().replace(f"{fake_registry.address}/team/app", "'${FROM}/${TEAM}/app'")
         )
-        variables = {**made.environment.variables, "FROM": fake_registry.address}
+        variables = {**made.environment.variables, "FROM": fake_registry.address, "TEAM": "images"}
         await run(replace(made, environment=replace(made.environment, variables=variables)))
     assert fake_registry.address not in json.dumps(hook.got)
-    assert "${FROM}/team/app" in json.dumps(hook.got)
+    assert [image["name"] for image in hook.got[0]["report"]["images"]] == ["${FROM}/${TEAM}/app:one"]
 
 
 async def test_a_webhook_that_never_answers_is_given_up(
