@@ -46,6 +46,13 @@ def test_a_name_is_hidden_in_all_its_parts(name: str, expected: str) -> None:
     assert found.name == expected.partition("@")[0].rpartition(":")[0] or found.tag is None
 
 
+def test_a_digest_stays_whole_where_a_value_is_a_part_of_it() -> None:
+    variables = NotedVariables({"PORT": str(DIGEST)[20:24]})
+    assert variables["PORT"]
+    assert shown([str(DIGEST), f"of {DIGEST}"], variables.hide) == [str(DIGEST), f"of {variables.hide(str(DIGEST))}"]
+    assert variables.hide(str(DIGEST)) != str(DIGEST)
+
+
 def test_what_has_no_value_is_the_same() -> None:
     entry = MirrorEntry(1, "a", Reference("in.local", "app"), Reference("out.local", "app"))
     values: list[object] = [MirrorOutcome(entry, "copied", DIGEST), Notice("x"), (1, "a", None), Need(1, 2), {}, DIGEST]
