@@ -50,7 +50,8 @@ def after_jobs(report: JobsReport, options: MirrorJobsOptions) -> Iterator[tuple
         yield "would send", f"{count_text(need.blobs, 'blob')}, {size_text(need.bytes)}; {need.mounts:,} mounted"
     yield "time", time_text(report.seconds)
     if report.check:
-        yield "check", "images differ" if report.differs else "nothing differs"
+        same = "nothing differs" if report.status == 0 else "nothing differs of what could be asked for"
+        yield "check", "images differ" if report.differs else same
 
 
 def _job(job: JobReport, *, dry: bool) -> Iterator[tuple[str, str]]:
@@ -94,7 +95,10 @@ def _filters(choice: RepositoryChoice) -> Iterator[tuple[str, str]]:
     if choice.selection is None:
         return
     listed = len(choice.selection.listed)
-    yield "tags", one_line(f"{choice.name}: {len(choice.tags):,} of {listed:,} chosen")
+    found = len(choice.tags) - len(choice.selection.missing)
+    yield "tags", one_line(f"{choice.name}: {found:,} of {listed:,} chosen")
+    if missing := choice.selection.missing:
+        yield "", one_line(f"{count_text(len(missing), 'tag')} not there: {', '.join(missing[:_EXAMPLES])}")
     for step in choice.selection.steps:
         if step.fallen:
             examples = ", ".join(step.fallen[:_EXAMPLES])

@@ -62,6 +62,15 @@ def test_a_dry_run_tells_how_many_tags_fell_at_each_filter() -> None:
     assert list(after_jobs(JobsReport((job("a", "unchanged"),), 2.0, dry=True, check=True), OPTIONS))[-1][1] == (
         "nothing differs"
     )
+    failed = JobsReport((job("a", "failed"),), 2.0, dry=True, check=True)
+    assert list(after_jobs(failed, OPTIONS))[-1] == ("check", "nothing differs of what could be asked for")
+
+
+def test_a_tag_that_is_missing_is_not_counted_as_one_of_the_list() -> None:
+    selection = select(rules_of(match="v*", also="v2 gone"), ["v1", "v2"], NOW)
+    choice = RepositoryChoice(APP, TARGET, (*selection.chosen, *selection.missing), selection)
+    rows = list(after_jobs(JobsReport((JobReport("a", (choice,)),), 2.0, dry=True), OPTIONS))
+    assert rows[1:3] == [("tags", "in.local/app: 2 of 2 chosen"), ("", "1 tag not there: gone")]
 
 
 def test_a_plan_is_named_with_its_sums() -> None:
