@@ -176,8 +176,11 @@ async def _names(
     count, names = parse(raw, f"{subject} from {response.origin}")
     last = response.url.query.get("last")
     if last is not None and last in names:
-        # It lists all of them, whatever it is asked for.
-        return (), None
+        if names[0] != last or len(names) == 1:
+            # It lists all of them, whatever it is asked for.
+            return (), None
+        # Its pages begin with the last name of the one before.
+        names = names[1:]
     following = _next_page(response)
     if following is None and count == PAGE_TAGS and names:
         # Some registries do not name the next page.

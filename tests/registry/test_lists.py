@@ -32,6 +32,16 @@ def sends(body: bytes, content_type: str = "application/json") -> Function:
     return Function(answer)
 
 
+def from_last(tags: str) -> Function:
+    """Make a fault that answers with pages of two tags, each from the last one of the page before on."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        found = tags[tags.index(request.query.get("last", tags[0])) :][:2]
+        return web.json_response({"name": "team/app", "tags": list(found)})
+
+    return Function(answer)
+
+
 @pytest.mark.parametrize(
     ("fault", "lists"),
     [(Headers({}), True), *((Status(status), False) for status in (400, 404, 405, 406, 501)), (Status(200), False)],
@@ -54,7 +64,7 @@ async def all_tags(client: RegistryClient, registry: FakeRegistry) -> list[tuple
     return [page.tags for page in pages if page is not None]
 
 
-@pytest.mark.parametrize("paging", ["link", "last", "neither"])
+@pytest.mark.parametrize("paging", ["link", "last", "from last", "neither"])
 async def test_tags_come_in_pages(paging: str, fake_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the address of the next page, by the last tag where the registry names none, and all at once."""
     monkeypatch.setattr(lists, "PAGE_TAGS", 2)
@@ -62,6 +72,8 @@ async def test_tags_come_in_pages(paging: str, fake_registry: FakeRegistry, monk
         fake_registry.add(f"team/app:{tag}", small("app"))
     if paging == "last":
         fake_registry.fail("/tags/list", Headers({"Link": ""}), times=None)
+    elif paging == "from last":
+        fake_registry.fail("/tags/list", from_last("abc"), times=None)
     elif paging == "neither":
         listed = {"name": "team/app", "tags": ["d", "c"]}
         fake_registry.fail("/tags/list", sends(json.dumps(listed).encode()), times=None)
@@ -70,6 +82,7 @@ async def test_tags_come_in_pages(paging: str, fake_registry: FakeRegistry, monk
     expected: dict[str, list[tuple[str, ...]]] = {
         "link": [("a", "b"), ("c",)],
         "last": [("a", "b"), ("c",)],
+        "from last": [("a", "b"), ("c",), ()],
         "neither": [("d", "c"), ()],
     }
     assert found == expected[paging]
