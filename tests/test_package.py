@@ -34,6 +34,7 @@ VERBS = {
     "merge_reports",
     "mirror",
     "mirror_jobs",
+    "watch_jobs",
     "mirror_validate",
     "login",
     "logout",
