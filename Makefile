@@ -144,17 +144,20 @@ $(VENV)/.fuzz: pyproject.toml $(VENV)/bin/python
 
 # Environments of their own: nothing else needs what is in them.
 $(VENV)/.build: requirements-build.lock $(VENV)/bin/python
-	$(PYTHON) -m venv $@
+	rm -rf $@
+	$(BIN)/python -m venv $@
 	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-build.lock
 	@touch $@
 
 $(VENV)/.lock: $(VENV)/bin/python
-	$(PYTHON) -m venv $@
+	rm -rf $@
+	$(BIN)/python -m venv $@
 	$@/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	@touch $@
 
 $(VENV)/.site: pyproject.toml $(VENV)/bin/python
-	$(PYTHON) -m venv --without-pip $@
+	rm -rf $@
+	$(BIN)/python -m venv --without-pip $@
 	$(BIN)/python -m pip --python $@/bin/python install --no-compile --quiet --disable-pip-version-check 'mkdocs-material>=9.5'
 	@touch $@
 
