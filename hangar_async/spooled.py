@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copyreg
+import io
 import os
 import secrets
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from hangar_async.disk import Disk, Failing
+from hangar_async.errors import StorageError
 
 _T = TypeVar("_T")
 _V = TypeVar("_V")
@@ -29,15 +32,23 @@ def _reduced(proxy: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
     return _read_only, (dict(proxy),)
 
 
-# Values of the specifications hold such views of their annotations.
-copyreg.pickle(MappingProxyType, _reduced)
+def pickled(value: object) -> bytes:
+    """Write a value for another process, or to read it again; values of the specifications hold read-only mappings."""
+    import pickle  # for long lists and clusters alone
+
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = {**copyreg.dispatch_table, MappingProxyType: _reduced}
+    pickler.dump(value)
+    return out.getvalue()
 
 
 class Spooled(Sequence[_T]):
     """A list of values: the first ones are in memory, all others in a file without a name, until the list goes.
 
     Values of the file are pickled, and read again each time: they are equal to the appended ones, and not the same.
-    Raises StorageError.
+    Where the file cannot be made or is full, the values stay in memory: no run fails for it. Reading raises
+    StorageError.
     """
 
     def __init__(self, disk: Disk | None = None, kept: int = KEPT) -> None:
@@ -49,6 +60,7 @@ class Spooled(Sequence[_T]):
         self._ends = array("Q")
         self._buffer = bytearray()
         self._written = 0
+        self._is_full = False
         self._file: int | None = None
         self._path = Path()
 
@@ -109,20 +121,24 @@ class Spooled(Sequence[_T]):
 
     def _put(self, value: _T) -> tuple[int, int]:
         """Add a value to the bytes of the file, and return where it begins and ends."""
-        import pickle  # for long lists alone
-
         start = self._written + len(self._buffer)
-        self._buffer += pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        self._buffer += pickled(value)
         end = self._written + len(self._buffer)
-        if len(self._buffer) >= _BUFFER:
-            self._write()
+        if len(self._buffer) >= _BUFFER and not self._is_full:
+            # What a write that fails has left in the file is not read.
+            self._is_full = True
+            with suppress(StorageError):
+                self._write()
+                self._is_full = False
         return start, end
 
     def _write(self) -> None:
         if self._file is None:
             from tempfile import gettempdir  # for long lists alone
 
-            self._path = Path(gettempdir()) / f".hangar-async-{os.getpid()}-{secrets.token_hex(8)}"
+            with Failing("find", "a temporary directory"):
+                directory = Path(gettempdir())
+            self._path = directory / f".hangar-async-{os.getpid()}-{secrets.token_hex(8)}"
             self._file = self._disk.create(self._path, mode=0o600)
             self._disk.remove(self._path)
         self._disk.write(self._file, bytes(self._buffer), self._path)

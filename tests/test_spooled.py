@@ -1,11 +1,13 @@
 """Lists in a file."""
 
+import errno
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
+from hangar_async.disk import Disk
 from hangar_async.errors import NotFound, StorageError
 from hangar_async.oci import Descriptor, Digest
 from hangar_async.spooled import Spooled
@@ -76,7 +78,38 @@ def test_keeps_errors() -> None:
     assert (str(kept), vars(kept)) == (str(error), vars(error))
 
 
-def test_tells_a_directory_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class _FullDisk(Disk):
+    """Takes some writes, and half of the next one."""
+
+    def __init__(self, writes: int) -> None:
+        self.writes = writes
+
+    def write(self, descriptor: int, data: bytes | memoryview, path: Path) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            super().write(descriptor, data[: len(data) // 2], path)
+            raise StorageError.of(OSError(errno.ENOSPC, "full"), path, "write")
+        super().write(descriptor, data, path)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 3])
+def test_stays_in_memory_where_the_disk_is_full(writes: int) -> None:
+    spooled, values = (
+        Spooled[bytes](disk := _FullDisk(writes), kept=0),
+        [bytes([number]) * 70_000 for number in range(6)],
+    )
+    for value in values:
+        spooled.append(value)
+    assert list(spooled) == values
+    assert disk.writes == -1
+
+
+def test_stays_in_memory_where_no_directory_takes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(StorageError, match="missing"):
-        _filled([bytes(200_000)], kept=0)
+    assert list(_filled([bytes(200_000), 1], kept=0)) == [bytes(200_000), 1]
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert list(_filled([bytes(200_000), 1], kept=0)) == [bytes(200_000), 1]

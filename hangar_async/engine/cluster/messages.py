@@ -6,11 +6,9 @@ login.
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from hangar_async.config.registries import Mirrors, RetryPolicy
@@ -21,6 +19,7 @@ from hangar_async.engine.events import Event
 from hangar_async.engine.reports import LoadOutcome, Sent
 from hangar_async.errors import HangarError
 from hangar_async.oci import Descriptor, Reference
+from hangar_async.spooled import pickled
 
 #: The name of a task in the cluster: its kind, the registry, the rest of its name, and the run.
 Key: TypeAlias = tuple[str, ...]
@@ -28,32 +27,9 @@ Key: TypeAlias = tuple[str, ...]
 Holder: TypeAlias = tuple[str, bool] | None
 
 
-class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: object) -> Any:
-        """Take apart what pickle cannot."""
-        if isinstance(value, HangarError):
-            # Most of them take more than their message.
-            return _error, (type(value), value.args, value.__dict__)
-        if isinstance(value, MappingProxyType):
-            return _mapping, (dict(value),)
-        return NotImplemented
-
-
-def _error(kind: type[HangarError], arguments: tuple[Any, ...], values: Mapping[str, Any]) -> HangarError:
-    error = kind.__new__(kind, *arguments)
-    error.__dict__.update(values)
-    return error
-
-
-def _mapping(values: dict[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(values)
-
-
 def encode(value: object) -> bytes:
     """Write a value of this module."""
-    out = io.BytesIO()
-    _Pickler(out, pickle.HIGHEST_PROTOCOL).dump(value)
-    return out.getvalue()
+    return pickled(value)
 
 
 def decode(data: bytes) -> Any:
