@@ -155,8 +155,10 @@ class MirrorWorker(WorkerPlugin):  # type: ignore[misc]
         try:
             await asyncio.wait([task])
         finally:
-            self._tasks.pop(key, None)
+            # The clients are closed when no task is left.
             task.cancel()
+            await asyncio.wait([task])
+            self._tasks.pop(key, None)
         if task.cancelled():
             raise RuntimeError("the task was ended")
         return task.result()

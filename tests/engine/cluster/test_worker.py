@@ -113,6 +113,30 @@ async def test_a_task_that_is_not_needed_any_more_ends(
         assert (await asyncio.gather(second, return_exceptions=True))[0].args == ("the task was ended",)
 
 
+async def test_a_cancelled_task_ends_with_its_work(
+    fake_registry: FakeRegistry, pushable_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work(_: BlobTask) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            ended.set()
+
+    async with at_work(fake_registry, pushable_registry) as plugin:
+        monkeypatch.setattr(plugin, "_blob", work)
+        task = asyncio.create_task(plugin.carry_out(encode(task_of(fake_registry, pushable_registry)), ()))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+
 async def test_a_host_that_has_refused_another_worker_is_left_alone(
     fake_registry: FakeRegistry, pushable_registry: FakeRegistry
 ) -> None:
