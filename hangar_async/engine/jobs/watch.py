@@ -168,7 +168,7 @@ class _Watch:
             try:
                 file = await in_thread(read, self._options.config, self._options.environment.variables)
                 self._take(await in_thread(_checked, self._given, file), file)
-            except UsageError as error:
+            except HangarError as error:
                 self.problem = "the job file is wrong; the jobs of the last reading stay in use"
                 self._notice(f"{self._options.hidden(str(error))}; the jobs of the last reading stay in use")
                 if self._metrics is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import pytest
@@ -20,7 +21,7 @@ from hangar_async.engine.events import Event, JobEnded, JobScheduled, JobStarted
 from hangar_async.engine.jobs import watch
 from hangar_async.engine.jobs.report import JobReport, JobsReport
 from hangar_async.engine.jobs.watch import watch_jobs
-from hangar_async.errors import NotFound, UsageError
+from hangar_async.errors import NotFound, StorageError, UsageError
 from hangar_async.state.starts import note_start, read_starts
 from hangar_async.threads import in_thread
 from tests.engine.jobs.rig import fill, options
@@ -146,6 +147,25 @@ async def test_a_new_file_is_taken_and_a_wrong_one_is_told(tmp_path: Path) -> No
         due = {event.job: event.start - START for event in log.of(JobScheduled)}
         assert (due["a"], list(due)) == (2 * MINUTE, ["a", "new"])
         await turns_until(lambda: {event.job for event in log.of(JobEnded)} == {"a", "new"})
+
+
+async def test_a_file_that_cannot_be_looked_at_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = empty(tmp_path, {"a": "every: 1d"})
+    log, reload = Log(clock := FakeClock(wall=START)), asyncio.Event()
+
+    def fail(*_: object) -> NoReturn:
+        raise StorageError.of(OSError(errno.EIO, "input/output error"), made.config, "look at")
+
+    async with watching(made, clock, log, reload):
+        await turns_until(lambda: len(log.of(JobEnded)) == 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(watch, "read", fail)
+            reload.set()
+            await turns_until(lambda: bool(log.of(Notice)))
+        [notice] = log.of(Notice)
+        assert notice.text.endswith("; the jobs of the last reading stay in use")
+        reload.set()
+        await turns_until(lambda: bool(log.of(Reloaded)))
 
 
 async def test_numbers_and_probes_tell_what_the_jobs_do(tmp_path: Path) -> None:
