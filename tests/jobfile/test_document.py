@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,17 @@ def test_many_values_are_refused_before_they_are_decoded(value: str, monkeypatch
     monkeypatch.setattr(YAML, "compose", None)
     with pytest.raises(UsageError, match=r"^m\.yaml: the file has more than 100,000 values"):
         parse(value * 100_001)
+
+
+def test_many_values_are_counted_in_little_memory() -> None:
+    text = "- " * 2_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="more than 100,000 values"):
+            parse(text)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
