@@ -17,18 +17,14 @@ from hangar_async.jobfile.document import Node, Place, at, parse_document, parse
 from hangar_async.jobfile.fields import FileFields
 from hangar_async.jobfile.jobs import Job, JobFile, Outputs, Prune, Source, Webhook
 from hangar_async.jobfile.registries import read_registries
-from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_interval, parse_zone
+from hangar_async.jobfile.schedule import Cron, Every, Schedule, parse_duration, parse_interval, parse_zone
 from hangar_async.jobfile.shape import check_shape
 from hangar_async.oci import DOCKER_HUB, PlatformSelector, Reference, ReferrerSelector, split_registry
 from hangar_async.tags.patterns import Patterns
 from hangar_async.tags.rules import TagRules
 from hangar_async.tags.version import VersionRange
 
-_AGE = re.compile(r"([1-9][0-9]{0,5})([hdw])")
 _PERCENT = re.compile(r"([1-9][0-9]{0,2})%")
-_HOURS = {"h": 1, "d": 24, "w": 168}
-_TIME = re.compile(r"([1-9][0-9]{0,4})([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _ADDRESS = re.compile(r"https?://[^\s/?#@]+([/?][!-~]*)?", re.ASCII)
@@ -205,16 +201,9 @@ def _gate(node: Node) -> Gate:
     command, fields = node.fields["command"], node.fields
     words = _texts(command, check_gate_word, "gate")
     hidden = tuple(value for word in command.items for value, _ in word.hidden)
-    seconds = parsed(fields, "timeout", lambda one: _time(str(one.value))) or 60
+    limit = parsed(fields, "timeout", lambda one: parse_duration(str(one.value), "smh", "time limit", "60s"))
     with at(command, "gate"):
-        return Gate(words, seconds, hidden)
-
-
-def _time(text: str) -> int:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise InvalidValue(f"{text[:100]!r} is no time limit: write a number with s, m or h, such as 60s")
-    return int(match[1]) * _SECONDS[match[2]]
+        return Gate(words, limit.total_seconds() if limit else 60.0, hidden)
 
 
 def _patterns(fields: Mapping[str, Node], name: str, *, empty: bool = False) -> Patterns | None:
@@ -254,7 +243,7 @@ def _rules(fields: Mapping[str, Node]) -> TagRules:
         variants=_patterns(fields, "variants", empty=True),
         prereleases=values.get("prereleases") is True,
         exclude=_patterns(fields, "exclude"),
-        newer_than=parsed(fields, "newer-than", lambda node: _age(str(node.value))),
+        newer_than=parsed(fields, "newer-than", lambda node: parse_duration(str(node.value), "hdw", "age", "180d")),
         newest=newest if isinstance(newest, int) else None,
         per="major" if per == "major" else "minor" if per == "minor" else None,
         also=_texts(fields["also"], _check_tag, "also") if "also" in fields else (),
@@ -264,13 +253,6 @@ def _rules(fields: Mapping[str, Node]) -> TagRules:
 def _check_tag(text: str) -> None:
     if not _TAG.fullmatch(text):
         raise InvalidValue(f"{text[:140]!r} is no tag: write names alone in `also`, and patterns in `match`")
-
-
-def _age(text: str) -> timedelta:
-    match = _AGE.fullmatch(text)
-    if match is None:
-        raise InvalidValue(f"{text[:100]!r} is no age: write a number with h, d or w, such as 180d")
-    return timedelta(hours=int(match[1]) * _HOURS[match[2]])
 
 
 def _source(node: Node) -> Source:

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from hangar_async.errors import InvalidValue
 
-_INTERVAL = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
-_MINUTES = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 #: The part of the time between two starts by which a start may be later, and the most seconds of it.
 _SPREAD, _MOST_SPREAD = 0.05, 1800.0
 #: The starts that are counted one by one.
@@ -129,10 +129,16 @@ class Schedule:
 
 def parse_interval(text: str) -> timedelta:
     """Read an interval such as 90m, 6h, 1d or 2w; raises InvalidValue."""
-    match = _INTERVAL.fullmatch(text)
-    if match is None:
-        raise InvalidValue(f"{text[:100]!r} is no interval: write a number with m, h, d or w, such as 6h")
-    return timedelta(minutes=int(match[1]) * _MINUTES[match[2]])
+    return parse_duration(text, "mhdw", "interval", "6h")
+
+
+def parse_duration(text: str, units: str, noun: str, example: str) -> timedelta:
+    """Read a number with one of these units; raises InvalidValue, with the noun and an example."""
+    match = _DURATION.fullmatch(text)
+    if match is None or match[2] not in units:
+        wanted = f"{', '.join(units[:-1])} or {units[-1]}"
+        raise InvalidValue(f"{text[:100]!r} is no {noun}: write a number with {wanted}, such as {example}")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
 def parse_zone(name: str) -> tzinfo:

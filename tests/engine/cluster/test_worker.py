@@ -123,7 +123,7 @@ async def test_a_cancelled_task_ends_with_its_work(
         try:
             await asyncio.Event().wait()
         finally:
-            for _ in range(5):
+            for _turn in range(5):
                 await asyncio.sleep(0)
             ended.set()
 
