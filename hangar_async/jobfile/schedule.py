@@ -13,6 +13,8 @@ from typing import Protocol
 from hangar_async.errors import InvalidValue
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+#: A longer one leads to dates that no calendar of Python has.
+_LONGEST = timedelta(days=36_525)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 #: The part of the time between two starts by which a start may be later, and the most seconds of it.
 _SPREAD, _MOST_SPREAD = 0.05, 1800.0
@@ -138,7 +140,10 @@ def parse_duration(text: str, units: str, noun: str, example: str) -> timedelta:
     if match is None or match[2] not in units:
         wanted = f"{', '.join(units[:-1])} or {units[-1]}"
         raise InvalidValue(f"{text[:100]!r} is no {noun}: write a number with {wanted}, such as {example}")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    duration = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if duration > _LONGEST:
+        raise InvalidValue(f"{text!r} is longer than a hundred years: write a shorter {noun}, such as {example}")
+    return duration
 
 
 def parse_zone(name: str) -> tzinfo:

@@ -137,7 +137,13 @@ def test_webhooks_are_secrets() -> None:
     assert (sorted(hook.when), hook.address, hook.place.line) == (["copied", "failed"], "https://h.io/s3cret?x=1", 1)
     assert (sorted(other.when), other.address) == (["always"], "http://h.io")
     assert "s3cret" not in repr(hook)
-    for wrong in ("s3cret", "ftp://s3cret", "https://user:s3cret@h.io", "https://h.io/s3cret x"):
+    for wrong in (
+        "s3cret",
+        "ftp://s3cret",
+        "https://user:s3cret@h.io",
+        "https://h.io/s3cret x",
+        "https://h.io:s3cret/",
+    ):
         with pytest.raises(UsageError, match=r"mirror\.yaml:1:44: `webhook` is no address") as raised:
             read(text, {"HOOK": wrong})
         assert "s3cret" not in str(raised.value)
@@ -207,6 +213,7 @@ def test_no_tags_at_all_are_all_tags() -> None:
         ("{registry}/{repository}", "{2}", r"6:7: to: \{2\} is no wildcard: the source has 1"),
         ('"*-debug"', "a/b", "22:35: 'a/b' matches no tag"),
         ('match: "v*"', 'match: "/[/"', r"22:19: '/\[/' is no regular expression"),
+        ("180d", "999999w", "22:59: '999999w' is longer than a hundred years: write a shorter age, such as 180d"),
         ("180d", "180 days", "22:59: '180 days' is no age: write a number with h, d or w"),
         ("also: [latest", 'also: ["late*"', r"19:14: 'late\*' is no tag: write names alone in `also`"),
         ("library/python", "library/python:3", "12:37: .*is more than a repository: write REGISTRY/NAME"),
