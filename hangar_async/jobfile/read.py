@@ -27,7 +27,6 @@ from hangar_async.tags.version import VersionRange
 _PERCENT = re.compile(r"([1-9][0-9]{0,2})%")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_ADDRESS = re.compile(r"https?://[^\s/?#@]+([/?][!-~]*)?", re.ASCII)
 
 
 def read(path: Path, environ: Mapping[str, str]) -> JobFile:
@@ -77,9 +76,13 @@ def _outputs(fields: Mapping[str, Node], path: Path) -> Outputs:
 
 def _webhook(node: Node) -> Webhook:
     address = node.fields["webhook"]
-    if not _ADDRESS.fullmatch(str(address.value)):
+    from hangar_async.registry.webhook import check_webhook  # few files have one
+
+    try:
+        check_webhook(str(address.value))
+    except UsageError as error:
         # Its text may be a secret.
-        address.refuse("`webhook` is no address: write https://HOST/PATH, or a variable that has it")
+        address.refuse(f"`webhook` is {error}, or a variable that has it", error)
     when = frozenset(str(word.value) for word in node.fields["when"].items)
     return Webhook(when, str(address.value), address.place)
 

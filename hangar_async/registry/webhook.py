@@ -11,10 +11,10 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 def check_webhook(address: str) -> URL:
-    """Return an address as a URL; raises UsageError, without its text, for one that is none of the web."""
+    """Return an address as a URL; raises UsageError, without its text, for one of no host, or with a login."""
     url = web_address(address)
-    if not url:
-        raise UsageError("it is no address of a webhook: write https://HOST/PATH")
+    if not url or url.raw_authority.count("@"):
+        raise UsageError("no address: write https://HOST/PATH")
     return url
 
 
