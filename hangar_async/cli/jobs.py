@@ -62,11 +62,9 @@ def watch(options: MirrorJobsOptions, *, quiet: bool, verbose: bool) -> int:
     import signal
 
     from hangar_async.cli.loop import line_view, run_until_done
-    from hangar_async.cli.view.stream import hide
     from hangar_async.engine.jobs.watch import watch_jobs
 
-    options = options.noted()
-    hide(sys.stderr, options.hidden)
+    options = _hidden(options)
     view, reload = line_view(quiet, verbose), asyncio.Event()
     run_until_done(
         lambda: watch_jobs(options, view, reload=reload),
@@ -106,12 +104,10 @@ def save_chosen(options: SaveOptions, config: str, only: Sequence[str], *, quiet
     from hangar_async.cli.view.jobs import next_save
     from hangar_async.cli.view.stream import hide
     from hangar_async.cli.view.summary import after_save
-    from hangar_async.config.variables import NotedVariables
     from hangar_async.engine.jobs.save import save_jobs
 
-    variables = NotedVariables(options.environment.variables)
-    options = replace(options, environment=replace(options.environment, variables=variables))
-    hide(sys.stderr, variables.hide)
+    options = replace(options, environment=options.environment.noted())
+    hide(sys.stderr, options.environment.hidden)
     return run_verb(
         lambda given, view: save_jobs(given, Path(config), only, view),
         options,

@@ -63,6 +63,21 @@ class Environment:
         destinations = replace(environment.registries, username=username, password=password)
         return replace(environment, destinations=destinations)
 
+    def noted(self) -> Environment:
+        """Return these settings with variables that note which of them were read, so that they can be hidden."""
+        # Imported late: commands without a job file do not need it.
+        from hangar_async.config.variables import NotedVariables
+
+        if isinstance(self.variables, NotedVariables):
+            return self
+        return replace(self, variables=NotedVariables(self.variables))
+
+    def hidden(self, text: str) -> str:
+        """Return a text without the values of variables that were read, where these are noted."""
+        from hangar_async.config.variables import NotedVariables
+
+        return self.variables.hide(text) if isinstance(self.variables, NotedVariables) else text
+
     def with_credentials(self, path: Path | None) -> Environment:
         """Return these settings with a file of credentials before all others; None changes nothing."""
         if path is None:

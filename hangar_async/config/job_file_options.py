@@ -12,7 +12,6 @@ from hangar_async.config.environment import NO_ENVIRONMENT, Environment
 from hangar_async.config.jobs import BLOBS, MAX_REQUESTS, JobOptions
 from hangar_async.config.listen import parse_metrics
 from hangar_async.config.output import ReportTarget
-from hangar_async.config.variables import NotedVariables
 from hangar_async.errors import UsageError
 
 #: The list of failed images where the command line names none.
@@ -80,15 +79,11 @@ class MirrorJobsOptions(JobOptions):
 
     def noted(self) -> MirrorJobsOptions:
         """Return these options with variables that note which of them were read, so that they can be hidden."""
-        if isinstance(self.environment.variables, NotedVariables):
-            return self
-        variables = NotedVariables(self.environment.variables)
-        return replace(self, environment=replace(self.environment, variables=variables))
+        return replace(self, environment=self.environment.noted())
 
     def hidden(self, text: str) -> str:
         """Return a text without the values of variables that were read, where these are noted."""
-        variables = self.environment.variables
-        return variables.hide(text) if isinstance(variables, NotedVariables) else text
+        return self.environment.hidden(text)
 
     def with_credentials(self, path: Path | None) -> MirrorJobsOptions:
         """Return these options with a file of credentials before all others; None changes nothing."""

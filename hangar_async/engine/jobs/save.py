@@ -9,7 +9,6 @@ from pathlib import Path
 from hangar_async.archive.names import incomplete_path
 from hangar_async.config.job_file_options import MirrorJobsOptions
 from hangar_async.config.options import SaveOptions
-from hangar_async.config.variables import NotedVariables
 from hangar_async.engine.events import Notice, Observer, ignore
 from hangar_async.engine.jobs.choose import Chooser
 from hangar_async.engine.jobs.plan import read_list
@@ -41,13 +40,11 @@ async def save_jobs(
     error of a repository whose tags cannot be listed, since an archive without it is not that of the file; and as
     `save` does.
     """
-    variables = options.environment.variables
-    if not isinstance(variables, NotedVariables):
-        variables = NotedVariables(variables)
-        options = replace(options, environment=replace(options.environment, variables=variables))
-    with shown_errors(variables.hide):
-        report = await _save(options, config, only, hiding(observer, variables.hide), clock)
-    return shown(report, variables.hide)
+    environment = options.environment.noted()
+    options = replace(options, environment=environment)
+    with shown_errors(environment.hidden):
+        report = await _save(options, config, only, hiding(observer, environment.hidden), clock)
+    return shown(report, environment.hidden)
 
 
 async def _save(
