@@ -15,19 +15,22 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hangar_async import oci
 from hangar_async.archive import formats
 from hangar_async.archive.read.docker_layers import Layer, LayerStore, PieceReader, read_layer
-from hangar_async.archive.read.docker_old import OldImage, old_images
 from hangar_async.errors import ContentError
 from hangar_async.layout.directory import FileReader
 from hangar_async.layout.files import INDEX_NAME, Layout, LayoutFile, LayoutReader, blob_name, named_digest
 from hangar_async.layout.foreign import MANIFEST_NAME, ForeignLayout, index_of, seekable, small_file
 from hangar_async.oci.manifest import MAX_LAYERS
 from hangar_async.threads import Pool
+
+if TYPE_CHECKING:
+    from hangar_async.archive.read.docker_old import OldImage
 
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _FULL_NAME = "io.containerd.image.name"
@@ -123,6 +126,9 @@ def docker_layout(
     """
     builder = _Builder(base, title, links, check_interrupted, store)
     if MANIFEST_NAME not in base.sizes():
+        # Imported late: hardly any archive is so old.
+        from hangar_async.archive.read.docker_old import old_images
+
         old = old_images(base)
         return builder.build_old(old) if old else None
     raw = small_file(base, MANIFEST_NAME, _MAX_LIST)
