@@ -10,7 +10,7 @@ def option(flags: str, metavar: str, text: str, *, shown: bool = False) -> Any:
     return typer.Option(*flags.split(), metavar=metavar, help=text, show_default=shown)
 
 
-def _flag(flags: str, text: str) -> Any:
+def flag(flags: str, text: str) -> Any:
     """Make an option without a value, which is off by default."""
     return typer.Option(*flags.split(), help=f"{text}  [default: false]")
 
@@ -41,13 +41,13 @@ Systems = Annotated[
 FailedList = Annotated[
     str, option("-o --failed", "LIST", "List of the failed images, for -f; removed when no image failed.", shown=True)
 ]
-Lenient = Annotated[bool, _flag("--lenient", "End with status 0 although lines of the list are invalid.")]
-Replace = Annotated[bool, _flag("--replace", "Replace an earlier archive, even one that holds more of the images.")]
+Lenient = Annotated[bool, flag("--lenient", "End with status 0 although lines of the list are invalid.")]
+Replace = Annotated[bool, flag("--replace", "Replace an earlier archive, even one that holds more of the images.")]
 Checksum = Annotated[
     str,
     option("--checksum", "DIGEST", "sha256, or none: no NAME.sha256, and the archive is not hashed.", shown=True),
 ]
-IncludeForeign = Annotated[bool, _flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
+IncludeForeign = Annotated[bool, flag("--include-foreign", "Fetch foreign layers from their own addresses.")]
 Referrers = Annotated[
     str,
     option(
@@ -58,7 +58,7 @@ Referrers = Annotated[
         shown=True,
     ),
 ]
-Validate = Annotated[bool, _flag("--validate", "Compare the output with the source, by digests.")]
+Validate = Annotated[bool, flag("--validate", "Compare the output with the source, by digests.")]
 
 # Mirrors.
 MirroredImages = Annotated[
@@ -110,11 +110,11 @@ LoadIndex = Annotated[
         shown=True,
     ),
 ]
-VerifyBytes = Annotated[bool, _flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
+VerifyBytes = Annotated[bool, flag("--verify-bytes", "Hash the blobs here too, before the last byte of each is sent.")]
 Recheck = Annotated[
-    bool, _flag("--recheck", "Look for each manifest of images whose tags are right, and copy what is missing.")
+    bool, flag("--recheck", "Look for each manifest of images whose tags are right, and copy what is missing.")
 ]
-MirrorDryRun = Annotated[bool, _flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
+MirrorDryRun = Annotated[bool, flag("--dry-run", "Ask both sides, show what would be copied, and send nothing.")]
 
 # The output.
 Compression = Annotated[
@@ -143,7 +143,7 @@ Level = Annotated[
         "Level of compression: 0 to 9 for gzip, 1 to 19 for zstd.  [default: 2 for gzip, 2 for zstd]",
     ),
 ]
-Part = Annotated[bool, _flag("--part", "Split the archive into parts.")]
+Part = Annotated[bool, flag("--part", "Split the archive into parts.")]
 PartSize = Annotated[
     Text, option("--part-size", "SIZE", "Size of a part: bytes, or a number with K, M, G or T.  [default: 2G]")
 ]
@@ -261,13 +261,13 @@ LimitRate = Annotated[
 ]
 Registry = Annotated[str, _argument("REGISTRY", "HOST[:PORT]; docker.io is Docker Hub.")]
 Username = Annotated[Text, option("-u --username", "NAME", "User name.  [default: asked for on a terminal]")]
-PasswordStdin = Annotated[bool, _flag("--password-stdin", "Read the password from standard input.")]
+PasswordStdin = Annotated[bool, flag("--password-stdin", "Read the password from standard input.")]
 
 # Archives and layouts that are read.
 Archive = Annotated[
     str, _argument("ARCHIVE", "An archive of images in any form, with or without .partN, a directory, or -.")
 ]
-Json = Annotated[bool, _flag("--json", "Write one JSON document instead.")]
+Json = Annotated[bool, flag("--json", "Write one JSON document instead.")]
 ArchiveFile = Annotated[str, option("-f --file", "FILE", "An archive, with or without .partN.")]
 ExpectedFormat = Annotated[
     Text, option("--format", "FORMAT", "gzip or zstd; another one is refused.  [default: the format of the content]")
@@ -310,8 +310,8 @@ ChosenList = Annotated[
 DefaultProject = Annotated[
     str, option("--default-project", "NAME", "Project of images whose name has none; '' for none.", shown=True)
 ]
-DryRun = Annotated[bool, _flag("--dry-run", "Show which images would be pushed under which names, and ask nothing.")]
-SparseIndex = Annotated[bool, _flag("--sparse-index", "The same as --index original.")]
+DryRun = Annotated[bool, flag("--dry-run", "Show which images would be pushed under which names, and ask nothing.")]
+SparseIndex = Annotated[bool, flag("--sparse-index", "The same as --index original.")]
 OnExistingTag = Annotated[
     str,
     option(
@@ -321,7 +321,7 @@ OnExistingTag = Annotated[
         shown=True,
     ),
 ]
-PlatformTags = Annotated[bool, _flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
+PlatformTags = Annotated[bool, flag("--platform-tags", "Also write a tag TAG-ARCH for each platform.")]
 SpoolDirectory = Annotated[
     str,
     option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hangar_async.cli.options import option
+from hangar_async.cli.options import flag, option
 from hangar_async.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ HarborHttps = Annotated[
         "--harbor-https/--no-harbor-https", show_default=False, help="Ask Harbor's API by HTTPS.  [default: true]"
     ),
 ]
-HarborPublic = Annotated[
-    bool, typer.Option("--harbor-public", help="Make new projects of Harbor public, not private.  [default: false]")
-]
+HarborPublic = Annotated[bool, flag("--harbor-public", "Make new projects of Harbor public, not private.")]
 EcrImmutableTags = Annotated[
     bool,
-    typer.Option("--ecr-immutable-tags", help="Make repositories of ECR whose tags never change.  [default: false]"),
+    flag("--ecr-immutable-tags", "Make repositories of ECR whose tags never change."),
 ]
 EcrLifecycle = Annotated[
     str | None,

@@ -2,50 +2,45 @@
 
 from typing import Annotated
 
-import typer
+from hangar_async.cli.options import flag, option
 
 Shard = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--shard",
-        metavar="I/N",
-        help="Only this part of the images: shard I, from 0 on, of N, by their repositories.  [default: all images]",
-        show_default=False,
+        "I/N",
+        "Only this part of the images: shard I, from 0 on, of N, by their repositories.  [default: all images]",
     ),
 ]
 Shards = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--shards",
-        metavar="N",
-        help="As --shard, with the I of $JOB_COMPLETION_INDEX, which Kubernetes sets.  [default: all images]",
-        show_default=False,
+        "N",
+        "As --shard, with the I of $JOB_COMPLETION_INDEX, which Kubernetes sets.  [default: all images]",
     ),
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--cluster",
-        metavar="ADDRESS",
-        help="Scheduler of dask whose workers move the content, tls://HOST:PORT or tcp://HOST:PORT, or local.  "
+        "ADDRESS",
+        "Scheduler of dask whose workers move the content, tls://HOST:PORT or tcp://HOST:PORT, or local.  "
         "[default: none]",
-        show_default=False,
     ),
 ]
 ClusterTls = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--cluster-tls",
-        metavar="CA,CERT,KEY",
-        help="Files in PEM of the cluster's authority, and of a certificate and its key.  [default: no TLS]",
-        show_default=False,
+        "CA,CERT,KEY",
+        "Files in PEM of the cluster's authority, and of a certificate and its key.  [default: no TLS]",
     ),
 ]
 ClusterInsecure = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--cluster-insecure",
-        help="Take a scheduler on another machine without TLS; programs there can run code at its workers.  "
-        "[default: false]",
+        "Take a scheduler on another machine without TLS; programs there can run code at its workers.",
     ),
 ]
