@@ -32,8 +32,9 @@ class Recent(OrderedDict[_K, _V]):
 
 
 class PackedNames:
-    """A set of names; of more than a few thousand, it keeps 128 bits of a hash with a secret key, in 24 to 48 bytes.
+    """A set of names, which needs 24 to 48 bytes for each of many.
 
+    Of more than a few thousand names it keeps 128 bits of a hash with a secret key.
     Without the key nobody can choose two names of one hash, and chance makes none among the names of a run.
     """
 

@@ -27,7 +27,7 @@ _LARGEST = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """The kind of what is made where it is missing: projects of a Harbor, or repositories of an Amazon ECR.
+    """The creation of missing projects of a Harbor, or of missing repositories of an Amazon ECR.
 
     A Harbor is asked by HTTPS unless `https` is False; its projects are private unless `public`. The repositories of an
     ECR have `immutable_tags`, or others; `lifecycle` is the file of their lifecycle policy. What is there already stays

@@ -147,7 +147,7 @@ class NotifyFields(Fields):
 
 
 class OutputFields(Fields):
-    """What a run tells, and where; a flag of the command line goes before it."""
+    """The reports of a run; a flag of the command line wins over a field."""
 
     json: Annotated[str, Meta(description="The file of the report for machines.")] | UnsetType = UNSET
     failed: Annotated[str, Meta(description="The file of the failed images.")] | UnsetType = UNSET

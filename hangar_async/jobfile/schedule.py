@@ -58,7 +58,7 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Starts at the times of a line of cron in a time zone.
+    """A schedule: a line of cron, read in a time zone.
 
     Where clocks are put forward or back, a time of day that is skipped or comes twice has one start, as in Debian's
     cron.

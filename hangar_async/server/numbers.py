@@ -1,4 +1,4 @@
-"""Numbers for Prometheus on an address of their own, with the probes of what has no other address."""
+"""A server of numbers for Prometheus and of probes, for a command without another address."""
 
 from __future__ import annotations
 

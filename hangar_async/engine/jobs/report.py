@@ -61,8 +61,10 @@ class RepositoryChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChosenJob:
-    """A job and its images: lines, or the path of a list, and what these are read to.
+    """A job and its images.
 
+    `choices` are its repositories and tags; `images` are its lines or the path of its list, `entries` what is read of
+    them.
     `has_invalid` says that the list has lines that name no image: nobody knows which ones they mean.
     """
 

@@ -152,7 +152,7 @@ class ReferrersFinder:
         self._lists = Recent[tuple[str, oci.Digest], _List](_MOST_KEPT)
 
     async def find(self, image: oci.Reference, subjects: Subjects, rank: Rank) -> FoundReferrers:
-        """Find the referrers of an image, and those of each referrer that is found.
+        """Find the referrers of an image, and the referrers of these in turn.
 
         What cannot be looked for or got is a note. Raises errors that end the run alone.
         """
